@@ -1,0 +1,15 @@
+//! What both processes of Muster share. A file enters with two users, not one.
+
+pub mod backoff;
+pub mod build_info;
+pub mod clock;
+pub mod crash;
+pub mod digest;
+pub mod drain;
+pub mod error_chain;
+pub mod generation;
+pub mod ids;
+pub mod reason;
+pub mod tasks;
+pub mod telemetry;
+pub mod tls;

@@ -1,0 +1,119 @@
+//! The stable reasons behind every refusal; the same words as
+//! `muster.types.v1.ErrorReason`, which is their documentation. A test holds
+//! the two lists together.
+
+use std::fmt;
+
+macro_rules! reasons {
+    ($($name:ident = $text:literal,)*) => {
+        /// Why something was refused or failed. Never changes its meaning.
+        #[allow(missing_docs)] // documented in errors.proto
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Reason { $($name,)* }
+
+        impl Reason {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Its one written form: `TOKEN_EXPIRED`.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// The reason written so. `None` if this build does not know it.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+reasons! {
+    InvalidArgument = "INVALID_ARGUMENT",
+    SelectorInvalid = "SELECTOR_INVALID",
+    NotFound = "NOT_FOUND",
+    AlreadyExists = "ALREADY_EXISTS",
+    EtagMismatch = "ETAG_MISMATCH",
+    RequestIdReused = "REQUEST_ID_REUSED",
+    InUse = "IN_USE",
+    Conflict = "CONFLICT",
+    PageTokenInvalid = "PAGE_TOKEN_INVALID",
+    ResumeTokenExpired = "RESUME_TOKEN_EXPIRED",
+    SettingUnknown = "SETTING_UNKNOWN",
+    SettingInvalid = "SETTING_INVALID",
+    TooLarge = "TOO_LARGE",
+    StateConflict = "STATE_CONFLICT",
+    Unauthenticated = "UNAUTHENTICATED",
+    WrongKindOfCaller = "WRONG_KIND_OF_CALLER",
+    PermissionDenied = "PERMISSION_DENIED",
+    CertificateExpired = "CERTIFICATE_EXPIRED",
+    CertificateRevoked = "CERTIFICATE_REVOKED",
+    WrongTrustDomain = "WRONG_TRUST_DOMAIN",
+    RateLimited = "RATE_LIMITED",
+    Overloaded = "OVERLOADED",
+    ShuttingDown = "SHUTTING_DOWN",
+    Internal = "INTERNAL",
+    TokenUnknown = "TOKEN_UNKNOWN",
+    TokenExpired = "TOKEN_EXPIRED",
+    TokenUsedUp = "TOKEN_USED_UP",
+    TokenRevoked = "TOKEN_REVOKED",
+    TokenWrongNetwork = "TOKEN_WRONG_NETWORK",
+    CsrInvalid = "CSR_INVALID",
+    CsrNamesForbidden = "CSR_NAMES_FORBIDDEN",
+    EnrollmentDisabled = "ENROLLMENT_DISABLED",
+    CaPinMismatch = "CA_PIN_MISMATCH",
+    NodeRemoved = "NODE_REMOVED",
+    HelloMissing = "HELLO_MISSING",
+    HelloRepeated = "HELLO_REPEATED",
+    FrameTooLarge = "FRAME_TOO_LARGE",
+    SequenceOutOfOrder = "SEQUENCE_OUT_OF_ORDER",
+    ProtocolUnsupported = "PROTOCOL_UNSUPPORTED",
+    Fenced = "FENCED",
+    MessageInvalid = "MESSAGE_INVALID",
+    SlowReader = "SLOW_READER",
+    PayloadCorrupt = "PAYLOAD_CORRUPT",
+    PayloadInvalid = "PAYLOAD_INVALID",
+    PathNotAllowed = "PATH_NOT_ALLOWED",
+    ValidateFailed = "VALIDATE_FAILED",
+    OnChangeFailed = "ON_CHANGE_FAILED",
+    ProbeFailed = "PROBE_FAILED",
+    DiskFull = "DISK_FULL",
+    WriteFailed = "WRITE_FAILED",
+    ItemKindUnknown = "ITEM_KIND_UNKNOWN",
+    RollbackFailed = "ROLLBACK_FAILED",
+    GenerationConflict = "GENERATION_CONFLICT",
+    HookDenied = "HOOK_DENIED",
+    LocalLock = "LOCAL_LOCK",
+    CommandKindUnknown = "COMMAND_KIND_UNKNOWN",
+    CommandArgsInvalid = "COMMAND_ARGS_INVALID",
+    DeliverByPassed = "DELIVER_BY_PASSED",
+    FinishByPassed = "FINISH_BY_PASSED",
+    StartFailed = "START_FAILED",
+    ExitStatus = "EXIT_STATUS",
+    AgentStopped = "AGENT_STOPPED",
+    LedgerWentBack = "LEDGER_WENT_BACK",
+    NodeGone = "NODE_GONE",
+    CancelledByOperator = "CANCELLED_BY_OPERATOR",
+    AgentBusy = "AGENT_BUSY",
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl serde::Serialize for Reason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Reason {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("unknown reason {text:?}")))
+    }
+}

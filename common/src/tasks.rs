@@ -1,0 +1,155 @@
+//! Background tasks with a name and a kind: who dies quietly, and who takes the
+//! process along.
+
+use std::{future::Future, sync::Arc};
+
+use parking_lot::Mutex;
+use tokio::{sync::watch, task::AbortHandle};
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerWaitFuture};
+
+/// What the end of a task means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The process cannot go on without it: its end, unless the process is
+    /// draining, or its panic ends the process.
+    Fatal,
+    /// Its end is normal; a panic is logged and harms nobody else.
+    BestEffort,
+}
+
+/// A task whose end the process cannot survive.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("task {name} {how}")]
+pub struct Fatal {
+    name: &'static str,
+    how: &'static str,
+}
+
+/// All tasks of a process. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    fatal: Arc<watch::Sender<Option<Fatal>>>,
+    aborts: Arc<Mutex<Vec<AbortHandle>>>,
+}
+
+impl Default for Tasks {
+    fn default() -> Self {
+        Self {
+            tracker: TaskTracker::new(),
+            fatal: Arc::new(watch::Sender::new(None)),
+            aborts: Arc::default(),
+        }
+    }
+}
+
+impl Tasks {
+    /// Starts a task.
+    pub fn spawn<F>(&self, name: &'static str, kind: Kind, task: F) -> AbortHandle
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let fatal = Arc::clone(&self.fatal);
+        let tracker = self.tracker.clone();
+        #[allow(clippy::disallowed_methods)] // the one place
+        let handle = self.tracker.spawn(async move {
+            let guard = Guard { name, kind, fatal, tracker, done: false };
+            task.await;
+            guard.finish();
+        });
+        let abort = handle.abort_handle();
+        if kind == Kind::Fatal {
+            self.aborts.lock().push(abort.clone());
+        }
+        abort
+    }
+
+    /// Waits until a fatal task has ended; for the main function's `select!`.
+    pub async fn failed(&self) -> Fatal {
+        let mut fatal = self.fatal.subscribe();
+        match fatal.wait_for(Option::is_some).await {
+            Ok(found) => found.clone().unwrap_or(Fatal { name: "?", how: "ended" }),
+            Err(_) => std::future::pending().await, // we hold a sender: cannot happen
+        }
+    }
+
+    /// No more news of fatal ends; from now on ending is what tasks should do.
+    pub fn close(&self) {
+        self.tracker.close();
+    }
+
+    /// Waits until all tasks have ended. Call `close` before.
+    #[must_use]
+    pub fn ended(&self) -> TaskTrackerWaitFuture<'_> {
+        self.tracker.wait()
+    }
+
+    /// Ends the long-lived tasks where they are.
+    pub fn abort_all(&self) {
+        for abort in self.aborts.lock().drain(..) {
+            abort.abort();
+        }
+    }
+}
+
+struct Guard {
+    name: &'static str,
+    kind: Kind,
+    fatal: Arc<watch::Sender<Option<Fatal>>>,
+    tracker: TaskTracker,
+    done: bool,
+}
+
+impl Guard {
+    fn finish(mut self) {
+        self.done = true;
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let how = if self.done {
+            "ended"
+        } else if std::thread::panicking() {
+            "panicked"
+        } else {
+            "was stopped"
+        };
+        let name = self.name;
+        if how == "panicked" {
+            tracing::error!(task = name, "task {name} panicked");
+        }
+        if self.kind == Kind::Fatal && !self.tracker.is_closed() {
+            self.fatal.send_if_modified(|fatal| {
+                fatal.is_none() && {
+                    *fatal = Some(Fatal { name, how });
+                    true
+                }
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_a_fatal_task_is_told_and_in_another_is_not() {
+        let tasks = Tasks::default();
+        tasks.spawn("calm", Kind::BestEffort, async { panic!("on purpose") });
+        tasks.spawn("grave", Kind::Fatal, async { panic!("on purpose") });
+        let fatal = tasks.failed().await;
+        assert_eq!(fatal.to_string(), "task grave panicked");
+    }
+
+    #[tokio::test]
+    async fn after_close_ending_is_no_failure() {
+        let tasks = Tasks::default();
+        tasks.spawn("long", Kind::Fatal, std::future::pending());
+        tasks.close();
+        tasks.abort_all();
+        tasks.ended().await;
+        assert!(tasks.fatal.borrow().is_none());
+    }
+}

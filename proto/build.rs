@@ -1,0 +1,39 @@
+//! Compiles every `.proto` below `muster/` with protox: no `protoc` is needed.
+
+use std::path::{Path, PathBuf};
+
+use prost::Message as _;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=muster");
+    let mut files = Vec::new();
+    collect(Path::new("muster"), &mut files)?;
+    files.sort();
+
+    let descriptors = protox::Compiler::new(["."])?
+        .include_source_info(true)
+        .include_imports(true)
+        .open_files(&files)?
+        .file_descriptor_set();
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("muster.binpb"), descriptors.encode_to_vec())?;
+
+    tonic_prost_build::configure()
+        .bytes(".")
+        .build_transport(false)
+        .codec_path("crate::codec::SmallCodec")
+        .compile_fds(descriptors)?;
+    Ok(())
+}
+
+fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if path.extension().is_some_and(|e| e == "proto") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}

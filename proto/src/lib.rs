@@ -1,0 +1,28 @@
+//! Muster's protocol as Rust types. Generated from `muster/**/*.proto`; no logic.
+#![allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub)]
+
+pub mod codec;
+
+/// Packages of the `muster` tree, one module per package.
+pub mod types {
+    pub mod v1 {
+        tonic::include_proto!("muster.types.v1");
+    }
+}
+
+/// What node agents speak.
+pub mod agent {
+    pub mod v1 {
+        tonic::include_proto!("muster.agent.v1");
+    }
+}
+
+/// What operators and other services speak.
+pub mod admin {
+    pub mod v1 {
+        tonic::include_proto!("muster.admin.v1");
+    }
+}
+
+/// The encoded `FileDescriptorSet` of all packages, for reflection and for tests.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/muster.binpb"));
