@@ -1,1 +1,18 @@
-//! Stub.
+//! Muster's values and decisions. No I/O, no clock, no randomness: time and
+//! dice come in as arguments, so everything here can be tested by trying.
+
+pub mod access;
+pub mod assignment;
+pub mod audit;
+pub mod bundle;
+pub mod certificate;
+pub mod command;
+pub mod facts;
+pub mod item;
+pub mod join_token;
+pub mod labels;
+pub mod liveness;
+pub mod node;
+pub mod operation;
+pub mod page;
+pub mod settings;

@@ -1,0 +1,87 @@
+//! Who may do what.
+
+/// What an operator is trusted with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Reads the fleet.
+    Viewer,
+    /// Commands and labels.
+    Operator,
+    /// Desired state.
+    Deployer,
+    /// Join tokens.
+    Enroller,
+    /// Identity and audit.
+    SecurityAdmin,
+    /// Everything.
+    Admin,
+}
+
+/// What a method asks of its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Permission {
+    /// To be a known operator at all.
+    Known,
+    /// To read the fleet.
+    Read,
+    /// To edit and remove nodes.
+    EditNodes,
+    /// To start and cancel operations.
+    Command,
+    /// To change desired state.
+    Deploy,
+    /// To make and end join tokens.
+    Enroll,
+    /// To read the audit.
+    Audit,
+}
+
+impl Role {
+    /// All roles.
+    pub const ALL: [Self; 6] =
+        [Self::Viewer, Self::Operator, Self::Deployer, Self::Enroller, Self::SecurityAdmin, Self::Admin];
+
+    /// Whether the role has the permission.
+    #[must_use]
+    pub const fn allows(self, permission: Permission) -> bool {
+        match permission {
+            Permission::Known | Permission::Read => true,
+            Permission::EditNodes | Permission::Command => matches!(self, Self::Operator | Self::Admin),
+            Permission::Deploy => matches!(self, Self::Deployer | Self::Admin),
+            Permission::Enroll => matches!(self, Self::Enroller | Self::Admin),
+            Permission::Audit => matches!(self, Self::SecurityAdmin | Self::Admin),
+        }
+    }
+
+    /// Its written form.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Deployer => "deployer",
+            Self::Enroller => "enroller",
+            Self::SecurityAdmin => "security-admin",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// The role written so.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
+    }
+}
+
+/// A person or program that may call the operators' API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// `operator/alice` or `service/ci`.
+    pub principal: String,
+    /// What it may do.
+    pub role: Role,
+    /// Serial of its newest certificate.
+    pub serial: String,
+    /// When it was made.
+    pub created_at: muster_common::clock::UnixMillis,
+}

@@ -1,0 +1,54 @@
+//! "Nodes matched by this selector get this item at this version."
+
+use muster_common::clock::UnixMillis;
+
+use crate::item::ItemName;
+
+/// One assignment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// Name.
+    pub name: String,
+    /// As written; parsed by whoever matches.
+    pub selector: String,
+    /// What its nodes get.
+    pub target: Target,
+    /// Higher wins.
+    pub priority: i32,
+    /// First write.
+    pub created_at: UnixMillis,
+    /// Last write.
+    pub updated_at: UnixMillis,
+    /// By whom.
+    pub updated_by: String,
+    /// Revision of the last write; the etag, and part of the generation of what it gives.
+    pub revision: u64,
+}
+
+/// What an assignment gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A fixed version of a bundle.
+    Bundle {
+        /// Name.
+        name: String,
+        /// Version.
+        version: u64,
+    },
+    /// A settings profile, as it is now and will be.
+    Settings {
+        /// Name.
+        profile: String,
+    },
+}
+
+impl Target {
+    /// The item its nodes get.
+    #[must_use]
+    pub fn item(&self) -> ItemName {
+        match self {
+            Self::Bundle { name, .. } => ItemName::Bundle(name.clone()),
+            Self::Settings { .. } => ItemName::Settings,
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Named sets of files with hooks. A version is immutable.
+
+use muster_common::{clock::UnixMillis, digest::Sha256};
+
+/// One version of a bundle, without its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bundle {
+    /// Name.
+    pub name: String,
+    /// From 1.
+    pub version: u64,
+    /// Of the payload.
+    pub sha256: Sha256,
+    /// Of the payload, in bytes.
+    pub size_bytes: u64,
+    /// When it was made.
+    pub created_at: UnixMillis,
+    /// By whom.
+    pub created_by: String,
+}

@@ -1,0 +1,62 @@
+//! A node's certificates: the current one, and the next until it is first used.
+
+use muster_common::clock::UnixMillis;
+use serde::{Deserialize, Serialize};
+
+/// What is kept of an issued certificate; not the certificate itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issued {
+    /// Lower-case hexadecimal.
+    pub serial: String,
+    /// Counts a node's certificates from 1.
+    pub generation: u64,
+    /// End of validity.
+    pub not_after: UnixMillis,
+    /// SHA-256 of the public key.
+    pub key_sha256: Vec<u8>,
+    /// The leaf, so that a repeated request gets the same answer.
+    pub der: Vec<u8>,
+}
+
+/// The certificates with which a node may speak.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeCertificate {
+    /// In use.
+    pub current: Issued,
+    /// Issued, not yet used. Its first use makes it current.
+    pub next: Option<Issued>,
+}
+
+/// What a certificate shown by a peer is to its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// The one in use.
+    Current,
+    /// The next one, for the first time: it becomes current.
+    Next,
+    /// One that was replaced, or never issued to this node.
+    Superseded,
+}
+
+impl NodeCertificate {
+    /// Judges a serial shown in a handshake.
+    #[must_use]
+    pub fn judge(&self, serial: &str) -> Shown {
+        if self.current.serial == serial {
+            Shown::Current
+        } else if self.next.as_ref().is_some_and(|next| next.serial == serial) {
+            Shown::Next
+        } else {
+            Shown::Superseded
+        }
+    }
+
+    /// After the first use of the next one.
+    #[must_use]
+    pub fn promoted(self) -> Self {
+        match self.next {
+            Some(next) => Self { current: next, next: None },
+            None => self,
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Pieces of desired state, and where each stands on a host.
+
+use std::{fmt, str::FromStr};
+
+use muster_common::{clock::UnixMillis, digest::Sha256, generation::Generation, reason::Reason};
+use serde::{Deserialize, Serialize};
+
+/// Which piece: `settings` or `bundle/NAME`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum ItemName {
+    /// The agent's own options.
+    Settings,
+    /// A set of files.
+    Bundle(String),
+}
+
+/// The text names no item of a kind this release knows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an item: \"settings\" or \"bundle/NAME\"")]
+pub struct InvalidItem(String);
+
+impl fmt::Display for ItemName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Settings => f.write_str("settings"),
+            Self::Bundle(name) => write!(f, "bundle/{name}"),
+        }
+    }
+}
+
+impl FromStr for ItemName {
+    type Err = InvalidItem;
+    fn from_str(text: &str) -> Result<Self, InvalidItem> {
+        match text.strip_prefix("bundle/") {
+            Some(name) if is_resource_name(name) => Ok(Self::Bundle(name.to_owned())),
+            None if text == "settings" => Ok(Self::Settings),
+            _ => Err(InvalidItem(text.chars().take(128).collect())),
+        }
+    }
+}
+
+impl TryFrom<String> for ItemName {
+    type Error = InvalidItem;
+    fn try_from(text: String) -> Result<Self, InvalidItem> {
+        text.parse()
+    }
+}
+
+impl From<ItemName> for String {
+    fn from(name: ItemName) -> Self {
+        name.to_string()
+    }
+}
+
+/// Whether a bundle, profile or assignment can have this name:
+/// `[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?`.
+#[must_use]
+pub fn is_resource_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 63
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+/// One version of one item, as offered or as held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemVersion {
+    /// Place in the history.
+    pub generation: Generation,
+    /// For people.
+    pub version: String,
+    /// Of the payload.
+    pub sha256: Sha256,
+}
+
+/// What became of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Running is attempted.
+    Applied,
+    /// The host already had exactly this.
+    Unchanged,
+    /// Tried, failed, returned to running.
+    RolledBack,
+    /// Refused before anything changed.
+    Rejected,
+    /// Failed, and the way back failed too.
+    Broken,
+    /// Taken from the host.
+    Removed,
+}
+
+impl Outcome {
+    /// Whether the version attempted is not to be offered again until it changes.
+    #[must_use]
+    pub const fn is_refusal(self) -> bool {
+        matches!(self, Self::RolledBack | Self::Rejected | Self::Broken)
+    }
+}
+
+/// Whose fault a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// The item itself.
+    Content,
+    /// This host.
+    Host,
+    /// The way between.
+    Network,
+    /// Us.
+    ControlPlane,
+}
+
+/// An error as the host saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemError {
+    /// Stable. `None`: one this release does not know.
+    pub reason: Option<Reason>,
+    /// Whose fault. `None`: not said.
+    pub cause: Option<Cause>,
+    /// For people, at most 1 KiB.
+    pub message: String,
+    /// Last part of a hook's output, at most 4 KiB, as text.
+    pub output: String,
+}
+
+/// Where one item stands on one host, as the host said it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemState {
+    /// Which.
+    pub item: ItemName,
+    /// On the host now. `None`: nothing of it.
+    pub running: Option<ItemVersion>,
+    /// The newest the host has tried.
+    pub attempted: Option<ItemVersion>,
+    /// Of attempted.
+    pub outcome: Option<Outcome>,
+    /// Of attempted, when it failed.
+    pub error: Option<ItemError>,
+    /// Of the host's clock.
+    pub changed_at: UnixMillis,
+}

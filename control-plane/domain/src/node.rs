@@ -1,0 +1,68 @@
+//! One enrolled host.
+
+use muster_common::{
+    clock::UnixMillis,
+    ids::{JoinTokenId, LedgerId, NodeId},
+};
+
+use crate::{
+    certificate::NodeCertificate, facts::Facts, item::ItemState, labels::Labels, liveness::Liveness,
+};
+
+/// All the control plane keeps about one host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// For ever.
+    pub id: NodeId,
+    /// Given by people; changes at any time.
+    pub display_name: String,
+    /// What operators say about it.
+    pub labels: Labels,
+    /// What it says about itself.
+    pub facts: Facts,
+    /// Hash of the facts as the agent encoded them; empty until reported.
+    pub facts_sha256: Vec<u8>,
+    /// Last stored state of liveness; the live truth is in memory.
+    pub liveness: Liveness,
+    /// Its items as it last reported them, sorted by name.
+    pub items: Vec<ItemState>,
+    /// Current and next.
+    pub certificate: NodeCertificate,
+    /// SHA-256 of its public key at enrollment, for repeated enrolls.
+    pub enrolled_key_sha256: Vec<u8>,
+    /// Claim at enrollment.
+    pub machine_fingerprint: Vec<u8>,
+    /// Token it enrolled with.
+    pub enrolled_with: JoinTokenId,
+    /// When it enrolled.
+    pub created_at: UnixMillis,
+    /// Of its last Hello. `None`: never connected.
+    pub ledger: Option<LedgerMark>,
+    /// Revision of the last write to labels or facts: since when selectors may see it differently.
+    pub selector_revision: u64,
+    /// Revision of the last write to what an operator can edit; the etag.
+    pub revision: u64,
+}
+
+/// How far a host's ledger was when last seen; it must never go back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerMark {
+    /// Born with its state directory.
+    pub id: LedgerId,
+    /// Only rises.
+    pub seq: u64,
+}
+
+impl LedgerMark {
+    /// Whether `next`, said in a new Hello, means that the host lost part of its memory.
+    #[must_use]
+    pub fn went_back(self, next: Self) -> bool {
+        self.id != next.id || next.seq < self.seq
+    }
+}
+
+/// Whether a display name can be taken: 1 to 128 characters, none of them control characters.
+#[must_use]
+pub fn is_display_name(name: &str) -> bool {
+    !name.trim().is_empty() && name.chars().count() <= 128 && !name.chars().any(char::is_control)
+}
