@@ -12,6 +12,9 @@ use crate::generation::Generation;
 pub struct Sha256([u8; 32]);
 
 impl Sha256 {
+    /// The digest of nothing that is known: where a chain starts.
+    pub const ZERO: Self = Self([0; 32]);
+
     /// Digest of some bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
