@@ -1,0 +1,208 @@
+//! From assignments to what one node should have. All of it is a function of
+//! labels, facts, assignments and the contents they name: any replica comes to
+//! the same answer, and to the same bytes.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use muster_common::{generation::Generation, ids::NodeId};
+
+use crate::{
+    assignment::{Assignment, Target},
+    facts::Facts,
+    item::{ItemName, ItemState, ItemVersion},
+    labels::{Labels, Selector, SelectorError},
+};
+
+/// How many nodes a conflict names.
+const NAMED_NODES: usize = 5;
+
+/// An assignment with its selector parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compiled {
+    /// As stored.
+    pub assignment: Assignment,
+    /// Its selector.
+    pub selector: Selector,
+}
+
+impl Compiled {
+    /// Parses the assignment's selector.
+    ///
+    /// # Errors
+    /// When it does not parse; one that was stored always does.
+    pub fn new(assignment: Assignment) -> Result<Self, SelectorError> {
+        let selector = Selector::parse(&assignment.selector)?;
+        Ok(Self { assignment, selector })
+    }
+}
+
+/// The assignments that reach a node, by item, the strongest first: higher
+/// priority, then name. The first of a bundle wins; the settings merge all
+/// (see `merge_settings`).
+#[must_use]
+pub fn winners<'a>(
+    labels: &Labels,
+    facts: &Facts,
+    assignments: &'a [Compiled],
+) -> BTreeMap<ItemName, Vec<&'a Compiled>> {
+    let mut by_item: BTreeMap<ItemName, Vec<&Compiled>> = BTreeMap::new();
+    for compiled in assignments.iter().filter(|compiled| compiled.selector.matches(labels, facts)) {
+        by_item.entry(compiled.assignment.target.item()).or_default().push(compiled);
+    }
+    for reaching in by_item.values_mut() {
+        // Equal priorities are refused when assignments are made, but labels can
+        // change later: the name breaks the tie, everywhere the same way.
+        reaching.sort_by(|a, b| strength(a).cmp(&strength(b)));
+    }
+    by_item
+}
+
+fn strength(compiled: &Compiled) -> (Reverse<i32>, &str) {
+    (Reverse(compiled.assignment.priority), &compiled.assignment.name)
+}
+
+/// One set of options out of several profiles, the strongest first: for each
+/// key, the first profile that has it decides.
+#[must_use]
+pub fn merge_settings<'a>(
+    profiles: impl IntoIterator<Item = &'a BTreeMap<String, String>>,
+) -> BTreeMap<String, String> {
+    let mut merged = BTreeMap::new();
+    for (key, value) in profiles.into_iter().flatten() {
+        if !merged.contains_key(key) {
+            merged.insert(key.clone(), value.clone());
+        }
+    }
+    merged
+}
+
+/// The payload of the item `settings`: a JSON object of strings, keys sorted by
+/// their bytes, without spaces. These bytes are hashed and sent.
+#[must_use]
+pub fn settings_payload(settings: &BTreeMap<String, String>) -> Vec<u8> {
+    serde_json::to_vec(settings).expect("a map of strings always has a JSON form")
+}
+
+/// The generation of an item on one node: the newest of all that made it so.
+/// `item_mark` is the newest revision of the assignments that reach the node
+/// and of the contents they name (and of any that ceased to),
+/// `selector_revision` that of the node's labels and facts.
+#[must_use]
+pub const fn generation(epoch: u64, item_mark: u64, selector_revision: u64) -> Generation {
+    let number = if item_mark > selector_revision { item_mark } else { selector_revision };
+    Generation::new(epoch, number)
+}
+
+/// Whether a node must be sent this version: it does not run these bytes, and
+/// has not refused them at this generation. Only bytes count: equal content
+/// under a newer generation changes nothing on a host.
+#[must_use]
+pub fn should_offer(desired: &ItemVersion, reported: Option<&ItemState>) -> bool {
+    let Some(reported) = reported else { return true };
+    let runs = reported.running.as_ref().is_some_and(|running| running.sha256 == desired.sha256);
+    let refused = reported.outcome.is_some_and(crate::item::Outcome::is_refusal)
+        && reported.attempted.as_ref().is_some_and(|attempted| {
+            attempted.sha256 == desired.sha256 && attempted.generation >= desired.generation
+        });
+    !runs && !refused
+}
+
+/// Whether a node must be told to take away an item that nothing assigns to it.
+#[must_use]
+pub const fn should_remove(reported: &ItemState) -> bool {
+    reported.running.is_some()
+}
+
+/// Two assignments want different things of one node and neither is stronger.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "assignment {other:?} gives {item} with the same priority to {total} of the same nodes ({})",
+    list(nodes)
+)]
+pub struct Conflict {
+    /// Name of the other assignment.
+    pub other: String,
+    /// What both give.
+    pub item: ItemName,
+    /// Some of the nodes that both reach.
+    pub nodes: Vec<NodeId>,
+    /// How many both reach.
+    pub total: usize,
+    /// Option keys with different values; empty for a bundle.
+    pub keys: Vec<String>,
+}
+
+fn list(nodes: &[NodeId]) -> String {
+    nodes.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Looks for an assignment that contradicts `new` on some node: same item, same
+/// priority, another version of the bundle or another value of an option.
+/// `others` may hold the old self of `new`, which is passed over. `profile`
+/// answers the values of a settings profile; one it does not know has none.
+/// The first in the order of names is told.
+#[must_use]
+pub fn conflict<'n, 'p>(
+    new: &Compiled,
+    others: &[Compiled],
+    nodes: impl Iterator<Item = (NodeId, &'n Labels, &'n Facts)>,
+    profile: impl Fn(&str) -> Option<&'p BTreeMap<String, String>>,
+) -> Option<Conflict> {
+    let mut found: Vec<Conflict> = Vec::new();
+    let mut rivals = Vec::new();
+    for other in others {
+        if let Some(keys) = contradicts(&new.assignment, &other.assignment, &profile) {
+            let (name, item) = (other.assignment.name.clone(), new.assignment.target.item());
+            found.push(Conflict { other: name, item, nodes: Vec::new(), total: 0, keys });
+            rivals.push(&other.selector);
+        }
+    }
+    if rivals.is_empty() {
+        return None; // the usual case: not one node has to be looked at
+    }
+    for (id, labels, facts) in nodes.filter(|(_, labels, facts)| new.selector.matches(labels, facts)) {
+        for (selector, conflict) in rivals.iter().zip(&mut found) {
+            if selector.matches(labels, facts) {
+                conflict.total += 1;
+                if conflict.nodes.len() < NAMED_NODES {
+                    conflict.nodes.push(id);
+                }
+            }
+        }
+    }
+    found.into_iter().filter(|conflict| conflict.total > 0).min_by(|a, b| a.other.cmp(&b.other))
+}
+
+/// Whether two assignments could not both hold on one node; the keys at odds,
+/// none for a bundle.
+fn contradicts<'p>(
+    new: &Assignment,
+    other: &Assignment,
+    profile: &impl Fn(&str) -> Option<&'p BTreeMap<String, String>>,
+) -> Option<Vec<String>> {
+    if new.name == other.name || new.priority != other.priority {
+        return None;
+    }
+    match (&new.target, &other.target) {
+        (Target::Bundle { name: a, version: v }, Target::Bundle { name: b, version: w }) => {
+            (a == b && v != w).then(Vec::new)
+        }
+        (Target::Settings { profile: a }, Target::Settings { profile: b }) => {
+            let keys = keys_at_odds(profile(a)?, profile(b)?);
+            (!keys.is_empty()).then_some(keys)
+        }
+        (Target::Bundle { .. }, Target::Settings { .. })
+        | (Target::Settings { .. }, Target::Bundle { .. }) => None,
+    }
+}
+
+/// Keys that two profiles both have with different values. A change of a
+/// profile can set two assignments at odds, too: its writer asks this.
+#[must_use]
+pub fn keys_at_odds(a: &BTreeMap<String, String>, b: &BTreeMap<String, String>) -> Vec<String> {
+    let at_odds = a.iter().filter(|(key, value)| b.get(*key).is_some_and(|other| other != *value));
+    at_odds.map(|(key, _)| key.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests;

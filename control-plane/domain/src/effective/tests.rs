@@ -1,0 +1,188 @@
+use muster_common::{clock::UnixMillis, digest::Sha256};
+
+use super::*;
+use crate::item::Outcome;
+
+fn assignment(name: &str, selector: &str, target: Target, priority: i32) -> Compiled {
+    let at = UnixMillis(0);
+    Compiled::new(Assignment {
+        name: name.into(),
+        selector: selector.into(),
+        target,
+        priority,
+        created_at: at,
+        updated_at: at,
+        updated_by: "operator/alice".into(),
+        revision: 1,
+    })
+    .unwrap()
+}
+
+fn bundle(name: &str, version: u64) -> Target {
+    Target::Bundle { name: name.into(), version }
+}
+
+fn settings(profile: &str) -> Target {
+    Target::Settings { profile: profile.into() }
+}
+
+fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+}
+
+fn version(generation: u64, content: &str) -> ItemVersion {
+    ItemVersion {
+        generation: Generation::new(1, generation),
+        version: "1".into(),
+        sha256: Sha256::of(content.as_bytes()),
+    }
+}
+
+fn reported(
+    running: Option<ItemVersion>,
+    attempted: Option<ItemVersion>,
+    outcome: Option<Outcome>,
+) -> ItemState {
+    let item = ItemName::Bundle("web".into());
+    ItemState { item, running, attempted, outcome, error: None, changed_at: UnixMillis(0) }
+}
+
+#[test]
+fn the_strongest_comes_first_and_only_matching_ones_come() {
+    let all = [
+        assignment("low", "*", bundle("web", 1), 0),
+        assignment("high", "env=prod", bundle("web", 2), 10),
+        assignment("tie", "env=prod", bundle("web", 3), 10),
+        assignment("elsewhere", "env=test", bundle("web", 4), 99),
+        assignment("options", "*", settings("base"), 0),
+    ];
+    let won = winners(&map(&[("env", "prod")]), &Facts::default(), &all);
+    let names = |item: &ItemName| won[item].iter().map(|c| c.assignment.name.as_str()).collect::<Vec<_>>();
+    assert_eq!(names(&ItemName::Bundle("web".into())), ["high", "tie", "low"]);
+    assert_eq!(names(&ItemName::Settings), ["options"]);
+    assert_eq!(won.len(), 2);
+    assert!(winners(&Labels::new(), &Facts::default(), &[]).is_empty());
+}
+
+#[test]
+fn settings_merge_key_by_key_and_have_one_form_in_bytes() {
+    let (strong, weak) = (map(&[("b", "1")]), map(&[("b", "2"), ("a", "x \"ü\"")]));
+    let merged = merge_settings([&strong, &weak]);
+    assert_eq!(merged, map(&[("a", "x \"ü\""), ("b", "1")]));
+    assert_eq!(settings_payload(&merged), r#"{"a":"x \"ü\"","b":"1"}"#.as_bytes());
+    assert_eq!(settings_payload(&BTreeMap::new()), b"{}");
+}
+
+#[test]
+fn a_generation_is_as_new_as_the_newest_thing_that_made_it() {
+    assert_eq!(generation(3, 7, 5), Generation::new(3, 7));
+    assert_eq!(generation(3, 5, 7), Generation::new(3, 7));
+}
+
+#[test]
+fn what_a_node_runs_is_not_offered_again() {
+    let desired = version(5, "new");
+    assert!(should_offer(&desired, None));
+    assert!(should_offer(&desired, Some(&reported(None, None, None))));
+    assert!(should_offer(&desired, Some(&reported(Some(version(4, "old")), None, None))));
+    assert!(!should_offer(&desired, Some(&reported(Some(version(4, "new")), None, None))));
+}
+
+#[test]
+fn what_a_node_refused_is_offered_again_only_when_it_changes() {
+    for outcome in [Outcome::Rejected, Outcome::RolledBack, Outcome::Broken] {
+        let state = reported(Some(version(1, "old")), Some(version(5, "bad")), Some(outcome));
+        assert!(!should_offer(&version(5, "bad"), Some(&state)), "{outcome:?}");
+        assert!(!should_offer(&version(4, "bad"), Some(&state)), "{outcome:?}");
+        assert!(should_offer(&version(6, "bad"), Some(&state)), "{outcome:?}: a new generation is a new try");
+        assert!(should_offer(&version(6, "good"), Some(&state)), "{outcome:?}");
+        assert!(!should_offer(&version(6, "old"), Some(&state)), "{outcome:?}: it runs already");
+    }
+    let removed = reported(None, Some(version(5, "x")), Some(Outcome::Removed));
+    assert!(should_offer(&version(5, "x"), Some(&removed)));
+}
+
+#[test]
+fn only_what_is_there_is_removed() {
+    assert!(should_remove(&reported(Some(version(1, "x")), None, None)));
+    assert!(!should_remove(&reported(None, Some(version(1, "x")), Some(Outcome::Removed))));
+}
+
+/// Nodes 0 to 9; even ones are `env=prod`, those below 4 `canary`.
+fn fleet() -> Vec<(NodeId, Labels)> {
+    let labels = |n: u128| {
+        let mut labels = map(&[("env", if n.is_multiple_of(2) { "prod" } else { "test" })]);
+        if n < 4 {
+            labels.insert("canary".into(), String::new());
+        }
+        labels
+    };
+    (0..10).map(|n| (NodeId::from_u128(n), labels(n))).collect()
+}
+
+fn find(new: &Compiled, others: &[Compiled]) -> Option<Conflict> {
+    let (fleet, facts) = (fleet(), Facts::default());
+    let profiles = BTreeMap::from([
+        ("a", map(&[("x", "1"), ("y", "1")])),
+        ("b", map(&[("x", "2"), ("y", "1"), ("z", "3")])),
+    ]);
+    let nodes = fleet.iter().map(|(id, labels)| (*id, labels, &facts));
+    conflict(new, others, nodes, |name| profiles.get(name))
+}
+
+#[test]
+fn two_versions_for_one_node_with_one_priority_conflict() {
+    let new = assignment("new", "env=prod", bundle("web", 2), 5);
+    let found = find(&new, &[assignment("old", "*", bundle("web", 1), 5)]).unwrap();
+    assert_eq!((found.other.as_str(), found.total), ("old", 5));
+    assert_eq!(found.nodes, [0, 2, 4, 6, 8].map(NodeId::from_u128));
+    assert_eq!(
+        find(&new, &[assignment("old", "canary", bundle("web", 1), 5)]).map(|c| (c.nodes, c.total)),
+        Some((vec![NodeId::from_u128(0), NodeId::from_u128(2)], 2))
+    );
+}
+
+#[test]
+fn many_nodes_at_odds_are_counted_and_few_are_named() {
+    let new = assignment("new", "*", bundle("web", 2), 5);
+    let found = find(&new, &[assignment("old", "*", bundle("web", 1), 5)]).unwrap();
+    assert_eq!((found.nodes.len(), found.total), (5, 10));
+    assert!(
+        found.to_string().starts_with("assignment \"old\" gives bundle/web with the same priority to 10")
+    );
+}
+
+#[test]
+fn what_cannot_meet_does_not_conflict() {
+    let new = assignment("new", "env=prod", bundle("web", 2), 5);
+    for (why, other) in [
+        ("its old self", assignment("new", "*", bundle("web", 1), 5)),
+        ("another priority", assignment("o", "*", bundle("web", 1), 6)),
+        ("the same version", assignment("o", "*", bundle("web", 2), 5)),
+        ("another bundle", assignment("o", "*", bundle("db", 1), 5)),
+        ("another kind", assignment("o", "*", settings("a"), 5)),
+        ("other nodes", assignment("o", "env=test", bundle("web", 1), 5)),
+    ] {
+        assert_eq!(find(&new, &[other]), None, "{why}");
+    }
+}
+
+#[test]
+fn settings_conflict_by_key_and_value() {
+    let new = assignment("new", "*", settings("a"), 0);
+    let found = find(&new, &[assignment("o", "*", settings("b"), 0)]).unwrap();
+    assert_eq!((found.item, found.keys), (ItemName::Settings, vec!["x".to_owned()]));
+    assert_eq!(find(&new, &[assignment("o", "*", settings("a"), 0)]), None);
+    assert_eq!(find(&new, &[assignment("o", "*", settings("unknown"), 0)]), None);
+}
+
+#[test]
+fn of_several_conflicts_the_first_by_name_is_told() {
+    let new = assignment("new", "*", bundle("web", 2), 5);
+    let others = [
+        assignment("z", "*", bundle("web", 1), 5),
+        assignment("m", "env=none", bundle("web", 1), 5),
+        assignment("n", "canary", bundle("web", 3), 5),
+    ];
+    assert_eq!(find(&new, &others).map(|c| c.other).as_deref(), Some("n"));
+}
