@@ -7,6 +7,10 @@ use muster_common::{
 };
 use serde::{Deserialize, Serialize};
 
+mod machine;
+
+pub use machine::{Event, Refused, Report, apply};
+
 /// Where a command is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

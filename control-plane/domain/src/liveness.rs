@@ -1,6 +1,25 @@
 //! Whether the control plane hears a node.
+//!
+//! ```text
+//!                 heard                     silent            silent
+//!   never-seen ----------> online ------------------> late ----------> offline
+//!                           ^  ^ \____ stream closed ___^                 |
+//!                           |  |                                          |
+//!                           |  '--------------- heard -------------------'
+//!                           |                                             |
+//!                        heard                                   certificate out
+//!                           |                                             v
+//!   plane was away ---> unknown ---- not back in time ---> offline     expired
+//! ```
+//!
+//! A goodbye that announces a return keeps the node as it was for the grace;
+//! one that announces an end makes it offline at once. Quarantine covers what
+//! is connected. Between ticks nothing changes by itself, and the first tick
+//! after a long silence still goes by way of late.
 
-use muster_common::clock::UnixMillis;
+use std::time::Duration;
+
+use muster_common::clock::{Instant, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 /// State of hearing.
@@ -33,3 +52,241 @@ pub struct Liveness {
     /// One stable CamelCase word: `HeartbeatMissed`.
     pub reason: String,
 }
+
+/// How long silence may last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Silent for this long: late. One interval, and what jitter and the way may add.
+    pub late: Duration,
+    /// Silent for this long: offline.
+    pub offline: Duration,
+    /// Time to come back after a stream has closed.
+    pub grace: Duration,
+    /// Time to come back after the control plane itself was away: all come at
+    /// once then, and spread themselves.
+    pub away: Duration,
+}
+
+impl Limits {
+    /// The limits for nodes that speak once in this interval.
+    #[must_use]
+    pub fn from_interval(interval: Duration) -> Self {
+        Self {
+            late: interval * 3 / 2,
+            offline: interval * 5 / 2,
+            grace: interval * 3 / 2,
+            away: interval * 10,
+        }
+    }
+}
+
+/// How a stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Closed {
+    /// Without a word.
+    Lost,
+    /// The control plane asked for a new session; it will come.
+    Moved,
+    /// The agent restarts, upgrades or reconnects: it will be back.
+    Returning,
+    /// The host reboots: it will be back, if it can.
+    Rebooting,
+    /// The agent was stopped.
+    Stopped,
+    /// The host left the fleet by its own will.
+    Disconnected,
+}
+
+/// What happened to one node. Closing is told of its newest session only: one
+/// that was fenced closes unheard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A session began.
+    Connected(Instant),
+    /// Anything came over it.
+    Heard(Instant),
+    /// It ended.
+    StreamClosed(Instant, Closed),
+    /// Time passed.
+    Tick(Instant),
+    /// The control plane was away up to now: stopped, suspended or cut off from everyone.
+    PlaneWasAway(Instant),
+    /// Its certificate has run out.
+    CertificateExpired,
+    /// It has a valid certificate again.
+    CertificateRenewed,
+    /// It was put in quarantine.
+    Quarantined,
+    /// It was let out.
+    Released,
+}
+
+/// What an event did to the state that people see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing: nothing to store either.
+    Same,
+    /// It is another, for this reason.
+    To(State, &'static str),
+}
+
+/// The live state of one node. Small: there may be a million.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tracker {
+    hearing: Hearing,
+    expired: bool,
+    quarantined: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hearing {
+    Never,
+    Online {
+        heard: Instant,
+    },
+    Late {
+        heard: Instant,
+    },
+    /// The stream is closed, the grace runs.
+    Closing {
+        since: Instant,
+        how: Closed,
+    },
+    /// The plane is back since then and has not heard the node yet.
+    Unknown {
+        since: Instant,
+    },
+    Offline,
+}
+
+impl Tracker {
+    /// A node that has just enrolled.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { hearing: Hearing::Never, expired: false, quarantined: false }
+    }
+
+    /// A node as the store knows it, when the control plane starts: whoever was
+    /// there is unknown until heard; whoever was not, is still not. Quarantine of
+    /// a node that was not connected must be told again.
+    #[must_use]
+    pub fn restored(stored: State, now: Instant) -> (Self, Change) {
+        let tracker = |hearing, expired, quarantined| Self { hearing, expired, quarantined };
+        match stored {
+            State::NeverSeen => (tracker(Hearing::Never, false, false), Change::Same),
+            State::Offline => (tracker(Hearing::Offline, false, false), Change::Same),
+            State::Expired => (tracker(Hearing::Offline, true, false), Change::Same),
+            State::Unknown => (tracker(Hearing::Unknown { since: now }, false, false), Change::Same),
+            State::Online | State::Late => {
+                (tracker(Hearing::Unknown { since: now }, false, false), Change::To(State::Unknown, AWAY))
+            }
+            State::Quarantined => {
+                (tracker(Hearing::Unknown { since: now }, false, true), Change::To(State::Unknown, AWAY))
+            }
+        }
+    }
+
+    /// What people see.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        match self.hearing {
+            Hearing::Never => State::NeverSeen,
+            Hearing::Online { .. } | Hearing::Late { .. } if self.quarantined => State::Quarantined,
+            Hearing::Online { .. } => State::Online,
+            Hearing::Late { .. } | Hearing::Closing { how: Closed::Lost, .. } => State::Late,
+            Hearing::Closing { .. } => State::Online,
+            Hearing::Unknown { .. } => State::Unknown,
+            Hearing::Offline if self.expired => State::Expired,
+            Hearing::Offline => State::Offline,
+        }
+    }
+
+    /// When a tick can first change something; `None`: never. A sweep may look
+    /// at no node before its time.
+    #[must_use]
+    pub fn next_deadline(&self, limits: &Limits) -> Option<Instant> {
+        match self.hearing {
+            Hearing::Online { heard } => Some(heard + limits.late),
+            Hearing::Late { heard } => Some(heard + limits.offline),
+            Hearing::Closing { since, .. } => Some(since + limits.grace),
+            Hearing::Unknown { since } => Some(since + limits.away),
+            Hearing::Never | Hearing::Offline => None,
+        }
+    }
+
+    /// What the node is after an event, and whether people see a change.
+    #[must_use]
+    pub fn apply(self, event: Event, limits: &Limits) -> (Self, Change) {
+        let (next, reason) = self.step(event, limits);
+        let seen = next.state();
+        (next, if seen == self.state() { Change::Same } else { Change::To(seen, reason) })
+    }
+
+    fn step(self, event: Event, limits: &Limits) -> (Self, &'static str) {
+        use Hearing::{Closing, Late, Never, Offline, Online, Unknown};
+        let to = |hearing, reason| (Self { hearing, ..self }, reason);
+        let same = (self, "");
+        match (self.hearing, event) {
+            (_, Event::Connected(now)) => to(Online { heard: now }, "Connected"),
+            (
+                Never | Online { .. } | Late { .. } | Closing { .. } | Unknown { .. } | Offline,
+                Event::Heard(now),
+            ) => to(Online { heard: now }, "HeartbeatReceived"),
+
+            (Online { .. } | Late { .. }, Event::StreamClosed(now, how)) => match how {
+                Closed::Lost => to(Closing { since: now, how }, "StreamClosed"),
+                Closed::Moved | Closed::Returning | Closed::Rebooting => {
+                    to(Closing { since: now, how }, "Goodbye")
+                }
+                Closed::Stopped | Closed::Disconnected => to(Offline, how.gone()),
+            },
+            (Never | Closing { .. } | Unknown { .. } | Offline, Event::StreamClosed(..)) => same,
+
+            (Online { heard }, Event::Tick(now)) if now - heard >= limits.late => {
+                to(Late { heard }, "HeartbeatMissed")
+            }
+            (Late { heard }, Event::Tick(now)) if now - heard >= limits.offline => to(Offline, "Silent"),
+            (Closing { since, how }, Event::Tick(now)) if now - since >= limits.grace => {
+                to(Offline, how.gone())
+            }
+            (Unknown { since }, Event::Tick(now)) if now - since >= limits.away => {
+                to(Offline, "DidNotReturn")
+            }
+            (_, Event::Tick(_)) => same,
+
+            (Online { .. } | Late { .. } | Closing { .. } | Unknown { .. }, Event::PlaneWasAway(now)) => {
+                to(Unknown { since: now }, AWAY)
+            }
+            (Never | Offline, Event::PlaneWasAway(_)) => same,
+
+            (_, Event::CertificateExpired) => (Self { expired: true, ..self }, "CertificateExpired"),
+            (_, Event::CertificateRenewed) => (Self { expired: false, ..self }, "CertificateRenewed"),
+            (_, Event::Quarantined) => (Self { quarantined: true, ..self }, "Quarantined"),
+            (_, Event::Released) => (Self { quarantined: false, ..self }, "Released"),
+        }
+    }
+}
+
+impl Default for Tracker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+const AWAY: &str = "ControlPlaneAway";
+
+impl Closed {
+    /// Why a node that closed so is offline.
+    const fn gone(self) -> &'static str {
+        match self {
+            Self::Lost => "StreamClosed",
+            Self::Moved | Self::Returning => "DidNotReturn",
+            Self::Rebooting => "DidNotReturnFromReboot",
+            Self::Stopped => "AgentStopped",
+            Self::Disconnected => "Disconnected",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+//! What may happen to a command.
+//!
+//! ```text
+//!   queued ----> delivered ----> running ----> succeeded failed timed-out
+//!     |              |              |          cancelled interrupted
+//!     |              '--------------+--------> expired denied (before it ran)
+//!     '--> cancelled, expired
+//! ```
+//!
+//! An end is for ever. Reports come in order without gaps; one that was taken
+//! already changes nothing and is acknowledged again.
+
+use muster_common::{clock::UnixMillis, reason::Reason};
+
+use super::{Command, State};
+
+/// What happened to a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// It is being handed to a session, for the first time or again: a host
+    /// that knows its id answers and does not run it twice.
+    Delivered,
+    /// The host says.
+    Reported(Report),
+    /// An operator wants it to end.
+    CancelRequested,
+    /// Its latest time for delivery is over.
+    DeliverByPassed,
+    /// Its node was removed.
+    NodeGone,
+    /// Its host has lost part of its memory and could run it again.
+    LedgerWentBack,
+}
+
+/// One report of a host, without the bytes of its output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// From 1, no gaps.
+    pub seq: u64,
+    /// Where the command is on the host.
+    pub state: State,
+    /// At its end, if something ran.
+    pub exit_code: Option<i32>,
+    /// Signal that ended it.
+    pub signal: Option<i32>,
+    /// Why it ended so.
+    pub reason: Option<Reason>,
+    /// For people.
+    pub message: String,
+    /// Bytes of output that came with the report.
+    pub output_bytes: u64,
+    /// Bytes that were cut.
+    pub dropped_bytes: u64,
+}
+
+/// Why an event cannot happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// A report is missing before this one.
+    #[error("report {got} came where {expected} belongs")]
+    OutOfOrder {
+        /// The next one.
+        expected: u64,
+        /// This one.
+        got: u64,
+    },
+    /// A command does not go from one to the other.
+    #[error("a command that is {} cannot become {}", from.as_str(), to.as_str())]
+    Illegal {
+        /// Where it is.
+        from: State,
+        /// Where it should go.
+        to: State,
+    },
+    /// Not to be delivered any more.
+    #[error("the latest time for its delivery is over")]
+    TooLate,
+}
+
+impl Refused {
+    /// The stable reason.
+    #[must_use]
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::OutOfOrder { .. } => Reason::SequenceOutOfOrder,
+            Self::Illegal { .. } => Reason::StateConflict,
+            Self::TooLate => Reason::DeliverByPassed,
+        }
+    }
+}
+
+/// The command after an event. Equal to the one before when the event changes
+/// nothing; of a report, `report_seq` tells whether it was new.
+///
+/// # Errors
+/// When the event cannot happen to this command.
+pub fn apply(command: &Command, event: &Event, now: UnixMillis) -> Result<Command, Refused> {
+    use State::{Cancelled, Delivered, Expired, Interrupted, Queued, Running};
+    let same = || Ok(command.clone());
+    let ended = |state, reason| Ok(command.to(state, now).because(reason));
+    match (command.state, event) {
+        (Queued, Event::Delivered) if now >= command.deliver_by => Err(Refused::TooLate),
+        (Queued, Event::Delivered) => Ok(command.to(Delivered, now)),
+        (Delivered, Event::Delivered) => same(),
+        (from, Event::Delivered) => Err(Refused::Illegal { from, to: Delivered }),
+
+        (_, Event::Reported(report)) => reported(command, report, now),
+
+        (Queued, Event::CancelRequested) => {
+            Ok(Command { cancel_requested: true, ..command.to(Cancelled, now) }
+                .because(Reason::CancelledByOperator))
+        }
+        (Delivered | Running, Event::CancelRequested) if !command.cancel_requested => {
+            Ok(Command { cancel_requested: true, updated_at: now, ..command.clone() })
+        }
+        (_, Event::CancelRequested) => same(),
+
+        (Queued, Event::DeliverByPassed) if now >= command.deliver_by => {
+            ended(Expired, Reason::DeliverByPassed)
+        }
+        // What was delivered stays until its host answers: it may have run.
+        (_, Event::DeliverByPassed) => same(),
+
+        (Queued, Event::NodeGone) => ended(Expired, Reason::NodeGone),
+        (Delivered | Running, Event::NodeGone) => ended(Interrupted, Reason::NodeGone),
+        (Delivered | Running, Event::LedgerWentBack) => ended(Interrupted, Reason::LedgerWentBack),
+        (_, Event::NodeGone | Event::LedgerWentBack) => same(),
+    }
+}
+
+fn reported(command: &Command, report: &Report, now: UnixMillis) -> Result<Command, Refused> {
+    let expected = command.report_seq + 1;
+    if (1..expected).contains(&report.seq) {
+        return Ok(command.clone());
+    }
+    if command.state.is_end() {
+        // It ended here without its host (node removed, ledger went back). What
+        // the host says now comes too late to count; it is taken so that the
+        // host may forget it.
+        return Ok(Command { report_seq: report.seq.max(command.report_seq), ..command.clone() });
+    }
+    if report.seq != expected {
+        return Err(Refused::OutOfOrder { expected, got: report.seq });
+    }
+    if !may_report(command.state, report.state) {
+        return Err(Refused::Illegal { from: command.state, to: report.state });
+    }
+    let mut next = command.to(report.state, now);
+    next.report_seq = report.seq;
+    next.output_bytes = next.output_bytes.saturating_add(report.output_bytes);
+    next.dropped_bytes = next.dropped_bytes.saturating_add(report.dropped_bytes);
+    if next.state.is_end() {
+        next.exit_code = report.exit_code;
+        next.signal = report.signal;
+        next.reason = report.reason;
+    }
+    if !report.message.is_empty() {
+        next.message.clone_from(&report.message);
+    }
+    Ok(next)
+}
+
+/// Whether a host may say so of a command that is `from` here.
+const fn may_report(from: State, to: State) -> bool {
+    match from {
+        // A host speaks only of what it was given: after a restore the store
+        // may have forgotten that it was.
+        State::Queued | State::Delivered => !matches!(to, State::Queued),
+        State::Running => matches!(
+            to,
+            State::Running
+                | State::Succeeded
+                | State::Failed
+                | State::TimedOut
+                | State::Cancelled
+                | State::Interrupted
+        ),
+        State::Succeeded
+        | State::Failed
+        | State::TimedOut
+        | State::Cancelled
+        | State::Interrupted
+        | State::Expired
+        | State::Denied => false,
+    }
+}
+
+impl Command {
+    fn to(&self, state: State, now: UnixMillis) -> Self {
+        Self { state, updated_at: now, ended_at: state.is_end().then_some(now), ..self.clone() }
+    }
+
+    fn because(self, reason: Reason) -> Self {
+        Self { reason: Some(reason), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests;

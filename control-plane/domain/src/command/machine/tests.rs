@@ -1,0 +1,167 @@
+use muster_common::ids::{CommandId, NodeId, OperationId};
+
+use super::*;
+
+const NOW: UnixMillis = UnixMillis(1_000);
+const LATE: UnixMillis = UnixMillis(10_000);
+
+fn command(state: State) -> Command {
+    Command {
+        id: CommandId::from_u128(1),
+        operation: OperationId::from_u128(2),
+        node: NodeId::from_u128(3),
+        state,
+        exit_code: None,
+        signal: None,
+        reason: None,
+        message: String::new(),
+        cancel_requested: false,
+        report_seq: 0,
+        output_bytes: 0,
+        dropped_bytes: 0,
+        created_at: UnixMillis(0),
+        updated_at: UnixMillis(0),
+        ended_at: state.is_end().then_some(UnixMillis(0)),
+        deliver_by: LATE,
+    }
+}
+
+fn report(seq: u64, state: State) -> Event {
+    Event::Reported(Report {
+        seq,
+        state,
+        exit_code: None,
+        signal: None,
+        reason: None,
+        message: String::new(),
+        output_bytes: 0,
+        dropped_bytes: 0,
+    })
+}
+
+fn after(command: &Command, event: &Event) -> Command {
+    apply(command, event, NOW).unwrap()
+}
+
+/// Where each event leads from each state; `None`: refused.
+#[test]
+fn every_event_in_every_state_leads_where_it_should() {
+    use State::{Cancelled, Delivered, Expired, Interrupted, Queued, Running};
+    for (state, delivered, cancel, gone, went_back) in [
+        (Queued, Some(Delivered), Cancelled, Expired, Queued),
+        (Delivered, Some(Delivered), Delivered, Interrupted, Interrupted),
+        (Running, None, Running, Interrupted, Interrupted),
+    ] {
+        let to = |event| apply(&command(state), &event, NOW).ok().map(|c| c.state);
+        assert_eq!(to(Event::Delivered), delivered, "{state:?}");
+        assert_eq!(to(Event::CancelRequested), Some(cancel), "{state:?}");
+        assert_eq!(to(Event::NodeGone), Some(gone), "{state:?}");
+        assert_eq!(to(Event::LedgerWentBack), Some(went_back), "{state:?}");
+    }
+    for end in State::ALL.into_iter().filter(|s| s.is_end()) {
+        let ended = command(end);
+        assert!(apply(&ended, &Event::Delivered, NOW).is_err());
+        for event in [Event::CancelRequested, Event::DeliverByPassed, Event::NodeGone, Event::LedgerWentBack]
+        {
+            assert_eq!(after(&ended, &event), ended, "{end:?} {event:?}");
+        }
+    }
+}
+
+#[test]
+fn a_command_lives_from_queue_to_success() {
+    let delivered = after(&command(State::Queued), &Event::Delivered);
+    let running = after(&delivered, &report(1, State::Running));
+    let mut end = Report {
+        seq: 2,
+        state: State::Succeeded,
+        exit_code: Some(0),
+        signal: None,
+        reason: None,
+        message: "done".into(),
+        output_bytes: 5,
+        dropped_bytes: 2,
+    };
+    let ended = after(&running, &Event::Reported(end.clone()));
+    assert_eq!((ended.state, ended.exit_code, ended.ended_at), (State::Succeeded, Some(0), Some(NOW)));
+    assert_eq!((ended.output_bytes, ended.dropped_bytes, ended.report_seq), (5, 2, 2));
+    assert_eq!(ended.message, "done");
+
+    end.exit_code = Some(9);
+    assert_eq!(after(&ended, &Event::Reported(end)), ended, "a repeated report changes nothing");
+}
+
+#[test]
+fn reports_come_in_order_without_gaps() {
+    let running = after(&command(State::Delivered), &report(1, State::Running));
+    assert_eq!(after(&running, &report(1, State::Running)), running);
+    assert_eq!(
+        after(&running, &report(1, State::Failed)),
+        running,
+        "a duplicate is known by its number alone"
+    );
+    for got in [0, 3, u64::MAX] {
+        let refused = apply(&running, &report(got, State::Running), NOW).unwrap_err();
+        assert_eq!(refused, Refused::OutOfOrder { expected: 2, got });
+        assert_eq!(refused.reason(), Reason::SequenceOutOfOrder);
+    }
+}
+
+#[test]
+fn a_host_cannot_report_a_way_back() {
+    for (from, to) in [
+        (State::Delivered, State::Queued),
+        (State::Running, State::Queued),
+        (State::Running, State::Delivered),
+        (State::Running, State::Expired),
+        (State::Running, State::Denied),
+    ] {
+        assert_eq!(apply(&command(from), &report(1, to), NOW), Err(Refused::Illegal { from, to }));
+    }
+    for to in [State::Expired, State::Denied, State::Failed, State::Cancelled, State::Delivered] {
+        assert_eq!(after(&command(State::Delivered), &report(1, to)).state, to);
+    }
+}
+
+#[test]
+fn a_host_that_knows_more_than_the_store_is_believed() {
+    assert_eq!(after(&command(State::Queued), &report(1, State::Succeeded)).state, State::Succeeded);
+}
+
+#[test]
+fn what_a_host_says_after_the_end_is_taken_and_not_believed() {
+    let gone = after(&command(State::Running), &Event::NodeGone);
+    assert_eq!((gone.state, gone.reason), (State::Interrupted, Some(Reason::NodeGone)));
+    let told = after(&gone, &report(7, State::Succeeded));
+    assert_eq!(told, Command { report_seq: 7, ..gone });
+}
+
+#[test]
+fn cancelling_ends_what_waits_and_asks_what_was_delivered() {
+    let cancelled = after(&command(State::Queued), &Event::CancelRequested);
+    assert_eq!((cancelled.state, cancelled.reason), (State::Cancelled, Some(Reason::CancelledByOperator)));
+    for state in [State::Delivered, State::Running] {
+        let asked = after(&command(state), &Event::CancelRequested);
+        assert!(asked.cancel_requested && asked.state == state);
+        assert_eq!(after(&asked, &Event::CancelRequested), asked);
+        assert_eq!(after(&asked, &report(1, State::Cancelled)).state, State::Cancelled);
+        assert_eq!(
+            after(&asked, &report(1, State::Succeeded)).state,
+            State::Succeeded,
+            "it may have been done"
+        );
+    }
+}
+
+#[test]
+fn only_what_was_never_delivered_expires_here() {
+    let queued = command(State::Queued);
+    assert_eq!(after(&queued, &Event::DeliverByPassed), queued, "not before its time");
+    let expired = apply(&queued, &Event::DeliverByPassed, LATE).unwrap();
+    assert_eq!((expired.state, expired.reason), (State::Expired, Some(Reason::DeliverByPassed)));
+    assert_eq!(apply(&queued, &Event::Delivered, LATE), Err(Refused::TooLate));
+    for state in [State::Delivered, State::Running] {
+        assert_eq!(apply(&command(state), &Event::DeliverByPassed, LATE), Ok(command(state)));
+    }
+    assert_eq!(apply(&command(State::Delivered), &Event::Delivered, LATE).unwrap().state, State::Delivered);
+}

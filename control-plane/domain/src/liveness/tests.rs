@@ -1,0 +1,197 @@
+use muster_common::clock::Clock;
+
+use super::*;
+
+const INTERVAL: Duration = Duration::from_secs(10);
+
+fn limits() -> Limits {
+    Limits::from_interval(INTERVAL)
+}
+
+/// A node and the time, so that tests read as a story.
+struct Story {
+    tracker: Tracker,
+    now: Instant,
+}
+
+impl Story {
+    fn new() -> Self {
+        Self { tracker: Tracker::new(), now: Clock::default().monotonic() }
+    }
+
+    fn connected() -> Self {
+        let mut story = Self::new();
+        assert_eq!(story.then(Event::Connected), Change::To(State::Online, "Connected"));
+        story
+    }
+
+    fn does(&mut self, event: Event) -> Change {
+        let (next, change) = self.tracker.apply(event, &limits());
+        self.tracker = next;
+        change
+    }
+
+    fn then(&mut self, event: impl FnOnce(Instant) -> Event) -> Change {
+        self.does(event(self.now))
+    }
+
+    fn after(&mut self, seconds: u64) -> Change {
+        self.now += Duration::from_secs(seconds);
+        self.then(Event::Tick)
+    }
+
+    fn closes(&mut self, how: Closed) -> Change {
+        self.does(Event::StreamClosed(self.now, how))
+    }
+}
+
+#[test]
+fn limits_follow_the_interval() {
+    let limits = limits();
+    assert_eq!(limits.late, Duration::from_secs(15));
+    assert_eq!(limits.offline, Duration::from_secs(25));
+}
+
+#[test]
+fn a_silent_node_goes_late_before_offline() {
+    let mut node = Story::connected();
+    assert_eq!(node.after(14), Change::Same);
+    assert_eq!(node.after(1), Change::To(State::Late, "HeartbeatMissed"));
+    assert_eq!(node.after(9), Change::Same);
+    assert_eq!(node.after(1), Change::To(State::Offline, "Silent"));
+    assert_eq!(node.after(1000), Change::Same);
+    assert_eq!(node.then(Event::Heard), Change::To(State::Online, "HeartbeatReceived"));
+}
+
+#[test]
+fn even_the_first_tick_after_a_long_silence_says_late_first() {
+    let mut node = Story::connected();
+    assert_eq!(node.after(100), Change::To(State::Late, "HeartbeatMissed"));
+    assert_eq!(node.after(0), Change::To(State::Offline, "Silent"));
+}
+
+#[test]
+fn a_heartbeat_in_time_changes_nothing() {
+    let mut node = Story::connected();
+    for _ in 0..5 {
+        assert_eq!(node.after(14), Change::Same);
+        assert_eq!(node.then(Event::Heard), Change::Same);
+    }
+}
+
+#[test]
+fn a_lost_stream_is_late_at_once_and_offline_after_the_grace() {
+    let mut node = Story::connected();
+    assert_eq!(node.closes(Closed::Lost), Change::To(State::Late, "StreamClosed"));
+    assert_eq!(node.after(14), Change::Same);
+    assert_eq!(node.after(1), Change::To(State::Offline, "StreamClosed"));
+
+    let mut node = Story::connected();
+    node.closes(Closed::Lost);
+    node.after(14);
+    assert_eq!(node.then(Event::Connected), Change::To(State::Online, "Connected"));
+    assert_eq!(node.after(14), Change::Same);
+}
+
+#[test]
+fn a_goodbye_with_a_return_is_not_seen_unless_it_lasts() {
+    for (how, reason) in [
+        (Closed::Moved, "DidNotReturn"),
+        (Closed::Returning, "DidNotReturn"),
+        (Closed::Rebooting, "DidNotReturnFromReboot"),
+    ] {
+        let mut node = Story::connected();
+        assert_eq!(node.closes(how), Change::Same);
+        assert_eq!(node.after(14), Change::Same);
+        assert_eq!(node.after(1), Change::To(State::Offline, reason));
+    }
+}
+
+#[test]
+fn a_goodbye_for_good_is_offline_at_once() {
+    for (how, reason) in [(Closed::Stopped, "AgentStopped"), (Closed::Disconnected, "Disconnected")] {
+        assert_eq!(Story::connected().closes(how), Change::To(State::Offline, reason));
+    }
+}
+
+#[test]
+fn nobody_is_blamed_for_the_absence_of_the_plane() {
+    let mut node = Story::connected();
+    node.now += Duration::from_secs(3600);
+    assert_eq!(node.then(Event::PlaneWasAway), Change::To(State::Unknown, "ControlPlaneAway"));
+    assert_eq!(node.after(99), Change::Same);
+    assert_eq!(node.then(Event::Connected), Change::To(State::Online, "Connected"));
+
+    node.then(Event::PlaneWasAway);
+    assert_eq!(node.after(100), Change::To(State::Offline, "DidNotReturn"));
+    assert_eq!(node.then(Event::PlaneWasAway), Change::Same, "it was gone before");
+}
+
+#[test]
+fn a_restart_of_the_plane_takes_up_what_was_stored() {
+    let now = Clock::default().monotonic();
+    let away = Change::To(State::Unknown, "ControlPlaneAway");
+    for (stored, change, shown) in [
+        (State::NeverSeen, Change::Same, State::NeverSeen),
+        (State::Online, away, State::Unknown),
+        (State::Late, away, State::Unknown),
+        (State::Quarantined, away, State::Unknown),
+        (State::Unknown, Change::Same, State::Unknown),
+        (State::Offline, Change::Same, State::Offline),
+        (State::Expired, Change::Same, State::Expired),
+    ] {
+        let (tracker, got) = Tracker::restored(stored, now);
+        assert_eq!((got, tracker.state()), (change, shown), "{stored:?}");
+    }
+    let (quarantined, _) = Tracker::restored(State::Quarantined, now);
+    assert_eq!(
+        quarantined.apply(Event::Connected(now), &limits()).1,
+        Change::To(State::Quarantined, "Connected")
+    );
+}
+
+#[test]
+fn a_certificate_that_ran_out_shows_once_the_node_is_gone() {
+    let mut node = Story::connected();
+    assert_eq!(node.does(Event::CertificateExpired), Change::Same);
+    assert_eq!(node.closes(Closed::Stopped), Change::To(State::Expired, "AgentStopped"));
+    assert_eq!(node.does(Event::CertificateRenewed), Change::To(State::Offline, "CertificateRenewed"));
+    assert_eq!(node.does(Event::CertificateExpired), Change::To(State::Expired, "CertificateExpired"));
+}
+
+#[test]
+fn quarantine_covers_what_is_connected() {
+    let mut node = Story::connected();
+    assert_eq!(node.does(Event::Quarantined), Change::To(State::Quarantined, "Quarantined"));
+    assert_eq!(node.after(15), Change::Same);
+    assert_eq!(node.after(10), Change::To(State::Offline, "Silent"));
+    assert_eq!(node.then(Event::Connected), Change::To(State::Quarantined, "Connected"));
+    assert_eq!(node.does(Event::Released), Change::To(State::Online, "Released"));
+}
+
+#[test]
+fn no_tick_before_the_deadline_changes_anything() {
+    let limits = limits();
+    let mut node = Story::connected();
+    let mut seen = vec![node.tracker];
+    for event in [Event::Tick, Event::PlaneWasAway] {
+        node.now += Duration::from_secs(15);
+        node.then(event);
+        seen.push(node.tracker);
+    }
+    node.then(Event::Connected);
+    node.closes(Closed::Rebooting);
+    seen.push(node.tracker);
+    for tracker in seen {
+        let deadline = tracker.next_deadline(&limits).expect("each of these waits for something");
+        let tick = |at| tracker.apply(Event::Tick(at), &limits).1;
+        assert_eq!(tick(deadline - Duration::from_nanos(1)), Change::Same, "{tracker:?}");
+        assert_ne!(tick(deadline), Change::Same, "{tracker:?}");
+    }
+    assert_eq!(Tracker::new().next_deadline(&limits), None);
+}
+
+#[test]
+fn a_million_trackers_are_small() {
+    assert!(size_of::<Tracker>() <= 32, "{}", size_of::<Tracker>());
+}
