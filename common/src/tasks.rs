@@ -79,7 +79,6 @@ impl Tasks {
     }
 
     /// Waits until all tasks have ended. Call `close` before.
-    #[must_use]
     pub fn ended(&self) -> TaskTrackerWaitFuture<'_> {
         self.tracker.wait()
     }

@@ -85,3 +85,36 @@ pub struct Caller {
     /// When it was made.
     pub created_at: muster_common::clock::UnixMillis,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Written out, so that a slip in `allows` needs a second one here.
+    #[test]
+    fn each_role_may_what_its_row_says() {
+        use Permission::{Audit, Command, Deploy, EditNodes, Enroll, Known, Read};
+        let all = [Known, Read, EditNodes, Command, Deploy, Enroll, Audit];
+        for (role, may) in [
+            (Role::Viewer, "KR-----"),
+            (Role::Operator, "KRNC---"),
+            (Role::Deployer, "KR--D--"),
+            (Role::Enroller, "KR---E-"),
+            (Role::SecurityAdmin, "KR----A"),
+            (Role::Admin, "KRNCDEA"),
+        ] {
+            for (permission, mark) in all.into_iter().zip(may.chars()) {
+                assert_eq!(role.allows(permission), mark != '-', "{role:?} {permission:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_role_is_read_as_it_is_written() {
+        for role in Role::ALL {
+            assert_eq!(Role::parse(role.as_str()), Some(role));
+        }
+        assert_eq!(Role::parse("Admin"), None);
+        assert_eq!(Role::parse(""), None);
+    }
+}

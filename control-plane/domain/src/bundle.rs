@@ -2,6 +2,10 @@
 
 use muster_common::{clock::UnixMillis, digest::Sha256};
 
+mod content;
+
+pub use content::{Content, File, Hook, MAX_BYTES, MAX_FILES, MAX_HOOK_TIMEOUT_S, check_content};
+
 /// One version of a bundle, without its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {

@@ -66,3 +66,48 @@ impl LedgerMark {
 pub fn is_display_name(name: &str) -> bool {
     !name.trim().is_empty() && name.chars().count() <= 128 && !name.chars().any(char::is_control)
 }
+
+/// The etag of something at a revision, as callers see it: opaque to them.
+#[must_use]
+pub fn etag(revision: u64) -> String {
+    format!("{revision:x}")
+}
+
+/// Whether an etag that a caller sent forbids the write. An empty one never does.
+#[must_use]
+pub fn is_stale(etag_of_caller: &str, revision: u64) -> bool {
+    !etag_of_caller.is_empty() && etag_of_caller != etag(revision)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_etag_holds_for_one_revision() {
+        assert_eq!(etag(255), "ff");
+        assert!(!is_stale(&etag(255), 255));
+        assert!(is_stale(&etag(255), 256));
+        assert!(is_stale("nonsense", 255));
+        assert!(!is_stale("", 255));
+    }
+
+    #[test]
+    fn a_ledger_goes_back_when_it_is_another_or_knows_less() {
+        let mark = |id, seq| LedgerMark { id: LedgerId::from_u128(id), seq };
+        assert!(!mark(1, 5).went_back(mark(1, 5)));
+        assert!(!mark(1, 5).went_back(mark(1, 6)));
+        assert!(mark(1, 5).went_back(mark(1, 4)));
+        assert!(mark(1, 5).went_back(mark(2, 9)));
+    }
+
+    #[test]
+    fn a_display_name_is_something_to_read() {
+        for name in ["web-1", "Büro, Drucker 3", &"x".repeat(128)] {
+            assert!(is_display_name(name), "{name}");
+        }
+        for name in ["", "  ", "a\nb", "\u{7f}", &"x".repeat(129)] {
+            assert!(!is_display_name(name), "{name:?}");
+        }
+    }
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use muster_common::{clock::UnixMillis, ids::OperationId};
 
-use crate::command;
+use crate::{command, violation::Violation};
 
 /// One request that fanned out to commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,5 +67,117 @@ impl Counts {
     #[must_use]
     pub fn open(&self) -> u32 {
         command::State::ALL.into_iter().filter(|s| !s.is_end()).map(|s| self.get(s)).sum()
+    }
+}
+
+/// Whether an operation with these commands is over: every one has ended.
+#[must_use]
+pub fn is_ended(counts: &Counts) -> bool {
+    counts.open() == 0
+}
+
+/// Time for delivery when the caller does not say.
+pub const DELIVER_WITHIN: Duration = Duration::from_secs(24 * 3600);
+/// Most time for delivery: how long a host must be able to tell that it has
+/// seen a command.
+pub const MAX_DELIVER_WITHIN: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Time to run when the caller does not say.
+pub const RUN_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+/// Most time to run.
+pub const MAX_RUN_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
+/// When an operation's commands may be delivered, start and run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// Earliest start on a host.
+    pub not_before: Option<UnixMillis>,
+    /// Latest delivery.
+    pub deliver_by: UnixMillis,
+    /// From its start on a host.
+    pub run_timeout: Duration,
+}
+
+impl Timing {
+    /// Fills in what the caller left out and checks the whole. By default the
+    /// time for delivery counts from the earliest start.
+    ///
+    /// # Errors
+    /// The first field that cannot be so.
+    pub fn check(
+        now: UnixMillis,
+        not_before: Option<UnixMillis>,
+        deliver_within: Option<Duration>,
+        run_timeout: Option<Duration>,
+    ) -> Result<Self, Violation> {
+        let latest = now + MAX_DELIVER_WITHIN;
+        let deliver_by = match deliver_within {
+            Some(within) if within < Duration::from_millis(1) => {
+                return Err(Violation::invalid("deliver_within", "it must be more than nothing"));
+            }
+            Some(within) if within > MAX_DELIVER_WITHIN => {
+                return Err(Violation::invalid("deliver_within", "it is more than 30 days"));
+            }
+            Some(within) => now + within,
+            None => (not_before.unwrap_or(now).max(now) + DELIVER_WITHIN).min(latest),
+        };
+        if not_before.is_some_and(|start| start >= deliver_by) {
+            let last = if deliver_within.is_some() { "deliver_within" } else { "the most, 30 days," };
+            return Err(Violation::invalid("not_before", format!("{last} is over before it")));
+        }
+        let run_timeout = run_timeout.unwrap_or(RUN_TIMEOUT);
+        if !(Duration::from_secs(1)..=MAX_RUN_TIMEOUT).contains(&run_timeout) {
+            return Err(Violation::invalid("run_timeout", "it must be from 1 second to 24 hours"));
+        }
+        Ok(Self { not_before, deliver_by, run_timeout })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    fn field(
+        not_before: Option<UnixMillis>,
+        within: Option<Duration>,
+        run: Option<Duration>,
+    ) -> Option<String> {
+        Timing::check(NOW, not_before, within, run).err().map(|violation| violation.field)
+    }
+
+    #[test]
+    fn what_the_caller_leaves_out_has_a_default() {
+        let timing = Timing::check(NOW, None, None, None).unwrap();
+        assert_eq!(timing, Timing { not_before: None, deliver_by: NOW + DAY, run_timeout: RUN_TIMEOUT });
+        let later = Timing::check(NOW, Some(NOW + DAY * 3), None, None).unwrap();
+        assert_eq!(later.deliver_by, NOW + DAY * 4);
+        let past = Timing::check(NOW, Some(NOW - DAY), None, None).unwrap();
+        assert_eq!(past.deliver_by, NOW + DAY);
+        let last = Timing::check(NOW, Some(NOW + DAY * 29 + DAY / 2), None, None).unwrap();
+        assert_eq!(last.deliver_by, NOW + DAY * 30);
+    }
+
+    #[test]
+    fn limits_are_met_and_not_passed() {
+        let second = Duration::from_secs(1);
+        assert_eq!(field(None, Some(DAY * 30), Some(DAY)), None);
+        assert_eq!(field(None, Some(DAY * 30 + second), None).as_deref(), Some("deliver_within"));
+        assert_eq!(field(None, Some(Duration::ZERO), None).as_deref(), Some("deliver_within"));
+        assert_eq!(field(None, None, Some(DAY + second)).as_deref(), Some("run_timeout"));
+        assert_eq!(field(None, None, Some(Duration::ZERO)).as_deref(), Some("run_timeout"));
+        assert_eq!(field(Some(NOW + DAY), Some(DAY), None).as_deref(), Some("not_before"));
+        assert_eq!(field(Some(NOW + DAY * 30), None, None).as_deref(), Some("not_before"));
+    }
+
+    #[test]
+    fn an_operation_ends_with_its_last_command() {
+        let mut counts = Counts::default();
+        assert!(is_ended(&counts), "one that found no node has nothing to wait for");
+        counts.add(command::State::Succeeded, 2);
+        counts.add(command::State::Running, 1);
+        assert!(!is_ended(&counts));
+        assert_eq!((counts.total(), counts.open()), (3, 1));
     }
 }
