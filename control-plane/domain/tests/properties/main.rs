@@ -1,0 +1,6 @@
+//! What must hold whatever happens, tried with many random stories.
+
+mod command;
+mod liveness;
+mod selector;
+mod token;

@@ -1,0 +1,198 @@
+//! Selectors and effective state. Few words, so that they meet.
+
+use std::collections::BTreeMap;
+
+use muster_common::{clock::UnixMillis, ids::NodeId};
+use muster_domain::{
+    assignment::{Assignment, Target},
+    effective::{self, Compiled},
+    facts::Facts,
+    labels::{Labels, Selector, check_labels},
+};
+use proptest::{collection, option, prelude::*, sample};
+
+fn word() -> impl Strategy<Value = String> {
+    sample::select(vec!["a", "b", "c", "in", "notin", "x.y/z"]).prop_map(str::to_owned)
+}
+
+fn value() -> impl Strategy<Value = String> {
+    sample::select(vec!["1", "2", "prod"]).prop_map(str::to_owned)
+}
+
+fn labels() -> impl Strategy<Value = Labels> {
+    collection::btree_map(word(), value(), 0..4)
+}
+
+fn facts() -> impl Strategy<Value = Facts> {
+    option::of(value()).prop_map(|os| Facts { os: os.unwrap_or_default(), ..Facts::default() })
+}
+
+/// One term, as text and as what it means.
+fn term() -> impl Strategy<Value = (String, Meaning)> {
+    let subject = prop_oneof![4 => word(), 1 => Just("facts.os".to_owned())];
+    (subject, 0..6usize, collection::vec(value(), 1..3)).prop_map(|(subject, kind, values)| {
+        let list = values.join(" , ");
+        let text = match kind {
+            0 => subject.clone(),
+            1 => format!("! {subject}"),
+            2 => format!("{subject}={}", values[0]),
+            3 => format!("{subject} != {}", values[0]),
+            4 => format!("{subject} in ({list})"),
+            _ => format!("{subject} notin ( {list} )"),
+        };
+        let values = if matches!(kind, 2 | 3) { vec![values[0].clone()] } else { values };
+        (text, Meaning { subject, kind, values })
+    })
+}
+
+#[derive(Debug, Clone)]
+struct Meaning {
+    subject: String,
+    kind: usize,
+    values: Vec<String>,
+}
+
+impl Meaning {
+    fn holds(&self, labels: &Labels, facts: &Facts) -> bool {
+        let os = Some(&facts.os).filter(|os| !os.is_empty());
+        let found = if self.subject == "facts.os" { os } else { labels.get(&self.subject) };
+        let among = found.is_some_and(|found| self.values.contains(found));
+        match self.kind {
+            0 => found.is_some(),
+            1 => found.is_none(),
+            2 | 4 => among,
+            _ => !among,
+        }
+    }
+}
+
+fn assignment() -> impl Strategy<Value = Compiled> {
+    let target = prop_oneof![
+        (sample::select(vec!["web", "db"]), 1u64..4)
+            .prop_map(|(name, version)| Target::Bundle { name: name.to_owned(), version }),
+        sample::select(vec!["p", "q"]).prop_map(|profile| Target::Settings { profile: profile.to_owned() }),
+    ];
+    (0..8u32, collection::vec(term(), 0..3), target, 0..3i32).prop_map(|(name, terms, target, priority)| {
+        let selector = terms.into_iter().map(|(text, _)| text).collect::<Vec<_>>().join(",");
+        let selector = if selector.is_empty() { "*".to_owned() } else { selector };
+        let (name, at) = (format!("a{name}"), UnixMillis(0));
+        let updated_by = String::new();
+        let assignment = Assignment {
+            name,
+            selector,
+            target,
+            priority,
+            created_at: at,
+            updated_at: at,
+            updated_by,
+            revision: 1,
+        };
+        Compiled::new(assignment).expect("made of terms that parse")
+    })
+}
+
+fn profiles() -> BTreeMap<&'static str, BTreeMap<String, String>> {
+    let map = |value: &str| BTreeMap::from([("k".to_owned(), value.to_owned())]);
+    BTreeMap::from([("p", map("1")), ("q", map("2"))])
+}
+
+proptest! {
+    #[test]
+    fn a_selector_matches_what_its_terms_mean(
+        terms in collection::vec(term(), 1..5), labels in labels(), facts in facts(),
+    ) {
+        let text = terms.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>().join(",");
+        let selector = Selector::parse(&text).expect("made of terms that parse");
+        let meant = terms.iter().all(|(_, meaning)| meaning.holds(&labels, &facts));
+        prop_assert_eq!(selector.matches(&labels, &facts), meant, "{}", text);
+        let explained = selector.explain(&labels, &facts);
+        prop_assert_eq!(explained.iter().all(|clause| clause.holds), meant);
+    }
+
+    #[test]
+    fn the_written_form_of_a_selector_is_that_selector(terms in collection::vec(term(), 0..5)) {
+        let text = terms.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>().join(" , ");
+        let selector = Selector::parse_or_all(&text).expect("made of terms that parse");
+        let written = selector.to_string();
+        prop_assert_eq!(&Selector::parse(&written).expect("its own words"), &selector);
+        let backwards: Vec<_> = terms.iter().rev().map(|(text, _)| text.as_str()).collect();
+        prop_assert_eq!(Selector::parse_or_all(&backwards.join(",")).expect("the same terms").to_string(), written);
+    }
+
+    #[test]
+    fn no_text_makes_the_parser_fall(text in "[a-c=!,() *.facts\u{e9}\u{1F600}\n]{0,40}") {
+        match Selector::parse(&text) {
+            Ok(selector) => {
+                let written = selector.to_string();
+                prop_assert_eq!(Selector::parse(&written), Ok(selector));
+            }
+            Err(error) => {
+                prop_assert!((1..=text.chars().count() + 1).contains(&error.column), "{}", error);
+                prop_assert!(!error.expected.is_empty() && !error.found.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn every_label_a_node_can_have_can_be_selected(key in "[a-c./A-]{1,8}", value in "[a-c._-]{0,5}") {
+        let labels = Labels::from([(key.clone(), value.clone())]);
+        let selector = Selector::parse(&format!("{key}={value}"));
+        match check_labels(&labels) {
+            Ok(()) => prop_assert!(selector.is_ok_and(|s| s.matches(&labels, &Facts::default()))),
+            Err(_) => prop_assert!(selector.is_err()),
+        }
+    }
+
+    #[test]
+    fn the_order_of_assignments_does_not_matter(
+        assignments in collection::vec(assignment(), 0..8), labels in labels(), facts in facts(),
+    ) {
+        // Names are unique in a store.
+        let unique: BTreeMap<_, _> = assignments.into_iter().map(|c| (c.assignment.name.clone(), c)).collect();
+        let forwards: Vec<_> = unique.into_values().collect();
+        let backwards: Vec<_> = forwards.iter().rev().cloned().collect();
+        let won = effective::winners(&labels, &facts, &forwards);
+        prop_assert_eq!(&won, &effective::winners(&labels, &facts, &backwards));
+        for (item, reaching) in won {
+            prop_assert!(reaching.iter().all(|c| c.assignment.target.item() == item));
+            prop_assert!(reaching.is_sorted_by_key(|c| std::cmp::Reverse(c.assignment.priority)));
+        }
+    }
+
+    /// If no assignment was refused as a conflict when it was made, then no tie
+    /// is left in what any node gets.
+    #[test]
+    fn without_conflicts_there_are_no_ties(
+        made in collection::vec(assignment(), 0..8), fleet in collection::vec((labels(), facts()), 1..4),
+    ) {
+        let profiles = profiles();
+        let nodes = || fleet.iter().zip(0..).map(|((labels, facts), n)| (NodeId::from_u128(n), labels, facts));
+        let mut stored: Vec<Compiled> = Vec::new();
+        for new in made {
+            if effective::conflict(&new, &stored, nodes(), |name| profiles.get(name)).is_none() {
+                stored.retain(|old| old.assignment.name != new.assignment.name);
+                stored.push(new);
+            }
+        }
+        for (labels, facts) in &fleet {
+            for reaching in effective::winners(labels, facts, &stored).values() {
+                for pair in reaching.windows(2).filter(|p| p[0].assignment.priority == p[1].assignment.priority) {
+                    prop_assert_eq!(&pair[0].assignment.target, &pair[1].assignment.target);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn settings_take_the_strongest_word_on_every_key(
+        profiles in collection::vec(collection::btree_map(word(), value(), 0..4), 0..4),
+    ) {
+        let merged = effective::merge_settings(&profiles);
+        for key in profiles.iter().flat_map(BTreeMap::keys) {
+            prop_assert_eq!(merged.get(key), profiles.iter().find_map(|profile| profile.get(key)));
+        }
+        let bytes = effective::settings_payload(&merged);
+        let read: BTreeMap<String, String> = serde_json::from_slice(&bytes).expect("JSON");
+        prop_assert_eq!(read, merged);
+    }
+}
