@@ -102,15 +102,15 @@ pub enum Closed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// A session began.
-    Connected(Instant),
+    Connected,
     /// Anything came over it.
-    Heard(Instant),
+    Heard,
     /// It ended.
-    StreamClosed(Instant, Closed),
+    StreamClosed(Closed),
     /// Time passed.
-    Tick(Instant),
+    Tick,
     /// The control plane was away up to now: stopped, suspended or cut off from everyone.
-    PlaneWasAway(Instant),
+    PlaneWasAway,
     /// Its certificate has run out.
     CertificateExpired,
     /// It has a valid certificate again.
@@ -129,6 +129,9 @@ pub enum Change {
     /// It is another, for this reason.
     To(State, &'static str),
 }
+
+/// Why a node is unknown.
+pub const AWAY: &str = "ControlPlaneAway";
 
 /// The live state of one node. Small: there may be a million.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,23 +170,19 @@ impl Tracker {
     }
 
     /// A node as the store knows it, when the control plane starts: whoever was
-    /// there is unknown until heard; whoever was not, is still not. Quarantine of
+    /// there is unknown until heard; whoever was not, is still not. If
+    /// `state` is another than the stored one, the reason is `AWAY`. Quarantine of
     /// a node that was not connected must be told again.
     #[must_use]
-    pub fn restored(stored: State, now: Instant) -> (Self, Change) {
-        let tracker = |hearing, expired, quarantined| Self { hearing, expired, quarantined };
-        match stored {
-            State::NeverSeen => (tracker(Hearing::Never, false, false), Change::Same),
-            State::Offline => (tracker(Hearing::Offline, false, false), Change::Same),
-            State::Expired => (tracker(Hearing::Offline, true, false), Change::Same),
-            State::Unknown => (tracker(Hearing::Unknown { since: now }, false, false), Change::Same),
-            State::Online | State::Late => {
-                (tracker(Hearing::Unknown { since: now }, false, false), Change::To(State::Unknown, AWAY))
-            }
-            State::Quarantined => {
-                (tracker(Hearing::Unknown { since: now }, false, true), Change::To(State::Unknown, AWAY))
-            }
-        }
+    pub const fn restored(stored: State, now: Instant) -> Self {
+        let (hearing, expired, quarantined) = match stored {
+            State::NeverSeen => (Hearing::Never, false, false),
+            State::Offline => (Hearing::Offline, false, false),
+            State::Expired => (Hearing::Offline, true, false),
+            State::Online | State::Late | State::Unknown => (Hearing::Unknown { since: now }, false, false),
+            State::Quarantined => (Hearing::Unknown { since: now }, false, true),
+        };
+        Self { hearing, expired, quarantined }
     }
 
     /// What people see.
@@ -216,24 +215,24 @@ impl Tracker {
 
     /// What the node is after an event, and whether people see a change.
     #[must_use]
-    pub fn apply(self, event: Event, limits: &Limits) -> (Self, Change) {
-        let (next, reason) = self.step(event, limits);
+    pub fn on(self, event: Event, now: Instant, limits: &Limits) -> (Self, Change) {
+        let (next, reason) = self.step(event, now, limits);
         let seen = next.state();
         (next, if seen == self.state() { Change::Same } else { Change::To(seen, reason) })
     }
 
-    fn step(self, event: Event, limits: &Limits) -> (Self, &'static str) {
+    fn step(self, event: Event, now: Instant, limits: &Limits) -> (Self, &'static str) {
         use Hearing::{Closing, Late, Never, Offline, Online, Unknown};
         let to = |hearing, reason| (Self { hearing, ..self }, reason);
         let same = (self, "");
         match (self.hearing, event) {
-            (_, Event::Connected(now)) => to(Online { heard: now }, "Connected"),
+            (_, Event::Connected) => to(Online { heard: now }, "Connected"),
             (
                 Never | Online { .. } | Late { .. } | Closing { .. } | Unknown { .. } | Offline,
-                Event::Heard(now),
+                Event::Heard,
             ) => to(Online { heard: now }, "HeartbeatReceived"),
 
-            (Online { .. } | Late { .. }, Event::StreamClosed(now, how)) => match how {
+            (Online { .. } | Late { .. }, Event::StreamClosed(how)) => match how {
                 Closed::Lost => to(Closing { since: now, how }, "StreamClosed"),
                 Closed::Moved | Closed::Returning | Closed::Rebooting => {
                     to(Closing { since: now, how }, "Goodbye")
@@ -242,22 +241,18 @@ impl Tracker {
             },
             (Never | Closing { .. } | Unknown { .. } | Offline, Event::StreamClosed(..)) => same,
 
-            (Online { heard }, Event::Tick(now)) if now - heard >= limits.late => {
+            (Online { heard }, Event::Tick) if now - heard >= limits.late => {
                 to(Late { heard }, "HeartbeatMissed")
             }
-            (Late { heard }, Event::Tick(now)) if now - heard >= limits.offline => to(Offline, "Silent"),
-            (Closing { since, how }, Event::Tick(now)) if now - since >= limits.grace => {
-                to(Offline, how.gone())
-            }
-            (Unknown { since }, Event::Tick(now)) if now - since >= limits.away => {
-                to(Offline, "DidNotReturn")
-            }
-            (_, Event::Tick(_)) => same,
+            (Late { heard }, Event::Tick) if now - heard >= limits.offline => to(Offline, "Silent"),
+            (Closing { since, how }, Event::Tick) if now - since >= limits.grace => to(Offline, how.gone()),
+            (Unknown { since }, Event::Tick) if now - since >= limits.away => to(Offline, "DidNotReturn"),
+            (_, Event::Tick) => same,
 
-            (Online { .. } | Late { .. } | Closing { .. } | Unknown { .. }, Event::PlaneWasAway(now)) => {
+            (Online { .. } | Late { .. } | Closing { .. } | Unknown { .. }, Event::PlaneWasAway) => {
                 to(Unknown { since: now }, AWAY)
             }
-            (Never | Offline, Event::PlaneWasAway(_)) => same,
+            (Never | Offline, Event::PlaneWasAway) => same,
 
             (_, Event::CertificateExpired) => (Self { expired: true, ..self }, "CertificateExpired"),
             (_, Event::CertificateRenewed) => (Self { expired: false, ..self }, "CertificateRenewed"),
@@ -272,8 +267,6 @@ impl Default for Tracker {
         Self::new()
     }
 }
-
-const AWAY: &str = "ControlPlaneAway";
 
 impl Closed {
     /// Why a node that closed so is offline.

@@ -21,27 +21,23 @@ impl Story {
 
     fn connected() -> Self {
         let mut story = Self::new();
-        assert_eq!(story.then(Event::Connected), Change::To(State::Online, "Connected"));
+        assert_eq!(story.does(Event::Connected), Change::To(State::Online, "Connected"));
         story
     }
 
     fn does(&mut self, event: Event) -> Change {
-        let (next, change) = self.tracker.apply(event, &limits());
+        let (next, change) = self.tracker.on(event, self.now, &limits());
         self.tracker = next;
         change
     }
 
-    fn then(&mut self, event: impl FnOnce(Instant) -> Event) -> Change {
-        self.does(event(self.now))
-    }
-
     fn after(&mut self, seconds: u64) -> Change {
         self.now += Duration::from_secs(seconds);
-        self.then(Event::Tick)
+        self.does(Event::Tick)
     }
 
     fn closes(&mut self, how: Closed) -> Change {
-        self.does(Event::StreamClosed(self.now, how))
+        self.does(Event::StreamClosed(how))
     }
 }
 
@@ -60,7 +56,7 @@ fn a_silent_node_goes_late_before_offline() {
     assert_eq!(node.after(9), Change::Same);
     assert_eq!(node.after(1), Change::To(State::Offline, "Silent"));
     assert_eq!(node.after(1000), Change::Same);
-    assert_eq!(node.then(Event::Heard), Change::To(State::Online, "HeartbeatReceived"));
+    assert_eq!(node.does(Event::Heard), Change::To(State::Online, "HeartbeatReceived"));
 }
 
 #[test]
@@ -75,7 +71,7 @@ fn a_heartbeat_in_time_changes_nothing() {
     let mut node = Story::connected();
     for _ in 0..5 {
         assert_eq!(node.after(14), Change::Same);
-        assert_eq!(node.then(Event::Heard), Change::Same);
+        assert_eq!(node.does(Event::Heard), Change::Same);
     }
 }
 
@@ -89,7 +85,7 @@ fn a_lost_stream_is_late_at_once_and_offline_after_the_grace() {
     let mut node = Story::connected();
     node.closes(Closed::Lost);
     node.after(14);
-    assert_eq!(node.then(Event::Connected), Change::To(State::Online, "Connected"));
+    assert_eq!(node.does(Event::Connected), Change::To(State::Online, "Connected"));
     assert_eq!(node.after(14), Change::Same);
 }
 
@@ -118,34 +114,31 @@ fn a_goodbye_for_good_is_offline_at_once() {
 fn nobody_is_blamed_for_the_absence_of_the_plane() {
     let mut node = Story::connected();
     node.now += Duration::from_secs(3600);
-    assert_eq!(node.then(Event::PlaneWasAway), Change::To(State::Unknown, "ControlPlaneAway"));
+    assert_eq!(node.does(Event::PlaneWasAway), Change::To(State::Unknown, "ControlPlaneAway"));
     assert_eq!(node.after(99), Change::Same);
-    assert_eq!(node.then(Event::Connected), Change::To(State::Online, "Connected"));
+    assert_eq!(node.does(Event::Connected), Change::To(State::Online, "Connected"));
 
-    node.then(Event::PlaneWasAway);
+    node.does(Event::PlaneWasAway);
     assert_eq!(node.after(100), Change::To(State::Offline, "DidNotReturn"));
-    assert_eq!(node.then(Event::PlaneWasAway), Change::Same, "it was gone before");
+    assert_eq!(node.does(Event::PlaneWasAway), Change::Same, "it was gone before");
 }
 
 #[test]
 fn a_restart_of_the_plane_takes_up_what_was_stored() {
     let now = Clock::default().monotonic();
-    let away = Change::To(State::Unknown, "ControlPlaneAway");
-    for (stored, change, shown) in [
-        (State::NeverSeen, Change::Same, State::NeverSeen),
-        (State::Online, away, State::Unknown),
-        (State::Late, away, State::Unknown),
-        (State::Quarantined, away, State::Unknown),
-        (State::Unknown, Change::Same, State::Unknown),
-        (State::Offline, Change::Same, State::Offline),
-        (State::Expired, Change::Same, State::Expired),
+    for (stored, shown) in [
+        (State::NeverSeen, State::NeverSeen),
+        (State::Online, State::Unknown),
+        (State::Late, State::Unknown),
+        (State::Quarantined, State::Unknown),
+        (State::Unknown, State::Unknown),
+        (State::Offline, State::Offline),
+        (State::Expired, State::Expired),
     ] {
-        let (tracker, got) = Tracker::restored(stored, now);
-        assert_eq!((got, tracker.state()), (change, shown), "{stored:?}");
+        assert_eq!(Tracker::restored(stored, now).state(), shown, "{stored:?}");
     }
-    let (quarantined, _) = Tracker::restored(State::Quarantined, now);
     assert_eq!(
-        quarantined.apply(Event::Connected(now), &limits()).1,
+        Tracker::restored(State::Quarantined, now).on(Event::Connected, now, &limits()).1,
         Change::To(State::Quarantined, "Connected")
     );
 }
@@ -165,7 +158,7 @@ fn quarantine_covers_what_is_connected() {
     assert_eq!(node.does(Event::Quarantined), Change::To(State::Quarantined, "Quarantined"));
     assert_eq!(node.after(15), Change::Same);
     assert_eq!(node.after(10), Change::To(State::Offline, "Silent"));
-    assert_eq!(node.then(Event::Connected), Change::To(State::Quarantined, "Connected"));
+    assert_eq!(node.does(Event::Connected), Change::To(State::Quarantined, "Connected"));
     assert_eq!(node.does(Event::Released), Change::To(State::Online, "Released"));
 }
 
@@ -176,15 +169,15 @@ fn no_tick_before_the_deadline_changes_anything() {
     let mut seen = vec![node.tracker];
     for event in [Event::Tick, Event::PlaneWasAway] {
         node.now += Duration::from_secs(15);
-        node.then(event);
+        node.does(event);
         seen.push(node.tracker);
     }
-    node.then(Event::Connected);
+    node.does(Event::Connected);
     node.closes(Closed::Rebooting);
     seen.push(node.tracker);
     for tracker in seen {
         let deadline = tracker.next_deadline(&limits).expect("each of these waits for something");
-        let tick = |at| tracker.apply(Event::Tick(at), &limits).1;
+        let tick = |at| tracker.on(Event::Tick, at, &limits).1;
         assert_eq!(tick(deadline - Duration::from_nanos(1)), Change::Same, "{tracker:?}");
         assert_ne!(tick(deadline), Change::Same, "{tracker:?}");
     }

@@ -2,24 +2,11 @@
 
 use std::time::Duration;
 
-use muster_common::clock::{Clock, Instant};
-use muster_domain::liveness::{Change, Closed, Event as LivenessEvent, Limits, State as Liveness, Tracker};
+use muster_common::clock::Clock;
+use muster_domain::liveness::{Change, Closed, Event, Limits, State as Liveness, Tracker};
 use proptest::{collection, prelude::*, sample};
 
-#[derive(Debug, Clone, Copy)]
-enum Happening {
-    Connected,
-    Heard,
-    Closed(Closed),
-    Tick,
-    PlaneWasAway,
-    CertificateExpired,
-    CertificateRenewed,
-    Quarantined,
-    Released,
-}
-
-fn happening() -> impl Strategy<Value = (u64, Happening)> {
+fn happening() -> impl Strategy<Value = (u64, Event)> {
     let how = [
         Closed::Lost,
         Closed::Moved,
@@ -29,31 +16,17 @@ fn happening() -> impl Strategy<Value = (u64, Happening)> {
         Closed::Disconnected,
     ];
     let what = prop_oneof![
-        2 => Just(Happening::Connected),
-        5 => Just(Happening::Heard),
-        2 => sample::select(how.to_vec()).prop_map(Happening::Closed),
-        8 => Just(Happening::Tick),
-        1 => Just(Happening::PlaneWasAway),
-        1 => Just(Happening::CertificateExpired),
-        1 => Just(Happening::CertificateRenewed),
-        1 => Just(Happening::Quarantined),
-        1 => Just(Happening::Released),
+        2 => Just(Event::Connected),
+        5 => Just(Event::Heard),
+        2 => sample::select(how.to_vec()).prop_map(Event::StreamClosed),
+        8 => Just(Event::Tick),
+        1 => Just(Event::PlaneWasAway),
+        1 => Just(Event::CertificateExpired),
+        1 => Just(Event::CertificateRenewed),
+        1 => Just(Event::Quarantined),
+        1 => Just(Event::Released),
     ];
     (0u64..30_000, what)
-}
-
-fn event(what: Happening, now: Instant) -> LivenessEvent {
-    match what {
-        Happening::Connected => LivenessEvent::Connected(now),
-        Happening::Heard => LivenessEvent::Heard(now),
-        Happening::Closed(how) => LivenessEvent::StreamClosed(now, how),
-        Happening::Tick => LivenessEvent::Tick(now),
-        Happening::PlaneWasAway => LivenessEvent::PlaneWasAway(now),
-        Happening::CertificateExpired => LivenessEvent::CertificateExpired,
-        Happening::CertificateRenewed => LivenessEvent::CertificateRenewed,
-        Happening::Quarantined => LivenessEvent::Quarantined,
-        Happening::Released => LivenessEvent::Released,
-    }
 }
 
 proptest! {
@@ -65,7 +38,7 @@ proptest! {
         for (pause, what) in story {
             now += Duration::from_millis(pause);
             let before = tracker;
-            let (next, change) = tracker.apply(event(what, now), &limits);
+            let (next, change) = tracker.on(what, now, &limits);
             tracker = next;
             if let Change::To(state, reason) = change {
                 prop_assert_ne!(state, shown, "a change that is none");
@@ -74,11 +47,11 @@ proptest! {
             }
             prop_assert_eq!(tracker.state(), shown, "a change that was not told");
             match what {
-                Happening::Connected | Happening::Heard => {
+                Event::Connected | Event::Heard => {
                     heard = Some(now);
                     prop_assert!(matches!(shown, Liveness::Online | Liveness::Quarantined));
                 }
-                Happening::Tick => {
+                Event::Tick => {
                     if before.next_deadline(&limits).is_none_or(|deadline| now < deadline) {
                         prop_assert_eq!(change, Change::Same, "a tick before its time");
                     }
@@ -87,7 +60,7 @@ proptest! {
                         prop_assert!(silent.is_none_or(|silent| silent >= limits.grace), "{:?}", silent);
                     }
                 }
-                Happening::PlaneWasAway => {
+                Event::PlaneWasAway => {
                     prop_assert!(!matches!(change, Change::To(Liveness::Offline | Liveness::Late, _)));
                 }
                 _ => {}
@@ -103,12 +76,12 @@ proptest! {
         let (mut tracker, mut now) = (Tracker::new(), Clock::default().monotonic());
         for (pause, what) in story {
             now += Duration::from_millis(pause);
-            tracker = tracker.apply(event(what, now), &limits).0;
+            tracker = tracker.on(what, now, &limits).0;
         }
         for _ in 0..3 {
             if let Some(deadline) = tracker.next_deadline(&limits) {
                 now = now.max(deadline);
-                tracker = tracker.apply(LivenessEvent::Tick(now), &limits).0;
+                tracker = tracker.on(Event::Tick, now, &limits).0;
             }
         }
         prop_assert_eq!(tracker.next_deadline(&limits), None);
@@ -117,7 +90,7 @@ proptest! {
 
     #[test]
     fn a_restart_of_the_plane_makes_nobody_offline(state in liveness_state()) {
-        let (tracker, _) = Tracker::restored(state, Clock::default().monotonic());
+        let tracker = Tracker::restored(state, Clock::default().monotonic());
         prop_assert!(matches!(
             (state, tracker.state()),
             (Liveness::Offline, Liveness::Offline) | (Liveness::Expired, Liveness::Expired)
