@@ -1,0 +1,234 @@
+//! The use-cases: what the control plane does, whoever asks for it.
+//!
+//! One file per noun, and the pieces they share: [`fleet`] and [`catalog`] hold
+//! in memory what is asked for often, [`feed`] keeps them true to the store,
+//! [`recorder`] writes down what nodes report, [`inbox`] and [`desk`] are the
+//! sessions' view of it all. Handlers and workers call the same functions.
+//!
+//! Promises: a write is answered after it is committed and after this process
+//! sees it; nothing is written without a [`Stamp`]; nothing here knows the wire.
+
+pub mod access;
+pub mod assignments;
+pub mod audit;
+pub mod bundles;
+pub mod catalog;
+pub mod commands;
+pub mod desk;
+pub mod dispatch;
+pub mod enrollment;
+pub mod feed;
+pub mod fleet;
+pub mod heartbeats;
+pub mod identity;
+pub mod inbox;
+pub mod join_tokens;
+pub mod nodes;
+pub mod operations;
+pub mod recorder;
+pub mod settings;
+pub mod system;
+pub mod watch;
+
+use std::{sync::Arc, time::Duration};
+
+use muster_common::{
+    clock::{Clock, UnixMillis},
+    reason::Reason,
+    tls::spiffe::TrustDomain,
+};
+use muster_domain::audit::Stamp;
+use muster_store::Store;
+
+use crate::{ca::Ca, metrics::Metrics, session::hub::Hub};
+
+/// What every use-case works with. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Core>);
+
+/// The shared parts.
+pub struct Core {
+    /// The truth.
+    pub store: Store,
+    /// What is known of nodes.
+    pub fleet: fleet::Fleet,
+    /// What nodes should have.
+    pub catalog: catalog::Catalog,
+    /// Who may call.
+    pub access: access::Access,
+    /// How far memory follows the store.
+    pub feed: feed::Feed,
+    /// What is to be written down.
+    pub recorder: recorder::Recorder,
+    /// Nodes with orders to hand out.
+    pub dispatch: dispatch::Dispatch,
+    /// Who is connected.
+    pub hub: Hub,
+    /// Issues certificates.
+    pub ca: Arc<Ca>,
+    /// Numbers.
+    pub metrics: Metrics,
+    /// The time.
+    pub clock: Clock,
+    /// What does not change while the process runs.
+    pub fixed: Fixed,
+}
+
+/// What does not change while the process runs.
+#[derive(Debug, Clone)]
+pub struct Fixed {
+    /// Of this process among others on one store.
+    pub replica: String,
+    /// Number of the history.
+    pub epoch: u64,
+    /// Under which all names stand.
+    pub trust_domain: TrustDomain,
+    /// When the process started.
+    pub started: UnixMillis,
+    /// Rhythm of sessions.
+    pub session: SessionRules,
+    /// Life of nodes' certificates.
+    pub node_certificate_ttl: Duration,
+    /// Whether new nodes may come.
+    pub enrollment_enabled: bool,
+    /// Addresses told to agents, for sessions.
+    pub session_addresses: Vec<String>,
+    /// Addresses in join strings, for enrollment.
+    pub enrollment_addresses: Vec<String>,
+    /// Output kept of one command.
+    pub output_limit: u64,
+}
+
+/// Rhythm of sessions.
+#[derive(Debug, Clone)]
+pub struct SessionRules {
+    /// Between heartbeats.
+    pub heartbeat_interval: Duration,
+    /// Each is spread by up to this.
+    pub heartbeat_jitter: Duration,
+    /// First backoff of agents.
+    pub reconnect_min: Duration,
+    /// Longest backoff of agents.
+    pub reconnect_max: Duration,
+}
+
+impl std::ops::Deref for App {
+    type Target = Core;
+    fn deref(&self) -> &Core {
+        &self.0
+    }
+}
+
+impl App {
+    /// Around these parts.
+    #[must_use]
+    pub fn new(core: Core) -> Self {
+        Self(Arc::new(core))
+    }
+
+    /// One write: committed, and seen by this process, when it returns.
+    ///
+    /// # Errors
+    /// What `change` refuses, or the store.
+    pub(crate) async fn commit<T, F>(&self, stamp: Stamp, change: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Fn(&mut muster_store::WriteTx<'_>) -> Result<T, Error> + Send + 'static,
+    {
+        let committed = self.store.write(stamp, change).await?;
+        self.feed.reached(committed.revision).await;
+        Ok(committed.value)
+    }
+
+    /// A stamp for what the control plane does by itself.
+    pub(crate) fn own_stamp(&self, action: &str) -> Stamp {
+        Stamp {
+            actor: format!("control-plane/{}", self.fixed.replica),
+            action: action.to_owned(),
+            at: self.clock.now(),
+            remote_address: String::new(),
+            trace_id: String::new(),
+        }
+    }
+}
+
+/// Who asks, and from where; every write of an operator starts with one.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    /// `operator/alice`.
+    pub principal: String,
+    /// From where.
+    pub remote_address: String,
+    /// Of the request.
+    pub trace_id: String,
+}
+
+impl Actor {
+    /// The stamp of one of their writes.
+    #[must_use]
+    pub fn stamp(&self, action: &'static str, at: UnixMillis) -> Stamp {
+        Stamp {
+            actor: self.principal.clone(),
+            action: action.to_owned(),
+            at,
+            remote_address: self.remote_address.clone(),
+            trace_id: self.trace_id.clone(),
+        }
+    }
+}
+
+/// Why a use-case did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing has this name.
+    #[error("{kind} {name:?} does not exist")]
+    NotFound {
+        /// `node`.
+        kind: &'static str,
+        /// As asked for.
+        name: String,
+    },
+    /// A field of the request is wrong.
+    #[error("{field}: {message}")]
+    Invalid {
+        /// Stable.
+        reason: Reason,
+        /// Path of the field in the request.
+        field: String,
+        /// What is wrong and what was expected.
+        message: String,
+    },
+    /// The request is well-formed and cannot be done.
+    #[error("{message}")]
+    Refused {
+        /// Stable.
+        reason: Reason,
+        /// Why.
+        message: String,
+    },
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[from] muster_store::Error),
+}
+
+impl Error {
+    pub(crate) fn not_found(kind: &'static str, name: impl ToString) -> Self {
+        Self::NotFound { kind, name: name.to_string() }
+    }
+
+    pub(crate) fn invalid(field: impl Into<String>, message: impl ToString) -> Self {
+        Self::Invalid { reason: Reason::InvalidArgument, field: field.into(), message: message.to_string() }
+    }
+
+    pub(crate) fn refused(reason: Reason, message: impl Into<String>) -> Self {
+        Self::Refused { reason, message: message.into() }
+    }
+}
+
+/// Refuses a write that was made from an older reading.
+pub(crate) fn check_etag(given: &str, revision: u64) -> Result<(), Error> {
+    if given.is_empty() || given == muster_domain::node::etag(revision) {
+        return Ok(());
+    }
+    Err(Error::refused(Reason::EtagMismatch, "the resource changed since it was read; read it again"))
+}

@@ -1,0 +1,141 @@
+//! What nodes should have, in memory: assignments with their selectors parsed,
+//! profiles, and the bytes that are offered.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use muster_common::digest::Sha256;
+use muster_domain::{
+    assignment::Target,
+    effective::{self, Compiled},
+    item::{ItemName, ItemVersion},
+    node::Node,
+};
+use muster_store::{ReadAssignments as _, ReadBundles as _, ReadItemMarks as _, ReadProfiles as _, ReadTx};
+
+/// The present state of it all; replaced whole.
+#[derive(Default)]
+pub struct Catalog(ArcSwap<Contents>);
+
+/// One state of it all.
+#[derive(Default)]
+pub struct Contents {
+    /// All assignments.
+    pub assignments: Vec<Compiled>,
+    /// All profiles by name.
+    pub profiles: HashMap<String, BTreeMap<String, String>>,
+    bundles: HashMap<(String, u64), Payload>,
+    marks: BTreeMap<ItemName, u64>,
+}
+
+#[derive(Clone)]
+struct Payload {
+    sha256: Sha256,
+    bytes: Bytes,
+}
+
+/// What a node should have of one item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Which.
+    pub item: ItemName,
+    /// At which version.
+    pub version: ItemVersion,
+    /// Its bytes.
+    pub payload: Bytes,
+}
+
+impl Catalog {
+    /// The present state.
+    #[must_use]
+    pub fn now(&self) -> Arc<Contents> {
+        self.0.load_full()
+    }
+
+    /// Puts another state in its place.
+    pub fn replace(&self, contents: Contents) {
+        self.0.store(Arc::new(contents));
+    }
+}
+
+impl Contents {
+    /// Reads everything; bytes that `before` has are not read again.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn read(tx: &mut ReadTx<'_>, before: &Self) -> Result<Self, muster_store::Error> {
+        let assignments: Vec<Compiled> = tx
+            .assignment_all()?
+            .into_iter()
+            .filter_map(|assignment| match Compiled::new(assignment) {
+                Ok(compiled) => Some(compiled),
+                Err(error) => {
+                    // Checked when it was written: a newer release may know more of selectors.
+                    tracing::error!(%error, "an assignment's selector does not parse; it matches nothing");
+                    None
+                }
+            })
+            .collect();
+        let mut bundles = HashMap::new();
+        for compiled in &assignments {
+            let Target::Bundle { name, version } = &compiled.assignment.target else { continue };
+            let key = (name.clone(), *version);
+            if bundles.contains_key(&key) {
+                continue;
+            }
+            let payload = match before.bundles.get(&key) {
+                Some(payload) => Some(payload.clone()),
+                None => tx.bundle_payload(name, *version)?.map(|bytes| Payload {
+                    sha256: Sha256::of(&bytes),
+                    bytes: Bytes::from(bytes),
+                }),
+            };
+            bundles.extend(payload.map(|payload| (key, payload)));
+        }
+        let profiles = tx.profile_all()?.into_iter().map(|profile| (profile.name, profile.values)).collect();
+        Ok(Self { assignments, profiles, bundles, marks: tx.item_mark_all()? })
+    }
+
+    /// What a node should have, in order of items.
+    #[must_use]
+    pub fn wanted(&self, node: &Node, epoch: u64) -> Vec<Wanted> {
+        let winners = effective::winners(&node.labels, &node.facts, &self.assignments);
+        winners
+            .into_iter()
+            .filter_map(|(item, candidates)| {
+                let (version, sha256, payload) = match &candidates.first()?.assignment.target {
+                    Target::Bundle { name, version } => self.bundle(name, *version)?,
+                    Target::Settings { .. } => self.settings(&candidates),
+                };
+                let generation = self.generation(&item, node, epoch);
+                Some(Wanted { item, version: ItemVersion { generation, version, sha256 }, payload })
+            })
+            .collect()
+    }
+
+    /// The place in the history of what a node should have, or not have, of an item.
+    #[must_use]
+    pub fn generation(&self, item: &ItemName, node: &Node, epoch: u64) -> muster_common::generation::Generation {
+        let mark = self.marks.get(item).copied().unwrap_or(0);
+        effective::generation(epoch, mark, node.selector_revision)
+    }
+
+    fn bundle(&self, name: &str, version: u64) -> Option<(String, Sha256, Bytes)> {
+        let payload = self.bundles.get(&(name.to_owned(), version))?;
+        Some((version.to_string(), payload.sha256, payload.bytes.clone()))
+    }
+
+    fn settings(&self, candidates: &[&Compiled]) -> (String, Sha256, Bytes) {
+        let profiles = candidates.iter().filter_map(|compiled| match &compiled.assignment.target {
+            Target::Settings { profile } => self.profiles.get(profile),
+            Target::Bundle { .. } => None,
+        });
+        let payload = effective::settings_payload(&effective::merge_settings(profiles));
+        let sha256 = Sha256::of(&payload);
+        (sha256.to_string()[..12].to_owned(), sha256, Bytes::from(payload))
+    }
+}

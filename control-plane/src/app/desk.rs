@@ -1,0 +1,100 @@
+//! What a node should get, as its session asks for it.
+
+use bytes::Bytes;
+use muster_common::clock::UnixMillis;
+use muster_domain::{command, effective, liveness};
+
+use super::{App, fleet::Entry, operations::OpenOperation};
+use crate::session::{
+    frames::{Desired, Removal, Ticket, Tune, Upsert},
+    hub::Handle,
+    ports::Desk,
+};
+
+/// Output a host may send of one command before the first acknowledgement.
+pub const OUTPUT_CREDIT: u32 = 64 * 1024;
+
+impl Desk for App {
+    fn desired(&self, session: &Handle) -> Desired {
+        let look = |entry: parking_lot::MutexGuard<'_, Entry>| {
+            let quarantined = entry.tracker.state() == liveness::State::Quarantined;
+            (entry.is_live(session.id()) && !quarantined).then(|| self.difference(&entry))
+        };
+        self.fleet.with(session.node(), look).flatten().unwrap_or_default()
+    }
+
+    fn tickets(&self, session: &Handle) -> Vec<Ticket> {
+        let take = |mut entry: parking_lot::MutexGuard<'_, Entry>| {
+            if !entry.is_live(session.id()) {
+                return Vec::new();
+            }
+            let due = entry.tickets.iter_mut().filter(|t| t.to_send && t.state != command::State::Queued);
+            due.filter_map(|ticket| {
+                ticket.to_send = false;
+                let operation = self.operation_open(ticket.operation)?;
+                Some(self.ticket(ticket.command, ticket.cancel, &operation))
+            })
+            .collect()
+        };
+        self.fleet.with(session.node(), take).unwrap_or_default()
+    }
+
+    fn tune(&self, session: &Handle) -> Tune {
+        let name = self.fleet.with(session.node(), |entry| entry.node.display_name.clone());
+        self.rhythm(name.unwrap_or_default())
+    }
+}
+
+impl App {
+    /// What differs between what a node should have and what it last said.
+    #[must_use]
+    pub fn difference(&self, entry: &Entry) -> Desired {
+        let catalog = self.catalog.now();
+        let epoch = self.fixed.epoch;
+        let wanted = catalog.wanted(&entry.node, epoch);
+        let removals = entry.node.items.iter().filter(|state| {
+            effective::should_remove(state) && !wanted.iter().any(|wanted| wanted.item == state.item)
+        });
+        let removals = removals
+            .map(|state| Removal {
+                item: state.item.clone(),
+                generation: catalog.generation(&state.item, &entry.node, epoch),
+            })
+            .collect();
+        let upserts = wanted
+            .into_iter()
+            .filter(|wanted| effective::should_offer(&wanted.version, entry.reported(&wanted.item)))
+            .map(|wanted| Upsert { item: wanted.item, version: wanted.version, payload: wanted.payload })
+            .collect();
+        Desired { nonce: 0, complete: true, upserts, removals }
+    }
+
+    /// The rhythm of now, with a node's name.
+    pub(crate) fn rhythm(&self, display_name: String) -> Tune {
+        let rules = &self.fixed.session;
+        Tune {
+            heartbeat_interval: rules.heartbeat_interval,
+            heartbeat_jitter: rules.heartbeat_jitter,
+            reconnect_min: rules.reconnect_min,
+            reconnect_max: rules.reconnect_max,
+            display_name,
+        }
+    }
+
+    fn ticket(&self, id: muster_common::ids::CommandId, cancel: bool, operation: &OpenOperation) -> Ticket {
+        let begin = operation.not_before.unwrap_or(UnixMillis(0)).max(self.clock.now());
+        Ticket {
+            id,
+            operation: operation.id,
+            kind: operation.kind.clone(),
+            args: Bytes::clone(&operation.args),
+            not_before: operation.not_before,
+            deliver_by: operation.deliver_by,
+            finish_by: Some(begin + operation.run_timeout),
+            trace_id: operation.trace_id.clone(),
+            output_credit: OUTPUT_CREDIT,
+            epoch: self.fixed.epoch,
+            cancel,
+        }
+    }
+}

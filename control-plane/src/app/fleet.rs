@@ -1,0 +1,259 @@
+//! Every node, in memory: what the store has, and what only the living know
+//! (last heartbeat, load, session). No heartbeat reads the store.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+use muster_common::{
+    clock::Instant,
+    digest::{Sha256, state_hash},
+    generation::Generation,
+    ids::{CommandId, NodeId, OperationId, SessionId},
+};
+use muster_domain::{
+    command,
+    condition::Condition,
+    item::{ItemName, ItemState},
+    liveness::Tracker,
+    node::Node,
+};
+use parking_lot::{Mutex, MutexGuard, RwLock};
+
+use crate::session::frames::Load;
+
+/// All nodes. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Fleet(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    nodes: RwLock<BTreeMap<NodeId, Arc<Mutex<Entry>>>>,
+    // Ids that once were nodes: their certificates are refused for good.
+    removed: RwLock<std::collections::HashSet<NodeId>>,
+}
+
+/// One node.
+pub struct Entry {
+    /// As stored; what nodes report is here before it is there.
+    pub node: Node,
+    /// Whether we hear it.
+    pub tracker: Tracker,
+    /// Its session, if it has one here.
+    pub live: Option<Live>,
+    /// When it was last heard, by anybody's reckoning of wall time.
+    pub last_heard: Option<muster_common::clock::UnixMillis>,
+    /// How busy its host is.
+    pub load: Load,
+    /// What it says holds.
+    pub conditions: Vec<Condition>,
+    /// Its orders that have not ended.
+    pub tickets: Vec<OpenTicket>,
+    /// What of it is to be written down.
+    pub dirty: Dirty,
+}
+
+/// A node's session.
+#[derive(Debug, Clone)]
+pub struct Live {
+    /// Which.
+    pub session: SessionId,
+    /// From where.
+    pub remote: SocketAddr,
+    /// Item and command kinds the agent knows.
+    pub capabilities: Vec<String>,
+    /// Since when.
+    pub since: Instant,
+}
+
+/// An order that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenTicket {
+    /// Which.
+    pub command: CommandId,
+    /// Of which it is part.
+    pub operation: OperationId,
+    /// Where it is.
+    pub state: command::State,
+    /// Someone asked it to stop.
+    pub cancel: bool,
+    /// To be handed to the session that is now.
+    pub to_send: bool,
+}
+
+/// What of a node is newer in memory than in the store.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Dirty {
+    /// State of hearing.
+    pub liveness: bool,
+    /// How far its ledger is.
+    pub ledger: bool,
+    /// Its facts; and whether selectors can tell.
+    pub facts: Option<SelectorsCanTell>,
+    /// Its certificate: the next became the current one.
+    pub certificate: bool,
+    /// Items that changed, gone ones included.
+    pub items: Vec<ItemName>,
+    /// Acknowledge item reports up to this once stored; 0: none.
+    pub items_seq: u64,
+    /// In the recorder's queue.
+    pub queued: bool,
+}
+
+/// Whether a change of facts can change what selectors match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SelectorsCanTell(pub bool);
+
+impl Entry {
+    /// A node as stored, not heard by this process.
+    #[must_use]
+    pub fn new(node: Node, tracker: Tracker) -> Self {
+        Self {
+            node,
+            tracker,
+            live: None,
+            last_heard: None,
+            load: Load::default(),
+            conditions: Vec::new(),
+            tickets: Vec::new(),
+            dirty: Dirty::default(),
+        }
+    }
+
+    /// Whether this session is the node's.
+    #[must_use]
+    pub fn is_live(&self, session: SessionId) -> bool {
+        self.live.as_ref().is_some_and(|live| live.session == session)
+    }
+
+    /// Hash over what the node says it runs.
+    #[must_use]
+    pub fn state_hash(&self) -> Sha256 {
+        let running = self.node.items.iter().filter_map(|state| Some((state, state.running.as_ref()?)));
+        let mut rows: Vec<(String, Generation, Sha256)> =
+            running.map(|(state, it)| (state.item.to_string(), it.generation, it.sha256)).collect();
+        rows.sort_by(|a, b| a.0.cmp(&b.0));
+        state_hash(rows.iter().map(|(name, generation, sha256)| (name.as_str(), *generation, *sha256)))
+    }
+
+    /// What the node last said of an item.
+    #[must_use]
+    pub fn reported(&self, item: &ItemName) -> Option<&ItemState> {
+        self.node.items.iter().find(|state| state.item == *item)
+    }
+
+    /// Takes what the node says of some items, or of all.
+    pub fn take_items(&mut self, states: Vec<ItemState>, complete: bool) {
+        let mut changed = Vec::new();
+        if complete {
+            let gone = |state: &ItemState| !states.iter().any(|new| new.item == state.item);
+            changed.extend(self.node.items.iter().filter(|s| gone(s)).map(|s| s.item.clone()));
+            self.node.items.retain(|state| !gone(state));
+        }
+        for state in states {
+            match self.node.items.iter_mut().find(|old| old.item == state.item) {
+                Some(old) if *old == state => continue,
+                Some(old) => *old = state.clone(),
+                None => self.node.items.push(state.clone()),
+            }
+            changed.push(state.item);
+        }
+        self.node.items.retain(|state| state.running.is_some() || state.outcome.is_some_and(|o| o.is_refusal()));
+        self.node.items.sort_by(|a, b| a.item.cmp(&b.item));
+        for item in changed {
+            if !self.dirty.items.contains(&item) {
+                self.dirty.items.push(item);
+            }
+        }
+    }
+
+    /// An order that has not ended.
+    pub fn ticket(&mut self, command: CommandId) -> Option<&mut OpenTicket> {
+        self.tickets.iter_mut().find(|ticket| ticket.command == command)
+    }
+
+    /// An order moved on; one that ended is forgotten. States only go forward.
+    pub fn moved(&mut self, command: CommandId, state: command::State, cancel: bool) {
+        if state.is_end() {
+            self.tickets.retain(|ticket| ticket.command != command);
+        } else if let Some(ticket) = self.ticket(command) {
+            ticket.state = ticket.state.max(state);
+            ticket.cancel |= cancel;
+        }
+    }
+}
+
+impl Fleet {
+    /// A node, if it exists.
+    #[must_use]
+    pub fn get(&self, id: NodeId) -> Option<Arc<Mutex<Entry>>> {
+        self.0.nodes.read().get(&id).cloned()
+    }
+
+    /// Looks at or changes one node.
+    pub fn with<T>(&self, id: NodeId, look: impl FnOnce(MutexGuard<'_, Entry>) -> T) -> Option<T> {
+        self.get(id).map(|entry| look(entry.lock()))
+    }
+
+    /// Adds a node, or puts what was stored anew into the one that is there.
+    pub fn put(&self, node: Node, tracker: impl FnOnce(&Node) -> Tracker) {
+        if let Some(entry) = self.get(node.id) {
+            return merge(&mut entry.lock(), node);
+        }
+        let tracker = tracker(&node);
+        self.0.nodes.write().entry(node.id).or_insert_with(|| Arc::new(Mutex::new(Entry::new(node, tracker))));
+    }
+
+    /// Takes a node out for ever.
+    pub fn remove(&self, id: NodeId) -> Option<Arc<Mutex<Entry>>> {
+        self.0.removed.write().insert(id);
+        self.0.nodes.write().remove(&id)
+    }
+
+    /// Whether this once was a node.
+    #[must_use]
+    pub fn was_removed(&self, id: NodeId) -> bool {
+        self.0.removed.read().contains(&id)
+    }
+
+    /// Ids, in order.
+    #[must_use]
+    pub fn ids(&self) -> Vec<NodeId> {
+        self.0.nodes.read().keys().copied().collect()
+    }
+
+    /// Ids after a given one, in order.
+    #[must_use]
+    pub fn ids_after(&self, after: Option<NodeId>) -> Vec<NodeId> {
+        let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        self.0.nodes.read().range((from, std::ops::Bound::Unbounded)).map(|(id, _)| *id).collect()
+    }
+
+    /// Every node at some moment of the call, in order of ids.
+    pub fn for_each(&self, mut visit: impl FnMut(MutexGuard<'_, Entry>)) {
+        let entries: Vec<Arc<Mutex<Entry>>> = self.0.nodes.read().values().cloned().collect();
+        entries.iter().for_each(|entry| visit(entry.lock()));
+    }
+
+    /// How many nodes there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.nodes.read().len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What operators edit comes from the store; what the node reports is newer here.
+fn merge(entry: &mut Entry, stored: Node) {
+    let node = &mut entry.node;
+    node.display_name = stored.display_name;
+    node.labels = stored.labels;
+    node.revision = stored.revision;
+    node.selector_revision = node.selector_revision.max(stored.selector_revision);
+    if !entry.dirty.certificate {
+        node.certificate = stored.certificate;
+    }
+}

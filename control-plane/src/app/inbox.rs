@@ -1,0 +1,218 @@
+//! What nodes tell us, taken in without waiting: memory first, then a note for
+//! the recorder.
+
+use bytes::Bytes;
+use muster_common::{digest::Sha256, reason::Reason};
+use muster_domain::{certificate::Shown, command, facts::Facts, liveness::Event};
+use parking_lot::MutexGuard;
+
+use super::{
+    App,
+    fleet::{Entry, Live, SelectorsCanTell},
+};
+use crate::session::{
+    frames::{Caller, CommandReport, FactsReport, Heartbeat, Hello, ItemReport, Need, Refusal, Welcome},
+    hub::Handle,
+    ports::{Closed, Inbox, Opened},
+};
+
+/// Conditions kept of one node.
+const MAX_CONDITIONS: usize = 32;
+
+impl Inbox for App {
+    fn opened(&self, handle: &Handle, caller: &Caller, hello: &Hello, protocol: u32) -> Result<Opened, Refusal> {
+        let now = self.clock.monotonic();
+        let opened = self.fleet.with(caller.node, |mut entry| {
+            self.admit(&mut entry, caller)?;
+            let lost = self.take_hello(&mut entry, hello);
+            entry.live = Some(Live {
+                session: handle.id(),
+                remote: caller.remote,
+                capabilities: hello.capabilities.clone(),
+                since: now,
+            });
+            entry.last_heard = Some(self.clock.now());
+            self.observe(&mut entry, Event::Connected, now);
+            Ok((self.welcome(&entry, handle, hello, protocol), entry.state_hash(), lost))
+        });
+        let (welcome, state_hash, lost) = opened.unwrap_or_else(|| Err(self.stranger(caller)))?;
+        // Outside the entry's lock: the older session's end takes that lock, too.
+        self.hub.register(handle);
+        if !lost.is_empty() {
+            self.interrupt_lost(lost);
+        }
+        self.dispatch.add(caller.node);
+        self.metrics.session_opened();
+        let (version, roots) = self.ca.trust_bundle();
+        let trust_bundle = (hello.trust_bundle_version < version)
+            .then(|| (version, roots.iter().map(|root| Bytes::copy_from_slice(root)).collect()));
+        Ok(Opened { welcome, state_hash, trust_bundle })
+    }
+
+    fn heard(&self, session: &Handle, beat: Heartbeat) {
+        self.metrics.heartbeat();
+        self.live(session, |mut entry| {
+            entry.last_heard = Some(self.clock.now());
+            entry.load = beat.load;
+            for condition in beat.conditions {
+                match entry.conditions.iter_mut().find(|old| old.kind == condition.kind) {
+                    Some(old) => *old = condition,
+                    None if entry.conditions.len() < MAX_CONDITIONS => entry.conditions.push(condition),
+                    None => {}
+                }
+            }
+            self.observe(&mut entry, Event::Heard, self.clock.monotonic());
+        });
+    }
+
+    fn facts(&self, session: &Handle, report: FactsReport) {
+        self.live(session, |mut entry| {
+            if entry.node.facts_sha256 == report.sha256 {
+                return;
+            }
+            let can_tell = selectors_can_tell(&entry.node.facts, &report.facts)
+                || entry.dirty.facts.is_some_and(|before| before.0);
+            entry.node.facts = report.facts;
+            entry.node.facts_sha256 = report.sha256;
+            entry.dirty.facts = Some(SelectorsCanTell(can_tell));
+            self.note(&mut entry);
+        });
+    }
+
+    fn items(&self, session: &Handle, report: ItemReport) -> Sha256 {
+        let taken = self.live(session, |mut entry| {
+            entry.take_items(report.items, report.complete);
+            entry.dirty.items_seq = entry.dirty.items_seq.max(report.seq);
+            self.note(&mut entry);
+            entry.state_hash()
+        });
+        taken.unwrap_or_default()
+    }
+
+    fn command(&self, session: &Handle, report: CommandReport) {
+        self.live(session, |mut entry| {
+            if let Some(ledger) = &mut entry.node.ledger
+                && ledger.seq < report.ledger_seq
+            {
+                ledger.seq = report.ledger_seq;
+                entry.dirty.ledger = true;
+                self.note(&mut entry);
+            }
+        });
+        if !self.recorder.step(session.node(), report) {
+            self.metrics.queue_full("recorder");
+        }
+    }
+
+    fn trust_bundle(&self, session: &Handle, version: u64) {
+        let node = session.node();
+        tracing::debug!(%node, version, "node {node} trusts bundle {version}");
+    }
+
+    fn unknown(&self, _: &Handle) {
+        self.metrics.unknown_message();
+    }
+
+    fn closed(&self, session: &Handle, why: &Closed) {
+        self.metrics.session_closed();
+        if !self.hub.unregister(session) {
+            return; // fenced: the newer session speaks for the node
+        }
+        self.live(session, |mut entry| {
+            entry.live = None;
+            for ticket in &mut entry.tickets {
+                ticket.to_send = false; // the next Hello decides anew
+            }
+            self.observe(&mut entry, Event::StreamClosed(reason_of(why)), self.clock.monotonic());
+        });
+    }
+}
+
+impl App {
+    fn live<T>(&self, session: &Handle, look: impl FnOnce(MutexGuard<'_, Entry>) -> T) -> Option<T> {
+        self.fleet.with(session.node(), |entry| entry.is_live(session.id()).then(|| look(entry))).flatten()
+    }
+
+    fn note(&self, entry: &mut MutexGuard<'_, Entry>) {
+        let node = entry.node.id;
+        self.recorder.node(&mut entry.dirty, node);
+    }
+
+    fn stranger(&self, caller: &Caller) -> Refusal {
+        if self.fleet.was_removed(caller.node) {
+            return Refusal::new(Reason::NodeRemoved, format!("node {} was removed", caller.node));
+        }
+        // Not NODE_REMOVED: that would make the agent forget itself for good.
+        Refusal::new(Reason::CertificateRevoked, format!("node {} is not known here", caller.node))
+    }
+
+    fn admit(&self, entry: &mut MutexGuard<'_, Entry>, caller: &Caller) -> Result<(), Refusal> {
+        match entry.node.certificate.judge(&caller.serial) {
+            Shown::Current => Ok(()),
+            Shown::Next => {
+                entry.node.certificate = entry.node.certificate.clone().promoted();
+                entry.dirty.certificate = true;
+                self.note(entry);
+                Ok(())
+            }
+            Shown::Superseded => {
+                let message = format!("certificate {} was replaced by a newer one", caller.serial);
+                Err(Refusal::new(Reason::CertificateRevoked, message))
+            }
+        }
+    }
+
+    /// What Hello changes. Answers the orders that a lost ledger has lost.
+    fn take_hello(&self, entry: &mut MutexGuard<'_, Entry>, hello: &Hello) -> Vec<muster_common::ids::CommandId> {
+        let went_back = entry.node.ledger.is_some_and(|mark| mark.went_back(hello.ledger));
+        if went_back {
+            let node = entry.node.id;
+            tracing::warn!(%node, "the ledger of node {node} went back: what was delivered is not repeated");
+        }
+        entry.node.ledger = Some(hello.ledger);
+        entry.dirty.ledger = true;
+        entry.take_items(hello.items.clone(), true);
+        let mut lost = Vec::new();
+        for ticket in &mut entry.tickets {
+            let held = hello.open_commands.iter().any(|open| open.id == ticket.command);
+            match ticket.state {
+                command::State::Queued => ticket.to_send = false,
+                // It may have been lost on the way; the host knows ids and answers twice for once.
+                command::State::Delivered if !went_back || held => ticket.to_send = !held || ticket.cancel,
+                command::State::Running if held => ticket.to_send = ticket.cancel,
+                _ => {
+                    ticket.to_send = false;
+                    lost.push(ticket.command);
+                }
+            }
+        }
+        self.note(entry);
+        lost
+    }
+
+    fn welcome(&self, entry: &Entry, handle: &Handle, hello: &Hello, protocol: u32) -> Welcome {
+        let facts = hello.facts_sha256.is_empty() || hello.facts_sha256 != entry.node.facts_sha256;
+        Welcome {
+            session: handle.id(),
+            node: entry.node.id,
+            display_name: entry.node.display_name.clone(),
+            epoch: self.fixed.epoch,
+            protocol,
+            server_time: self.clock.now(),
+            tune: self.rhythm(entry.node.display_name.clone()),
+            need: Need { facts, items: false },
+        }
+    }
+}
+
+fn selectors_can_tell(before: &Facts, after: &Facts) -> bool {
+    Facts::SELECTABLE.iter().any(|name| before.lookup(name) != after.lookup(name))
+}
+
+fn reason_of(why: &Closed) -> &'static str {
+    match why {
+        Closed::Goodbye(reason) => reason,
+        Closed::Refused(refusal) => refusal.reason.as_str(),
+        Closed::Lost => "StreamLost",
+    }
+}
