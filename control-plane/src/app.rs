@@ -37,7 +37,11 @@ use muster_common::{
     reason::Reason,
     tls::spiffe::TrustDomain,
 };
-use muster_domain::audit::Stamp;
+use muster_domain::{
+    audit::Stamp,
+    labels::{Selector, SelectorError},
+    violation::Violation,
+};
 use muster_store::Store;
 
 use crate::{ca::Ca, metrics::Metrics, session::hub::Hub};
@@ -54,6 +58,8 @@ pub struct Core {
     pub fleet: fleet::Fleet,
     /// What nodes should have.
     pub catalog: catalog::Catalog,
+    /// Operations with open orders.
+    pub open: operations::Open,
     /// Who may call.
     pub access: access::Access,
     /// How far memory follows the store.
@@ -225,10 +231,33 @@ impl Error {
     }
 }
 
+impl From<Violation> for Error {
+    fn from(violation: Violation) -> Self {
+        Self::Invalid { reason: violation.reason, field: violation.field, message: violation.description }
+    }
+}
+
 /// Refuses a write that was made from an older reading.
 pub(crate) fn check_etag(given: &str, revision: u64) -> Result<(), Error> {
-    if given.is_empty() || given == muster_domain::node::etag(revision) {
-        return Ok(());
+    if muster_domain::node::is_stale(given, revision) {
+        return Err(Error::refused(
+            Reason::EtagMismatch,
+            "the resource changed since it was read; read it again",
+        ));
     }
-    Err(Error::refused(Reason::EtagMismatch, "the resource changed since it was read; read it again"))
+    Ok(())
+}
+
+/// A selector of a write.
+pub(crate) fn selector(text: &str) -> Result<Selector, Error> {
+    Selector::parse(text).map_err(|error| invalid_selector(&error))
+}
+
+/// A selector of a list: empty is every node.
+pub(crate) fn selector_or_all(text: &str) -> Result<Selector, Error> {
+    Selector::parse_or_all(text).map_err(|error| invalid_selector(&error))
+}
+
+fn invalid_selector(error: &SelectorError) -> Error {
+    Error::Invalid { reason: Reason::SelectorInvalid, field: "selector".to_owned(), message: error.to_string() }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use muster_common::clock::Instant;
 use muster_domain::{
-    liveness::{Change, Event, Limits, Liveness, Tracker},
+    liveness::{Change, Event, Limits, Liveness, State, Tracker},
     node::Node,
 };
 use parking_lot::MutexGuard;
@@ -31,7 +31,7 @@ impl App {
             if self.observe(&mut entry, Event::Tick, now) {
                 changed += 1;
                 // A stream that is open and silent is of no use to anyone: the node shall come anew.
-                let is_silent = entry.tracker.state() == muster_domain::liveness::State::Offline;
+                let is_silent = entry.tracker.state() == State::Offline;
                 silent.extend(entry.live.as_ref().filter(|_| is_silent).map(|_| entry.node.id));
             }
         });
@@ -74,5 +74,19 @@ impl App {
     #[must_use]
     pub fn sweep_interval(&self) -> Duration {
         (self.fixed.session.heartbeat_interval / 10).clamp(Duration::from_millis(100), Duration::from_secs(2))
+    }
+}
+
+/// A state in one word, for metrics.
+#[must_use]
+pub const fn word(state: State) -> &'static str {
+    match state {
+        State::NeverSeen => "never-seen",
+        State::Online => "online",
+        State::Late => "late",
+        State::Offline => "offline",
+        State::Unknown => "unknown",
+        State::Expired => "expired",
+        State::Quarantined => "quarantined",
     }
 }

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use muster_common::{digest::Sha256, reason::Reason};
-use muster_domain::{certificate::Shown, command, facts::Facts, liveness::Event};
+use muster_domain::{certificate::Shown, command, facts::Facts, liveness::{self, Event}};
 use parking_lot::MutexGuard;
 
 use super::{
@@ -123,7 +123,7 @@ impl Inbox for App {
             for ticket in &mut entry.tickets {
                 ticket.to_send = false; // the next Hello decides anew
             }
-            self.observe(&mut entry, Event::StreamClosed(reason_of(why)), self.clock.monotonic());
+            self.observe(&mut entry, Event::StreamClosed(how(why)), self.clock.monotonic());
         });
     }
 }
@@ -209,10 +209,9 @@ fn selectors_can_tell(before: &Facts, after: &Facts) -> bool {
     Facts::SELECTABLE.iter().any(|name| before.lookup(name) != after.lookup(name))
 }
 
-fn reason_of(why: &Closed) -> &'static str {
+fn how(why: &Closed) -> liveness::Closed {
     match why {
-        Closed::Goodbye(reason) => reason,
-        Closed::Refused(refusal) => refusal.reason.as_str(),
-        Closed::Lost => "StreamLost",
+        Closed::Goodbye(how) => *how,
+        Closed::Refused(_) | Closed::Lost => liveness::Closed::Lost,
     }
 }

@@ -286,6 +286,8 @@ fn write_step(
         signal: (report.signal != 0).then_some(report.signal),
         reason: report.reason,
         message: report.message.clone(),
+        output_bytes: 0,
+        dropped_bytes: 0,
     });
     let mut after = match command::apply(&before, &event, now) {
         Ok(after) => after,

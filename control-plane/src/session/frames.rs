@@ -16,6 +16,7 @@ use muster_domain::{
     condition::Condition,
     facts::Facts,
     item::{ItemName, ItemState, ItemVersion},
+    liveness,
     node::LedgerMark,
 };
 
@@ -165,8 +166,8 @@ pub struct Chunk {
 /// The node ends the session on purpose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Goodbye {
-    /// Stable word: `shutdown`, `reboot`, `restart` …
-    pub reason: &'static str,
+    /// What the silence after it means.
+    pub how: liveness::Closed,
     /// For people.
     pub message: String,
 }

@@ -2,6 +2,7 @@
 //! every call is short, never waits, and never touches the disk itself.
 
 use muster_common::digest::Sha256;
+use muster_domain::liveness;
 
 use super::{
     frames::{
@@ -56,8 +57,8 @@ pub struct Opened {
 /// Why a stream ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Closed {
-    /// The node said so, and why.
-    Goodbye(&'static str),
+    /// One side said so before.
+    Goodbye(liveness::Closed),
     /// We ended it.
     Refused(Refusal),
     /// The node ended the stream without a word, or the connection broke.

@@ -16,6 +16,7 @@ use std::{
 
 use futures_util::Stream;
 use muster_common::{ids::SessionId, reason::Reason};
+use muster_domain::liveness;
 use tokio::time::Sleep;
 
 use super::{
@@ -118,7 +119,7 @@ where
             }
             End::Reconnect { after, spread, reason } => {
                 self.outbox.push_back(Outbound::Reconnect { after, spread, reason });
-                Closed::Goodbye(reason)
+                Closed::Goodbye(liveness::Closed::Moved)
             }
         });
     }
@@ -151,11 +152,11 @@ where
             }
             Step::Take => self.deliver(message),
             Step::Left => {
-                let why = match message {
-                    Inbound::Goodbye(goodbye) => goodbye.reason,
-                    _ => "goodbye",
+                let how = match message {
+                    Inbound::Goodbye(goodbye) => goodbye.how,
+                    _ => liveness::Closed::Lost,
                 };
-                self.end = Some(Closed::Goodbye(why));
+                self.end = Some(Closed::Goodbye(how));
             }
             Step::Refuse(refusal) => self.end = Some(Closed::Refused(refusal)),
         }

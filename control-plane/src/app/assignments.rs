@@ -1,0 +1,204 @@
+//! Assignments: which nodes get which item at which version.
+
+use muster_common::reason::Reason;
+use muster_domain::{
+    assignment::{Assignment, Target},
+    audit::Note,
+    effective::{self, Compiled},
+    facts::Facts,
+    item::is_resource_name,
+    labels::{Labels, Selector},
+    page::{Listed, Page},
+};
+use muster_store::{
+    ReadAssignments as _, ReadBundles as _, ReadProfiles as _, WriteAssignments as _, WriteItemMarks as _, WriteTx,
+};
+use serde_json::json;
+
+use super::{Actor, App, Error, check_etag};
+
+/// What someone wants to assign.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Name.
+    pub name: String,
+    /// As written.
+    pub selector: String,
+    /// A bundle's version 0 is the newest.
+    pub target: Target,
+    /// Higher wins.
+    pub priority: i32,
+    /// Of the reading it was made from.
+    pub etag: String,
+}
+
+impl App {
+    /// Makes an assignment, or answers the equal one that is there.
+    ///
+    /// # Errors
+    /// If it cannot be, its name is taken, or it contradicts another one.
+    pub async fn create_assignment(&self, actor: &Actor, wish: Wish, validate_only: bool) -> Result<Assignment, Error> {
+        self.put_assignment(actor, "assignments.create", wish, validate_only).await
+    }
+
+    /// Replaces selector, target and priority.
+    ///
+    /// # Errors
+    /// If it does not exist, was changed since it was read, or contradicts another one.
+    pub async fn update_assignment(&self, actor: &Actor, wish: Wish, validate_only: bool) -> Result<Assignment, Error> {
+        self.put_assignment(actor, "assignments.update", wish, validate_only).await
+    }
+
+    async fn put_assignment(
+        &self,
+        actor: &Actor,
+        action: &'static str,
+        wish: Wish,
+        validate_only: bool,
+    ) -> Result<Assignment, Error> {
+        if !is_resource_name(&wish.name) {
+            let message = format!("{:?} does not match [a-z0-9]([-a-z0-9]{{0,61}}[a-z0-9])?", wish.name);
+            return Err(Error::invalid("assignment.name", message));
+        }
+        super::selector(&wish.selector)?;
+        let now = self.clock.now();
+        let nodes = self.labelled();
+        let by = actor.principal.clone();
+        let creating = action == "assignments.create";
+        self.commit(actor.stamp(action, now), move |tx| {
+            let before = tx.assignment_get(&wish.name)?;
+            let mut after = Assignment {
+                name: wish.name.clone(),
+                selector: wish.selector.clone(),
+                target: fixed(tx, &wish.target)?,
+                priority: wish.priority,
+                created_at: before.as_ref().map_or(now, |before| before.created_at),
+                updated_at: now,
+                updated_by: by.clone(),
+                revision: tx.revision(),
+            };
+            match &before {
+                Some(same) if is_equal(same, &after) => return Ok(same.clone()),
+                Some(_) if creating => {
+                    let message = format!("assignment {:?} exists with other content", wish.name);
+                    return Err(Error::refused(Reason::AlreadyExists, message));
+                }
+                None if !creating => return Err(Error::not_found("assignment", &wish.name)),
+                Some(before) => check_etag(&wish.etag, before.revision)?,
+                None => {}
+            }
+            check_conflict(tx, &after, &nodes)?;
+            if validate_only {
+                after.revision = before.map_or(0, |before| before.revision);
+                return Ok(after);
+            }
+            tx.assignment_put(&after)?;
+            // Nodes that lose the item by this have to see a newer generation, too.
+            tx.item_mark(&after.target.item())?;
+            if let Some(before) = before.as_ref().filter(|before| before.target.item() != after.target.item()) {
+                tx.item_mark(&before.target.item())?;
+            }
+            tx.audit(Note {
+                subject: format!("assignment/{}", after.name),
+                before: before.as_ref().map_or_else(String::new, shown),
+                after: shown(&after),
+                denied: false,
+            })?;
+            Ok(after)
+        })
+        .await
+    }
+
+    /// One assignment.
+    ///
+    /// # Errors
+    /// If it does not exist.
+    pub async fn assignment(&self, name: String) -> Result<Assignment, Error> {
+        self.store
+            .read(move |tx| tx.assignment_get(&name)?.ok_or_else(|| Error::not_found("assignment", &name)))
+            .await
+    }
+
+    /// A page of assignments.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn assignments(&self, page: Page) -> Result<Listed<Assignment>, Error> {
+        self.store.read(move |tx| tx.assignment_list(&page).map_err(Error::from)).await
+    }
+
+    /// Takes the item from its nodes.
+    ///
+    /// # Errors
+    /// If it does not exist or was changed since it was read.
+    pub async fn delete_assignment(&self, actor: &Actor, name: String, etag: String) -> Result<(), Error> {
+        self.commit(actor.stamp("assignments.delete", self.clock.now()), move |tx| {
+            let before = tx.assignment_get(&name)?.ok_or_else(|| Error::not_found("assignment", &name))?;
+            check_etag(&etag, before.revision)?;
+            tx.assignment_delete(&name)?;
+            tx.item_mark(&before.target.item())?;
+            tx.audit(Note { subject: format!("assignment/{name}"), before: shown(&before), ..Note::default() })?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// How many nodes an assignment reaches now.
+    #[must_use]
+    pub fn reach(&self, assignment: &Assignment) -> usize {
+        Selector::parse(&assignment.selector).map_or(0, |selector| self.matching(&selector).len())
+    }
+
+    fn labelled(&self) -> Vec<(muster_common::ids::NodeId, Labels, Facts)> {
+        let mut nodes = Vec::with_capacity(self.fleet.len());
+        self.fleet.for_each(|entry| {
+            nodes.push((entry.node.id, entry.node.labels.clone(), entry.node.facts.clone()));
+        });
+        nodes
+    }
+}
+
+/// The target with its version fixed; it must exist.
+fn fixed(tx: &mut WriteTx<'_>, target: &Target) -> Result<Target, Error> {
+    match target {
+        Target::Bundle { name, version } => {
+            let bundle = tx.bundle_get(name, (*version > 0).then_some(*version))?;
+            let bundle = bundle.ok_or_else(|| Error::not_found("bundle", name))?;
+            Ok(Target::Bundle { name: bundle.name, version: bundle.version })
+        }
+        Target::Settings { profile } => {
+            tx.profile_get(profile)?.ok_or_else(|| Error::not_found("settings profile", profile))?;
+            Ok(target.clone())
+        }
+    }
+}
+
+fn is_equal(a: &Assignment, b: &Assignment) -> bool {
+    a.selector == b.selector && a.target == b.target && a.priority == b.priority
+}
+
+fn check_conflict(
+    tx: &mut WriteTx<'_>,
+    assignment: &Assignment,
+    nodes: &[(muster_common::ids::NodeId, Labels, Facts)],
+) -> Result<(), Error> {
+    let compiled =
+        |assignment: Assignment| Compiled::new(assignment).map_err(|error| super::invalid_selector(&error));
+    let new = compiled(assignment.clone())?;
+    let others = tx.assignment_all()?.into_iter().filter_map(|other| Compiled::new(other).ok()).collect::<Vec<_>>();
+    let profiles: std::collections::HashMap<_, _> =
+        tx.profile_all()?.into_iter().map(|profile| (profile.name, profile.values)).collect();
+    let nodes = nodes.iter().map(|(id, labels, facts)| (*id, labels, facts));
+    match effective::conflict(&new, &others, nodes, |name| profiles.get(name)) {
+        Some(conflict) => Err(Error::refused(Reason::Conflict, conflict.to_string())),
+        None => Ok(()),
+    }
+}
+
+fn shown(assignment: &Assignment) -> String {
+    let target = match &assignment.target {
+        Target::Bundle { name, version } => json!({ "bundle": name, "version": version }),
+        Target::Settings { profile } => json!({ "settings": profile }),
+    };
+    json!({ "selector": assignment.selector, "priority": assignment.priority, "target": target }).to_string()
+}

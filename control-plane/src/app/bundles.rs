@@ -1,0 +1,111 @@
+//! Bundles: immutable versions of named sets of files.
+
+use bytes::Bytes;
+use muster_common::{digest::Sha256, reason::Reason};
+use muster_domain::{
+    assignment::Target,
+    audit::Note,
+    bundle::Bundle,
+    item::is_resource_name,
+    page::{Listed, Page},
+};
+use muster_store::{ReadAssignments as _, ReadBundles as _, WriteBundles as _};
+use serde_json::json;
+
+use super::{Actor, App, Error};
+
+impl App {
+    /// Adds the next version of a name, unless the newest has the same bytes.
+    /// The content was checked by whoever decoded it.
+    ///
+    /// # Errors
+    /// If the name cannot be.
+    pub async fn create_bundle(
+        &self,
+        actor: &Actor,
+        name: String,
+        payload: Bytes,
+        validate_only: bool,
+    ) -> Result<Bundle, Error> {
+        if !is_resource_name(&name) {
+            return Err(Error::invalid("name", format!("{name:?} does not match [a-z0-9]([-a-z0-9]{{0,61}}[a-z0-9])?")));
+        }
+        let now = self.clock.now();
+        let sha256 = Sha256::of(&payload);
+        let created_by = actor.principal.clone();
+        self.commit(actor.stamp("bundles.create", now), move |tx| {
+            let newest = tx.bundle_get(&name, None)?;
+            if let Some(same) = newest.as_ref().filter(|newest| newest.sha256 == sha256) {
+                return Ok(same.clone());
+            }
+            let bundle = Bundle {
+                name: name.clone(),
+                version: newest.map_or(1, |newest| newest.version + 1),
+                sha256,
+                size_bytes: payload.len() as u64,
+                created_at: now,
+                created_by: created_by.clone(),
+            };
+            if !validate_only {
+                tx.bundle_insert(&bundle, &payload)?;
+                tx.audit(Note {
+                    subject: format!("bundle/{name}"),
+                    after: json!({ "version": bundle.version, "sha256": bundle.sha256 }).to_string(),
+                    ..Note::default()
+                })?;
+            }
+            Ok(bundle)
+        })
+        .await
+    }
+
+    /// A version with its bytes; 0: the newest.
+    ///
+    /// # Errors
+    /// If it does not exist.
+    pub async fn bundle(&self, name: String, version: u64) -> Result<(Bundle, Bytes), Error> {
+        self.store
+            .read(move |tx| {
+                let missing = || Error::not_found("bundle", &name);
+                let bundle = tx.bundle_get(&name, (version > 0).then_some(version))?.ok_or_else(missing)?;
+                let payload = tx.bundle_payload(&name, bundle.version)?.ok_or_else(missing)?;
+                Ok((bundle, Bytes::from(payload)))
+            })
+            .await
+    }
+
+    /// A page of versions.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn bundles(&self, page: Page, name: Option<String>) -> Result<Listed<Bundle>, Error> {
+        self.store.read(move |tx| tx.bundle_list(&page, name.as_deref()).map_err(Error::from)).await
+    }
+
+    /// Removes one version, or all with 0.
+    ///
+    /// # Errors
+    /// If there is none, or an assignment gives it to nodes.
+    pub async fn delete_bundle(&self, actor: &Actor, name: String, version: u64) -> Result<(), Error> {
+        let which = (version > 0).then_some(version);
+        self.commit(actor.stamp("bundles.delete", self.clock.now()), move |tx| {
+            let user = tx.assignment_all()?.into_iter().find(|assignment| match &assignment.target {
+                Target::Bundle { name: used, version } => *used == name && which.is_none_or(|v| v == *version),
+                Target::Settings { .. } => false,
+            });
+            if let Some(user) = user {
+                return Err(Error::refused(Reason::InUse, format!("assignment {:?} gives it to nodes", user.name)));
+            }
+            if tx.bundle_delete(&name, which)? == 0 {
+                return Err(Error::not_found("bundle", &name));
+            }
+            tx.audit(Note {
+                subject: format!("bundle/{name}"),
+                before: json!({ "version": which }).to_string(),
+                ..Note::default()
+            })?;
+            Ok(())
+        })
+        .await
+    }
+}

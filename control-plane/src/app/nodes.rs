@@ -1,0 +1,213 @@
+//! Nodes as operators see and edit them.
+
+use muster_common::ids::NodeId;
+use muster_domain::{
+    audit::Note,
+    command::Event,
+    item::ItemVersion,
+    labels::{Labels, Selector, check_labels},
+    liveness::State,
+    node::{Node, is_display_name},
+    page::{Listed, Page},
+};
+use muster_store::{ReadCommands as _, ReadNodes as _, WriteCommands as _, WriteNodes as _, WriteTx};
+use parking_lot::MutexGuard;
+use serde_json::json;
+
+use super::{
+    Actor, App, Error, check_etag,
+    fleet::{Entry, Live},
+    recorder::end_operations,
+};
+use crate::session::ports::End;
+
+/// A node with what only the living know.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// As stored.
+    pub node: Node,
+    /// When it was last heard by this process.
+    pub last_heard: Option<muster_common::clock::UnixMillis>,
+    /// Its session here.
+    pub live: Option<Live>,
+    /// What it says holds.
+    pub conditions: Vec<muster_domain::condition::Condition>,
+    /// What it should have, in order of items.
+    pub desired: Vec<(muster_domain::item::ItemName, ItemVersion)>,
+}
+
+/// A change of what operators can edit.
+#[derive(Debug, Clone, Default)]
+pub struct Edit {
+    /// `None`: as it is.
+    pub display_name: Option<String>,
+    /// `None`: as they are.
+    pub labels: Option<Labels>,
+    /// Of the reading it was made from; empty: whatever is there.
+    pub etag: String,
+}
+
+impl App {
+    /// One node.
+    ///
+    /// # Errors
+    /// If it does not exist.
+    pub fn node(&self, id: NodeId) -> Result<View, Error> {
+        self.fleet.with(id, |entry| self.view(&entry)).ok_or_else(|| Error::not_found("node", id))
+    }
+
+    /// Nodes that match, in order of ids; and how many match in all.
+    ///
+    /// # Errors
+    /// If the page's key is not a node's id.
+    pub fn nodes(&self, selector: &Selector, page: &Page) -> Result<(Listed<View>, usize), Error> {
+        let after = match &page.after {
+            Some(key) => Some(key.parse::<NodeId>().map_err(|e| Error::invalid("page_token", e))?),
+            None => None,
+        };
+        let (mut total, mut rows, mut more) = (0, Vec::new(), false);
+        self.fleet.for_each(|entry| {
+            if !matches(selector, &entry) {
+                return;
+            }
+            total += 1;
+            if after.is_some_and(|after| entry.node.id <= after) {
+                return;
+            }
+            if rows.len() < page.size as usize {
+                rows.push(self.view(&entry));
+            } else {
+                more = true;
+            }
+        });
+        let next = rows.last().filter(|_| more).map(|view: &View| view.node.id.to_string());
+        Ok((Listed { rows, next }, total))
+    }
+
+    /// Ids of the nodes that match, in order.
+    #[must_use]
+    pub fn matching(&self, selector: &Selector) -> Vec<NodeId> {
+        let mut ids = Vec::new();
+        self.fleet.for_each(|entry| {
+            if matches(selector, &entry) {
+                ids.push(entry.node.id);
+            }
+        });
+        ids
+    }
+
+    /// Changes display name and labels.
+    ///
+    /// # Errors
+    /// If the node does not exist, was changed since it was read, or the values cannot be.
+    pub async fn edit_node(&self, actor: &Actor, id: NodeId, edit: Edit) -> Result<View, Error> {
+        if let Some(name) = edit.display_name.as_deref().filter(|name| !is_display_name(name)) {
+            return Err(Error::invalid("node.display_name", format!("{name:?} is not a name of 1 to 128 characters")));
+        }
+        if let Some(labels) = &edit.labels {
+            check_labels(labels).map_err(|error| Error::invalid("node.labels", error))?;
+        }
+        let stamp = actor.stamp("nodes.update", self.clock.now());
+        self.commit(stamp, move |tx| {
+            let node = tx.node_get(id)?.ok_or_else(|| Error::not_found("node", id))?;
+            check_etag(&edit.etag, node.revision)?;
+            let name = edit.display_name.as_ref().unwrap_or(&node.display_name);
+            let labels = edit.labels.as_ref().unwrap_or(&node.labels);
+            if *name == node.display_name && *labels == node.labels {
+                return Ok(());
+            }
+            tx.node_edit(id, name, labels)?;
+            tx.audit(Note {
+                subject: format!("node/{id}"),
+                before: json!({ "display_name": node.display_name, "labels": node.labels }).to_string(),
+                after: json!({ "display_name": name, "labels": labels }).to_string(),
+                denied: false,
+            })?;
+            Ok(())
+        })
+        .await?;
+        self.node(id)
+    }
+
+    /// Removes a node for ever.
+    ///
+    /// # Errors
+    /// If it does not exist or was changed since it was read.
+    pub async fn remove_node(&self, actor: &Actor, id: NodeId, etag: String, reason: String) -> Result<(), Error> {
+        let now = self.clock.now();
+        let stamp = actor.stamp("nodes.delete", now);
+        let why = reason.clone();
+        let ended = self
+            .commit(stamp, move |tx| {
+                let node = tx.node_get(id)?.ok_or_else(|| Error::not_found("node", id))?;
+                check_etag(&etag, node.revision)?;
+                let ended = end_commands(tx, id, now)?;
+                tx.node_delete(id)?;
+                tx.audit(Note {
+                    subject: format!("node/{id}"),
+                    before: json!({ "display_name": node.display_name, "labels": node.labels }).to_string(),
+                    after: json!({ "reason": why }).to_string(),
+                    denied: false,
+                })?;
+                Ok(ended)
+            })
+            .await?;
+        self.close_operations(&ended);
+        self.cut(id, reason);
+        Ok(())
+    }
+
+    /// Takes a node that is no more out of memory, whoever removed it.
+    pub(crate) fn forget_node(&self, id: NodeId) {
+        self.fleet.remove(id);
+        self.cut(id, "the node was removed".to_owned());
+    }
+
+    fn cut(&self, id: NodeId, reason: String) {
+        if let Some(session) = self.hub.get(id) {
+            session.end(End::Removed(reason));
+        }
+    }
+
+    fn view(&self, entry: &Entry) -> View {
+        let desired = self.catalog.now().wanted(&entry.node, self.fixed.epoch);
+        View {
+            node: entry.node.clone(),
+            last_heard: entry.last_heard,
+            live: entry.live.clone(),
+            conditions: entry.conditions.clone(),
+            desired: desired.into_iter().map(|wanted| (wanted.item, wanted.version)).collect(),
+        }
+    }
+
+    /// How many nodes are in each state.
+    #[must_use]
+    pub fn node_counts(&self) -> Vec<(State, usize)> {
+        let mut counts: std::collections::BTreeMap<State, usize> = std::collections::BTreeMap::new();
+        self.fleet.for_each(|entry| *counts.entry(entry.node.liveness.state).or_default() += 1);
+        counts.into_iter().collect()
+    }
+}
+
+
+fn matches(selector: &Selector, entry: &MutexGuard<'_, Entry>) -> bool {
+    selector.matches(&entry.node.labels, &entry.node.facts)
+}
+
+/// A removed node's open orders end with it.
+fn end_commands(
+    tx: &mut WriteTx<'_>,
+    node: NodeId,
+    now: muster_common::clock::UnixMillis,
+) -> Result<Vec<muster_common::ids::OperationId>, Error> {
+    let mut operations = Vec::new();
+    for command in tx.command_open_for_node(node)? {
+        if let Ok(ended) = muster_domain::command::apply(&command, &Event::NodeGone, now) {
+            tx.command_put(&ended)?;
+            if !operations.contains(&command.operation) {
+                operations.push(command.operation);
+            }
+        }
+    }
+    end_operations(tx, operations, now)
+}

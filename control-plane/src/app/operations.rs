@@ -1,0 +1,305 @@
+//! Operations: one order to many nodes.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use muster_common::{
+    clock::UnixMillis,
+    digest::Sha256,
+    ids::{CommandId, NodeId, OperationId},
+    reason::Reason,
+};
+use muster_domain::{
+    audit::Note,
+    command::{self, Command, Event, Output},
+    operation::{Counts, Operation, Timing},
+    page::{Listed, Page},
+};
+use muster_store::{
+    ReadCommands as _, ReadOperations as _, WriteCommands as _, WriteOperations as _, WriteTx,
+};
+use parking_lot::RwLock;
+use serde_json::json;
+
+use super::{Actor, App, Error, fleet::OpenTicket, recorder::end_operations};
+
+/// Longest id that callers may give a request.
+const MAX_REQUEST_ID: usize = 128;
+
+/// What someone wants done.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// As written.
+    pub selector: String,
+    /// `run-script`.
+    pub kind: &'static str,
+    /// The kind's message.
+    pub args: Bytes,
+    /// The caller's own id; empty: none.
+    pub request_id: String,
+    /// Earliest start.
+    pub not_before: Option<UnixMillis>,
+    /// `None`: the default.
+    pub deliver_within: Option<Duration>,
+    /// `None`: the default.
+    pub run_timeout: Option<Duration>,
+    /// Only tell how many it would reach.
+    pub validate_only: bool,
+}
+
+/// What is needed of an operation to hand out its orders.
+#[derive(Debug)]
+pub struct OpenOperation {
+    /// Which.
+    pub id: OperationId,
+    /// `run-script`.
+    pub kind: String,
+    /// The kind's message.
+    pub args: Bytes,
+    /// Earliest start.
+    pub not_before: Option<UnixMillis>,
+    /// Latest delivery.
+    pub deliver_by: UnixMillis,
+    /// Time to run.
+    pub run_timeout: Duration,
+    /// Of the request.
+    pub trace_id: String,
+}
+
+/// Operations with open orders.
+#[derive(Debug, Default)]
+pub struct Open(RwLock<HashMap<OperationId, Arc<OpenOperation>>>);
+
+impl App {
+    /// Starts an operation on the nodes that match now.
+    ///
+    /// # Errors
+    /// If the wish cannot be, or its request id stands for another one.
+    pub async fn start_operation(&self, actor: &Actor, wish: Wish) -> Result<(Operation, Counts), Error> {
+        let now = self.clock.now();
+        let nodes = self.matching(&super::selector(&wish.selector)?);
+        let timing = Timing::check(now, wish.not_before, wish.deliver_within, wish.run_timeout)?;
+        if wish.request_id.len() > MAX_REQUEST_ID {
+            return Err(Error::invalid("request_id", "it is longer than 128 bytes"));
+        }
+        let operation = operation(actor, &wish, timing, now, nodes.len());
+        if wish.validate_only {
+            let mut counts = Counts::default();
+            counts.add(command::State::Queued, operation.total);
+            return Ok((operation, counts));
+        }
+        let commands: Vec<Command> = nodes.iter().map(|node| queued(&operation, *node, now)).collect();
+        let (row, rows) = (operation.clone(), commands.clone());
+        let before = self
+            .commit(actor.stamp("operations.start", now), move |tx| begin(tx, &row, &rows))
+            .await?;
+        if let Some(before) = before {
+            return self.operation(before).await;
+        }
+        self.adopt(&operation, &commands);
+        self.operation(operation.id).await
+    }
+
+    /// Takes a new operation into memory and hands its orders out.
+    fn adopt(&self, operation: &Operation, commands: &[Command]) {
+        self.adopt_operations(vec![operation.clone()]);
+        for command in commands {
+            self.fleet.with(command.node, |mut entry| entry.tickets.push(OpenTicket::from(command)));
+        }
+        self.dispatch.add_all(commands.iter().map(|command| command.node));
+    }
+
+    /// One operation with its counts.
+    ///
+    /// # Errors
+    /// If it does not exist.
+    pub async fn operation(&self, id: OperationId) -> Result<(Operation, Counts), Error> {
+        self.store
+            .read(move |tx| {
+                let operation = tx.operation_get(id)?.ok_or_else(|| Error::not_found("operation", id))?;
+                Ok((operation, tx.operation_counts(id)?))
+            })
+            .await
+    }
+
+    /// A page of operations, newest first.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn operations(&self, page: Page) -> Result<Listed<(Operation, Counts)>, Error> {
+        self.store
+            .read(move |tx| {
+                let listed = tx.operation_list(&page)?;
+                let mut rows = Vec::with_capacity(listed.rows.len());
+                for operation in listed.rows {
+                    let counts = tx.operation_counts(operation.id)?;
+                    rows.push((operation, counts));
+                }
+                Ok(Listed { rows, next: listed.next })
+            })
+            .await
+    }
+
+    /// A page of an operation's commands, with their output if asked.
+    ///
+    /// # Errors
+    /// If the operation does not exist.
+    pub async fn commands(
+        &self,
+        id: OperationId,
+        page: Page,
+        with_output: bool,
+    ) -> Result<Listed<(Command, Vec<Output>)>, Error> {
+        self.store
+            .read(move |tx| {
+                tx.operation_get(id)?.ok_or_else(|| Error::not_found("operation", id))?;
+                let listed = tx.command_list(id, &page)?;
+                let mut rows = Vec::with_capacity(listed.rows.len());
+                for command in listed.rows {
+                    let output = if with_output { tx.output_list(command.id, 0, u32::MAX)? } else { Vec::new() };
+                    rows.push((command, output));
+                }
+                Ok(Listed { rows, next: listed.next })
+            })
+            .await
+    }
+
+    /// Asks an operation to end: queued orders end at once, delivered ones when their host says so.
+    ///
+    /// # Errors
+    /// If it does not exist.
+    pub async fn cancel_operation(
+        &self,
+        actor: &Actor,
+        id: OperationId,
+        reason: String,
+    ) -> Result<(Operation, Counts), Error> {
+        let now = self.clock.now();
+        let (moved, ended) = self
+            .commit(actor.stamp("operations.cancel", now), move |tx| {
+                tx.operation_get(id)?.ok_or_else(|| Error::not_found("operation", id))?;
+                let mut moved = Vec::new();
+                for before in tx.command_of_operation_open(id)? {
+                    if let Ok(after) = command::apply(&before, &Event::CancelRequested, now)
+                        && after != before
+                    {
+                        tx.command_put(&after)?;
+                        moved.push(after);
+                    }
+                }
+                tx.operation_set_cancel(id)?;
+                tx.audit(Note {
+                    subject: format!("operation/{id}"),
+                    after: json!({ "reason": reason, "commands": moved.len() }).to_string(),
+                    ..Note::default()
+                })?;
+                let ended = end_operations(tx, vec![id], now)?;
+                Ok((moved, ended))
+            })
+            .await?;
+        self.moved(&moved);
+        self.hint_cancelled(&moved);
+        self.close_operations(&ended);
+        self.operation(id).await
+    }
+
+    /// Takes operations with open orders into memory.
+    pub(crate) fn adopt_operations(&self, operations: Vec<Operation>) {
+        let mut open = self.open.0.write();
+        for operation in operations {
+            let parts = OpenOperation {
+                id: operation.id,
+                kind: operation.kind,
+                args: Bytes::from(operation.args),
+                not_before: operation.not_before,
+                deliver_by: operation.deliver_by,
+                run_timeout: operation.run_timeout,
+                trace_id: operation.trace_id,
+            };
+            open.insert(operation.id, Arc::new(parts));
+        }
+    }
+
+    /// Operations that ended need nothing in memory.
+    pub(crate) fn close_operations(&self, ended: &[OperationId]) {
+        if !ended.is_empty() {
+            let mut open = self.open.0.write();
+            for id in ended {
+                open.remove(id);
+            }
+        }
+    }
+
+    pub(crate) fn operation_open(&self, id: OperationId) -> Option<Arc<OpenOperation>> {
+        self.open.0.read().get(&id).cloned()
+    }
+}
+
+fn operation(actor: &Actor, wish: &Wish, timing: Timing, now: UnixMillis, nodes: usize) -> Operation {
+    let asked = [wish.selector.as_bytes(), b"\0", wish.kind.as_bytes(), b"\0", &wish.args];
+    Operation {
+        id: OperationId::generate(),
+        selector: wish.selector.clone(),
+        kind: wish.kind.to_owned(),
+        args: wish.args.to_vec(),
+        request_id: (!wish.request_id.is_empty()).then(|| wish.request_id.clone()),
+        request_sha256: Sha256::of_parts(asked).as_bytes().to_vec(),
+        created_by: actor.principal.clone(),
+        created_at: now,
+        not_before: timing.not_before,
+        deliver_by: timing.deliver_by,
+        run_timeout: timing.run_timeout,
+        cancel_requested: false,
+        ended_at: (nodes == 0).then_some(now),
+        total: u32::try_from(nodes).unwrap_or(u32::MAX),
+        trace_id: actor.trace_id.clone(),
+    }
+}
+
+fn queued(operation: &Operation, node: NodeId, now: UnixMillis) -> Command {
+    Command {
+        id: CommandId::generate(),
+        operation: operation.id,
+        node,
+        state: command::State::Queued,
+        exit_code: None,
+        signal: None,
+        reason: None,
+        message: String::new(),
+        cancel_requested: false,
+        report_seq: 0,
+        output_bytes: 0,
+        dropped_bytes: 0,
+        created_at: now,
+        updated_at: now,
+        ended_at: None,
+        deliver_by: operation.deliver_by,
+    }
+}
+
+/// Stores a new operation; answers the one that the request id stands for already.
+fn begin(tx: &mut WriteTx<'_>, operation: &Operation, commands: &[Command]) -> Result<Option<OperationId>, Error> {
+    if let Some(request_id) = &operation.request_id
+        && let Some(before) = tx.operation_by_request(&operation.created_by, request_id)?
+    {
+        if before.request_sha256 == operation.request_sha256 {
+            return Ok(Some(before.id));
+        }
+        let message = format!("request_id {request_id:?} stands for operation {}, which asked for other things", before.id);
+        return Err(Error::refused(Reason::RequestIdReused, message));
+    }
+    tx.operation_insert(operation)?;
+    tx.command_insert(commands)?;
+    tx.audit(Note {
+        subject: format!("operation/{}", operation.id),
+        after: json!({
+            "kind": operation.kind,
+            "selector": operation.selector,
+            "nodes": operation.total,
+            "args_sha256": Sha256::of(&operation.args),
+        })
+        .to_string(),
+        ..Note::default()
+    })?;
+    Ok(None)
+}

@@ -1,0 +1,193 @@
+//! What changed since a revision, for those who watch. Waking is a hint; the
+//! change feed is the truth.
+
+use std::collections::{BTreeSet, HashMap};
+
+use muster_common::{
+    ids::{CommandId, NodeId, OperationId},
+    reason::Reason,
+};
+use muster_domain::{
+    command::{Command, Output},
+    labels::Selector,
+    operation::{Counts, Operation},
+    page::ResumeToken,
+};
+use muster_store::{Change, ChangeKind, ReadChanges as _, ReadCommands as _, ReadOperations as _};
+
+use super::{App, Error, nodes::View};
+
+/// Changes read in one go.
+const BATCH: u32 = 500;
+/// Pieces of output read in one go.
+const PIECES: u32 = 64;
+
+/// News of nodes.
+#[derive(Debug)]
+pub enum NodeNews {
+    /// New, changed, or now matching.
+    Upserted(Box<View>),
+    /// Deleted, or no longer matching.
+    Removed(NodeId),
+}
+
+/// News of an operation.
+#[derive(Debug)]
+pub enum OperationNews {
+    /// As it is now.
+    Operation(Box<Operation>, Counts),
+    /// One of its commands.
+    Command(Box<Command>),
+    /// A piece of output of one of its commands.
+    Output(Output, NodeId),
+}
+
+/// How far a watcher of an operation is.
+#[derive(Debug, Default)]
+pub struct Place {
+    /// Last revision seen.
+    pub revision: u64,
+    /// Last piece of output seen, per command.
+    pub pieces: HashMap<CommandId, u64>,
+}
+
+impl App {
+    /// The token for going on after a revision.
+    #[must_use]
+    pub fn resume_token(&self, revision: u64) -> String {
+        ResumeToken { epoch: self.fixed.epoch, revision }.to_string()
+    }
+
+    /// The revision a token stands for.
+    ///
+    /// # Errors
+    /// If it belongs to another history, or what it knows is not kept any more.
+    pub async fn resume_from(&self, token: &str) -> Result<u64, Error> {
+        let expired = |why: &str| Error::refused(Reason::ResumeTokenExpired, format!("{why}; watch from the start"));
+        let token: ResumeToken = token.parse().map_err(|_| expired("the resume token is not one of ours"))?;
+        let floor = self.store.read(|tx| tx.changes_floor().map_err(Error::from)).await?;
+        if token.epoch != self.fixed.epoch {
+            return Err(expired("the resume token is of another history"));
+        }
+        if token.revision < floor {
+            return Err(expired("the resume token is older than what is kept"));
+        }
+        Ok(token.revision)
+    }
+
+    /// All nodes that match, and the revision from which to go on.
+    #[must_use]
+    pub fn nodes_now(&self, selector: &Selector) -> (Vec<View>, u64) {
+        // First the revision: what changes while we read is told again.
+        let revision = *self.feed.applied().borrow();
+        let views = self.matching(selector).into_iter().filter_map(|id| self.node(id).ok()).collect();
+        (views, revision)
+    }
+
+    /// News of nodes since a revision, and the revision they reach.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn node_news(&self, selector: &Selector, from: u64) -> Result<(Vec<NodeNews>, u64), Error> {
+        let (changes, reached) = self.changes(from).await?;
+        let is_node = |change: &&Change| matches!(change.kind, ChangeKind::Node | ChangeKind::NodeReport);
+        let ids: BTreeSet<NodeId> = changes.iter().filter(is_node).filter_map(|c| c.id.parse().ok()).collect();
+        let news = ids.into_iter().map(|id| match self.node(id) {
+            Ok(view) if selector.matches(&view.node.labels, &view.node.facts) => NodeNews::Upserted(Box::new(view)),
+            _ => NodeNews::Removed(id),
+        });
+        Ok((news.collect(), reached))
+    }
+
+    /// News of an operation; moves the place on. The flag: it has ended and all is told.
+    ///
+    /// # Errors
+    /// If it does not exist, or the store fails.
+    pub async fn operation_news(
+        &self,
+        id: OperationId,
+        place: &mut Place,
+        with_output: bool,
+    ) -> Result<(Vec<OperationNews>, bool), Error> {
+        let start = place.revision == 0;
+        let (changed, reached) = if start { (None, self.revision_now()) } else { self.changed(place.revision).await? };
+        let (operation, counts) = self.operation(id).await?;
+        let commands = self.commands_changed(id, changed).await?;
+        let mut news: Vec<OperationNews> = Vec::new();
+        if start || !commands.is_empty() {
+            news.push(OperationNews::Operation(Box::new(operation.clone()), counts));
+        }
+        for command in commands {
+            if with_output {
+                self.output_news(&command, place, &mut news).await?;
+            }
+            news.push(OperationNews::Command(Box::new(command)));
+        }
+        place.revision = reached;
+        let ended = operation.ended_at.is_some();
+        if ended && !start && !news.is_empty() {
+            news.push(OperationNews::Operation(Box::new(operation), counts));
+        }
+        Ok((news, ended))
+    }
+
+    fn revision_now(&self) -> u64 {
+        (*self.feed.applied().borrow()).max(1)
+    }
+
+    async fn changed(&self, from: u64) -> Result<(Option<BTreeSet<CommandId>>, u64), Error> {
+        let (changes, reached) = self.changes(from).await?;
+        let commands = changes.iter().filter(|change| change.kind == ChangeKind::Command);
+        Ok((Some(commands.filter_map(|change| change.id.parse().ok()).collect()), reached))
+    }
+
+    /// Commands of an operation: all, or those of some ids.
+    async fn commands_changed(
+        &self,
+        id: OperationId,
+        changed: Option<BTreeSet<CommandId>>,
+    ) -> Result<Vec<Command>, Error> {
+        self.store
+            .read(move |tx| {
+                let Some(changed) = changed else {
+                    let all = muster_domain::page::Page { size: u32::MAX, after: None };
+                    return Ok(tx.command_list(id, &all)?.rows);
+                };
+                let mut commands = Vec::new();
+                for command in changed {
+                    commands.extend(tx.command_get(command)?.filter(|command| command.operation == id));
+                }
+                Ok(commands)
+            })
+            .await
+    }
+
+    async fn output_news(
+        &self,
+        command: &Command,
+        place: &mut Place,
+        news: &mut Vec<OperationNews>,
+    ) -> Result<(), Error> {
+        loop {
+            let (id, after) = (command.id, place.pieces.get(&command.id).copied().unwrap_or(0));
+            let pieces = self.store.read(move |tx| tx.output_list(id, after, PIECES).map_err(Error::from)).await?;
+            let full = pieces.len() == PIECES as usize;
+            if let Some(last) = pieces.last() {
+                place.pieces.insert(id, last.seq);
+            }
+            news.extend(pieces.into_iter().map(|piece| OperationNews::Output(piece, command.node)));
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn changes(&self, from: u64) -> Result<(Vec<Change>, u64), Error> {
+        let applied = *self.feed.applied().borrow();
+        let changes = self.store.read(move |tx| tx.changes_since(from, BATCH).map_err(Error::from)).await?;
+        // Only what memory knows already; and never half of a revision.
+        let cut = changes.last().filter(|_| changes.len() == BATCH as usize).map(|last| last.revision - 1);
+        let reached = cut.filter(|cut| *cut > from).unwrap_or(applied.max(from)).min(applied.max(from));
+        Ok((changes.into_iter().filter(|change| change.revision <= reached).collect(), reached))
+    }
+}

@@ -1,0 +1,106 @@
+//! Background work. It takes no input: woken by a hint and a timer, it looks at
+//! the whole truth, and is safe to run twice.
+
+pub mod driver;
+
+use std::time::Duration;
+
+use muster_common::{drain::Drain, tasks::Tasks};
+
+use crate::app::App;
+use driver::{Worker, drive};
+
+/// Starts every worker.
+pub fn start(app: &App, tasks: &Tasks, drain: &Drain) {
+    drive(app, tasks, drain, Follow);
+    drive(app, tasks, drain, Record);
+    drive(app, tasks, drain, HandOut);
+    drive(app, tasks, drain, Sweep);
+    drive(app, tasks, drain, Expiry);
+}
+
+/// Keeps memory true to the store.
+struct Follow;
+/// Writes down what nodes report.
+struct Record;
+/// Hands out orders, and ends those that hosts have lost.
+struct HandOut;
+/// Finds silent nodes.
+struct Sweep;
+/// Ends orders that were never delivered in time.
+struct Expiry;
+
+impl Worker for Follow {
+    const NAME: &'static str = "follow";
+    async fn hint(&mut self, app: &App) {
+        let mut committed = app.store.committed();
+        let applied = *app.feed.applied().borrow();
+        // An error means that the store is closed: the timer is enough then.
+        if committed.wait_for(|revision| *revision > applied).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+    fn every(&self, _: &App) -> Duration {
+        Duration::from_secs(1)
+    }
+    async fn work(&mut self, app: &App) -> Result<(), crate::app::Error> {
+        app.follow().await
+    }
+}
+
+impl Worker for Record {
+    const NAME: &'static str = "record";
+    async fn hint(&mut self, app: &App) {
+        app.recorder.wanted().await;
+    }
+    fn every(&self, _: &App) -> Duration {
+        Duration::from_secs(1)
+    }
+    async fn work(&mut self, app: &App) -> Result<(), crate::app::Error> {
+        app.record().await
+    }
+}
+
+impl Worker for HandOut {
+    const NAME: &'static str = "hand-out";
+    async fn hint(&mut self, app: &App) {
+        app.dispatch.wanted().await;
+    }
+    fn every(&self, _: &App) -> Duration {
+        Duration::from_secs(1)
+    }
+    async fn work(&mut self, app: &App) -> Result<(), crate::app::Error> {
+        app.interrupt_commands().await?;
+        app.hand_out().await
+    }
+}
+
+impl Worker for Sweep {
+    const NAME: &'static str = "sweep";
+    async fn hint(&mut self, _: &App) {
+        std::future::pending().await
+    }
+    fn every(&self, app: &App) -> Duration {
+        app.sweep_interval()
+    }
+    async fn work(&mut self, app: &App) -> Result<(), crate::app::Error> {
+        app.sweep();
+        for (state, count) in app.node_counts() {
+            app.metrics.nodes_by_liveness(crate::app::heartbeats::word(state), count);
+        }
+        Ok(())
+    }
+}
+
+impl Worker for Expiry {
+    const NAME: &'static str = "expiry";
+    async fn hint(&mut self, _: &App) {
+        std::future::pending().await
+    }
+    fn every(&self, _: &App) -> Duration {
+        Duration::from_secs(1)
+    }
+    async fn work(&mut self, app: &App) -> Result<(), crate::app::Error> {
+        app.expire_commands().await.map(|_| ())
+    }
+}
