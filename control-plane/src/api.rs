@@ -1,0 +1,69 @@
+//! The services of `muster.admin.v1` and `muster.agent.v1`. A handler reads the
+//! wire, calls one use-case, writes the wire; who may call is decided before it
+//! is called, by `server::policy`.
+
+pub mod admin;
+pub mod agent;
+mod caller;
+pub mod status;
+mod watch;
+mod wire;
+
+use muster_proto::{
+    admin::v1::{
+        assignments_service_server::AssignmentsServiceServer, audit_service_server::AuditServiceServer,
+        bundles_service_server::BundlesServiceServer, join_tokens_service_server::JoinTokensServiceServer,
+        nodes_service_server::NodesServiceServer, operations_service_server::OperationsServiceServer,
+        settings_service_server::SettingsServiceServer, system_service_server::SystemServiceServer,
+    },
+    agent::v1::{
+        enrollment_service_server::EnrollmentServiceServer, identity_service_server::IdentityServiceServer,
+        session_service_server::SessionServiceServer,
+    },
+};
+use tonic::service::{Routes, RoutesBuilder};
+
+use crate::app::App;
+
+/// Largest message of an agent.
+pub const AGENT_MESSAGE: usize = 256 * 1024;
+/// Largest message of an operator.
+const OPERATOR_MESSAGE: usize = 4 * 1024 * 1024;
+/// Largest message of a stranger.
+const STRANGER_MESSAGE: usize = 64 * 1024;
+
+/// The services for nodes.
+#[must_use]
+pub fn agents(app: &App) -> Routes {
+    let session = SessionServiceServer::new(agent::session::Handler::new(app.clone()));
+    let identity = IdentityServiceServer::new(agent::identity::Handler(app.clone()));
+    let mut routes = RoutesBuilder::default();
+    routes.add_service(session.max_decoding_message_size(AGENT_MESSAGE));
+    routes.add_service(identity.max_decoding_message_size(STRANGER_MESSAGE));
+    routes.routes()
+}
+
+/// The service for hosts without an identity.
+#[must_use]
+pub fn enrollment(app: &App) -> Routes {
+    let service = EnrollmentServiceServer::new(agent::enrollment::Handler::new(app.clone()));
+    Routes::new(service.max_decoding_message_size(STRANGER_MESSAGE))
+}
+
+/// The services for operators; the caller adds what does not need the use-cases.
+#[must_use]
+pub fn operators(app: &App) -> RoutesBuilder {
+    let mut routes = RoutesBuilder::default();
+    let limit = OPERATOR_MESSAGE;
+    let app = || app.clone();
+    routes
+        .add_service(NodesServiceServer::new(admin::nodes::Handler(app())).max_decoding_message_size(limit))
+        .add_service(JoinTokensServiceServer::new(admin::join_tokens::Handler(app())).max_decoding_message_size(limit))
+        .add_service(BundlesServiceServer::new(admin::bundles::Handler(app())).max_decoding_message_size(limit))
+        .add_service(SettingsServiceServer::new(admin::settings::Handler(app())).max_decoding_message_size(limit))
+        .add_service(AssignmentsServiceServer::new(admin::assignments::Handler(app())).max_decoding_message_size(limit))
+        .add_service(OperationsServiceServer::new(admin::operations::Handler(app())).max_decoding_message_size(limit))
+        .add_service(AuditServiceServer::new(admin::audit::Handler(app())).max_decoding_message_size(limit))
+        .add_service(SystemServiceServer::new(admin::system::Handler(app())).max_decoding_message_size(limit));
+    routes
+}

@@ -1,0 +1,5 @@
+//! What node agents call.
+
+pub mod enrollment;
+pub mod identity;
+pub mod session;

@@ -1,0 +1,53 @@
+//! `EnrollmentService`.
+
+use std::sync::Arc;
+
+use muster_common::reason::Reason;
+use muster_proto::agent::v1::{self as pb, enrollment_service_server::EnrollmentService};
+use tokio::sync::Semaphore;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    api::{caller, status, wire},
+    app::{App, enrollment},
+};
+
+/// Enrollments at work at once: a crowd of strangers must not starve the nodes.
+const AT_ONCE: usize = 32;
+
+/// Answers hosts without an identity.
+pub struct Handler {
+    app: App,
+    permits: Arc<Semaphore>,
+}
+
+impl Handler {
+    /// With its own bound.
+    #[must_use]
+    pub fn new(app: App) -> Self {
+        Self { app, permits: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+}
+
+#[tonic::async_trait]
+impl EnrollmentService for Handler {
+    async fn enroll(&self, request: Request<pb::EnrollRequest>) -> Result<Response<pb::EnrollResponse>, Status> {
+        let _permit = self
+            .permits
+            .try_acquire()
+            .map_err(|_| status::status(Reason::Overloaded, "too many hosts enroll at once; try again"))?;
+        let (remote, trace_id) = (caller::peer(&request)?.remote.ip(), caller::trace_id(&request));
+        let request = request.into_inner();
+        let wanted = enrollment::Request {
+            secret: request.token,
+            csr_der: request.csr_der.to_vec(),
+            display_name: request.display_name,
+            hostname: request.hostname,
+            machine_fingerprint: request.machine_fingerprint.to_vec(),
+            remote,
+            trace_id,
+        };
+        let grant = self.app.enroll(wanted).await.map_err(status::of_app)?;
+        Ok(Response::new(wire::identity::enrolled(&self.app, grant)))
+    }
+}

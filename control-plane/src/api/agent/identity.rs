@@ -1,0 +1,30 @@
+//! `IdentityService`.
+
+use muster_proto::agent::v1::{self as pb, identity_service_server::IdentityService};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    api::{caller, status, wire},
+    app::App,
+};
+
+/// Answers nodes about their identity.
+pub struct Handler(pub App);
+
+#[tonic::async_trait]
+impl IdentityService for Handler {
+    async fn renew_certificate(
+        &self,
+        request: Request<pb::RenewCertificateRequest>,
+    ) -> Result<Response<pb::RenewCertificateResponse>, Status> {
+        let (actor, (node, _)) = (caller::actor(&request)?, caller::node(&request)?);
+        let renewed = self.0.renew(&actor, node, &request.get_ref().csr_der).await.map_err(status::of_app)?;
+        Ok(Response::new(wire::identity::renewed(&self.0, renewed)))
+    }
+
+    async fn leave(&self, request: Request<pb::LeaveRequest>) -> Result<Response<pb::LeaveResponse>, Status> {
+        let (actor, (node, _)) = (caller::actor(&request)?, caller::node(&request)?);
+        self.0.leave(&actor, node, request.into_inner().reason).await.map_err(status::of_app)?;
+        Ok(Response::new(pb::LeaveResponse {}))
+    }
+}

@@ -1,0 +1,45 @@
+//! Who called, as the door saw it.
+
+use muster_common::{ids::NodeId, reason::Reason, tls::spiffe::Principal};
+use tonic::{Request, Status};
+
+use super::status::status;
+use crate::{
+    app::Actor,
+    server::{layers::TraceId, peer::Peer},
+    session::frames::Caller,
+};
+
+/// The peer of a call. Every door puts one into the request.
+pub(super) fn peer<T>(request: &Request<T>) -> Result<&Peer, Status> {
+    request.extensions().get::<Peer>().ok_or_else(|| status(Reason::Internal, "the call came through no door"))
+}
+
+/// Of the call.
+pub(super) fn trace_id<T>(request: &Request<T>) -> String {
+    request.extensions().get::<TraceId>().map(|id| id.0.clone()).unwrap_or_default()
+}
+
+/// Who acts, for the stamp of a write.
+pub(super) fn actor<T>(request: &Request<T>) -> Result<Actor, Status> {
+    let peer = peer(request)?;
+    let principal = peer.principal.as_ref();
+    let principal = principal.ok_or_else(|| status(Reason::Unauthenticated, "the caller has no certificate"))?;
+    Ok(Actor {
+        principal: principal.to_string(),
+        remote_address: peer.remote.to_string(),
+        trace_id: trace_id(request),
+    })
+}
+
+/// The node that calls.
+pub(super) fn node<T>(request: &Request<T>) -> Result<(NodeId, Caller), Status> {
+    let peer = peer(request)?;
+    match &peer.principal {
+        Some(Principal::Node(node)) => {
+            let caller = Caller { node: *node, serial: peer.serial.clone(), remote: peer.remote };
+            Ok((*node, caller))
+        }
+        _ => Err(status(Reason::WrongKindOfCaller, "only a node's certificate may call this")),
+    }
+}

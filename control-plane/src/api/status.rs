@@ -1,0 +1,81 @@
+//! From every room's errors to `google.rpc.Status` with a stable reason.
+
+use std::time::Duration;
+
+use muster_common::{error_chain::Chain, reason::Reason};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::{app, session::frames::Refusal};
+
+const DOMAIN: &str = "muster";
+
+/// A status with its stable reason.
+#[must_use]
+pub fn status(reason: Reason, message: impl Into<String>) -> Status {
+    Status::with_error_details(code(reason), message, details(reason))
+}
+
+/// The status of a use-case that was refused.
+#[must_use]
+pub fn of_app(error: app::Error) -> Status {
+    match error {
+        app::Error::NotFound { .. } => status(Reason::NotFound, error.to_string()),
+        app::Error::Invalid { reason, field, message } => {
+            let mut details = details(reason);
+            details.add_bad_request_violation(&field, &message);
+            Status::with_error_details(code(reason), format!("{field}: {message}"), details)
+        }
+        app::Error::Refused { reason, message } => status(reason, message),
+        app::Error::Store(error) => of_store(&error),
+    }
+}
+
+fn of_store(error: &muster_store::Error) -> Status {
+    if matches!(error, muster_store::Error::Busy) {
+        return status(Reason::Overloaded, "too many writes wait; try again");
+    }
+    tracing::error!(error = %Chain(error), "the store failed");
+    status(Reason::Internal, "the store failed; the log of the control plane says more")
+}
+
+/// The status that ends a session.
+#[must_use]
+pub fn of_refusal(refusal: &Refusal) -> Status {
+    status(refusal.reason, refusal.message.clone())
+}
+
+/// A field of a request that is wrong.
+#[must_use]
+pub fn invalid(field: impl Into<String>, message: impl ToString) -> Status {
+    of_app(app::Error::invalid(field, message))
+}
+
+fn details(reason: Reason) -> ErrorDetails {
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason.as_str(), DOMAIN, std::collections::HashMap::new());
+    if matches!(reason, Reason::Overloaded | Reason::RateLimited | Reason::ShuttingDown) {
+        details.set_retry_info(Some(Duration::from_secs(1)));
+    }
+    details
+}
+
+fn code(reason: Reason) -> Code {
+    use Reason::*;
+    match reason {
+        InvalidArgument | SelectorInvalid | PageTokenInvalid | SettingUnknown | SettingInvalid | TooLarge
+        | CsrInvalid | CsrNamesForbidden | MessageInvalid | SequenceOutOfOrder => Code::InvalidArgument,
+        NotFound => Code::NotFound,
+        AlreadyExists | RequestIdReused => Code::AlreadyExists,
+        EtagMismatch | Fenced => Code::Aborted,
+        ResumeTokenExpired => Code::OutOfRange,
+        Unauthenticated | TokenUnknown | CertificateExpired => Code::Unauthenticated,
+        WrongKindOfCaller | PermissionDenied | CertificateRevoked | WrongTrustDomain | TokenExpired
+        | TokenUsedUp | TokenRevoked | TokenWrongNetwork | NodeRemoved => Code::PermissionDenied,
+        RateLimited | FrameTooLarge | SlowReader => Code::ResourceExhausted,
+        Overloaded | ShuttingDown | EnrollmentDisabled => Code::Unavailable,
+        Internal => Code::Internal,
+        // The rest says that something is not possible in the present state, or is said by hosts alone.
+        _ => Code::FailedPrecondition,
+    }
+}
