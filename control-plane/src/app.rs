@@ -34,10 +34,13 @@ use std::{sync::Arc, time::Duration};
 
 use muster_common::{
     clock::{Clock, UnixMillis},
+    drain::Drain,
     reason::Reason,
+    tasks::Tasks,
     tls::spiffe::TrustDomain,
 };
 use muster_domain::{
+    access::Role,
     audit::Stamp,
     labels::{Selector, SelectorError},
     violation::Violation,
@@ -76,6 +79,10 @@ pub struct Core {
     pub metrics: Metrics,
     /// The time.
     pub clock: Clock,
+    /// Where watches run.
+    pub tasks: Tasks,
+    /// Whether the process is ending.
+    pub drain: Drain,
     /// What does not change while the process runs.
     pub fixed: Fixed,
 }
@@ -103,6 +110,8 @@ pub struct Fixed {
     pub enrollment_addresses: Vec<String>,
     /// Output kept of one command.
     pub output_limit: u64,
+    /// Full names of the methods that a role may call.
+    pub methods_of: fn(Role) -> Vec<String>,
 }
 
 /// Rhythm of sessions.
@@ -130,6 +139,12 @@ impl App {
     #[must_use]
     pub fn new(core: Core) -> Self {
         Self(Arc::new(core))
+    }
+
+    /// Whether the process is ending: no new sessions.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_begun()
     }
 
     /// One write: committed, and seen by this process, when it returns.

@@ -1,0 +1,10 @@
+//! What operators call: one file per service.
+
+pub mod assignments;
+pub mod audit;
+pub mod bundles;
+pub mod join_tokens;
+pub mod nodes;
+pub mod operations;
+pub mod settings;
+pub mod system;

@@ -1,0 +1,167 @@
+//! `NodesService`.
+
+use std::time::Duration;
+
+use muster_domain::labels::Selector;
+use muster_proto::admin::v1::{
+    self as pb, nodes_service_server::NodesService, watch_nodes_response::Event,
+};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    api::{
+        caller, status,
+        watch::{self, Gone, Out, Watch},
+        wire,
+    },
+    app::{
+        self, App,
+        nodes::Edit,
+        watch::NodeNews,
+    },
+};
+
+/// A watcher with nothing to hear hears at least this often where it is.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(30);
+
+/// Answers about nodes.
+pub struct Handler(pub App);
+
+#[tonic::async_trait]
+impl NodesService for Handler {
+    async fn list_nodes(&self, request: Request<pb::ListNodesRequest>) -> Result<Response<pb::ListNodesResponse>, Status> {
+        let request = request.into_inner();
+        let selector = app::selector_or_all(&request.selector).map_err(status::of_app)?;
+        let (page, asked) =
+            wire::page::page("ListNodes", &[&request.selector], request.page_size, &request.page_token)?;
+        let (listed, total) = self.0.nodes(&selector, &page).map_err(status::of_app)?;
+        Ok(Response::new(pb::ListNodesResponse {
+            nodes: listed.rows.iter().map(wire::node::node).collect(),
+            next_page_token: wire::page::next(asked, listed.next.as_deref()),
+            total_size: i64::try_from(total).unwrap_or(i64::MAX),
+        }))
+    }
+
+    async fn get_node(&self, request: Request<pb::GetNodeRequest>) -> Result<Response<pb::GetNodeResponse>, Status> {
+        let id = wire::id("id", &request.get_ref().id)?;
+        let node = self.0.node(id).map_err(status::of_app)?;
+        Ok(Response::new(pb::GetNodeResponse { node: Some(wire::node::node(&node)) }))
+    }
+
+    async fn update_node(
+        &self,
+        request: Request<pb::UpdateNodeRequest>,
+    ) -> Result<Response<pb::UpdateNodeResponse>, Status> {
+        let actor = caller::actor(&request)?;
+        let request = request.into_inner();
+        let mask = request.update_mask.map(|mask| mask.paths).unwrap_or_default();
+        let node = request.node.ok_or_else(|| status::invalid("node", "it is missing"))?;
+        let id = wire::id("node.id", &node.id)?;
+        let edit = edit_from(node, &mask)?;
+        let node = self.0.edit_node(&actor, id, edit).await.map_err(status::of_app)?;
+        Ok(Response::new(pb::UpdateNodeResponse { node: Some(wire::node::node(&node)) }))
+    }
+
+    async fn delete_node(
+        &self,
+        request: Request<pb::DeleteNodeRequest>,
+    ) -> Result<Response<pb::DeleteNodeResponse>, Status> {
+        let actor = caller::actor(&request)?;
+        let request = request.into_inner();
+        let id = wire::id("id", &request.id)?;
+        self.0.remove_node(&actor, id, request.etag, request.reason).await.map_err(status::of_app)?;
+        Ok(Response::new(pb::DeleteNodeResponse {}))
+    }
+
+    type WatchNodesStream = Watch<pb::WatchNodesResponse>;
+
+    async fn watch_nodes(
+        &self,
+        request: Request<pb::WatchNodesRequest>,
+    ) -> Result<Response<Self::WatchNodesStream>, Status> {
+        let request = request.into_inner();
+        let selector = app::selector_or_all(&request.selector).map_err(status::of_app)?;
+        let from = match request.resume_token.as_str() {
+            "" => None,
+            token => Some(self.0.resume_from(token).await.map_err(status::of_app)?),
+        };
+        let app = self.0.clone();
+        Ok(Response::new(watch::start(&self.0.tasks, |out| async move {
+            let _ = follow(&app, &selector, from, &out).await;
+        })))
+    }
+}
+
+fn edit_from(node: pb::Node, mask: &[String]) -> Result<Edit, Status> {
+    let mut edit = Edit { etag: node.etag, ..Edit::default() };
+    if mask.is_empty() {
+        edit.display_name = (!node.display_name.is_empty()).then_some(node.display_name);
+        edit.labels = (!node.labels.is_empty()).then(|| node.labels.into_iter().collect());
+        return Ok(edit);
+    }
+    for path in mask {
+        match path.as_str() {
+            "display_name" => edit.display_name = Some(node.display_name.clone()),
+            "labels" => edit.labels = Some(node.labels.clone().into_iter().collect()),
+            other => return Err(status::invalid("update_mask", format!("{other:?} cannot be changed; display_name and labels can"))),
+        }
+    }
+    Ok(edit)
+}
+
+async fn follow(
+    app: &App,
+    selector: &Selector,
+    from: Option<u64>,
+    out: &Out<pb::WatchNodesResponse>,
+) -> Result<(), Gone> {
+    let mut revision = match from {
+        Some(revision) => revision,
+        None => snapshot(app, selector, out).await?,
+    };
+    let mut applied = app.feed.applied();
+    loop {
+        let (news, reached) = match app.node_news(selector, revision).await {
+            Ok(news) => news,
+            Err(error) => return Err(out.fail(status::of_app(error)).await),
+        };
+        let resume_token = app.resume_token(reached);
+        for news in news {
+            let event = match news {
+                NodeNews::Upserted(view) => Event::Upserted(wire::node::node(&view)),
+                NodeNews::Removed(id) => Event::RemovedId(id.to_string()),
+            };
+            // Until all news of these revisions are sent, a resume starts before them.
+            let resume_token = app.resume_token(revision);
+            out.send(pb::WatchNodesResponse { event: Some(event), resume_token }).await?;
+        }
+        if reached > revision {
+            bookmark(out, resume_token).await?;
+        }
+        revision = reached;
+        tokio::select! {
+            () = out.closed() => return Err(Gone),
+            news = applied.wait_for(|applied| *applied > revision) => {
+                if news.is_err() {
+                    return Ok(());
+                }
+            }
+            () = tokio::time::sleep(BOOKMARK_EVERY) => bookmark(out, app.resume_token(revision)).await?,
+        }
+    }
+}
+
+async fn snapshot(app: &App, selector: &Selector, out: &Out<pb::WatchNodesResponse>) -> Result<u64, Gone> {
+    let (views, revision) = app.nodes_now(selector);
+    for view in views {
+        // No token: a watch that breaks in here starts again.
+        let event = Some(Event::Upserted(wire::node::node(&view)));
+        out.send(pb::WatchNodesResponse { event, resume_token: String::new() }).await?;
+    }
+    bookmark(out, app.resume_token(revision)).await?;
+    Ok(revision)
+}
+
+async fn bookmark(out: &Out<pb::WatchNodesResponse>, resume_token: String) -> Result<(), Gone> {
+    out.send(pb::WatchNodesResponse { event: Some(Event::Bookmark(pb::Bookmark {})), resume_token }).await
+}

@@ -1,0 +1,152 @@
+//! `OperationsService`.
+
+use muster_common::ids::OperationId;
+use muster_proto::admin::v1::{
+    self as pb, operations_service_server::OperationsService, watch_operation_response::Event,
+};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    api::{
+        caller, status,
+        watch::{self, Gone, Out, Watch},
+        wire,
+    },
+    app::{
+        App,
+        watch::{OperationNews, Place},
+    },
+};
+
+/// Answers about operations.
+pub struct Handler(pub App);
+
+#[tonic::async_trait]
+impl OperationsService for Handler {
+    async fn start_operation(
+        &self,
+        request: Request<pb::StartOperationRequest>,
+    ) -> Result<Response<pb::StartOperationResponse>, Status> {
+        let actor = caller::actor(&request)?;
+        let wish = wire::operation::wish_from(request.into_inner())?;
+        let (operation, counts) = self.0.start_operation(&actor, wish).await.map_err(status::of_app)?;
+        Ok(Response::new(pb::StartOperationResponse {
+            operation: Some(wire::operation::operation(&operation, &counts)),
+        }))
+    }
+
+    async fn get_operation(
+        &self,
+        request: Request<pb::GetOperationRequest>,
+    ) -> Result<Response<pb::GetOperationResponse>, Status> {
+        let id = wire::id("id", &request.get_ref().id)?;
+        let (operation, counts) = self.0.operation(id).await.map_err(status::of_app)?;
+        Ok(Response::new(pb::GetOperationResponse {
+            operation: Some(wire::operation::operation(&operation, &counts)),
+        }))
+    }
+
+    async fn list_operations(
+        &self,
+        request: Request<pb::ListOperationsRequest>,
+    ) -> Result<Response<pb::ListOperationsResponse>, Status> {
+        let request = request.into_inner();
+        let (page, asked) = wire::page::page("ListOperations", &[], request.page_size, &request.page_token)?;
+        let listed = self.0.operations(page).await.map_err(status::of_app)?;
+        let shown = listed.rows.iter().map(|(operation, counts)| wire::operation::operation(operation, counts));
+        Ok(Response::new(pb::ListOperationsResponse {
+            operations: shown.collect(),
+            next_page_token: wire::page::next(asked, listed.next.as_deref()),
+        }))
+    }
+
+    async fn list_commands(
+        &self,
+        request: Request<pb::ListCommandsRequest>,
+    ) -> Result<Response<pb::ListCommandsResponse>, Status> {
+        let request = request.into_inner();
+        let id = wire::id("operation_id", &request.operation_id)?;
+        let (page, asked) =
+            wire::page::page("ListCommands", &[&request.operation_id], request.page_size, &request.page_token)?;
+        let listed = self.0.commands(id, page, request.with_output).await.map_err(status::of_app)?;
+        let shown = listed.rows.iter().map(|(command, output)| wire::operation::command(command, output));
+        Ok(Response::new(pb::ListCommandsResponse {
+            commands: shown.collect(),
+            next_page_token: wire::page::next(asked, listed.next.as_deref()),
+        }))
+    }
+
+    type WatchOperationStream = Watch<pb::WatchOperationResponse>;
+
+    async fn watch_operation(
+        &self,
+        request: Request<pb::WatchOperationRequest>,
+    ) -> Result<Response<Self::WatchOperationStream>, Status> {
+        let request = request.into_inner();
+        let id = wire::id("id", &request.id)?;
+        self.0.operation(id).await.map_err(status::of_app)?;
+        let mut place = Place::default();
+        if !request.resume_token.is_empty() {
+            place.revision = self.0.resume_from(&request.resume_token).await.map_err(status::of_app)?;
+        }
+        let app = self.0.clone();
+        Ok(Response::new(watch::start(&self.0.tasks, move |out| async move {
+            let _ = follow(&app, id, place, request.with_output, &out).await;
+        })))
+    }
+
+    async fn cancel_operation(
+        &self,
+        request: Request<pb::CancelOperationRequest>,
+    ) -> Result<Response<pb::CancelOperationResponse>, Status> {
+        let actor = caller::actor(&request)?;
+        let request = request.into_inner();
+        let id = wire::id("id", &request.id)?;
+        let (operation, counts) = self.0.cancel_operation(&actor, id, request.reason).await.map_err(status::of_app)?;
+        Ok(Response::new(pb::CancelOperationResponse {
+            operation: Some(wire::operation::operation(&operation, &counts)),
+        }))
+    }
+}
+
+async fn follow(
+    app: &App,
+    id: OperationId,
+    mut place: Place,
+    with_output: bool,
+    out: &Out<pb::WatchOperationResponse>,
+) -> Result<(), Gone> {
+    let mut applied = app.feed.applied();
+    loop {
+        let before = app.resume_token(place.revision);
+        let (news, ended) = match app.operation_news(id, &mut place, with_output).await {
+            Ok(news) => news,
+            Err(error) => return Err(out.fail(status::of_app(error)).await),
+        };
+        let last = news.len().saturating_sub(1);
+        for (n, news) in news.into_iter().enumerate() {
+            // Only the last of a batch may be resumed after: the others come again.
+            let resume_token = if n == last { app.resume_token(place.revision) } else { before.clone() };
+            let event = Some(match news {
+                OperationNews::Operation(operation, counts) => {
+                    Event::Operation(wire::operation::operation(&operation, &counts))
+                }
+                OperationNews::Command(command) => Event::Command(wire::operation::command(&command, &[])),
+                OperationNews::Output(piece, node) => Event::Output(wire::operation::output(piece, node)),
+            });
+            out.send(pb::WatchOperationResponse { event, resume_token }).await?;
+        }
+        if ended {
+            return Ok(());
+        }
+        let revision = place.revision;
+        tokio::select! {
+            () = out.closed() => return Err(Gone),
+            news = applied.wait_for(|applied| *applied > revision) => {
+                if news.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}

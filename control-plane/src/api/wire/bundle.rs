@@ -1,0 +1,66 @@
+//! Bundles.
+
+use bytes::Bytes;
+use muster_domain::bundle::{Bundle, Content, File, Hook, check_content};
+use muster_proto::{admin::v1 as pb, types::v1 as types};
+use prost::Message as _;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use super::timestamp;
+use crate::api::status::invalid;
+
+/// Without its content.
+pub(in crate::api) fn bundle(bundle: &Bundle) -> pb::Bundle {
+    pb::Bundle {
+        name: bundle.name.clone(),
+        version: bundle.version,
+        content: None,
+        sha256: Bytes::copy_from_slice(bundle.sha256.as_bytes()),
+        create_time: Some(timestamp(bundle.created_at)),
+        created_by: bundle.created_by.clone(),
+        size_bytes: bundle.size_bytes,
+    }
+}
+
+/// With its content.
+pub(in crate::api) fn whole(row: &Bundle, payload: Bytes) -> pb::Bundle {
+    pb::Bundle { content: types::BundleContent::decode(payload).ok(), ..bundle(row) }
+}
+
+/// The bytes of a content that can be: what is stored, hashed and sent.
+pub(in crate::api) fn payload_from(content: Option<&types::BundleContent>) -> Result<Bytes, Status> {
+    let content = content.ok_or_else(|| invalid("content", "it is missing"))?;
+    let hook = |hook: &'_ Option<types::Hook>| hook.clone();
+    let (validate, on_change, probe) = (hook(&content.validate), hook(&content.on_change), hook(&content.probe));
+    let files = content.files.iter().map(|file| File {
+        path: &file.path,
+        size: file.content.len() as u64,
+        mode: file.mode,
+    });
+    let checked = check_content(&Content {
+        files: files.collect(),
+        validate: validate.as_ref().map(hook_from),
+        on_change: on_change.as_ref().map(hook_from),
+        probe: probe.as_ref().map(hook_from),
+    });
+    match checked {
+        Ok(()) => Ok(Bytes::from(content.encode_to_vec())),
+        Err(violations) => Err(refused(&violations)),
+    }
+}
+
+fn hook_from(hook: &types::Hook) -> Hook<'_> {
+    Hook { argv: &hook.argv, timeout_s: hook.timeout_s }
+}
+
+fn refused(violations: &[muster_domain::violation::Violation]) -> Status {
+    let reason = violations.first().map_or("INVALID_ARGUMENT", |first| first.reason.as_str());
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, "muster", std::collections::HashMap::new());
+    for violation in violations {
+        details.add_bad_request_violation(format!("content.{}", violation.field), &violation.description);
+    }
+    let first = violations.first().map(|v| format!("content.{}: {}", v.field, v.description));
+    Status::with_error_details(Code::InvalidArgument, first.unwrap_or_default(), details)
+}

@@ -1,0 +1,119 @@
+//! Nodes as operators see them.
+
+use muster_domain::{condition::Condition, facts::Facts, liveness::State};
+use muster_proto::{admin::v1 as pb, types::v1 as types};
+
+use super::{item, timestamp};
+use crate::app::nodes::View;
+
+pub(in crate::api) fn node(view: &View) -> pb::Node {
+    let node = &view.node;
+    let current = &node.certificate.current;
+    pb::Node {
+        id: node.id.to_string(),
+        display_name: node.display_name.clone(),
+        labels: node.labels.clone().into_iter().collect(),
+        facts: Some(facts(&node.facts)),
+        connection: Some(connection(view)),
+        items: items(view),
+        conditions: view.conditions.iter().map(condition).collect(),
+        agent_version: node.facts.agent_version.clone(),
+        certificate: Some(pb::NodeCertificate {
+            serial: current.serial.clone(),
+            generation: current.generation,
+            not_after: Some(timestamp(current.not_after)),
+        }),
+        create_time: Some(timestamp(node.created_at)),
+        enrolled_with: node.enrolled_with.to_string(),
+        etag: muster_domain::node::etag(node.revision),
+    }
+}
+
+fn connection(view: &View) -> pb::Connection {
+    let liveness = &view.node.liveness;
+    pb::Connection {
+        liveness: state(liveness.state) as i32,
+        since: Some(timestamp(liveness.since)),
+        reason: liveness.reason.clone(),
+        last_heard: view.last_heard.map(timestamp),
+        session_id: view.live.as_ref().map(|live| live.session.to_string()).unwrap_or_default(),
+        remote_address: view.live.as_ref().map(|live| live.remote.to_string()).unwrap_or_default(),
+    }
+}
+
+fn state(state: State) -> pb::Liveness {
+    match state {
+        State::NeverSeen => pb::Liveness::NeverSeen,
+        State::Online => pb::Liveness::Online,
+        State::Late => pb::Liveness::Late,
+        State::Offline => pb::Liveness::Offline,
+        State::Unknown => pb::Liveness::Unknown,
+        State::Expired => pb::Liveness::Expired,
+        State::Quarantined => pb::Liveness::Quarantined,
+    }
+}
+
+fn items(view: &View) -> Vec<pb::NodeItem> {
+    let mut names: Vec<_> = view.desired.iter().map(|(name, _)| name).collect();
+    names.extend(view.node.items.iter().map(|state| &state.item));
+    names.sort_unstable();
+    names.dedup();
+    let one = |name| {
+        let desired = view.desired.iter().find(|(item, _)| item == name).map(|(_, version)| version);
+        let reported = view.node.items.iter().find(|state| state.item == *name);
+        let running = reported.and_then(|state| state.running.as_ref());
+        pb::NodeItem {
+            item: name.to_string(),
+            desired: desired.map(item::version),
+            reported: reported.map(item::state),
+            in_sync: desired.map(|it| it.sha256) == running.map(|it| it.sha256),
+        }
+    };
+    names.into_iter().map(one).collect()
+}
+
+fn facts(facts: &Facts) -> types::Facts {
+    types::Facts {
+        hostname: facts.hostname.clone(),
+        os: facts.os.clone(),
+        os_version: facts.os_version.clone(),
+        kernel: facts.kernel.clone(),
+        architecture: facts.architecture.clone(),
+        cpu_model: facts.cpu_model.clone(),
+        cpu_count: facts.cpu_count,
+        memory_bytes: facts.memory_bytes,
+        disks: facts
+            .disks
+            .iter()
+            .map(|disk| types::Disk {
+                mount_point: disk.mount_point.clone(),
+                file_system: disk.file_system.clone(),
+                size_bytes: disk.size_bytes,
+            })
+            .collect(),
+        addresses: facts
+            .addresses
+            .iter()
+            .map(|it| types::NetworkAddress { interface: it.interface.clone(), address: it.address.clone() })
+            .collect(),
+        machine_id: facts.machine_id.clone(),
+        boot_id: facts.boot_id.clone(),
+        agent_version: facts.agent_version.clone(),
+        timezone: facts.timezone.clone(),
+    }
+}
+
+fn condition(condition: &Condition) -> types::Condition {
+    let status = match condition.holds {
+        Some(true) => types::ConditionStatus::True,
+        Some(false) => types::ConditionStatus::False,
+        None => types::ConditionStatus::Unknown,
+    };
+    types::Condition {
+        r#type: condition.kind.clone(),
+        status: status as i32,
+        reason: condition.reason.clone(),
+        message: condition.message.clone(),
+        since_ms: condition.since.0,
+    }
+}
