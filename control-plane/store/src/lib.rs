@@ -1,1 +1,60 @@
-//! Stub.
+//! What the control plane keeps. The only SQL of the house: rows stay in here,
+//! values of the domain go out.
+//!
+//! Promises:
+//! - A write that was answered is on the disk. One that failed left nothing.
+//! - Every write has a [`Stamp`](muster_domain::audit::Stamp); what callers
+//!   change cannot be committed without an entry in the audit chain.
+//! - Every write appends what it changed to the change feed, in the same
+//!   transaction; revisions are committed in their order, so whoever follows
+//!   the feed misses nothing.
+//! - Full queues and full disks are answers, not ends.
+//!
+//! Never: a decision about values, a clock, a wait without an end.
+//!
+//! A write is a closure over [`WriteTx`], and may be run more than once: it
+//! must have no effect but through the transaction. What can be read and
+//! written is in one pair of traits per noun, e.g. [`ReadNodes`] and
+//! [`WriteNodes`].
+
+mod access;
+mod assignments;
+mod audit;
+mod bundles;
+mod changes;
+mod commands;
+mod dialect;
+mod engine;
+mod error;
+mod item_marks;
+mod join_tokens;
+mod meta;
+mod migrate;
+mod nodes;
+mod operations;
+mod options;
+mod page;
+mod profiles;
+mod readers;
+mod sqlite;
+mod store;
+mod tx;
+mod watcher;
+mod writer;
+
+pub use access::{ReadAccess, WriteAccess};
+pub use assignments::{ReadAssignments, WriteAssignments};
+pub use audit::ReadAudit;
+pub use bundles::{ReadBundles, WriteBundles};
+pub use changes::{Change, ChangeKind, ReadChanges, WriteChanges};
+pub use commands::{ReadCommands, WriteCommands};
+pub use error::{Cause, Error};
+pub use item_marks::{ReadItemMarks, WriteItemMarks};
+pub use join_tokens::{ReadJoinTokens, WriteJoinTokens};
+pub use meta::ReadMeta;
+pub use nodes::{ReadNodes, WriteNodes};
+pub use operations::{ReadOperations, WriteOperations};
+pub use options::{InvalidUrl, Options};
+pub use profiles::{ReadProfiles, WriteProfiles};
+pub use store::{Committed, Store};
+pub use tx::{ReadTx, WriteTx};

@@ -1,0 +1,218 @@
+//! Commands and their output.
+
+use muster_common::{
+    clock::UnixMillis,
+    ids::{CommandId, NodeId, OperationId},
+};
+use muster_domain::{
+    command::{Command, Output, State},
+    page::{Listed, Page},
+};
+
+use crate::{
+    changes::ChangeKind,
+    engine::{Row, params},
+    error::Error,
+    page,
+    tx::{ReadTx, Reader, WriteTx, Writer},
+};
+
+macro_rules! commands {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, operation_id, node_id, state, exit_code, signal, reason, message, cancel_requested, \
+             report_seq, output_bytes, dropped_bytes, created_at, updated_at, ended_at, deliver_by FROM commands ",
+            $rest
+        )
+    };
+}
+
+/// Reads commands.
+pub trait ReadCommands: Reader {
+    /// One command.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn command_get(&mut self, id: CommandId) -> Result<Option<Command>, Error> {
+        self.row(commands!("WHERE id = $1"), params![id], decode)
+    }
+
+    /// One page of an operation's commands, by id.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn command_list(&mut self, operation: OperationId, page: &Page) -> Result<Listed<Command>, Error> {
+        let sql = commands!("WHERE operation_id = $1 AND id > $2 ORDER BY id LIMIT $3");
+        let rows = self.rows(sql, params![operation, page::after(page), page::limit(page)], decode)?;
+        Ok(page::listed(page, rows, |command| command.id.to_string()))
+    }
+
+    /// A node's commands that have not ended, oldest first.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn command_open_for_node(&mut self, node: NodeId) -> Result<Vec<Command>, Error> {
+        let sql = commands!("WHERE node_id = $1 AND state IN ('queued', 'delivered', 'running') ORDER BY id");
+        self.rows(sql, params![node], decode)
+    }
+
+    /// All commands that have not ended, by node, oldest first.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn command_open_all(&mut self) -> Result<Vec<Command>, Error> {
+        let sql = commands!("WHERE state IN ('queued', 'delivered', 'running') ORDER BY node_id, id");
+        self.rows(sql, &[], decode)
+    }
+
+    /// Commands that were not delivered in time, the longest overdue first.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn command_due(&mut self, now: UnixMillis) -> Result<Vec<Command>, Error> {
+        let sql = commands!("WHERE state = 'queued' AND deliver_by <= $1 ORDER BY deliver_by, id");
+        self.rows(sql, params![now], decode)
+    }
+
+    /// How many commands have not ended.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn command_count_open(&mut self) -> Result<u64, Error> {
+        let sql = "SELECT COUNT(*) FROM commands WHERE state IN ('queued', 'delivered', 'running')";
+        Ok(self.row(sql, &[], |row| row.u64("count of commands"))?.unwrap_or(0))
+    }
+
+    /// Pieces of a command's output after one, in order.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn output_list(&mut self, command: CommandId, after_seq: u64) -> Result<Vec<Output>, Error> {
+        const SQL: &str = "SELECT command_id, seq, is_stderr, stream_offset, data, dropped_bytes \
+                           FROM command_output WHERE command_id = $1 AND seq > $2 ORDER BY seq";
+        self.rows(SQL, params![command, after_seq], decode_output)
+    }
+}
+
+/// Writes commands.
+pub trait WriteCommands: ReadCommands + Writer {
+    /// Adds the commands of an operation.
+    ///
+    /// # Errors
+    /// If one is there already, or their operation is not, or the store fails.
+    fn command_insert(&mut self, commands: &[Command]) -> Result<(), Error> {
+        const SQL: &str = "INSERT INTO commands (id, operation_id, node_id, state, exit_code, signal, reason, \
+                           message, cancel_requested, report_seq, output_bytes, dropped_bytes, created_at, \
+                           updated_at, ended_at, deliver_by) \
+                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+        for command in commands {
+            self.needs_audit("a command");
+            self.changed(ChangeKind::Command, command.id.to_string());
+            let row = params![
+                command.id,
+                command.operation,
+                command.node,
+                command.state.as_str(),
+                command.exit_code,
+                command.signal,
+                command.reason.map(muster_common::reason::Reason::as_str),
+                &command.message,
+                command.cancel_requested,
+                command.report_seq,
+                command.output_bytes,
+                command.dropped_bytes,
+                command.created_at,
+                command.updated_at,
+                command.ended_at,
+                command.deliver_by,
+            ];
+            self.execute(SQL, row)?;
+        }
+        Ok(())
+    }
+
+    /// Writes where a command is now. What hosts report has rows of its own, so
+    /// it needs no audit entry; who asks a command to stop writes one. Whether
+    /// there is such a command.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn command_put(&mut self, command: &Command) -> Result<bool, Error> {
+        const SQL: &str = "UPDATE commands SET state = $1, exit_code = $2, signal = $3, reason = $4, message = $5, \
+                           cancel_requested = $6, report_seq = $7, output_bytes = $8, dropped_bytes = $9, \
+                           updated_at = $10, ended_at = $11 WHERE id = $12";
+        let row = params![
+            command.state.as_str(),
+            command.exit_code,
+            command.signal,
+            command.reason.map(muster_common::reason::Reason::as_str),
+            &command.message,
+            command.cancel_requested,
+            command.report_seq,
+            command.output_bytes,
+            command.dropped_bytes,
+            command.updated_at,
+            command.ended_at,
+            command.id,
+        ];
+        let found = self.execute(SQL, row)? > 0;
+        if found {
+            self.changed(ChangeKind::Command, command.id.to_string());
+        }
+        Ok(found)
+    }
+
+    /// Appends a piece of output. Its place in its stream is found here, not
+    /// taken from the piece; a piece that is there already stays as it is.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn output_append(&mut self, output: &Output) -> Result<(), Error> {
+        const END: &str = "SELECT stream_offset + LENGTH(data) + dropped_bytes FROM command_output \
+                           WHERE command_id = $1 AND is_stderr = $2 AND seq < $3 ORDER BY seq DESC LIMIT 1";
+        const SQL: &str = "INSERT INTO command_output (command_id, seq, is_stderr, stream_offset, data, \
+                           dropped_bytes) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (command_id, seq) DO NOTHING";
+        let stream = params![output.command, output.stderr, output.seq];
+        let offset = self.row(END, stream, |row| row.u64("end of stream"))?.unwrap_or(0);
+        let row =
+            params![output.command, output.seq, output.stderr, offset, &output.data, output.dropped_bytes];
+        self.execute(SQL, row).map(drop)
+    }
+}
+
+fn decode(row: &mut Row) -> Result<Command, Error> {
+    Ok(Command {
+        id: row.parsed("command id")?,
+        operation: row.parsed("operation id")?,
+        node: row.parsed("node id")?,
+        state: row.word("command state", State::parse)?,
+        exit_code: row.opt_i32("exit_code")?,
+        signal: row.opt_i32("signal")?,
+        // A reason of a newer release is one this release does not know, no fault of the row.
+        reason: row.opt_text("reason")?.as_deref().and_then(muster_common::reason::Reason::parse),
+        message: row.text("message")?,
+        cancel_requested: row.bool("cancel_requested")?,
+        report_seq: row.u64("report_seq")?,
+        output_bytes: row.u64("output_bytes")?,
+        dropped_bytes: row.u64("dropped_bytes")?,
+        created_at: row.millis("created_at")?,
+        updated_at: row.millis("updated_at")?,
+        ended_at: row.opt_millis("ended_at")?,
+        deliver_by: row.millis("deliver_by")?,
+    })
+}
+
+fn decode_output(row: &mut Row) -> Result<Output, Error> {
+    Ok(Output {
+        command: row.parsed("command id")?,
+        seq: row.u64("output seq")?,
+        stderr: row.bool("is_stderr")?,
+        offset: row.u64("stream_offset")?,
+        data: row.bytes("output data")?,
+        dropped_bytes: row.u64("dropped_bytes")?,
+    })
+}
+
+impl ReadCommands for ReadTx<'_> {}
+impl ReadCommands for WriteTx<'_> {}
+impl WriteCommands for WriteTx<'_> {}

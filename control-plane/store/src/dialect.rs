@@ -1,0 +1,28 @@
+//! The few questions on which database engines differ; everything else is one
+//! SQL text for all.
+
+/// One engine's answers.
+#[derive(Debug)]
+pub(crate) struct Dialect {
+    /// Begins a transaction that will write.
+    pub(crate) begin_write: &'static str,
+    /// Begins a transaction that reads one consistent state.
+    pub(crate) begin_read: &'static str,
+    /// Reads the revision row, so that no other writer can take it before this
+    /// transaction ends.
+    pub(crate) take_feed: &'static str,
+    /// Answers whether the table of migrations is there: one row or none.
+    pub(crate) has_schema: &'static str,
+    /// Numbered from 1, in order: name and statements.
+    pub(crate) migrations: &'static [(&'static str, &'static str)],
+}
+
+/// SQLite: a writer holds the whole database from its begin, so reading the
+/// revision row is taking it.
+pub(crate) static SQLITE: Dialect = Dialect {
+    begin_write: "BEGIN IMMEDIATE",
+    begin_read: "BEGIN",
+    take_feed: "SELECT revision, audit_place FROM feed",
+    has_schema: "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'migrations'",
+    migrations: &[("start", include_str!("../migrations/sqlite/0001_start.sql"))],
+};

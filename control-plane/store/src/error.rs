@@ -1,0 +1,97 @@
+//! How the store can fail.
+
+use std::{path::PathBuf, sync::Arc};
+
+/// What an engine said, kept as the cause.
+pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
+
+/// Why the store did not do what it was asked. A write that got one of these
+/// has left nothing behind.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// As many requests wait as may wait; to be tried again, later.
+    #[error("the store's queue is full")]
+    Busy,
+    /// The store was closed, or its thread has ended.
+    #[error("the store is closed")]
+    Closed,
+    /// Another process held the database for longer than `busy_timeout`.
+    #[error("another process keeps the database locked")]
+    Locked(#[source] Cause),
+    /// No room on the disk. Later writes succeed once there is some.
+    #[error("the disk of the database is full")]
+    DiskFull(#[source] Cause),
+    /// The disk failed.
+    #[error("reading or writing the database failed")]
+    Io(#[source] Cause),
+    /// The file is damaged, or is none of ours.
+    #[error("the database is damaged")]
+    Corrupt(#[source] Cause),
+    /// A row that must be unique is there already, or one that another refers to is missing.
+    #[error("the write contradicts what is stored")]
+    Constraint(#[source] Cause),
+    /// Anything else an engine can say.
+    #[error("the database refused: {doing}")]
+    Engine {
+        /// What was being done.
+        doing: String,
+        /// What it said.
+        #[source]
+        source: Cause,
+    },
+    /// The closure of a read or write panicked; it was rolled back.
+    #[error("the work inside the transaction panicked: {0}")]
+    Panicked(String),
+    /// The closure of a write changed something that nobody may change without
+    /// leaving a trace, and left none.
+    #[error("{0} was changed without an entry in the audit; the write was rolled back")]
+    Unaudited(&'static str),
+    /// The closure of a write went on after one of its statements had failed.
+    #[error("a statement of the write had failed; the write was rolled back")]
+    Incomplete,
+    /// A stored value cannot be read back.
+    #[error("stored {what} {value:?} is not one this release can read")]
+    Row {
+        /// Which column.
+        what: &'static str,
+        /// Its value, shortened.
+        value: String,
+    },
+    /// Made by a newer release.
+    #[error(
+        "the database has schema {found}; this release knows schemas up to {known}. Use the newer release"
+    )]
+    NewerSchema {
+        /// Of the database.
+        found: u64,
+        /// Newest of this release.
+        known: u64,
+    },
+    /// Nothing to open.
+    #[error("there is no database at {}; make one with `muster-control-plane init`", .0.display())]
+    Missing(PathBuf),
+    /// Nothing to create: there is one.
+    #[error("there is a file at {} already", .0.display())]
+    Exists(PathBuf),
+    /// It is a database, and not a whole one of ours.
+    #[error("{} is not a Muster database, or its creation was interrupted", .0.display())]
+    Foreign(PathBuf),
+    /// The file cannot be opened or made.
+    #[error("cannot open the database {}", path.display())]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
+    /// A page's key is not one that a list of this noun gives out.
+    #[error("{0:?} is not a key of this list")]
+    PageKey(String),
+}
+
+impl Error {
+    pub(crate) fn row(what: &'static str, value: impl ToString) -> Self {
+        Self::Row { what, value: value.to_string().chars().take(80).collect() }
+    }
+}

@@ -1,0 +1,187 @@
+//! Reading nodes whole.
+
+use muster_common::ids::NodeId;
+use muster_domain::{
+    certificate::{Issued, NodeCertificate},
+    item::ItemState,
+    liveness::{Liveness, State},
+    node::{LedgerMark, Node},
+    page::{Listed, Page},
+};
+
+use crate::{
+    engine::{Param, Row, params},
+    error::Error,
+    page,
+    tx::{ReadTx, Reader, WriteTx},
+};
+
+macro_rules! nodes {
+    ($rest:literal) => {
+        concat!(
+            "SELECT n.id, n.display_name, n.labels, f.facts, f.facts_sha256, s.liveness, s.liveness_since, \
+             s.liveness_reason, s.ledger_id, s.ledger_seq, n.enrolled_key_sha256, n.machine_fingerprint, \
+             n.enrolled_with, n.created_at, n.selector_revision, n.revision, \
+             c.serial, c.generation, c.not_after, c.key_sha256, c.der, \
+             x.serial, x.generation, x.not_after, x.key_sha256, x.der \
+             FROM nodes n JOIN node_status s ON s.node_id = n.id JOIN node_facts f ON f.node_id = n.id \
+             JOIN node_certificates c ON c.node_id = n.id AND c.is_next = 0 \
+             LEFT JOIN node_certificates x ON x.node_id = n.id AND x.is_next = 1 ",
+            $rest
+        )
+    };
+}
+
+/// Reads nodes.
+pub trait ReadNodes: Reader {
+    /// One node.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn node_get(&mut self, id: NodeId) -> Result<Option<Node>, Error> {
+        Ok(nodes(self, nodes!("WHERE n.id = $1"), params![id])?.pop())
+    }
+
+    /// All nodes, by id.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn node_all(&mut self) -> Result<Vec<Node>, Error> {
+        nodes(self, nodes!("ORDER BY n.id"), &[])
+    }
+
+    /// One page of them, by id.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn node_list(&mut self, page: &Page) -> Result<Listed<Node>, Error> {
+        let sql = nodes!("WHERE n.id > $1 ORDER BY n.id LIMIT $2");
+        let rows = nodes(self, sql, params![page::after(page), page::limit(page)])?;
+        Ok(page::listed(page, rows, |node| node.id.to_string()))
+    }
+
+    /// The node that enrolled with this public key, by the key's SHA-256; the
+    /// newest, if a host was enrolled again with the same key.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn node_by_enrolled_key(&mut self, key_sha256: &[u8]) -> Result<Option<Node>, Error> {
+        let sql = nodes!("WHERE n.enrolled_key_sha256 = $1 ORDER BY n.id DESC LIMIT 1");
+        Ok(nodes(self, sql, params![key_sha256])?.pop())
+    }
+
+    /// Whether a node of this id was removed.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn removed_node_contains(&mut self, id: NodeId) -> Result<bool, Error> {
+        Ok(self.row("SELECT 1 FROM removed_nodes WHERE id = $1", params![id], |_| Ok(()))?.is_some())
+    }
+
+    /// Ids of all nodes that were removed.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn removed_node_all(&mut self) -> Result<Vec<NodeId>, Error> {
+        self.rows("SELECT id FROM removed_nodes ORDER BY id", &[], |row| row.parsed("removed node id"))
+    }
+}
+
+/// Nodes with their items. The items of all come in one query.
+fn nodes<R: Reader + ?Sized>(tx: &mut R, sql: &str, params: &[Param<'_>]) -> Result<Vec<Node>, Error> {
+    const ITEMS: &str = "SELECT node_id, state FROM node_items WHERE node_id >= $1 AND node_id <= $2 \
+                         ORDER BY node_id, item";
+    let mut nodes = tx.rows(sql, params, decode)?;
+    let (Some(first), Some(last)) = (nodes.first().map(|n| n.id), nodes.last().map(|n| n.id)) else {
+        return Ok(nodes);
+    };
+    // Every query is in the order of ids, so both lists can be walked once.
+    let mut waiting = nodes.iter_mut();
+    let mut current = waiting.next();
+    tx.query(ITEMS, params![first, last], &mut |mut row| {
+        let (id, state): (NodeId, ItemState) = (row.parsed("node id")?, row.json("item state")?);
+        while current.as_ref().is_some_and(|node| node.id < id) {
+            current = waiting.next();
+        }
+        if let Some(node) = current.as_mut().filter(|node| node.id == id) {
+            node.items.push(state);
+        }
+        Ok(())
+    })?;
+    Ok(nodes)
+}
+
+fn decode(row: &mut Row) -> Result<Node, Error> {
+    Ok(Node {
+        id: row.parsed("node id")?,
+        display_name: row.text("display_name")?,
+        labels: row.json("labels")?,
+        facts: row.json("facts")?,
+        facts_sha256: row.bytes("facts hash")?,
+        liveness: Liveness {
+            state: row.word("liveness", parse_state)?,
+            since: row.millis("liveness_since")?,
+            reason: row.text("liveness_reason")?,
+        },
+        ledger: ledger(row)?,
+        enrolled_key_sha256: row.bytes("enrolled key hash")?,
+        machine_fingerprint: row.bytes("machine fingerprint")?,
+        enrolled_with: row.parsed("join token id")?,
+        created_at: row.millis("created_at")?,
+        selector_revision: row.u64("selector_revision")?,
+        revision: row.u64("revision")?,
+        certificate: NodeCertificate {
+            current: issued(row)?.ok_or_else(|| Error::row("certificate", "none"))?,
+            next: issued(row)?,
+        },
+        items: Vec::new(),
+    })
+}
+
+fn ledger(row: &mut Row) -> Result<Option<LedgerMark>, Error> {
+    match (row.opt_parsed("ledger id")?, row.opt_u64("ledger seq")?) {
+        (Some(id), Some(seq)) => Ok(Some(LedgerMark { id, seq })),
+        _ => Ok(None),
+    }
+}
+
+fn issued(row: &mut Row) -> Result<Option<Issued>, Error> {
+    let (serial, generation) = (row.opt_text("serial")?, row.opt_u64("certificate generation")?);
+    let (not_after, key) = (row.opt_millis("not_after")?, row.opt_bytes("key hash")?);
+    let der = row.opt_bytes("certificate")?;
+    match (serial, generation, not_after, key, der) {
+        (Some(serial), Some(generation), Some(not_after), Some(key_sha256), Some(der)) => {
+            Ok(Some(Issued { serial, generation, not_after, key_sha256, der }))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The written form of a state of hearing; the same as on the domain's JSON.
+pub(super) const fn state_as_str(state: State) -> &'static str {
+    match state {
+        State::NeverSeen => "never-seen",
+        State::Online => "online",
+        State::Late => "late",
+        State::Offline => "offline",
+        State::Unknown => "unknown",
+        State::Expired => "expired",
+        State::Quarantined => "quarantined",
+    }
+}
+
+fn parse_state(text: &str) -> Option<State> {
+    const ALL: [State; 7] = [
+        State::NeverSeen,
+        State::Online,
+        State::Late,
+        State::Offline,
+        State::Unknown,
+        State::Expired,
+        State::Quarantined,
+    ];
+    ALL.into_iter().find(|state| state_as_str(*state) == text)
+}
+
+impl ReadNodes for ReadTx<'_> {}
+impl ReadNodes for WriteTx<'_> {}

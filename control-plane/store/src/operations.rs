@@ -1,0 +1,173 @@
+//! Operations: one order to many nodes.
+
+use std::time::Duration;
+
+use muster_common::{clock::UnixMillis, ids::OperationId};
+use muster_domain::{
+    command::State,
+    operation::{Counts, Operation},
+    page::{Listed, Page},
+};
+
+use crate::{
+    changes::ChangeKind,
+    engine::{Row, params},
+    error::Error,
+    page,
+    tx::{ReadTx, Reader, WriteTx, Writer},
+};
+
+macro_rules! operations {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, selector, kind, args, request_id, request_sha256, created_by, created_at, not_before, \
+             deliver_by, run_timeout_ms, cancel_requested, ended_at, total, trace_id FROM operations ",
+            $rest
+        )
+    };
+}
+
+/// Reads operations.
+pub trait ReadOperations: Reader {
+    /// One operation.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn operation_get(&mut self, id: OperationId) -> Result<Option<Operation>, Error> {
+        self.row(operations!("WHERE id = $1"), params![id], decode)
+    }
+
+    /// The operation a caller has made under its own id of the request.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn operation_by_request(
+        &mut self,
+        created_by: &str,
+        request_id: &str,
+    ) -> Result<Option<Operation>, Error> {
+        let sql = operations!("WHERE created_by = $1 AND request_id = $2");
+        self.row(sql, params![created_by, request_id], decode)
+    }
+
+    /// One page of them, newest first.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn operation_list(&mut self, page: &Page) -> Result<Listed<Operation>, Error> {
+        let sql = operations!("WHERE id < $1 ORDER BY id DESC LIMIT $2");
+        let rows = self.rows(sql, params![page::before(page), page::limit(page)], decode)?;
+        Ok(page::listed(page, rows, |operation| operation.id.to_string()))
+    }
+
+    /// All that have not ended, oldest first.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn operation_open_all(&mut self) -> Result<Vec<Operation>, Error> {
+        self.rows(operations!("WHERE ended_at IS NULL ORDER BY id"), &[], decode)
+    }
+
+    /// How many of its commands are in each state.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn operation_counts(&mut self, id: OperationId) -> Result<Counts, Error> {
+        let sql = "SELECT state, COUNT(*) FROM commands WHERE operation_id = $1 GROUP BY state";
+        let rows = self.rows(sql, params![id], |row| {
+            Ok((row.word("command state", State::parse)?, row.u32("count of commands")?))
+        })?;
+        let mut counts = Counts::default();
+        for (state, count) in rows {
+            counts.add(state, count);
+        }
+        Ok(counts)
+    }
+}
+
+/// Writes operations.
+pub trait WriteOperations: ReadOperations + Writer {
+    /// Adds an operation.
+    ///
+    /// # Errors
+    /// If its id is there already, or its caller has used its request id before, or the store fails.
+    fn operation_insert(&mut self, operation: &Operation) -> Result<(), Error> {
+        const SQL: &str = "INSERT INTO operations (id, selector, kind, args, request_id, request_sha256, created_by, \
+                           created_at, not_before, deliver_by, run_timeout_ms, cancel_requested, ended_at, total, \
+                           trace_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+        self.needs_audit("an operation");
+        self.changed(ChangeKind::Operation, operation.id.to_string());
+        let run_timeout_ms = i64::try_from(operation.run_timeout.as_millis()).unwrap_or(i64::MAX);
+        let row = params![
+            operation.id,
+            &operation.selector,
+            &operation.kind,
+            &operation.args,
+            operation.request_id.as_ref(),
+            &operation.request_sha256,
+            &operation.created_by,
+            operation.created_at,
+            operation.not_before,
+            operation.deliver_by,
+            run_timeout_ms,
+            operation.cancel_requested,
+            operation.ended_at,
+            operation.total,
+            &operation.trace_id,
+        ];
+        self.execute(SQL, row).map(drop)
+    }
+
+    /// Someone wants it stopped. Whether this call was the first to say so;
+    /// its commands are written by the caller.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn operation_set_cancel(&mut self, id: OperationId) -> Result<bool, Error> {
+        let sql = "UPDATE operations SET cancel_requested = 1 WHERE id = $1 AND cancel_requested = 0";
+        let changed = self.execute(sql, params![id])? > 0;
+        if changed {
+            self.needs_audit("an operation");
+            self.changed(ChangeKind::Operation, id.to_string());
+        }
+        Ok(changed)
+    }
+
+    /// Its last command has ended. Follows from reports, so it needs no audit
+    /// entry. Whether it was open before.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn operation_set_ended(&mut self, id: OperationId, at: UnixMillis) -> Result<bool, Error> {
+        let sql = "UPDATE operations SET ended_at = $1 WHERE id = $2 AND ended_at IS NULL";
+        let changed = self.execute(sql, params![at, id])? > 0;
+        if changed {
+            self.changed(ChangeKind::Operation, id.to_string());
+        }
+        Ok(changed)
+    }
+}
+
+fn decode(row: &mut Row) -> Result<Operation, Error> {
+    Ok(Operation {
+        id: row.parsed("operation id")?,
+        selector: row.text("selector")?,
+        kind: row.text("operation kind")?,
+        args: row.bytes("operation args")?,
+        request_id: row.opt_text("request_id")?,
+        request_sha256: row.bytes("request hash")?,
+        created_by: row.text("created_by")?,
+        created_at: row.millis("created_at")?,
+        not_before: row.opt_millis("not_before")?,
+        deliver_by: row.millis("deliver_by")?,
+        run_timeout: Duration::from_millis(row.u64("run_timeout_ms")?),
+        cancel_requested: row.bool("cancel_requested")?,
+        ended_at: row.opt_millis("ended_at")?,
+        total: row.u32("total")?,
+        trace_id: row.text("trace_id")?,
+    })
+}
+
+impl ReadOperations for ReadTx<'_> {}
+impl ReadOperations for WriteTx<'_> {}
+impl WriteOperations for WriteTx<'_> {}

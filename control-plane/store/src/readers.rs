@@ -1,0 +1,95 @@
+//! The threads that read. Each has a connection that cannot write; they share
+//! one queue, so a long read holds up nobody while another thread is free.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::{
+    engine::Engine,
+    error::Error,
+    options::Options,
+    sqlite::Sqlite,
+    tx::ReadTx,
+    writer::{request::panic_text, spawn},
+};
+
+/// What others hold of the threads.
+pub(crate) struct Readers {
+    queue: SyncSender<Message>,
+    threads: usize,
+}
+
+enum Message {
+    Read(Box<dyn FnOnce(&mut Sqlite) + Send>),
+    Close,
+}
+
+impl Readers {
+    pub(crate) fn start(options: &Options) -> Result<Self, Error> {
+        let (sender, queue) = sync_channel(options.queue.max(1));
+        let queue = Arc::new(Mutex::new(queue));
+        let threads = options.readers.max(1);
+        for _ in 0..threads {
+            let engine = Sqlite::reader(&options.path, options.busy_timeout)?;
+            let queue = Arc::clone(&queue);
+            spawn("store-reader", options, move || run(engine, &queue))?;
+        }
+        Ok(Self { queue: sender, threads })
+    }
+
+    pub(crate) fn hand_in<T, E, F>(&self, f: F, done: oneshot::Sender<Result<T, E>>) -> Result<(), Error>
+    where
+        F: FnOnce(&mut ReadTx<'_>) -> Result<T, E> + Send + 'static,
+        E: From<Error> + Send + 'static,
+        T: Send + 'static,
+    {
+        let read = Box::new(move |engine: &mut Sqlite| {
+            if !done.is_closed() {
+                let _ = done.send(read(engine, f));
+            }
+        });
+        self.queue.try_send(Message::Read(read)).map_err(|error| match error {
+            TrySendError::Full(_) => Error::Busy,
+            TrySendError::Disconnected(_) => Error::Closed,
+        })
+    }
+
+    /// What was handed in before is still read.
+    pub(crate) fn close(&self) {
+        for _ in 0..self.threads {
+            let _ = self.queue.send(Message::Close);
+        }
+    }
+}
+
+fn run(mut engine: Sqlite, queue: &Mutex<Receiver<Message>>) {
+    loop {
+        // The lock is held while waiting, and given up before the work.
+        let next = queue.lock().recv();
+        match next {
+            Ok(Message::Read(read)) => read(&mut engine),
+            Ok(Message::Close) | Err(_) => return,
+        }
+    }
+}
+
+fn read<T, E: From<Error>>(
+    engine: &mut Sqlite,
+    f: impl FnOnce(&mut ReadTx<'_>) -> Result<T, E>,
+) -> Result<T, E> {
+    engine.execute(engine.dialect().begin_read, &[])?;
+    let result = catch_unwind(AssertUnwindSafe(|| f(&mut ReadTx::new(engine))));
+    // Nothing was written: this only lets go of the state that was read.
+    if engine.in_transaction() {
+        engine.execute("ROLLBACK", &[])?;
+    }
+    result.unwrap_or_else(|panic| Err(Error::Panicked(panic_text(&*panic)).into()))
+}

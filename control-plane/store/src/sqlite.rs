@@ -1,0 +1,163 @@
+//! SQLite behind the engine's trait: WAL, every commit on the disk before it
+//! is answered.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use rusqlite::{
+    Connection, OpenFlags,
+    ffi::ErrorCode,
+    types::{ToSqlOutput, ValueRef},
+};
+
+use crate::{
+    dialect::{self, Dialect},
+    engine::{Engine, Param, Row, Value},
+    error::Error,
+};
+
+/// `application_id` of our files: "MUST".
+const APPLICATION_ID: i64 = 0x4d55_5354;
+/// Statements that stay prepared per connection: more than there are.
+const STATEMENTS: usize = 256;
+
+/// One connection.
+pub(crate) struct Sqlite {
+    connection: Connection,
+}
+
+impl Sqlite {
+    /// The connection that writes. The file must be there; it may be empty.
+    pub(crate) fn writer(path: &Path, busy_timeout: Duration) -> Result<Self, Error> {
+        let opened = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, busy_timeout)?;
+        // FULL: in WAL mode NORMAL would lose the last commits with the power.
+        opened.pragmas(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+             PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY;",
+        )?;
+        Ok(opened)
+    }
+
+    /// A connection that cannot write.
+    pub(crate) fn reader(path: &Path, busy_timeout: Duration) -> Result<Self, Error> {
+        let opened = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, busy_timeout)?;
+        opened.pragmas("PRAGMA query_only = ON; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;")?;
+        Ok(opened)
+    }
+
+    fn connect(path: &Path, mode: OpenFlags, busy_timeout: Duration) -> Result<Self, Error> {
+        let open = || {
+            // A connection stays on one thread: SQLite's own locks are not needed.
+            let connection = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+            connection.busy_timeout(busy_timeout)?;
+            connection.set_prepared_statement_cache_capacity(STATEMENTS);
+            Ok(connection)
+        };
+        let failed =
+            |source: rusqlite::Error| Error::Open { path: path.to_owned(), source: Arc::new(source) };
+        open().map(|connection| Self { connection }).map_err(failed)
+    }
+
+    fn pragmas(&self, sql: &str) -> Result<(), Error> {
+        self.connection.execute_batch(sql).map_err(|error| classify(error, sql))
+    }
+
+    /// Whether the file says that it is ours.
+    pub(crate) fn is_ours(&self) -> Result<bool, Error> {
+        self.pragma_i64("application_id").map(|id| id == APPLICATION_ID)
+    }
+
+    /// Changes whenever another connection, of any process, has committed.
+    pub(crate) fn data_version(&self) -> Result<i64, Error> {
+        self.pragma_i64("data_version")
+    }
+
+    /// Moves the log into the file, so that nothing but the file is left.
+    pub(crate) fn checkpoint(&self) -> Result<(), Error> {
+        let done = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        done.map_err(|error| classify(error, "checkpoint"))
+    }
+
+    fn pragma_i64(&self, name: &str) -> Result<i64, Error> {
+        self.connection
+            .pragma_query_value(None, name, |row| row.get(0))
+            .map_err(|error| classify(error, name))
+    }
+}
+
+impl Engine for Sqlite {
+    fn dialect(&self) -> &'static Dialect {
+        &dialect::SQLITE
+    }
+
+    fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64, Error> {
+        let run = || {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            statement.execute(rusqlite::params_from_iter(params))
+        };
+        run().map(|rows| rows as u64).map_err(|error| classify(error, sql))
+    }
+
+    fn query(
+        &mut self,
+        sql: &str,
+        params: &[Param<'_>],
+        each: &mut dyn FnMut(Row) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let failed = |error| classify(error, sql);
+        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
+        let columns = statement.column_count();
+        let mut rows = statement.query(rusqlite::params_from_iter(params)).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            let values = (0..columns).map(|column| row.get_ref(column).map(value)).collect::<Result<_, _>>();
+            each(Row::new(values.map_err(failed)?))?;
+        }
+        Ok(())
+    }
+
+    fn batch(&mut self, sql: &str) -> Result<(), Error> {
+        self.connection.execute_batch(sql).map_err(|error| classify(error, sql))
+    }
+
+    fn in_transaction(&self) -> bool {
+        !self.connection.is_autocommit()
+    }
+}
+
+impl rusqlite::ToSql for Param<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Param::Null => ValueRef::Null,
+            Param::Int(number) => ValueRef::Integer(*number),
+            Param::Text(text) => ValueRef::Text(text.as_bytes()),
+            Param::Blob(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}
+
+fn value(value: ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => Value::Int(number),
+        // No column of ours is REAL; whoever reads it finds a wrong type.
+        ValueRef::Real(number) => Value::Text(number.to_string()),
+        ValueRef::Text(bytes) => Value::Text(String::from_utf8_lossy(bytes).into_owned()),
+        ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
+    }
+}
+
+/// What an error of SQLite means to the store.
+fn classify(error: rusqlite::Error, doing: &str) -> Error {
+    let code = error.sqlite_error_code();
+    let cause: crate::error::Cause = Arc::new(error);
+    match code {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Locked(cause),
+        Some(ErrorCode::DiskFull) => Error::DiskFull(cause),
+        Some(ErrorCode::SystemIoFailure) => Error::Io(cause),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::Corrupt(cause),
+        Some(ErrorCode::ConstraintViolation) => Error::Constraint(cause),
+        _ => Error::Engine {
+            doing: doing.split_whitespace().take(12).collect::<Vec<_>>().join(" "),
+            source: cause,
+        },
+    }
+}

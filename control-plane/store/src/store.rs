@@ -1,0 +1,236 @@
+//! The handle that everyone holds: opens the database, starts the threads that
+//! own its connections, and hands them work.
+
+use std::{fs, io::ErrorKind, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc};
+
+use muster_domain::audit::Stamp;
+use tokio::sync::{oneshot, watch};
+
+use crate::{
+    engine::{Engine as _, params},
+    error::Error,
+    migrate,
+    options::Options,
+    readers::Readers,
+    sqlite::Sqlite,
+    tx::{ReadTx, WriteTx},
+    watcher::Watcher,
+    writer::{self, Writer},
+};
+
+/// What is kept. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    parts: Arc<Parts>,
+}
+
+/// A write that is on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed<T> {
+    /// What the closure answered.
+    pub value: T,
+    /// The revision of the write; if it changed nothing, the newest one before it.
+    pub revision: u64,
+}
+
+struct Parts {
+    writer: Writer,
+    readers: Readers,
+    watcher: Watcher,
+    committed: watch::Sender<u64>,
+}
+
+impl Store {
+    /// Opens a database, and brings it to the schema of this release.
+    ///
+    /// # Errors
+    /// If there is none, it is of a newer release or none of ours, or fails.
+    pub fn open(options: &Options) -> Result<Self, Error> {
+        if !options.path.exists() {
+            return Err(Error::Missing(options.path.clone()));
+        }
+        let mut engine = Sqlite::writer(&options.path, options.busy_timeout)?;
+        if !engine.is_ours()? {
+            return Err(Error::Foreign(options.path.clone()));
+        }
+        transaction(&mut engine, migrate::run)?;
+        Self::start(options, engine)
+    }
+
+    /// Makes a new database: first epoch, this trust domain.
+    ///
+    /// # Errors
+    /// If there is a file already, or it cannot be made.
+    pub fn create(options: &Options, trust_domain: &str) -> Result<Self, Error> {
+        new_file(&options.path)?;
+        let made = Sqlite::writer(&options.path, options.busy_timeout).and_then(|mut engine| {
+            transaction(&mut engine, |engine| {
+                migrate::run(engine)?;
+                for (name, value) in [("epoch", "1"), ("trust-domain", trust_domain)] {
+                    engine.execute("INSERT INTO meta (name, value) VALUES ($1, $2)", params![name, value])?;
+                }
+                Ok(())
+            })?;
+            Ok(engine)
+        });
+        match made {
+            Ok(engine) => Self::start(options, engine),
+            Err(error) => {
+                // Ours since a moment ago, and nothing is in it: the next attempt must not stumble over it.
+                let _ = fs::remove_file(&options.path);
+                Err(error)
+            }
+        }
+    }
+
+    fn start(options: &Options, mut engine: Sqlite) -> Result<Self, Error> {
+        let mut revision = 0;
+        engine.query("SELECT revision FROM feed", &[], &mut |mut row| {
+            revision = row.u64("revision")?;
+            Ok(())
+        })?;
+        let committed = watch::Sender::new(revision);
+        let parts = Parts {
+            readers: Readers::start(options)?,
+            watcher: Watcher::start(options, committed.clone())?,
+            writer: Writer::start(options, engine, committed.clone())?,
+            committed,
+        };
+        Ok(Self { parts: Arc::new(parts) })
+    }
+
+    /// Runs a write and answers when it is on the disk. The closure may be run
+    /// more than once; only its last run counts.
+    ///
+    /// # Errors
+    /// What the closure refuses, or the store; then nothing was written.
+    pub async fn write<T, E, F>(&self, stamp: Stamp, f: F) -> Result<Committed<T>, E>
+    where
+        F: Fn(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
+        E: From<Error> + Send + 'static,
+        T: Send + 'static,
+    {
+        let answer = self.hand_in(stamp, f)?;
+        answer.await.unwrap_or_else(|_| Err(Error::Closed.into()))
+    }
+
+    /// The same for those who have no async runtime around them.
+    ///
+    /// # Errors
+    /// What the closure refuses, or the store; then nothing was written.
+    ///
+    /// # Panics
+    /// When called from async code, which it would block.
+    pub fn write_blocking<T, E, F>(&self, stamp: Stamp, f: F) -> Result<Committed<T>, E>
+    where
+        F: Fn(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
+        E: From<Error> + Send + 'static,
+        T: Send + 'static,
+    {
+        let answer = self.hand_in(stamp, f)?;
+        answer.blocking_recv().unwrap_or_else(|_| Err(Error::Closed.into()))
+    }
+
+    fn hand_in<T, E, F>(&self, stamp: Stamp, f: F) -> Result<oneshot::Receiver<Result<Committed<T>, E>>, E>
+    where
+        F: Fn(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
+        E: From<Error> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (done, answer) = oneshot::channel();
+        self.parts.writer.hand_in(writer::Request::new(stamp, f, done))?;
+        Ok(answer)
+    }
+
+    /// Runs a read over one consistent state.
+    ///
+    /// # Errors
+    /// What the closure refuses, or the store.
+    pub async fn read<T, E, F>(&self, f: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut ReadTx<'_>) -> Result<T, E> + Send + 'static,
+        E: From<Error> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (done, answer) = oneshot::channel();
+        self.parts.readers.hand_in(f, done)?;
+        answer.await.unwrap_or_else(|_| Err(Error::Closed.into()))
+    }
+
+    /// The same for those who have no async runtime around them.
+    ///
+    /// # Errors
+    /// What the closure refuses, or the store.
+    ///
+    /// # Panics
+    /// When called from async code, which it would block.
+    pub fn read_blocking<T, E, F>(&self, f: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut ReadTx<'_>) -> Result<T, E> + Send + 'static,
+        E: From<Error> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (done, answer) = oneshot::channel();
+        self.parts.readers.hand_in(f, done)?;
+        answer.blocking_recv().unwrap_or_else(|_| Err(Error::Closed.into()))
+    }
+
+    /// The last revision known to be committed, by this process or another one.
+    /// A hint: the truth is on the feed.
+    #[must_use]
+    pub fn committed(&self) -> watch::Receiver<u64> {
+        self.parts.committed.subscribe()
+    }
+
+    /// Writes what waits, moves the log into the file and closes it. Other
+    /// clones of the handle get `Closed` from then on.
+    ///
+    /// # Errors
+    /// If the last checkpoint fails; nothing that was answered is lost then.
+    pub async fn close(self) -> Result<(), Error> {
+        let answer = self.begin_close();
+        answer.await.unwrap_or(Err(Error::Closed))
+    }
+
+    /// The same for those who have no async runtime around them.
+    ///
+    /// # Errors
+    /// If the last checkpoint fails; nothing that was answered is lost then.
+    ///
+    /// # Panics
+    /// When called from async code, which it would block.
+    pub fn close_blocking(self) -> Result<(), Error> {
+        let answer = self.begin_close();
+        answer.blocking_recv().unwrap_or(Err(Error::Closed))
+    }
+
+    fn begin_close(&self) -> oneshot::Receiver<Result<(), Error>> {
+        // Readers first: one in the middle of an old state would stop the checkpoint.
+        self.parts.readers.close();
+        self.parts.watcher.close();
+        self.parts.writer.close()
+    }
+}
+
+/// Runs statements in one transaction.
+fn transaction(
+    engine: &mut Sqlite,
+    work: impl FnOnce(&mut dyn crate::engine::Engine) -> Result<(), Error>,
+) -> Result<(), Error> {
+    engine.batch(engine.dialect().begin_write)?;
+    let done = work(engine).and_then(|()| engine.batch("COMMIT"));
+    if done.is_err() && engine.in_transaction() {
+        engine.batch("ROLLBACK")?;
+    }
+    done
+}
+
+/// Who may read the database may read every bundle: nobody else may.
+fn new_file(path: &Path) -> Result<(), Error> {
+    let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    match made {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Error::Exists(path.to_owned())),
+        Err(error) => Err(Error::Open { path: path.to_owned(), source: Arc::new(error) }),
+    }
+}
