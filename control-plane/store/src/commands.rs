@@ -83,14 +83,24 @@ pub trait ReadCommands: Reader {
         Ok(self.row(sql, &[], |row| row.u64("count of commands"))?.unwrap_or(0))
     }
 
-    /// Pieces of a command's output after one, in order.
+    /// The commands of an operation that have not ended, by id.
     ///
     /// # Errors
     /// If the store fails.
-    fn output_list(&mut self, command: CommandId, after_seq: u64) -> Result<Vec<Output>, Error> {
+    fn command_of_operation_open(&mut self, operation: OperationId) -> Result<Vec<Command>, Error> {
+        let sql =
+            commands!("WHERE operation_id = $1 AND state IN ('queued', 'delivered', 'running') ORDER BY id");
+        self.rows(sql, params![operation], decode)
+    }
+
+    /// At most so many pieces of a command's output after one, in order.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn output_list(&mut self, command: CommandId, after_seq: u64, limit: u32) -> Result<Vec<Output>, Error> {
         const SQL: &str = "SELECT command_id, seq, is_stderr, stream_offset, data, dropped_bytes \
-                           FROM command_output WHERE command_id = $1 AND seq > $2 ORDER BY seq";
-        self.rows(SQL, params![command, after_seq], decode_output)
+                           FROM command_output WHERE command_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+        self.rows(SQL, params![command, after_seq, limit], decode_output)
     }
 }
 

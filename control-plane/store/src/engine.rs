@@ -7,9 +7,9 @@ use crate::{dialect::Dialect, error::Error};
 mod param;
 mod row;
 
-pub use param::Param;
+pub(crate) use param::Param;
 pub(crate) use param::params;
-pub use row::Row;
+pub(crate) use row::Row;
 pub(crate) use row::Value;
 pub(crate) use row::json;
 

@@ -91,7 +91,7 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn row(what: &'static str, value: impl ToString) -> Self {
+    pub(crate) fn row(what: &'static str, value: impl std::fmt::Display) -> Self {
         Self::Row { what, value: value.to_string().chars().take(80).collect() }
     }
 }

@@ -135,7 +135,8 @@ impl<'a> WriteTx<'a> {
     ///
     /// # Errors
     /// If the store fails.
-    pub fn audit(&mut self, note: &Note) -> Result<(), Error> {
+    #[expect(clippy::needless_pass_by_value, reason = "a note is made for this call and for nothing else")]
+    pub fn audit(&mut self, note: Note) -> Result<(), Error> {
         const INSERT: &str = "INSERT INTO audit (place, replica, seq, actor, action, at, remote_address, trace_id, \
                               subject, before_json, after_json, denied, previous, hash) \
                               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
@@ -144,7 +145,7 @@ impl<'a> WriteTx<'a> {
             None => self.last_link()?,
         };
         let (stamp, seq, place) = (self.stamp, last + 1, self.head.audit_place + 1);
-        let hash = audit::seal(self.replica, seq, stamp, note, previous);
+        let hash = audit::seal(self.replica, seq, stamp, &note, previous);
         let row = params![
             place,
             self.replica,

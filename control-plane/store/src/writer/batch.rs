@@ -38,6 +38,10 @@ impl Task {
                 }
                 // The others can do nothing about it: once more, without that one.
                 Err(Lost::By(index, verdict)) => requests.remove(index).answer(verdict),
+                // One big write may be what does not fit: the small ones get their chance.
+                Err(Lost::All(Error::DiskFull(_))) if requests.len() > 1 => {
+                    requests.drain(..).for_each(|request| self.write(vec![request]));
+                }
                 Err(Lost::All(error)) => {
                     requests.drain(..).for_each(|request| request.answer(Err(error.clone())));
                 }
