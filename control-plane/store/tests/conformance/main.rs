@@ -1,0 +1,61 @@
+//! What every engine must do, in one suite: SQLite now; PostgreSQL will be one
+//! more line at the end of this file.
+
+mod access;
+mod audit;
+mod bundles;
+mod commands;
+mod desired;
+mod feed;
+mod harness;
+mod join_tokens;
+mod nodes;
+mod operations;
+mod races;
+mod samples;
+mod writes;
+
+/// Makes a test of each function, on one engine.
+macro_rules! suite {
+    ($engine:ty: $($room:ident { $($test:ident),* $(,)? })*) => {
+        $(mod $room { $(
+            #[test]
+            fn $test() {
+                crate::$room::$test(&<$engine as crate::harness::Database>::make());
+            }
+        )* })*
+    };
+}
+
+macro_rules! suite_on {
+    ($($name:ident: $engine:ty),*) => { $(mod $name {
+        suite! { $engine:
+            access { callers_are_put_and_replaced, meta_says_what_it_is }
+            audit {
+                chains_hold_and_are_listed_in_order, a_write_without_its_entry_is_refused, a_refused_call_leaves_an_entry,
+                a_tampered_entry_is_found,
+            }
+            bundles { versions_come_newest_first, a_deleted_version_is_not_given_again, a_version_is_never_replaced }
+            commands { open_commands_are_found, a_command_keeps_every_field, output_knows_its_place }
+            desired { profiles_and_assignments_come_back, marks_rise_with_their_writes }
+            feed {
+                a_write_is_on_it_once, it_misses_nothing_of_concurrent_writers, a_revision_is_never_cut,
+                pruning_raises_the_floor,
+            }
+            join_tokens { tokens_come_back, tokens_end_once }
+            nodes {
+                a_node_comes_back_whole, parts_are_written_apart, a_removed_node_stays_known, pages_cover_all_once,
+                certificates_are_issued_and_promoted, items_go_to_their_own_nodes,
+            }
+            operations { operations_come_back, counts_follow_commands, a_request_id_is_taken_once }
+            races { a_token_is_used_no_more_than_it_may, handles_hear_of_each_other, an_etag_lets_one_of_two_through }
+            writes {
+                a_failing_write_leaves_the_others, a_panic_harms_nobody, a_swallowed_failure_is_not_committed,
+                a_full_queue_is_an_answer, what_changed_nothing_takes_no_revision, closing_keeps_what_was_handed_in,
+                reads_see_one_state,
+            }
+        }
+    })* };
+}
+
+suite_on! { on_sqlite: crate::harness::SqliteFile }

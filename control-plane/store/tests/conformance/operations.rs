@@ -1,0 +1,75 @@
+use muster_common::ids::OperationId;
+use muster_domain::{
+    command::{Command, State},
+    operation::Operation,
+};
+use muster_store::{Error, ReadOperations as _, WriteCommands as _, WriteOperations as _};
+
+use crate::{
+    harness::{Database, NOW, note, pages, read, report, stamp, write},
+    samples::{command, operation},
+};
+
+pub(crate) fn operations_come_back(database: &impl Database) {
+    let store = database.open();
+    for number in 1..=5 {
+        write(&store, move |tx| tx.operation_insert(&operation(number)));
+    }
+    let id = OperationId::from_u128(3);
+    assert_eq!(read(&store, move |tx| tx.operation_get(id)), Some(operation(3)));
+    assert!(report(&store, move |tx| tx.operation_set_ended(id, NOW)).value);
+    assert!(!report(&store, move |tx| tx.operation_set_ended(id, NOW)).value, "an end comes once");
+    assert!(write(&store, move |tx| tx.operation_set_cancel(id)).value);
+    assert!(!write(&store, move |tx| tx.operation_set_cancel(id)).value);
+    let expected = Operation { cancel_requested: true, ended_at: Some(NOW), ..operation(3) };
+    assert_eq!(read(&store, move |tx| tx.operation_get(id)), Some(expected));
+    let open = read(&store, |tx| tx.operation_open_all());
+    assert_eq!(open, [1, 2, 4, 5].map(operation));
+    for size in 1..7 {
+        let listed = pages(size, |page| read(&store, move |tx| tx.operation_list(&page)));
+        let order: Vec<OperationId> = listed.iter().map(|operation| operation.id).collect();
+        assert_eq!(order, [5, 4, 3, 2, 1].map(OperationId::from_u128), "newest first");
+    }
+}
+
+pub(crate) fn counts_follow_commands(database: &impl Database) {
+    let store = database.open();
+    write(&store, |tx| {
+        tx.operation_insert(&operation(1))?;
+        tx.operation_insert(&operation(2))?;
+        tx.command_insert(&[command(1, 1, 1), command(2, 1, 2), command(3, 1, 3), command(4, 2, 1)])
+    });
+    let id = OperationId::from_u128(1);
+    let ended = Command { state: State::Denied, ended_at: Some(NOW), ..command(2, 1, 2) };
+    let put = ended.clone();
+    // Counted inside the write that moves them, as whoever ends operations does.
+    let counts = report(&store, move |tx| {
+        tx.command_put(&put)?;
+        tx.operation_counts(id)
+    });
+    let of = |state| counts.value.get(state);
+    assert_eq!((of(State::Queued), of(State::Denied), counts.value.total()), (2, 1, 3));
+    assert_eq!(read(&store, |tx| tx.operation_counts(OperationId::from_u128(9))).total(), 0);
+}
+
+pub(crate) fn a_request_id_is_taken_once(database: &impl Database) {
+    let store = database.open();
+    write(&store, |tx| tx.operation_insert(&operation(1)));
+    assert_eq!(read(&store, |tx| tx.operation_by_request("operator/alice", "request-1")), Some(operation(1)));
+    assert_eq!(read(&store, |tx| tx.operation_by_request("operator/bob", "request-1")), None);
+    let same = || Operation { request_id: operation(1).request_id, ..operation(2) };
+    let twice = store.write_blocking(stamp(), move |tx| {
+        tx.operation_insert(&same())?;
+        tx.audit(note("operation"))
+    });
+    assert!(matches!(twice, Err(Error::Constraint(_))));
+    let (bobs, without) = (
+        move || Operation { created_by: "operator/bob".into(), ..same() },
+        |number| Operation { request_id: None, ..operation(number) },
+    );
+    write(&store, move |tx| {
+        tx.operation_insert(&bobs())?;
+        tx.operation_insert(&without(3))?;
+        tx.operation_insert(&without(4))
+    });
+}

@@ -1,0 +1,173 @@
+//! Values with something in every field.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use muster_common::{
+    digest::Sha256,
+    generation::Generation,
+    ids::{CommandId, JoinTokenId, LedgerId, NodeId, OperationId},
+    reason::Reason,
+};
+use muster_domain::{
+    bundle::Bundle,
+    certificate::{Issued, NodeCertificate},
+    command::{Command, State},
+    facts::{Address, Disk, Facts},
+    item::{Cause, ItemError, ItemName, ItemState, ItemVersion, Outcome},
+    join_token::JoinToken,
+    labels::Labels,
+    liveness::{self, Liveness},
+    node::{LedgerMark, Node},
+    operation::Operation,
+};
+
+use crate::harness::NOW;
+
+pub(crate) fn labels(pairs: &[(&str, &str)]) -> Labels {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+pub(crate) fn node(number: u128) -> Node {
+    Node {
+        id: NodeId::from_u128(number),
+        display_name: format!("web-{number}"),
+        labels: labels(&[("env", "prod"), ("example.com/role", "web")]),
+        facts: facts(),
+        facts_sha256: vec![7; 32],
+        liveness: Liveness { state: liveness::State::NeverSeen, since: NOW, reason: "Enrolled".into() },
+        items: vec![item("bundle/motd"), item("settings")],
+        certificate: NodeCertificate { current: issued(1), next: None },
+        enrolled_key_sha256: Sha256::of(&number.to_be_bytes()).as_bytes().to_vec(),
+        machine_fingerprint: vec![1, 2, 3],
+        enrolled_with: JoinTokenId::from_u128(5),
+        created_at: NOW,
+        ledger: Some(LedgerMark { id: LedgerId::from_u128(6), seq: 99 }),
+        selector_revision: 0,
+        revision: 0,
+    }
+}
+
+pub(crate) fn facts() -> Facts {
+    Facts {
+        hostname: "web-1".into(),
+        os: "debian".into(),
+        os_version: "12".into(),
+        kernel: "6.1".into(),
+        architecture: "x86_64".into(),
+        cpu_model: "A \"fast\" one".into(),
+        cpu_count: 2,
+        memory_bytes: u64::MAX,
+        disks: vec![Disk { mount_point: "/".into(), file_system: "ext4".into(), size_bytes: 1 << 40 }],
+        addresses: vec![Address { interface: "eth0".into(), address: "192.0.2.7".into() }],
+        machine_id: "m".into(),
+        boot_id: "b".into(),
+        agent_version: "0.1.0".into(),
+        timezone: "Europe/Berlin".into(),
+    }
+}
+
+pub(crate) fn item(name: &str) -> ItemState {
+    let version = |number| ItemVersion {
+        generation: Generation::new(1, number),
+        version: number.to_string(),
+        sha256: Sha256::of(name.as_bytes()),
+    };
+    ItemState {
+        item: name.parse().unwrap(),
+        running: Some(version(3)),
+        attempted: Some(version(4)),
+        outcome: Some(Outcome::RolledBack),
+        error: Some(ItemError {
+            reason: Some(Reason::InvalidArgument),
+            cause: Some(Cause::Content),
+            message: "validate said no: ü".into(),
+            output: "line\nline".into(),
+        }),
+        changed_at: NOW,
+    }
+}
+
+pub(crate) fn item_name(name: &str) -> ItemName {
+    name.parse().unwrap()
+}
+
+pub(crate) fn issued(generation: u64) -> Issued {
+    Issued {
+        serial: format!("{generation:02x}"),
+        generation,
+        not_after: NOW + Duration::from_secs(604_800),
+        key_sha256: vec![9; 32],
+        der: (0..=255).collect(),
+    }
+}
+
+pub(crate) fn join_token(number: u128, max_uses: u32) -> JoinToken {
+    JoinToken {
+        id: JoinTokenId::from_u128(number),
+        description: "rack 7".into(),
+        secret_sha256: Sha256::of(&number.to_be_bytes()).as_bytes().to_vec(),
+        labels: labels(&[("rack", "7")]),
+        max_uses,
+        uses: 0,
+        created_at: NOW,
+        expires_at: NOW + Duration::from_secs(3600),
+        revoked_at: None,
+        allowed: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
+    }
+}
+
+pub(crate) fn bundle(name: &str, version: u64, payload: &[u8]) -> Bundle {
+    Bundle {
+        name: name.into(),
+        version,
+        sha256: Sha256::of(payload),
+        size_bytes: payload.len() as u64,
+        created_at: NOW,
+        created_by: "operator/alice".into(),
+    }
+}
+
+pub(crate) fn operation(number: u128) -> Operation {
+    Operation {
+        id: OperationId::from_u128(number),
+        selector: "env=prod".into(),
+        kind: "run-script".into(),
+        args: vec![0, 255, 1],
+        request_id: Some(format!("request-{number}")),
+        request_sha256: vec![3; 32],
+        created_by: "operator/alice".into(),
+        created_at: NOW,
+        not_before: Some(NOW),
+        deliver_by: NOW + Duration::from_secs(60),
+        run_timeout: Duration::from_millis(1500),
+        cancel_requested: false,
+        ended_at: None,
+        total: 3,
+        trace_id: "trace".into(),
+    }
+}
+
+pub(crate) fn command(number: u128, operation: u128, node: u128) -> Command {
+    Command {
+        id: CommandId::from_u128(number),
+        operation: OperationId::from_u128(operation),
+        node: NodeId::from_u128(node),
+        state: State::Queued,
+        exit_code: None,
+        signal: None,
+        reason: None,
+        message: String::new(),
+        cancel_requested: false,
+        report_seq: 0,
+        output_bytes: 0,
+        dropped_bytes: 0,
+        created_at: NOW,
+        updated_at: NOW,
+        ended_at: None,
+        deliver_by: NOW + Duration::from_secs(60),
+    }
+}
+
+pub(crate) fn options(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    labels(pairs)
+}
