@@ -8,8 +8,8 @@ pub(crate) fn callers_are_put_and_replaced(database: &impl Database) {
     let caller =
         |name: &str, role| Caller { principal: name.into(), role, serial: "0a".into(), created_at: NOW };
     let (bob, alice) = (caller("operator/bob", Role::Viewer), caller("operator/alice", Role::Operator));
-    let (first, second, again) = (bob.clone(), alice.clone(), caller("operator/bob", Role::Admin));
-    write(&store, move |tx| tx.caller_put(&first));
+    let (second, again) = (alice.clone(), caller("operator/bob", Role::Admin));
+    write(&store, move |tx| tx.caller_put(&bob));
     write(&store, move |tx| tx.caller_put(&second));
     let put = again.clone();
     let revision = write(&store, move |tx| tx.caller_put(&put)).revision;

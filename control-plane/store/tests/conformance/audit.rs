@@ -80,7 +80,7 @@ pub(crate) fn a_write_without_its_entry_is_refused(database: &impl Database) {
     );
     assert_eq!(read(&store, |tx| tx.audit_verify("main")), None);
     for (_, change) in CHANGES {
-        write(&store, move |tx| change(tx));
+        write(&store, change);
     }
 }
 

@@ -115,7 +115,10 @@ pub(crate) fn a_revision_is_never_cut(database: &impl Database) {
 pub(crate) fn pruning_raises_the_floor(database: &impl Database) {
     let store = database.open();
     write(&store, |tx| tx.node_insert(&node(1)));
-    let last = (0..9).map(|_| heard(&store, 1)).last().unwrap();
+    (0..8).for_each(|_| {
+        heard(&store, 1);
+    });
+    let last = heard(&store, 1);
     assert_eq!(read(&store, |tx| tx.changes_floor()), 0);
     assert_eq!(report(&store, |tx| tx.changes_prune(100)).value, 0);
     assert_eq!(report(&store, |tx| tx.changes_prune(3)).value, 7);

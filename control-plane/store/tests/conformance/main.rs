@@ -1,6 +1,8 @@
 //! What every engine must do, in one suite: SQLite now; PostgreSQL will be one
 //! more line at the end of this file.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end")]
+
 mod access;
 mod audit;
 mod bundles;

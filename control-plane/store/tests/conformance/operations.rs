@@ -41,10 +41,9 @@ pub(crate) fn counts_follow_commands(database: &impl Database) {
     });
     let id = OperationId::from_u128(1);
     let ended = Command { state: State::Denied, ended_at: Some(NOW), ..command(2, 1, 2) };
-    let put = ended.clone();
     // Counted inside the write that moves them, as whoever ends operations does.
     let counts = report(&store, move |tx| {
-        tx.command_put(&put)?;
+        tx.command_put(&ended)?;
         tx.operation_counts(id)
     });
     let of = |state| counts.value.get(state);

@@ -23,11 +23,10 @@ fn insert(number: u128) -> impl Fn(&mut WriteTx<'_>) -> Result<u64, Error> + Sen
     }
 }
 
+type AnyWrite = Box<dyn Fn(&mut WriteTx<'_>) -> Result<u64, Error> + Send>;
+
 /// Hands in several writes while the writer is busy, so that they share one commit.
-fn together<T: Send + 'static>(
-    store: &Store,
-    writes: Vec<Box<dyn Fn(&mut WriteTx<'_>) -> Result<T, Error> + Send>>,
-) -> Vec<Result<u64, Error>> {
+fn together(store: &Store, writes: Vec<AnyWrite>) -> Vec<Result<u64, Error>> {
     let gate = Gate::close(store);
     let all = writes.into_iter().map(|f| store.write(stamp(), f));
     block_on(async {
