@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod agent;
 mod caller;
+pub mod peer;
 pub mod status;
 mod watch;
 mod wire;

@@ -1,1 +1,13 @@
-//! Stub.
+//! Muster's control plane, as a library for its binary and for tests.
+
+pub mod api;
+pub mod app;
+pub mod ca;
+pub mod cli;
+pub mod config;
+pub mod console;
+pub mod metrics;
+pub mod server;
+pub mod session;
+pub mod wiring;
+pub mod work;

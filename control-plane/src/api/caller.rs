@@ -3,12 +3,11 @@
 use muster_common::{ids::NodeId, reason::Reason, tls::spiffe::Principal};
 use tonic::{Request, Status};
 
-use super::status::status;
-use crate::{
-    app::Actor,
-    server::{layers::TraceId, peer::Peer},
-    session::frames::Caller,
+use super::{
+    peer::{Peer, TraceId},
+    status::status,
 };
+use crate::{app::Actor, session::frames::Caller};
 
 /// The peer of a call. Every door puts one into the request.
 pub(super) fn peer<T>(request: &Request<T>) -> Result<&Peer, Status> {

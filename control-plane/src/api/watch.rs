@@ -50,3 +50,8 @@ where
     tasks.spawn("watch", Kind::BestEffort, watch(Out(sender)));
     Box::pin(ReceiverStream::new(receiver))
 }
+
+/// Waits for a revision beyond this one. `false`: there will be none.
+pub(super) async fn beyond(applied: &mut tokio::sync::watch::Receiver<u64>, revision: u64) -> bool {
+    applied.wait_for(|applied| *applied > revision).await.is_ok()
+}

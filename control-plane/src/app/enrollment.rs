@@ -143,7 +143,7 @@ fn refused_token(reason: Reason, token: &JoinToken) -> Error {
 }
 
 fn insert(tx: &mut WriteTx<'_>, token: &JoinToken, node: &Node) -> Result<Node, Error> {
-    if !tx.join_token_use(token.id)? {
+    if !tx.join_token_use_once(token.id)? {
         return Err(refused_token(Reason::TokenUsedUp, token));
     }
     let node = Node { labels: token.labels.clone(), enrolled_with: token.id, ..node.clone() };

@@ -55,8 +55,9 @@ impl Inbox for App {
             entry.last_heard = Some(self.clock.now());
             entry.load = beat.load;
             for condition in beat.conditions {
-                match entry.conditions.iter_mut().find(|old| old.kind == condition.kind) {
-                    Some(old) => *old = condition,
+                let known = entry.conditions.iter().position(|old| old.kind == condition.kind);
+                match known {
+                    Some(n) => entry.conditions[n] = condition,
                     None if entry.conditions.len() < MAX_CONDITIONS => entry.conditions.push(condition),
                     None => {}
                 }

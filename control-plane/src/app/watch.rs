@@ -13,7 +13,7 @@ use muster_domain::{
     operation::{Counts, Operation},
     page::ResumeToken,
 };
-use muster_store::{Change, ChangeKind, ReadChanges as _, ReadCommands as _, ReadOperations as _};
+use muster_store::{Change, ChangeKind, ReadChanges as _, ReadCommands as _};
 
 use super::{App, Error, nodes::View};
 

@@ -142,8 +142,8 @@ async fn follow(
         let revision = place.revision;
         tokio::select! {
             () = out.closed() => return Err(Gone),
-            news = applied.wait_for(|applied| *applied > revision) => {
-                if news.is_err() {
+            open = watch::beyond(&mut applied, revision) => {
+                if !open {
                     return Ok(());
                 }
             }

@@ -35,7 +35,7 @@ pub(in crate::api) fn payload_from(content: Option<&types::BundleContent>) -> Re
     let (validate, on_change, probe) = (hook(&content.validate), hook(&content.on_change), hook(&content.probe));
     let files = content.files.iter().map(|file| File {
         path: &file.path,
-        size: file.content.len() as u64,
+        size: file.content.len(),
         mode: file.mode,
     });
     let checked = check_content(&Content {

@@ -1,6 +1,6 @@
 //! Nodes as operators see them.
 
-use muster_domain::{condition::Condition, facts::Facts, liveness::State};
+use muster_domain::{condition::Condition, facts::Facts, item::ItemName, liveness::State};
 use muster_proto::{admin::v1 as pb, types::v1 as types};
 
 use super::{item, timestamp};
@@ -58,7 +58,7 @@ fn items(view: &View) -> Vec<pb::NodeItem> {
     names.extend(view.node.items.iter().map(|state| &state.item));
     names.sort_unstable();
     names.dedup();
-    let one = |name| {
+    let one = |name: &ItemName| {
         let desired = view.desired.iter().find(|(item, _)| item == name).map(|(_, version)| version);
         let reported = view.node.items.iter().find(|state| state.item == *name);
         let running = reported.and_then(|state| state.running.as_ref());

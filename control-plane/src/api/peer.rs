@@ -1,0 +1,22 @@
+//! What a door tells the services about a call.
+
+use std::net::SocketAddr;
+
+use muster_common::{clock::UnixMillis, tls::spiffe::Principal};
+
+/// Who is at the other end; in the extensions of every request.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// As the certificate says. `None`: there is none, on the enrollment port.
+    pub principal: Option<Principal>,
+    /// Of the certificate.
+    pub serial: String,
+    /// Of the certificate.
+    pub not_after: UnixMillis,
+    /// From where.
+    pub remote: SocketAddr,
+}
+
+/// Ties together what one request causes; in the extensions of every request.
+#[derive(Debug, Clone)]
+pub struct TraceId(pub String);

@@ -1,0 +1,35 @@
+//! Files of the authority: whole or not there at all, and keys for nobody else.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::Path,
+};
+
+use super::Error;
+
+/// A folder that only its owner may enter.
+pub(super) fn folder(path: &Path) -> Result<(), Error> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| Error::Write { path: path.to_owned(), source })
+}
+
+/// A file that only its owner may read.
+pub(super) fn secret(path: &Path, text: &str) -> Result<(), Error> {
+    write(path, text, 0o600).map_err(|source| Error::Write { path: path.to_owned(), source })
+}
+
+/// A file that everyone may read.
+pub(super) fn public(path: &Path, text: &str) -> Result<(), Error> {
+    write(path, text, 0o644).map_err(|source| Error::Write { path: path.to_owned(), source })
+}
+
+fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let staged = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&staged)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&staged, path)?;
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}

@@ -1,0 +1,196 @@
+//! Issuing: what a certificate of each kind says.
+
+use std::{net::IpAddr, time::Duration};
+
+use muster_common::{
+    clock::UnixMillis,
+    digest::Sha256,
+    ids::NodeId,
+    tls::{
+        Identity,
+        spiffe::{Principal, SpiffeId, TrustDomain},
+    },
+};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::{Ca, DAY, Error, csr};
+
+/// Clocks differ: a certificate is valid from a little before it was made.
+const BACKDATE: Duration = Duration::from_secs(5 * 60);
+
+/// An issued certificate.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// The leaf.
+    pub leaf_der: Vec<u8>,
+    /// Leaf first, root not included.
+    pub chain_der: Vec<Vec<u8>>,
+    /// Lower-case hexadecimal.
+    pub serial: String,
+    /// End of validity.
+    pub not_after: UnixMillis,
+    /// SHA-256 of the public key info.
+    pub key_sha256: Vec<u8>,
+}
+
+/// What is read from one of our own certificates.
+pub(super) struct Facts {
+    pub(super) not_after: UnixMillis,
+    pub(super) serial: String,
+    pub(super) public_key_sha256: Sha256,
+}
+
+pub(super) fn read(der: &[u8]) -> Option<Facts> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(Facts {
+        not_after: UnixMillis(certificate.validity().not_after.timestamp().saturating_mul(1000)),
+        serial: hex::encode(certificate.raw_serial()),
+        public_key_sha256: Sha256::of(certificate.public_key().raw),
+    })
+}
+
+pub(super) fn root(
+    trust_domain: &TrustDomain,
+    now: UnixMillis,
+    ttl: Duration,
+) -> Result<CertifiedIssuer<'static, KeyPair>, Error> {
+    let mut params = authority(&format!("Muster root of {trust_domain}"), now, now + ttl);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
+    Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
+}
+
+pub(super) fn intermediate(
+    trust_domain: &TrustDomain,
+    root: &CertifiedIssuer<'static, KeyPair>,
+    now: UnixMillis,
+    ttl: Duration,
+) -> Result<(CertificateDer<'static>, KeyPair), Error> {
+    let mut params = authority(&format!("Muster issuing CA of {trust_domain}"), now, now + ttl);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.use_authority_key_identifier_extension = true;
+    let key = KeyPair::generate()?;
+    let certificate = params.signed_by(&key, root)?;
+    Ok((certificate.der().clone(), key))
+}
+
+fn authority(name: &str, now: UnixMillis, until: UnixMillis) -> CertificateParams {
+    let mut params = validity(now, until);
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+fn validity(now: UnixMillis, until: UnixMillis) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.not_before = (now - BACKDATE).to_system_time().into();
+    params.not_after = until.to_system_time().into();
+    params.serial_number = Some(serial());
+    params
+}
+
+/// 128 random bits, positive and never shortened.
+fn serial() -> SerialNumber {
+    let mut bytes: [u8; 16] = rand::random();
+    bytes[0] = bytes[0] & 0x7f | 0x40;
+    SerialNumber::from_slice(&bytes)
+}
+
+impl Ca {
+    /// A certificate for a node.
+    ///
+    /// # Errors
+    /// If signing fails.
+    pub fn issue_node(
+        &self,
+        node: NodeId,
+        key: &csr::PublicKey,
+        ttl: Duration,
+        now: UnixMillis,
+    ) -> Result<Certificate, Error> {
+        let params = self.leaf(Principal::Node(node), ExtendedKeyUsagePurpose::ClientAuth, ttl, now)?;
+        self.sign(&params, key.key())
+    }
+
+    /// A certificate and its key for an operator or a service.
+    ///
+    /// # Errors
+    /// If signing fails.
+    pub fn issue_operator(
+        &self,
+        principal: Principal,
+        ttl: Duration,
+        now: UnixMillis,
+    ) -> Result<(Certificate, String), Error> {
+        let key = KeyPair::generate()?;
+        let params = self.leaf(principal, ExtendedKeyUsagePurpose::ClientAuth, ttl, now)?;
+        Ok((self.sign(&params, &key)?, key.serialize_pem()))
+    }
+
+    /// The control plane's own certificate, with its root in the chain: a host
+    /// that enrolls knows nothing but the pin of that root.
+    ///
+    /// # Errors
+    /// If signing fails.
+    pub fn issue_server(
+        &self,
+        replica: &str,
+        dns: &[String],
+        ips: &[IpAddr],
+        ttl: Duration,
+        now: UnixMillis,
+    ) -> Result<Identity, Error> {
+        let key = KeyPair::generate()?;
+        let principal = Principal::ControlPlane(replica.to_owned());
+        let mut params = self.leaf(principal, ExtendedKeyUsagePurpose::ServerAuth, ttl, now)?;
+        for name in dns {
+            params.subject_alt_names.push(SanType::DnsName(name.as_str().try_into()?));
+        }
+        params.subject_alt_names.extend(ips.iter().map(|ip| SanType::IpAddress(*ip)));
+        let certificate = self.sign(&params, &key)?;
+        let mut chain: Vec<CertificateDer<'static>> = certificate.chain_der.into_iter().map(Into::into).collect();
+        chain.push(self.root.clone());
+        Ok(Identity { chain, key: PrivateKeyDer::Pkcs8(key.serialize_der().into()) })
+    }
+
+    fn leaf(
+        &self,
+        principal: Principal,
+        usage: ExtendedKeyUsagePurpose,
+        ttl: Duration,
+        now: UnixMillis,
+    ) -> Result<CertificateParams, Error> {
+        // A leaf that outlives its issuer would fail without a warning.
+        let mut params = validity(now, (now + ttl).min(self.issuing_until));
+        let id = SpiffeId { trust_domain: self.trust_domain.clone(), principal };
+        params.subject_alt_names = vec![SanType::URI(id.to_string().as_str().try_into()?)];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![usage];
+        params.use_authority_key_identifier_extension = true;
+        Ok(params)
+    }
+
+    fn sign(&self, params: &CertificateParams, key: &impl PublicKeyData) -> Result<Certificate, Error> {
+        let signed = params.signed_by(key, &self.issuer)?;
+        let leaf_der = signed.der().to_vec();
+        let facts = read(&leaf_der).ok_or(rcgen::Error::CouldNotParseCertificate)?;
+        Ok(Certificate {
+            chain_der: self.chain_for(&leaf_der),
+            leaf_der,
+            serial: facts.serial,
+            not_after: facts.not_after,
+            key_sha256: facts.public_key_sha256.as_bytes().to_vec(),
+        })
+    }
+
+    /// How long the issuing certificate still lives.
+    #[must_use]
+    pub fn days_left(&self, now: UnixMillis) -> u64 {
+        self.issuing_until.since(now).as_secs() / DAY.as_secs()
+    }
+}

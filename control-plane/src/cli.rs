@@ -1,0 +1,104 @@
+//! The command line. Exit codes: 0 done; 1 refused or failed, with the cause on
+//! standard error; 2 the command line itself was wrong.
+#![allow(clippy::print_stdout, clippy::print_stderr)] // answers go to standard output, hints to standard error
+
+mod audit;
+mod config;
+mod init;
+mod operator;
+mod serve;
+mod token;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use muster_common::{build_info, clock::Clock};
+use muster_domain::audit::Stamp;
+use muster_store::{Options, Store};
+
+use crate::config::Config;
+
+/// Muster's control plane: keeps a fleet of hosts in the state its operators want.
+#[derive(Debug, Parser)]
+#[command(name = "muster-control-plane", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a new installation: certificate authority, store, first operator, configuration.
+    Init(init::Args),
+    /// Serve.
+    Serve(serve::Args),
+    /// Join tokens.
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Operators and their certificates.
+    #[command(subcommand)]
+    Operator(operator::Command),
+    /// The audit.
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// The configuration.
+    #[command(subcommand)]
+    Config(config::Command),
+    /// What this binary is.
+    Version,
+}
+
+/// Where the configuration is.
+#[derive(Debug, clap::Args)]
+struct ConfigArg {
+    /// Configuration file.
+    #[arg(long, default_value = "/etc/muster/control-plane.toml")]
+    config: PathBuf,
+}
+
+/// Runs the command line.
+#[must_use]
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Init(args) => init::run(&args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Token(command) => token::run(command),
+        Command::Operator(command) => operator::run(command),
+        Command::Audit(command) => audit::run(&command),
+        Command::Config(command) => config::run(&command),
+        Command::Version => {
+            println!("{}", build_info::line("muster-control-plane"));
+            Ok(())
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl ConfigArg {
+    fn load(&self) -> anyhow::Result<Config> {
+        Ok(Config::load(&self.config)?)
+    }
+}
+
+/// Opens the store beside a control plane that may be serving it.
+fn open_store(config: &Config) -> anyhow::Result<Store> {
+    Ok(Store::open(&Options::sqlite(config.store_path()).with_replica("cli"))?)
+}
+
+/// Whoever sits at the command line.
+fn stamp(action: &str) -> Stamp {
+    let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "root".to_owned());
+    Stamp {
+        actor: format!("cli/{user}"),
+        action: action.to_owned(),
+        at: Clock::System.now(),
+        remote_address: String::new(),
+        trace_id: String::new(),
+    }
+}

@@ -1,0 +1,125 @@
+//! `init`: everything a new installation needs, or nothing at all.
+
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail};
+use muster_common::{
+    clock::Clock,
+    tls::spiffe::{Principal, TrustDomain},
+};
+use muster_domain::access::Role;
+use muster_store::{Options, Store};
+
+use super::operator;
+use crate::{
+    ca::Ca,
+    config::{Config, render},
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Under which all names stand: a lower-case DNS-like name of yours.
+    #[arg(long)]
+    trust_domain: TrustDomain,
+    /// Where everything is kept; must not exist or be empty.
+    #[arg(long, default_value = "/var/lib/muster-control-plane")]
+    state_dir: PathBuf,
+    /// Configuration file to write; must not exist.
+    #[arg(long, default_value = "/etc/muster/control-plane.toml")]
+    config: PathBuf,
+    /// Port for nodes.
+    #[arg(long)]
+    listen_agents: Option<SocketAddr>,
+    /// Port for hosts without an identity.
+    #[arg(long)]
+    listen_enrollment: Option<SocketAddr>,
+    /// Port for operators.
+    #[arg(long)]
+    listen_operators: Option<SocketAddr>,
+    /// Port for probes and scrapers.
+    #[arg(long)]
+    listen_console: Option<SocketAddr>,
+    /// DNS name by which others reach this host; repeat for more.
+    #[arg(long = "server-name")]
+    server_names: Vec<String>,
+    /// Address by which others reach this host; repeat for more.
+    #[arg(long = "server-ip")]
+    server_ips: Vec<IpAddr>,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let config = config(args);
+    if args.config.exists() {
+        bail!("{} exists already", args.config.display());
+    }
+    let made_dir = !args.state_dir.exists();
+    if !made_dir && fs::read_dir(&args.state_dir)?.next().is_some() {
+        bail!("{} is not empty: there is an installation already", args.state_dir.display());
+    }
+    if let Err(error) = make(args, &config) {
+        undo(args, made_dir);
+        return Err(error);
+    }
+    eprintln!("made {} with its certificate authority and store", args.state_dir.display());
+    eprintln!("first operator: {}", args.state_dir.join("operators/admin.crt").display());
+    eprintln!("next: muster-control-plane serve --config {}", args.config.display());
+    Ok(())
+}
+
+fn config(args: &Args) -> Config {
+    let mut config = Config::new(args.trust_domain.clone(), args.state_dir.clone());
+    let listen = &mut config.listen;
+    let wishes = [
+        (&mut listen.agents, args.listen_agents),
+        (&mut listen.enrollment, args.listen_enrollment),
+        (&mut listen.operators, args.listen_operators),
+        (&mut listen.console, args.listen_console),
+    ];
+    for (address, wish) in wishes {
+        *address = wish.unwrap_or(*address);
+    }
+    // A name that was given is the one to tell others; localhost stays usable.
+    let names = args.server_names.iter().cloned();
+    config.public.server_names = names.chain(config.public.server_names).collect();
+    config.public.server_ips.extend(&args.server_ips);
+    config
+}
+
+fn make(args: &Args, config: &Config) -> anyhow::Result<()> {
+    let dir = &args.state_dir;
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.with_context(|| format!("cannot make {}", dir.display()))?;
+    let ca = Ca::create(&config.ca_dir(), &args.trust_domain, Clock::System.now())?;
+    let options = Options::sqlite(config.store_path()).with_replica("cli");
+    let store = Store::create(&options, args.trust_domain.as_str())?;
+    let admin = Principal::Operator("admin".to_owned());
+    operator::create(config, &ca, &store, &admin, Role::Admin, &dir.join("operators"))?;
+    store.close_blocking()?;
+    write_config(&args.config, &render(config))
+}
+
+fn write_config(path: &Path, text: &str) -> anyhow::Result<()> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+    }
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn undo(args: &Args, made_dir: bool) {
+    // Best effort: the error that brought us here is the one to tell.
+    for name in ["ca", "operators"] {
+        let _ = fs::remove_dir_all(args.state_dir.join(name));
+    }
+    for name in ["muster.db", "muster.db-wal", "muster.db-shm"] {
+        let _ = fs::remove_file(args.state_dir.join(name));
+    }
+    let _ = fs::remove_file(&args.config);
+    if made_dir {
+        let _ = fs::remove_dir(&args.state_dir);
+    }
+}

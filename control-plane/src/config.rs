@@ -1,0 +1,320 @@
+//! The configuration of the control plane: one TOML file. Plain data, a leaf:
+//! every room takes its own section by value.
+
+mod addresses;
+mod template;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use muster_common::{telemetry::Format, tls::spiffe::TrustDomain};
+use serde::Deserialize;
+
+pub use addresses::Addresses;
+pub use template::render;
+
+/// The whole file. The text that `init` writes explains every key.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// Under which all names stand. Since 0.1.
+    pub trust_domain: TrustDomain,
+    /// Where everything is kept. Since 0.1.
+    pub state_dir: PathBuf,
+    /// Name of this process among others on one store. Since 0.1.
+    #[serde(default = "default_replica")]
+    pub replica: String,
+    /// Ports. Since 0.1.
+    #[serde(default)]
+    pub listen: Listen,
+    /// How others reach those ports. Since 0.1.
+    #[serde(default)]
+    pub public: Public,
+    /// Lives of certificates. Since 0.1.
+    #[serde(default)]
+    pub identity: Identity,
+    /// Rhythm of nodes. Since 0.1.
+    #[serde(default)]
+    pub session: Session,
+    /// How hosts come. Since 0.1.
+    #[serde(default)]
+    pub enrollment: Enrollment,
+    /// What is logged. Since 0.1.
+    #[serde(default)]
+    pub log: Log,
+    /// Time for finishing work at the end. Since 0.1.
+    #[serde(default = "default_drain", with = "humantime_serde")]
+    pub drain_within: Duration,
+}
+
+fn default_replica() -> String {
+    "a".to_owned()
+}
+
+fn default_drain() -> Duration {
+    Duration::from_secs(20)
+}
+
+/// Ports. Port 0: one that the system chooses; `addresses.json` tells which.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Listen {
+    /// For nodes, mTLS.
+    pub agents: SocketAddr,
+    /// For hosts without an identity, TLS.
+    pub enrollment: SocketAddr,
+    /// For operators and services, mTLS.
+    pub operators: SocketAddr,
+    /// For probes and scrapers, plain HTTP.
+    pub console: SocketAddr,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let everywhere = |port| SocketAddr::from(([0, 0, 0, 0], port));
+        Self {
+            agents: everywhere(8443),
+            enrollment: everywhere(8444),
+            operators: everywhere(8445),
+            console: SocketAddr::from(([127, 0, 0, 1], 9464)),
+        }
+    }
+}
+
+/// How others reach the ports.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Public {
+    /// `host:port` told to agents; empty: the first server name with the port of `listen.agents`.
+    pub session_addresses: Vec<String>,
+    /// `host:port` in join strings; empty: as above with the port of `listen.enrollment`.
+    pub enrollment_addresses: Vec<String>,
+    /// DNS names in the server's certificate.
+    pub server_names: Vec<String>,
+    /// Addresses in the server's certificate.
+    pub server_ips: Vec<IpAddr>,
+}
+
+impl Default for Public {
+    fn default() -> Self {
+        Self {
+            session_addresses: Vec::new(),
+            enrollment_addresses: Vec::new(),
+            server_names: vec!["localhost".to_owned()],
+            server_ips: vec![IpAddr::from([127, 0, 0, 1])],
+        }
+    }
+}
+
+/// Lives of certificates.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Identity {
+    /// Of a node; renewed at half of it.
+    #[serde(with = "humantime_serde")]
+    pub node_certificate_ttl: Duration,
+    /// Of an operator.
+    #[serde(with = "humantime_serde")]
+    pub operator_certificate_ttl: Duration,
+    /// Of the control plane itself; renewed at half of it.
+    #[serde(with = "humantime_serde")]
+    pub server_certificate_ttl: Duration,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        let days = |n: u64| Duration::from_secs(n * 24 * 3600);
+        Self {
+            node_certificate_ttl: days(7),
+            operator_certificate_ttl: days(90),
+            server_certificate_ttl: days(30),
+        }
+    }
+}
+
+/// Rhythm of nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Session {
+    /// Between heartbeats.
+    #[serde(with = "humantime_serde")]
+    pub heartbeat_interval: Duration,
+    /// Each is spread by up to this, both ways.
+    #[serde(with = "humantime_serde")]
+    pub heartbeat_jitter: Duration,
+    /// First wait of an agent before it tries a broken session again.
+    #[serde(with = "humantime_serde")]
+    pub reconnect_min: Duration,
+    /// Longest such wait.
+    #[serde(with = "humantime_serde")]
+    pub reconnect_max: Duration,
+    /// Bytes of output kept of one command.
+    pub output_limit: u64,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self {
+            heartbeat_interval: Duration::from_secs(15),
+            heartbeat_jitter: Duration::from_millis(1500),
+            reconnect_min: Duration::from_secs(1),
+            reconnect_max: Duration::from_secs(60),
+            output_limit: 1024 * 1024,
+        }
+    }
+}
+
+/// How hosts come.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Enrollment {
+    /// Whether new nodes may come; the port stays open either way.
+    pub enabled: bool,
+}
+
+impl Default for Enrollment {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+/// What is logged.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Log {
+    /// `info`, or by module: `info,muster_control_plane::session=debug`.
+    pub filter: String,
+    /// For people or for machines.
+    pub format: Format,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), format: Format::Text }
+    }
+}
+
+/// A file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is not TOML, or has keys that do not exist.
+    #[error("{} is not a valid configuration", path.display())]
+    Parse {
+        /// Which.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// Values that cannot be.
+    #[error("{} cannot be used:\n  {}", path.display(), problems.join("\n  "))]
+    Invalid {
+        /// Which.
+        path: PathBuf,
+        /// All of them.
+        problems: Vec<String>,
+    },
+}
+
+impl Config {
+    /// Reads and checks a file; all problems are told at once.
+    ///
+    /// # Errors
+    /// If it cannot be used.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let config: Self = toml::from_str(&text)
+            .map_err(|source| Error::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        let problems = config.problems();
+        if problems.is_empty() { Ok(config) } else { Err(Error::Invalid { path: path.to_owned(), problems }) }
+    }
+
+    /// For a new installation: every default.
+    #[must_use]
+    pub fn new(trust_domain: TrustDomain, state_dir: PathBuf) -> Self {
+        Self {
+            trust_domain,
+            state_dir,
+            replica: default_replica(),
+            listen: Listen::default(),
+            public: Public::default(),
+            identity: Identity::default(),
+            session: Session::default(),
+            enrollment: Enrollment::default(),
+            log: Log::default(),
+            drain_within: default_drain(),
+        }
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut range = |key: &str, value: Duration, least: Duration, most: Duration| {
+            if !(least..=most).contains(&value) {
+                let format = humantime::format_duration;
+                problems.push(format!("{key} is {}; it must be from {} to {}", format(value), format(least), format(most)));
+            }
+        };
+        let (second, day) = (Duration::from_secs(1), Duration::from_secs(24 * 3600));
+        let session = &self.session;
+        range("session.heartbeat-interval", session.heartbeat_interval, second / 5, day);
+        range("session.heartbeat-jitter", session.heartbeat_jitter, Duration::ZERO, session.heartbeat_interval / 2);
+        range("session.reconnect-min", session.reconnect_min, second / 20, second * 60);
+        range("session.reconnect-max", session.reconnect_max, session.reconnect_min, second * 3600);
+        range("identity.node-certificate-ttl", self.identity.node_certificate_ttl, second * 10, day * 365);
+        range("identity.operator-certificate-ttl", self.identity.operator_certificate_ttl, second * 10, day * 365);
+        range("identity.server-certificate-ttl", self.identity.server_certificate_ttl, second * 10, day * 365);
+        if !muster_common::tls::spiffe::is_principal_name(&self.replica) {
+            problems.push(format!("replica is {:?}; it must be letters, digits, '.', '_', '-'", self.replica));
+        }
+        if self.public.server_names.is_empty() && self.public.server_ips.is_empty() {
+            problems.push("public.server-names and public.server-ips are both empty".to_owned());
+        }
+        problems
+    }
+
+    /// Folder of the certificate authority.
+    #[must_use]
+    pub fn ca_dir(&self) -> PathBuf {
+        self.state_dir.join("ca")
+    }
+
+    /// File of the store.
+    #[must_use]
+    pub fn store_path(&self) -> PathBuf {
+        self.state_dir.join("muster.db")
+    }
+
+    /// Where agents find the ports, given what was bound.
+    #[must_use]
+    pub fn told(&self, explicit: &[String], bound: SocketAddr) -> Vec<String> {
+        if !explicit.is_empty() {
+            return explicit.to_vec();
+        }
+        let host = match bound.ip() {
+            ip if !ip.is_unspecified() => ip.to_string(),
+            _ => match (self.public.server_names.first(), self.public.server_ips.first()) {
+                (Some(name), _) => name.clone(),
+                (None, Some(ip)) => ip.to_string(),
+                (None, None) => "localhost".to_owned(),
+            },
+        };
+        let host = if host.contains(':') { format!("[{host}]") } else { host };
+        vec![format!("{host}:{}", bound.port())]
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+use super::*;
+
+fn load(text: &str) -> Result<Config, Error> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.toml");
+    std::fs::write(&path, text).unwrap();
+    Config::load(&path)
+}
+
+fn fresh() -> Config {
+    Config::new("fleet.example".parse().unwrap(), "/var/lib/muster".into())
+}
+
+#[test]
+fn the_written_file_is_the_defaults_again() {
+    let text = render(&fresh());
+    let config = load(&text).unwrap();
+    assert_eq!(render(&config), text);
+    assert_eq!(config.session, Session::default());
+    assert_eq!(config.listen, Listen::default());
+    let minimal = load("trust-domain = \"fleet.example\"\nstate-dir = \"/var/lib/muster\"\n").unwrap();
+    assert_eq!(render(&minimal), text, "what is left out has the same values as what is written");
+}
+
+#[test]
+fn an_unknown_key_is_named() {
+    let text = format!("{}colour = \"red\"\n", render(&fresh()));
+    let error = load(&text).unwrap_err();
+    let chain = muster_common::error_chain::Chain(&error).to_string();
+    assert!(chain.contains("colour"), "{chain}");
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let mut config = fresh();
+    config.session.heartbeat_interval = Duration::from_millis(1);
+    config.identity.node_certificate_ttl = Duration::from_secs(1);
+    let Err(Error::Invalid { problems, .. }) = load(&render(&config)) else { panic!("it must be refused") };
+    assert!(problems.iter().any(|p| p.starts_with("session.heartbeat-interval")), "{problems:?}");
+    assert!(problems.iter().any(|p| p.starts_with("identity.node-certificate-ttl")), "{problems:?}");
+}

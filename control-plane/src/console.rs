@@ -1,0 +1,123 @@
+//! The port for probes and scrapers: `/metrics`, `/livez`, `/readyz`. Plain
+//! HTTP, read only, on the loopback address unless someone wants otherwise.
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use muster_common::{
+    drain::Drain,
+    tasks::{Kind, Tasks},
+};
+use parking_lot::Mutex;
+use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+
+use crate::metrics::Metrics;
+
+const AT_ONCE: usize = 32;
+const HEADERS_WITHIN: Duration = Duration::from_secs(5);
+const WHOLE: Duration = Duration::from_secs(30);
+
+/// Whether the process can do its work; what it still waits for.
+#[derive(Debug, Clone, Default)]
+pub struct Ready(Arc<Mutex<Vec<&'static str>>>);
+
+impl Ready {
+    /// Something is missing.
+    pub fn waits_for(&self, what: &'static str) {
+        let mut missing = self.0.lock();
+        if !missing.contains(&what) {
+            missing.push(what);
+        }
+    }
+
+    /// It is there.
+    pub fn has(&self, what: &'static str) {
+        self.0.lock().retain(|missing| *missing != what);
+    }
+
+    fn missing(&self) -> Vec<&'static str> {
+        self.0.lock().clone()
+    }
+}
+
+/// The open port.
+pub struct Console {
+    listener: TcpListener,
+    metrics: Metrics,
+    ready: Ready,
+}
+
+impl Console {
+    /// Opens the port.
+    ///
+    /// # Errors
+    /// If the address cannot be had.
+    pub async fn bind(address: SocketAddr, metrics: Metrics, ready: Ready) -> std::io::Result<Self> {
+        Ok(Self { listener: TcpListener::bind(address).await?, metrics, ready })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until the end of draining: a probe must see that the process drains.
+    pub async fn serve(self, drain: Drain, tasks: Tasks) {
+        let permits = Arc::new(Semaphore::new(AT_ONCE));
+        loop {
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+            let accepted = tokio::select! {
+                () = drain.deadline() => return,
+                accepted = self.listener.accept() => accepted,
+            };
+            let Ok((stream, _)) = accepted else {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            let (metrics, ready) = (self.metrics.clone(), self.ready.clone());
+            tasks.spawn("console", Kind::BestEffort, async move {
+                let _permit = permit;
+                let answer = service_fn(move |request| {
+                    let response = answer(&request, &metrics, &ready);
+                    async move { Ok::<_, Infallible>(response) }
+                });
+                let mut http = http1::Builder::new();
+                http.timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN);
+                let _ = timeout(WHOLE, http.serve_connection(TokioIo::new(stream), answer)).await;
+            });
+        }
+    }
+}
+
+fn answer(request: &Request<Incoming>, metrics: &Metrics, ready: &Ready) -> Response<Full<Bytes>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
+    }
+    match request.uri().path() {
+        "/metrics" => {
+            let mut response = text(StatusCode::OK, metrics.encode());
+            let kind = header::HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            response
+        }
+        "/livez" => text(StatusCode::OK, "alive\n".to_owned()),
+        "/readyz" => match ready.missing().as_slice() {
+            [] => text(StatusCode::OK, "ready\n".to_owned()),
+            missing => text(StatusCode::SERVICE_UNAVAILABLE, format!("waits for {}\n", missing.join(", "))),
+        },
+        _ => text(StatusCode::NOT_FOUND, "there are /metrics, /livez and /readyz\n".to_owned()),
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,169 @@
+//! Numbers for Prometheus. A leaf: small words as labels, no ids, no domain types.
+
+use std::sync::{Arc, atomic::AtomicU64};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
+    registry::Registry,
+};
+
+type Count = Counter<u64, AtomicU64>;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Door {
+    door: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DoorReason {
+    door: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Word {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Queue {
+    queue: &'static str,
+}
+
+/// All numbers. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Metrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    heartbeats: Count,
+    sessions: Gauge,
+    sessions_opened: Count,
+    reports: Count,
+    unknown: Count,
+    queues_full: Family<Queue, Count>,
+    nodes: Family<State, Gauge>,
+    connections: Family<Door, Gauge>,
+    handshakes_failed: Family<DoorReason, Count>,
+    refused: Family<Word, Count>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut all = Inner {
+            registry: Registry::with_prefix("muster"),
+            heartbeats: Count::default(),
+            sessions: Gauge::default(),
+            sessions_opened: Count::default(),
+            reports: Count::default(),
+            unknown: Count::default(),
+            queues_full: Family::default(),
+            nodes: Family::default(),
+            connections: Family::default(),
+            handshakes_failed: Family::default(),
+            refused: Family::default(),
+        };
+        register(&mut all);
+        Self(Arc::new(all))
+    }
+}
+
+fn register(all: &mut Inner) {
+    let registry = &mut all.registry;
+    let version = Info::new(vec![("version", muster_common::build_info::VERSION)]);
+    registry.register("build", "What this process is", version);
+    registry.register("heartbeats", "Heartbeats taken", all.heartbeats.clone());
+    registry.register("sessions", "Live sessions of nodes", all.sessions.clone());
+    registry.register("sessions_opened", "Sessions that were opened", all.sessions_opened.clone());
+    registry.register("reports_stored", "Nodes' reports that were stored", all.reports.clone());
+    registry.register("unknown_messages", "Messages of kinds this release does not know", all.unknown.clone());
+    registry.register("queue_full", "Times that a queue had no room", all.queues_full.clone());
+    registry.register("nodes", "Nodes by liveness", all.nodes.clone());
+    registry.register("connections", "Open connections by door", all.connections.clone());
+    registry.register("handshakes_failed", "TLS handshakes that failed", all.handshakes_failed.clone());
+    registry.register("calls_refused", "Calls refused before they reached a service", all.refused.clone());
+}
+
+impl Metrics {
+    /// A heartbeat was taken.
+    pub fn heartbeat(&self) {
+        self.0.heartbeats.inc();
+    }
+
+    /// A session opened.
+    pub fn session_opened(&self) {
+        self.0.sessions_opened.inc();
+        self.0.sessions.inc();
+    }
+
+    /// A session closed.
+    pub fn session_closed(&self) {
+        self.0.sessions.dec();
+    }
+
+    /// Reports were stored.
+    pub fn reports_stored(&self, count: u64) {
+        self.0.reports.inc_by(count);
+    }
+
+    /// A message of an unknown kind came.
+    pub fn unknown_message(&self) {
+        self.0.unknown.inc();
+    }
+
+    /// A queue had no room.
+    pub fn queue_full(&self, queue: &'static str) {
+        self.0.queues_full.get_or_create(&Queue { queue }).inc();
+    }
+
+    /// How many nodes are in a state.
+    pub fn nodes_by_liveness(&self, state: &'static str, count: usize) {
+        self.0.nodes.get_or_create(&State { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// A connection opened or closed.
+    pub fn connection(&self, door: &'static str, change: i64) {
+        self.0.connections.get_or_create(&Door { door }).inc_by(change);
+    }
+
+    /// A handshake failed.
+    pub fn handshake_failed(&self, door: &'static str, reason: &'static str) {
+        self.0.handshakes_failed.get_or_create(&DoorReason { door, reason }).inc();
+    }
+
+    /// A call was refused.
+    pub fn refused(&self, reason: &'static str) {
+        self.0.refused.get_or_create(&Word { reason }).inc();
+    }
+
+    /// All of it in OpenMetrics text.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing into a String cannot fail.
+        let _ = encode(&mut text, &self.0.registry);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_appear_under_their_names() {
+        let metrics = Metrics::default();
+        metrics.heartbeat();
+        metrics.handshake_failed("agents", "timeout");
+        let text = metrics.encode();
+        assert!(text.contains("muster_heartbeats_total 1"), "{text}");
+        assert!(text.contains("muster_handshakes_failed_total{door=\"agents\",reason=\"timeout\"} 1"), "{text}");
+    }
+}

@@ -1,0 +1,80 @@
+//! The doors: three ports, driven by hand. tonic's own server has no cap on
+//! handshakes, lets a peer without a first request live for ever, and cannot
+//! cut one connection; ADR 0002 has the list.
+//!
+//! A connection passes, in order: permits (everyone, its address), TLS within
+//! its time, the permit of its identity, a first request within its time; then
+//! every call passes [`layers`], which asks [`policy`].
+
+pub mod accept;
+pub mod connection;
+pub mod connections;
+pub mod health;
+pub mod layers;
+pub mod limits;
+pub mod peer;
+pub mod policy;
+pub mod rates;
+pub mod reflection;
+pub mod refusal;
+
+use std::sync::Arc;
+
+use muster_common::{clock::Clock, tls::spiffe::TrustDomain};
+use tokio::sync::watch;
+use tonic::service::Routes;
+
+use crate::metrics::Metrics;
+
+/// Which port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DoorName {
+    /// 8443: nodes.
+    Agents,
+    /// 8444: hosts without an identity.
+    Enrollment,
+    /// 8445: operators and services.
+    Operators,
+}
+
+impl DoorName {
+    /// For logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Agents => "agents",
+            Self::Enrollment => "enrollment",
+            Self::Operators => "operators",
+        }
+    }
+}
+
+/// One port and what is behind it.
+pub struct Door {
+    /// Which.
+    pub name: DoorName,
+    /// Present TLS configuration; a new one counts from the next handshake on.
+    pub tls: watch::Receiver<Arc<rustls::ServerConfig>>,
+    /// Bounds.
+    pub limits: limits::Limits,
+    /// Services.
+    pub routes: Routes,
+}
+
+/// What all doors share. Cheap to clone.
+#[derive(Clone)]
+pub struct Gate {
+    /// Who may call what.
+    pub callers: Arc<dyn layers::Callers>,
+    /// Calls per caller.
+    pub rates: rates::Rates,
+    /// Open connections.
+    pub connections: connections::Registry,
+    /// Numbers.
+    pub metrics: Metrics,
+    /// The time.
+    pub clock: Clock,
+    /// Whose certificates are ours.
+    pub trust_domain: TrustDomain,
+}
+

@@ -1,0 +1,17 @@
+//! `grpc.health.v1` on the operators' port.
+
+use tonic::service::RoutesBuilder;
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+/// Adds the service; what it says is told through the reporter.
+pub fn add(routes: &mut RoutesBuilder) -> HealthReporter {
+    let (reporter, service) = tonic_health::server::health_reporter();
+    routes.add_service(service);
+    reporter
+}
+
+/// Says whether the whole is serving.
+pub async fn report(reporter: &HealthReporter, serving: bool) {
+    let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+    reporter.set_service_status("", status).await;
+}

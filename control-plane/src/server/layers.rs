@@ -1,0 +1,158 @@
+//! What every call passes before it reaches a service: the rule of its method,
+//! the kind of its caller, the certificate's end, the role, the rate.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use muster_common::{ids::NodeId, reason::Reason, tls::spiffe::Principal};
+use muster_domain::access::Role;
+use tonic::{body::Body, service::Routes};
+use tower::Service;
+
+use super::{
+    DoorName, Gate,
+    policy::{self, Rule, Who},
+    refusal,
+};
+use crate::api::peer::{Peer, TraceId};
+
+/// What the door asks about callers.
+pub trait Callers: Send + Sync + 'static {
+    /// The role of an operator or service, if it is known.
+    fn role(&self, principal: &Principal) -> Option<Role>;
+
+    /// Whether a node may speak with this certificate.
+    ///
+    /// # Errors
+    /// The reason why not.
+    fn node_allowed(&self, node: NodeId, serial: &str) -> Result<(), Reason>;
+
+    /// A call was refused for who called.
+    fn denied(&self, peer: &Peer, method: &str, reason: Reason);
+}
+
+/// The services of one connection, behind the policy.
+#[derive(Clone)]
+pub struct Guarded {
+    routes: Routes,
+    gate: Gate,
+    door: DoorName,
+    peer: Peer,
+}
+
+impl Guarded {
+    pub(super) fn new(routes: Routes, gate: Gate, door: DoorName, peer: Peer) -> Self {
+        Self { routes, gate, door, peer }
+    }
+
+    /// Whether the call may pass.
+    fn judge(&self, method: &str) -> Result<(), Refused> {
+        let Some(rule) = policy::rule(method).filter(|rule| rule.door == self.door) else {
+            // Someone of the other kind is told so, whatever they ask for.
+            self.check_kind_of_door()?;
+            return Err(Refused::new(Reason::PermissionDenied, "no such method on this port"));
+        };
+        self.check_caller(rule)?;
+        let caller = match &self.peer.principal {
+            Some(principal) => principal.to_string(),
+            None => self.peer.remote.ip().to_string(),
+        };
+        self.gate.rates.check(rule.rate, &caller).map_err(|wait| {
+            Refused::new(Reason::RateLimited, format!("too many calls; try again in {} ms", wait.as_millis().max(1)))
+        })
+    }
+
+    fn check_kind_of_door(&self) -> Result<(), Refused> {
+        match (self.door, &self.peer.principal) {
+            (DoorName::Agents, Some(Principal::Node(_))) | (DoorName::Enrollment, _) => Ok(()),
+            (DoorName::Operators, Some(Principal::Operator(_) | Principal::Service(_))) => Ok(()),
+            (DoorName::Agents, _) => {
+                Err(Refused::new(Reason::WrongKindOfCaller, "this port is for nodes' certificates"))
+            }
+            (DoorName::Operators, _) => {
+                Err(Refused::new(Reason::WrongKindOfCaller, "this port is for certificates of operators and services"))
+            }
+        }
+    }
+
+    fn check_caller(&self, rule: Rule) -> Result<(), Refused> {
+        self.check_kind_of_door()?;
+        if self.peer.not_after <= self.gate.clock.now() {
+            return Err(Refused::new(Reason::CertificateExpired, "the certificate has run out"));
+        }
+        match (rule.who, &self.peer.principal) {
+            (Who::Anyone, _) => Ok(()),
+            (Who::Node, Some(Principal::Node(node))) => self
+                .gate
+                .callers
+                .node_allowed(*node, &self.peer.serial)
+                .map_err(|reason| Refused::new(reason, format!("node {node} may not speak: {reason}"))),
+            (Who::Operator(permission), Some(principal)) => match self.gate.callers.role(principal) {
+                Some(role) if role.allows(permission) => Ok(()),
+                Some(role) => {
+                    let message = format!("{principal} has the role {}, which may not do this", role.as_str());
+                    Err(Refused::new(Reason::PermissionDenied, message))
+                }
+                None => Err(Refused::new(Reason::PermissionDenied, format!("{principal} is not known here"))),
+            },
+            (Who::Node | Who::Operator(_), _) => {
+                Err(Refused::new(Reason::WrongKindOfCaller, "the method is for callers of another kind"))
+            }
+        }
+    }
+}
+
+struct Refused {
+    reason: Reason,
+    message: String,
+}
+
+impl Refused {
+    fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+impl Service<Request<hyper::body::Incoming>> for Guarded {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<hyper::body::Incoming>) -> Answer {
+        let method = request.uri().path();
+        if let Err(refused) = self.judge(method) {
+            if refused.reason != Reason::RateLimited {
+                self.gate.callers.denied(&self.peer, method, refused.reason);
+            }
+            let response = refusal::response(&self.gate.metrics, refused.reason, &refused.message);
+            return Box::pin(std::future::ready(Ok(response)));
+        }
+        let mut request = request.map(Body::new);
+        let trace_id = trace_id(request.headers());
+        request.extensions_mut().insert(self.peer.clone());
+        request.extensions_mut().insert(TraceId(trace_id));
+        let answer = self.routes.call(request);
+        Box::pin(async move { Ok(answer.await.unwrap_or_else(|never| match never {})) })
+    }
+}
+
+/// The trace id of a W3C `traceparent`, or a new one.
+fn trace_id(headers: &http::HeaderMap) -> String {
+    let given = headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(|value| {
+        let id = value.split('-').nth(1)?;
+        let valid = id.len() == 32 && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        (valid && id.bytes().any(|b| b != b'0')).then(|| id.to_owned())
+    });
+    given.unwrap_or_else(|| hex::encode(rand::random::<[u8; 16]>()))
+}

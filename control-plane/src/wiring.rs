@@ -1,0 +1,200 @@
+//! Puts the rooms together, in phases: storage, identity, services, workers,
+//! doors. Nothing is served before everything it needs is there.
+
+mod callers;
+mod tls;
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use muster_common::{
+    clock::Clock,
+    drain::Drain,
+    tasks::{Kind, Tasks},
+};
+use muster_store::{Options, ReadMeta as _, Store};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    api,
+    app::{self, App, Core, Fixed, SessionRules},
+    ca::Ca,
+    config::{Addresses, Config},
+    console::{Console, Ready},
+    metrics::Metrics,
+    server::{
+        Door, DoorName, Gate, accept, connections::Registry, health, limits::Limits, policy, rates::Rates, reflection,
+    },
+    session::{hub::Hub, ports::End},
+    work,
+};
+
+/// Nodes are asked to come back within this time when the process ends.
+const COME_BACK_WITHIN: Duration = Duration::from_secs(2);
+
+/// Runs the control plane until a signal ends it.
+///
+/// # Errors
+/// If it cannot start, or a part of it ends that it cannot do without.
+pub async fn serve(config: Config) -> anyhow::Result<()> {
+    let (tasks, drain, clock) = (Tasks::default(), Drain::default(), Clock::System);
+    let (metrics, ready) = (Metrics::default(), Ready::default());
+    ready.waits_for("doors");
+
+    let store = open_store(&config)?;
+    let ca = Arc::new(Ca::open(&config.ca_dir(), &config.trust_domain)?);
+    let identity = tls::Source::start(&config, &ca, &clock)?;
+
+    // The ports are opened before the services are made: join strings name them.
+    let console = Console::bind(config.listen.console, metrics.clone(), ready.clone())
+        .await
+        .with_context(|| format!("cannot listen on {} for the console", config.listen.console))?;
+    let sockets = accept::Sockets::open(&config.listen.agents, &config.listen.enrollment, &config.listen.operators)?;
+    let addresses = Addresses {
+        agents: sockets.agents.local_addr()?,
+        enrollment: sockets.enrollment.local_addr()?,
+        operators: sockets.operators.local_addr()?,
+        console: console.local_addr()?,
+    };
+
+    let fixed = fixed(&config, &store, &addresses, clock.now()).await?;
+    let (replica, epoch) = (fixed.replica.clone(), fixed.epoch);
+    let app = App::new(Core {
+        store: store.clone(),
+        fleet: app::fleet::Fleet::default(),
+        catalog: app::catalog::Catalog::default(),
+        open: app::operations::Open::default(),
+        access: app::access::Access::default(),
+        feed: app::feed::Feed::default(),
+        recorder: app::recorder::Recorder::default(),
+        dispatch: app::dispatch::Dispatch::default(),
+        hub: Hub::default(),
+        ca: Arc::clone(&ca),
+        metrics: metrics.clone(),
+        clock: clock.clone(),
+        tasks: tasks.clone(),
+        drain: drain.clone(),
+        fixed,
+    });
+    app.load().await?;
+    work::start(&app, &tasks, &drain);
+    identity.renew_in_background(config.clone(), ca, &tasks, &drain);
+
+    let gate = Gate {
+        callers: callers::Door::start(&app, &tasks, &drain),
+        rates: Rates::default(),
+        connections: Registry::default(),
+        metrics: metrics.clone(),
+        clock,
+        trust_domain: config.trust_domain.clone(),
+    };
+    let mut operators = api::operators(&app);
+    reflection::add(&mut operators)?;
+    let health = health::add(&mut operators);
+    let door = |name, routes, tls| Door { name, limits: Limits::of(name), routes, tls };
+    let doors = [
+        (sockets.agents, door(DoorName::Agents, api::agents(&app), identity.mutual())),
+        (sockets.enrollment, door(DoorName::Enrollment, api::enrollment(&app), identity.server_only())),
+        (sockets.operators, door(DoorName::Operators, operators.routes(), identity.mutual())),
+    ];
+    for (listener, door) in doors {
+        let serve = accept::serve(listener, door, gate.clone(), drain.clone(), tasks.clone());
+        tasks.spawn("door", Kind::Fatal, serve);
+    }
+    tasks.spawn("console", Kind::Fatal, console.serve(drain.clone(), tasks.clone()));
+    addresses.write(&config.state_dir).context("cannot write addresses.json")?;
+    ready.has("doors");
+    health::report(&health, true).await;
+    let Addresses { agents, enrollment, operators, .. } = &addresses;
+    tracing::info!(
+        %replica, epoch, %agents, %enrollment, %operators,
+        "control plane {replica} serves nodes on {agents}, enrollment on {enrollment}, operators on {operators}"
+    );
+
+    let ended = wait_for_the_end(&tasks).await;
+    health::report(&health, false).await;
+    ready.waits_for("the end");
+    finish(&app, &tasks, &drain, config.drain_within).await;
+    drop(app);
+    store.close().await.context("the store did not close well")?;
+    ended
+}
+
+fn open_store(config: &Config) -> anyhow::Result<Store> {
+    let options = Options::sqlite(config.store_path()).with_replica(&config.replica);
+    Store::open(&options).with_context(|| format!("cannot open the store {}", config.store_path().display()))
+}
+
+async fn fixed(
+    config: &Config,
+    store: &Store,
+    addresses: &Addresses,
+    started: muster_common::clock::UnixMillis,
+) -> anyhow::Result<Fixed> {
+    let (epoch, domain) = store
+        .read(|tx| Ok::<_, muster_store::Error>((tx.epoch()?, tx.trust_domain()?)))
+        .await
+        .context("cannot read the store")?;
+    anyhow::ensure!(
+        domain == config.trust_domain.as_str(),
+        "the store was made for trust domain {domain:?}, the configuration says {:?}",
+        config.trust_domain.as_str()
+    );
+    let session = &config.session;
+    Ok(Fixed {
+        replica: config.replica.clone(),
+        epoch,
+        trust_domain: config.trust_domain.clone(),
+        started,
+        session: SessionRules {
+            heartbeat_interval: session.heartbeat_interval,
+            heartbeat_jitter: session.heartbeat_jitter,
+            reconnect_min: session.reconnect_min,
+            reconnect_max: session.reconnect_max,
+        },
+        node_certificate_ttl: config.identity.node_certificate_ttl,
+        enrollment_enabled: config.enrollment.enabled,
+        session_addresses: config.told(&config.public.session_addresses, addresses.agents),
+        enrollment_addresses: config.told(&config.public.enrollment_addresses, addresses.enrollment),
+        output_limit: session.output_limit,
+        methods_of: policy::methods_of,
+    })
+}
+
+async fn wait_for_the_end(tasks: &Tasks) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        fatal = tasks.failed() => {
+            tracing::error!(%fatal, "{fatal}: the control plane cannot go on");
+            return Err(fatal.into());
+        }
+    }
+    tracing::info!("the control plane finishes its work");
+    Ok(())
+}
+
+/// First the nodes are told to come back, then everyone has time to finish.
+async fn finish(app: &App, tasks: &Tasks, drain: &Drain, within: Duration) {
+    tasks.close();
+    app.hub.for_each(|session| {
+        session.end(End::Reconnect { after: Duration::ZERO, spread: COME_BACK_WITHIN, reason: "shutting-down" });
+    });
+    drain.begin();
+    let gone = async {
+        while !app.hub.is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let _ = tokio::time::timeout(within, gone).await;
+    if let Err(error) = app.record().await {
+        tracing::warn!(error = %muster_common::error_chain::Chain(&error), "the last reports were not stored");
+    }
+    drain.cut();
+    if tokio::time::timeout(within, tasks.ended()).await.is_err() {
+        tracing::warn!("some tasks did not end in time");
+        tasks.abort_all();
+    }
+}
