@@ -1,1 +1,12 @@
-//! Stub.
+//! Muster's node agent: one process on every host, which opens one session to
+//! the control plane, keeps the host in the state it is told, and runs each
+//! command at most once.
+//!
+//! Rooms, lower ones first; arrows point down only:
+//! `platform`, `state`, `config` · `ledger`, `locks` · `identity` ·
+//! `applier`, `commands`, `liveness`, `session` · `wiring` · `cli`.
+
+pub mod applier;
+pub mod locks;
+pub mod platform;
+pub mod state;

@@ -1,0 +1,4 @@
+//! All that depends on the operating system. Linux today; what another system
+//! needs is written here and nowhere else.
+
+pub mod files;
