@@ -1,0 +1,334 @@
+//! What the host knows of its orders, durably: written before anything acts.
+//!
+//! An id is in the ledger before its command starts; a known id is never run
+//! again, for ever: ids are forgotten only when their time for delivery is over
+//! by the control plane's clock, and then a watermark refuses them. Reports are
+//! kept until acknowledged.
+//!
+//! On disk: `journal` (one line for each change, with a checksum) and
+//! `spool/ID` (output not yet acknowledged). A crash can leave half a last
+//! line, which is cut off. Damage elsewhere means that the ledger is not to be
+//! trusted: it is set aside, and a new one with a new id begins, so that the
+//! control plane declares interrupted what was open.
+
+mod entry;
+mod journal;
+mod lines;
+mod shared;
+mod spool;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use muster_common::{
+    clock::{Clock, UnixMillis},
+    crash,
+    ids::{CommandId, LedgerId},
+};
+
+pub use entry::{Entry, Process};
+use entry::{Change, Line};
+use journal::Journal;
+pub use shared::Shared;
+use spool::Spool;
+
+use crate::{
+    platform::files,
+    state::{Report, Ticket},
+};
+
+/// A journal longer than this, most of it no longer needed, is rewritten.
+const COMPACT_BYTES: u64 = 256 * 1024;
+
+/// The ledger cannot do its work. Nothing may be started then.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file system refused.
+    #[error("cannot {doing} the ledger in {}", folder.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// Where.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The id is not in the ledger, or its command has ended.
+    #[error("command {0} is not open in the ledger")]
+    NotOpen(CommandId),
+}
+
+/// What the ledger says to a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// Never seen before: it is in the ledger now.
+    New,
+    /// Seen before: it is answered, never run.
+    Known,
+    /// Its time for delivery passed so long ago that ids of that time are forgotten.
+    Forgotten,
+}
+
+/// The ledger of one host.
+#[derive(Debug)]
+pub struct Ledger {
+    folder: PathBuf,
+    clock: Clock,
+    journal: Journal,
+    spool: Spool,
+    id: LedgerId,
+    seq: u64,
+    watermark: UnixMillis,
+    open: BTreeMap<CommandId, Entry>,
+    /// Closed ones, until their `deliver_by` is over.
+    closed: HashMap<CommandId, UnixMillis>,
+}
+
+impl Ledger {
+    /// Opens or begins the ledger of a folder.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn open(folder: &Path, clock: Clock) -> Result<Self, Error> {
+        let io = |doing| move |source| Error::Io { doing, folder: folder.to_owned(), source };
+        files::private_folder(folder).map_err(io("create"))?;
+        let spool = Spool::open(&folder.join("spool")).map_err(io("open"))?;
+        let (journal, lines) = match Journal::open(&folder.join("journal")) {
+            Ok(opened) => opened,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let aside = folder.join(format!("journal.damaged-{}", clock.now().0));
+                tracing::error!(%error, "the ledger was damaged and set aside as {}", aside.display());
+                fs::rename(folder.join("journal"), aside).map_err(io("set aside"))?;
+                Journal::open(&folder.join("journal")).map_err(io("open"))?
+            }
+            Err(error) => return Err(io("open")(error)),
+        };
+        let mut ledger = Self {
+            folder: folder.to_owned(),
+            clock,
+            journal,
+            spool,
+            id: LedgerId::generate(),
+            seq: 0,
+            watermark: UnixMillis(0),
+            open: BTreeMap::new(),
+            closed: HashMap::new(),
+        };
+        if lines.is_empty() {
+            ledger.rewrite()?;
+        }
+        lines.into_iter().for_each(|line| ledger.replay(line));
+        ledger.read_spool()?;
+        Ok(ledger)
+    }
+
+    /// Which ledger this is, and how far it is.
+    #[must_use]
+    pub const fn mark(&self) -> (LedgerId, u64) {
+        (self.id, self.seq)
+    }
+
+    /// Commands whose end is not acknowledged, in the order of their ids.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.open.values()
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn entry(&self, id: CommandId) -> Option<&Entry> {
+        self.open.get(&id)
+    }
+
+    /// Takes a delivered order in.
+    ///
+    /// # Errors
+    /// If it cannot be made durable; it must not be run then.
+    pub fn take(&mut self, ticket: &Ticket) -> Result<Taken, Error> {
+        if self.open.contains_key(&ticket.id) || self.closed.contains_key(&ticket.id) {
+            return Ok(Taken::Known);
+        }
+        if ticket.deliver_by <= self.watermark {
+            return Ok(Taken::Forgotten);
+        }
+        self.write(Change::Accepted { ticket: Box::new(ticket.clone()) }, true)?;
+        crash::point("agent.ledger.accepted");
+        Ok(Taken::New)
+    }
+
+    /// From now on it may have run.
+    ///
+    /// # Errors
+    /// If this cannot be made durable; it must not be started then.
+    pub fn started(&mut self, id: CommandId) -> Result<(), Error> {
+        self.must_be_open(id)?;
+        let at = self.clock.now();
+        self.write(Change::Started { id, at }, true)?;
+        crash::point("agent.command.started");
+        Ok(())
+    }
+
+    /// Which process it is, so that a later agent can end it.
+    ///
+    /// # Errors
+    /// From the file system.
+    pub fn spawned(&mut self, id: CommandId, process: Process) -> Result<(), Error> {
+        // Only needed by the next process of this boot: what the kernel holds is enough.
+        self.write(Change::Spawned { id, process }, false)
+    }
+
+    /// Keeps a piece of output; the report gets its number.
+    ///
+    /// # Errors
+    /// From the file system; the report must not be sent then.
+    pub fn output(&mut self, id: CommandId, mut report: Report) -> Result<(), Error> {
+        self.must_be_open(id)?;
+        let Some(entry) = self.open.get_mut(&id) else { return Err(Error::NotOpen(id)) };
+        report.seq = entry.last_seq + 1;
+        self.spool.append(id, &report).map_err(|source| Error::Io {
+            doing: "append output to",
+            folder: self.folder.clone(),
+            source,
+        })?;
+        entry.last_seq = report.seq;
+        Ok(())
+    }
+
+    /// Ends a command; the report gets its number.
+    ///
+    /// # Errors
+    /// From the file system; the command then ends as interrupted in the next process.
+    pub fn ended(&mut self, id: CommandId, mut report: Report) -> Result<(), Error> {
+        self.must_be_open(id)?;
+        report.seq = self.open.get(&id).map_or(0, |entry| entry.last_seq) + 1;
+        self.write(Change::Ended { id, report: Box::new(report) }, true)?;
+        crash::point("agent.ledger.ended");
+        Ok(())
+    }
+
+    /// Reports of a command after `after`, at most about `bytes` of output.
+    ///
+    /// # Errors
+    /// From the file system.
+    pub fn reports(&self, id: CommandId, after: u64, bytes: usize) -> Result<Vec<Report>, Error> {
+        let Some(entry) = self.open.get(&id) else { return Ok(Vec::new()) };
+        let mut found: Vec<Report> = entry.first.iter().filter(|first| first.seq > after).cloned().collect();
+        let spooled = self.spool.read(id, after, bytes).map_err(|source| Error::Io {
+            doing: "read output from",
+            folder: self.folder.clone(),
+            source,
+        })?;
+        found.extend(spooled);
+        let last = found.last().map_or(after, |report| report.seq);
+        found.extend(entry.end.iter().filter(|end| end.seq == last + 1).cloned());
+        Ok(found)
+    }
+
+    /// The control plane has stored everything up to `seq`.
+    ///
+    /// # Errors
+    /// From the file system; nothing is lost, it will be acknowledged again.
+    pub fn acked(&mut self, id: CommandId, seq: u64) -> Result<(), Error> {
+        let Some(entry) = self.open.get_mut(&id) else { return Ok(()) };
+        entry.acked = entry.acked.max(seq);
+        let done = entry.end.as_ref().is_some_and(|end| end.seq <= entry.acked);
+        if done {
+            // Not flushed: if this is lost, the end is reported and acknowledged once more.
+            self.write(Change::Closed { id }, false)?;
+            self.spool.remove(id);
+        }
+        Ok(())
+    }
+
+    /// Forgets closed ids whose time for delivery is over, and rewrites a long journal.
+    ///
+    /// # Errors
+    /// From the file system.
+    pub fn tidy(&mut self, server_now: UnixMillis) -> Result<(), Error> {
+        let passed = |deliver_by: &UnixMillis| *deliver_by < server_now;
+        if let Some(newest) = self.closed.values().filter(|at| passed(at)).max() {
+            self.watermark = self.watermark.max(*newest);
+        }
+        let watermark = self.watermark;
+        self.closed.retain(|_, deliver_by| *deliver_by > watermark);
+        if self.journal.bytes() > COMPACT_BYTES { self.rewrite() } else { Ok(()) }
+    }
+
+    fn must_be_open(&self, id: CommandId) -> Result<(), Error> {
+        self.open.get(&id).filter(|entry| entry.end.is_none()).map(|_| ()).ok_or(Error::NotOpen(id))
+    }
+
+    fn write(&mut self, change: Change, durable: bool) -> Result<(), Error> {
+        let line = Line { seq: self.seq + 1, change };
+        self.journal.append(&line, durable).map_err(|source| Error::Io {
+            doing: "write to",
+            folder: self.folder.clone(),
+            source,
+        })?;
+        self.replay(line);
+        Ok(())
+    }
+
+    fn replay(&mut self, line: Line) {
+        self.seq = self.seq.max(line.seq);
+        match line.change {
+            Change::Begun { ledger, watermark, closed } => {
+                self.id = ledger;
+                self.watermark = watermark;
+                self.closed.extend(closed);
+            }
+            Change::Kept { entry } => {
+                self.open.insert(entry.ticket.id, *entry);
+            }
+            Change::Closed { id } => {
+                if let Some(entry) = self.open.remove(&id) {
+                    self.closed.insert(id, entry.ticket.deliver_by);
+                }
+            }
+            Change::Accepted { ticket } => {
+                self.open.insert(ticket.id, Entry::new(*ticket));
+            }
+            Change::Started { id, at } => self.change(id, |entry| entry.start(at)),
+            Change::Spawned { id, process } => self.change(id, |entry| entry.process = Some(process)),
+            Change::Ended { id, report } => self.change(id, |entry| entry.finish(*report)),
+        }
+    }
+
+    fn change(&mut self, id: CommandId, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.open.get_mut(&id) {
+            change(entry);
+        }
+    }
+
+    fn read_spool(&mut self) -> Result<(), Error> {
+        let io = |source| Error::Io { doing: "read output from", folder: self.folder.clone(), source };
+        for (id, last) in self.spool.recover().map_err(io)? {
+            match self.open.get_mut(&id) {
+                Some(entry) => entry.last_seq = entry.last_seq.max(last),
+                None => self.spool.remove(id),
+            }
+        }
+        Ok(())
+    }
+
+    fn rewrite(&mut self) -> Result<(), Error> {
+        let closed = self.closed.iter().map(|(id, at)| (*id, *at)).collect();
+        let begun = Change::Begun { ledger: self.id, watermark: self.watermark, closed };
+        let kept = self.open.values().map(|entry| Change::Kept { entry: Box::new(entry.clone()) });
+        let seq = self.seq + 1;
+        let lines: Vec<Line> = std::iter::once(begun).chain(kept).map(|change| Line { seq, change }).collect();
+        self.journal.replace(&lines).map_err(|source| Error::Io {
+            doing: "rewrite",
+            folder: self.folder.clone(),
+            source,
+        })?;
+        self.seq = seq;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

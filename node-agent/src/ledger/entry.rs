@@ -1,0 +1,93 @@
+//! One command in the ledger, and the changes that make it what it is.
+
+use muster_common::{
+    clock::UnixMillis,
+    ids::{CommandId, LedgerId},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::state::{CommandState, Report, Ticket};
+
+/// A process that can be told from a later one with the same number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its number; it leads a group of its own.
+    pub pid: i32,
+    /// When the kernel started it, in ticks since boot.
+    pub started: u64,
+    /// In which boot.
+    pub boot_id: String,
+}
+
+/// A command whose end is not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// As it was delivered.
+    pub ticket: Ticket,
+    /// The report of its start. `None`: nothing was started.
+    pub first: Option<Report>,
+    /// What runs, or ran.
+    pub process: Option<Process>,
+    /// The report of its end.
+    pub end: Option<Report>,
+    /// Number of its newest report.
+    pub last_seq: u64,
+    /// Newest report that is stored.
+    #[serde(skip)]
+    pub acked: u64,
+}
+
+impl Entry {
+    pub(super) const fn new(ticket: Ticket) -> Self {
+        Self { ticket, first: None, process: None, end: None, last_seq: 0, acked: 0 }
+    }
+
+    pub(super) fn start(&mut self, at: UnixMillis) {
+        self.last_seq = 1;
+        self.first = Some(Report::new(1, CommandState::Running, at));
+    }
+
+    pub(super) fn finish(&mut self, report: Report) {
+        self.last_seq = report.seq;
+        self.process = None;
+        self.end = Some(report);
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn state(&self) -> CommandState {
+        match (&self.end, &self.first) {
+            (Some(end), _) => end.state,
+            (None, Some(_)) => CommandState::Running,
+            (None, None) => CommandState::Delivered,
+        }
+    }
+}
+
+/// A line of the journal.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Line {
+    pub seq: u64,
+    #[serde(flatten)]
+    pub change: Change,
+}
+
+/// What a line says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "kebab-case")]
+pub(super) enum Change {
+    /// First line of a journal.
+    Begun { ledger: LedgerId, watermark: UnixMillis, closed: Vec<(CommandId, UnixMillis)> },
+    /// Taken over from the journal before.
+    Kept { entry: Box<Entry> },
+    /// Delivered.
+    Accepted { ticket: Box<Ticket> },
+    /// It may have run.
+    Started { id: CommandId, at: UnixMillis },
+    /// What runs.
+    Spawned { id: CommandId, process: Process },
+    /// It ended.
+    Ended { id: CommandId, report: Box<Report> },
+    /// Its end is acknowledged.
+    Closed { id: CommandId },
+}

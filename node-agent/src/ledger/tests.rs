@@ -1,0 +1,155 @@
+use super::*;
+use crate::state::{Chunk, CommandState};
+
+fn open(folder: &Path) -> Ledger {
+    Ledger::open(folder, Clock::test(UnixMillis(1_000))).unwrap()
+}
+
+fn ticket(n: u128, deliver_by: i64) -> Ticket {
+    Ticket {
+        id: CommandId::from_u128(n),
+        operation: muster_common::ids::OperationId::from_u128(1),
+        kind: "run-script".to_owned(),
+        args: vec![1, 2, 3],
+        not_before: None,
+        deliver_by: UnixMillis(deliver_by),
+        finish_by: None,
+        trace: String::new(),
+        epoch: 1,
+    }
+}
+
+fn report(state: CommandState) -> Report {
+    Report::new(0, state, UnixMillis(5))
+}
+
+fn chunk(text: &str) -> Report {
+    let output = Some(Chunk { stderr: false, data: text.as_bytes().to_vec(), dropped: 0 });
+    Report { output, ..report(CommandState::Running) }
+}
+
+#[test]
+fn a_known_id_is_known_in_every_later_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = open(folder.path());
+    let (id, first) = (ledger.mark().0, ticket(1, 9_000));
+    assert_eq!(ledger.take(&first).unwrap(), Taken::New);
+    assert_eq!(ledger.take(&first).unwrap(), Taken::Known);
+    ledger.ended(first.id, report(CommandState::Denied)).unwrap();
+    ledger.acked(first.id, 1).unwrap();
+    let before = ledger.mark().1;
+    drop(ledger);
+    let mut again = open(folder.path());
+    assert_eq!(again.mark(), (id, before), "the same ledger, not further back");
+    assert_eq!(again.take(&first).unwrap(), Taken::Known);
+}
+
+#[test]
+fn reports_are_numbered_without_gaps_and_kept_until_the_end_is_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = open(folder.path());
+    let command = ticket(1, 9_000);
+    ledger.take(&command).unwrap();
+    ledger.started(command.id).unwrap();
+    ledger.output(command.id, chunk("one")).unwrap();
+    drop(ledger);
+    let mut ledger = open(folder.path());
+    ledger.output(command.id, chunk("two")).unwrap();
+    ledger.ended(command.id, report(CommandState::Succeeded)).unwrap();
+    let numbers = |ledger: &Ledger, after, bytes| -> Vec<u64> {
+        ledger.reports(command.id, after, bytes).unwrap().iter().map(|report| report.seq).collect()
+    };
+    assert_eq!(numbers(&ledger, 0, 100), [1, 2, 3, 4]);
+    assert_eq!(numbers(&ledger, 2, 100), [3, 4]);
+    assert_eq!(numbers(&ledger, 0, 3), [1, 2], "no more than the credit, and no end before its output");
+    ledger.acked(command.id, 3).unwrap();
+    assert_eq!(ledger.entries().count(), 1);
+    ledger.acked(command.id, 4).unwrap();
+    assert_eq!(ledger.entries().count(), 0);
+    assert_eq!(fs::read_dir(folder.path().join("spool")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_was_started_and_not_ended_is_told_by_the_next_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = open(folder.path());
+    for n in 1..=2 {
+        ledger.take(&ticket(n, 9_000)).unwrap();
+    }
+    ledger.started(CommandId::from_u128(2)).unwrap();
+    drop(ledger);
+    let states: Vec<CommandState> = open(folder.path()).entries().map(Entry::state).collect();
+    assert_eq!(states, [CommandState::Delivered, CommandState::Running]);
+}
+
+#[test]
+fn an_id_is_forgotten_only_behind_the_watermark_that_refuses_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = open(folder.path());
+    let (early, late) = (ticket(1, 2_000), ticket(2, 9_000));
+    for ticket in [&early, &late] {
+        ledger.take(ticket).unwrap();
+        ledger.ended(ticket.id, report(CommandState::Denied)).unwrap();
+        ledger.acked(ticket.id, 1).unwrap();
+    }
+    ledger.tidy(UnixMillis(2_000)).unwrap();
+    assert_eq!(ledger.take(&early).unwrap(), Taken::Known, "its time is not over");
+    ledger.tidy(UnixMillis(3_000)).unwrap();
+    assert_eq!(ledger.take(&early).unwrap(), Taken::Forgotten);
+    assert_eq!(ledger.take(&late).unwrap(), Taken::Known);
+    ledger.rewrite().unwrap();
+    drop(ledger);
+    let mut again = open(folder.path());
+    assert_eq!(again.take(&early).unwrap(), Taken::Forgotten);
+    assert_eq!(again.take(&late).unwrap(), Taken::Known);
+}
+
+#[test]
+fn a_long_journal_is_rewritten_and_says_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = open(folder.path());
+    let big = |n| Ticket { args: vec![7; 20_000], ..ticket(n, 9_000) };
+    for n in 1..20 {
+        ledger.take(&big(n)).unwrap();
+        ledger.ended(CommandId::from_u128(n), report(CommandState::Denied)).unwrap();
+        ledger.acked(CommandId::from_u128(n), 1).unwrap();
+    }
+    ledger.take(&big(20)).unwrap();
+    let before = ledger.mark();
+    ledger.tidy(UnixMillis(1_000)).unwrap();
+    assert!(ledger.journal.bytes() < 50_000);
+    drop(ledger);
+    let mut again = open(folder.path());
+    assert!(again.mark().0 == before.0 && again.mark().1 > before.1);
+    assert_eq!(again.entries().count(), 1);
+    assert_eq!(again.take(&big(3)).unwrap(), Taken::Known);
+}
+
+#[test]
+fn a_cut_journal_loses_at_most_its_last_line_and_a_damaged_one_begins_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal");
+    let mut ledger = open(folder.path());
+    let id = ledger.mark().0;
+    for n in 1..=3 {
+        ledger.take(&ticket(n, 9_000)).unwrap();
+    }
+    drop(ledger);
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 5]).unwrap();
+    let mut cut = open(folder.path());
+    assert_eq!((cut.mark().0, cut.entries().count()), (id, 2));
+    cut.take(&ticket(4, 9_000)).unwrap();
+    drop(cut);
+    assert_eq!(open(folder.path()).entries().count(), 3);
+
+    let mut damaged = whole;
+    damaged[20] ^= 1;
+    fs::write(&path, &damaged).unwrap();
+    let fresh = open(folder.path());
+    assert_ne!(fresh.mark().0, id, "the control plane will see that it went back");
+    assert_eq!(fresh.entries().count(), 0);
+    assert!(fs::read_dir(folder.path()).unwrap().any(|file| {
+        file.unwrap().file_name().to_string_lossy().starts_with("journal.damaged")
+    }));
+}

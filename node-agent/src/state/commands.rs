@@ -1,0 +1,124 @@
+//! Orders: what is asked, and what is told about it.
+
+use muster_common::{
+    clock::UnixMillis,
+    ids::{CommandId, OperationId},
+    reason::Reason,
+};
+use serde::{Deserialize, Serialize};
+
+/// An order, as it was delivered. Times are the control plane's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket {
+    /// Never reused.
+    pub id: CommandId,
+    /// Of which it is part.
+    pub operation: OperationId,
+    /// `run-script`.
+    pub kind: String,
+    /// The kind's own message.
+    #[serde(with = "hex::serde")]
+    pub args: Vec<u8>,
+    /// Not to be started earlier.
+    pub not_before: Option<UnixMillis>,
+    /// Not to be taken later.
+    pub deliver_by: UnixMillis,
+    /// Stopped then.
+    pub finish_by: Option<UnixMillis>,
+    /// Ties logs of both sides together.
+    pub trace: String,
+    /// History in which it was issued.
+    pub epoch: u64,
+}
+
+/// Where a command is, as far as a host can know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CommandState {
+    /// In the ledger, not started.
+    Delivered,
+    /// Started.
+    Running,
+    /// It said yes.
+    Succeeded,
+    /// It said no, or could not be started.
+    Failed,
+    /// Stopped at its time limit.
+    TimedOut,
+    /// Stopped because someone asked.
+    Cancelled,
+    /// Started and not seen to end.
+    Interrupted,
+    /// Came too late.
+    Expired,
+    /// The lock file says no.
+    Denied,
+}
+
+impl CommandState {
+    /// Whether nothing more can happen to it.
+    #[must_use]
+    pub const fn is_end(self) -> bool {
+        !matches!(self, Self::Delivered | Self::Running)
+    }
+}
+
+/// One step of one command. Kept until acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// From 1, no gaps.
+    pub seq: u64,
+    /// Where the command is now.
+    pub state: CommandState,
+    /// What it wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Chunk>,
+    /// At the end of what ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// That ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// Why it ended so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// For people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Host's clock.
+    pub at: UnixMillis,
+}
+
+/// A piece of output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunk {
+    /// Standard error instead of standard output.
+    pub stderr: bool,
+    /// What was written.
+    #[serde(with = "hex::serde")]
+    pub data: Vec<u8>,
+    /// Bytes cut after these.
+    pub dropped: u64,
+}
+
+impl Report {
+    /// A step without output.
+    #[must_use]
+    pub const fn new(seq: u64, state: CommandState, at: UnixMillis) -> Self {
+        Self { seq, state, output: None, exit_code: None, signal: None, reason: None, message: String::new(), at }
+    }
+
+    /// Why it ended so.
+    #[must_use]
+    pub fn because(mut self, reason: Reason, message: impl Into<String>) -> Self {
+        self.reason = Some(reason);
+        self.message = message.into();
+        self
+    }
+
+    /// Bytes of output it carries.
+    #[must_use]
+    pub fn output_bytes(&self) -> usize {
+        self.output.as_ref().map_or(0, |chunk| chunk.data.len())
+    }
+}
