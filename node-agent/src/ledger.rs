@@ -29,14 +29,14 @@ use muster_common::{
     ids::{CommandId, LedgerId},
 };
 
-pub use entry::{Entry, Process};
+pub use entry::Entry;
 use entry::{Change, Line};
 use journal::Journal;
 pub use shared::Shared;
 use spool::Spool;
 
 use crate::{
-    platform::files,
+    platform::{files, process::Mark},
     state::{Report, Ticket},
 };
 
@@ -175,7 +175,7 @@ impl Ledger {
     ///
     /// # Errors
     /// From the file system.
-    pub fn spawned(&mut self, id: CommandId, process: Process) -> Result<(), Error> {
+    pub fn spawned(&mut self, id: CommandId, process: Mark) -> Result<(), Error> {
         // Only needed by the next process of this boot: what the kernel holds is enough.
         self.write(Change::Spawned { id, process }, false)
     }
@@ -319,7 +319,8 @@ impl Ledger {
         let begun = Change::Begun { ledger: self.id, watermark: self.watermark, closed };
         let kept = self.open.values().map(|entry| Change::Kept { entry: Box::new(entry.clone()) });
         let seq = self.seq + 1;
-        let lines: Vec<Line> = std::iter::once(begun).chain(kept).map(|change| Line { seq, change }).collect();
+        let lines: Vec<Line> =
+            std::iter::once(begun).chain(kept).map(|change| Line { seq, change }).collect();
         self.journal.replace(&lines).map_err(|source| Error::Io {
             doing: "rewrite",
             folder: self.folder.clone(),

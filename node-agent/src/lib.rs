@@ -7,6 +7,7 @@
 //! `applier`, `commands`, `liveness`, `session` · `wiring` · `cli`.
 
 pub mod applier;
+pub mod commands;
 pub mod ledger;
 pub mod locks;
 pub mod platform;

@@ -2,3 +2,4 @@
 //! needs is written here and nowhere else.
 
 pub mod files;
+pub mod process;

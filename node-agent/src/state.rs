@@ -3,7 +3,9 @@
 mod commands;
 mod facts;
 mod items;
+mod server_time;
 
 pub use commands::{Chunk, CommandState, Report, Ticket};
 pub use facts::{Address, Condition, Disk, Facts, Load};
 pub use items::{Cause, ItemError, ItemState, ItemVersion, Offer, Outcome, Removal};
+pub use server_time::ServerTime;

@@ -6,18 +6,10 @@ use muster_common::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::state::{CommandState, Report, Ticket};
-
-/// A process that can be told from a later one with the same number.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Process {
-    /// Its number; it leads a group of its own.
-    pub pid: i32,
-    /// When the kernel started it, in ticks since boot.
-    pub started: u64,
-    /// In which boot.
-    pub boot_id: String,
-}
+use crate::{
+    platform::process::Mark,
+    state::{CommandState, Report, Ticket},
+};
 
 /// A command whose end is not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +19,7 @@ pub struct Entry {
     /// The report of its start. `None`: nothing was started.
     pub first: Option<Report>,
     /// What runs, or ran.
-    pub process: Option<Process>,
+    pub process: Option<Mark>,
     /// The report of its end.
     pub end: Option<Report>,
     /// Number of its newest report.
@@ -85,7 +77,7 @@ pub(super) enum Change {
     /// It may have run.
     Started { id: CommandId, at: UnixMillis },
     /// What runs.
-    Spawned { id: CommandId, process: Process },
+    Spawned { id: CommandId, process: Mark },
     /// It ended.
     Ended { id: CommandId, report: Box<Report> },
     /// Its end is acknowledged.

@@ -44,7 +44,8 @@ impl Journal {
         }
         let mut bytes = Vec::new();
         lines::encode(line, &mut bytes)?;
-        let written = self.file.write_all(&bytes).and_then(|()| if durable { self.file.sync_data() } else { Ok(()) });
+        let written =
+            self.file.write_all(&bytes).and_then(|()| if durable { self.file.sync_data() } else { Ok(()) });
         match written {
             Ok(()) => self.bytes += bytes.len() as u64,
             Err(_) => self.torn = true,

@@ -149,7 +149,9 @@ fn a_cut_journal_loses_at_most_its_last_line_and_a_damaged_one_begins_anew() {
     let fresh = open(folder.path());
     assert_ne!(fresh.mark().0, id, "the control plane will see that it went back");
     assert_eq!(fresh.entries().count(), 0);
-    assert!(fs::read_dir(folder.path()).unwrap().any(|file| {
-        file.unwrap().file_name().to_string_lossy().starts_with("journal.damaged")
-    }));
+    assert!(
+        fs::read_dir(folder.path())
+            .unwrap()
+            .any(|file| { file.unwrap().file_name().to_string_lossy().starts_with("journal.damaged") })
+    );
 }

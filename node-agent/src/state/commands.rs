@@ -105,7 +105,16 @@ impl Report {
     /// A step without output.
     #[must_use]
     pub const fn new(seq: u64, state: CommandState, at: UnixMillis) -> Self {
-        Self { seq, state, output: None, exit_code: None, signal: None, reason: None, message: String::new(), at }
+        Self {
+            seq,
+            state,
+            output: None,
+            exit_code: None,
+            signal: None,
+            reason: None,
+            message: String::new(),
+            at,
+        }
     }
 
     /// Why it ended so.

@@ -1,0 +1,143 @@
+//! Runs orders, each at most once.
+//!
+//! Everything passes through the ledger: an order is in it before it is judged,
+//! marked as started before anything acts, and its output and end are in it
+//! before they are told. What an earlier process started and did not see end is
+//! reported as interrupted and never run again. At most [`SLOTS`] run at once;
+//! the rest wait in the ledger.
+
+mod guard;
+mod kinds;
+mod recover;
+mod task;
+
+use std::{path::PathBuf, sync::Arc};
+
+use muster_common::{clock::Clock, ids::CommandId};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+pub use kinds::NAMES as KINDS;
+pub use task::Task;
+
+use crate::{
+    ledger::Shared,
+    locks,
+    state::{CommandState, Report, ServerTime, Ticket},
+};
+
+/// Commands that run at once.
+pub const SLOTS: usize = 4;
+
+/// Requests that wait for the task.
+const QUEUE: usize = 64;
+
+/// What the room needs from others.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where scripts lie while they run.
+    pub scripts: PathBuf,
+    /// Output kept of one command, in bytes.
+    pub output_limit: u64,
+    /// The host's rules.
+    pub locks: locks::Reader,
+    /// What time it is.
+    pub clock: Clock,
+    /// What time it is there.
+    pub server_time: ServerTime,
+    /// Asks for a new reading of the facts.
+    pub refresh_facts: Arc<Notify>,
+    /// Asks this process to start anew.
+    pub restart: CancellationToken,
+}
+
+/// A command whose end is not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    /// Which.
+    pub id: CommandId,
+    /// Where it is.
+    pub state: CommandState,
+    /// Its newest report that is stored.
+    pub acked: u64,
+    /// Its newest report.
+    pub last: u64,
+}
+
+/// How other rooms reach the commands. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    requests: mpsc::Sender<Request>,
+    changed: watch::Receiver<u64>,
+    ledger: Shared,
+}
+
+#[derive(Debug)]
+enum Request {
+    Deliver(Box<Ticket>),
+    Cancel(CommandId),
+    Acked(CommandId, u64),
+}
+
+/// The room: what others hold, and the task that does the work.
+///
+/// # Errors
+/// If the ledger cannot be read or written.
+pub async fn open(options: Options, ledger: Shared) -> Result<(Handle, Task), crate::ledger::Error> {
+    recover::settle(&ledger, &options.clock).await?;
+    let (requests, inbox) = mpsc::channel(QUEUE);
+    let (news, changed) = watch::channel(0);
+    let handle = Handle { requests, changed, ledger: ledger.clone() };
+    Ok((handle, Task::new(options, ledger, inbox, news)))
+}
+
+impl Handle {
+    /// Hands an order over; at once, unless many are waiting.
+    pub async fn deliver(&self, ticket: Ticket) {
+        self.send(Request::Deliver(Box::new(ticket))).await;
+    }
+
+    /// Asks a command to end.
+    pub async fn cancel(&self, id: CommandId) {
+        self.send(Request::Cancel(id)).await;
+    }
+
+    /// The control plane has stored all reports up to this one.
+    pub async fn acked(&self, id: CommandId, seq: u64) {
+        self.send(Request::Acked(id, seq)).await;
+    }
+
+    /// Rises when there is something new to tell.
+    #[must_use]
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.clone()
+    }
+
+    /// Commands whose end is not acknowledged.
+    pub async fn open(&self) -> Vec<Open> {
+        let open = |entry: &crate::ledger::Entry| Open {
+            id: entry.ticket.id,
+            state: entry.state(),
+            acked: entry.acked,
+            last: entry.last_seq,
+        };
+        self.ledger.with(move |ledger| ledger.entries().map(open).collect()).await
+    }
+
+    /// Reports of a command after `after`, at most about `bytes` of output.
+    pub async fn reports(&self, id: CommandId, after: u64, bytes: usize) -> Vec<Report> {
+        let read = self.ledger.with(move |ledger| ledger.reports(id, after, bytes)).await;
+        read.unwrap_or_else(|error| {
+            tracing::error!(command = %id, error = %muster_common::error_chain::Chain(&error), "could not read the reports of command {id}");
+            Vec::new()
+        })
+    }
+
+    async fn send(&self, request: Request) {
+        // The task ends only with the process; what is lost then is said again in the next session.
+        let _ = self.requests.send(request).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,57 @@
+//! Whether an order is to be run. Pure.
+
+use muster_common::{clock::UnixMillis, reason::Reason};
+
+use super::kinds::{self, Kind};
+use crate::state::{CommandState, Report, Ticket};
+
+/// What is to become of an order.
+#[derive(Debug, PartialEq)]
+pub(super) enum Verdict {
+    /// To be run when its time has come.
+    Run(Kind),
+    /// Ended before it began.
+    Refuse { state: CommandState, reason: Reason, message: String },
+}
+
+/// Judges an order at its start. `allowed`: what the lock file says of its kind.
+pub(super) fn judge(ticket: &Ticket, allowed: bool, server_now: UnixMillis) -> Verdict {
+    let refuse = |state, reason, message: String| Verdict::Refuse { state, reason, message };
+    if ticket.finish_by.is_some_and(|at| at <= server_now) {
+        let message = "its time was over before it could start".to_owned();
+        return refuse(CommandState::TimedOut, Reason::FinishByPassed, message);
+    }
+    match kinds::parse(&ticket.kind, &ticket.args) {
+        Err(kinds::Error::Unknown) => {
+            let message = format!("this agent knows no command {:?}", ticket.kind);
+            refuse(CommandState::Failed, Reason::CommandKindUnknown, message)
+        }
+        Err(kinds::Error::Args(message)) => refuse(CommandState::Failed, Reason::CommandArgsInvalid, message),
+        Ok(_) if !allowed => {
+            let message = format!("the lock file of this host does not allow {}", ticket.kind);
+            refuse(CommandState::Denied, Reason::LocalLock, message)
+        }
+        Ok(kind) => Verdict::Run(kind),
+    }
+}
+
+/// Judges an order when it comes. `None`: it may wait for its start.
+pub(super) fn on_arrival(ticket: &Ticket, server_now: UnixMillis) -> Option<Verdict> {
+    (ticket.deliver_by < server_now).then(|| Verdict::Refuse {
+        state: CommandState::Expired,
+        reason: Reason::DeliverByPassed,
+        message: "it came after its time for delivery".to_owned(),
+    })
+}
+
+impl Verdict {
+    /// The report of a refusal.
+    pub(super) fn report(self, at: UnixMillis) -> Option<Report> {
+        match self {
+            Self::Run(_) => None,
+            Self::Refuse { state, reason, message } => {
+                Some(Report::new(0, state, at).because(reason, message))
+            }
+        }
+    }
+}

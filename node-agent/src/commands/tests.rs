@@ -1,0 +1,257 @@
+use std::time::Duration;
+
+use muster_common::{
+    clock::UnixMillis,
+    drain::Drain,
+    ids::OperationId,
+    reason::Reason,
+    tasks::{Kind, Tasks},
+};
+use muster_proto::types::v1 as types;
+use prost::Message as _;
+
+use super::*;
+use crate::ledger::Ledger;
+
+struct Room {
+    folder: tempfile::TempDir,
+    handle: Handle,
+    drain: Drain,
+    tasks: Tasks,
+    refresh_facts: Arc<Notify>,
+    restart: CancellationToken,
+}
+
+/// A room over a folder; `rules` is the host's lock file.
+async fn room(folder: tempfile::TempDir, rules: &str) -> Room {
+    let locks = folder.path().join("locks.toml");
+    std::fs::write(&locks, rules).unwrap();
+    let clock = Clock::System;
+    let ledger = Shared::new(Ledger::open(&folder.path().join("ledger"), clock.clone()).unwrap());
+    let options = Options {
+        scripts: folder.path().join("scripts"),
+        output_limit: 50_000,
+        locks: locks::Reader::new(locks),
+        clock,
+        server_time: ServerTime::default(),
+        refresh_facts: Arc::default(),
+        restart: CancellationToken::new(),
+    };
+    let (refresh_facts, restart) = (Arc::clone(&options.refresh_facts), options.restart.clone());
+    let (handle, task) = open(options, ledger).await.unwrap();
+    let (drain, tasks) = (Drain::default(), Tasks::default());
+    tasks.spawn("commands", Kind::BestEffort, task.run(drain.clone()));
+    Room { folder, handle, drain, tasks, refresh_facts, restart }
+}
+
+const OPEN: &str = "[commands]\nrun-script = true\n";
+
+impl Room {
+    async fn end(self) -> tempfile::TempDir {
+        self.drain.begin();
+        self.tasks.close();
+        self.tasks.ended().await;
+        self.folder
+    }
+
+    async fn ended(&self, id: CommandId) -> Vec<Report> {
+        let mut changed = self.handle.changed();
+        let wait = async {
+            loop {
+                changed.borrow_and_update();
+                let reports = self.handle.reports(id, 0, usize::MAX).await;
+                if reports.last().is_some_and(|report| report.state.is_end()) {
+                    return reports;
+                }
+                changed.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), wait).await.expect("the command ends")
+    }
+
+    async fn running(&self, id: CommandId, text: &str) {
+        let mut changed = self.handle.changed();
+        let wait = async {
+            while !output(&self.handle.reports(id, 0, usize::MAX).await).contains(text) {
+                changed.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), wait).await.expect("the command speaks");
+    }
+}
+
+fn script(text: &str) -> Ticket {
+    let args = types::RunScript { script: text.to_owned(), ..types::RunScript::default() };
+    ticket("run-script", args.encode_to_vec())
+}
+
+fn ticket(kind: &str, args: Vec<u8>) -> Ticket {
+    Ticket {
+        id: CommandId::generate(),
+        operation: OperationId::generate(),
+        kind: kind.to_owned(),
+        args,
+        not_before: None,
+        deliver_by: Clock::System.now() + Duration::from_secs(60),
+        finish_by: None,
+        trace: String::new(),
+        epoch: 1,
+    }
+}
+
+fn output(reports: &[Report]) -> String {
+    let data: Vec<u8> =
+        reports.iter().filter_map(|r| r.output.as_ref()).flat_map(|c| c.data.clone()).collect();
+    String::from_utf8(data).unwrap()
+}
+
+fn end(reports: &[Report]) -> (CommandState, Option<Reason>) {
+    let end = reports.last().unwrap();
+    (end.state, end.reason)
+}
+
+async fn outcome(rules: &str, ticket: Ticket) -> Vec<Report> {
+    let room = room(tempfile::tempdir().unwrap(), rules).await;
+    room.handle.deliver(ticket.clone()).await;
+    let reports = room.ended(ticket.id).await;
+    room.end().await;
+    reports
+}
+
+#[tokio::test]
+async fn a_script_runs_once_and_says_what_it_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let counter = folder.path().join("count");
+    let order = script(&format!("echo out; echo err >&2; echo x >> {}; exit 3", counter.display()));
+    let room = room(folder, OPEN).await;
+    for _ in 0..3 {
+        room.handle.deliver(order.clone()).await;
+    }
+    let reports = room.ended(order.id).await;
+    assert_eq!(end(&reports), (CommandState::Failed, Some(Reason::ExitStatus)));
+    assert_eq!(reports.last().unwrap().exit_code, Some(3));
+    assert!(reports.iter().map(|report| report.seq).eq(1..=reports.len() as u64));
+    let said = output(&reports);
+    assert!(said.contains("out\n") && said.contains("err\n"), "{said}");
+    room.handle.deliver(order.clone()).await;
+    room.handle.acked(order.id, reports.len() as u64).await;
+    room.handle.deliver(order).await;
+    let _folder = room.end().await;
+    assert_eq!(std::fs::read_to_string(counter).unwrap(), "x\n");
+}
+
+#[tokio::test]
+async fn what_the_host_does_not_allow_is_denied() {
+    let reports = outcome("", script("echo no")).await;
+    assert_eq!(end(&reports), (CommandState::Denied, Some(Reason::LocalLock)));
+    assert_eq!(reports.len(), 1, "nothing was started");
+}
+
+#[tokio::test]
+async fn bad_orders_end_with_a_reason_before_anything_starts() {
+    let cases = [
+        (ticket("dance", Vec::new()), CommandState::Failed, Reason::CommandKindUnknown),
+        (ticket("run-script", vec![0xff]), CommandState::Failed, Reason::CommandArgsInvalid),
+        (script(""), CommandState::Failed, Reason::CommandArgsInvalid),
+        (
+            Ticket { deliver_by: UnixMillis(5), ..script("echo") },
+            CommandState::Expired,
+            Reason::DeliverByPassed,
+        ),
+        (
+            Ticket { finish_by: Some(UnixMillis(5)), ..script("echo") },
+            CommandState::TimedOut,
+            Reason::FinishByPassed,
+        ),
+    ];
+    for (order, state, reason) in cases {
+        let reports = outcome(OPEN, order).await;
+        assert_eq!((end(&reports), reports.len()), ((state, Some(reason)), 1));
+    }
+}
+
+#[tokio::test]
+async fn a_missing_interpreter_is_a_failed_start() {
+    let args = types::RunScript {
+        script: "x".to_owned(),
+        interpreter: vec!["/nonexistent".to_owned()],
+        ..Default::default()
+    };
+    let reports = outcome(OPEN, ticket("run-script", args.encode_to_vec())).await;
+    assert_eq!(end(&reports), (CommandState::Failed, Some(Reason::StartFailed)));
+}
+
+#[tokio::test]
+async fn a_script_is_stopped_when_asked_or_when_its_time_is_over() {
+    let room = room(tempfile::tempdir().unwrap(), OPEN).await;
+    let asked = script("echo here; sleep 600");
+    let late =
+        Ticket { finish_by: Some(Clock::System.now() + Duration::from_millis(300)), ..script("sleep 600") };
+    room.handle.deliver(asked.clone()).await;
+    room.handle.deliver(late.clone()).await;
+    room.running(asked.id, "here").await;
+    room.handle.cancel(asked.id).await;
+    assert_eq!(
+        end(&room.ended(asked.id).await),
+        (CommandState::Cancelled, Some(Reason::CancelledByOperator))
+    );
+    assert_eq!(end(&room.ended(late.id).await), (CommandState::TimedOut, Some(Reason::FinishByPassed)));
+    room.end().await;
+}
+
+#[tokio::test]
+async fn an_order_waits_for_its_time_and_can_be_cancelled_before_it() {
+    let room = room(tempfile::tempdir().unwrap(), OPEN).await;
+    let order = Ticket { not_before: Some(Clock::System.now() + Duration::from_secs(600)), ..script("echo") };
+    room.handle.deliver(order.clone()).await;
+    room.handle.cancel(order.id).await;
+    let reports = room.ended(order.id).await;
+    assert_eq!((end(&reports).0, reports.len()), (CommandState::Cancelled, 1));
+    room.end().await;
+}
+
+#[tokio::test]
+async fn output_over_the_limit_is_cut_and_counted() {
+    let reports = outcome(OPEN, script("head -c 80000 /dev/zero | tr '\\0' a")).await;
+    assert_eq!(end(&reports).0, CommandState::Succeeded);
+    assert_eq!(output(&reports).len(), 50_000);
+    let dropped: u64 = reports.iter().filter_map(|r| r.output.as_ref()).map(|chunk| chunk.dropped).sum();
+    assert_eq!(dropped, 30_000);
+}
+
+#[tokio::test]
+async fn what_a_former_process_did_not_see_end_is_interrupted_and_never_repeated() {
+    let first = room(tempfile::tempdir().unwrap(), OPEN).await;
+    let count = first.folder.path().join("count");
+    let order = script(&format!("echo x >> {}; echo here; sleep 600", count.display()));
+    first.handle.deliver(order.clone()).await;
+    first.running(order.id, "here").await;
+    let again = room(first.end().await, OPEN).await;
+    again.handle.deliver(order.clone()).await;
+    let reports = again.ended(order.id).await;
+    assert_eq!(end(&reports), (CommandState::Interrupted, Some(Reason::AgentStopped)));
+    assert!(output(&reports).contains("here"), "what it had said is kept");
+    let _folder = again.end().await;
+    assert_eq!(std::fs::read_to_string(count).unwrap(), "x\n");
+}
+
+#[tokio::test]
+async fn a_restart_succeeds_in_the_process_after_it() {
+    let first = room(tempfile::tempdir().unwrap(), "").await;
+    let order = ticket("restart-agent", Vec::new());
+    first.handle.deliver(order.clone()).await;
+    first.restart.cancelled().await;
+    let again = room(first.end().await, "").await;
+    assert_eq!(end(&again.ended(order.id).await).0, CommandState::Succeeded);
+    again.end().await;
+}
+
+#[tokio::test]
+async fn facts_are_read_again_when_asked() {
+    let room = room(tempfile::tempdir().unwrap(), "").await;
+    let order = ticket("refresh-facts", Vec::new());
+    room.handle.deliver(order.clone()).await;
+    assert_eq!(end(&room.ended(order.id).await).0, CommandState::Succeeded);
+    room.refresh_facts.notified().await;
+    room.end().await;
+}

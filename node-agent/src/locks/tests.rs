@@ -1,0 +1,74 @@
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::*;
+
+fn written(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("locks.toml");
+    write(&path, text);
+    (folder, path)
+}
+
+fn write(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).unwrap();
+}
+
+#[test]
+fn without_a_file_everything_is_locked() {
+    let locks = Locks::load(Path::new("/nonexistent/locks.toml")).unwrap();
+    assert!(!locks.allows_hooks() && !locks.allows_command("run-script"));
+    assert!(locks.allows_command("refresh-facts"));
+    assert_eq!(locks.root_of(Path::new("/etc/app/a")), None);
+}
+
+#[test]
+fn a_path_is_allowed_only_under_a_root_and_only_in_normal_form() {
+    let (_folder, path) = written("[paths]\nallow = [\"/etc/app\"]\n");
+    let locks = Locks::load(&path).unwrap();
+    assert_eq!(locks.root_of(Path::new("/etc/app/conf.d/a")), Some(Path::new("/etc/app")));
+    for other in [
+        "/etc/app",
+        "/etc/apple/a",
+        "/etc/app/../passwd",
+        "/etc/app/./a",
+        "etc/app/a",
+        "/etc/app//a",
+        "/etc/app/a/",
+    ] {
+        assert_eq!(locks.root_of(Path::new(other)), None, "{other}");
+    }
+}
+
+#[test]
+fn a_file_that_others_could_have_written_is_refused() {
+    let (folder, path) = written("[hooks]\nallow = true\n");
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert!(matches!(Locks::load(&link), Err(Error::Untrusted { .. })));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    assert!(matches!(Locks::load(&path), Err(Error::Untrusted { .. })));
+    assert!(matches!(Locks::load(folder.path()), Err(Error::Untrusted { .. })));
+}
+
+#[test]
+fn unknown_keys_and_roots_that_wander_are_refused() {
+    for text in
+        ["[hooks]\nallowed = true\n", "[paths]\nallow = [\"etc\"]\n", "[paths]\nallow = [\"/a/../b\"]\n"]
+    {
+        let (_folder, path) = written(text);
+        assert!(Locks::load(&path).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn an_edit_counts_at_once_and_a_broken_one_locks_everything() {
+    let (_folder, path) = written("[commands]\nrun-script = true\n");
+    let reader = Reader::new(path.clone());
+    assert!(reader.current().allows_command("run-script"));
+    write(&path, "[commands]\nrun-script = maybe\n");
+    assert!(!reader.current().allows_command("run-script"));
+    assert!(reader.error().unwrap().contains("not valid"));
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!((reader.current(), reader.error()), (Locks::default(), None));
+}

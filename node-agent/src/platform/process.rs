@@ -1,0 +1,181 @@
+//! Programs started by the agent: each leads a process group of its own, and
+//! the whole group ends with it.
+
+use std::{
+    io,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::{Deserialize, Serialize};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+
+/// What programs find as their search path; nothing else is handed on.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A process that can be told from a later one with the same number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Its number; it leads a group of its own.
+    pub pid: i32,
+    /// When the kernel started it, in ticks since boot.
+    pub started: u64,
+    /// In which boot.
+    pub boot_id: String,
+}
+
+/// A running program with all that it started. Dropped: killed.
+#[derive(Debug)]
+pub struct Group {
+    child: Child,
+    leader: Option<Pid>,
+}
+
+/// A command with an empty environment but `PATH`, no input, and `/` as its folder.
+#[must_use]
+pub fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", PATH).current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+impl Group {
+    /// Starts a command as the leader of a new group.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn spawn(mut command: Command) -> io::Result<Self> {
+        let child = command.process_group(0).kill_on_drop(true).spawn()?;
+        let leader = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        Ok(Self { child, leader })
+    }
+
+    /// What it writes; the first caller gets it.
+    pub fn outputs(&mut self) -> (Option<ChildStdout>, Option<ChildStderr>) {
+        (self.child.stdout.take(), self.child.stderr.take())
+    }
+
+    /// How a later agent can know it.
+    #[must_use]
+    pub fn mark(&self) -> Option<Mark> {
+        let pid = self.leader?.as_raw_nonzero().get();
+        Some(Mark { pid, started: started_at(pid)?, boot_id: boot_id() })
+    }
+
+    /// Waits until the leader ends; then ends what it left behind.
+    ///
+    /// # Errors
+    /// If the kernel does not tell.
+    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
+        let status = self.child.wait().await?;
+        self.signal(Signal::KILL);
+        self.leader = None;
+        Ok(status)
+    }
+
+    /// Asks the group to end, and kills it if it has not after `grace`.
+    ///
+    /// # Errors
+    /// If the kernel does not tell how the leader ended.
+    pub async fn end(&mut self, grace: Duration) -> io::Result<ExitStatus> {
+        self.signal(Signal::TERM);
+        if let Ok(status) = tokio::time::timeout(grace, self.child.wait()).await {
+            self.signal(Signal::KILL);
+            self.leader = None;
+            return status;
+        }
+        self.signal(Signal::KILL);
+        self.wait().await
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(leader) = self.leader {
+            let _ = kill_process_group(leader, signal); // it may be gone already
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+/// Kills a group that an earlier agent process started, if it is still that one.
+/// `true`: there was something to kill.
+#[must_use]
+pub fn kill_leftover(mark: &Mark) -> bool {
+    let same = mark.boot_id == boot_id() && started_at(mark.pid) == Some(mark.started);
+    let leader = Pid::from_raw(mark.pid).filter(|_| same);
+    leader.is_some_and(|leader| kill_process_group(leader, Signal::KILL).is_ok())
+}
+
+/// Which boot of the host this is; empty where the kernel does not say.
+#[must_use]
+pub fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map_or_else(|_| String::new(), |id| id.trim().to_owned())
+}
+
+fn started_at(pid: i32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may itself hold spaces and parentheses.
+    let after_name = stat.rsplit_once(')')?.1;
+    after_name.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sleeper() -> Group {
+        let mut shell = command("/bin/sh");
+        // A child of its own, which must not outlive the group.
+        shell.args(["-c", "sleep 600 & echo $!; wait"]);
+        Group::spawn(shell).unwrap()
+    }
+
+    async fn first_line(group: &mut Group) -> i32 {
+        use tokio::io::AsyncBufReadExt as _;
+        let (stdout, _) = group.outputs();
+        let mut lines = tokio::io::BufReader::new(stdout.unwrap()).lines();
+        lines.next_line().await.unwrap().unwrap().parse().unwrap()
+    }
+
+    async fn gone(pid: i32) {
+        let zombie_or_gone = || {
+            std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| {
+                stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
+            })
+        };
+        for _ in 0..500 {
+            if zombie_or_gone() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("process {pid} lives on");
+    }
+
+    #[tokio::test]
+    async fn ending_a_group_ends_its_grandchildren() {
+        let mut group = sleeper();
+        let grandchild = first_line(&mut group).await;
+        group.end(Duration::from_secs(5)).await.unwrap();
+        gone(grandchild).await;
+    }
+
+    #[tokio::test]
+    async fn a_leftover_is_known_by_its_start_not_by_its_number_alone() {
+        let mut group = sleeper();
+        let grandchild = first_line(&mut group).await;
+        let mark = group.mark().unwrap();
+        assert!(!kill_leftover(&Mark { started: mark.started + 1, ..mark.clone() }));
+        assert!(!kill_leftover(&Mark { boot_id: "another".to_owned(), ..mark.clone() }));
+        assert!(kill_leftover(&mark));
+        gone(grandchild).await;
+        group.wait().await.unwrap();
+    }
+}
