@@ -8,7 +8,10 @@
 
 pub mod applier;
 pub mod commands;
+pub mod dial;
+pub mod identity;
 pub mod ledger;
+pub mod liveness;
 pub mod locks;
 pub mod platform;
 pub mod state;

@@ -2,4 +2,6 @@
 //! needs is written here and nowhere else.
 
 pub mod files;
+pub mod host;
+pub mod load;
 pub mod process;

@@ -1,0 +1,156 @@
+//! Opens connections to the control plane: TCP, then TLS 1.3 with the given
+//! trust, then HTTP/2. Dials out only; every step has a limit.
+
+use std::{io, sync::Arc, time::Duration};
+
+use hyper_util::rt::TokioIo;
+use muster_common::reason::Reason;
+use parking_lot::Mutex;
+use rustls::{CertificateError, ClientConfig, pki_types::ServerName};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::TlsConnector;
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint},
+};
+use tonic_types::StatusExt as _;
+
+/// For TCP and TLS together.
+const WITHIN: Duration = Duration::from_secs(20);
+/// How the agent learns that an idle link has died.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE_WITHIN: Duration = Duration::from_secs(20);
+
+/// No connection.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not `host:port`.
+    #[error("{0:?} is not an address of the form host:port")]
+    Address(String),
+    /// Nobody answers there.
+    #[error("cannot reach {address}")]
+    Connect {
+        /// Where.
+        address: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It is not the control plane that is trusted.
+    #[error("{address} is not a control plane that this host trusts")]
+    Untrusted {
+        /// Where.
+        address: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The handshake failed for another reason.
+    #[error("the TLS handshake with {address} failed")]
+    Handshake {
+        /// Where.
+        address: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It took too long.
+    #[error("{address} did not answer within {} s", WITHIN.as_secs())]
+    Slow {
+        /// Where.
+        address: String,
+    },
+    /// HTTP/2 could not be agreed on.
+    #[error("cannot speak HTTP/2 with {address}")]
+    Http {
+        /// Where.
+        address: String,
+        /// Why.
+        #[source]
+        source: tonic::transport::Error,
+    },
+}
+
+/// A connection to one address. It is not opened again when it breaks.
+///
+/// # Errors
+/// Told apart by whose fault it is.
+pub async fn channel(address: &str, tls: Arc<ClientConfig>) -> Result<Channel, Error> {
+    let (host, _) = address.rsplit_once(':').ok_or_else(|| Error::Address(address.to_owned()))?;
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let name = ServerName::try_from(host).map_err(|_| Error::Address(address.to_owned()))?;
+    let uri = format!("https://{address}");
+    let endpoint = Endpoint::from_shared(uri).map_err(|_| Error::Address(address.to_owned()))?;
+    let slow = |_| Error::Slow { address: address.to_owned() };
+    let stream = timeout(WITHIN, secure(address, name, tls)).await.map_err(slow)??;
+    let once = Arc::new(Mutex::new(Some(TokioIo::new(stream))));
+    let connector = tower::service_fn(move |_| {
+        let stream = once.lock().take().ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionAborted));
+        std::future::ready(stream)
+    });
+    endpoint
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE_WITHIN)
+        .keep_alive_while_idle(true)
+        .connect_with_connector(connector)
+        .await
+        .map_err(|source| Error::Http { address: address.to_owned(), source })
+}
+
+async fn secure(
+    address: &str,
+    name: ServerName<'static>,
+    tls: Arc<ClientConfig>,
+) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Error> {
+    let stream = TcpStream::connect(address)
+        .await
+        .map_err(|source| Error::Connect { address: address.to_owned(), source })?;
+    // Small messages that someone waits for.
+    let _ = stream.set_nodelay(true);
+    TlsConnector::from(tls).connect(name, stream).await.map_err(|source| {
+        let address = address.to_owned();
+        if is_distrust(&source) {
+            Error::Untrusted { address, source }
+        } else {
+            Error::Handshake { address, source }
+        }
+    })
+}
+
+fn is_distrust(error: &io::Error) -> bool {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(
+        tls,
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer
+                | CertificateError::NotValidForName
+                | CertificateError::BadSignature
+        ))
+    )
+}
+
+/// What the control plane said no with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}{message}", reason.map(|reason| format!("{reason}: ")).unwrap_or_default())]
+pub struct Refusal {
+    /// Stable reason, if it gave one that this release knows.
+    pub reason: Option<Reason>,
+    /// For people.
+    pub message: String,
+    /// When to try again, if it said so.
+    pub retry_after: Option<Duration>,
+}
+
+impl From<&Status> for Refusal {
+    fn from(status: &Status) -> Self {
+        let details = status.get_error_details();
+        let reason = details.error_info().and_then(|info| Reason::parse(&info.reason));
+        let retry_after = details.retry_info().and_then(|info| info.retry_delay);
+        let message = if status.message().is_empty() {
+            format!("{:?}", status.code())
+        } else {
+            status.message().to_owned()
+        };
+        Self { reason, message, retry_after }
+    }
+}

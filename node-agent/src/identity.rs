@@ -1,0 +1,166 @@
+//! Who this host is: its key, its certificate, the roots it trusts. One file,
+//! readable by the agent's user alone, replaced as a whole.
+
+mod enroll;
+mod renew;
+mod rpc;
+mod store;
+
+use muster_common::{
+    clock::UnixMillis,
+    ids::NodeId,
+    reason::Reason,
+    tls::{self, spiffe::TrustDomain},
+};
+use rustls::{
+    ClientConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
+use serde::{Deserialize, Serialize};
+
+pub use enroll::{Wish, enroll};
+pub use renew::{Keeper, renew_at};
+pub use rpc::leave;
+pub use store::Store;
+
+use crate::dial;
+
+/// The identity of an enrolled host.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// For ever.
+    pub node: NodeId,
+    /// In which it was enrolled.
+    pub trust_domain: TrustDomain,
+    /// Counts certificates.
+    pub certificate_generation: u64,
+    /// Counts sets of roots.
+    pub trust_bundle_version: u64,
+    /// `host:port` for sessions.
+    pub session_addresses: Vec<String>,
+    /// Begin of the certificate's life.
+    pub not_before: UnixMillis,
+    /// End of the certificate's life.
+    pub not_after: UnixMillis,
+    /// Leaf first.
+    pub chain_pem: String,
+    /// Of the leaf.
+    pub key_pem: String,
+    /// Roots that the host trusts.
+    pub roots_pem: String,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let generation = self.certificate_generation;
+        f.debug_struct("Identity")
+            .field("node", &self.node)
+            .field("generation", &generation)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Something about the identity did not work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read or written.
+    #[error("cannot {doing} {}", path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To what.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not what was written.
+    #[error("{} is damaged", path.display())]
+    Damaged {
+        /// Which.
+        path: std::path::PathBuf,
+        /// How.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The control plane's root does not have the pin of the join string.
+    #[error(
+        "CA_PIN_MISMATCH: {address} does not have the root that the join string pins; ask for a new join string, and \
+         do not go on if you did not expect this"
+    )]
+    PinMismatch {
+        /// Where.
+        address: String,
+    },
+    /// No connection.
+    #[error("cannot connect")]
+    Dial(#[from] dial::Error),
+    /// The control plane said no.
+    #[error(transparent)]
+    Refused(#[from] dial::Refusal),
+    /// The control plane answered something that cannot be used.
+    #[error("the control plane's answer cannot be used: {0}")]
+    Answer(&'static str),
+    /// Certificates and key do not fit.
+    #[error("the identity cannot be used")]
+    Tls(#[from] tls::Error),
+    /// No key could be made.
+    #[error("cannot make a key")]
+    Key(#[from] rcgen::Error),
+    /// The host has an identity already.
+    #[error("this host is node {0} already; disconnect it first")]
+    Enrolled(NodeId),
+    /// The host has none.
+    #[error("this host is not connected to a control plane")]
+    None,
+}
+
+impl Error {
+    /// The stable reason, if there is one.
+    #[must_use]
+    pub const fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::PinMismatch { .. } => Some(Reason::CaPinMismatch),
+            Self::Refused(refusal) => refusal.reason,
+            Self::Enrolled(_) => Some(Reason::AlreadyExists),
+            _ => None,
+        }
+    }
+}
+
+impl Identity {
+    /// TLS with this identity.
+    ///
+    /// # Errors
+    /// If its parts do not fit each other.
+    pub fn client_config(&self) -> Result<ClientConfig, Error> {
+        let chain = certificates(&self.chain_pem)?;
+        let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes())
+            .map_err(|_| Error::Answer("no private key"))?;
+        let roots = tls::roots(&certificates(&self.roots_pem)?)?;
+        Ok(tls::client_config(tls::Identity { chain, key }, roots, self.trust_domain.clone())?)
+    }
+
+    /// The same host with other roots.
+    ///
+    /// # Errors
+    /// If they are not certificates.
+    pub fn with_roots(&self, version: u64, roots_der: &[Vec<u8>]) -> Result<Self, Error> {
+        let roots: Vec<CertificateDer<'_>> =
+            roots_der.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+        let changed = Self {
+            trust_bundle_version: version,
+            roots_pem: tls::pem::encode_certificates(&roots),
+            ..self.clone()
+        };
+        changed.client_config().map(|_| changed)
+    }
+}
+
+fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    found.map_err(|_| Error::Answer("no certificates"))
+}
+
+#[cfg(test)]
+mod tests;

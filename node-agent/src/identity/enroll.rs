@@ -1,0 +1,100 @@
+//! How the host comes by its identity.
+
+use std::sync::Arc;
+
+use muster_common::{build_info, digest::Sha256, join::JoinString, tls};
+use muster_proto::agent::v1::{self as pb, enrollment_service_client::EnrollmentServiceClient};
+use rcgen::KeyPair;
+use tonic::transport::Channel;
+
+use super::{
+    Error, Identity, Store,
+    rpc::{self, csr},
+    store::Pending,
+};
+use crate::dial;
+
+/// What the host says of itself when it comes.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Empty: the host name.
+    pub display_name: String,
+    /// As the host calls itself.
+    pub hostname: String,
+    /// A claim.
+    pub machine_fingerprint: Sha256,
+}
+
+/// Enrolls this host. Safe to repeat with the same join string after any
+/// failure: the same node comes back.
+///
+/// # Errors
+/// With a stable reason, if the control plane gave one.
+pub async fn enroll(store: &Store, join: &JoinString, wish: &Wish) -> Result<Identity, Error> {
+    if let Some(identity) = store.load()? {
+        return Err(Error::Enrolled(identity.node));
+    }
+    let pending = pending(store, join)?;
+    let key = KeyPair::from_pem(&pending.key_pem)?;
+    let request = pb::EnrollRequest {
+        token: join.secret.clone(),
+        csr_der: csr(&key)?.into(),
+        display_name: wish.display_name.clone(),
+        hostname: wish.hostname.clone(),
+        machine_fingerprint: wish.machine_fingerprint.as_bytes().to_vec().into(),
+        agent_version: build_info::VERSION.to_owned(),
+    };
+    let channel = connect(join).await?;
+    let answer = rpc::within(EnrollmentServiceClient::new(channel).enroll(request)).await?;
+    let identity = identity(answer, pending.key_pem, join)?;
+    identity.client_config()?;
+    store.save(&identity)?;
+    store.forget_pending();
+    Ok(identity)
+}
+
+fn pending(store: &Store, join: &JoinString) -> Result<Pending, Error> {
+    let token_sha256 = Sha256::of(join.secret.as_bytes());
+    if let Some(pending) = store.pending()?
+        && pending.token_sha256 == token_sha256
+    {
+        return Ok(pending);
+    }
+    let key_pem = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?.serialize_pem();
+    let pending = Pending { key_pem, token_sha256 };
+    store.save_pending(&pending)?;
+    Ok(pending)
+}
+
+/// The first of the join string's addresses that can be reached. One that has
+/// the wrong root is not passed over in silence.
+async fn connect(join: &JoinString) -> Result<Channel, Error> {
+    let tls = Arc::new(tls::enrollment_client_config(join.ca_pin)?);
+    let mut last = Error::Answer("the join string names no address");
+    for address in &join.addresses {
+        match dial::channel(address, Arc::clone(&tls)).await {
+            Ok(channel) => return Ok(channel),
+            Err(dial::Error::Untrusted { address, .. }) => return Err(Error::PinMismatch { address }),
+            Err(error) => last = error.into(),
+        }
+    }
+    Err(last)
+}
+
+fn identity(answer: pb::EnrollResponse, key_pem: String, join: &JoinString) -> Result<Identity, Error> {
+    let (chain_pem, life) = rpc::chain(&answer.certificate_chain_der)?;
+    let roots_pem =
+        rpc::roots(&answer.trust_bundle_der, |root| tls::pin::of_certificate(root) == Some(join.ca_pin))?;
+    Ok(Identity {
+        node: answer.node_id.parse().map_err(|_| Error::Answer("no node id"))?,
+        trust_domain: answer.trust_domain.parse().map_err(|_| Error::Answer("no trust domain"))?,
+        certificate_generation: answer.certificate_generation,
+        trust_bundle_version: answer.trust_bundle_version,
+        session_addresses: answer.session_addresses,
+        not_before: life.0,
+        not_after: life.1,
+        chain_pem,
+        key_pem,
+        roots_pem,
+    })
+}

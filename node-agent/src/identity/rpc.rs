@@ -1,0 +1,81 @@
+//! The calls about identity, and what they have in common.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use muster_common::{
+    clock::UnixMillis,
+    tls::{pem, spiffe},
+};
+use muster_proto::agent::v1::{self as pb, identity_service_client::IdentityServiceClient};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use rustls::pki_types::CertificateDer;
+use tonic::{Response, Status, transport::Channel};
+
+use super::{Error, Identity};
+use crate::dial;
+
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// Asks the control plane to remove this node.
+///
+/// # Errors
+/// If it cannot be reached, or says no.
+pub async fn leave(identity: &Identity, reason: &str) -> Result<(), Error> {
+    let request = pb::LeaveRequest { reason: reason.to_owned() };
+    let channel = connect(identity).await?;
+    within(IdentityServiceClient::new(channel).leave(request)).await.map(|_| ())
+}
+
+pub(super) async fn renew(identity: &Identity, key: &KeyPair) -> Result<pb::RenewCertificateResponse, Error> {
+    let request = pb::RenewCertificateRequest {
+        csr_der: csr(key)?.into(),
+        certificate_generation: identity.certificate_generation,
+    };
+    let channel = connect(identity).await?;
+    within(IdentityServiceClient::new(channel).renew_certificate(request)).await
+}
+
+async fn connect(identity: &Identity) -> Result<Channel, Error> {
+    let tls = Arc::new(identity.client_config()?);
+    let mut last = Error::Answer("no session address");
+    for address in &identity.session_addresses {
+        match dial::channel(address, Arc::clone(&tls)).await {
+            Ok(channel) => return Ok(channel),
+            Err(error) => last = error.into(),
+        }
+    }
+    Err(last)
+}
+
+pub(super) async fn within<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Error> {
+    match tokio::time::timeout(WITHIN, call).await {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(status)) => Err(dial::Refusal::from(&status).into()),
+        Err(_) => Err(dial::Refusal::from(&Status::deadline_exceeded("no answer within 30 s")).into()),
+    }
+}
+
+/// A request that carries a key and no names: names come from the control plane.
+pub(super) fn csr(key: &KeyPair) -> Result<Vec<u8>, Error> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    Ok(params.serialize_request(key)?.der().to_vec())
+}
+
+/// The chain as PEM, and the leaf's life.
+pub(super) fn chain(ders: &[bytes::Bytes]) -> Result<(String, (UnixMillis, UnixMillis)), Error> {
+    let chain: Vec<CertificateDer<'_>> = ders.iter().map(|der| CertificateDer::from(der.as_ref())).collect();
+    let leaf = chain.first().ok_or(Error::Answer("no certificate"))?;
+    let leaf = spiffe::read_leaf(leaf).map_err(|_| Error::Answer("a certificate without a name"))?;
+    let at = |seconds: i64| UnixMillis(seconds.saturating_mul(1000));
+    Ok((pem::encode_certificates(&chain), (at(leaf.not_before_s), at(leaf.not_after_s))))
+}
+
+/// Roots as PEM; at least one of them must be known.
+pub(super) fn roots(ders: &[bytes::Bytes], known: impl Fn(&[u8]) -> bool) -> Result<String, Error> {
+    if !ders.iter().any(|der| known(der)) {
+        return Err(Error::Answer("roots that this host does not know"));
+    }
+    let roots: Vec<CertificateDer<'_>> = ders.iter().map(|der| CertificateDer::from(der.as_ref())).collect();
+    Ok(pem::encode_certificates(&roots))
+}

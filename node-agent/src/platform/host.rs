@@ -1,0 +1,146 @@
+//! What the kernel and the distribution say about this host.
+
+use std::{fs, path::Path};
+
+use muster_common::{build_info, digest::Sha256};
+
+use crate::state::{Address, Disk, Facts};
+
+/// Reads all facts. What cannot be read stays empty.
+#[must_use]
+pub fn facts() -> Facts {
+    let uname = rustix::system::uname();
+    let release = OsRelease::read();
+    let (cpu_model, cpu_count) = cpu();
+    Facts {
+        hostname: hostname(),
+        os: release.id,
+        os_version: release.version,
+        kernel: uname.release().to_string_lossy().into_owned(),
+        architecture: uname.machine().to_string_lossy().into_owned(),
+        cpu_model,
+        cpu_count,
+        memory_bytes: memory("MemTotal:").unwrap_or(0),
+        disks: disks(),
+        addresses: addresses(),
+        machine_id: machine_fingerprint().to_string(),
+        boot_id: super::process::boot_id(),
+        agent_version: build_info::VERSION.to_owned(),
+        timezone: timezone(),
+    }
+}
+
+/// As the host calls itself.
+#[must_use]
+pub fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The machine's id, hashed with a word of Muster's, so that it is of no use elsewhere.
+#[must_use]
+pub fn machine_fingerprint() -> Sha256 {
+    let id = text("/etc/machine-id").or_else(|| text("/var/lib/dbus/machine-id")).unwrap_or_default();
+    Sha256::of_parts([b"muster machine id\0".as_slice(), id.as_bytes()])
+}
+
+/// A value of `/proc/meminfo` in bytes.
+pub(super) fn memory(key: &str) -> Option<u64> {
+    let table = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = table.lines().find_map(|line| line.strip_prefix(key))?;
+    line.split_ascii_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// Mounted block file systems: mount point and kind, each device once.
+pub(super) fn mounts() -> Vec<(String, String)> {
+    let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mut devices = Vec::new();
+    let mut found = Vec::new();
+    for line in table.lines() {
+        let mut words = line.split(' ');
+        let (Some(device), Some(point), Some(kind)) = (words.next(), words.next(), words.next()) else {
+            continue;
+        };
+        if device.starts_with("/dev/") && !device.starts_with("/dev/loop") && !devices.contains(&device) {
+            devices.push(device);
+            found.push((point.replace("\\040", " "), kind.to_owned()));
+        }
+    }
+    found
+}
+
+fn disks() -> Vec<Disk> {
+    let disk = |(mount_point, file_system): (String, String)| {
+        let size = rustix::fs::statvfs(Path::new(&mount_point)).ok()?;
+        Some(Disk { size_bytes: size.f_blocks.checked_mul(size.f_frsize)?, mount_point, file_system })
+    };
+    mounts().into_iter().filter_map(disk).collect()
+}
+
+fn addresses() -> Vec<Address> {
+    let mut addresses: Vec<Address> = if_addrs::get_if_addrs()
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|interface| !interface.is_loopback() && !interface.is_link_local())
+        .map(|interface| Address { address: interface.ip().to_string(), interface: interface.name })
+        .collect();
+    addresses.sort(); // the kernel's order may change; that is not news
+    addresses
+}
+
+fn cpu() -> (String, u32) {
+    let table = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let value = |line: &str| line.split_once(':').map(|(_, value)| value.trim().to_owned());
+    let model = table.lines().find(|line| line.starts_with("model name")).and_then(value).unwrap_or_default();
+    let count = table.lines().filter(|line| line.starts_with("processor")).count();
+    (model, u32::try_from(count).unwrap_or(0))
+}
+
+fn timezone() -> String {
+    let link = fs::read_link("/etc/localtime").ok().map(|link| link.to_string_lossy().into_owned());
+    let of_link = link.and_then(|link| link.split_once("zoneinfo/").map(|(_, zone)| zone.to_owned()));
+    of_link.or_else(|| text("/etc/timezone")).unwrap_or_else(|| "UTC".to_owned())
+}
+
+fn text(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+#[derive(Default)]
+struct OsRelease {
+    id: String,
+    version: String,
+}
+
+impl OsRelease {
+    fn read() -> Self {
+        let table = text("/etc/os-release").or_else(|| text("/usr/lib/os-release")).unwrap_or_default();
+        Self::parse(&table)
+    }
+
+    fn parse(table: &str) -> Self {
+        let value = |key: &str| {
+            let line = table.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+            line.unwrap_or_default().trim_matches(['"', '\'']).to_owned()
+        };
+        Self { id: value("ID"), version: value("VERSION_ID") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_facts_of_this_host_are_read_and_the_same_twice() {
+        let first = facts();
+        assert!(!first.hostname.is_empty() && !first.kernel.is_empty() && !first.boot_id.is_empty());
+        assert!(first.cpu_count > 0 && first.memory_bytes > 0);
+        assert_eq!(first, facts());
+    }
+
+    #[test]
+    fn os_release_is_read_with_and_without_quotes() {
+        let debian = OsRelease::parse("PRETTY_NAME=\"Debian\"\nVERSION_ID=\"12\"\nID=debian\nID_LIKE=x\n");
+        assert_eq!((debian.id.as_str(), debian.version.as_str()), ("debian", "12"));
+    }
+}

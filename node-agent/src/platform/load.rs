@@ -1,0 +1,75 @@
+//! How busy the host is.
+
+use std::{fs, path::Path};
+
+use super::host;
+use crate::state::Load;
+
+/// Measures the load between two calls.
+#[derive(Debug, Default)]
+pub struct Meter {
+    busy: u64,
+    total: u64,
+}
+
+impl Meter {
+    /// The load since the last call; the first tells that since boot.
+    pub fn sample(&mut self) -> Load {
+        Load { cpu: self.cpu(), memory: memory(), disk: disk() }
+    }
+
+    fn cpu(&mut self) -> u32 {
+        let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+        let Some((busy, total)) = stat.lines().next().and_then(ticks) else { return 0 };
+        let used = permille(busy.saturating_sub(self.busy), total.saturating_sub(self.total));
+        (self.busy, self.total) = (busy, total);
+        used
+    }
+}
+
+/// Busy and total ticks of all processors together.
+fn ticks(line: &str) -> Option<(u64, u64)> {
+    let ticks: Vec<u64> =
+        line.strip_prefix("cpu ")?.split_ascii_whitespace().filter_map(|n| n.parse().ok()).collect();
+    // user nice system idle iowait irq softirq steal; guests are counted in user already.
+    let total = ticks.iter().take(8).sum::<u64>();
+    let idle = ticks.get(3)? + ticks.get(4)?;
+    Some((total - idle, total))
+}
+
+fn memory() -> u32 {
+    let (total, free) = (host::memory("MemTotal:").unwrap_or(0), host::memory("MemAvailable:").unwrap_or(0));
+    permille(total.saturating_sub(free), total)
+}
+
+fn disk() -> u32 {
+    let full = |(point, _): (String, String)| {
+        let size = rustix::fs::statvfs(Path::new(&point)).ok()?;
+        Some(permille(size.f_blocks.saturating_sub(size.f_bavail), size.f_blocks))
+    };
+    host::mounts().into_iter().filter_map(full).max().unwrap_or(0)
+}
+
+fn permille(part: u64, whole: u64) -> u32 {
+    let parts = u128::from(part) * 1000 / u128::from(whole.max(1));
+    u32::try_from(parts.min(1000)).unwrap_or(1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn load_is_a_part_of_the_whole() {
+        let load = Meter::default().sample();
+        assert!(load.cpu <= 1000 && load.disk <= 1000);
+        assert!(load.memory > 0 && load.memory < 1000, "{load:?}");
+    }
+
+    #[test]
+    fn idle_and_waiting_ticks_are_not_busy() {
+        assert_eq!(ticks("cpu  10 5 5 70 10 0 0 0 3 3"), Some((20, 100)));
+        assert_eq!(permille(20, 100), 200);
+        assert_eq!(permille(1, 0), 1000);
+    }
+}
