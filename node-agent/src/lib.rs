@@ -14,4 +14,5 @@ pub mod ledger;
 pub mod liveness;
 pub mod locks;
 pub mod platform;
+pub mod session;
 pub mod state;

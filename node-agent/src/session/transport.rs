@@ -1,0 +1,57 @@
+//! The way to the control plane.
+
+mod grpc;
+#[cfg(test)]
+pub(super) mod memory;
+
+use std::future::Future;
+
+pub use grpc::Grpc;
+
+use super::frames::{Inbound, Outbound};
+use crate::dial;
+
+/// A session could not be opened, or broke.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection.
+    #[error("cannot connect")]
+    Dial(#[from] dial::Error),
+    /// The identity does not serve.
+    #[error("cannot use this host's identity")]
+    Identity(#[from] crate::identity::Error),
+    /// The control plane ended the session and said why.
+    #[error(transparent)]
+    Refused(#[from] dial::Refusal),
+    /// The stream is gone.
+    #[error("the control plane ended the stream")]
+    Closed,
+    /// Nothing went out for too long.
+    #[error("the control plane does not read")]
+    Stuck,
+}
+
+/// Opens streams.
+pub trait Transport: Send + 'static {
+    /// What it opens.
+    type Link: Link;
+
+    /// Opens a stream to an address; `hello` goes out first.
+    fn open(
+        &mut self,
+        address: &str,
+        hello: Outbound,
+    ) -> impl Future<Output = Result<Self::Link, Error>> + Send;
+}
+
+/// One open stream. Dropped: closed.
+pub trait Link: Send {
+    /// Sends a message; waits while the other side does not read.
+    fn send(&mut self, message: Outbound) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// The next message. May be dropped at any time without losing one.
+    fn next(&mut self) -> impl Future<Output = Result<Inbound, Error>> + Send;
+
+    /// No more will be sent; waits until the other side has heard it all, or gives up.
+    fn finish(self) -> impl Future<Output = ()> + Send;
+}

@@ -1,0 +1,165 @@
+//! From the control plane.
+
+use std::time::Duration;
+
+use muster_common::{clock::UnixMillis, digest::Sha256, generation::Generation};
+use muster_proto::{
+    agent::v1::{self as pb, desired_item::Body as ItemBody, session_response::Kind},
+    types::v1 as types,
+};
+
+use crate::{
+    session::frames::{Ack, Body, Desired, Inbound, Need, Reconnect, Tune, Welcome},
+    state::{ItemVersion, Offer, Removal, Ticket},
+};
+
+/// Bounds on what is taken from the control plane.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
+const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+
+/// A message.
+#[must_use]
+pub fn inbound(message: pb::SessionResponse) -> Inbound {
+    let session = message.session_id.parse().ok();
+    let body = message.kind.and_then(body).unwrap_or(Body::Unknown);
+    Inbound { session, body }
+}
+
+fn body(kind: Kind) -> Option<Body> {
+    Some(match kind {
+        Kind::Welcome(message) => Body::Welcome(Box::new(welcome(message))),
+        Kind::DesiredState(message) => Body::Desired(desired(message)),
+        Kind::Command(message) => {
+            let credit = message.output_credit_bytes;
+            Body::Command { ticket: Box::new(ticket(message)?), credit }
+        }
+        Kind::Cancel(message) => Body::Cancel(message.command_id.parse().ok()?),
+        Kind::Ack(message) => Body::Ack(ack(message)),
+        Kind::ReportRequest(message) => Body::Need(need(message)),
+        Kind::Tune(message) => Body::Tune(tune(message)),
+        Kind::TrustBundle(message) => {
+            let roots_der = message.roots_der.iter().map(|der| der.to_vec()).collect();
+            Body::TrustBundle { version: message.version, roots_der }
+        }
+        Kind::Renew(message) => Body::Renew(millis(message.spread_ms)),
+        Kind::Quarantine(message) => Body::Quarantine(format!("{}: {}", message.reason, message.message)),
+        Kind::Reconnect(message) => Body::Reconnect(Reconnect {
+            after: millis(message.after_ms),
+            spread: millis(message.spread_ms),
+            addresses: message.addresses,
+            reason: message.reason,
+        }),
+        Kind::Removed(message) => Body::Removed(message.reason),
+    })
+}
+
+fn welcome(message: pb::Welcome) -> Welcome {
+    let limits = message.limits.unwrap_or_default();
+    Welcome {
+        epoch: message.epoch,
+        server_time: UnixMillis(message.server_time_ms),
+        tune: tune(message.tune.unwrap_or_default()),
+        max_message_bytes: usize::try_from(limits.max_message_bytes).unwrap_or(usize::MAX),
+        need: need(message.needs.unwrap_or_default()),
+        display_name: message.display_name,
+    }
+}
+
+/// A rhythm within bounds: a broken control plane must not make a host spin or fall silent.
+fn tune(message: pb::Tune) -> Tune {
+    let heartbeat_interval = match message.heartbeat_interval_ms {
+        0 => Duration::from_secs(15),
+        interval => millis(interval).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL),
+    };
+    let reconnect_min = millis(message.reconnect_min_ms).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL);
+    Tune {
+        heartbeat_interval,
+        heartbeat_jitter: millis(message.heartbeat_jitter_ms).min(heartbeat_interval / 2),
+        reconnect_min,
+        reconnect_max: millis(message.reconnect_max_ms).clamp(reconnect_min, LONGEST_INTERVAL),
+        display_name: message.display_name,
+    }
+}
+
+const fn need(message: pb::ReportRequest) -> Need {
+    Need { facts: message.facts, items: message.items }
+}
+
+/// Items that are malformed are left out; the next heartbeat's hash tells that they are missing.
+fn desired(message: pb::DesiredState) -> Desired {
+    let removal =
+        |one: pb::Removal| Removal { item: one.item, generation: Generation::new(one.epoch, one.generation) };
+    Desired {
+        nonce: message.nonce,
+        offers: message.upserts.into_iter().filter_map(offer).collect(),
+        removals: message.removals.into_iter().map(removal).collect(),
+    }
+}
+
+fn offer(item: pb::DesiredItem) -> Option<Offer> {
+    let version = version(item.version?)?;
+    let payload = match item.body? {
+        ItemBody::Payload(payload) => payload.to_vec(),
+        ItemBody::Blob(_) => return None, // not among this agent's capabilities
+    };
+    Some(Offer { item: item.item, version, payload })
+}
+
+fn version(version: types::ItemVersion) -> Option<ItemVersion> {
+    Some(ItemVersion {
+        generation: Generation::new(version.epoch, version.generation),
+        version: version.version,
+        sha256: Sha256::from_slice(&version.sha256)?,
+    })
+}
+
+fn ticket(message: pb::Command) -> Option<Ticket> {
+    let at = |millis: i64| (millis != 0).then_some(UnixMillis(millis));
+    Some(Ticket {
+        id: message.id.parse().ok()?,
+        operation: message.operation_id.parse().ok()?,
+        kind: message.kind,
+        args: message.args.to_vec(),
+        not_before: at(message.not_before_ms),
+        deliver_by: UnixMillis(message.deliver_by_ms),
+        finish_by: at(message.finish_by_ms),
+        trace: message.trace_id,
+        epoch: message.epoch,
+    })
+}
+
+fn ack(message: pb::ReportAck) -> Ack {
+    let command =
+        |ack: pb::CommandAck| Some((ack.command_id.parse().ok()?, ack.seq, ack.output_credit_bytes));
+    Ack { items_seq: message.items_seq, commands: message.commands.into_iter().filter_map(command).collect() }
+}
+
+fn millis(millis: u32) -> Duration {
+    Duration::from_millis(u64::from(millis))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rhythm_without_bounds_is_brought_within_them() {
+        let wild =
+            pb::Tune { heartbeat_interval_ms: 1, heartbeat_jitter_ms: u32::MAX, ..pb::Tune::default() };
+        let tame = tune(wild);
+        assert_eq!(tame.heartbeat_interval, SHORTEST_INTERVAL);
+        assert!(tame.heartbeat_jitter <= tame.heartbeat_interval / 2);
+        assert!(tame.reconnect_min >= SHORTEST_INTERVAL && tame.reconnect_max >= tame.reconnect_min);
+        assert_eq!(tune(pb::Tune::default()).heartbeat_interval, Duration::from_secs(15));
+    }
+
+    #[test]
+    fn malformed_parts_are_passed_over() {
+        let command = pb::Command { id: "no id".to_owned(), ..pb::Command::default() };
+        let of = |kind| inbound(pb::SessionResponse { session_id: String::new(), kind: Some(kind) }).body;
+        assert_eq!(of(Kind::Command(command)), Body::Unknown);
+        let item = pb::DesiredItem { item: "bundle/a".to_owned(), version: None, body: None };
+        let state = pb::DesiredState { upserts: vec![item], ..pb::DesiredState::default() };
+        assert!(matches!(of(Kind::DesiredState(state)), Body::Desired(desired) if desired.offers.is_empty()));
+    }
+}

@@ -1,0 +1,212 @@
+//! Drives sessions: opens one, speaks and listens until it ends, opens the next.
+
+mod talk;
+
+use std::time::Duration;
+
+use muster_common::{
+    backoff::Backoff,
+    clock::{Clock, UnixMillis},
+    error_chain::Chain,
+    ids::{InstanceId, SessionId},
+    reason::Reason,
+};
+use rand::RngExt as _;
+use tokio::sync::watch;
+
+use super::{
+    frames::{Goodbye, Hello, Outbound, Reconnect},
+    ports::{Host, Order},
+    transport::{Error, Transport},
+};
+use talk::{End, Talk};
+
+/// What a worker needs besides its host and its transport.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What time it is.
+    pub clock: Clock,
+    /// First and longest wait between tries, as the host has it; the control
+    /// plane may ask for longer ones.
+    pub reconnect: watch::Receiver<(Duration, Duration)>,
+    /// Asked to stop, and what to say then.
+    pub stop: watch::Receiver<Stop>,
+}
+
+/// Whether to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stop {
+    /// Go on.
+    #[default]
+    No,
+    /// Say this, then stop.
+    Say(Goodbye),
+}
+
+/// Where the conversation is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// A session is being opened.
+    Connecting,
+    /// A session is open.
+    Connected {
+        /// Which.
+        session: SessionId,
+        /// Since when, by the host's clock.
+        since: UnixMillis,
+    },
+    /// The next try comes later.
+    Waiting {
+        /// Then.
+        until: UnixMillis,
+        /// Why the last session ended or did not open.
+        error: String,
+    },
+}
+
+/// Why the worker ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// It was asked to.
+    Stopped,
+    /// The control plane removed this node.
+    Removed(String),
+}
+
+/// The one conversation of one host.
+pub struct Worker<H, T> {
+    host: H,
+    transport: T,
+    options: Options,
+    instance: InstanceId,
+    status: watch::Sender<Status>,
+    backoff: Backoff,
+    /// What the control plane wants at least.
+    asked: (Duration, Duration),
+    address: usize,
+    items_seq: u64,
+}
+
+impl<H: Host, T: Transport> Worker<H, T> {
+    /// A worker, and where it tells how it stands.
+    pub fn new(host: H, transport: T, options: Options) -> (Self, watch::Receiver<Status>) {
+        let (status, told) = watch::channel(Status::Connecting);
+        let (min, max) = *options.reconnect.borrow();
+        let worker = Self {
+            host,
+            transport,
+            options,
+            instance: InstanceId::generate(),
+            status,
+            backoff: Backoff::new(min, max),
+            asked: (Duration::ZERO, Duration::ZERO),
+            address: 0,
+            items_seq: 0,
+        };
+        (worker, told)
+    }
+
+    /// Works until it is stopped or the node is removed.
+    pub async fn run(mut self) -> Why {
+        loop {
+            self.status.send_replace(Status::Connecting);
+            let (mut stop, status) = (self.options.stop.clone(), self.status.clone());
+            let end = tokio::select! {
+                biased;
+                () = stopped_before_opening(&mut stop, &status) => return Why::Stopped,
+                end = self.session() => end,
+            };
+            let wait = match end {
+                End::Stopped => return Why::Stopped,
+                End::Removed(reason) => return Why::Removed(reason),
+                End::Leave(reconnect) => self.leave(reconnect).await,
+                End::Lost(error) => match self.lost(&error) {
+                    Some(wait) => wait,
+                    None => return Why::Removed(Chain(&error).to_string()),
+                },
+            };
+            if self.wait(wait).await {
+                return Why::Stopped;
+            }
+        }
+    }
+
+    async fn session(&mut self) -> End {
+        let addresses = self.host.addresses();
+        let Some(address) = addresses.get(self.address % addresses.len().max(1)).cloned() else {
+            return End::Lost(Error::Closed);
+        };
+        let hello = Hello {
+            instance: self.instance,
+            host: self.host.introduce().await,
+            wall_time: self.options.clock.now(),
+        };
+        let (items, commands) = (hello.host.items.clone(), hello.host.commands.clone());
+        let link = match self.transport.open(&address, Outbound::Hello(Box::new(hello))).await {
+            Ok(link) => link,
+            Err(error) => {
+                self.address += 1; // the next try goes to the next address
+                return End::Lost(error);
+            }
+        };
+        let mut talk = Talk::new(link, &items, &commands, self.items_seq, self.options.clock.clone());
+        let end = talk.run(&mut self.host, &mut self.options.stop, |open| {
+            self.backoff.reset();
+            self.status.send_replace(Status::Connected { session: open, since: self.options.clock.now() });
+        });
+        let end = end.await;
+        self.items_seq = talk.items_seq();
+        self.asked = talk.asked().unwrap_or(self.asked);
+        let goodbye = match *self.options.stop.borrow() {
+            Stop::Say(goodbye) => goodbye,
+            Stop::No => Goodbye::Shutdown,
+        };
+        talk.finish(&end, goodbye).await;
+        end
+    }
+
+    async fn leave(&mut self, reconnect: Reconnect) -> Duration {
+        tracing::info!("the control plane asks for a new session: {}", reconnect.reason);
+        if !reconnect.addresses.is_empty() {
+            self.address = 0;
+            self.host.take(Order::Addresses(reconnect.addresses)).await;
+        }
+        reconnect.after + reconnect.spread.mul_f64(rand::rng().random())
+    }
+
+    /// How long to wait after a loss. `None`: there is no coming back.
+    fn lost(&mut self, error: &Error) -> Option<Duration> {
+        let told = Chain(error).to_string();
+        let (reason, after) = match error {
+            Error::Refused(refusal) => (refusal.reason, refusal.retry_after),
+            _ => (None, None),
+        };
+        if reason == Some(Reason::NodeRemoved) {
+            return None;
+        }
+        let (min, max) = *self.options.reconnect.borrow_and_update();
+        self.backoff.retune(min.max(self.asked.0), max.max(self.asked.1));
+        let wait = self.backoff.next_wait().max(after.unwrap_or_default());
+        let seconds = wait.as_secs_f32();
+        tracing::warn!(error = told, "there is no session: {told}; next try in {seconds:.1} s");
+        self.status.send_replace(Status::Waiting { until: self.options.clock.now() + wait, error: told });
+        Some(wait)
+    }
+
+    /// Waits; `true` if asked to stop meanwhile.
+    async fn wait(&mut self, wait: Duration) -> bool {
+        let stop = self.options.stop.wait_for(|stop| *stop != Stop::No);
+        tokio::time::timeout(wait, stop).await.is_ok()
+    }
+}
+
+/// Waits for the wish to stop, as long as no session is open that would say goodbye.
+async fn stopped_before_opening(stop: &mut watch::Receiver<Stop>, status: &watch::Sender<Status>) {
+    let _ = stop.wait_for(|stop| *stop != Stop::No).await;
+    if matches!(*status.borrow(), Status::Connected { .. }) {
+        std::future::pending::<()>().await; // the open session hears it, too
+    }
+}
+
+#[cfg(test)]
+mod tests;

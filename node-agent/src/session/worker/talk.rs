@@ -1,0 +1,304 @@
+//! One open session, from Hello to its end.
+
+use std::time::Duration;
+
+use muster_common::{
+    clock::{Clock, Instant},
+    ids::SessionId,
+};
+use rand::RngExt as _;
+use tokio::{sync::watch, time::sleep_until};
+
+use super::Stop;
+use crate::{
+    session::{
+        frames::{
+            CommandReport, Goodbye, Heartbeat, Inbound, ItemReport, Need, OpenCommand, Outbound, Reconnect,
+            Tune,
+        },
+        machine::{Machine, Step},
+        outbox::Outbox,
+        ports::{Changes, Host, Order},
+        transport::{Error, Link},
+    },
+    state::ItemState,
+};
+
+/// Welcome must come within this.
+const WELCOME: Duration = Duration::from_secs(20);
+/// Output told in one turn, so that a heartbeat is never long behind it.
+const TURN_BYTES: usize = 64 * 1024;
+
+/// How a session ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// This host was asked to stop.
+    Stopped,
+    /// The node was removed.
+    Removed(String),
+    /// Another session is wanted.
+    Leave(Reconnect),
+    /// It broke.
+    Lost(Error),
+}
+
+/// One open session.
+pub(super) struct Talk<L> {
+    link: L,
+    machine: Machine,
+    outbox: Outbox,
+    clock: Clock,
+    epoch: u64,
+    tune: Option<Tune>,
+    beats: u64,
+    next_beat: Instant,
+    items_seq: u64,
+    nonce: String,
+    max_message_bytes: usize,
+    /// Commands may have more to tell than fitted into a turn.
+    more: bool,
+}
+
+enum Event {
+    Stop,
+    Heard(Inbound),
+    Beat,
+    Changed(Changes),
+}
+
+impl<L: Link> Talk<L> {
+    pub(super) fn new(
+        link: L,
+        items: &[ItemState],
+        commands: &[OpenCommand],
+        items_seq: u64,
+        clock: Clock,
+    ) -> Self {
+        let mut outbox = Outbox::default();
+        outbox.greeted(items, commands);
+        Self {
+            link,
+            machine: Machine::Greeted,
+            outbox,
+            next_beat: clock.monotonic() + WELCOME,
+            clock,
+            epoch: 0,
+            tune: None,
+            beats: 0,
+            items_seq,
+            nonce: String::new(),
+            max_message_bytes: 256 * 1024,
+            more: !commands.is_empty(),
+        }
+    }
+
+    pub(super) async fn run(
+        &mut self,
+        host: &mut impl Host,
+        stop: &mut watch::Receiver<Stop>,
+        opened: impl FnOnce(SessionId),
+    ) -> End {
+        let mut opened = Some(opened);
+        loop {
+            let event = match self.next(host, stop).await {
+                Ok(event) => event,
+                Err(error) => return End::Lost(error),
+            };
+            let done = match event {
+                Event::Stop => return End::Stopped,
+                Event::Heard(message) => self.hear(message, host).await,
+                Event::Beat => self.beat(host).await,
+                Event::Changed(changes) => self.tell(changes, host).await,
+            };
+            match done {
+                Ok(None) => {}
+                Ok(Some(end)) => return end,
+                Err(error) => return End::Lost(error),
+            }
+            if let (Machine::Live(session), Some(tell)) = (&self.machine, opened.take_if(|_| self.is_live()))
+            {
+                tell(*session);
+            }
+        }
+    }
+
+    async fn next(&mut self, host: &mut impl Host, stop: &mut watch::Receiver<Stop>) -> Result<Event, Error> {
+        let live = self.is_live();
+        let more = self.more && live;
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop != Stop::No) => Ok(Event::Stop),
+            () = sleep_until(self.next_beat) => if live { Ok(Event::Beat) } else { Err(Error::Stuck) },
+            message = self.link.next() => message.map(Event::Heard),
+            () = std::future::ready(()), if more => Ok(Event::Changed(Changes { commands: true, ..Changes::default() })),
+            changes = host.changed(), if live => Ok(Event::Changed(changes)),
+        }
+    }
+
+    const fn is_live(&self) -> bool {
+        matches!(self.machine, Machine::Live(_))
+    }
+
+    async fn hear(&mut self, message: Inbound, host: &mut impl Host) -> Result<Option<End>, Error> {
+        match self.machine.on(message) {
+            Step::Open(welcome) => {
+                self.epoch = welcome.epoch;
+                self.max_message_bytes = welcome.max_message_bytes;
+                self.retune(welcome.tune.clone());
+                let need = welcome.need;
+                host.take(Order::Welcome(welcome)).await;
+                self.report(need, host).await?;
+            }
+            Step::Tell(order) => {
+                if let Order::Desired(desired) = &order {
+                    self.nonce.clone_from(&desired.nonce);
+                }
+                host.take(order).await;
+            }
+            Step::Run(order, id, credit) => {
+                self.outbox.ordered(id, credit);
+                host.take(order).await;
+            }
+            Step::Stored(ack) => {
+                self.outbox.stored(&ack);
+                for (id, seq, _) in ack.commands {
+                    host.take(Order::Acked(id, seq)).await;
+                }
+                self.more = true;
+            }
+            Step::Report(need) => self.report(need, host).await?,
+            Step::Retune(tune) => {
+                if !tune.display_name.is_empty() {
+                    host.take(Order::Name(tune.display_name.clone())).await;
+                }
+                self.retune(tune);
+            }
+            Step::Unknown => {
+                tracing::debug!("the control plane said something that this release does not know")
+            }
+            Step::Leave(reconnect) => return Ok(Some(End::Leave(reconnect))),
+            Step::Removed(reason) => return Ok(Some(End::Removed(reason))),
+            Step::Broken(how) => {
+                tracing::error!("the control plane broke the session's contract: {how}");
+                return Err(Error::Closed);
+            }
+        }
+        Ok(None)
+    }
+
+    async fn beat(&mut self, host: &mut impl Host) -> Result<Option<End>, Error> {
+        let (load, conditions) = host.beat();
+        self.beats += 1;
+        let beat = Heartbeat {
+            seq: self.beats,
+            state_hash: self.outbox.state_hash(),
+            load,
+            conditions: self.outbox.conditions(conditions),
+            epoch: self.epoch,
+        };
+        self.more |= self.outbox.beat();
+        self.plan_beat(false);
+        self.link.send(Outbound::Heartbeat(beat)).await.map(|()| None)
+    }
+
+    async fn tell(&mut self, changes: Changes, host: &mut impl Host) -> Result<Option<End>, Error> {
+        if changes.certificate {
+            let reason = "a new certificate is to be shown".to_owned();
+            return Ok(Some(End::Leave(Reconnect { reason, ..Reconnect::default() })));
+        }
+        if changes.items {
+            let news = self.outbox.items(host.items(), self.clock.now());
+            self.send_items(news, false).await?;
+        }
+        if changes.commands {
+            self.tell_commands(host).await?;
+        }
+        if let Some(version) = changes.trust_bundle {
+            self.link.send(Outbound::TrustBundle(version)).await?;
+        }
+        self.report(Need { facts: changes.facts, items: false }, host).await?;
+        Ok(None)
+    }
+
+    async fn report(&mut self, need: Need, host: &mut impl Host) -> Result<(), Error> {
+        if need.facts {
+            self.link.send(Outbound::Facts(Box::new(host.facts()))).await?;
+        }
+        if need.items {
+            let all = host.items();
+            self.outbox.items(all.clone(), self.clock.now());
+            self.send_items(all, true).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_items(&mut self, items: Vec<ItemState>, complete: bool) -> Result<(), Error> {
+        if items.is_empty() && !complete {
+            return Ok(());
+        }
+        self.items_seq += 1;
+        let report = ItemReport { nonce: self.nonce.clone(), seq: self.items_seq, items, complete };
+        self.link.send(Outbound::Items(report)).await
+    }
+
+    async fn tell_commands(&mut self, host: &mut impl Host) -> Result<(), Error> {
+        let open = host.commands().await;
+        self.outbox.keep_only(&open);
+        let mut room = TURN_BYTES.min(self.max_message_bytes / 2);
+        self.more = false;
+        for command in &open {
+            let Some((after, credit)) = self.outbox.due(command) else { continue };
+            if room == 0 {
+                self.more = true;
+                return Ok(());
+            }
+            for report in host.reports(command.id, after, credit.min(room)).await {
+                room = room.saturating_sub(report.output_bytes());
+                self.outbox.sent(command.id, &report);
+                self.link.send(Outbound::Command(CommandReport { command: command.id, report })).await?;
+            }
+            let left = self.outbox.due(command);
+            self.more |= left.is_some_and(|(sent, credit)| sent > after && credit > 0);
+        }
+        Ok(())
+    }
+
+    fn retune(&mut self, tune: Tune) {
+        self.tune = Some(tune);
+        self.plan_beat(self.beats == 0);
+    }
+
+    /// The next beat: an interval from now, spread; the first one anywhere within an interval.
+    fn plan_beat(&mut self, first: bool) {
+        let Some(tune) = &self.tune else { return };
+        let wait = if first {
+            tune.heartbeat_interval.mul_f64(rand::rng().random())
+        } else {
+            let spread = tune.heartbeat_jitter.mul_f64(rand::rng().random_range(0.0..=2.0));
+            (tune.heartbeat_interval + spread).saturating_sub(tune.heartbeat_jitter)
+        };
+        self.next_beat = self.clock.monotonic() + wait;
+    }
+
+    /// The newest item report's number.
+    pub(super) const fn items_seq(&self) -> u64 {
+        self.items_seq
+    }
+
+    /// First and longest wait between sessions that the control plane asked for.
+    pub(super) fn asked(&self) -> Option<(Duration, Duration)> {
+        self.tune.as_ref().map(|tune| (tune.reconnect_min, tune.reconnect_max))
+    }
+
+    /// Says goodbye where there is somebody to hear it.
+    pub(super) async fn finish(mut self, end: &End, goodbye: Goodbye) {
+        let word = match end {
+            End::Stopped => goodbye,
+            End::Leave(_) => Goodbye::Reconnect,
+            End::Removed(_) | End::Lost(_) => return,
+        };
+        if self.is_live() && self.link.send(Outbound::Goodbye(word)).await.is_ok() {
+            self.link.finish().await;
+        }
+    }
+}

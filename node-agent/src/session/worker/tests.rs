@@ -1,0 +1,337 @@
+use std::collections::VecDeque;
+
+use muster_common::{
+    digest::Sha256,
+    generation::Generation,
+    ids::{CommandId, LedgerId, OperationId},
+    reason::Reason,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Duration, timeout},
+};
+
+use super::*;
+use crate::{
+    dial,
+    session::{
+        frames::{
+            Ack, Body, Desired, FactsReport, Heartbeat, Inbound, Introduction, Need, OpenCommand, Tune,
+            Welcome,
+        },
+        ports::Changes,
+        transport::memory::{Memory, Peer},
+    },
+    state::{
+        Chunk, CommandState, Condition, Facts, ItemState, ItemVersion, Load, Offer, Outcome, Report, Ticket,
+    },
+};
+
+/// A host that does at once what it is told.
+struct Fake {
+    items: Vec<ItemState>,
+    command: Option<(OpenCommand, Vec<Report>)>,
+    news: VecDeque<Changes>,
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+impl Host for Fake {
+    async fn introduce(&mut self) -> Introduction {
+        Introduction {
+            ledger: (LedgerId::from_u128(1), 1),
+            boot_id: "boot".to_owned(),
+            machine_fingerprint: Sha256::ZERO,
+            capabilities: vec!["bundle".to_owned()],
+            epoch: 0,
+            certificate_generation: 1,
+            trust_bundle_version: 1,
+            facts_sha256: Sha256::ZERO,
+            items: self.items.clone(),
+            commands: self.commands().await,
+        }
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        vec!["there:1".to_owned()]
+    }
+
+    fn beat(&mut self) -> (Load, Vec<Condition>) {
+        (Load::default(), Vec::new())
+    }
+
+    fn facts(&mut self) -> FactsReport {
+        FactsReport { facts: Facts::default(), sha256: Sha256::ZERO }
+    }
+
+    fn items(&mut self) -> Vec<ItemState> {
+        self.items.clone()
+    }
+
+    async fn commands(&mut self) -> Vec<OpenCommand> {
+        self.command.iter().map(|(open, _)| *open).collect()
+    }
+
+    async fn reports(&mut self, _: CommandId, after: u64, bytes: usize) -> Vec<Report> {
+        let mut room = bytes;
+        let all = self.command.iter().flat_map(|(_, reports)| reports);
+        let fits = all.filter(|report| report.seq > after).take_while(|report| {
+            let fits = report.output_bytes() <= room;
+            room = room.saturating_sub(report.output_bytes());
+            fits
+        });
+        fits.cloned().collect()
+    }
+
+    async fn changed(&mut self) -> Changes {
+        match self.news.pop_front() {
+            Some(news) => news,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn take(&mut self, order: Order) {
+        if let Order::Desired(desired) = &order {
+            for offer in &desired.offers {
+                self.items = vec![applied(offer)];
+            }
+            self.news.push_back(Changes { items: true, ..Changes::default() });
+        }
+        let _ = self.orders.send(order);
+    }
+}
+
+fn applied(offer: &Offer) -> ItemState {
+    ItemState {
+        item: offer.item.clone(),
+        running: Some(offer.version.clone()),
+        attempted: Some(offer.version.clone()),
+        outcome: Outcome::Applied,
+        error: None,
+        changed_at: UnixMillis(1),
+    }
+}
+
+struct Lab {
+    peers: mpsc::Receiver<Peer>,
+    orders: mpsc::UnboundedReceiver<Order>,
+    stop: watch::Sender<Stop>,
+    status: watch::Receiver<Status>,
+    end: tokio::task::JoinHandle<Why>,
+}
+
+#[allow(clippy::disallowed_methods)] // a test's own task and queues
+fn lab(command: Option<(OpenCommand, Vec<Report>)>) -> Lab {
+    let (orders, told) = mpsc::unbounded_channel();
+    let (streams, peers) = mpsc::channel(4);
+    let (stop, stopped) = watch::channel(Stop::No);
+    let host = Fake { items: Vec::new(), command, news: VecDeque::new(), orders };
+    let options = Options {
+        clock: Clock::System,
+        reconnect: watch::channel((Duration::from_secs(1), Duration::from_secs(60))).1,
+        stop: stopped,
+    };
+    let (worker, status) = Worker::new(host, Memory(streams), options);
+    Lab { peers, orders: told, stop, status, end: tokio::spawn(worker.run()) }
+}
+
+const INTERVAL: Duration = Duration::from_secs(15);
+
+fn welcome() -> Body {
+    Body::Welcome(Box::new(Welcome {
+        epoch: 7,
+        server_time: UnixMillis(0),
+        tune: Tune {
+            heartbeat_interval: INTERVAL,
+            heartbeat_jitter: Duration::from_secs(1),
+            reconnect_min: Duration::from_secs(1),
+            reconnect_max: Duration::from_secs(60),
+            display_name: String::new(),
+        },
+        max_message_bytes: 256 * 1024,
+        need: Need { facts: true, items: false },
+        display_name: "web-1".to_owned(),
+    }))
+}
+
+impl Peer {
+    async fn say(&self, body: Body) {
+        let session = Some(SessionId::from_u128(1));
+        self.say.send(Ok(Inbound { session, body })).await.unwrap();
+    }
+
+    async fn hear(&mut self) -> Outbound {
+        timeout(Duration::from_secs(120), self.heard.recv()).await.expect("it speaks").expect("it is there")
+    }
+
+    async fn hear_until<T>(&mut self, pick: impl Fn(Outbound) -> Option<T>) -> T {
+        loop {
+            if let Some(found) = pick(self.hear().await) {
+                return found;
+            }
+        }
+    }
+}
+
+impl Lab {
+    /// The next stream, with Hello heard and Welcome said.
+    async fn open(&mut self) -> Peer {
+        let mut peer = self.peers.recv().await.expect("a stream is opened");
+        assert!(matches!(peer.hear().await, Outbound::Hello(_)));
+        peer.say(welcome()).await;
+        peer
+    }
+}
+
+fn beat(message: Outbound) -> Option<Heartbeat> {
+    match message {
+        Outbound::Heartbeat(beat) => Some(beat),
+        _ => None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn heartbeats_come_in_order_at_the_rhythm_of_the_control_plane() {
+    let mut lab = lab(None);
+    let mut peer = lab.open().await;
+    let facts = peer.hear_until(|message| matches!(message, Outbound::Facts(_)).then_some(())).await;
+    assert_eq!(facts, (), "the facts were asked for");
+    let first = peer.hear_until(beat).await;
+    assert_eq!((first.seq, first.epoch), (1, 7));
+    for seq in 2..6 {
+        let before = tokio::time::Instant::now();
+        assert_eq!(peer.hear_until(beat).await.seq, seq);
+        let waited = before.elapsed();
+        assert!(
+            waited >= INTERVAL - Duration::from_secs(1) && waited <= INTERVAL + Duration::from_secs(2),
+            "{waited:?}"
+        );
+    }
+    assert!(matches!(*lab.status.borrow(), Status::Connected { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_became_of_items_is_told_before_a_heartbeat_relies_on_it() {
+    let mut lab = lab(None);
+    let mut peer = lab.open().await;
+    let version =
+        ItemVersion { generation: Generation::new(1, 5), version: "1".to_owned(), sha256: Sha256::of(b"x") };
+    let offer = Offer { item: "bundle/a".to_owned(), version, payload: b"x".to_vec() };
+    peer.say(Body::Desired(Desired {
+        nonce: "n1".to_owned(),
+        offers: vec![offer.clone()],
+        removals: vec![],
+    }))
+    .await;
+    let report = peer
+        .hear_until(|message| match message {
+            Outbound::Items(report) => Some(report),
+            _ => None,
+        })
+        .await;
+    assert_eq!((report.nonce.as_str(), report.seq, report.items), ("n1", 1, vec![applied(&offer)]));
+    let running = [("bundle/a", offer.version.generation, offer.version.sha256)];
+    assert_eq!(peer.hear_until(beat).await.state_hash, muster_common::digest::state_hash(running));
+}
+
+#[tokio::test(start_paused = true)]
+async fn output_keeps_to_its_credit() {
+    let id = CommandId::from_u128(9);
+    let piece = |seq| Report {
+        output: Some(Chunk { stderr: false, data: vec![b'x'; 40_000], dropped: 0 }),
+        ..Report::new(seq, CommandState::Running, UnixMillis(0))
+    };
+    let open = OpenCommand { id, state: CommandState::Running, acked: 0, last: 3 };
+    let mut lab = lab(Some((open, vec![piece(1), piece(2), piece(3)])));
+    let mut peer = lab.open().await;
+    let next = |message| match message {
+        Outbound::Command(report) => Some(report.report.seq),
+        _ => None,
+    };
+    assert_eq!(peer.hear_until(next).await, 1);
+    // No second piece fits into the credit: heartbeats go on, output does not.
+    for _ in 0..2 {
+        assert!(!matches!(peer.hear().await, Outbound::Command(_)));
+    }
+    peer.say(Body::Ack(Ack { items_seq: 0, commands: vec![(id, 1, 40_000)] })).await;
+    assert_eq!(peer.hear_until(next).await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_session_is_opened_again_with_a_growing_wait() {
+    let mut lab = lab(None);
+    for _ in 0..3 {
+        drop(lab.peers.recv().await.unwrap());
+    }
+    let peer = lab.open().await;
+    lab.status.wait_for(|status| matches!(status, Status::Connected { .. })).await.unwrap();
+    peer.say.send(Err(Error::Refused(refusal(Reason::Fenced)))).await.unwrap();
+    lab.open().await;
+}
+
+fn refusal(reason: Reason) -> dial::Refusal {
+    dial::Refusal {
+        reason: Some(reason),
+        message: "no".to_owned(),
+        retry_after: Some(Duration::from_secs(5)),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_node_stops_and_a_revoked_one_goes_on_trying() {
+    let mut one = lab(None);
+    let peer = one.open().await;
+    peer.say(Body::Removed("by an operator".to_owned())).await;
+    assert_eq!(one.end.await.unwrap(), Why::Removed("by an operator".to_owned()));
+
+    let mut two = lab(None);
+    let peer = two.peers.recv().await.unwrap();
+    peer.say.send(Err(Error::Refused(refusal(Reason::NodeRemoved)))).await.unwrap();
+    assert!(matches!(two.end.await.unwrap(), Why::Removed(_)));
+
+    let mut three = lab(None);
+    let peer = three.peers.recv().await.unwrap();
+    let before = tokio::time::Instant::now();
+    peer.say.send(Err(Error::Refused(refusal(Reason::CertificateRevoked)))).await.unwrap();
+    three.open().await;
+    assert!(before.elapsed() >= Duration::from_secs(5), "it waits as long as it was told to");
+}
+
+#[tokio::test(start_paused = true)]
+async fn asked_to_stop_it_says_goodbye_and_why() {
+    let mut lab = lab(None);
+    let mut peer = lab.open().await;
+    lab.status.wait_for(|status| matches!(status, Status::Connected { .. })).await.unwrap();
+    lab.stop.send_replace(Stop::Say(Goodbye::Restart));
+    let word = peer
+        .hear_until(|message| match message {
+            Outbound::Goodbye(word) => Some(word),
+            _ => None,
+        })
+        .await;
+    assert_eq!((word, lab.end.await.unwrap()), (Goodbye::Restart, Why::Stopped));
+}
+
+#[tokio::test(start_paused = true)]
+async fn orders_reach_the_host_and_messages_of_another_session_do_not() {
+    let mut lab = lab(None);
+    let peer = lab.open().await;
+    let ticket = Ticket {
+        id: CommandId::from_u128(3),
+        operation: OperationId::from_u128(4),
+        kind: "refresh-facts".to_owned(),
+        args: Vec::new(),
+        not_before: None,
+        deliver_by: UnixMillis(1),
+        finish_by: None,
+        trace: String::new(),
+        epoch: 7,
+    };
+    peer.say(Body::Command { ticket: Box::new(ticket.clone()), credit: 5 }).await;
+    assert!(matches!(lab.orders.recv().await, Some(Order::Welcome(_))));
+    assert_eq!(lab.orders.recv().await, Some(Order::Command(Box::new(ticket))));
+    let foreign =
+        Inbound { session: Some(SessionId::from_u128(2)), body: Body::Cancel(CommandId::from_u128(3)) };
+    peer.say.send(Ok(foreign)).await.unwrap();
+    lab.open().await;
+    assert!(matches!(lab.orders.recv().await, Some(Order::Welcome(_))), "the cancel was not obeyed");
+}
