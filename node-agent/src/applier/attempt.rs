@@ -1,0 +1,223 @@
+//! One attempt to change files: planned whole before anything is done.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use muster_common::{crash, reason::Reason};
+
+use super::{
+    Failure,
+    bundle::{Bundle, File},
+    journal::{Journal, Phase, Step},
+    place::{Found, Place},
+    records::{Original, Owned, Record, keep_blob, read_blob},
+};
+use crate::{
+    locks::Locks,
+    state::{Cause, ItemVersion},
+};
+
+/// A planned attempt.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    folder: PathBuf,
+    pub(super) journal: Journal,
+    /// What each step of the journal writes; `None` where it removes.
+    contents: Vec<Option<Found>>,
+    /// Files that belong to the item afterwards.
+    pub(super) owned: Vec<Owned>,
+    /// Folders made for it, those of earlier attempts included.
+    pub(super) made: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Attempt {
+    fn new(folder: &Path, item: &str, version: &ItemVersion, removal: bool) -> Self {
+        let journal = Journal {
+            item: item.to_owned(),
+            generation: version.generation,
+            removal,
+            phase: Phase::Staging,
+            steps: Vec::new(),
+            made: Vec::new(),
+        };
+        Self { folder: folder.to_owned(), journal, contents: Vec::new(), owned: Vec::new(), made: Vec::new() }
+    }
+
+    /// Brings a bundle to where the record's one is.
+    pub(super) fn bring(
+        folder: &Path,
+        (item, version): (&str, &ItemVersion),
+        bundle: &Bundle,
+        former: Option<&Record>,
+        locks: &Locks,
+    ) -> Result<Self, Failure> {
+        let mut attempt = Self::new(folder, item, version, false);
+        for file in &bundle.files {
+            let known = former.and_then(|record| record.owned.iter().find(|owned| owned.path == file.path));
+            attempt.write(file, known, locks).map_err(|error| refused(&error))?;
+        }
+        let dropped = former.iter().flat_map(|record| &record.owned);
+        for owned in dropped.filter(|owned| !bundle.paths().any(|path| path == owned.path)) {
+            attempt.give_back(owned, locks)?;
+        }
+        attempt.made = former.map(|record| record.made.clone()).unwrap_or_default();
+        for made in &attempt.journal.made {
+            if !attempt.made.contains(made) {
+                attempt.made.push(made.clone());
+            }
+        }
+        Ok(attempt)
+    }
+
+    /// Takes all files of a record away.
+    pub(super) fn take_away(
+        folder: &Path,
+        record: &Record,
+        version: &ItemVersion,
+        locks: &Locks,
+    ) -> Result<Self, Failure> {
+        let mut attempt = Self::new(folder, &record.state.item, version, true);
+        for owned in &record.owned {
+            attempt.give_back(owned, locks)?;
+        }
+        Ok(attempt)
+    }
+
+    /// Whether any file changes.
+    pub(super) const fn changes(&self) -> bool {
+        !self.journal.steps.is_empty()
+    }
+
+    fn write(&mut self, file: &File, known: Option<&Owned>, locks: &Locks) -> io::Result<()> {
+        let root = root_of(&file.path, locks)?;
+        let found = match Place::open(&root, &file.path)? {
+            Some(place) => place.read()?,
+            None => None,
+        };
+        let original = match (known, &found) {
+            (Some(known), _) => known.original.clone(),
+            (None, None) => None,
+            (None, Some(found)) => Some(Original {
+                sha256: keep_blob(&self.folder, &found.content)?,
+                mode: found.mode,
+                owner: found.owner,
+            }),
+        };
+        self.owned.push(Owned { path: file.path.clone(), original });
+        let same =
+            found.as_ref().is_some_and(|found| found.content == file.content && found.mode == file.mode);
+        if !same {
+            let owner = found.as_ref().map_or_else(me, |found| found.owner);
+            let new = Found { content: file.content.clone(), mode: file.mode, owner };
+            self.step(root, &file.path, found.is_some(), Some(new))?;
+        }
+        Ok(())
+    }
+
+    /// What was there before Muster comes back.
+    fn give_back(&mut self, owned: &Owned, locks: &Locks) -> Result<(), Failure> {
+        let root = root_of(&owned.path, locks).map_err(|error| refused(&error))?;
+        let original = owned.original.as_ref().map(|original| {
+            let content = read_blob(&self.folder, original.sha256)?;
+            Ok(Found { content, mode: original.mode, owner: original.owner })
+        });
+        let planned = original.transpose().and_then(|original| {
+            let found = Place::open(&root, &owned.path)?.map(|place| place.read()).transpose()?.flatten();
+            if found == original { Ok(()) } else { self.step(root, &owned.path, found.is_some(), original) }
+        });
+        planned.map_err(|error| refused(&error))
+    }
+
+    fn step(&mut self, root: PathBuf, path: &Path, had: bool, content: Option<Found>) -> io::Result<()> {
+        for folder in Place::missing(&root, path)? {
+            let made = (root.clone(), folder);
+            if content.is_some() && !self.journal.made.contains(&made) {
+                self.journal.made.push(made);
+            }
+        }
+        self.journal.steps.push(Step { root, path: path.to_owned(), had, removes: content.is_none() });
+        self.contents.push(content);
+        Ok(())
+    }
+
+    /// Writes everything beside its place, and keeps what is there.
+    pub(super) fn stage(&self) -> io::Result<()> {
+        self.journal.save(&self.folder)?;
+        crash::point("agent.apply.journaled");
+        for (step, content) in self.journal.steps.iter().zip(&self.contents) {
+            let place = Place::make(&step.root, &step.path)?;
+            if let Some(new) = content {
+                place.stage(&new.content, new.mode, Some(new.owner))?;
+            }
+            if step.had {
+                place.keep()?;
+            }
+            place.sync()?;
+        }
+        crash::point("agent.apply.staged");
+        Ok(())
+    }
+
+    /// Puts everything in its place.
+    pub(super) fn swap(&mut self) -> io::Result<()> {
+        if !self.changes() {
+            return Ok(());
+        }
+        self.journal.phase = Phase::Swapping;
+        self.journal.save(&self.folder)?;
+        for step in &self.journal.steps {
+            let place = Place::make(&step.root, &step.path)?;
+            if step.removes {
+                place.remove()?
+            } else {
+                place.swap_in()?
+            }
+            place.sync()?;
+            crash::point("agent.apply.swapping");
+        }
+        crash::point("agent.apply.swapped");
+        Ok(())
+    }
+
+    /// The files are as they were, and nothing is left of the attempt.
+    pub(super) fn undo(&self) -> io::Result<()> {
+        self.journal.undo()?;
+        Journal::forget(&self.folder)
+    }
+
+    /// The record is written: what was kept for the way back goes.
+    pub(super) fn finish(&self) -> io::Result<()> {
+        if !self.changes() {
+            return Ok(());
+        }
+        self.journal.clear()?;
+        Journal::forget(&self.folder)
+    }
+}
+
+fn me() -> (u32, u32) {
+    (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+}
+
+fn root_of(path: &Path, locks: &Locks) -> io::Result<PathBuf> {
+    locks.root_of(path).map(Path::to_owned).ok_or_else(|| {
+        let message = format!("the lock file of this host allows no writing to {}", path.display());
+        io::Error::new(io::ErrorKind::PermissionDenied, message)
+    })
+}
+
+/// Refused while it was planned or staged.
+pub(super) fn refused(error: &io::Error) -> Failure {
+    let reason = match error.kind() {
+        io::ErrorKind::NotADirectory | io::ErrorKind::InvalidInput => Reason::PathNotAllowed,
+        io::ErrorKind::PermissionDenied
+            if error.raw_os_error().is_none() && error.to_string().contains("lock file") =>
+        {
+            Reason::PathNotAllowed
+        }
+        _ => return Failure::host(error),
+    };
+    Failure::rejected(reason, Cause::Host, error.to_string())
+}

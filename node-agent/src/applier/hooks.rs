@@ -1,0 +1,117 @@
+//! Programs of a bundle, run while it is applied.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    pin::pin,
+    time::Duration,
+};
+
+use muster_common::reason::Reason;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+use super::{
+    Failure,
+    bundle::{Bundle, Hook},
+};
+use crate::{
+    platform::{files, process},
+    state::Cause,
+};
+
+const GRACE: Duration = Duration::from_secs(2);
+/// For the last output, once the hook itself has ended.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+const KEPT: usize = 4096;
+
+/// For whom hooks run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) item: &'a str,
+    pub(super) version: &'a str,
+    /// The folder with the new files, for `validate`.
+    pub(super) stage: Option<&'a Path>,
+}
+
+/// The new files under a folder of their own, for `validate` to look at.
+#[derive(Debug)]
+pub(super) struct Stage(PathBuf);
+
+impl Stage {
+    pub(super) fn lay_out(folder: &Path, bundle: &Bundle) -> io::Result<Self> {
+        let stage = Self(folder.join("stage"));
+        let _ = fs::remove_dir_all(&stage.0); // of an attempt that a crash cut off
+        for file in &bundle.files {
+            let below = file.path.strip_prefix("/").unwrap_or(&file.path);
+            let path = stage.0.join(below);
+            if let Some(parent) = path.parent() {
+                files::private_folder(parent)?;
+            }
+            fs::write(&path, &file.content)?;
+        }
+        Ok(stage)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs a hook to its end; none is a success.
+pub(super) async fn run(hook: Option<&Hook>, reason: Reason, context: Context<'_>) -> Result<(), Failure> {
+    let Some(hook) = hook else { return Ok(()) };
+    let failed = |message: String| Failure::rejected(reason, Cause::Content, message);
+    let mut command = process::command(&hook.argv[0]);
+    command.args(&hook.argv[1..]).env("MUSTER_ITEM", context.item).env("MUSTER_VERSION", context.version);
+    if let Some(stage) = context.stage {
+        command.env("MUSTER_STAGE", stage);
+    }
+    let mut group = process::Group::spawn(command)
+        .map_err(|error| failed(format!("{} could not be started: {error}", hook.argv[0])))?;
+    let (stdout, stderr) = group.outputs();
+    let kept = parking_lot::Mutex::new(Vec::new());
+    let mut listening = pin!(async {
+        tokio::join!(listen(stdout, &kept), listen(stderr, &kept));
+    });
+    let mut ending = pin!(async {
+        match tokio::time::timeout(hook.timeout, group.wait()).await {
+            Ok(status) => status.map(Some),
+            Err(_) => group.end(GRACE).await.map(|_| None),
+        }
+    });
+    let ended = tokio::select! {
+        ended = &mut ending => {
+            let _ = tokio::time::timeout(LAST_WORDS, &mut listening).await;
+            ended
+        }
+        () = &mut listening => ending.await,
+    };
+    let output = std::mem::take(&mut *kept.lock());
+    match ended {
+        Ok(Some(status)) if status.success() => Ok(()),
+        Ok(Some(status)) => Err(failed(format!("{} ended with {status}", hook.argv[0])).with_output(output)),
+        Ok(None) => {
+            let seconds = hook.timeout.as_secs();
+            Err(failed(format!("{} did not end within {seconds} s", hook.argv[0])).with_output(output))
+        }
+        Err(error) => Err(failed(format!("{} was lost: {error}", hook.argv[0]))),
+    }
+}
+
+/// Keeps the last part of what a pipe brings.
+async fn listen(pipe: Option<impl AsyncRead + Unpin>, kept: &parking_lot::Mutex<Vec<u8>>) {
+    let Some(mut pipe) = pipe else { return };
+    let mut piece = [0; 1024];
+    while let Ok(read @ 1..) = pipe.read(&mut piece).await {
+        let mut kept = kept.lock();
+        kept.extend_from_slice(&piece[..read]);
+        let surplus = kept.len().saturating_sub(KEPT);
+        kept.drain(..surplus);
+    }
+}

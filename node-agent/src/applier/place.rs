@@ -1,0 +1,230 @@
+//! A place for a file below an allowed root. The way from the root to the place
+//! is walked folder by folder, each opened from the one before and never through
+//! a symbolic link: whoever owns a folder on the way cannot lead the agent away.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::File,
+    io::{self, Read as _, Write as _},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{self as rfs, AtFlags, Gid, Mode, OFlags, Uid};
+
+/// A file that was there before is kept only up to this size.
+const MAX_KEPT: u64 = 16 * 1024 * 1024;
+
+/// A folder, opened, and a name in it.
+#[derive(Debug)]
+pub(super) struct Place {
+    folder: OwnedFd,
+    name: OsString,
+    path: PathBuf,
+}
+
+/// A file that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) content: Vec<u8>,
+    pub(super) mode: u32,
+    pub(super) owner: (u32, u32),
+}
+
+const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+fn at(path: &Path, error: rustix::io::Errno) -> io::Error {
+    let error = io::Error::from(error);
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// The folders between root and place, from the root on. The place lies below
+/// the root, in normal form: the lock file has seen to that.
+fn way<'a>(root: &Path, path: &'a Path) -> io::Result<(Vec<&'a OsStr>, &'a OsStr)> {
+    let below = path.strip_prefix(root).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let mut parts: Vec<&OsStr> = below.iter().collect();
+    let name = parts.pop().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    Ok((parts, name))
+}
+
+impl Place {
+    /// Opens a place. `None`: a folder on the way does not exist.
+    pub(super) fn open(root: &Path, path: &Path) -> io::Result<Option<Self>> {
+        Self::walk(root, path, false)
+    }
+
+    /// Opens a place and makes the folders that are missing on the way.
+    pub(super) fn make(root: &Path, path: &Path) -> io::Result<Self> {
+        Self::walk(root, path, true)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    /// Folders on the way that do not exist, from the root on.
+    pub(super) fn missing(root: &Path, path: &Path) -> io::Result<Vec<PathBuf>> {
+        let (parts, _) = way(root, path)?;
+        let mut folder = root.to_owned();
+        let mut missing = Vec::new();
+        for part in parts {
+            folder.push(part);
+            if !missing.is_empty() || !folder.exists() {
+                missing.push(folder.clone());
+            }
+        }
+        Ok(missing)
+    }
+
+    fn walk(root: &Path, path: &Path, make: bool) -> io::Result<Option<Self>> {
+        let (parts, name) = way(root, path)?;
+        if make {
+            // The root itself is the administrator's word: it may be a link, and is made if it is missing.
+            std::fs::create_dir_all(root)?;
+        }
+        let opened = rfs::open(root, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let mut folder = match opened {
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            other => other.map_err(|error| at(root, error))?,
+        };
+        for part in parts {
+            if make {
+                match rfs::mkdirat(&folder, part, Mode::from_raw_mode(0o755)) {
+                    Ok(()) => rfs::fsync(&folder)?,
+                    Err(rustix::io::Errno::EXIST) => {}
+                    Err(error) => return Err(at(path, error)),
+                }
+            }
+            folder = match rfs::openat(&folder, part, FOLDER, Mode::empty()) {
+                Err(rustix::io::Errno::NOENT) => return Ok(None),
+                Err(rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {
+                    return Err(not_a_folder(path, part));
+                }
+                other => other.map_err(|error| at(path, error))?,
+            };
+        }
+        Ok(Some(Self { folder, name: name.to_owned(), path: path.to_owned() }))
+    }
+
+    /// What is there now. Only regular files are known here.
+    pub(super) fn read(&self) -> io::Result<Option<Found>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match rfs::openat(&self.folder, &self.name, flags, Mode::empty()) {
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(rustix::io::Errno::LOOP) => return Err(self.not_a_file()),
+            other => File::from(other.map_err(|error| at(&self.path, error))?),
+        };
+        let stat = rfs::fstat(&file)?;
+        if rfs::FileType::from_raw_mode(stat.st_mode) != rfs::FileType::RegularFile {
+            return Err(self.not_a_file());
+        }
+        let mut content = Vec::new();
+        file.take(MAX_KEPT + 1).read_to_end(&mut content)?;
+        if content.len() as u64 > MAX_KEPT {
+            let message = format!("{}: what is there is larger than {MAX_KEPT} bytes", self.path.display());
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+        }
+        Ok(Some(Found { content, mode: stat.st_mode & 0o7777, owner: (stat.st_uid, stat.st_gid) }))
+    }
+
+    /// Writes the new content beside the place.
+    pub(super) fn stage(&self, content: &[u8], mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> {
+        self.unlink(&self.staged())?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rfs::openat(&self.folder, self.staged(), flags, Mode::from_raw_mode(0o600));
+        let mut file = File::from(file.map_err(|error| at(&self.path, error))?);
+        let io = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", self.path.display()));
+        file.write_all(content).map_err(io)?;
+        if let Some((user, group)) = owner.filter(|_| rustix::process::geteuid().is_root()) {
+            rfs::fchown(&file, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))
+                .map_err(|error| at(&self.path, error))?;
+        }
+        // After the change of owner, which takes special bits away; the umask has no say.
+        rfs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(|error| at(&self.path, error))?;
+        file.sync_all().map_err(io)
+    }
+
+    /// Keeps what is there under a second name.
+    pub(super) fn keep(&self) -> io::Result<()> {
+        self.unlink(&self.kept())?;
+        rfs::linkat(&self.folder, &self.name, &self.folder, self.kept(), AtFlags::empty())
+            .map_err(|error| at(&self.path, error))
+    }
+
+    /// The staged content takes its place.
+    pub(super) fn swap_in(&self) -> io::Result<()> {
+        rfs::renameat(&self.folder, self.staged(), &self.folder, &self.name)
+            .map_err(|error| at(&self.path, error))
+    }
+
+    /// What was kept takes its place again. `false`: nothing was kept.
+    pub(super) fn swap_back(&self) -> io::Result<bool> {
+        match rfs::renameat(&self.folder, self.kept(), &self.folder, &self.name) {
+            // Two names of one file: rename leaves both, and says nothing.
+            Ok(()) => self.unlink(&self.kept()).map(|()| true),
+            Err(rustix::io::Errno::NOENT) => Ok(false),
+            Err(error) => Err(at(&self.path, error)),
+        }
+    }
+
+    /// Takes the file away.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        self.unlink(&self.name)
+    }
+
+    /// Takes away what was staged and what was kept.
+    pub(super) fn clear(&self) -> io::Result<()> {
+        self.unlink(&self.staged())?;
+        self.unlink(&self.kept())
+    }
+
+    /// Takes away what was staged.
+    pub(super) fn clear_staged(&self) -> io::Result<()> {
+        self.unlink(&self.staged())
+    }
+
+    /// Takes the folder of this name away, if it is empty.
+    pub(super) fn remove_folder(&self) -> io::Result<()> {
+        use rustix::io::Errno;
+        match rfs::unlinkat(&self.folder, &self.name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => Ok(()),
+            Err(error) => Err(at(&self.path, error)),
+        }
+    }
+
+    /// Makes what happened in the folder durable.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        rfs::fsync(&self.folder).map_err(|error| at(&self.path, error))
+    }
+
+    fn unlink(&self, name: &OsStr) -> io::Result<()> {
+        match rfs::unlinkat(&self.folder, name, AtFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(error) => Err(at(&self.path, error)),
+        }
+    }
+
+    fn staged(&self) -> OsString {
+        self.beside("new")
+    }
+
+    fn kept(&self) -> OsString {
+        self.beside("old")
+    }
+
+    /// A name beside the place, never longer than a name may be.
+    fn beside(&self, what: &str) -> OsString {
+        let digest = muster_common::digest::Sha256::of(self.name.as_encoded_bytes()).to_string();
+        format!(".muster-{what}-{}", &digest[..16]).into()
+    }
+
+    fn not_a_file(&self) -> io::Error {
+        let message = format!("{} is there and is not a regular file", self.path.display());
+        io::Error::new(io::ErrorKind::InvalidInput, message)
+    }
+}
+
+fn not_a_folder(path: &Path, part: &OsStr) -> io::Error {
+    let message = format!(
+        "{}: {} is not a folder; symbolic links are not followed",
+        path.display(),
+        part.to_string_lossy()
+    );
+    io::Error::new(io::ErrorKind::NotADirectory, message)
+}

@@ -1,0 +1,167 @@
+//! What the applier knows durably: one record for each item, and the bytes that
+//! records refer to, by their hash.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use muster_common::digest::Sha256;
+use serde::{Deserialize, Serialize};
+
+use super::bundle::Bundle;
+use crate::{platform::files, state::ItemState};
+
+/// One item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) state: ItemState,
+    /// Files that belong to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) owned: Vec<Owned>,
+    /// Folders that were made for them: under which root, and which.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) made: Vec<(PathBuf, PathBuf)>,
+    /// The options, of the item `settings`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) settings: BTreeMap<String, String>,
+}
+
+/// A file that belongs to an item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Owned {
+    pub(super) path: PathBuf,
+    /// What was there before Muster first wrote it.
+    pub(super) original: Option<Original>,
+}
+
+/// A file of before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Original {
+    pub(super) sha256: Sha256,
+    pub(super) mode: u32,
+    pub(super) owner: (u32, u32),
+}
+
+/// All records, in memory and on disk.
+#[derive(Debug)]
+pub(super) struct Records {
+    folder: PathBuf,
+    records: BTreeMap<String, Record>,
+}
+
+impl Record {
+    pub(super) const fn new(state: ItemState) -> Self {
+        Self { state, owned: Vec::new(), made: Vec::new(), settings: BTreeMap::new() }
+    }
+}
+
+impl Records {
+    pub(super) fn open(folder: &Path) -> io::Result<Self> {
+        for part in ["records", "blobs"] {
+            files::private_folder(&folder.join(part))?;
+        }
+        let mut records = BTreeMap::new();
+        for file in fs::read_dir(folder.join("records"))? {
+            let path = file?.path();
+            if path.extension().is_some_and(|extension| extension == "json") {
+                let record: Record = serde_json::from_slice(&fs::read(&path)?).map_err(|error| {
+                    io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))
+                })?;
+                records.insert(record.state.item.clone(), record);
+            }
+        }
+        Ok(Self { folder: folder.to_owned(), records })
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Record> {
+        self.records.values()
+    }
+
+    pub(super) fn get(&self, item: &str) -> Option<&Record> {
+        self.records.get(item)
+    }
+
+    /// The item to which a file belongs.
+    pub(super) fn owner_of(&self, path: &Path) -> Option<&str> {
+        let owns = |record: &&Record| record.owned.iter().any(|owned| owned.path == path);
+        self.records.values().find(owns).map(|record| record.state.item.as_str())
+    }
+
+    /// Writes a record: the point of decision of an attempt.
+    pub(super) fn put(&mut self, record: Record) -> io::Result<()> {
+        if !is_known_kind(&record.state.item) {
+            // Its name cannot be trusted as a file name; it is known until this process ends.
+            self.records.insert(record.state.item.clone(), record);
+            return Ok(());
+        }
+        let json = serde_json::to_vec_pretty(&record)?;
+        files::write_atomically(&self.path(&record.state.item), &json, 0o600)?;
+        self.records.insert(record.state.item.clone(), record);
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, item: &str) -> io::Result<()> {
+        if is_known_kind(item) {
+            match fs::remove_file(self.path(item)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => files::sync_folder(&self.folder.join("records"))?,
+            }
+        }
+        self.records.remove(item);
+        Ok(())
+    }
+
+    /// The bundle that an item runs.
+    pub(super) fn payload(&self, record: &Record) -> Option<Bundle> {
+        let running = record.state.running.as_ref()?;
+        Bundle::decode(&read_blob(&self.folder, running.sha256).ok()?).ok()
+    }
+
+    /// Takes away the bytes that no record refers to any more.
+    pub(super) fn sweep(&self) -> io::Result<()> {
+        let mut needed = BTreeSet::new();
+        for record in self.records.values() {
+            needed.extend(record.state.running.iter().map(|running| running.sha256));
+            needed
+                .extend(record.owned.iter().filter_map(|owned| owned.original.as_ref()).map(|it| it.sha256));
+        }
+        for file in fs::read_dir(self.folder.join("blobs"))? {
+            let file = file?;
+            let sha256 = file.file_name().to_str().and_then(Sha256::parse_hex);
+            if !sha256.is_some_and(|sha256| needed.contains(&sha256)) {
+                fs::remove_file(file.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&self, item: &str) -> PathBuf {
+        self.folder.join("records").join(format!("{}.json", item.replace('/', "+")))
+    }
+}
+
+/// Keeps bytes durably.
+pub(super) fn keep_blob(folder: &Path, bytes: &[u8]) -> io::Result<Sha256> {
+    let sha256 = Sha256::of(bytes);
+    let path = folder.join("blobs").join(sha256.to_string());
+    if !path.exists() {
+        files::write_atomically(&path, bytes, 0o600)?;
+    }
+    Ok(sha256)
+}
+
+/// The bytes with this hash.
+pub(super) fn read_blob(folder: &Path, sha256: Sha256) -> io::Result<Vec<u8>> {
+    let bytes = fs::read(folder.join("blobs").join(sha256.to_string()))?;
+    if Sha256::of(&bytes) == sha256 {
+        Ok(bytes)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidData, format!("what is kept as {sha256} was changed")))
+    }
+}
+
+fn is_known_kind(item: &str) -> bool {
+    item == super::options::ITEM || super::bundle::is_item(item)
+}
