@@ -272,5 +272,11 @@ impl Applier {
     }
 }
 
+/// The options that run, read beside an applier that may be at work.
+#[must_use]
+pub fn settings_on_disk(folder: &Path) -> BTreeMap<String, String> {
+    records::read(folder, options::ITEM).map(|record| record.settings).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,9 @@
 //! `applier`, `commands`, `liveness`, `session` · `wiring` · `cli`.
 
 pub mod applier;
+pub mod cli;
 pub mod commands;
+pub mod config;
 pub mod dial;
 pub mod identity;
 pub mod ledger;
@@ -16,3 +18,5 @@ pub mod locks;
 pub mod platform;
 pub mod session;
 pub mod state;
+pub mod state_dir;
+pub mod wiring;

@@ -1,1 +1,7 @@
-fn main() {}
+//! `muster-node-agent`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    muster_node_agent::cli::main()
+}

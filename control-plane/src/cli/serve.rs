@@ -17,7 +17,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let config = args.config.load()?;
-    telemetry::start(&config.log.filter, config.log.format)?;
+    let _level = telemetry::start(&config.log.filter, config.log.format)?;
     let path = config.state_dir.join("serve.lock");
     let lock = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
     flock(&lock, FlockOperation::NonBlockingLockExclusive)

@@ -170,9 +170,9 @@ impl Attempt {
         for step in &self.journal.steps {
             let place = Place::make(&step.root, &step.path)?;
             if step.removes {
-                place.remove()?
+                place.remove()?;
             } else {
-                place.swap_in()?
+                place.swap_in()?;
             }
             place.sync()?;
             crash::point("agent.apply.swapping");

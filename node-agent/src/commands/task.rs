@@ -5,7 +5,7 @@ use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc, time::Durat
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use muster_common::{
-    clock::{Clock, UnixMillis},
+    clock::{Clock, Instant, UnixMillis},
     drain::Drain,
     error_chain::Chain,
     ids::CommandId,
@@ -59,7 +59,7 @@ impl Task {
             ledger,
             requests,
             news: Arc::new(news),
-            running: FuturesUnordered::new(),
+            running: no_runs(),
             cancels: HashMap::new(),
             waiting: Vec::new(),
             unwritten: Vec::new(),
@@ -112,7 +112,7 @@ impl Task {
                 self.tell();
             }
             Ok(Taken::Forgotten) => {
-                tracing::warn!(command = %id, "command {id} came long after its time and was ignored")
+                tracing::warn!(command = %id, "command {id} came long after its time and was ignored");
             }
             Ok(Taken::New) => {
                 tracing::info!(command = %id, kind = ticket.kind, trace = ticket.trace, "command {id} ({}) was delivered", ticket.kind);
@@ -237,6 +237,11 @@ impl Task {
     }
 }
 
+#[allow(clippy::disallowed_methods)] // bounded: never more than SLOTS of them
+fn no_runs() -> FuturesUnordered<Run> {
+    FuturesUnordered::new()
+}
+
 async fn stop(cancel: CancellationToken, ticket: &Ticket, options: &Options) -> Stop {
     let left = ticket.finish_by.map(|at| at.since(options.server_time.at(options.clock.now())));
     let time_over = async {
@@ -275,6 +280,11 @@ impl Voice {
     /// A report of now.
     pub(super) fn report(&self, state: CommandState) -> Report {
         Report::new(0, state, self.clock.now())
+    }
+
+    /// Time for intervals.
+    pub(super) fn monotonic(&self) -> Instant {
+        self.clock.monotonic()
     }
 
     /// Which process it is.

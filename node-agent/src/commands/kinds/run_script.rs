@@ -8,7 +8,7 @@ use muster_common::{crash, reason::Reason};
 use muster_proto::types::v1 as types;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
-    time::{Instant, timeout, timeout_at},
+    time::{timeout, timeout_at},
 };
 
 use super::{Options, Stop};
@@ -164,7 +164,7 @@ async fn listen(pipe: Option<impl AsyncRead + Unpin>, stderr: bool, voice: &Voic
         piece.clear();
         piece.reserve(PIECE);
         let mut open = matches!(pipe.read_buf(&mut piece).await, Ok(read) if read > 0);
-        let until = Instant::now() + PIECE_WAITS;
+        let until = voice.monotonic() + PIECE_WAITS;
         while open && piece.len() < PIECE {
             match timeout_at(until, pipe.read_buf(&mut piece)).await {
                 Ok(Ok(read)) => open = read > 0,

@@ -174,7 +174,7 @@ impl<L: Link> Talk<L> {
                 self.retune(tune);
             }
             Step::Unknown => {
-                tracing::debug!("the control plane said something that this release does not know")
+                tracing::debug!("the control plane said something that this release does not know");
             }
             Step::Leave(reconnect) => return Ok(Some(End::Leave(reconnect))),
             Step::Removed(reason) => return Ok(Some(End::Removed(reason))),

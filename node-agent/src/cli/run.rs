@@ -1,0 +1,52 @@
+//! `run`.
+
+use std::{os::unix::process::CommandExt as _, process::Command};
+
+use muster_common::telemetry;
+
+use super::{
+    Context,
+    exit::{self, Failure},
+    runtime,
+};
+use crate::wiring::{self, Exit};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Do everything in this one process, with the rights of its user: for a
+    /// laptop, a container, a test.
+    #[arg(long, required = true)]
+    single_process: bool,
+}
+
+pub(super) fn run(args: &Args, context: Context) -> Result<(), Failure> {
+    debug_assert!(args.single_process, "the command line demands it");
+    let (config, state) = (context.config, context.state);
+    let level = config.settings.get("log-level").map_or("info", String::as_str);
+    let level =
+        telemetry::start(level, config.log_format).map_err(|error| Failure::new(exit::CONFIG, &error))?;
+    let unusable =
+        |error| Failure::told(exit::STATE, format!("cannot use {}: {error}", state.path().display()));
+    let lock = state.lock().map_err(unusable)?.ok_or_else(|| {
+        Failure::told(exit::BUSY, format!("another agent runs with {}", state.path().display()))
+    })?;
+    let ended = runtime()?.block_on(wiring::run(config, state, level));
+    match ended {
+        Ok(Exit::Stopped) => Ok(()),
+        Ok(Exit::Restart) => {
+            drop(lock);
+            Err(restart())
+        }
+        Err(error) => Err(Failure::told(exit::INTERNAL, format!("{error:#}"))),
+    }
+}
+
+/// This process becomes the newly installed agent. Comes back only if that fails.
+fn restart() -> Failure {
+    tracing::info!("the agent starts anew");
+    let told = |error: std::io::Error| Failure::told(exit::INTERNAL, format!("cannot start anew: {error}"));
+    match std::env::current_exe() {
+        Ok(program) => told(Command::new(program).args(std::env::args_os().skip(1)).exec()),
+        Err(error) => told(error),
+    }
+}

@@ -1,0 +1,84 @@
+//! `show`.
+
+use std::collections::BTreeMap;
+
+use muster_common::{clock::UnixMillis, settings};
+use serde_json::{Value, json};
+
+use super::{
+    Context,
+    exit::{self, Failure},
+};
+use crate::{identity::Store, platform::host, wiring};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Properties to show; all by default. One alone is printed without its name.
+    properties: Vec<String>,
+    /// As one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
+    let all = properties(context)?;
+    if let Some(unknown) = args.properties.iter().find(|name| !all.contains_key(*name)) {
+        let known: Vec<&str> = all.keys().map(String::as_str).collect();
+        return Err(Failure::told(
+            exit::PROPERTY,
+            format!("there is no property {unknown:?}, only {}", known.join(", ")),
+        ));
+    }
+    let wanted = |name: &String| args.properties.is_empty() || args.properties.contains(name);
+    let shown: BTreeMap<&String, &Value> = all.iter().filter(|(name, _)| wanted(name)).collect();
+    if args.json {
+        println!("{}", json!(shown));
+        return Ok(());
+    }
+    for (name, value) in shown {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        if args.properties.len() == 1 { println!("{value}") } else { println!("{name:<28} {value}") }
+    }
+    Ok(())
+}
+
+fn properties(context: &Context) -> Result<BTreeMap<String, Value>, Failure> {
+    let mut all = BTreeMap::new();
+    let mut put = |name: &str, value: Value| all.insert(name.to_owned(), value);
+    let running = context.state.lock().is_ok_and(|lock| lock.is_none());
+    let status = context.state.status().filter(|_| running).unwrap_or_default();
+    put("agent-version", json!(muster_common::build_info::VERSION));
+    put("agent-running", json!(running));
+    put("session", json!(if running { status.session.as_str() } else { "not running" }));
+    put("session-error", json!(status.error));
+    put("hostname", json!(host::hostname()));
+    put("state-dir", json!(context.state.path()));
+    put("locks-file", json!(context.config.locks_file));
+    let identity = Store::new(context.state.path()).load()?;
+    put("connected", json!(identity.is_some()));
+    let mut desired = BTreeMap::new();
+    if let Some(identity) = identity {
+        let memo = context.state.memo(identity.node);
+        put("node-id", json!(identity.node));
+        put("display-name", json!(memo.display_name));
+        put("trust-domain", json!(identity.trust_domain));
+        put("control-plane", json!(identity.session_addresses.join(", ")));
+        put("certificate-generation", json!(identity.certificate_generation));
+        put("certificate-expires", json!(time(identity.not_after)));
+        desired = applied_settings(&context.state.node(identity.node));
+    }
+    for setting in settings::SCHEMA {
+        let (value, origin) = wiring::resolve(setting.key, &context.config.settings, &desired);
+        put(&format!("settings.{}", setting.key), json!(format!("{value} ({origin})")));
+    }
+    Ok(all)
+}
+
+/// Options that the control plane gave, as the applier wrote them down.
+fn applied_settings(node: &std::path::Path) -> BTreeMap<String, String> {
+    crate::applier::settings_on_disk(&node.join("items"))
+}
+
+fn time(at: UnixMillis) -> String {
+    humantime::format_rfc3339_seconds(at.to_system_time()).to_string()
+}

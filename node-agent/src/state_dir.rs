@@ -1,0 +1,157 @@
+//! What lies where in the agent's state directory.
+//!
+//! ```text
+//! run.lock                one running agent for each directory
+//! status.json             how the agent stands, for `show`
+//! identity/               the identity, its key
+//! nodes/NODE-ID/          all that belongs to one enrollment:
+//!   ledger/ items/ scripts/ memo.json
+//! ```
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use muster_common::ids::NodeId;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use crate::platform::files;
+
+/// The directory of one agent. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct StateDir(PathBuf);
+
+/// How the agent stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Status {
+    /// Of the running agent.
+    pub pid: u32,
+    /// `waiting`, `connecting`, `connected`, `not connected`.
+    pub session: String,
+    /// Since when, Unix milliseconds.
+    pub since: i64,
+    /// Why there is no session, if there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub error: String,
+}
+
+/// What the host remembers of its control plane between sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Memo {
+    /// Last history seen; 0: none.
+    pub epoch: u64,
+    /// How people call this node.
+    pub display_name: String,
+}
+
+impl StateDir {
+    /// The directory at this path; made if it is missing.
+    ///
+    /// # Errors
+    /// From the file system.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        files::private_folder(path)?;
+        Ok(Self(path.to_owned()))
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The right to run: one agent for each directory. `None`: another has it.
+    ///
+    /// # Errors
+    /// From the file system.
+    pub fn lock(&self) -> io::Result<Option<File>> {
+        let file = File::create(self.0.join("run.lock"))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// All that belongs to one enrollment.
+    #[must_use]
+    pub fn node(&self, node: NodeId) -> PathBuf {
+        self.0.join("nodes").join(node.to_string())
+    }
+
+    /// Forgets an enrollment. Files that bundles brought stay as they are.
+    ///
+    /// # Errors
+    /// From the file system.
+    pub fn forget_node(&self, node: NodeId) -> io::Result<()> {
+        match fs::remove_dir_all(self.node(node)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// How the agent stands, if it ever ran.
+    #[must_use]
+    pub fn status(&self) -> Option<Status> {
+        serde_json::from_slice(&fs::read(self.0.join("status.json")).ok()?).ok()
+    }
+
+    /// Tells how the agent stands.
+    pub fn set_status(&self, status: &Status) {
+        let path = self.0.join("status.json");
+        let written = serde_json::to_vec_pretty(status)
+            .map_err(io::Error::from)
+            .and_then(|json| files::write_atomically(&path, &json, 0o600));
+        if let Err(error) = written {
+            tracing::warn!(%error, "could not write {}", path.display());
+        }
+    }
+
+    /// What is remembered of the control plane.
+    #[must_use]
+    pub fn memo(&self, node: NodeId) -> Memo {
+        let read = fs::read(self.node(node).join("memo.json")).ok();
+        read.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default()
+    }
+
+    /// Remembers.
+    ///
+    /// # Errors
+    /// From the file system.
+    pub fn set_memo(&self, node: NodeId, memo: &Memo) -> io::Result<()> {
+        let json = serde_json::to_vec_pretty(memo)?;
+        files::write_atomically(&self.node(node).join("memo.json"), &json, 0o600)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_agent_runs_in_a_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&folder.path().join("state")).unwrap();
+        let first = state.lock().unwrap();
+        assert!(first.is_some() && state.lock().unwrap().is_none());
+        drop(first);
+        assert!(state.lock().unwrap().is_some());
+    }
+
+    #[test]
+    fn an_enrollment_is_forgotten_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(folder.path()).unwrap();
+        let node = NodeId::generate();
+        fs::create_dir_all(state.node(node)).unwrap();
+        let memo = Memo { epoch: 3, display_name: "web".to_owned() };
+        state.set_memo(node, &memo).unwrap();
+        assert_eq!(state.memo(node), memo);
+        state.forget_node(node).unwrap();
+        state.forget_node(node).unwrap();
+        assert_eq!(state.memo(node), Memo::default());
+    }
+}

@@ -1,0 +1,218 @@
+//! A running agent of an enrolled host.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use muster_common::{
+    drain::Drain,
+    tasks::{Kind, Tasks},
+};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{House, host::NodeHost, settings::InForce};
+use crate::{
+    applier::{self, Applier},
+    commands,
+    identity::{Identity, Keeper},
+    ledger::{self, Ledger},
+    liveness::FactsReader,
+    platform::{files, host},
+    session::{self, Status, Stop, Why, Worker, frames::Goodbye, transport::Grpc},
+    state::ServerTime,
+};
+
+/// For the last words of all tasks.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Output kept of one command: what a control plane keeps by default.
+const OUTPUT_LIMIT: u64 = 1024 * 1024;
+
+/// Why it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    /// The process is to stop.
+    Stopped,
+    /// The process is to start anew.
+    Restart,
+    /// The control plane removed this node.
+    Removed(String),
+    /// The host disconnected itself.
+    Forgotten,
+}
+
+/// Runs until something ends it.
+pub(super) async fn run<S>(house: &House, identity: Identity, stop: &mut Pin<&mut S>) -> anyhow::Result<End>
+where
+    S: Future<Output = ()>,
+{
+    let node = identity.node;
+    tracing::info!(%node, "this host is node {node}");
+    let (drain, tasks) = (Drain::default(), Tasks::default());
+    let restart = CancellationToken::new();
+    let (stop_session, stopped) = watch::channel(Stop::No);
+    let parts = Parts::open(house, identity.clone(), &restart).await?;
+    let settings = parts.applier.settings();
+    let in_force = InForce::of(&house.config.settings, &settings.borrow());
+    let (facts_interval, facts_interval_told) = watch::channel(in_force.facts_interval);
+    let (reconnect, reconnect_told) = watch::channel(in_force.reconnect);
+    let current = Arc::clone(&parts.identity);
+    let options = session::Options { clock: house.clock.clone(), reconnect: reconnect_told, stop: stopped };
+    let (host, started) = parts.start(house, facts_interval_told, &tasks, &drain);
+    let (worker, status) = Worker::new(host, Grpc::new(current.subscribe()), options);
+    tasks.spawn("commands", Kind::Fatal, started.commands.run(drain.clone()));
+    tasks.spawn("applier", Kind::Fatal, started.applier.run(drain.clone()));
+    tasks.spawn("facts", Kind::Fatal, started.facts.run(drain.clone()));
+    tasks.spawn("renewal", Kind::BestEffort, started.keeper.run(drain.clone()));
+    let (done, worker_end) = tokio::sync::oneshot::channel();
+    tasks.spawn("session", Kind::BestEffort, async move {
+        let _ = done.send(worker.run().await);
+    });
+    let mut worker_end = worker_end;
+    let (end, goodbye) = tokio::select! {
+        biased;
+        () = stop => (End::Stopped, Goodbye::Shutdown),
+        () = restart.cancelled() => (End::Restart, Goodbye::Restart),
+        why = &mut worker_end => (ended(why.ok()), Goodbye::Shutdown),
+        () = house.identity_gone(&identity) => (End::Forgotten, Goodbye::Disconnect),
+        fatal = tasks.failed() => return Err(fatal.into()),
+        () = tell_status(house, status) => (End::Stopped, Goodbye::Shutdown),
+        () = follow_settings(house, settings, &facts_interval, &reconnect) => (End::Stopped, Goodbye::Shutdown),
+    };
+    stop_session.send_replace(Stop::Say(goodbye));
+    if !matches!(end, End::Removed(_)) {
+        let _ = tokio::time::timeout(LAST_WORDS, worker_end).await;
+    }
+    drain.begin();
+    tasks.close();
+    if tokio::time::timeout(LAST_WORDS, tasks.ended()).await.is_err() {
+        tasks.abort_all();
+        tasks.ended().await;
+    }
+    house.tell("not connected", if end == End::Stopped { "the agent was stopped" } else { "" });
+    Ok(end)
+}
+
+fn ended(why: Option<Why>) -> End {
+    match why {
+        Some(Why::Removed(reason)) => End::Removed(reason),
+        Some(Why::Stopped) | None => End::Stopped,
+    }
+}
+
+/// The rooms, opened.
+struct Parts {
+    identity: Arc<watch::Sender<Identity>>,
+    ledger: ledger::Shared,
+    commands: (commands::Handle, commands::Task),
+    applier: applier::Handle,
+    applier_task: applier::Task,
+    facts: watch::Sender<Arc<crate::state::Facts>>,
+    refresh_facts: Arc<Notify>,
+    server_time: ServerTime,
+}
+
+/// The tasks of the rooms.
+struct Started {
+    commands: commands::Task,
+    applier: applier::Task,
+    facts: FactsReader,
+    keeper: Keeper,
+}
+
+impl Parts {
+    async fn open(house: &House, identity: Identity, restart: &CancellationToken) -> anyhow::Result<Self> {
+        let folder = house.state.node(identity.node);
+        files::private_folder(&folder).with_context(|| format!("cannot use {}", folder.display()))?;
+        let ledger = ledger::Shared::new(Ledger::open(&folder.join("ledger"), house.clock.clone())?);
+        let applier = Applier::open(&folder.join("items"), house.locks.clone(), house.clock.clone()).await?;
+        let (applier, applier_task) = applier::Task::new(applier);
+        let refresh_facts = Arc::<Notify>::default();
+        let server_time = ServerTime::default();
+        let options = commands::Options {
+            scripts: folder.join("scripts"),
+            output_limit: OUTPUT_LIMIT,
+            locks: house.locks.clone(),
+            clock: house.clock.clone(),
+            server_time: server_time.clone(),
+            refresh_facts: Arc::clone(&refresh_facts),
+            restart: restart.clone(),
+        };
+        let commands = commands::open(options, ledger.clone()).await?;
+        let facts = watch::Sender::new(Arc::new(host::facts()));
+        let identity = Arc::new(watch::Sender::new(identity));
+        Ok(Self { identity, ledger, commands, applier, applier_task, facts, refresh_facts, server_time })
+    }
+
+    fn start(
+        self,
+        house: &House,
+        interval: watch::Receiver<Duration>,
+        tasks: &Tasks,
+        drain: &Drain,
+    ) -> (NodeHost, Started) {
+        let renew = Arc::<Notify>::default();
+        let (commands, commands_task) = self.commands;
+        let host = NodeHost::new(super::host::Parts {
+            state: house.state.clone(),
+            store: house.identity.clone(),
+            identity: Arc::clone(&self.identity),
+            ledger: self.ledger,
+            commands,
+            applier: self.applier,
+            facts: self.facts.subscribe(),
+            locks: house.locks.clone(),
+            server_time: self.server_time,
+            clock: house.clock.clone(),
+            renew: Arc::clone(&renew),
+            tasks: tasks.clone(),
+            drain: drain.clone(),
+        });
+        let facts = FactsReader { facts: self.facts, wanted: self.refresh_facts, interval };
+        let keeper = Keeper {
+            store: house.identity.clone(),
+            current: self.identity,
+            wanted: renew,
+            clock: house.clock.clone(),
+        };
+        (host, Started { commands: commands_task, applier: self.applier_task, facts, keeper })
+    }
+}
+
+/// Keeps the status file true. Ends with the session's worker.
+async fn tell_status(house: &House, mut status: watch::Receiver<Status>) {
+    loop {
+        match &*status.borrow_and_update() {
+            Status::Connecting => {}
+            Status::Connected { session, .. } => {
+                tracing::info!(%session, "session {session} is open");
+                house.tell("connected", "");
+            }
+            Status::Waiting { error, .. } => house.tell("waiting", error),
+        }
+        if status.changed().await.is_err() {
+            return std::future::pending().await; // the worker's end tells why
+        }
+    }
+}
+
+/// Puts changed options into force.
+async fn follow_settings(
+    house: &House,
+    mut settings: watch::Receiver<std::collections::BTreeMap<String, String>>,
+    facts_interval: &watch::Sender<Duration>,
+    reconnect: &watch::Sender<(Duration, Duration)>,
+) {
+    loop {
+        let now = InForce::of(&house.config.settings, &settings.borrow_and_update());
+        facts_interval
+            .send_if_modified(|old| std::mem::replace(old, now.facts_interval) != now.facts_interval);
+        reconnect.send_if_modified(|old| std::mem::replace(old, now.reconnect) != now.reconnect);
+        if let Err(error) = house.level.set(&now.log_level) {
+            tracing::warn!(%error, "the log level could not be changed");
+        }
+        if settings.changed().await.is_err() {
+            return std::future::pending().await; // the applier's end is told elsewhere
+        }
+    }
+}
