@@ -1,1 +1,13 @@
-//! Stub.
+//! What Muster's tests, its demo and its benches share: they start the real
+//! binaries as processes, on ports that the system chooses, in folders of their
+//! own, and end every one of them by its id, also when they fail.
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc)] // a helper that cannot go on ends its test
+#![allow(clippy::print_stderr)]
+
+pub mod agent;
+pub mod binaries;
+pub mod eventually;
+pub mod operator;
+pub mod plane;
+pub mod process;
+pub mod raw;

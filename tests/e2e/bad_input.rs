@@ -1,0 +1,181 @@
+//! Bad input gets a clear error with a stable reason, and nothing is lost.
+
+use std::sync::Arc;
+
+use muster_common::{digest::Sha256, join::JoinString, reason::Reason, tls};
+use muster_node_agent::dial;
+use muster_proto::{
+    admin::v1 as pb,
+    agent::v1::{self as agent, enrollment_service_client::EnrollmentServiceClient},
+    types::v1::BundleContent,
+};
+use muster_tests::{
+    agent::{Agent, OPEN},
+    operator::{file, reason, script},
+    plane::{Options, Plane},
+};
+use tonic::{Code, Status};
+
+fn told(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[tokio::test]
+async fn a_join_string_that_cannot_be_used_is_told_with_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = Plane::start(folder.path(), &Options::default()).await;
+    let operator = plane.operator().await;
+    let host = Agent::host(folder.path(), "host", OPEN);
+    let connect = |join: &str| host.cli(&["connect", join]);
+    let join = plane.join(1, &[]).await;
+
+    let pinned = JoinString { ca_pin: Sha256::of(b"another root"), ..join.clone() };
+    let wrong = connect(&pinned.to_string());
+    assert_eq!(wrong.status.code(), Some(16), "{}", told(&wrong));
+    assert!(told(&wrong).contains("CA_PIN_MISMATCH"));
+
+    let unknown = connect(&JoinString { secret: "no such secret".to_owned(), ..join.clone() }.to_string());
+    assert_eq!((unknown.status.code(), told(&unknown).contains("TOKEN_UNKNOWN")), (Some(18), true), "{}", told(&unknown));
+
+    let damaged = connect(&join.to_string()[..30]);
+    assert_eq!(damaged.status.code(), Some(15), "{}", told(&damaged));
+
+    let short = pb::CreateJoinTokenRequest {
+        ttl: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
+        ..Default::default()
+    };
+    let short = operator.join_tokens.clone().create_join_token(short).await.unwrap().into_inner();
+    let token = short.join_token.unwrap();
+    let until = token.expire_time.unwrap();
+    muster_tests::eventually::eventually("its time is over", muster_tests::eventually::LONG, || async {
+        let now = muster_common::clock::Clock::System.now().0;
+        (now > until.seconds * 1000 + i64::from(until.nanos) / 1_000_000).then_some(())
+    })
+    .await;
+    let expired = connect(&short.join_string);
+    assert!(told(&expired).contains("TOKEN_EXPIRED"), "{}", told(&expired));
+
+    let revoked = operator.join_tokens.clone().create_join_token(pb::CreateJoinTokenRequest::default()).await.unwrap();
+    let revoked = revoked.into_inner();
+    let request = pb::RevokeJoinTokenRequest { id: revoked.join_token.unwrap().id };
+    operator.join_tokens.clone().revoke_join_token(request).await.unwrap();
+    assert!(told(&connect(&revoked.join_string)).contains("TOKEN_REVOKED"));
+
+    let foreign =
+        pb::CreateJoinTokenRequest { allowed_cidrs: vec!["192.0.2.0/24".to_owned()], ..Default::default() };
+    let foreign = operator.join_tokens.clone().create_join_token(foreign).await.unwrap().into_inner();
+    assert!(told(&connect(&foreign.join_string)).contains("TOKEN_WRONG_NETWORK"));
+
+    let mut first = Agent::host(folder.path(), "first", OPEN);
+    first.connect(&join);
+    let used = connect(&join.to_string());
+    assert!(told(&used).contains("TOKEN_USED_UP"), "{}", told(&used));
+    assert_eq!(operator.select("").await, [first.node.clone()], "nobody else came in");
+    assert_eq!(first.cli(&["connect", &join.to_string()]).status.code(), Some(14));
+}
+
+#[tokio::test]
+async fn a_repeated_enrollment_with_the_same_key_is_the_same_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = Plane::start(folder.path(), &Options::default()).await;
+    let join = plane.join(1, &[]).await;
+    let key = rcgen::KeyPair::generate().unwrap();
+    let first = enroll(&join, csr(&key, |_| {})).await.unwrap();
+    let again = enroll(&join, csr(&key, |_| {})).await.unwrap();
+    assert_eq!(first.node_id, again.node_id, "a lost answer costs nothing");
+}
+
+async fn enroll(join: &JoinString, csr_der: Vec<u8>) -> Result<agent::EnrollResponse, Status> {
+    let tls = Arc::new(tls::enrollment_client_config(join.ca_pin).unwrap());
+    let channel = dial::channel(&join.addresses[0], tls).await.unwrap();
+    let request = agent::EnrollRequest {
+        token: join.secret.clone(),
+        csr_der: csr_der.into(),
+        hostname: "host".to_owned(),
+        ..Default::default()
+    };
+    EnrollmentServiceClient::new(channel).enroll(request).await.map(tonic::Response::into_inner)
+}
+
+fn csr(key: &rcgen::KeyPair, change: impl FnOnce(&mut rcgen::CertificateParams)) -> Vec<u8> {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    change(&mut params);
+    params.serialize_request(key).unwrap().der().to_vec()
+}
+
+#[tokio::test]
+async fn a_csr_with_foreign_names_or_without_sense_is_refused_and_uses_nothing_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = Plane::start(folder.path(), &Options::default()).await;
+    let join = plane.join(1, &[]).await;
+    let key = rcgen::KeyPair::generate().unwrap();
+    let uri = rcgen::SanType::URI("spiffe://fleet.test/operator/admin".try_into().unwrap());
+    let named = enroll(&join, csr(&key, |params| params.subject_alt_names = vec![uri])).await.unwrap_err();
+    assert_eq!((named.code(), reason(&named)), (Code::InvalidArgument, Some(Reason::CsrNamesForbidden)));
+    let subject = csr(&key, |params| params.distinguished_name.push(rcgen::DnType::CommonName, "admin"));
+    let titled = enroll(&join, subject).await.unwrap_err();
+    assert_eq!(reason(&titled), Some(Reason::CsrNamesForbidden));
+    for nonsense in [Vec::new(), b"not a request".to_vec()] {
+        let refused = enroll(&join, nonsense).await.unwrap_err();
+        assert_eq!((refused.code(), reason(&refused)), (Code::InvalidArgument, Some(Reason::CsrInvalid)));
+    }
+    let mut forged = csr(&key, |_| {});
+    let last = forged.len() - 1;
+    forged[last] ^= 1;
+    assert_eq!(reason(&enroll(&join, forged).await.unwrap_err()), Some(Reason::CsrInvalid));
+    enroll(&join, csr(&key, |_| {})).await.expect("the token's one use is still there");
+}
+
+#[tokio::test]
+async fn an_operators_mistakes_are_told_by_field_and_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = Plane::start(folder.path(), &Options::default()).await;
+    let operator = plane.operator().await;
+    let list = pb::ListNodesRequest { selector: "role in (web".to_owned(), ..Default::default() };
+    let refused = operator.nodes.clone().list_nodes(list).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused)), (Code::InvalidArgument, Some(Reason::SelectorInvalid)));
+    let violations = tonic_types::StatusExt::get_error_details(&refused).bad_request().unwrap().field_violations.clone();
+    assert_eq!(violations[0].field, "selector");
+
+    let page = pb::ListNodesRequest { page_token: "nonsense".to_owned(), ..Default::default() };
+    assert_eq!(reason(&operator.nodes.clone().list_nodes(page).await.unwrap_err()), Some(Reason::PageTokenInvalid));
+
+    let relative = BundleContent { files: vec![file(std::path::Path::new("etc/app"), "x")], ..Default::default() };
+    let create = pb::CreateBundleRequest { name: "App!".to_owned(), content: Some(relative), validate_only: false };
+    let refused = operator.bundles.clone().create_bundle(create).await.unwrap_err();
+    assert_eq!(reason(&refused), Some(Reason::InvalidArgument));
+    let violations = tonic_types::StatusExt::get_error_details(&refused).bad_request().unwrap().field_violations.clone();
+    assert!(violations.iter().any(|fault| fault.field == "content.files[0].path"), "{violations:?}");
+
+    let values = [("colour".to_owned(), "red".to_owned())].into();
+    let profile = pb::SettingsProfile { name: "p".to_owned(), values, ..Default::default() };
+    let put = pb::PutSettingsProfileRequest { profile: Some(profile), validate_only: false };
+    assert_eq!(reason(&operator.settings.clone().put_settings_profile(put).await.unwrap_err()), Some(Reason::SettingUnknown));
+
+    let nowhere = pb::GetNodeRequest { id: muster_common::ids::NodeId::generate().to_string() };
+    let refused = operator.nodes.clone().get_node(nowhere).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused)), (Code::NotFound, Some(Reason::NotFound)));
+
+    let nobody = pb::StartOperationRequest { selector: String::new(), spec: Some(script("echo")), ..Default::default() };
+    let refused = operator.operations.clone().start_operation(nobody).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "an empty selector never means all");
+    let bundles = operator.bundles.clone().list_bundles(pb::ListBundlesRequest::default()).await.unwrap().into_inner();
+    assert!(bundles.bundles.is_empty());
+}
+
+#[tokio::test]
+async fn unknown_keys_in_either_configuration_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = Plane::init(folder.path(), &Options::default());
+    let text = std::fs::read_to_string(plane.config()).unwrap();
+    std::fs::write(plane.config(), format!("colour = \"red\"\n{text}")).unwrap();
+    let mut process = plane.spawn(&[]);
+    assert_eq!(process.ended().await.code(), Some(1));
+    assert!(process.log().contains("colour"), "{}", process.log());
+
+    let host = Agent::host(folder.path(), "host", OPEN);
+    host.configure("colour = \"red\"\n");
+    let refused = host.cli(&["show"]);
+    assert_eq!((refused.status.code(), told(&refused).contains("colour")), (Some(10), true));
+}

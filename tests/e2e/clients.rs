@@ -1,0 +1,195 @@
+//! Clients that are not ours: grpcurl, and Python's gRPC.
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+use muster_proto::admin::v1::Liveness;
+use muster_tests::{
+    agent::Agent,
+    binaries::repository,
+    eventually::LONG,
+    plane::{Options, Plane},
+    raw::RawNode,
+};
+use serde_json::Value;
+
+/// grpcurl with a folder of certificates.
+struct Grpcurl {
+    address: String,
+    certs: std::path::PathBuf,
+}
+
+impl Grpcurl {
+    fn new(plane: &Plane, certs: &Path) -> Self {
+        std::fs::create_dir_all(certs).unwrap();
+        for (from, to) in [("ca.crt", "ca.crt"), ("admin.crt", "operator.crt"), ("admin.key", "operator.key")] {
+            std::fs::copy(plane.state().join("operators").join(from), certs.join(to)).unwrap();
+        }
+        Self { address: plane.addresses().operators.to_string(), certs: certs.to_owned() }
+    }
+
+    fn try_script(&self, name: &str, args: &[&str]) -> Output {
+        let grpcurl = repository().join(".tools/bin/grpcurl");
+        assert!(grpcurl.exists(), "tools/install.sh puts grpcurl into .tools/bin");
+        let mut command = Command::new(repository().join("deploy/grpcurl").join(name));
+        command.args(args).env("GRPCURL", grpcurl).env("MUSTER_MAX_TIME", "20");
+        command.env("MUSTER_ADDRESS", &self.address).env("MUSTER_CERTS", &self.certs).output().unwrap()
+    }
+
+    /// Runs a script that must succeed; answers the first JSON object it prints.
+    fn script(&self, name: &str, args: &[&str]) -> Value {
+        let done = self.try_script(name, args);
+        let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        assert!(done.status.success(), "{name} {args:?}: {err}{out}");
+        serde_json::Deserializer::from_str(&out).into_iter::<Value>().next().and_then(Result::ok).unwrap_or(Value::Null)
+    }
+}
+
+fn text<'a>(value: &'a Value, path: &str) -> &'a str {
+    value.pointer(path).and_then(Value::as_str).unwrap_or_else(|| panic!("{path} in {value}"))
+}
+
+#[tokio::test]
+async fn grpcurl_lists_describes_and_calls_every_method() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = Plane::start(folder.path(), &Options::default()).await;
+    let operator = plane.operator().await;
+    let grpc = Grpcurl::new(&plane, &folder.path().join("certs"));
+
+    let listed = grpc.try_script("list-services.sh", &[]);
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    for service in ["grpc.health.v1.Health", "muster.admin.v1.NodesService", "grpc.reflection.v1.ServerReflection"] {
+        assert!(listed.lines().any(|line| line == service), "{listed}");
+    }
+    for service in listed.lines() {
+        assert!(grpc.try_script("describe.sh", &[service]).status.success(), "{service}");
+    }
+    assert_eq!(text(&grpc.script("health.sh", &[]), "/status"), "SERVING");
+    assert_eq!(text(&grpc.script("whoami.sh", &[]), "/principal"), "operator/admin");
+    assert_eq!(text(&grpc.script("system.sh", &[]), "/store"), "sqlite");
+
+    let made = grpc.script("tokens-create.sh", &["a \"quoted\" word", "1", "600", "role=web"]);
+    let token = text(&made, "/joinToken/id").to_owned();
+    let agent = Agent::start(folder.path(), "web-1", &text(&made, "/joinString").parse().unwrap());
+    assert_eq!(text(&grpc.script("tokens-get.sh", &[&token]), "/joinToken/description"), "a \"quoted\" word");
+    assert_eq!(text(&grpc.script("tokens-list.sh", &[]), "/joinTokens/0/id"), token);
+    assert!(grpc.script("tokens-revoke.sh", &[&token]).pointer("/joinToken/revokeTime").is_some());
+    operator.until_liveness(&agent.node, Liveness::Online).await;
+
+    let node = agent.node.as_str();
+    assert_eq!(text(&grpc.script("nodes-list.sh", &["role=web"]), "/nodes/0/id"), node);
+    assert_eq!(text(&grpc.script("nodes-get.sh", &[node]), "/node/displayName"), "web-1");
+    assert_eq!(text(&grpc.script("nodes-rename.sh", &[node, "web 1"]), "/node/displayName"), "web 1");
+    assert_eq!(text(&grpc.script("nodes-label.sh", &[node, "role=web", "env=test"]), "/node/labels/env"), "test");
+    let watched = Grpcurl { address: grpc.address.clone(), certs: grpc.certs.clone() };
+    let watched = watched.watch("nodes-watch.sh", &["role=web"]);
+    assert_eq!(text(&watched, "/upserted/id"), node);
+
+    let local = folder.path().join("app.conf");
+    std::fs::write(&local, "from grpcurl\n").unwrap();
+    let (path, local) = (agent.file("app.conf"), local.to_str().unwrap());
+    let hooks = ["test -d \"$MUSTER_STAGE\"", "true", "true"];
+    let args = [&["app", path.to_str().unwrap(), local][..], &hooks[..]].concat();
+    assert_eq!(text(&grpc.script("bundles-create.sh", &args), "/bundle/version"), "1");
+    assert_eq!(text(&grpc.script("bundles-get.sh", &["app"]), "/bundle/name"), "app");
+    assert_eq!(text(&grpc.script("bundles-list.sh", &[]), "/bundles/0/name"), "app");
+    assert_eq!(text(&grpc.script("assignments-preview.sh", &["role=web", "app"]), "/assignment/matchedNodes"), "1");
+    grpc.script("assign-bundle.sh", &["app", "role=web", "app"]);
+    let applied = |node: &muster_proto::admin::v1::Node| node.items.iter().any(|item| item.item == "bundle/app" && item.in_sync);
+    operator.until("the bundle is applied", node, applied).await;
+    assert_eq!(agent.read("app.conf").as_deref(), Some("from grpcurl\n"));
+    grpc.script("assignments-get.sh", &["app"]);
+    grpc.script("assignments-list.sh", &[]);
+    grpc.script("assignments-update.sh", &["app", "role=web,env=test", "app", "1", "5"]);
+
+    assert!(grpc.script("settings-schema.sh", &[]).pointer("/settings/0/key").is_some());
+    grpc.script("settings-put.sh", &["calm", "facts-interval=30m"]);
+    grpc.script("settings-get.sh", &["calm"]);
+    grpc.script("settings-list.sh", &[]);
+    grpc.script("assign-settings.sh", &["calm", "role=web", "calm"]);
+    grpc.script("assignments-delete.sh", &["calm"]);
+    grpc.script("settings-delete.sh", &["calm"]);
+    grpc.script("assignments-delete.sh", &["app"]);
+    grpc.script("bundles-delete.sh", &["app", "0"]);
+
+    let started = grpc.script("run-script.sh", &["role=web", "echo \"from $MUSTER_COMMAND_ID\"", "line 1"]);
+    let operation = text(&started, "/operation/id");
+    let ended = operator.ended(operation, LONG).await;
+    assert!(ended[node].stdout.starts_with(b"from "));
+    grpc.script("operations-watch.sh", &[operation]);
+    grpc.script("operations-get.sh", &[operation]);
+    assert_eq!(text(&grpc.script("operations-list.sh", &[]), "/operations/0/id"), operation);
+    assert_eq!(text(&grpc.script("operations-commands.sh", &[operation]), "/commands/0/nodeId"), node);
+    let refreshed = grpc.script("refresh-facts.sh", &["role=web"]);
+    operator.ended(text(&refreshed, "/operation/id"), LONG).await;
+    let restarted = grpc.script("restart-agent.sh", &["role=web"]);
+    operator.ended(text(&restarted, "/operation/id"), LONG).await;
+    let long = grpc.script("run-script.sh", &["role=web", "sleep 600"]);
+    grpc.script("operations-cancel.sh", &[text(&long, "/operation/id"), "enough"]);
+    operator.ended(text(&long, "/operation/id"), LONG).await;
+    assert!(grpc.script("audit-list.sh", &["", "operator/admin"]).pointer("/entries/0/action").is_some());
+    grpc.script("nodes-delete.sh", &[node, "the test is over"]);
+    assert!(operator.node(node).await.is_none());
+}
+
+impl Grpcurl {
+    /// The first message of a watch, which ends by its time.
+    fn watch(&self, name: &str, args: &[&str]) -> Value {
+        let grpcurl = repository().join(".tools/bin/grpcurl");
+        let mut command = Command::new(repository().join("deploy/grpcurl").join(name));
+        command.args(args).env("GRPCURL", grpcurl).env("MUSTER_MAX_TIME", "2");
+        let done = command.env("MUSTER_ADDRESS", &self.address).env("MUSTER_CERTS", &self.certs).output().unwrap();
+        let out = String::from_utf8_lossy(&done.stdout);
+        serde_json::Deserializer::from_str(&out).into_iter::<Value>().next().expect("a message").unwrap()
+    }
+}
+
+#[tokio::test]
+async fn grpcurl_without_the_right_certificate_gets_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = Plane::start(folder.path(), &Options::default()).await;
+    let grpc = Grpcurl::new(&plane, &folder.path().join("certs"));
+    let node = RawNode::enroll(&plane.join(1, &[]).await).await;
+    std::fs::write(grpc.certs.join("operator.crt"), &node.identity.chain_pem).unwrap();
+    std::fs::write(grpc.certs.join("operator.key"), &node.identity.key_pem).unwrap();
+    for script in ["nodes-list.sh", "list-services.sh"] {
+        let refused = grpc.try_script(script, &[]);
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && told.contains("PermissionDenied"), "{script}: {told}");
+        assert!(told.contains("operator") || told.contains("WRONG_KIND_OF_CALLER"), "{script}: {told}");
+    }
+    let bare = Command::new(repository().join(".tools/bin/grpcurl"))
+        .args(["-cacert", grpc.certs.join("ca.crt").to_str().unwrap(), "-max-time", "10", &grpc.address, "list"])
+        .output()
+        .unwrap();
+    assert!(!bare.status.success(), "without a certificate there is no handshake");
+}
+
+#[tokio::test]
+async fn python_lists_watches_with_resume_and_starts_an_operation() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = Plane::start(folder.path(), &Options::default()).await;
+    let operator = plane.operator().await;
+    let certs = folder.path().join("certs");
+    let grpc = Grpcurl::new(&plane, &certs);
+    let agent = Agent::start(folder.path(), "web-1", &plane.join(1, &[("role", "web")]).await);
+    operator.until_liveness(&agent.node, Liveness::Online).await;
+    let python = |args: &[&str]| {
+        let interpreter = repository().join(".tools/venv/bin/python");
+        assert!(interpreter.exists(), "tools/install.sh installs Python's gRPC below .tools");
+        let mut command = Command::new(interpreter);
+        command.arg(repository().join("deploy/examples/python/fleet.py")).args(args);
+        let done = command.env("MUSTER_ADDRESS", &grpc.address).env("MUSTER_CERTS", &certs).output().unwrap();
+        (done.status.code(), String::from_utf8_lossy(&done.stdout).into_owned(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    let (code, out, err) = python(&["list", "--selector", "role=web"]);
+    assert!(code == Some(0) && out.contains(&agent.node) && out.contains("web-1"), "{out}{err}");
+    let (code, out, err) = python(&["watch", "--selector", "role=web", "--events", "2", "--cut-after", "1"]);
+    assert!(code == Some(0) && out.contains(&agent.node) && err.contains("resumed"), "{out}{err}");
+    let (code, out, err) = python(&["run", "--selector", "role=web", "echo from python"]);
+    assert!(code == Some(0) && out.contains("from python"), "{out}{err}");
+    let (code, _, err) = python(&["list", "--selector", "role in ("]);
+    assert!(code == Some(1) && err.contains("SELECTOR_INVALID"), "{err}");
+}

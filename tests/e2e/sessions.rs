@@ -1,0 +1,125 @@
+//! What may be said in a session, and what ends it.
+
+use muster_common::reason::Reason;
+use muster_proto::{
+    admin::v1::Liveness,
+    agent::v1::{self as pb, session_request::Kind, session_response::Kind as Answer},
+};
+use muster_tests::{
+    operator::reason,
+    plane::{Options, Plane},
+    raw::{RawNode, hello},
+};
+use tonic::Code;
+
+async fn node(folder: &std::path::Path) -> (Plane, RawNode) {
+    let plane = Plane::start(folder, &Options::default()).await;
+    let join = plane.join(1, &[]).await;
+    let node = RawNode::enroll(&join).await;
+    (plane, node)
+}
+
+fn beat(seq: u64) -> Kind {
+    Kind::Heartbeat(pb::Heartbeat {
+        seq,
+        state_hash: muster_common::digest::state_hash([]).as_bytes().to_vec().into(),
+        ..Default::default()
+    })
+}
+
+#[tokio::test]
+async fn a_message_before_hello_and_a_second_hello_end_the_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_plane, node) = node(folder.path()).await;
+    let mut early = node.open(beat(1)).await.unwrap();
+    let ended = early.end().await.unwrap();
+    assert_eq!((ended.code(), reason(&ended)), (Code::FailedPrecondition, Some(Reason::HelloMissing)));
+    let mut twice = node.session().await;
+    twice.say(Kind::Hello(hello())).await;
+    let ended = twice.end().await.unwrap();
+    assert_eq!((ended.code(), reason(&ended)), (Code::FailedPrecondition, Some(Reason::HelloRepeated)));
+}
+
+#[tokio::test]
+async fn a_hello_that_makes_no_sense_or_comes_from_another_age_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_plane, node) = node(folder.path()).await;
+    let mut nameless = node.open(Kind::Hello(pb::Hello::default())).await.unwrap();
+    let ended = nameless.end().await.unwrap();
+    assert_eq!((ended.code(), reason(&ended)), (Code::InvalidArgument, Some(Reason::MessageInvalid)));
+    let future = pb::Hello { protocol_min: 90, protocol_max: 99, ..hello() };
+    let ended = node.open(Kind::Hello(future)).await.unwrap().end().await.unwrap();
+    assert_eq!((ended.code(), reason(&ended)), (Code::FailedPrecondition, Some(Reason::ProtocolUnsupported)));
+}
+
+#[tokio::test]
+async fn heartbeats_that_go_back_end_the_stream_and_a_gap_is_asked_about() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_plane, node) = node(folder.path()).await;
+    let mut session = node.session().await;
+    session.say(beat(1)).await;
+    session.say(beat(5)).await;
+    let asked = loop {
+        if let Some(Answer::ReportRequest(asked)) = session.next().await.unwrap().unwrap().kind {
+            break asked;
+        }
+    };
+    assert!(asked.items, "a gap means that something may be lost");
+    session.say(beat(5)).await;
+    let ended = session.end().await.unwrap();
+    assert_eq!((ended.code(), reason(&ended)), (Code::InvalidArgument, Some(Reason::SequenceOutOfOrder)));
+}
+
+#[tokio::test]
+async fn a_frame_over_the_limit_ends_the_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_plane, node) = node(folder.path()).await;
+    let mut session = node.session().await;
+    let huge = pb::Goodbye { message: "x".repeat(300 * 1024), ..Default::default() };
+    session.say(Kind::Goodbye(huge)).await;
+    let ended = session.end().await.unwrap();
+    assert_eq!((ended.code(), reason(&ended)), (Code::ResourceExhausted, Some(Reason::FrameTooLarge)));
+}
+
+#[tokio::test]
+async fn an_unknown_kind_is_ignored_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plane, node) = node(folder.path()).await;
+    let session = node.session().await;
+    session.say_nothing_known().await;
+    session.say(beat(1)).await;
+    let operator = plane.operator().await;
+    operator.until_liveness(&node.identity.node.to_string(), Liveness::Online).await;
+    muster_tests::eventually::eventually("it is counted", muster_tests::eventually::LONG, || async {
+        let metrics = muster_tests::plane::http_get(plane.addresses().console, "/metrics").await?;
+        metrics.lines().any(|line| line.starts_with("muster_unknown_messages_total 1")).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_newer_session_fences_the_older() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_plane, node) = node(folder.path()).await;
+    let mut older = node.session().await;
+    let newer = node.session().await;
+    let ended = older.end().await.unwrap();
+    assert_eq!((ended.code(), reason(&ended)), (Code::Aborted, Some(Reason::Fenced)));
+    newer.say(beat(1)).await;
+}
+
+#[tokio::test]
+async fn a_report_about_a_foreign_command_changes_nothing_and_is_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_plane, node) = node(folder.path()).await;
+    let mut session = node.session().await;
+    let id = muster_common::ids::CommandId::generate().to_string();
+    let report = pb::CommandReport { command_id: id.clone(), seq: 1, state: 5, ..Default::default() };
+    session.say(Kind::Command(report)).await;
+    let acked = loop {
+        if let Some(Answer::Ack(ack)) = session.next().await.unwrap().unwrap().kind {
+            break ack;
+        }
+    };
+    assert_eq!(acked.commands[0].command_id, id);
+}

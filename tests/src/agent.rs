@@ -1,0 +1,136 @@
+//! A node agent as a process, on a host in a folder.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use muster_common::join::JoinString;
+
+use crate::{binaries, process::Process};
+
+/// A host with its agent.
+#[derive(Debug)]
+pub struct Agent {
+    folder: PathBuf,
+    process: Option<Process>,
+    /// Its node's id, once it is connected.
+    pub node: String,
+}
+
+/// A lock file that allows everything below the host's `files`.
+pub const OPEN: &str = "[hooks]\nallow = true\n[commands]\nrun-script = true\n";
+
+impl Agent {
+    /// A host below a folder, in no fleet. `rules`: what its lock file says
+    /// besides the folder that may be written.
+    #[must_use]
+    pub fn host(folder: &Path, name: &str, rules: &str) -> Self {
+        let folder = folder.join(name);
+        fs::create_dir_all(folder.join("files")).unwrap();
+        let agent = Self { folder, process: None, node: String::new() };
+        agent.rules(rules);
+        let config = format!("state-dir = {:?}\nlocks-file = {:?}\n", agent.state(), agent.folder.join("locks.toml"));
+        fs::write(agent.config(), config).unwrap();
+        agent
+    }
+
+    /// A host that is in the fleet, with its agent running.
+    pub fn start(folder: &Path, name: &str, join: &JoinString) -> Self {
+        let mut agent = Self::host(folder, name, OPEN);
+        agent.connect(join);
+        agent.run();
+        agent
+    }
+
+    /// Changes the lock file.
+    pub fn rules(&self, rules: &str) {
+        let text = format!("[paths]\nallow = [{:?}]\n{rules}", self.files());
+        fs::write(self.folder.join("locks.toml"), text).unwrap();
+    }
+
+    /// Adds to the configuration file.
+    pub fn configure(&self, text: &str) {
+        let before = fs::read_to_string(self.config()).unwrap();
+        fs::write(self.config(), before + text).unwrap();
+    }
+
+    /// Runs a command of its command line.
+    #[must_use]
+    pub fn cli(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(binaries::path("muster-node-agent"));
+        command.arg("--config").arg(self.config()).args(args).output().unwrap()
+    }
+
+    /// Brings the host into the fleet.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn connect(&mut self, join: &JoinString) {
+        let name = self.folder.file_name().unwrap().to_str().unwrap().to_owned();
+        let done = self.cli(&["connect", &join.to_string(), "--display-name", &name]);
+        assert!(done.status.success(), "connect: {}", String::from_utf8_lossy(&done.stderr));
+        self.node = String::from_utf8(done.stdout).unwrap().trim().to_owned();
+    }
+
+    /// Starts the agent.
+    pub fn run(&mut self) {
+        self.run_with(&[]);
+    }
+
+    /// Starts the agent with something in its environment.
+    pub fn run_with(&mut self, environment: &[(&str, &str)]) {
+        let mut run = Command::new(binaries::path("muster-node-agent"));
+        run.arg("--config").arg(self.config()).args(["run", "--single-process"]);
+        run.envs(environment.iter().copied());
+        self.process = Some(Process::start(run, &self.folder.join("log")));
+    }
+
+    /// The running process.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn process(&mut self) -> &mut Process {
+        self.process.as_mut().expect("the agent was started")
+    }
+
+    /// Kills it as a loss of power would.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// What it has said so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    /// Where bundles may write.
+    #[must_use]
+    pub fn files(&self) -> PathBuf {
+        self.folder.join("files")
+    }
+
+    /// A file there.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.files().join(name)
+    }
+
+    /// Its content.
+    #[must_use]
+    pub fn read(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.file(name)).ok()
+    }
+
+    /// Its state directory.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.folder.join("state")
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.join("node-agent.toml")
+    }
+}

@@ -1,0 +1,261 @@
+//! A control plane as a process.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use muster_common::{
+    join::JoinString,
+    tls::{self, pem},
+};
+use muster_proto::admin::v1 as pb;
+use rustls::ClientConfig;
+
+use crate::{
+    binaries,
+    eventually::{LONG, eventually},
+    operator::Operator,
+    process::Process,
+};
+
+/// Its trust domain.
+pub const TRUST_DOMAIN: &str = "fleet.test";
+
+/// How it is configured where it matters to a test.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Between heartbeats.
+    pub heartbeat: Duration,
+    /// Life of nodes' certificates.
+    pub certificate_ttl: Duration,
+    /// Lines to be added to the configuration, by section.
+    pub log: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(500),
+            certificate_ttl: Duration::from_secs(7 * 24 * 3600),
+            log: "info".to_owned(),
+        }
+    }
+}
+
+/// A control plane in a folder.
+#[derive(Debug)]
+pub struct Plane {
+    folder: PathBuf,
+    process: Option<Process>,
+    addresses: Addresses,
+}
+
+/// Where it listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// For nodes.
+    pub agents: SocketAddr,
+    /// For hosts without an identity.
+    pub enrollment: SocketAddr,
+    /// For operators.
+    pub operators: SocketAddr,
+    /// For probes.
+    pub console: SocketAddr,
+}
+
+impl Plane {
+    /// Makes and starts one below a folder.
+    pub async fn start(folder: &Path, options: &Options) -> Self {
+        let mut plane = Self::init(folder, options);
+        plane.serve(&[]).await;
+        plane
+    }
+
+    /// Makes one and does not start it.
+    #[must_use]
+    pub fn init(folder: &Path, options: &Options) -> Self {
+        let folder = folder.join("plane");
+        fs::create_dir_all(&folder).unwrap();
+        let config = folder.join("control-plane.toml");
+        let mut init = Command::new(binaries::path("muster-control-plane"));
+        init.args(["init", "--trust-domain", TRUST_DOMAIN, "--state-dir"]).arg(folder.join("state"));
+        init.arg("--config").arg(&config);
+        for port in ["agents", "enrollment", "operators", "console"] {
+            init.args([&format!("--listen-{port}"), "127.0.0.1:0"]);
+        }
+        let made = init.output().unwrap();
+        assert!(made.status.success(), "init: {}", String::from_utf8_lossy(&made.stderr));
+        let millis = |duration: Duration| format!("\"{}ms\"", duration.as_millis());
+        let text = fs::read_to_string(&config).unwrap();
+        let text = set(&text, "heartbeat-interval", &millis(options.heartbeat));
+        let text = set(&text, "heartbeat-jitter", &millis(options.heartbeat / 10));
+        let text = set(&text, "reconnect-min", "\"50ms\"");
+        let text = set(&text, "reconnect-max", "\"1s\"");
+        let text = set(&text, "node-certificate-ttl", &millis(options.certificate_ttl));
+        fs::write(&config, set(&text, "filter", &format!("{:?}", options.log))).unwrap();
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let addresses = Addresses { agents: nowhere, enrollment: nowhere, operators: nowhere, console: nowhere };
+        Self { folder, process: None, addresses }
+    }
+
+    /// Serves; the first time on ports that the system chooses, then on the same.
+    pub async fn serve(&mut self, environment: &[(&str, &str)]) {
+        let told = self.folder.join("state/addresses.json");
+        let _ = fs::remove_file(&told);
+        self.process = Some(self.spawn(environment));
+        let process = self.process.as_mut().unwrap();
+        let addresses = eventually("the control plane says where it listens", LONG, || {
+            assert!(process.is_running(), "the control plane ended: {}", process.log());
+            std::future::ready(read_addresses(&told))
+        });
+        self.addresses = addresses.await;
+        self.keep_ports();
+        self.ready().await;
+    }
+
+    /// Starts the process and waits for nothing.
+    #[must_use]
+    pub fn spawn(&self, environment: &[(&str, &str)]) -> Process {
+        let mut serve = Command::new(binaries::path("muster-control-plane"));
+        serve.arg("serve").arg("--config").arg(self.config());
+        serve.envs(environment.iter().copied());
+        Process::start(serve, &self.folder.join("log"))
+    }
+
+    /// Later processes listen where this one does, so that nodes find them.
+    fn keep_ports(&self) {
+        let mut text = fs::read_to_string(self.config()).unwrap();
+        let ports = [
+            ("agents", self.addresses.agents),
+            ("enrollment", self.addresses.enrollment),
+            ("operators", self.addresses.operators),
+            ("console", self.addresses.console),
+        ];
+        for (port, address) in ports {
+            text = set(&text, port, &format!("\"{address}\""));
+        }
+        fs::write(self.config(), text).unwrap();
+    }
+
+    async fn ready(&self) {
+        let address = self.addresses.console;
+        eventually("the control plane is ready", LONG, || async move {
+            http_get(address, "/readyz").await.filter(|answer| answer.starts_with("HTTP/1.1 200"))
+        })
+        .await;
+    }
+
+    /// The running process.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn process(&mut self) -> &mut Process {
+        self.process.as_mut().expect("the control plane was started")
+    }
+
+    /// Kills it as a loss of power would.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Its configuration file.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("control-plane.toml")
+    }
+
+    /// Its state directory.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.folder.join("state")
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Runs a command of its command line; answers standard output.
+    ///
+    /// # Panics
+    /// If the command fails.
+    #[must_use]
+    pub fn cli(&self, args: &[&str]) -> String {
+        let mut command = Command::new(binaries::path("muster-control-plane"));
+        let done = command.args(args).arg("--config").arg(self.config()).output().unwrap();
+        assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    }
+
+    /// TLS of the first operator.
+    ///
+    /// # Panics
+    /// If its files do not fit.
+    #[must_use]
+    pub fn operator_tls(&self) -> ClientConfig {
+        self.tls_of(&self.state().join("operators"), "admin")
+    }
+
+    /// TLS of whoever has these files.
+    ///
+    /// # Panics
+    /// If they do not fit.
+    #[must_use]
+    pub fn tls_of(&self, folder: &Path, name: &str) -> ClientConfig {
+        let chain = pem::certificates(&folder.join(format!("{name}.crt"))).unwrap();
+        let key = pem::private_key(&folder.join(format!("{name}.key"))).unwrap();
+        let roots = tls::roots(&pem::certificates(&self.state().join("operators/ca.crt")).unwrap()).unwrap();
+        tls::client_config(tls::Identity { chain, key }, roots, TRUST_DOMAIN.parse().unwrap()).unwrap()
+    }
+
+    /// The first operator, connected.
+    pub async fn operator(&self) -> Operator {
+        Operator::connect(self.addresses.operators, self.operator_tls()).await
+    }
+
+    /// A join string for `uses` hosts, which get these labels.
+    pub async fn join(&self, uses: i32, labels: &[(&str, &str)]) -> JoinString {
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let request = pb::CreateJoinTokenRequest { max_uses: uses, labels, ..Default::default() };
+        let made = self.operator().await.join_tokens.create_join_token(request).await.unwrap().into_inner();
+        made.join_string.parse().unwrap()
+    }
+}
+
+/// An HTTP/1.1 GET without ceremony.
+pub async fn http_get(address: SocketAddr, path: &str) -> Option<String> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    Some(answer)
+}
+
+/// Sets a key of a TOML text, wherever it stands.
+fn set(text: &str, key: &str, value: &str) -> String {
+    let line = |line: &str| match line.split_once(" = ") {
+        Some((found, _)) if found == key => format!("{key} = {value}"),
+        _ => line.to_owned(),
+    };
+    let lines: Vec<String> = text.lines().map(line).collect();
+    assert!(lines.iter().any(|line| *line == format!("{key} = {value}")), "the configuration has no {key}");
+    lines.join("\n") + "\n"
+}
+
+fn read_addresses(path: &Path) -> Option<Addresses> {
+    let json: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    let address = |name: &str| json.get(name)?.as_str()?.parse().ok();
+    Some(Addresses {
+        agents: address("agents")?,
+        enrollment: address("enrollment")?,
+        operators: address("operators")?,
+        console: address("console")?,
+    })
+}
