@@ -1,9 +1,9 @@
 #!/bin/sh
 # Replaces all labels of a node.
-# Usage: nodes-label.sh NODE_ID [KEY=VALUE...]
+# Usage: nodes-label.sh NODE_ID KEY=VALUE...
 # Role: operator.
 . "$(dirname "$0")/lib.sh"
-[ $# -ge 1 ] || usage
+[ $# -ge 2 ] || usage
 id=$1
 shift
 labels=
@@ -11,8 +11,5 @@ for label in "$@"; do
     labels="$labels${labels:+, }$(quote "${label%%=*}"): $(quote "${label#*=}")"
 done
 call muster.admin.v1.NodesService/UpdateNode <<EOF
-{
-  "node": {"id": $(quote "$id"), "labels": {$labels}},
-  "update_mask": "labels"
-}
+{"node": {"id": $(quote "$id"), "labels": {$labels}}}
 EOF

@@ -5,8 +5,5 @@
 . "$(dirname "$0")/lib.sh"
 [ $# -eq 2 ] || usage
 call muster.admin.v1.NodesService/UpdateNode <<EOF
-{
-  "node": {"id": $(quote "$1"), "display_name": $(quote "$2")},
-  "update_mask": "displayName"
-}
+{"node": {"id": $(quote "$1"), "display_name": $(quote "$2")}}
 EOF

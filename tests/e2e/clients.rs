@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output},
 };
 
-use muster_proto::admin::v1::Liveness;
+use muster_proto::admin::v1::{self as pb, Liveness};
 use muster_tests::{
     agent::Agent,
     binaries::repository,
@@ -176,20 +176,34 @@ async fn python_lists_watches_with_resume_and_starts_an_operation() {
     let grpc = Grpcurl::new(&plane, &certs);
     let agent = Agent::start(folder.path(), "web-1", &plane.join(1, &[("role", "web")]).await);
     operator.until_liveness(&agent.node, Liveness::Online).await;
-    let python = |args: &[&str]| {
+    let python = async |args: &[&str]| {
         let interpreter = repository().join(".tools/venv/bin/python");
         assert!(interpreter.exists(), "tools/install.sh installs Python's gRPC below .tools");
-        let mut command = Command::new(interpreter);
-        command.arg(repository().join("deploy/examples/python/fleet.py")).args(args);
-        let done = command.env("MUSTER_ADDRESS", &grpc.address).env("MUSTER_CERTS", &certs).output().unwrap();
-        (done.status.code(), String::from_utf8_lossy(&done.stdout).into_owned(), String::from_utf8_lossy(&done.stderr).into_owned())
+        let mut command = tokio::process::Command::new(interpreter);
+        command.arg(repository().join("deploy/examples/python/fleet.py")).args(args).kill_on_drop(true);
+        command.env("MUSTER_ADDRESS", &grpc.address).env("MUSTER_CERTS", &certs);
+        let done = tokio::time::timeout(LONG * 2, command.output()).await.expect("it ends").unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (done.status.code(), text(&done.stdout), text(&done.stderr))
     };
-    let (code, out, err) = python(&["list", "--selector", "role=web"]);
+    let (code, out, err) = python(&["list", "--selector", "role=web"]).await;
     assert!(code == Some(0) && out.contains(&agent.node) && out.contains("web-1"), "{out}{err}");
-    let (code, out, err) = python(&["watch", "--selector", "role=web", "--events", "2", "--cut-after", "1"]);
+    // The watch is broken once; a change after that must reach it all the same.
+    let changes = async {
+        for n in 0.. {
+            let node = pb::Node { id: agent.node.clone(), display_name: format!("web-{n}"), ..Default::default() };
+            let request = pb::UpdateNodeRequest { node: Some(node), ..Default::default() };
+            operator.nodes.clone().update_node(request).await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        }
+    };
+    let (code, out, err) = tokio::select! {
+        done = python(&["watch", "--selector", "role=web", "--events", "3", "--cut-after", "1"]) => done,
+        () = changes => unreachable!("it goes on until the watch has ended"),
+    };
     assert!(code == Some(0) && out.contains(&agent.node) && err.contains("resumed"), "{out}{err}");
-    let (code, out, err) = python(&["run", "--selector", "role=web", "echo from python"]);
+    let (code, out, err) = python(&["run", "--selector", "role=web", "echo from python"]).await;
     assert!(code == Some(0) && out.contains("from python"), "{out}{err}");
-    let (code, _, err) = python(&["list", "--selector", "role in ("]);
+    let (code, _, err) = python(&["list", "--selector", "role in ("]).await;
     assert!(code == Some(1) && err.contains("SELECTOR_INVALID"), "{err}");
 }

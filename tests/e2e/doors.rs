@@ -12,6 +12,7 @@ use muster_proto::{
     },
 };
 use muster_tests::{
+    eventually::{LONG, eventually},
     operator::{Operator, reason},
     plane::{Options, Plane},
     raw::{RawNode, hello},
@@ -88,7 +89,7 @@ async fn the_enrollment_port_knows_nothing_but_enrollment() {
     let refused = operator.nodes.clone().list_nodes(pb::ListNodesRequest::default()).await.unwrap_err();
     assert!(matches!(refused.code(), Code::Unimplemented | Code::PermissionDenied), "{refused:?}");
     let empty = EnrollmentServiceClient::new(channel).enroll(agent::EnrollRequest::default()).await.unwrap_err();
-    assert_eq!(empty.code(), Code::Unauthenticated, "{empty:?}");
+    assert_eq!((empty.code(), reason(&empty)), (Code::InvalidArgument, Some(Reason::CsrInvalid)));
 }
 
 #[tokio::test]
@@ -100,11 +101,15 @@ async fn a_role_allows_what_it_allows_and_the_audit_has_every_write_and_denial()
     let _ = plane.cli(&["operator", "create", "victor", "--role", "viewer", "--out", out]);
     let viewer = Operator::connect(plane.addresses().operators, plane.tls_of(&certs, "victor")).await;
     let admin = plane.operator().await;
-    viewer.nodes.clone().list_nodes(pb::ListNodesRequest::default()).await.unwrap();
+    // Made by another process: the serving one learns of it within a second or so.
+    eventually("the viewer is known", LONG, || async {
+        viewer.nodes.clone().list_nodes(pb::ListNodesRequest::default()).await.ok()
+    })
+    .await;
     let refused = viewer.join_tokens.clone().create_join_token(pb::CreateJoinTokenRequest::default()).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused)), (Code::PermissionDenied, Some(Reason::PermissionDenied)));
     admin.join_tokens.clone().create_join_token(pb::CreateJoinTokenRequest::default()).await.unwrap();
-    let entries = muster_tests::eventually::eventually("both are in the audit", muster_tests::eventually::LONG, || async {
+    let entries = eventually("both are in the audit", LONG, || async {
         let request = pb::ListAuditEntriesRequest { page_size: 100, ..Default::default() };
         let entries = admin.audit.clone().list_audit_entries(request).await.unwrap().into_inner().entries;
         let denied = entries.iter().any(|entry| entry.denied && entry.actor == "operator/victor");
@@ -113,5 +118,5 @@ async fn a_role_allows_what_it_allows_and_the_audit_has_every_write_and_denial()
     })
     .await;
     assert!(entries.windows(2).all(|pair| pair[0].replica != pair[1].replica || pair[0].seq == pair[1].seq + 1));
-    assert!(plane.cli(&["audit", "verify"]).contains("intact") || !plane.cli(&["audit", "verify"]).is_empty());
+    assert!(plane.cli(&["audit", "verify"]).contains("every entry fits"), "the chain holds");
 }

@@ -59,8 +59,8 @@ fn refused(violations: &[muster_domain::violation::Violation]) -> Status {
     let mut details = ErrorDetails::new();
     details.set_error_info(reason, "muster", std::collections::HashMap::new());
     for violation in violations {
-        details.add_bad_request_violation(format!("content.{}", violation.field), &violation.description);
+        details.add_bad_request_violation(violation.field.clone(), &violation.description);
     }
-    let first = violations.first().map(|v| format!("content.{}: {}", v.field, v.description));
+    let first = violations.first().map(|v| format!("{}: {}", v.field, v.description));
     Status::with_error_details(Code::InvalidArgument, first.unwrap_or_default(), details)
 }

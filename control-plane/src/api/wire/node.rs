@@ -13,7 +13,8 @@ pub(in crate::api) fn node(view: &View) -> pb::Node {
         id: node.id.to_string(),
         display_name: node.display_name.clone(),
         labels: node.labels.clone().into_iter().collect(),
-        facts: Some(facts(&node.facts)),
+        // Nothing was heard yet: not a host without a name.
+        facts: (!node.facts_sha256.is_empty()).then(|| facts(&node.facts)),
         connection: Some(connection(view)),
         items: items(view),
         conditions: view.conditions.iter().map(condition).collect(),
