@@ -117,7 +117,12 @@ impl Plane {
         self.ready().await;
     }
 
-    /// Starts the process and waits for nothing.
+    /// Starts the process, which may end before it serves.
+    pub fn launch(&mut self, environment: &[(&str, &str)]) {
+        self.process = Some(self.spawn(environment));
+    }
+
+    /// Starts a process and waits for nothing.
     #[must_use]
     pub fn spawn(&self, environment: &[(&str, &str)]) -> Process {
         let mut serve = Command::new(binaries::path("muster-control-plane"));

