@@ -236,9 +236,11 @@ impl Lab {
             assert_eq!(found, *name, "the last acknowledged name of {node}");
         }
         for ((name, version), sha256) in &acknowledged.bundles {
-            let request = pb::GetBundleRequest { name: name.clone(), version: *version };
-            let bundle = operator.bundles.clone().get_bundle(request).await.expect("an acknowledged bundle").into_inner();
-            assert_eq!(bundle.bundle.unwrap().sha256.as_ref(), sha256.as_slice(), "{name} {version}");
+            let found = eventually("an acknowledged bundle is there", LONG, || async {
+                let request = pb::GetBundleRequest { name: name.clone(), version: *version };
+                operator.bundles.clone().get_bundle(request).await.ok()?.into_inner().bundle
+            });
+            assert_eq!(found.await.sha256.as_ref(), sha256.as_slice(), "{name} {version}");
         }
         let mut commands = 0;
         let mut interrupted = 0;

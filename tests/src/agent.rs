@@ -46,7 +46,12 @@ impl Agent {
 
     /// Changes the lock file.
     pub fn rules(&self, rules: &str) {
-        let text = format!("[paths]\nallow = [{:?}]\n{rules}", self.files());
+        self.allow(&[self.files()], rules);
+    }
+
+    /// Changes the lock file: what may be written, and what else it says.
+    pub fn allow(&self, roots: &[PathBuf], rules: &str) {
+        let text = format!("[paths]\nallow = {roots:?}\n{rules}");
         fs::write(self.folder.join("locks.toml"), text).unwrap();
     }
 
@@ -83,7 +88,8 @@ impl Agent {
     pub fn run_with(&mut self, environment: &[(&str, &str)]) {
         let mut run = Command::new(binaries::path("muster-node-agent"));
         run.arg("--config").arg(self.config()).args(["run", "--single-process"]);
-        run.envs(environment.iter().copied());
+        // A lock file may allow `/proc/self/cwd`: the same path on every host of this machine.
+        run.envs(environment.iter().copied()).current_dir(self.files());
         self.process = Some(Process::start(run, &self.folder.join("log")));
     }
 
@@ -93,6 +99,12 @@ impl Agent {
     /// If there is none.
     pub fn process(&mut self) -> &mut Process {
         self.process.as_mut().expect("the agent was started")
+    }
+
+    /// Memory that the agent holds, in KiB; 0 if it does not run.
+    #[must_use]
+    pub fn rss_kib(&self) -> u64 {
+        self.process.as_ref().map_or(0, Process::rss_kib)
     }
 
     /// Kills it as a loss of power would.

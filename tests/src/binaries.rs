@@ -22,5 +22,6 @@ pub fn path(name: &str) -> PathBuf {
 /// The root of the repository.
 #[must_use]
 pub fn repository() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
 }
