@@ -59,12 +59,25 @@ pub fn operators(app: &App) -> RoutesBuilder {
     let app = || app.clone();
     routes
         .add_service(NodesServiceServer::new(admin::nodes::Handler(app())).max_decoding_message_size(limit))
-        .add_service(JoinTokensServiceServer::new(admin::join_tokens::Handler(app())).max_decoding_message_size(limit))
-        .add_service(BundlesServiceServer::new(admin::bundles::Handler(app())).max_decoding_message_size(limit))
-        .add_service(SettingsServiceServer::new(admin::settings::Handler(app())).max_decoding_message_size(limit))
-        .add_service(AssignmentsServiceServer::new(admin::assignments::Handler(app())).max_decoding_message_size(limit))
-        .add_service(OperationsServiceServer::new(admin::operations::Handler(app())).max_decoding_message_size(limit))
+        .add_service(
+            JoinTokensServiceServer::new(admin::join_tokens::Handler(app())).max_decoding_message_size(limit),
+        )
+        .add_service(
+            BundlesServiceServer::new(admin::bundles::Handler(app())).max_decoding_message_size(limit),
+        )
+        .add_service(
+            SettingsServiceServer::new(admin::settings::Handler(app())).max_decoding_message_size(limit),
+        )
+        .add_service(
+            AssignmentsServiceServer::new(admin::assignments::Handler(app()))
+                .max_decoding_message_size(limit),
+        )
+        .add_service(
+            OperationsServiceServer::new(admin::operations::Handler(app())).max_decoding_message_size(limit),
+        )
         .add_service(AuditServiceServer::new(admin::audit::Handler(app())).max_decoding_message_size(limit))
-        .add_service(SystemServiceServer::new(admin::system::Handler(app())).max_decoding_message_size(limit));
+        .add_service(
+            SystemServiceServer::new(admin::system::Handler(app())).max_decoding_message_size(limit),
+        );
     routes
 }

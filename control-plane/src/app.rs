@@ -274,5 +274,9 @@ pub(crate) fn selector_or_all(text: &str) -> Result<Selector, Error> {
 }
 
 fn invalid_selector(error: &SelectorError) -> Error {
-    Error::Invalid { reason: Reason::SelectorInvalid, field: "selector".to_owned(), message: error.to_string() }
+    Error::Invalid {
+        reason: Reason::SelectorInvalid,
+        field: "selector".to_owned(),
+        message: error.to_string(),
+    }
 }

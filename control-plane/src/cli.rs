@@ -93,7 +93,8 @@ fn open_store(config: &Config) -> anyhow::Result<Store> {
 
 /// Whoever sits at the command line.
 fn stamp(action: &str) -> Stamp {
-    let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "root".to_owned());
+    let user =
+        std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "root".to_owned());
     Stamp {
         actor: format!("cli/{user}"),
         action: action.to_owned(),

@@ -264,20 +264,41 @@ impl Config {
         let mut range = |key: &str, value: Duration, least: Duration, most: Duration| {
             if !(least..=most).contains(&value) {
                 let format = humantime::format_duration;
-                problems.push(format!("{key} is {}; it must be from {} to {}", format(value), format(least), format(most)));
+                problems.push(format!(
+                    "{key} is {}; it must be from {} to {}",
+                    format(value),
+                    format(least),
+                    format(most)
+                ));
             }
         };
         let (second, day) = (Duration::from_secs(1), Duration::from_secs(24 * 3600));
         let session = &self.session;
         range("session.heartbeat-interval", session.heartbeat_interval, second / 5, day);
-        range("session.heartbeat-jitter", session.heartbeat_jitter, Duration::ZERO, session.heartbeat_interval / 2);
+        range(
+            "session.heartbeat-jitter",
+            session.heartbeat_jitter,
+            Duration::ZERO,
+            session.heartbeat_interval / 2,
+        );
         range("session.reconnect-min", session.reconnect_min, second / 20, second * 60);
         range("session.reconnect-max", session.reconnect_max, session.reconnect_min, second * 3600);
         range("identity.node-certificate-ttl", self.identity.node_certificate_ttl, second * 10, day * 365);
-        range("identity.operator-certificate-ttl", self.identity.operator_certificate_ttl, second * 10, day * 365);
-        range("identity.server-certificate-ttl", self.identity.server_certificate_ttl, second * 10, day * 365);
+        range(
+            "identity.operator-certificate-ttl",
+            self.identity.operator_certificate_ttl,
+            second * 10,
+            day * 365,
+        );
+        range(
+            "identity.server-certificate-ttl",
+            self.identity.server_certificate_ttl,
+            second * 10,
+            day * 365,
+        );
         if !muster_common::tls::spiffe::is_principal_name(&self.replica) {
-            problems.push(format!("replica is {:?}; it must be letters, digits, '.', '_', '-'", self.replica));
+            problems
+                .push(format!("replica is {:?}; it must be letters, digits, '.', '_', '-'", self.replica));
         }
         if self.public.server_names.is_empty() && self.public.server_ips.is_empty() {
             problems.push("public.server-names and public.server-ips are both empty".to_owned());

@@ -103,7 +103,9 @@ fn answer(request: &Request<Incoming>, metrics: &Metrics, ready: &Ready) -> Resp
     match request.uri().path() {
         "/metrics" => {
             let mut response = text(StatusCode::OK, metrics.encode());
-            let kind = header::HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+            let kind = header::HeaderValue::from_static(
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            );
             response.headers_mut().insert(header::CONTENT_TYPE, kind);
             response
         }

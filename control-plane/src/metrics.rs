@@ -83,7 +83,11 @@ fn register(all: &mut Inner) {
     registry.register("sessions", "Live sessions of nodes", all.sessions.clone());
     registry.register("sessions_opened", "Sessions that were opened", all.sessions_opened.clone());
     registry.register("reports_stored", "Nodes' reports that were stored", all.reports.clone());
-    registry.register("unknown_messages", "Messages of kinds this release does not know", all.unknown.clone());
+    registry.register(
+        "unknown_messages",
+        "Messages of kinds this release does not know",
+        all.unknown.clone(),
+    );
     registry.register("queue_full", "Times that a queue had no room", all.queues_full.clone());
     registry.register("nodes", "Nodes by liveness", all.nodes.clone());
     registry.register("connections", "Open connections by door", all.connections.clone());
@@ -164,6 +168,9 @@ mod tests {
         metrics.handshake_failed("agents", "timeout");
         let text = metrics.encode();
         assert!(text.contains("muster_heartbeats_total 1"), "{text}");
-        assert!(text.contains("muster_handshakes_failed_total{door=\"agents\",reason=\"timeout\"} 1"), "{text}");
+        assert!(
+            text.contains("muster_handshakes_failed_total{door=\"agents\",reason=\"timeout\"} 1"),
+            "{text}"
+        );
     }
 }

@@ -77,4 +77,3 @@ pub struct Gate {
     /// Whose certificates are ours.
     pub trust_domain: TrustDomain,
 }
-

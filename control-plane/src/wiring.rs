@@ -23,7 +23,8 @@ use crate::{
     console::{Console, Ready},
     metrics::Metrics,
     server::{
-        Door, DoorName, Gate, accept, connections::Registry, health, limits::Limits, policy, rates::Rates, reflection,
+        Door, DoorName, Gate, accept, connections::Registry, health, limits::Limits, policy, rates::Rates,
+        reflection,
     },
     session::{hub::Hub, ports::End},
     work,
@@ -49,7 +50,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let console = Console::bind(config.listen.console, metrics.clone(), ready.clone())
         .await
         .with_context(|| format!("cannot listen on {} for the console", config.listen.console))?;
-    let sockets = accept::Sockets::open(&config.listen.agents, &config.listen.enrollment, &config.listen.operators)?;
+    let sockets =
+        accept::Sockets::open(&config.listen.agents, &config.listen.enrollment, &config.listen.operators)?;
     let addresses = Addresses {
         agents: sockets.agents.local_addr()?,
         enrollment: sockets.enrollment.local_addr()?,
@@ -180,7 +182,11 @@ async fn wait_for_the_end(tasks: &Tasks) -> anyhow::Result<()> {
 async fn finish(app: &App, tasks: &Tasks, drain: &Drain, within: Duration) {
     tasks.close();
     app.hub.for_each(|session| {
-        session.end(End::Reconnect { after: Duration::ZERO, spread: COME_BACK_WITHIN, reason: "shutting-down" });
+        session.end(End::Reconnect {
+            after: Duration::ZERO,
+            spread: COME_BACK_WITHIN,
+            reason: "shutting-down",
+        });
     });
     drain.begin();
     let gone = async {

@@ -5,6 +5,8 @@ pub mod driver;
 
 use std::time::Duration;
 
+use muster_common::clock::Instant;
+
 use muster_common::{drain::Drain, tasks::Tasks};
 
 use crate::app::App;
@@ -15,7 +17,7 @@ pub fn start(app: &App, tasks: &Tasks, drain: &Drain) {
     drive(app, tasks, drain, Follow);
     drive(app, tasks, drain, Record);
     drive(app, tasks, drain, HandOut);
-    drive(app, tasks, drain, Sweep);
+    drive(app, tasks, drain, Sweep { last: None });
     drive(app, tasks, drain, Expiry);
 }
 
@@ -26,7 +28,9 @@ struct Record;
 /// Hands out orders, and ends those that hosts have lost.
 struct HandOut;
 /// Finds silent nodes.
-struct Sweep;
+struct Sweep {
+    last: Option<Instant>,
+}
 /// Ends orders that were never delivered in time.
 struct Expiry;
 
@@ -84,7 +88,7 @@ impl Worker for Sweep {
         app.sweep_interval()
     }
     async fn work(&mut self, app: &App) -> Result<(), crate::app::Error> {
-        app.sweep();
+        app.sweep(self.last.replace(app.clock.monotonic()));
         for (state, count) in app.node_counts() {
             app.metrics.nodes_by_liveness(crate::app::heartbeats::word(state), count);
         }

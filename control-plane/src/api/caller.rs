@@ -11,7 +11,10 @@ use crate::{app::Actor, session::frames::Caller};
 
 /// The peer of a call. Every door puts one into the request.
 pub(super) fn peer<T>(request: &Request<T>) -> Result<&Peer, Status> {
-    request.extensions().get::<Peer>().ok_or_else(|| status(Reason::Internal, "the call came through no door"))
+    request
+        .extensions()
+        .get::<Peer>()
+        .ok_or_else(|| status(Reason::Internal, "the call came through no door"))
 }
 
 /// Of the call.
@@ -23,7 +26,8 @@ pub(super) fn trace_id<T>(request: &Request<T>) -> String {
 pub(super) fn actor<T>(request: &Request<T>) -> Result<Actor, Status> {
     let peer = peer(request)?;
     let principal = peer.principal.as_ref();
-    let principal = principal.ok_or_else(|| status(Reason::Unauthenticated, "the caller has no certificate"))?;
+    let principal =
+        principal.ok_or_else(|| status(Reason::Unauthenticated, "the caller has no certificate"))?;
     Ok(Actor {
         principal: principal.to_string(),
         remote_address: peer.remote.to_string(),

@@ -35,7 +35,10 @@ pub(super) fn timestamp_from(at: &Timestamp) -> UnixMillis {
 }
 
 /// A length of time in a request; never negative.
-pub(super) fn duration_from(field: &'static str, value: Option<prost_types::Duration>) -> Result<Option<Duration>, Status> {
+pub(super) fn duration_from(
+    field: &'static str,
+    value: Option<prost_types::Duration>,
+) -> Result<Option<Duration>, Status> {
     value
         .map(|value| Duration::try_from(value).map_err(|_| status::invalid(field, "it must not be negative")))
         .transpose()

@@ -11,7 +11,8 @@ use muster_domain::{
     page::{Listed, Page},
 };
 use muster_store::{
-    ReadAssignments as _, ReadBundles as _, ReadProfiles as _, WriteAssignments as _, WriteItemMarks as _, WriteTx,
+    ReadAssignments as _, ReadBundles as _, ReadProfiles as _, WriteAssignments as _, WriteItemMarks as _,
+    WriteTx,
 };
 use serde_json::json;
 
@@ -37,7 +38,12 @@ impl App {
     ///
     /// # Errors
     /// If it cannot be, its name is taken, or it contradicts another one.
-    pub async fn create_assignment(&self, actor: &Actor, wish: Wish, validate_only: bool) -> Result<Assignment, Error> {
+    pub async fn create_assignment(
+        &self,
+        actor: &Actor,
+        wish: Wish,
+        validate_only: bool,
+    ) -> Result<Assignment, Error> {
         self.put_assignment(actor, "assignments.create", wish, validate_only).await
     }
 
@@ -45,7 +51,12 @@ impl App {
     ///
     /// # Errors
     /// If it does not exist, was changed since it was read, or contradicts another one.
-    pub async fn update_assignment(&self, actor: &Actor, wish: Wish, validate_only: bool) -> Result<Assignment, Error> {
+    pub async fn update_assignment(
+        &self,
+        actor: &Actor,
+        wish: Wish,
+        validate_only: bool,
+    ) -> Result<Assignment, Error> {
         self.put_assignment(actor, "assignments.update", wish, validate_only).await
     }
 
@@ -95,7 +106,8 @@ impl App {
             tx.assignment_put(&after)?;
             // Nodes that lose the item by this have to see a newer generation, too.
             tx.item_mark(&after.target.item())?;
-            if let Some(before) = before.as_ref().filter(|before| before.target.item() != after.target.item()) {
+            if let Some(before) = before.as_ref().filter(|before| before.target.item() != after.target.item())
+            {
                 tx.item_mark(&before.target.item())?;
             }
             tx.audit(Note {
@@ -137,7 +149,11 @@ impl App {
             check_etag(&etag, before.revision)?;
             tx.assignment_delete(&name)?;
             tx.item_mark(&before.target.item())?;
-            tx.audit(Note { subject: format!("assignment/{name}"), before: shown(&before), ..Note::default() })?;
+            tx.audit(Note {
+                subject: format!("assignment/{name}"),
+                before: shown(&before),
+                ..Note::default()
+            })?;
             Ok(())
         })
         .await
@@ -185,7 +201,8 @@ fn check_conflict(
     let compiled =
         |assignment: Assignment| Compiled::new(assignment).map_err(|error| super::invalid_selector(&error));
     let new = compiled(assignment.clone())?;
-    let others = tx.assignment_all()?.into_iter().filter_map(|other| Compiled::new(other).ok()).collect::<Vec<_>>();
+    let others =
+        tx.assignment_all()?.into_iter().filter_map(|other| Compiled::new(other).ok()).collect::<Vec<_>>();
     let profiles: std::collections::HashMap<_, _> =
         tx.profile_all()?.into_iter().map(|profile| (profile.name, profile.values)).collect();
     let nodes = nodes.iter().map(|(id, labels, facts)| (*id, labels, facts));

@@ -31,7 +31,8 @@ impl App {
     pub async fn record_denial(&self, stamp: Stamp, method: String) -> Result<(), Error> {
         self.store
             .write(stamp, move |tx| {
-                tx.audit(Note { subject: method.clone(), denied: true, ..Note::default() }).map_err(Error::from)
+                tx.audit(Note { subject: method.clone(), denied: true, ..Note::default() })
+                    .map_err(Error::from)
             })
             .await?;
         Ok(())

@@ -28,7 +28,10 @@ impl App {
         validate_only: bool,
     ) -> Result<Bundle, Error> {
         if !is_resource_name(&name) {
-            return Err(Error::invalid("name", format!("{name:?} does not match [a-z0-9]([-a-z0-9]{{0,61}}[a-z0-9])?")));
+            return Err(Error::invalid(
+                "name",
+                format!("{name:?} does not match [a-z0-9]([-a-z0-9]{{0,61}}[a-z0-9])?"),
+            ));
         }
         let now = self.clock.now();
         let sha256 = Sha256::of(&payload);
@@ -90,11 +93,16 @@ impl App {
         let which = (version > 0).then_some(version);
         self.commit(actor.stamp("bundles.delete", self.clock.now()), move |tx| {
             let user = tx.assignment_all()?.into_iter().find(|assignment| match &assignment.target {
-                Target::Bundle { name: used, version } => *used == name && which.is_none_or(|v| v == *version),
+                Target::Bundle { name: used, version } => {
+                    *used == name && which.is_none_or(|v| v == *version)
+                }
                 Target::Settings { .. } => false,
             });
             if let Some(user) = user {
-                return Err(Error::refused(Reason::InUse, format!("assignment {:?} gives it to nodes", user.name)));
+                return Err(Error::refused(
+                    Reason::InUse,
+                    format!("assignment {:?} gives it to nodes", user.name),
+                ));
             }
             if tx.bundle_delete(&name, which)? == 0 {
                 return Err(Error::not_found("bundle", &name));

@@ -89,10 +89,9 @@ impl Contents {
             }
             let payload = match before.bundles.get(&key) {
                 Some(payload) => Some(payload.clone()),
-                None => tx.bundle_payload(name, *version)?.map(|bytes| Payload {
-                    sha256: Sha256::of(&bytes),
-                    bytes: Bytes::from(bytes),
-                }),
+                None => tx
+                    .bundle_payload(name, *version)?
+                    .map(|bytes| Payload { sha256: Sha256::of(&bytes), bytes: Bytes::from(bytes) }),
             };
             bundles.extend(payload.map(|payload| (key, payload)));
         }
@@ -119,7 +118,12 @@ impl Contents {
 
     /// The place in the history of what a node should have, or not have, of an item.
     #[must_use]
-    pub fn generation(&self, item: &ItemName, node: &Node, epoch: u64) -> muster_common::generation::Generation {
+    pub fn generation(
+        &self,
+        item: &ItemName,
+        node: &Node,
+        epoch: u64,
+    ) -> muster_common::generation::Generation {
         let mark = self.marks.get(item).copied().unwrap_or(0);
         effective::generation(epoch, mark, node.selector_revision)
     }

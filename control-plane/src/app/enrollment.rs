@@ -72,7 +72,8 @@ impl App {
         let enrolled = self
             .commit(stamp, move |tx| {
                 let token = tx.join_token_by_secret(secret_sha256.as_bytes())?;
-                let token = token.ok_or_else(|| Error::refused(Reason::TokenUnknown, "no such join token"))?;
+                let token =
+                    token.ok_or_else(|| Error::refused(Reason::TokenUnknown, "no such join token"))?;
                 if let Some(known) = tx.node_by_enrolled_key(&node.enrolled_key_sha256)? {
                     return again(&token, known);
                 }

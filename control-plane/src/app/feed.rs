@@ -151,7 +151,9 @@ impl App {
         let found = self
             .store
             .read(move |tx| {
-                ids.into_iter().map(|id| Ok((id, tx.node_get(id)?))).collect::<Result<Vec<_>, muster_store::Error>>()
+                ids.into_iter()
+                    .map(|id| Ok((id, tx.node_get(id)?)))
+                    .collect::<Result<Vec<_>, muster_store::Error>>()
             })
             .await?;
         for (id, node) in found {

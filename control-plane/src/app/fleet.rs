@@ -156,7 +156,9 @@ impl Entry {
             }
             changed.push(state.item);
         }
-        self.node.items.retain(|state| state.running.is_some() || state.outcome.is_some_and(|o| o.is_refusal()));
+        self.node
+            .items
+            .retain(|state| state.running.is_some() || state.outcome.is_some_and(|o| o.is_refusal()));
         self.node.items.sort_by(|a, b| a.item.cmp(&b.item));
         for item in changed {
             if !self.dirty.items.contains(&item) {
@@ -199,7 +201,11 @@ impl Fleet {
             return merge(&mut entry.lock(), node);
         }
         let tracker = tracker(&node);
-        self.0.nodes.write().entry(node.id).or_insert_with(|| Arc::new(Mutex::new(Entry::new(node, tracker))));
+        self.0
+            .nodes
+            .write()
+            .entry(node.id)
+            .or_insert_with(|| Arc::new(Mutex::new(Entry::new(node, tracker))));
     }
 
     /// Takes a node out for ever.

@@ -11,16 +11,24 @@ use muster_domain::{
 use parking_lot::MutexGuard;
 
 use super::{App, fleet::Entry};
-use crate::session::{
-    frames::Refusal,
-    ports::End,
-};
+use crate::session::{frames::Refusal, ports::End};
+
+/// A sweep that comes later than this was not only slow.
+const AWAY: Duration = Duration::from_secs(2);
 
 impl App {
-    /// Finds the silent ones. Answers how many changed their state.
-    pub fn sweep(&self) -> usize {
+    /// Finds the silent ones. Answers how many changed their state. `last`: the
+    /// sweep before, if there was one: if that is too long ago, this process was
+    /// stopped meanwhile, and nobody is blamed for a silence it could not hear.
+    pub fn sweep(&self, last: Option<Instant>) -> usize {
         let now = self.clock.monotonic();
         let mut changed = 0;
+        if last.is_some_and(|last| now - last > self.fixed.session.heartbeat_interval + AWAY) {
+            tracing::warn!("the control plane was away: what it missed is not counted against nodes");
+            self.fleet.for_each(|mut entry| {
+                changed += usize::from(self.observe(&mut entry, Event::PlaneWasAway, now));
+            });
+        }
         let mut silent = Vec::new();
         self.fleet.for_each(|mut entry| {
             let expired = entry.node.certificate.current.not_after <= self.clock.now()

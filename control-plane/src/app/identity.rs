@@ -38,7 +38,9 @@ impl App {
         let row = next.clone();
         let stamp: Stamp = actor.stamp("identity.renew", self.clock.now());
         self.commit(stamp, move |tx| {
-            let stored = tx.node_get(node)?.ok_or_else(|| Error::refused(Reason::NodeRemoved, "the node is no more"))?;
+            let stored = tx
+                .node_get(node)?
+                .ok_or_else(|| Error::refused(Reason::NodeRemoved, "the node is no more"))?;
             tx.node_set_certificate(node, &with_next(stored.certificate, &row))?;
             tx.audit(Note {
                 subject: format!("node/{node}"),

@@ -3,7 +3,12 @@
 
 use bytes::Bytes;
 use muster_common::{digest::Sha256, reason::Reason};
-use muster_domain::{certificate::Shown, command, facts::Facts, liveness::{self, Event}};
+use muster_domain::{
+    certificate::Shown,
+    command,
+    facts::Facts,
+    liveness::{self, Event},
+};
 use parking_lot::MutexGuard;
 
 use super::{
@@ -20,7 +25,13 @@ use crate::session::{
 const MAX_CONDITIONS: usize = 32;
 
 impl Inbox for App {
-    fn opened(&self, handle: &Handle, caller: &Caller, hello: &Hello, protocol: u32) -> Result<Opened, Refusal> {
+    fn opened(
+        &self,
+        handle: &Handle,
+        caller: &Caller,
+        hello: &Hello,
+        protocol: u32,
+    ) -> Result<Opened, Refusal> {
         let now = self.clock.monotonic();
         let opened = self.fleet.with(caller.node, |mut entry| {
             self.admit(&mut entry, caller)?;
@@ -164,7 +175,11 @@ impl App {
     }
 
     /// What Hello changes. Answers the orders that a lost ledger has lost.
-    fn take_hello(&self, entry: &mut MutexGuard<'_, Entry>, hello: &Hello) -> Vec<muster_common::ids::CommandId> {
+    fn take_hello(
+        &self,
+        entry: &mut MutexGuard<'_, Entry>,
+        hello: &Hello,
+    ) -> Vec<muster_common::ids::CommandId> {
         let went_back = entry.node.ledger.is_some_and(|mark| mark.went_back(hello.ledger));
         if went_back {
             let node = entry.node.id;

@@ -35,7 +35,11 @@ impl App {
     ///
     /// # Errors
     /// If the wish cannot be.
-    pub async fn create_join_token(&self, actor: &Actor, wish: Wish) -> Result<(JoinToken, JoinString), Error> {
+    pub async fn create_join_token(
+        &self,
+        actor: &Actor,
+        wish: Wish,
+    ) -> Result<(JoinToken, JoinString), Error> {
         let now = self.clock.now();
         check_description(&wish.description)?;
         check_labels(&wish.labels).map_err(|error| Error::invalid("labels", error))?;
@@ -58,8 +62,9 @@ impl App {
             tx.join_token_insert(&row)?;
             tx.audit(Note {
                 subject: format!("join-token/{}", row.id),
-                after: json!({ "labels": row.labels, "max_uses": row.max_uses, "expires_at_ms": row.expires_at })
-                    .to_string(),
+                after:
+                    json!({ "labels": row.labels, "max_uses": row.max_uses, "expires_at_ms": row.expires_at })
+                        .to_string(),
                 ..Note::default()
             })?;
             Ok(())
@@ -74,7 +79,8 @@ impl App {
     /// # Errors
     /// If it does not exist.
     pub async fn join_token(&self, id: JoinTokenId) -> Result<JoinToken, Error> {
-        let found: Option<JoinToken> = self.store.read(move |tx| tx.join_token_get(id).map_err(Error::from)).await?;
+        let found: Option<JoinToken> =
+            self.store.read(move |tx| tx.join_token_get(id).map_err(Error::from)).await?;
         found.ok_or_else(|| Error::not_found("join token", id))
     }
 

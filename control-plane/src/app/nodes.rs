@@ -102,7 +102,10 @@ impl App {
     /// If the node does not exist, was changed since it was read, or the values cannot be.
     pub async fn edit_node(&self, actor: &Actor, id: NodeId, edit: Edit) -> Result<View, Error> {
         if let Some(name) = edit.display_name.as_deref().filter(|name| !is_display_name(name)) {
-            return Err(Error::invalid("node.display_name", format!("{name:?} is not a name of 1 to 128 characters")));
+            return Err(Error::invalid(
+                "node.display_name",
+                format!("{name:?} is not a name of 1 to 128 characters"),
+            ));
         }
         if let Some(labels) = &edit.labels {
             check_labels(labels).map_err(|error| Error::invalid("node.labels", error))?;
@@ -133,7 +136,13 @@ impl App {
     ///
     /// # Errors
     /// If it does not exist or was changed since it was read.
-    pub async fn remove_node(&self, actor: &Actor, id: NodeId, etag: String, reason: String) -> Result<(), Error> {
+    pub async fn remove_node(
+        &self,
+        actor: &Actor,
+        id: NodeId,
+        etag: String,
+        reason: String,
+    ) -> Result<(), Error> {
         let now = self.clock.now();
         let stamp = actor.stamp("nodes.delete", now);
         let why = reason.clone();
@@ -188,7 +197,6 @@ impl App {
         counts.into_iter().collect()
     }
 }
-
 
 fn matches(selector: &Selector, entry: &MutexGuard<'_, Entry>) -> bool {
     selector.matches(&entry.node.labels, &entry.node.facts)

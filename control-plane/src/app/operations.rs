@@ -90,9 +90,8 @@ impl App {
         }
         let commands: Vec<Command> = nodes.iter().map(|node| queued(&operation, *node, now)).collect();
         let (row, rows) = (operation.clone(), commands.clone());
-        let before = self
-            .commit(actor.stamp("operations.start", now), move |tx| begin(tx, &row, &rows))
-            .await?;
+        let before =
+            self.commit(actor.stamp("operations.start", now), move |tx| begin(tx, &row, &rows)).await?;
         if let Some(before) = before {
             return self.operation(before).await;
         }
@@ -156,7 +155,8 @@ impl App {
                 let listed = tx.command_list(id, &page)?;
                 let mut rows = Vec::with_capacity(listed.rows.len());
                 for command in listed.rows {
-                    let output = if with_output { tx.output_list(command.id, 0, u32::MAX)? } else { Vec::new() };
+                    let output =
+                        if with_output { tx.output_list(command.id, 0, u32::MAX)? } else { Vec::new() };
                     rows.push((command, output));
                 }
                 Ok(Listed { rows, next: listed.next })
@@ -278,14 +278,21 @@ fn queued(operation: &Operation, node: NodeId, now: UnixMillis) -> Command {
 }
 
 /// Stores a new operation; answers the one that the request id stands for already.
-fn begin(tx: &mut WriteTx<'_>, operation: &Operation, commands: &[Command]) -> Result<Option<OperationId>, Error> {
+fn begin(
+    tx: &mut WriteTx<'_>,
+    operation: &Operation,
+    commands: &[Command],
+) -> Result<Option<OperationId>, Error> {
     if let Some(request_id) = &operation.request_id
         && let Some(before) = tx.operation_by_request(&operation.created_by, request_id)?
     {
         if before.request_sha256 == operation.request_sha256 {
             return Ok(Some(before.id));
         }
-        let message = format!("request_id {request_id:?} stands for operation {}, which asked for other things", before.id);
+        let message = format!(
+            "request_id {request_id:?} stands for operation {}, which asked for other things",
+            before.id
+        );
         return Err(Error::refused(Reason::RequestIdReused, message));
     }
     tx.operation_insert(operation)?;

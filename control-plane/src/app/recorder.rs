@@ -19,7 +19,8 @@ use muster_domain::{
     operation,
 };
 use muster_store::{
-    ReadCommands as _, ReadOperations as _, WriteCommands as _, WriteNodes as _, WriteOperations as _, WriteTx,
+    ReadCommands as _, ReadOperations as _, WriteCommands as _, WriteNodes as _, WriteOperations as _,
+    WriteTx,
 };
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -115,7 +116,8 @@ impl App {
     }
 
     async fn record_nodes(&self, nodes: &[NodeId]) -> Result<(), Error> {
-        let news: Vec<News> = nodes.iter().filter_map(|id| self.fleet.with(*id, |mut e| news(&mut e))).collect();
+        let news: Vec<News> =
+            nodes.iter().filter_map(|id| self.fleet.with(*id, |mut e| news(&mut e))).collect();
         if news.is_empty() {
             return Ok(());
         }

@@ -33,7 +33,8 @@ impl App {
     ) -> Result<Profile, Error> {
         check(&name, &values)?;
         let now = self.clock.now();
-        let mut profile = Profile { name, values, updated_at: now, updated_by: actor.principal.clone(), revision: 0 };
+        let mut profile =
+            Profile { name, values, updated_at: now, updated_by: actor.principal.clone(), revision: 0 };
         let row = profile.clone();
         let revision = self
             .commit(actor.stamp("settings.put", now), move |tx| {
@@ -86,7 +87,10 @@ impl App {
     pub async fn delete_profile(&self, actor: &Actor, name: String) -> Result<(), Error> {
         self.commit(actor.stamp("settings.delete", self.clock.now()), move |tx| {
             if let Some(user) = tx.assignment_all()?.into_iter().find(|a| gives(a, &name)) {
-                return Err(Error::refused(Reason::InUse, format!("assignment {:?} gives it to nodes", user.name)));
+                return Err(Error::refused(
+                    Reason::InUse,
+                    format!("assignment {:?} gives it to nodes", user.name),
+                ));
             }
             if !tx.profile_delete(&name)? {
                 return Err(Error::not_found("settings profile", &name));
@@ -104,7 +108,10 @@ fn gives(assignment: &Assignment, profile: &str) -> bool {
 
 fn check(name: &str, values: &BTreeMap<String, String>) -> Result<(), Error> {
     if !is_resource_name(name) {
-        return Err(Error::invalid("profile.name", format!("{name:?} does not match [a-z0-9]([-a-z0-9]{{0,61}}[a-z0-9])?")));
+        return Err(Error::invalid(
+            "profile.name",
+            format!("{name:?} does not match [a-z0-9]([-a-z0-9]{{0,61}}[a-z0-9])?"),
+        ));
     }
     for (key, value) in values {
         settings::check(key, value).map_err(|error| Error::Invalid {
@@ -130,7 +137,9 @@ fn check_rivals(tx: &mut WriteTx<'_>, profile: &Profile) -> Result<(), Error> {
             if !keys.is_empty() {
                 let keys = keys.join(", ");
                 let (ours, other) = (&ours.name, &other.name);
-                let message = format!("assignments {ours:?} and {other:?} have one priority and would differ in {keys}");
+                let message = format!(
+                    "assignments {ours:?} and {other:?} have one priority and would differ in {keys}"
+                );
                 return Err(Error::refused(Reason::Conflict, message));
             }
         }

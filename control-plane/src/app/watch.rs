@@ -63,7 +63,8 @@ impl App {
     /// # Errors
     /// If it belongs to another history, or what it knows is not kept any more.
     pub async fn resume_from(&self, token: &str) -> Result<u64, Error> {
-        let expired = |why: &str| Error::refused(Reason::ResumeTokenExpired, format!("{why}; watch from the start"));
+        let expired =
+            |why: &str| Error::refused(Reason::ResumeTokenExpired, format!("{why}; watch from the start"));
         let token: ResumeToken = token.parse().map_err(|_| expired("the resume token is not one of ours"))?;
         let floor = self.store.read(|tx| tx.changes_floor().map_err(Error::from)).await?;
         if token.epoch != self.fixed.epoch {
@@ -91,9 +92,12 @@ impl App {
     pub async fn node_news(&self, selector: &Selector, from: u64) -> Result<(Vec<NodeNews>, u64), Error> {
         let (changes, reached) = self.changes(from).await?;
         let is_node = |change: &&Change| matches!(change.kind, ChangeKind::Node | ChangeKind::NodeReport);
-        let ids: BTreeSet<NodeId> = changes.iter().filter(is_node).filter_map(|c| c.id.parse().ok()).collect();
+        let ids: BTreeSet<NodeId> =
+            changes.iter().filter(is_node).filter_map(|c| c.id.parse().ok()).collect();
         let news = ids.into_iter().map(|id| match self.node(id) {
-            Ok(view) if selector.matches(&view.node.labels, &view.node.facts) => NodeNews::Upserted(Box::new(view)),
+            Ok(view) if selector.matches(&view.node.labels, &view.node.facts) => {
+                NodeNews::Upserted(Box::new(view))
+            }
             _ => NodeNews::Removed(id),
         });
         Ok((news.collect(), reached))
@@ -110,7 +114,8 @@ impl App {
         with_output: bool,
     ) -> Result<(Vec<OperationNews>, bool), Error> {
         let start = place.revision == 0;
-        let (changed, reached) = if start { (None, self.revision_now()) } else { self.changed(place.revision).await? };
+        let (changed, reached) =
+            if start { (None, self.revision_now()) } else { self.changed(place.revision).await? };
         let (operation, counts) = self.operation(id).await?;
         let commands = self.commands_changed(id, changed).await?;
         let mut news: Vec<OperationNews> = Vec::new();
@@ -170,7 +175,8 @@ impl App {
     ) -> Result<(), Error> {
         loop {
             let (id, after) = (command.id, place.pieces.get(&command.id).copied().unwrap_or(0));
-            let pieces = self.store.read(move |tx| tx.output_list(id, after, PIECES).map_err(Error::from)).await?;
+            let pieces =
+                self.store.read(move |tx| tx.output_list(id, after, PIECES).map_err(Error::from)).await?;
             let full = pieces.len() == PIECES as usize;
             if let Some(last) = pieces.last() {
                 place.pieces.insert(id, last.seq);

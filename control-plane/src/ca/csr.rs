@@ -39,7 +39,9 @@ pub fn public_key(der: &[u8]) -> Result<PublicKey, Reason> {
     if !rest.is_empty() {
         return Err(Reason::CsrInvalid);
     }
-    if info.subject.iter().next().is_some() || request.requested_extensions().is_some_and(|mut e| e.next().is_some()) {
+    if info.subject.iter().next().is_some()
+        || request.requested_extensions().is_some_and(|mut e| e.next().is_some())
+    {
         return Err(Reason::CsrNamesForbidden);
     }
     let key = SubjectPublicKeyInfo::from_der(info.subject_pki.raw).map_err(|_| Reason::CsrInvalid)?;

@@ -12,8 +12,8 @@ use muster_common::{
     },
 };
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -153,7 +153,8 @@ impl Ca {
         }
         params.subject_alt_names.extend(ips.iter().map(|ip| SanType::IpAddress(*ip)));
         let certificate = self.sign(&params, &key)?;
-        let mut chain: Vec<CertificateDer<'static>> = certificate.chain_der.into_iter().map(Into::into).collect();
+        let mut chain: Vec<CertificateDer<'static>> =
+            certificate.chain_der.into_iter().map(Into::into).collect();
         chain.push(self.root.clone());
         Ok(Identity { chain, key: PrivateKeyDer::Pkcs8(key.serialize_der().into()) })
     }

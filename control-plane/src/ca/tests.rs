@@ -26,12 +26,15 @@ fn request(params: &CertificateParams) -> Vec<u8> {
 }
 
 fn verify(ca: &Ca, chain: &[Vec<u8>], at: UnixMillis) -> bool {
-    let chain: Vec<CertificateDer<'_>> = chain.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+    let chain: Vec<CertificateDer<'_>> =
+        chain.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
     let roots = tls::roots(&ca.trust_bundle().1).unwrap();
-    let verifier =
-        rustls::server::WebPkiClientVerifier::builder_with_provider(std::sync::Arc::new(roots), tls::provider())
-            .build()
-            .unwrap();
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+        std::sync::Arc::new(roots),
+        tls::provider(),
+    )
+    .build()
+    .unwrap();
     let at = UnixTime::since_unix_epoch(Duration::from_millis(u64::try_from(at.0).unwrap()));
     verifier.verify_client_cert(&chain[0], &chain[1..], at).is_ok()
 }

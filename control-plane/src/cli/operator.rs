@@ -1,12 +1,20 @@
 //! `operator`.
 
-use std::{fs, io::Write as _, os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _}, path::{Path, PathBuf}};
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use muster_common::{
     clock::Clock,
-    tls::{pem, spiffe::{self, Principal}},
+    tls::{
+        pem,
+        spiffe::{self, Principal},
+    },
 };
 use muster_domain::{
     access::{Caller, Role},
@@ -100,7 +108,8 @@ pub(super) fn create(
     let name = principal.to_string().rsplit('/').next().unwrap_or_default().to_owned();
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(out);
     made.with_context(|| format!("cannot make {}", out.display()))?;
-    let chain: Vec<CertificateDer<'_>> = certificate.chain_der.iter().map(|der| der.as_slice().into()).collect();
+    let chain: Vec<CertificateDer<'_>> =
+        certificate.chain_der.iter().map(|der| der.as_slice().into()).collect();
     let (_, roots) = ca.trust_bundle();
     write(&out.join(format!("{name}.key")), &key, 0o600)?;
     write(&out.join(format!("{name}.crt")), &pem::encode_certificates(&chain), 0o644)?;

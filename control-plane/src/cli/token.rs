@@ -5,12 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use clap::Subcommand;
-use muster_common::{
-    clock::Clock,
-    digest::Sha256,
-    ids::JoinTokenId,
-    join::JoinString,
-};
+use muster_common::{clock::Clock, digest::Sha256, ids::JoinTokenId, join::JoinString};
 use muster_domain::{
     audit::Note,
     join_token::{JoinToken, Terms, check_description},
@@ -124,7 +119,8 @@ fn addresses(config: &Config) -> anyhow::Result<Vec<String>> {
     let mut bound = config.listen.enrollment;
     if bound.port() == 0 && config.public.enrollment_addresses.is_empty() {
         let told = Addresses::read(&config.state_dir);
-        bound = told.context("the port of enrollment is chosen by the system: start `serve` first")?.enrollment;
+        bound =
+            told.context("the port of enrollment is chosen by the system: start `serve` first")?.enrollment;
     }
     Ok(config.told(&config.public.enrollment_addresses, bound))
 }
@@ -137,7 +133,10 @@ fn list(config: &Config) -> anyhow::Result<()> {
         let listed = store.read_blocking(move |tx| tx.join_token_list(&asked))?;
         for token in listed.rows {
             let end = if token.revoked_at.is_some() { "revoked" } else { "" };
-            println!("{}\t{}/{}\t{}\t{}\t{end}", token.id, token.uses, token.max_uses, token.expires_at, token.description);
+            println!(
+                "{}\t{}/{}\t{}\t{}\t{end}",
+                token.id, token.uses, token.max_uses, token.expires_at, token.description
+            );
         }
         match listed.next {
             Some(next) => page.after = Some(next),

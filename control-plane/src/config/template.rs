@@ -10,53 +10,135 @@ use super::Config;
 /// A configuration as a commented file.
 #[must_use]
 pub fn render(config: &Config) -> String {
-    let mut text = String::from("# Muster control plane. Unknown keys are refused; `muster-control-plane config check` tells.\n");
+    let mut text = String::from(
+        "# Muster control plane. Unknown keys are refused; `muster-control-plane config check` tells.\n",
+    );
     top(&mut text, config);
-    section(&mut text, "listen", "Ports. Port 0 lets the system choose; STATE-DIR/addresses.json tells which.", &[
-        ("agents", quoted(config.listen.agents), "For nodes: mTLS."),
-        ("enrollment", quoted(config.listen.enrollment), "For hosts without an identity: TLS."),
-        ("operators", quoted(config.listen.operators), "For operators and services: mTLS."),
-        ("console", quoted(config.listen.console), "For probes and scrapers: plain HTTP, read only."),
-    ]);
+    section(
+        &mut text,
+        "listen",
+        "Ports. Port 0 lets the system choose; STATE-DIR/addresses.json tells which.",
+        &[
+            ("agents", quoted(config.listen.agents), "For nodes: mTLS."),
+            ("enrollment", quoted(config.listen.enrollment), "For hosts without an identity: TLS."),
+            ("operators", quoted(config.listen.operators), "For operators and services: mTLS."),
+            ("console", quoted(config.listen.console), "For probes and scrapers: plain HTTP, read only."),
+        ],
+    );
     let public = &config.public;
-    section(&mut text, "public", "How others reach these ports.", &[
-        ("session-addresses", list(&public.session_addresses), "host:port told to agents. Empty: the first server name with the port of listen.agents."),
-        ("enrollment-addresses", list(&public.enrollment_addresses), "host:port in join strings. Empty: the same with the port of listen.enrollment."),
-        ("server-names", list(&public.server_names), "DNS names in the server's certificate."),
-        ("server-ips", list(&public.server_ips), "IP addresses in the server's certificate."),
-    ]);
+    section(
+        &mut text,
+        "public",
+        "How others reach these ports.",
+        &[
+            (
+                "session-addresses",
+                list(&public.session_addresses),
+                "host:port told to agents. Empty: the first server name with the port of listen.agents.",
+            ),
+            (
+                "enrollment-addresses",
+                list(&public.enrollment_addresses),
+                "host:port in join strings. Empty: the same with the port of listen.enrollment.",
+            ),
+            ("server-names", list(&public.server_names), "DNS names in the server's certificate."),
+            ("server-ips", list(&public.server_ips), "IP addresses in the server's certificate."),
+        ],
+    );
     let identity = &config.identity;
-    section(&mut text, "identity", "How long certificates live.", &[
-        ("node-certificate-ttl", span(identity.node_certificate_ttl), "Of a node; renewed at half of it. 10s to 365 days."),
-        ("operator-certificate-ttl", span(identity.operator_certificate_ttl), "Of an operator or service. 10s to 365 days."),
-        ("server-certificate-ttl", span(identity.server_certificate_ttl), "Of the control plane; renewed at half of it. 10s to 365 days."),
-    ]);
+    section(
+        &mut text,
+        "identity",
+        "How long certificates live.",
+        &[
+            (
+                "node-certificate-ttl",
+                span(identity.node_certificate_ttl),
+                "Of a node; renewed at half of it. 10s to 365 days.",
+            ),
+            (
+                "operator-certificate-ttl",
+                span(identity.operator_certificate_ttl),
+                "Of an operator or service. 10s to 365 days.",
+            ),
+            (
+                "server-certificate-ttl",
+                span(identity.server_certificate_ttl),
+                "Of the control plane; renewed at half of it. 10s to 365 days.",
+            ),
+        ],
+    );
     let session = &config.session;
-    section(&mut text, "session", "The rhythm of nodes, told to them when they connect.", &[
-        ("heartbeat-interval", span(session.heartbeat_interval), "Between heartbeats. 200ms to 1 day. A node is late after 1.5 and offline after 2.5 of it."),
-        ("heartbeat-jitter", span(session.heartbeat_jitter), "Each heartbeat is spread by up to this, both ways. At most half the interval."),
-        ("reconnect-min", span(session.reconnect_min), "First wait of an agent before it tries a broken session again. 50ms to 1 minute."),
-        ("reconnect-max", span(session.reconnect_max), "Longest such wait. At most 1 hour."),
-        ("output-limit", session.output_limit.to_string(), "Bytes of output kept of one command; the rest is counted and cut."),
-    ]);
-    section(&mut text, "enrollment", "How hosts become nodes.", &[
-        ("enabled", config.enrollment.enabled.to_string(), "Whether new nodes may come. The port stays open either way."),
-    ]);
+    section(
+        &mut text,
+        "session",
+        "The rhythm of nodes, told to them when they connect.",
+        &[
+            (
+                "heartbeat-interval",
+                span(session.heartbeat_interval),
+                "Between heartbeats. 200ms to 1 day. A node is late after 1.5 and offline after 2.5 of it.",
+            ),
+            (
+                "heartbeat-jitter",
+                span(session.heartbeat_jitter),
+                "Each heartbeat is spread by up to this, both ways. At most half the interval.",
+            ),
+            (
+                "reconnect-min",
+                span(session.reconnect_min),
+                "First wait of an agent before it tries a broken session again. 50ms to 1 minute.",
+            ),
+            ("reconnect-max", span(session.reconnect_max), "Longest such wait. At most 1 hour."),
+            (
+                "output-limit",
+                session.output_limit.to_string(),
+                "Bytes of output kept of one command; the rest is counted and cut.",
+            ),
+        ],
+    );
+    section(
+        &mut text,
+        "enrollment",
+        "How hosts become nodes.",
+        &[(
+            "enabled",
+            config.enrollment.enabled.to_string(),
+            "Whether new nodes may come. The port stays open either way.",
+        )],
+    );
     let format = match config.log.format {
         Format::Text => "text",
         Format::Json => "json",
     };
-    section(&mut text, "log", "What is logged, on standard error.", &[
-        ("filter", quoted(&config.log.filter), "A level, or levels by module: \"info,muster_control_plane::session=debug\"."),
-        ("format", quoted(format), "\"text\" or \"json\"."),
-    ]);
+    section(
+        &mut text,
+        "log",
+        "What is logged, on standard error.",
+        &[
+            (
+                "filter",
+                quoted(&config.log.filter),
+                "A level, or levels by module: \"info,muster_control_plane::session=debug\".",
+            ),
+            ("format", quoted(format), "\"text\" or \"json\"."),
+        ],
+    );
     text
 }
 
 fn top(text: &mut String, config: &Config) {
     let keys = [
-        ("trust-domain", quoted(&config.trust_domain), "Under which all names stand. Fixed when the installation was made."),
-        ("state-dir", quoted(config.state_dir.display()), "Where everything is kept: the store, the certificate authority, operators' certificates."),
+        (
+            "trust-domain",
+            quoted(&config.trust_domain),
+            "Under which all names stand. Fixed when the installation was made.",
+        ),
+        (
+            "state-dir",
+            quoted(config.state_dir.display()),
+            "Where everything is kept: the store, the certificate authority, operators' certificates.",
+        ),
         ("replica", quoted(&config.replica), "Name of this process among others on one store."),
         ("drain-within", span(config.drain_within), "Time for finishing work after SIGTERM."),
     ];

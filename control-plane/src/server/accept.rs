@@ -82,8 +82,13 @@ pub async fn serve(listener: TcpListener, door: Door, gate: Gate, drain: Drain, 
     let handshakes = Arc::new(Semaphore::new(door.limits.handshakes));
     let addresses = Addresses::default();
     let mut tls = door.tls;
-    let context =
-        Arc::new(Context { name: door.name, gate, limits: door.limits, routes: door.routes, drain: drain.clone() });
+    let context = Arc::new(Context {
+        name: door.name,
+        gate,
+        limits: door.limits,
+        routes: door.routes,
+        drain: drain.clone(),
+    });
     loop {
         let permits = async { (owned(&everyone).await, owned(&handshakes).await) };
         let (permit, handshake) = tokio::select! {
@@ -136,7 +141,8 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 
 fn prepare(stream: &TcpStream) {
     let socket = socket2::SockRef::from(stream);
-    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+    let keepalive =
+        TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
     // None of these can fail on a socket that was just accepted, short of it being gone already.
     let _ = socket.set_tcp_nodelay(true);
     let _ = socket.set_tcp_keepalive(&keepalive);

@@ -48,7 +48,9 @@ pub(super) async fn serve(
     drop(handshake_permit);
     let peer = match peer::name(stream.get_ref().1, remote, &context.gate.trust_domain) {
         Ok(peer) => peer,
-        Err(reason) => return failed(&context, remote, reason.as_str(), "its certificate is not one of ours"),
+        Err(reason) => {
+            return failed(&context, remote, reason.as_str(), "its certificate is not one of ours");
+        }
     };
     let entry = match &peer.principal {
         None => None,
@@ -71,13 +73,19 @@ fn failed(context: &Context, remote: SocketAddr, reason: &'static str, why: &str
     tracing::debug!(door, %remote, reason, "a handshake on {door} from {remote} failed: {why}");
 }
 
-async fn run(context: &Context, stream: TlsStream<TcpStream>, peer: Peer, entry: Option<Entry>) -> &'static str {
+async fn run(
+    context: &Context,
+    stream: TlsStream<TcpStream>,
+    peer: Peer,
+    entry: Option<Entry>,
+) -> &'static str {
     let limits = &context.limits;
     let expires_in = peer.not_after.since(context.gate.clock.now());
     let started = context.gate.clock.monotonic();
     let served = Guarded::new(context.routes.clone(), context.gate.clone(), context.name, peer);
     let (service, requested) = first_request(served);
-    let connection = builder(limits).serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let connection =
+        builder(limits).serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut connection = pin!(connection);
 
     // One timer for all that time can end, set to whatever is next.
@@ -163,7 +171,10 @@ impl tower::Service<http::Request<hyper::body::Incoming>> for Noting {
     type Error = std::convert::Infallible;
     type Future = <Guarded as tower::Service<http::Request<hyper::body::Incoming>>>::Future;
 
-    fn poll_ready(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+    fn poll_ready(
+        &mut self,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Self::Error>> {
         self.served.poll_ready(context)
     }
 

@@ -63,7 +63,10 @@ impl Guarded {
             None => self.peer.remote.ip().to_string(),
         };
         self.gate.rates.check(rule.rate, &caller).map_err(|wait| {
-            Refused::new(Reason::RateLimited, format!("too many calls; try again in {} ms", wait.as_millis().max(1)))
+            Refused::new(
+                Reason::RateLimited,
+                format!("too many calls; try again in {} ms", wait.as_millis().max(1)),
+            )
         })
     }
 
@@ -74,9 +77,10 @@ impl Guarded {
             (DoorName::Agents, _) => {
                 Err(Refused::new(Reason::WrongKindOfCaller, "this port is for nodes' certificates"))
             }
-            (DoorName::Operators, _) => {
-                Err(Refused::new(Reason::WrongKindOfCaller, "this port is for certificates of operators and services"))
-            }
+            (DoorName::Operators, _) => Err(Refused::new(
+                Reason::WrongKindOfCaller,
+                "this port is for certificates of operators and services",
+            )),
         }
     }
 
@@ -95,7 +99,8 @@ impl Guarded {
             (Who::Operator(permission), Some(principal)) => match self.gate.callers.role(principal) {
                 Some(role) if role.allows(permission) => Ok(()),
                 Some(role) => {
-                    let message = format!("{principal} has the role {}, which may not do this", role.as_str());
+                    let message =
+                        format!("{principal} has the role {}, which may not do this", role.as_str());
                     Err(Refused::new(Reason::PermissionDenied, message))
                 }
                 None => Err(Refused::new(Reason::PermissionDenied, format!("{principal} is not known here"))),

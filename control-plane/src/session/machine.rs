@@ -139,9 +139,9 @@ impl Live {
     }
 
     fn fresh(&mut self, mut difference: Desired) -> Option<Desired> {
-        difference.upserts.retain(|upsert| {
-            self.note(&upsert.item, upsert.version.generation, Some(upsert.version.sha256))
-        });
+        difference
+            .upserts
+            .retain(|upsert| self.note(&upsert.item, upsert.version.generation, Some(upsert.version.sha256)));
         difference.removals.retain(|removal| self.note(&removal.item, removal.generation, None));
         if difference.upserts.is_empty() && difference.removals.is_empty() {
             return None;

@@ -6,8 +6,8 @@ use muster_domain::liveness;
 
 use super::{
     frames::{
-        Ack, Caller, CommandReport, Desired, FactsReport, Heartbeat, Hello, ItemReport, Refusal, Ticket, Tune,
-        Welcome,
+        Ack, Caller, CommandReport, Desired, FactsReport, Heartbeat, Hello, ItemReport, Refusal, Ticket,
+        Tune, Welcome,
     },
     hub::Handle,
 };
@@ -18,7 +18,13 @@ pub trait Inbox: Send + Sync + 'static {
     ///
     /// # Errors
     /// If this node gets no session now.
-    fn opened(&self, handle: &Handle, caller: &Caller, hello: &Hello, protocol: u32) -> Result<Opened, Refusal>;
+    fn opened(
+        &self,
+        handle: &Handle,
+        caller: &Caller,
+        hello: &Hello,
+        protocol: u32,
+    ) -> Result<Opened, Refusal>;
 
     /// A heartbeat in order.
     fn heard(&self, session: &Handle, beat: Heartbeat);
@@ -110,4 +116,3 @@ pub enum End {
         reason: &'static str,
     },
 }
-

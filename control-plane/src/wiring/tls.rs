@@ -81,7 +81,8 @@ impl Source {
 
 fn issue(config: &Config, ca: &Ca, clock: &Clock) -> anyhow::Result<Pair> {
     let (public, ttl) = (&config.public, config.identity.server_certificate_ttl);
-    let identity = ca.issue_server(&config.replica, &public.server_names, &public.server_ips, ttl, clock.now())?;
+    let identity =
+        ca.issue_server(&config.replica, &public.server_names, &public.server_ips, ttl, clock.now())?;
     let roots = tls::roots(&ca.trust_bundle().1)?;
     Ok(Pair {
         mutual: Arc::new(tls::server_config(identity.clone(), roots)?),

@@ -27,7 +27,8 @@ impl AssignmentsService for Handler {
         let actor = caller::actor(&request)?;
         let request = request.into_inner();
         let wish = wire::assignment::wish_from(request.assignment)?;
-        let made = self.0.create_assignment(&actor, wish, request.validate_only).await.map_err(status::of_app)?;
+        let made =
+            self.0.create_assignment(&actor, wish, request.validate_only).await.map_err(status::of_app)?;
         Ok(Response::new(pb::CreateAssignmentResponse { assignment: self.shown(&made) }))
     }
 
@@ -59,7 +60,8 @@ impl AssignmentsService for Handler {
         let actor = caller::actor(&request)?;
         let request = request.into_inner();
         let wish = wire::assignment::wish_from(request.assignment)?;
-        let made = self.0.update_assignment(&actor, wish, request.validate_only).await.map_err(status::of_app)?;
+        let made =
+            self.0.update_assignment(&actor, wish, request.validate_only).await.map_err(status::of_app)?;
         Ok(Response::new(pb::UpdateAssignmentResponse { assignment: self.shown(&made) }))
     }
 

@@ -19,7 +19,8 @@ impl AuditService for Handler {
     ) -> Result<Response<pb::ListAuditEntriesResponse>, Status> {
         let request = request.into_inner();
         let asked = [request.subject.as_str(), request.actor.as_str()];
-        let (page, asked) = wire::page::page("ListAuditEntries", &asked, request.page_size, &request.page_token)?;
+        let (page, asked) =
+            wire::page::page("ListAuditEntries", &asked, request.page_size, &request.page_token)?;
         let given = |text: String| (!text.is_empty()).then_some(text);
         let listed = self.0.audit_entries(page, given(request.subject), given(request.actor)).await;
         let listed = listed.map_err(status::of_app)?;

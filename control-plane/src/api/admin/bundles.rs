@@ -39,7 +39,8 @@ impl BundlesService for Handler {
         request: Request<pb::ListBundlesRequest>,
     ) -> Result<Response<pb::ListBundlesResponse>, Status> {
         let request = request.into_inner();
-        let (page, asked) = wire::page::page("ListBundles", &[&request.name], request.page_size, &request.page_token)?;
+        let (page, asked) =
+            wire::page::page("ListBundles", &[&request.name], request.page_size, &request.page_token)?;
         let name = (!request.name.is_empty()).then_some(request.name);
         let listed = self.0.bundles(page, name).await.map_err(status::of_app)?;
         Ok(Response::new(pb::ListBundlesResponse {

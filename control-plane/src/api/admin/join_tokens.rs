@@ -55,6 +55,8 @@ impl JoinTokensService for Handler {
         let actor = caller::actor(&request)?;
         let id = wire::id("id", &request.get_ref().id)?;
         let token = self.0.revoke_join_token(&actor, id).await.map_err(status::of_app)?;
-        Ok(Response::new(pb::RevokeJoinTokenResponse { join_token: Some(wire::join_token::join_token(&token)) }))
+        Ok(Response::new(pb::RevokeJoinTokenResponse {
+            join_token: Some(wire::join_token::join_token(&token)),
+        }))
     }
 }

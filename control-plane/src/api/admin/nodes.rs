@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use muster_domain::labels::Selector;
-use muster_proto::admin::v1::{
-    self as pb, nodes_service_server::NodesService, watch_nodes_response::Event,
-};
+use muster_proto::admin::v1::{self as pb, nodes_service_server::NodesService, watch_nodes_response::Event};
 use tonic::{Request, Response, Status};
 
 use crate::{
@@ -14,11 +12,7 @@ use crate::{
         watch::{self, Gone, Out, Watch},
         wire,
     },
-    app::{
-        self, App,
-        nodes::Edit,
-        watch::NodeNews,
-    },
+    app::{self, App, nodes::Edit, watch::NodeNews},
 };
 
 /// A watcher with nothing to hear hears at least this often where it is.
@@ -29,7 +23,10 @@ pub struct Handler(pub App);
 
 #[tonic::async_trait]
 impl NodesService for Handler {
-    async fn list_nodes(&self, request: Request<pb::ListNodesRequest>) -> Result<Response<pb::ListNodesResponse>, Status> {
+    async fn list_nodes(
+        &self,
+        request: Request<pb::ListNodesRequest>,
+    ) -> Result<Response<pb::ListNodesResponse>, Status> {
         let request = request.into_inner();
         let selector = app::selector_or_all(&request.selector).map_err(status::of_app)?;
         let (page, asked) =
@@ -42,7 +39,10 @@ impl NodesService for Handler {
         }))
     }
 
-    async fn get_node(&self, request: Request<pb::GetNodeRequest>) -> Result<Response<pb::GetNodeResponse>, Status> {
+    async fn get_node(
+        &self,
+        request: Request<pb::GetNodeRequest>,
+    ) -> Result<Response<pb::GetNodeResponse>, Status> {
         let id = wire::id("id", &request.get_ref().id)?;
         let node = self.0.node(id).map_err(status::of_app)?;
         Ok(Response::new(pb::GetNodeResponse { node: Some(wire::node::node(&node)) }))
@@ -103,7 +103,12 @@ fn edit_from(node: pb::Node, mask: &[String]) -> Result<Edit, Status> {
         match path.as_str() {
             "display_name" => edit.display_name = Some(node.display_name.clone()),
             "labels" => edit.labels = Some(node.labels.clone().into_iter().collect()),
-            other => return Err(status::invalid("update_mask", format!("{other:?} cannot be changed; display_name and labels can"))),
+            other => {
+                return Err(status::invalid(
+                    "update_mask",
+                    format!("{other:?} cannot be changed; display_name and labels can"),
+                ));
+            }
         }
     }
     Ok(edit)

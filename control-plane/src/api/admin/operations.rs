@@ -53,7 +53,8 @@ impl OperationsService for Handler {
         let request = request.into_inner();
         let (page, asked) = wire::page::page("ListOperations", &[], request.page_size, &request.page_token)?;
         let listed = self.0.operations(page).await.map_err(status::of_app)?;
-        let shown = listed.rows.iter().map(|(operation, counts)| wire::operation::operation(operation, counts));
+        let shown =
+            listed.rows.iter().map(|(operation, counts)| wire::operation::operation(operation, counts));
         Ok(Response::new(pb::ListOperationsResponse {
             operations: shown.collect(),
             next_page_token: wire::page::next(asked, listed.next.as_deref()),
@@ -66,8 +67,12 @@ impl OperationsService for Handler {
     ) -> Result<Response<pb::ListCommandsResponse>, Status> {
         let request = request.into_inner();
         let id = wire::id("operation_id", &request.operation_id)?;
-        let (page, asked) =
-            wire::page::page("ListCommands", &[&request.operation_id], request.page_size, &request.page_token)?;
+        let (page, asked) = wire::page::page(
+            "ListCommands",
+            &[&request.operation_id],
+            request.page_size,
+            &request.page_token,
+        )?;
         let listed = self.0.commands(id, page, request.with_output).await.map_err(status::of_app)?;
         let shown = listed.rows.iter().map(|(command, output)| wire::operation::command(command, output));
         Ok(Response::new(pb::ListCommandsResponse {
@@ -102,7 +107,8 @@ impl OperationsService for Handler {
         let actor = caller::actor(&request)?;
         let request = request.into_inner();
         let id = wire::id("id", &request.id)?;
-        let (operation, counts) = self.0.cancel_operation(&actor, id, request.reason).await.map_err(status::of_app)?;
+        let (operation, counts) =
+            self.0.cancel_operation(&actor, id, request.reason).await.map_err(status::of_app)?;
         Ok(Response::new(pb::CancelOperationResponse {
             operation: Some(wire::operation::operation(&operation, &counts)),
         }))

@@ -48,7 +48,8 @@ impl SettingsService for Handler {
         request: Request<pb::ListSettingsProfilesRequest>,
     ) -> Result<Response<pb::ListSettingsProfilesResponse>, Status> {
         let request = request.into_inner();
-        let (page, asked) = wire::page::page("ListSettingsProfiles", &[], request.page_size, &request.page_token)?;
+        let (page, asked) =
+            wire::page::page("ListSettingsProfiles", &[], request.page_size, &request.page_token)?;
         let listed = self.0.profiles(page).await.map_err(status::of_app)?;
         Ok(Response::new(pb::ListSettingsProfilesResponse {
             profiles: listed.rows.iter().map(wire::settings::profile).collect(),

@@ -15,11 +15,15 @@ pub struct Handler(pub App);
 
 #[tonic::async_trait]
 impl SystemService for Handler {
-    async fn get_system(&self, _: Request<pb::GetSystemRequest>) -> Result<Response<pb::GetSystemResponse>, Status> {
+    async fn get_system(
+        &self,
+        _: Request<pb::GetSystemRequest>,
+    ) -> Result<Response<pb::GetSystemResponse>, Status> {
         let system = self.0.system().await.map_err(status::of_app)?;
         let fixed = &self.0.fixed;
         let count = |wanted: State| {
-            let found = system.nodes.iter().find(|(state, _)| *state == wanted).map_or(0, |(_, count)| *count);
+            let found =
+                system.nodes.iter().find(|(state, _)| *state == wanted).map_or(0, |(_, count)| *count);
             i64::try_from(found).unwrap_or(i64::MAX)
         };
         Ok(Response::new(pb::GetSystemResponse {
@@ -45,7 +49,10 @@ impl SystemService for Handler {
         }))
     }
 
-    async fn get_caller(&self, request: Request<pb::GetCallerRequest>) -> Result<Response<pb::GetCallerResponse>, Status> {
+    async fn get_caller(
+        &self,
+        request: Request<pb::GetCallerRequest>,
+    ) -> Result<Response<pb::GetCallerResponse>, Status> {
         let principal = caller::actor(&request)?.principal;
         let role = self.0.access.role(&principal);
         Ok(Response::new(pb::GetCallerResponse {

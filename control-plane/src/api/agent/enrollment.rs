@@ -31,7 +31,10 @@ impl Handler {
 
 #[tonic::async_trait]
 impl EnrollmentService for Handler {
-    async fn enroll(&self, request: Request<pb::EnrollRequest>) -> Result<Response<pb::EnrollResponse>, Status> {
+    async fn enroll(
+        &self,
+        request: Request<pb::EnrollRequest>,
+    ) -> Result<Response<pb::EnrollResponse>, Status> {
         let _permit = self
             .permits
             .try_acquire()

@@ -84,7 +84,10 @@ impl Stream for Messages {
 impl SessionService for Handler {
     type SessionStream = Messages;
 
-    async fn session(&self, request: Request<Streaming<pb::SessionRequest>>) -> Result<Response<Messages>, Status> {
+    async fn session(
+        &self,
+        request: Request<Streaming<pb::SessionRequest>>,
+    ) -> Result<Response<Messages>, Status> {
         if self.app.is_draining() {
             return Err(status::status(Reason::ShuttingDown, "the control plane is shutting down"));
         }

@@ -31,7 +31,9 @@ pub(in crate::api) fn assignment(row: &Assignment, matched: usize) -> pb::Assign
 pub(in crate::api) fn wish_from(wish: Option<pb::Assignment>) -> Result<Wish, Status> {
     let wish = wish.ok_or_else(|| invalid("assignment", "it is missing"))?;
     let target = match wish.target {
-        Some(assignment::Target::Bundle(target)) => Target::Bundle { name: target.name, version: target.version },
+        Some(assignment::Target::Bundle(target)) => {
+            Target::Bundle { name: target.name, version: target.version }
+        }
         Some(assignment::Target::Settings(target)) => Target::Settings { profile: target.profile },
         None => return Err(invalid("assignment.target", "name a bundle or a settings profile")),
     };

@@ -32,12 +32,10 @@ pub(in crate::api) fn whole(row: &Bundle, payload: Bytes) -> pb::Bundle {
 pub(in crate::api) fn payload_from(content: Option<&types::BundleContent>) -> Result<Bytes, Status> {
     let content = content.ok_or_else(|| invalid("content", "it is missing"))?;
     let hook = |hook: &'_ Option<types::Hook>| hook.clone();
-    let (validate, on_change, probe) = (hook(&content.validate), hook(&content.on_change), hook(&content.probe));
-    let files = content.files.iter().map(|file| File {
-        path: &file.path,
-        size: file.content.len(),
-        mode: file.mode,
-    });
+    let (validate, on_change, probe) =
+        (hook(&content.validate), hook(&content.on_change), hook(&content.probe));
+    let files =
+        content.files.iter().map(|file| File { path: &file.path, size: file.content.len(), mode: file.mode });
     let checked = check_content(&Content {
         files: files.collect(),
         validate: validate.as_ref().map(hook_from),

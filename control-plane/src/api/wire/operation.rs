@@ -114,7 +114,8 @@ fn state(state: State) -> types::CommandState {
 }
 
 pub(in crate::api) fn wish_from(request: pb::StartOperationRequest) -> Result<Wish, Status> {
-    let kind = request.spec.and_then(|spec| spec.kind).ok_or_else(|| invalid("spec", "name what is to be done"))?;
+    let kind =
+        request.spec.and_then(|spec| spec.kind).ok_or_else(|| invalid("spec", "name what is to be done"))?;
     let (kind, args) = kind_from(&kind)?;
     Ok(Wish {
         selector: request.selector,
@@ -149,7 +150,9 @@ fn check_script(args: &types::RunScript) -> Result<(), Status> {
         return Err(of_app(Error::Invalid {
             reason: muster_common::reason::Reason::TooLarge,
             field: "spec.run_script".to_owned(),
-            message: format!("at most {SCRIPT} bytes of script and environment, at most {WORDS} words or variables"),
+            message: format!(
+                "at most {SCRIPT} bytes of script and environment, at most {WORDS} words or variables"
+            ),
         }));
     }
     if args.interpreter.first().is_some_and(|program| !program.starts_with('/')) {

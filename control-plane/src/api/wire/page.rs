@@ -10,7 +10,12 @@ use crate::{
 };
 
 /// The page a request asks for; `parts` are what else it asks.
-pub(in crate::api) fn page(method: &str, parts: &[&str], size: i32, token: &str) -> Result<(Page, Sha256), Status> {
+pub(in crate::api) fn page(
+    method: &str,
+    parts: &[&str],
+    size: i32,
+    token: &str,
+) -> Result<(Page, Sha256), Status> {
     let size = page::size(size).map_err(|error| invalid("page_size", error))?;
     let fingerprint = page::fingerprint(method, parts);
     let page = Page::resume(size, token, fingerprint).map_err(|error| {

@@ -13,8 +13,8 @@ use crate::{
     api::AGENT_MESSAGE,
     session::{
         frames::{
-            Chunk, CommandReport, Desired, FactsReport, Goodbye, Heartbeat, Hello, Inbound, ItemReport, Load, Need,
-            OpenCommand, Outbound, Refusal, Ticket, Tune, Welcome,
+            Chunk, CommandReport, Desired, FactsReport, Goodbye, Heartbeat, Hello, Inbound, ItemReport, Load,
+            Need, OpenCommand, Outbound, Refusal, Ticket, Tune, Welcome,
         },
         reactor::Frame,
     },
@@ -49,10 +49,9 @@ pub(in crate::api) fn inbound(message: pb::SessionRequest) -> Result<Inbound, Re
         }),
         Some(In::Command(report)) => command_from(report)?,
         Some(In::TrustBundle(report)) => Inbound::TrustBundle(report.version),
-        Some(In::Goodbye(goodbye)) => Inbound::Goodbye(Goodbye {
-            how: goodbye_from(goodbye.reason()),
-            message: short(goodbye.message),
-        }),
+        Some(In::Goodbye(goodbye)) => {
+            Inbound::Goodbye(Goodbye { how: goodbye_from(goodbye.reason()), message: short(goodbye.message) })
+        }
     })
 }
 
@@ -61,7 +60,9 @@ fn invalid(what: &str) -> Refusal {
 }
 
 fn hello_from(hello: pb::Hello) -> Result<Hello, Refusal> {
-    let open = |open: pb::OpenCommand| Some(OpenCommand { state: command_state_from(open.state()), id: open.id.parse().ok()? });
+    let open = |open: pb::OpenCommand| {
+        Some(OpenCommand { state: command_state_from(open.state()), id: open.id.parse().ok()? })
+    };
     let ledger_id: LedgerId = hello.ledger_id.parse().map_err(|_| invalid("hello.ledger_id"))?;
     Ok(Hello {
         instance: hello.instance_id.parse().map_err(|_| invalid("hello.instance_id"))?,
@@ -144,7 +145,10 @@ fn facts_from(facts: types::Facts) -> facts::Facts {
             .addresses
             .into_iter()
             .take(64)
-            .map(|address| facts::Address { interface: short(address.interface), address: short(address.address) })
+            .map(|address| facts::Address {
+                interface: short(address.interface),
+                address: short(address.address),
+            })
             .collect(),
         machine_id: short(facts.machine_id),
         boot_id: short(facts.boot_id),
@@ -210,7 +214,9 @@ pub(in crate::api) fn outbound(frame: Frame) -> pb::SessionResponse {
         }),
         Outbound::Need(need) => Out::ReportRequest(need_to(need)),
         Outbound::Tune(tune) => Out::Tune(tune_to(tune)),
-        Outbound::TrustBundle { version, roots } => Out::TrustBundle(pb::TrustBundle { version, roots_der: roots }),
+        Outbound::TrustBundle { version, roots } => {
+            Out::TrustBundle(pb::TrustBundle { version, roots_der: roots })
+        }
         Outbound::Reconnect { after, spread, reason } => Out::Reconnect(pb::Reconnect {
             after_ms: millis(after),
             spread_ms: millis(spread),

@@ -1,0 +1,427 @@
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use muster_common::{
+    clock::UnixMillis,
+    digest::{Sha256, state_hash},
+    generation::Generation,
+    ids::{CommandId, InstanceId, LedgerId, NodeId, OperationId},
+    reason::Reason,
+};
+use muster_domain::{
+    item::{ItemName, ItemState, ItemVersion, Outcome},
+    liveness,
+    node::LedgerMark,
+};
+use parking_lot::Mutex;
+use proptest::prelude::*;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::{
+    frames::{
+        Caller, CommandAck, CommandReport, Desired, FactsReport, Goodbye, Heartbeat, Hello, Inbound,
+        ItemReport, Load, Need, Outbound, Refusal, Ticket, Tune, Upsert, Welcome,
+    },
+    hub::{Handle, Hub},
+    machine::{Machine, Step},
+    ports::{Closed, Desk, End, Inbox, Opened},
+    reactor::{Frame, Ports, Reactor},
+};
+
+fn hello() -> Inbound {
+    Inbound::Hello(Box::new(Hello {
+        instance: InstanceId::from_u128(1),
+        ledger: LedgerMark { id: LedgerId::from_u128(1), seq: 1 },
+        boot_id: String::new(),
+        machine_fingerprint: Vec::new(),
+        agent_version: String::new(),
+        protocol_min: 1,
+        protocol_max: 1,
+        capabilities: Vec::new(),
+        epoch: 0,
+        wall_time: UnixMillis(0),
+        certificate_generation: 1,
+        trust_bundle_version: 1,
+        facts_sha256: Vec::new(),
+        items: Vec::new(),
+        open_commands: Vec::new(),
+    }))
+}
+
+fn nothing() -> Sha256 {
+    state_hash([])
+}
+
+fn beat(seq: u64) -> Inbound {
+    Inbound::Heartbeat(Heartbeat {
+        seq,
+        state_hash: Some(nothing()),
+        load: Load::default(),
+        conditions: Vec::new(),
+    })
+}
+
+fn live() -> Machine {
+    let mut machine = Machine::Waiting;
+    assert_eq!(machine.on(&hello()), Step::Greet(1));
+    machine.opened(nothing());
+    machine
+}
+
+fn refused(step: &Step) -> Option<Reason> {
+    match step {
+        Step::Refuse(refusal) => Some(refusal.reason),
+        _ => None,
+    }
+}
+
+fn upsert(number: u64) -> Upsert {
+    let payload = Bytes::from(format!("payload {number}"));
+    let version = ItemVersion {
+        generation: Generation::new(1, number),
+        version: number.to_string(),
+        sha256: Sha256::of(&payload),
+    };
+    Upsert { item: ItemName::Bundle("app".to_owned()), version, payload }
+}
+
+fn wants(number: u64) -> Desired {
+    Desired { complete: true, upserts: vec![upsert(number)], ..Desired::default() }
+}
+
+fn report(number: u64) -> Inbound {
+    let version = upsert(number).version;
+    let state = ItemState {
+        item: ItemName::Bundle("app".to_owned()),
+        running: Some(version.clone()),
+        attempted: Some(version),
+        outcome: Some(Outcome::Applied),
+        error: None,
+        changed_at: UnixMillis(0),
+    };
+    Inbound::Items(ItemReport { seq: number, items: vec![state], complete: false })
+}
+
+fn any_message() -> impl Strategy<Value = Inbound> {
+    prop_oneof![
+        1 => Just(hello()),
+        6 => (0_u64..8).prop_map(beat),
+        2 => (1_u64..4).prop_map(report),
+        1 => Just(Inbound::TrustBundle(1)),
+        1 => Just(Inbound::Unknown),
+        1 => Just(Inbound::Goodbye(Goodbye { how: liveness::Closed::Stopped, message: String::new() })),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_taken_before_hello_and_no_heartbeat_goes_back(
+        messages in prop::collection::vec(any_message(), 0..60)
+    ) {
+        let mut machine = Machine::Waiting;
+        let (mut open, mut last) = (false, 0);
+        for message in messages {
+            let step = machine.on(&message);
+            match (&message, &step) {
+                (Inbound::Hello(_), Step::Greet(1)) => {
+                    prop_assert!(!open);
+                    open = true;
+                    machine.opened(nothing());
+                }
+                (Inbound::Hello(_), other) => {
+                    prop_assert!(open && refused(other) == Some(Reason::HelloRepeated));
+                    break;
+                }
+                (_, other) if !open => {
+                    prop_assert_eq!(refused(other), Some(Reason::HelloMissing));
+                    break;
+                }
+                (Inbound::Heartbeat(beat), Step::Heard(need)) => {
+                    prop_assert!(beat.seq > last, "{} after {}", beat.seq, last);
+                    prop_assert_eq!(need.items, beat.seq != last + 1, "a gap is asked about");
+                    last = beat.seq;
+                }
+                (Inbound::Heartbeat(beat), other) => {
+                    prop_assert!(beat.seq <= last && refused(other) == Some(Reason::SequenceOutOfOrder));
+                    break;
+                }
+                (Inbound::Goodbye(_), other) => { prop_assert_eq!(other, &Step::Left); break }
+                (_, other) => prop_assert_eq!(other, &Step::Take),
+            }
+        }
+    }
+
+    #[test]
+    fn an_offer_is_made_once_and_never_goes_back(
+        numbers in prop::collection::vec((1_u64..6, any::<bool>()), 1..40)
+    ) {
+        let mut machine = live();
+        let mut newest = 0;
+        for (number, answered) in numbers {
+            if let Some(sent) = machine.fresh(wants(number)) {
+                prop_assert!(sent.nonce > 0 && sent.upserts.len() == 1);
+                prop_assert!(number > newest, "{} after {}", number, newest);
+                newest = number;
+            }
+            if answered {
+                machine.on(&report(newest));
+                newest = 0; // answered: the desk decides anew
+            }
+        }
+    }
+}
+
+#[test]
+fn a_state_that_is_not_known_is_asked_about() {
+    let mut machine = live();
+    assert_eq!(machine.on(&beat(1)), Step::Heard(Need { facts: false, items: false }));
+    machine.reported(Sha256::of(b"something else"));
+    assert_eq!(machine.on(&beat(2)), Step::Heard(Need { facts: false, items: true }));
+}
+
+#[test]
+fn an_agent_of_another_age_is_refused() {
+    let Inbound::Hello(mut message) = hello() else { unreachable!() };
+    (message.protocol_min, message.protocol_max) = (7, 9);
+    let step = Machine::Waiting.on(&Inbound::Hello(message));
+    assert_eq!(refused(&step), Some(Reason::ProtocolUnsupported));
+}
+
+/// Both ports, remembering what they were told.
+#[derive(Default)]
+struct Fake {
+    hub: Hub,
+    told: Mutex<Vec<String>>,
+    desired: Mutex<Desired>,
+    tickets: Mutex<Vec<Ticket>>,
+    handle: Mutex<Option<Handle>>,
+}
+
+impl Fake {
+    fn tell(&self, what: impl Into<String>) {
+        self.told.lock().push(what.into());
+    }
+
+    fn handle(&self) -> Handle {
+        self.handle.lock().clone().expect("a session is open")
+    }
+}
+
+fn tune() -> Tune {
+    Tune {
+        heartbeat_interval: Duration::from_secs(15),
+        heartbeat_jitter: Duration::ZERO,
+        reconnect_min: Duration::from_secs(1),
+        reconnect_max: Duration::from_secs(60),
+        display_name: "host".to_owned(),
+    }
+}
+
+impl Inbox for Fake {
+    fn opened(&self, handle: &Handle, caller: &Caller, _: &Hello, protocol: u32) -> Result<Opened, Refusal> {
+        self.hub.register(handle);
+        *self.handle.lock() = Some(handle.clone());
+        self.tell("opened");
+        let welcome = Welcome {
+            session: handle.id(),
+            node: caller.node,
+            display_name: String::new(),
+            epoch: 1,
+            protocol,
+            server_time: UnixMillis(0),
+            tune: tune(),
+            need: Need::default(),
+        };
+        Ok(Opened { welcome, state_hash: nothing(), trust_bundle: None })
+    }
+
+    fn heard(&self, _: &Handle, beat: Heartbeat) {
+        self.tell(format!("beat {}", beat.seq));
+    }
+
+    fn facts(&self, _: &Handle, _: FactsReport) {
+        self.tell("facts");
+    }
+
+    fn items(&self, _: &Handle, report: ItemReport) -> Sha256 {
+        self.tell(format!("items {}", report.seq));
+        nothing()
+    }
+
+    fn command(&self, _: &Handle, report: CommandReport) {
+        self.tell(format!("command {}", report.seq));
+    }
+
+    fn trust_bundle(&self, _: &Handle, version: u64) {
+        self.tell(format!("trust {version}"));
+    }
+
+    fn unknown(&self, _: &Handle) {
+        self.tell("unknown");
+    }
+
+    fn closed(&self, session: &Handle, why: &Closed) {
+        self.hub.unregister(session);
+        self.tell(match why {
+            Closed::Goodbye(_) => "closed: goodbye".to_owned(),
+            Closed::Refused(refusal) => format!("closed: {}", refusal.reason),
+            Closed::Lost => "closed: lost".to_owned(),
+        });
+    }
+}
+
+impl Desk for Fake {
+    fn desired(&self, _: &Handle) -> Desired {
+        self.desired.lock().clone()
+    }
+
+    fn tickets(&self, _: &Handle) -> Vec<Ticket> {
+        std::mem::take(&mut self.tickets.lock())
+    }
+
+    fn tune(&self, _: &Handle) -> Tune {
+        tune()
+    }
+}
+
+type Out = Pin<Box<Reactor<ReceiverStream<Result<Inbound, Refusal>>>>>;
+
+fn open(fake: &Arc<Fake>, node: u128) -> (mpsc::Sender<Result<Inbound, Refusal>>, Out) {
+    let (say, messages) = mpsc::channel(64);
+    let caller =
+        Caller { node: NodeId::from_u128(node), serial: "01".to_owned(), remote: ([127, 0, 0, 1], 1).into() };
+    let ports = Ports { inbox: Arc::clone(fake) as _, desk: Arc::clone(fake) as _ };
+    (say, Box::pin(Reactor::new(caller, ReceiverStream::new(messages), ports)))
+}
+
+async fn next(out: &mut Out) -> Result<Outbound, Reason> {
+    match out.next().await.expect("a message") {
+        Ok(Frame { body, .. }) => Ok(body),
+        Err(refusal) => Err(refusal.reason),
+    }
+}
+
+async fn greeted(fake: &Arc<Fake>, node: u128) -> (mpsc::Sender<Result<Inbound, Refusal>>, Out) {
+    let (say, mut out) = open(fake, node);
+    say.send(Ok(hello())).await.unwrap();
+    assert!(matches!(next(&mut out).await, Ok(Outbound::Welcome(_))));
+    (say, out)
+}
+
+fn ticket() -> Ticket {
+    Ticket {
+        id: CommandId::from_u128(5),
+        operation: OperationId::from_u128(6),
+        kind: "run-script".to_owned(),
+        args: Bytes::new(),
+        not_before: None,
+        deliver_by: UnixMillis(1),
+        finish_by: None,
+        trace_id: String::new(),
+        output_credit: 1,
+        epoch: 1,
+        cancel: true,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_stream_ends_without_having_been_open() {
+    let fake = Arc::<Fake>::default();
+    let (_say, mut out) = open(&fake, 1);
+    assert_eq!(next(&mut out).await, Err(Reason::HelloMissing));
+    drop(out);
+    assert!(fake.told.lock().is_empty(), "nobody was told of a session that never was");
+}
+
+#[tokio::test(start_paused = true)]
+async fn hints_are_obeyed_and_merge() {
+    let fake = Arc::<Fake>::default();
+    let (_say, mut out) = greeted(&fake, 1).await;
+    let handle = fake.handle();
+    let ack = |seq| CommandAck { command: CommandId::from_u128(5), seq, credit: 10 };
+    handle.ack_command(ack(1));
+    handle.ack_command(ack(3));
+    handle.ack_items(2);
+    *fake.desired.lock() = wants(1);
+    fake.tickets.lock().push(ticket());
+    handle.hint_desired();
+    handle.hint_tickets();
+    handle.hint_tune();
+    let Ok(Outbound::Ack(acked)) = next(&mut out).await else { panic!("the acknowledgement comes first") };
+    assert_eq!((acked.items_seq, acked.commands), (2, vec![CommandAck { credit: 20, ..ack(3) }]));
+    assert!(matches!(next(&mut out).await, Ok(Outbound::Tune(_))));
+    assert!(matches!(next(&mut out).await, Ok(Outbound::Command(_))));
+    assert!(matches!(next(&mut out).await, Ok(Outbound::Cancel { .. })));
+    assert!(matches!(next(&mut out).await, Ok(Outbound::Desired(_))));
+    handle.hint_desired();
+    assert!(futures_util::poll!(out.next()).is_pending(), "what was offered is not offered again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_session_ends_the_older_and_keeps_its_place() {
+    let fake = Arc::<Fake>::default();
+    let (_say, mut older) = greeted(&fake, 1).await;
+    let (_say, newer) = greeted(&fake, 1).await;
+    assert_eq!(next(&mut older).await, Err(Reason::Fenced));
+    drop(older);
+    assert_eq!(fake.hub.len(), 1);
+    drop(newer);
+    assert!(fake.hub.is_empty());
+    assert_eq!(*fake.told.lock(), ["opened", "opened", "closed: FENCED", "closed: lost"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_ends_as_it_is_told() {
+    let fake = Arc::<Fake>::default();
+    let (_say, mut out) = greeted(&fake, 1).await;
+    fake.handle().end(End::Removed("retired".to_owned()));
+    fake.handle().end(End::Refuse(Refusal::new(Reason::Fenced, "too late: the first word counts")));
+    assert!(matches!(next(&mut out).await, Ok(Outbound::Removed { .. })));
+    assert_eq!(next(&mut out).await, Err(Reason::NodeRemoved));
+
+    let (_say, mut out) = greeted(&fake, 2).await;
+    let spread = Duration::from_secs(5);
+    fake.handle().end(End::Reconnect { after: Duration::ZERO, spread, reason: "draining" });
+    assert!(matches!(next(&mut out).await, Ok(Outbound::Reconnect { .. })));
+    assert!(out.next().await.is_none(), "and then in peace");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_node_says_is_taken_in_order_and_a_broken_message_ends_it() {
+    let fake = Arc::<Fake>::default();
+    let (say, mut out) = greeted(&fake, 1).await;
+    for message in [beat(1), report(1), Inbound::TrustBundle(4), Inbound::Unknown, beat(2)] {
+        say.send(Ok(message)).await.unwrap();
+    }
+    say.send(Err(Refusal::new(Reason::FrameTooLarge, "too large"))).await.unwrap();
+    assert_eq!(next(&mut out).await, Err(Reason::FrameTooLarge));
+    drop(out);
+    let told = ["opened", "beat 1", "items 1", "trust 4", "unknown", "beat 2", "closed: FRAME_TOO_LARGE"];
+    assert_eq!(*fake.told.lock(), told);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_difference_is_cut_into_messages_and_only_the_last_is_complete() {
+    let fake = Arc::<Fake>::default();
+    let (_say, mut out) = greeted(&fake, 1).await;
+    let big = |n: u64| Upsert {
+        item: ItemName::Bundle(format!("b{n}")),
+        payload: Bytes::from(vec![0; 60_000]),
+        ..upsert(n)
+    };
+    *fake.desired.lock() =
+        Desired { complete: true, upserts: (1..=5).map(big).collect(), ..Desired::default() };
+    fake.handle().hint_desired();
+    let mut seen = Vec::new();
+    loop {
+        let Ok(Outbound::Desired(part)) = next(&mut out).await else { panic!("a difference") };
+        assert!(part.upserts.iter().map(|upsert| upsert.payload.len()).sum::<usize>() <= 128 * 1024);
+        seen.extend(part.upserts.into_iter().map(|upsert| upsert.version.generation.number));
+        if part.complete {
+            break;
+        }
+    }
+    assert_eq!(seen, [1, 2, 3, 4, 5]);
+}
