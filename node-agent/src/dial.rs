@@ -76,13 +76,27 @@ pub enum Error {
 /// # Errors
 /// Told apart by whose fault it is.
 pub async fn channel(address: &str, tls: Arc<ClientConfig>) -> Result<Channel, Error> {
+    let connect = async {
+        TcpStream::connect(address)
+            .await
+            .map_err(|source| Error::Connect { address: address.to_owned(), source })
+    };
+    let slow = |_| Error::Slow { address: address.to_owned() };
+    over(timeout(WITHIN, connect).await.map_err(slow)??, address, tls).await
+}
+
+/// As `channel`, over a connection that was opened elsewhere.
+///
+/// # Errors
+/// Told apart by whose fault it is.
+pub async fn over(stream: TcpStream, address: &str, tls: Arc<ClientConfig>) -> Result<Channel, Error> {
     let (host, _) = address.rsplit_once(':').ok_or_else(|| Error::Address(address.to_owned()))?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let name = ServerName::try_from(host).map_err(|_| Error::Address(address.to_owned()))?;
     let uri = format!("https://{address}");
     let endpoint = Endpoint::from_shared(uri).map_err(|_| Error::Address(address.to_owned()))?;
     let slow = |_| Error::Slow { address: address.to_owned() };
-    let stream = timeout(WITHIN, secure(address, name, tls)).await.map_err(slow)??;
+    let stream = timeout(WITHIN, secure(stream, address, name, tls)).await.map_err(slow)??;
     let once = Arc::new(Mutex::new(Some(TokioIo::new(stream))));
     let connector = tower::service_fn(move |_| {
         let stream = once.lock().take().ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionAborted));
@@ -98,13 +112,11 @@ pub async fn channel(address: &str, tls: Arc<ClientConfig>) -> Result<Channel, E
 }
 
 async fn secure(
+    stream: TcpStream,
     address: &str,
     name: ServerName<'static>,
     tls: Arc<ClientConfig>,
 ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Error> {
-    let stream = TcpStream::connect(address)
-        .await
-        .map_err(|source| Error::Connect { address: address.to_owned(), source })?;
     // Small messages that someone waits for.
     let _ = stream.set_nodelay(true);
     TlsConnector::from(tls).connect(name, stream).await.map_err(|source| {

@@ -35,7 +35,12 @@ async fn a_join_string_that_cannot_be_used_is_told_with_its_reason() {
     assert!(told(&wrong).contains("CA_PIN_MISMATCH"));
 
     let unknown = connect(&JoinString { secret: "no such secret".to_owned(), ..join.clone() }.to_string());
-    assert_eq!((unknown.status.code(), told(&unknown).contains("TOKEN_UNKNOWN")), (Some(18), true), "{}", told(&unknown));
+    assert_eq!(
+        (unknown.status.code(), told(&unknown).contains("TOKEN_UNKNOWN")),
+        (Some(18), true),
+        "{}",
+        told(&unknown)
+    );
 
     let damaged = connect(&join.to_string()[..30]);
     assert_eq!(damaged.status.code(), Some(15), "{}", told(&damaged));
@@ -55,7 +60,8 @@ async fn a_join_string_that_cannot_be_used_is_told_with_its_reason() {
     let expired = connect(&short.join_string);
     assert!(told(&expired).contains("TOKEN_EXPIRED"), "{}", told(&expired));
 
-    let revoked = operator.join_tokens.clone().create_join_token(pb::CreateJoinTokenRequest::default()).await.unwrap();
+    let revoked =
+        operator.join_tokens.clone().create_join_token(pb::CreateJoinTokenRequest::default()).await.unwrap();
     let revoked = revoked.into_inner();
     let request = pb::RevokeJoinTokenRequest { id: revoked.join_token.unwrap().id };
     operator.join_tokens.clone().revoke_join_token(request).await.unwrap();
@@ -135,32 +141,47 @@ async fn an_operators_mistakes_are_told_by_field_and_change_nothing() {
     let list = pb::ListNodesRequest { selector: "role in (web".to_owned(), ..Default::default() };
     let refused = operator.nodes.clone().list_nodes(list).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused)), (Code::InvalidArgument, Some(Reason::SelectorInvalid)));
-    let violations = tonic_types::StatusExt::get_error_details(&refused).bad_request().unwrap().field_violations.clone();
+    let violations =
+        tonic_types::StatusExt::get_error_details(&refused).bad_request().unwrap().field_violations.clone();
     assert_eq!(violations[0].field, "selector");
 
     let page = pb::ListNodesRequest { page_token: "nonsense".to_owned(), ..Default::default() };
-    assert_eq!(reason(&operator.nodes.clone().list_nodes(page).await.unwrap_err()), Some(Reason::PageTokenInvalid));
+    assert_eq!(
+        reason(&operator.nodes.clone().list_nodes(page).await.unwrap_err()),
+        Some(Reason::PageTokenInvalid)
+    );
 
-    let relative = BundleContent { files: vec![file(std::path::Path::new("etc/app"), "x")], ..Default::default() };
-    let create = pb::CreateBundleRequest { name: "App!".to_owned(), content: Some(relative), validate_only: false };
+    let relative =
+        BundleContent { files: vec![file(std::path::Path::new("etc/app"), "x")], ..Default::default() };
+    let create =
+        pb::CreateBundleRequest { name: "App!".to_owned(), content: Some(relative), validate_only: false };
     let refused = operator.bundles.clone().create_bundle(create).await.unwrap_err();
     assert_eq!(reason(&refused), Some(Reason::InvalidArgument));
-    let violations = tonic_types::StatusExt::get_error_details(&refused).bad_request().unwrap().field_violations.clone();
+    let violations =
+        tonic_types::StatusExt::get_error_details(&refused).bad_request().unwrap().field_violations.clone();
     assert!(violations.iter().any(|fault| fault.field == "content.files[0].path"), "{violations:?}");
 
     let values = [("colour".to_owned(), "red".to_owned())].into();
     let profile = pb::SettingsProfile { name: "p".to_owned(), values, ..Default::default() };
     let put = pb::PutSettingsProfileRequest { profile: Some(profile), validate_only: false };
-    assert_eq!(reason(&operator.settings.clone().put_settings_profile(put).await.unwrap_err()), Some(Reason::SettingUnknown));
+    assert_eq!(
+        reason(&operator.settings.clone().put_settings_profile(put).await.unwrap_err()),
+        Some(Reason::SettingUnknown)
+    );
 
     let nowhere = pb::GetNodeRequest { id: muster_common::ids::NodeId::generate().to_string() };
     let refused = operator.nodes.clone().get_node(nowhere).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused)), (Code::NotFound, Some(Reason::NotFound)));
 
-    let nobody = pb::StartOperationRequest { selector: String::new(), spec: Some(script("echo")), ..Default::default() };
+    let nobody = pb::StartOperationRequest {
+        selector: String::new(),
+        spec: Some(script("echo")),
+        ..Default::default()
+    };
     let refused = operator.operations.clone().start_operation(nobody).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument, "an empty selector never means all");
-    let bundles = operator.bundles.clone().list_bundles(pb::ListBundlesRequest::default()).await.unwrap().into_inner();
+    let bundles =
+        operator.bundles.clone().list_bundles(pb::ListBundlesRequest::default()).await.unwrap().into_inner();
     assert!(bundles.bundles.is_empty());
 }
 

@@ -20,7 +20,8 @@ async fn one_good(folder: &std::path::Path) -> (Plane, Operator, Agent, Vec<u8>)
     let operator = plane.operator().await;
     let agent = Agent::start(folder, "host", &plane.join(1, &[("role", "web")]).await);
     operator.until_liveness(&agent.node, Liveness::Online).await;
-    let content = BundleContent { files: vec![file(&agent.file("app.conf"), "good\n")], ..Default::default() };
+    let content =
+        BundleContent { files: vec![file(&agent.file("app.conf"), "good\n")], ..Default::default() };
     let (_, good) = operator.bundle("app", content).await;
     operator.assign("app", "role=web", "app").await;
     let state = operator.until_attempted(&agent.node, ITEM, &good).await;
@@ -72,7 +73,10 @@ async fn a_failing_validate_hook_or_probe_returns_the_host_to_last_good() {
     let (_, sha256) = operator.bundle("app", content).await;
     operator.assign("app", "role=web", "app").await;
     assert_eq!(operator.until_attempted(&agent.node, ITEM, &sha256).await.outcome(), ItemOutcome::Applied);
-    assert_eq!((agent.read("app.conf").as_deref(), agent.read("told").as_deref()), (Some("better\n"), Some("told\n")));
+    assert_eq!(
+        (agent.read("app.conf").as_deref(), agent.read("told").as_deref()),
+        (Some("better\n"), Some("told\n"))
+    );
 }
 
 #[tokio::test]
@@ -132,9 +136,14 @@ struct SmallDisk(std::path::PathBuf);
 impl SmallDisk {
     fn mount(at: std::path::PathBuf) -> Self {
         std::fs::create_dir_all(&at).unwrap();
-        let mounted =
-            std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=16k", "tmpfs"]).arg(&at).status();
-        assert!(mounted.is_ok_and(|status| status.success()), "this test mounts a file system: it needs root");
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=16k", "tmpfs"])
+            .arg(&at)
+            .status();
+        assert!(
+            mounted.is_ok_and(|status| status.success()),
+            "this test mounts a file system: it needs root"
+        );
         Self(at)
     }
 }
@@ -162,7 +171,10 @@ async fn a_full_disk_is_told_and_leaves_the_old_file_whole() {
     let state = operator.until_attempted(&agent.node, ITEM, &big).await;
     assert_eq!(error(&state), (ErrorReason::DiskFull, FailureCause::Host));
     assert_eq!(running(&state), fits);
-    assert_eq!((agent.read("small/a").as_deref(), agent.read("app.conf").as_deref()), (Some("fits"), Some("fits")));
+    assert_eq!(
+        (agent.read("small/a").as_deref(), agent.read("app.conf").as_deref()),
+        (Some("fits"), Some("fits"))
+    );
 }
 
 #[tokio::test]

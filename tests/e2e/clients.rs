@@ -24,7 +24,8 @@ struct Grpcurl {
 impl Grpcurl {
     fn new(plane: &Plane, certs: &Path) -> Self {
         std::fs::create_dir_all(certs).unwrap();
-        for (from, to) in [("ca.crt", "ca.crt"), ("admin.crt", "operator.crt"), ("admin.key", "operator.key")] {
+        for (from, to) in [("ca.crt", "ca.crt"), ("admin.crt", "operator.crt"), ("admin.key", "operator.key")]
+        {
             std::fs::copy(plane.state().join("operators").join(from), certs.join(to)).unwrap();
         }
         Self { address: plane.addresses().operators.to_string(), certs: certs.to_owned() }
@@ -43,7 +44,11 @@ impl Grpcurl {
         let done = self.try_script(name, args);
         let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
         assert!(done.status.success(), "{name} {args:?}: {err}{out}");
-        serde_json::Deserializer::from_str(&out).into_iter::<Value>().next().and_then(Result::ok).unwrap_or(Value::Null)
+        serde_json::Deserializer::from_str(&out)
+            .into_iter::<Value>()
+            .next()
+            .and_then(Result::ok)
+            .unwrap_or(Value::Null)
     }
 }
 
@@ -60,7 +65,9 @@ async fn grpcurl_lists_describes_and_calls_every_method() {
 
     let listed = grpc.try_script("list-services.sh", &[]);
     let listed = String::from_utf8(listed.stdout).unwrap();
-    for service in ["grpc.health.v1.Health", "muster.admin.v1.NodesService", "grpc.reflection.v1.ServerReflection"] {
+    for service in
+        ["grpc.health.v1.Health", "muster.admin.v1.NodesService", "grpc.reflection.v1.ServerReflection"]
+    {
         assert!(listed.lines().any(|line| line == service), "{listed}");
     }
     for service in listed.lines() {
@@ -82,7 +89,10 @@ async fn grpcurl_lists_describes_and_calls_every_method() {
     assert_eq!(text(&grpc.script("nodes-list.sh", &["role=web"]), "/nodes/0/id"), node);
     assert_eq!(text(&grpc.script("nodes-get.sh", &[node]), "/node/displayName"), "web-1");
     assert_eq!(text(&grpc.script("nodes-rename.sh", &[node, "web 1"]), "/node/displayName"), "web 1");
-    assert_eq!(text(&grpc.script("nodes-label.sh", &[node, "role=web", "env=test"]), "/node/labels/env"), "test");
+    assert_eq!(
+        text(&grpc.script("nodes-label.sh", &[node, "role=web", "env=test"]), "/node/labels/env"),
+        "test"
+    );
     let watched = Grpcurl { address: grpc.address.clone(), certs: grpc.certs.clone() };
     let watched = watched.watch("nodes-watch.sh", &["role=web"]);
     assert_eq!(text(&watched, "/upserted/id"), node);
@@ -95,9 +105,14 @@ async fn grpcurl_lists_describes_and_calls_every_method() {
     assert_eq!(text(&grpc.script("bundles-create.sh", &args), "/bundle/version"), "1");
     assert_eq!(text(&grpc.script("bundles-get.sh", &["app"]), "/bundle/name"), "app");
     assert_eq!(text(&grpc.script("bundles-list.sh", &[]), "/bundles/0/name"), "app");
-    assert_eq!(text(&grpc.script("assignments-preview.sh", &["role=web", "app"]), "/assignment/matchedNodes"), "1");
+    assert_eq!(
+        text(&grpc.script("assignments-preview.sh", &["role=web", "app"]), "/assignment/matchedNodes"),
+        "1"
+    );
     grpc.script("assign-bundle.sh", &["app", "role=web", "app"]);
-    let applied = |node: &muster_proto::admin::v1::Node| node.items.iter().any(|item| item.item == "bundle/app" && item.in_sync);
+    let applied = |node: &muster_proto::admin::v1::Node| {
+        node.items.iter().any(|item| item.item == "bundle/app" && item.in_sync)
+    };
     operator.until("the bundle is applied", node, applied).await;
     assert_eq!(agent.read("app.conf").as_deref(), Some("from grpcurl\n"));
     grpc.script("assignments-get.sh", &["app"]);
@@ -140,7 +155,8 @@ impl Grpcurl {
         let grpcurl = repository().join(".tools/bin/grpcurl");
         let mut command = Command::new(repository().join("deploy/grpcurl").join(name));
         command.args(args).env("GRPCURL", grpcurl).env("MUSTER_MAX_TIME", "2");
-        let done = command.env("MUSTER_ADDRESS", &self.address).env("MUSTER_CERTS", &self.certs).output().unwrap();
+        let done =
+            command.env("MUSTER_ADDRESS", &self.address).env("MUSTER_CERTS", &self.certs).output().unwrap();
         let out = String::from_utf8_lossy(&done.stdout);
         serde_json::Deserializer::from_str(&out).into_iter::<Value>().next().expect("a message").unwrap()
     }
@@ -161,7 +177,14 @@ async fn grpcurl_without_the_right_certificate_gets_nowhere() {
         assert!(told.contains("operator") || told.contains("WRONG_KIND_OF_CALLER"), "{script}: {told}");
     }
     let bare = Command::new(repository().join(".tools/bin/grpcurl"))
-        .args(["-cacert", grpc.certs.join("ca.crt").to_str().unwrap(), "-max-time", "10", &grpc.address, "list"])
+        .args([
+            "-cacert",
+            grpc.certs.join("ca.crt").to_str().unwrap(),
+            "-max-time",
+            "10",
+            &grpc.address,
+            "list",
+        ])
         .output()
         .unwrap();
     assert!(!bare.status.success(), "without a certificate there is no handshake");
@@ -191,7 +214,8 @@ async fn python_lists_watches_with_resume_and_starts_an_operation() {
     // The watch is broken once; a change after that must reach it all the same.
     let changes = async {
         for n in 0.. {
-            let node = pb::Node { id: agent.node.clone(), display_name: format!("web-{n}"), ..Default::default() };
+            let node =
+                pb::Node { id: agent.node.clone(), display_name: format!("web-{n}"), ..Default::default() };
             let request = pb::UpdateNodeRequest { node: Some(node), ..Default::default() };
             operator.nodes.clone().update_node(request).await.unwrap();
             tokio::time::sleep(std::time::Duration::from_millis(300)).await;

@@ -35,9 +35,13 @@ async fn output_streams_to_the_watcher_while_the_command_runs() {
     let folder = tempfile::tempdir().unwrap();
     let (_plane, operator, agents) = fleet(folder.path(), &["host"]).await;
     let gate = agents[0].file("gate");
-    let text = format!("echo first; echo aside >&2; while [ ! -e {} ]; do sleep 0.05; done; echo last", gate.display());
+    let text = format!(
+        "echo first; echo aside >&2; while [ ! -e {} ]; do sleep 0.05; done; echo last",
+        gate.display()
+    );
     let operation = operator.start("*", script(&text)).await;
-    let request = pb::WatchOperationRequest { id: operation.clone(), with_output: true, ..Default::default() };
+    let request =
+        pb::WatchOperationRequest { id: operation.clone(), with_output: true, ..Default::default() };
     let mut stream = operator.operations.clone().watch_operation(request).await.unwrap().into_inner();
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let watching = async {
@@ -66,7 +70,8 @@ async fn a_script_is_denied_where_the_host_does_not_allow_it() {
     let (_plane, operator, agents) = fleet(folder.path(), &["open", "closed"]).await;
     agents[1].rules("[commands]\nrun-script = false\n");
     let mark = "date > $MUSTER_COMMAND_ID.ran";
-    let operation = operator.start("*", script(&format!("cd {}; {mark}; exit 4", agents[0].files().display()))).await;
+    let operation =
+        operator.start("*", script(&format!("cd {}; {mark}; exit 4", agents[0].files().display()))).await;
     let commands = operator.ended(&operation, LONG).await;
     let (open, closed) = (&commands[&agents[0].node], &commands[&agents[1].node]);
     assert_eq!((how(open), open.exit_code), ((CommandState::Failed, ErrorReason::ExitStatus), 4));
@@ -119,7 +124,8 @@ async fn an_order_waits_for_its_host_and_expires_if_it_does_not_come() {
         deliver_within: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
         ..Default::default()
     };
-    let expires = operator.operations.clone().start_operation(request).await.unwrap().into_inner().operation.unwrap();
+    let expires =
+        operator.operations.clone().start_operation(request).await.unwrap().into_inner().operation.unwrap();
     let commands = operator.ended(&expires.id, LONG).await;
     assert_eq!(how(&commands[&agents[0].node]).0, CommandState::Expired);
     agents[0].run();
@@ -132,13 +138,15 @@ async fn an_agent_starts_anew_and_reads_its_facts_again_when_told() {
     let folder = tempfile::tempdir().unwrap();
     let (_plane, operator, agents) = fleet(folder.path(), &["host"]).await;
     let before = operator.node(&agents[0].node).await.unwrap().connection.unwrap().session_id;
-    let restart = operator.start("*", spec(types::command_spec::Kind::RestartAgent(types::RestartAgent {}))).await;
+    let restart =
+        operator.start("*", spec(types::command_spec::Kind::RestartAgent(types::RestartAgent {}))).await;
     let commands = operator.ended(&restart, LONG).await;
     assert_eq!(how(&commands[&agents[0].node]), (CommandState::Succeeded, ErrorReason::Unspecified));
     let after = operator.until_liveness(&agents[0].node, Liveness::Online).await;
     assert_ne!(after.connection.unwrap().session_id, before);
     assert!(agents[0].log().contains("the agent starts anew"));
-    let refresh = operator.start("*", spec(types::command_spec::Kind::RefreshFacts(types::RefreshFacts {}))).await;
+    let refresh =
+        operator.start("*", spec(types::command_spec::Kind::RefreshFacts(types::RefreshFacts {}))).await;
     let commands = operator.ended(&refresh, LONG).await;
     assert_eq!(how(&commands[&agents[0].node]).0, CommandState::Succeeded);
 }

@@ -47,7 +47,8 @@ async fn a_nodes_certificate_is_refused_where_operators_call_and_the_reverse() {
     let folder = tempfile::tempdir().unwrap();
     let plane = plane(folder.path()).await;
     let node = RawNode::enroll(&plane.join(1, &[]).await).await;
-    let as_node = Operator::connect(plane.addresses().operators, node.identity.client_config().unwrap()).await;
+    let as_node =
+        Operator::connect(plane.addresses().operators, node.identity.client_config().unwrap()).await;
     let refused = as_node.nodes.clone().list_nodes(pb::ListNodesRequest::default()).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused)), (Code::PermissionDenied, Some(Reason::WrongKindOfCaller)));
     let tls = Arc::new(plane.operator_tls());
@@ -88,7 +89,8 @@ async fn the_enrollment_port_knows_nothing_but_enrollment() {
     let operator = Operator::over(channel.clone());
     let refused = operator.nodes.clone().list_nodes(pb::ListNodesRequest::default()).await.unwrap_err();
     assert!(matches!(refused.code(), Code::Unimplemented | Code::PermissionDenied), "{refused:?}");
-    let empty = EnrollmentServiceClient::new(channel).enroll(agent::EnrollRequest::default()).await.unwrap_err();
+    let empty =
+        EnrollmentServiceClient::new(channel).enroll(agent::EnrollRequest::default()).await.unwrap_err();
     assert_eq!((empty.code(), reason(&empty)), (Code::InvalidArgument, Some(Reason::CsrInvalid)));
 }
 
@@ -106,18 +108,25 @@ async fn a_role_allows_what_it_allows_and_the_audit_has_every_write_and_denial()
         viewer.nodes.clone().list_nodes(pb::ListNodesRequest::default()).await.ok()
     })
     .await;
-    let refused = viewer.join_tokens.clone().create_join_token(pb::CreateJoinTokenRequest::default()).await.unwrap_err();
+    let refused = viewer
+        .join_tokens
+        .clone()
+        .create_join_token(pb::CreateJoinTokenRequest::default())
+        .await
+        .unwrap_err();
     assert_eq!((refused.code(), reason(&refused)), (Code::PermissionDenied, Some(Reason::PermissionDenied)));
     admin.join_tokens.clone().create_join_token(pb::CreateJoinTokenRequest::default()).await.unwrap();
     let entries = eventually("both are in the audit", LONG, || async {
         let request = pb::ListAuditEntriesRequest { page_size: 100, ..Default::default() };
         let entries = admin.audit.clone().list_audit_entries(request).await.unwrap().into_inner().entries;
         let denied = entries.iter().any(|entry| entry.denied && entry.actor == "operator/victor");
-        let made = entries.iter().any(|entry| entry.actor == "operator/admin" && entry.action.contains("token"));
+        let made =
+            entries.iter().any(|entry| entry.actor == "operator/admin" && entry.action.contains("token"));
         (denied && made).then_some(entries)
     })
     .await;
-    let chain: Vec<u64> = entries.iter().filter(|entry| entry.replica == "a").map(|entry| entry.seq).collect();
+    let chain: Vec<u64> =
+        entries.iter().filter(|entry| entry.replica == "a").map(|entry| entry.seq).collect();
     assert!(chain.windows(2).all(|pair| pair[0] == pair[1] + 1), "the newest first, without gaps: {chain:?}");
     assert!(plane.cli(&["audit", "verify"]).contains("every entry fits"), "the chain holds");
 }

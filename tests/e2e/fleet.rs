@@ -62,7 +62,11 @@ async fn selectors_pick_by_label_and_fact() {
     let operator = plane.operator().await;
     let mut agents = Vec::new();
     for (name, role) in [("web-1", "web"), ("web-2", "web"), ("db-1", "db")] {
-        agents.push(Agent::start(folder.path(), name, &plane.join(1, &[("role", role), ("env", "test")]).await));
+        agents.push(Agent::start(
+            folder.path(),
+            name,
+            &plane.join(1, &[("role", role), ("env", "test")]).await,
+        ));
     }
     for agent in &agents {
         operator.until("the facts are known", &agent.node, |node| node.facts.is_some()).await;
@@ -144,7 +148,8 @@ async fn a_watch_tells_what_is_there_then_every_change_and_goes_on_where_it_ende
     let mut stream = watch(token).await;
     let next = async {
         loop {
-            if let Some(pb::watch_nodes_response::Event::Upserted(node)) = stream.message().await.unwrap().unwrap().event
+            if let Some(pb::watch_nodes_response::Event::Upserted(node)) =
+                stream.message().await.unwrap().unwrap().event
                 && node.id == second.node
             {
                 return;
@@ -162,7 +167,8 @@ async fn a_certificate_is_renewed_at_half_life_and_the_session_goes_on() {
     let operator = plane.operator().await;
     let agent = Agent::start(folder.path(), "host", &plane.join(1, &[]).await);
     let first = operator.until_liveness(&agent.node, Liveness::Online).await.certificate.unwrap();
-    let renewed = |node: &pb::Node| node.certificate.as_ref().is_some_and(|it| it.generation > first.generation);
+    let renewed =
+        |node: &pb::Node| node.certificate.as_ref().is_some_and(|it| it.generation > first.generation);
     let node = operator.until("the renewed certificate is in use", &agent.node, renewed).await;
     assert_ne!(node.certificate.unwrap().serial, first.serial);
     operator.until_liveness(&agent.node, Liveness::Online).await;

@@ -53,8 +53,11 @@ async fn a_deleted_node_is_told_so_and_forgets_its_identity() {
     }
     away.process().stop().await;
     for agent in [&online, &away] {
-        let request =
-            pb::DeleteNodeRequest { id: agent.node.clone(), reason: "retired".to_owned(), ..Default::default() };
+        let request = pb::DeleteNodeRequest {
+            id: agent.node.clone(),
+            reason: "retired".to_owned(),
+            ..Default::default()
+        };
         operator.nodes.clone().delete_node(request).await.unwrap();
         assert!(operator.node(&agent.node).await.is_none());
     }
@@ -66,5 +69,8 @@ async fn a_deleted_node_is_told_so_and_forgets_its_identity() {
         })
         .await;
     }
-    assert!(online.process().is_running() && away.process().is_running(), "the agents wait for another fleet");
+    assert!(
+        online.process().is_running() && away.process().is_running(),
+        "the agents wait for another fleet"
+    );
 }

@@ -90,7 +90,11 @@ async fn nothing_acknowledged_is_lost_and_nothing_runs_twice() {
     for round in 0..rounds {
         let death = any_death(&mut random, round);
         lab.die(death, &load, &mut random, &mut tally).await;
-        eprintln!("kill9: round {round}: {death:?}, {} writes, {} operations", load.writes(), load.operations().len());
+        eprintln!(
+            "kill9: round {round}: {death:?}, {} writes, {} operations",
+            load.writes(),
+            load.operations().len()
+        );
     }
     let acknowledged = load.end().await;
     let (commands, interrupted) = lab.check(&acknowledged).await;
@@ -118,7 +122,8 @@ fn any_death(random: &mut StdRng, round: u64) -> Death {
 impl Lab {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let plane = Plane::start(folder.path(), &Options { log: "warn".to_owned(), ..Options::default() }).await;
+        let plane =
+            Plane::start(folder.path(), &Options { log: "warn".to_owned(), ..Options::default() }).await;
         let operator = plane.operator().await;
         let mut agents = Vec::new();
         for n in 0..AGENTS {

@@ -14,10 +14,7 @@ use std::{
 };
 
 use muster_node_agent::dial;
-use muster_proto::{
-    admin::v1 as pb,
-    types::v1::BundleContent,
-};
+use muster_proto::{admin::v1 as pb, types::v1::BundleContent};
 use muster_tests::{
     operator::{Operator, file, script, sh},
     plane::Plane,
@@ -91,7 +88,10 @@ impl Load {
     pub(crate) async fn end(self) -> Acknowledged {
         self.shared.stop.store(true, Ordering::Relaxed);
         for task in self.tasks {
-            tokio::time::timeout(Duration::from_secs(60), task).await.expect("the load ends").expect("it did not fail");
+            tokio::time::timeout(Duration::from_secs(60), task)
+                .await
+                .expect("the load ends")
+                .expect("it did not fail");
         }
         std::mem::take(&mut self.shared.acknowledged.lock().unwrap())
     }
@@ -126,7 +126,10 @@ impl Shared {
                 Ok(Err(status)) => {
                     let passing = matches!(
                         status.code(),
-                        tonic::Code::Unavailable | tonic::Code::Unknown | tonic::Code::Cancelled | tonic::Code::Internal
+                        tonic::Code::Unavailable
+                            | tonic::Code::Unknown
+                            | tonic::Code::Cancelled
+                            | tonic::Code::Internal
                     );
                     let too_fast = status.code() == tonic::Code::ResourceExhausted;
                     assert!(passing || too_fast, "{status}");

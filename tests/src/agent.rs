@@ -31,7 +31,8 @@ impl Agent {
         fs::create_dir_all(folder.join("files")).unwrap();
         let agent = Self { folder, process: None, node: String::new() };
         agent.rules(rules);
-        let config = format!("state-dir = {:?}\nlocks-file = {:?}\n", agent.state(), agent.folder.join("locks.toml"));
+        let config =
+            format!("state-dir = {:?}\nlocks-file = {:?}\n", agent.state(), agent.folder.join("locks.toml"));
         fs::write(agent.config(), config).unwrap();
         agent
     }

@@ -11,3 +11,4 @@ pub mod operator;
 pub mod plane;
 pub mod process;
 pub mod raw;
+pub mod swarm;

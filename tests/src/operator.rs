@@ -6,10 +6,11 @@ use muster_common::reason::Reason;
 use muster_node_agent::dial;
 use muster_proto::{
     admin::v1::{
-        self as pb, assignments_service_client::AssignmentsServiceClient, audit_service_client::AuditServiceClient,
-        bundles_service_client::BundlesServiceClient, join_tokens_service_client::JoinTokensServiceClient,
-        nodes_service_client::NodesServiceClient, operations_service_client::OperationsServiceClient,
-        settings_service_client::SettingsServiceClient, system_service_client::SystemServiceClient,
+        self as pb, assignments_service_client::AssignmentsServiceClient,
+        audit_service_client::AuditServiceClient, bundles_service_client::BundlesServiceClient,
+        join_tokens_service_client::JoinTokensServiceClient, nodes_service_client::NodesServiceClient,
+        operations_service_client::OperationsServiceClient, settings_service_client::SettingsServiceClient,
+        system_service_client::SystemServiceClient,
     },
     types::v1 as types,
 };
@@ -92,7 +93,8 @@ impl Operator {
 
     /// Ids of the nodes that a selector matches.
     pub async fn select(&self, selector: &str) -> Vec<String> {
-        let request = pb::ListNodesRequest { selector: selector.to_owned(), page_size: 1000, ..Default::default() };
+        let request =
+            pb::ListNodesRequest { selector: selector.to_owned(), page_size: 1000, ..Default::default() };
         let nodes = self.nodes.clone().list_nodes(request).await.expect("the list").into_inner().nodes;
         nodes.into_iter().map(|node| node.id).collect()
     }
@@ -111,7 +113,8 @@ impl Operator {
 
     /// Waits until the host has said what became of this version of an item.
     pub async fn until_attempted(&self, id: &str, item: &str, sha256: &[u8]) -> types::ItemState {
-        let attempted = |state: &types::ItemState| state.attempted.as_ref().is_some_and(|it| it.sha256 == sha256);
+        let attempted =
+            |state: &types::ItemState| state.attempted.as_ref().is_some_and(|it| it.sha256 == sha256);
         let what = format!("node {id} has tried {item}");
         let node = self.until(&what, id, |node| reported(node, item).is_some_and(attempted)).await;
         reported(&node, item).cloned().expect("it was just seen")
@@ -119,7 +122,8 @@ impl Operator {
 
     /// Makes a version of a bundle; answers its number and its digest.
     pub async fn bundle(&self, name: &str, content: types::BundleContent) -> (u64, Vec<u8>) {
-        let request = pb::CreateBundleRequest { name: name.to_owned(), content: Some(content), validate_only: false };
+        let request =
+            pb::CreateBundleRequest { name: name.to_owned(), content: Some(content), validate_only: false };
         let made = self.bundles.clone().create_bundle(request).await.expect("a bundle").into_inner().bundle;
         let made = made.expect("the bundle is in the answer");
         (made.version, made.sha256.to_vec())
@@ -134,11 +138,13 @@ impl Operator {
             target: Some(target),
             ..Default::default()
         };
-        let create = pb::CreateAssignmentRequest { assignment: Some(assignment.clone()), validate_only: false };
+        let create =
+            pb::CreateAssignmentRequest { assignment: Some(assignment.clone()), validate_only: false };
         match self.assignments.clone().create_assignment(create).await {
             Ok(_) => {}
             Err(status) if reason(&status) == Some(Reason::AlreadyExists) => {
-                let update = pb::UpdateAssignmentRequest { assignment: Some(assignment), validate_only: false };
+                let update =
+                    pb::UpdateAssignmentRequest { assignment: Some(assignment), validate_only: false };
                 self.assignments.clone().update_assignment(update).await.expect("the update");
             }
             Err(status) => panic!("{status}"),
@@ -147,8 +153,11 @@ impl Operator {
 
     /// Starts an operation; answers its id.
     pub async fn start(&self, selector: &str, spec: types::CommandSpec) -> String {
-        let request =
-            pb::StartOperationRequest { selector: selector.to_owned(), spec: Some(spec), ..Default::default() };
+        let request = pb::StartOperationRequest {
+            selector: selector.to_owned(),
+            spec: Some(spec),
+            ..Default::default()
+        };
         let started = self.operations.clone().start_operation(request).await.expect("an operation");
         started.into_inner().operation.expect("the operation is in the answer").id
     }
@@ -161,7 +170,10 @@ impl Operator {
             with_output: true,
             ..Default::default()
         };
-        let commands = self.operations.clone().list_commands(request).await.expect("the commands").into_inner().commands;
+        let answer = eventually("the commands are told", LONG, || async {
+            self.operations.clone().list_commands(request.clone()).await.ok()
+        });
+        let commands = answer.await.into_inner().commands;
         commands.into_iter().map(|command| (command.node_id.clone(), command)).collect()
     }
 

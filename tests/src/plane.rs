@@ -98,7 +98,8 @@ impl Plane {
         let text = set(&text, "node-certificate-ttl", &millis(options.certificate_ttl));
         fs::write(&config, set(&text, "filter", &format!("{:?}", options.log))).unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let addresses = Addresses { agents: nowhere, enrollment: nowhere, operators: nowhere, console: nowhere };
+        let addresses =
+            Addresses { agents: nowhere, enrollment: nowhere, operators: nowhere, console: nowhere };
         Self { folder, process: None, addresses }
     }
 
@@ -129,6 +130,12 @@ impl Plane {
         serve.arg("serve").arg("--config").arg(self.config());
         serve.envs(environment.iter().copied());
         Process::start(serve, &self.folder.join("log"))
+    }
+
+    /// Sets a key of its configuration, for the next start.
+    pub fn configure(&self, key: &str, value: &str) {
+        let text = fs::read_to_string(self.config()).unwrap();
+        fs::write(self.config(), set(&text, key, value)).unwrap();
     }
 
     /// Later processes listen where this one does, so that nodes find them.

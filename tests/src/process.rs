@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -29,6 +29,18 @@ impl Process {
         let errors = file.try_clone().expect("a file has two hands");
         let child = command.stdin(Stdio::null()).stdout(file).stderr(errors).spawn();
         Self { child: child.unwrap_or_else(|error| panic!("{command:?}: {error}")), log: log.to_owned() }
+    }
+
+    /// Starts a program to talk with; the command says what its pipes are.
+    ///
+    /// # Errors
+    /// If it cannot be started, or has no pipes.
+    pub fn piped(mut command: Command) -> anyhow::Result<(Self, ChildStdin, ChildStdout)> {
+        let mut child = command.spawn()?;
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let process = Self { child, log: PathBuf::new() };
+        let (stdin, stdout) = pipes.ok_or_else(|| anyhow::anyhow!("{command:?} has no pipes"))?;
+        Ok((process, stdin, stdout))
     }
 
     /// Its number.
@@ -86,7 +98,8 @@ impl Process {
     pub fn cpu(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
         let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
-        let ticks: u64 = after_name.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
+        let ticks: u64 =
+            after_name.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
         Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
     }
 }

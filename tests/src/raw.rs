@@ -10,7 +10,9 @@ use muster_node_agent::{
     dial,
     identity::{Identity, Store, Wish, enroll},
 };
-use muster_proto::agent::v1::{self as pb, session_request::Kind, session_service_client::SessionServiceClient};
+use muster_proto::agent::v1::{
+    self as pb, session_request::Kind, session_service_client::SessionServiceClient,
+};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
@@ -54,7 +56,8 @@ impl RawNode {
             .map_err(|error| Status::unavailable(muster_common::error_chain::Chain(&error).to_string()))?;
         let (out, messages) = mpsc::channel(64);
         let _ = out.send(pb::SessionRequest { kind: Some(first) }).await;
-        let inbound = SessionServiceClient::new(channel).session(ReceiverStream::new(messages)).await?.into_inner();
+        let inbound =
+            SessionServiceClient::new(channel).session(ReceiverStream::new(messages)).await?.into_inner();
         Ok(RawSession { out, inbound })
     }
 

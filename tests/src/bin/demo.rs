@@ -64,7 +64,10 @@ async fn tour(once: bool) -> anyhow::Result<()> {
     hand_over(&plane, &folder)?;
     let operator = plane.operator().await;
     let addresses = plane.addresses();
-    println!("nodes {}   enrollment {}   operators {}", addresses.agents, addresses.enrollment, addresses.operators);
+    println!(
+        "nodes {}   enrollment {}   operators {}",
+        addresses.agents, addresses.enrollment, addresses.operators
+    );
 
     say("three hosts join the fleet, each with an agent of its own");
     let agents = enroll(&plane, &operator, &folder).await;
@@ -141,11 +144,18 @@ async fn assign(operator: &Operator, agents: &[Agent]) -> anyhow::Result<()> {
 }
 
 async fn command(operator: &Operator) -> anyhow::Result<()> {
-    let operation = operator.start("*", script("echo \"$(uname -sr), up $(cut -d. -f1 /proc/uptime) s\"")).await;
-    let mut commands: Vec<NodeCommand> = operator.ended(&operation, Duration::from_secs(30)).await.into_values().collect();
+    let operation =
+        operator.start("*", script("echo \"$(uname -sr), up $(cut -d. -f1 /proc/uptime) s\"")).await;
+    let mut commands: Vec<NodeCommand> =
+        operator.ended(&operation, Duration::from_secs(30)).await.into_values().collect();
     commands.sort_by(|a, b| a.node_id.cmp(&b.node_id));
     for command in commands {
-        println!("{} {:?}: {}", command.node_id, command.state(), String::from_utf8_lossy(&command.stdout).trim());
+        println!(
+            "{} {:?}: {}",
+            command.node_id,
+            command.state(),
+            String::from_utf8_lossy(&command.stdout).trim()
+        );
         ensure!(command.state() == muster_proto::types::v1::CommandState::Succeeded, "{}", command.message);
     }
     Ok(())
@@ -156,9 +166,14 @@ fn hints(folder: &Path, plane: &Plane) {
     let address = plane.addresses().operators;
     say("ask it yourself (tools/install.sh puts grpcurl into .tools/bin)");
     println!("grpcurl {certs} {address} list");
-    println!("grpcurl {certs} -d '{{\"selector\": \"role=web\"}}' {address} muster.admin.v1.NodesService/ListNodes");
+    println!(
+        "grpcurl {certs} -d '{{\"selector\": \"role=web\"}}' {address} muster.admin.v1.NodesService/ListNodes"
+    );
     println!("grpcurl {certs} {address} muster.admin.v1.SystemService/GetSystem");
-    println!("or the daily jobs: MUSTER_ADDRESS={address} MUSTER_CERTS={} deploy/grpcurl/nodes-list.sh", folder.display());
+    println!(
+        "or the daily jobs: MUSTER_ADDRESS={address} MUSTER_CERTS={} deploy/grpcurl/nodes-list.sh",
+        folder.display()
+    );
 }
 
 async fn stop(mut plane: Plane, mut agents: Vec<Agent>) -> anyhow::Result<()> {
