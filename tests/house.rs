@@ -1,1 +1,129 @@
-//! x
+//! Lists that must agree, and the order of the house.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use muster_common::reason::Reason;
+use prost::Message as _;
+
+/// Lines of a source file, its tests not counted.
+const LONGEST: usize = 400;
+
+fn root() -> PathBuf {
+    muster_tests::binaries::repository()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Files of the repository with one of these endings; what is built or installed is left out.
+fn files(endings: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            if path.is_dir() {
+                if !["target", "generated", ".git", ".tools"].contains(&name.as_str()) {
+                    folders.push(path);
+                }
+            } else if endings.iter().any(|ending| name.ends_with(ending)) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn every_reason_is_in_the_protocol_in_the_code_and_on_its_page() {
+    let code: BTreeSet<String> = Reason::ALL.iter().map(|reason| reason.to_string()).collect();
+    let proto = read("proto/muster/types/v1/errors.proto");
+    let proto: BTreeSet<String> = proto
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("ERROR_REASON_")?.split_whitespace().next())
+        .filter(|name| *name != "UNSPECIFIED")
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(code, proto);
+    let page = read("docs/errors/README.md");
+    for reason in &code {
+        assert!(page.lines().any(|line| line.starts_with('#') && line.contains(reason.as_str())), "{reason} has no page");
+    }
+}
+
+#[test]
+fn every_operators_method_is_a_grpcurl_line() {
+    let set = prost_types::FileDescriptorSet::decode(muster_proto::DESCRIPTORS).unwrap();
+    let scripts: String = files(&[".sh"]).iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let admin = set.file.iter().filter(|file| file.package() == "muster.admin.v1");
+    for (file, service) in admin.flat_map(|file| file.service.iter().map(move |service| (file, service))) {
+        for method in &service.method {
+            let name = format!("{}.{}/{}", file.package(), service.name(), method.name());
+            assert!(scripts.contains(&name), "{name} is in no script of deploy/grpcurl");
+        }
+    }
+}
+
+#[test]
+fn every_script_is_run_by_a_test() {
+    let tests = read("tests/e2e/clients.rs");
+    for path in files(&[".sh"]).iter().filter(|path| path.starts_with(root().join("deploy/grpcurl"))) {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(name == "lib.sh" || tests.contains(&format!("\"{name}\"")), "no test runs {name}");
+    }
+}
+
+#[test]
+fn files_are_short_enough_to_read() {
+    for path in files(&[".rs"]) {
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let lines = code.lines().count();
+        let is_test = path.ends_with("tests.rs") || path.components().any(|part| part.as_os_str() == "tests");
+        assert!(is_test || lines <= LONGEST, "{} has {lines} lines", path.display());
+    }
+}
+
+#[test]
+fn nothing_is_left_to_be_done() {
+    let words = [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["unimpl", "emented!"].concat(), ["to", "do!("].concat()];
+    for path in files(&[".rs", ".proto", ".sh", ".toml", ".md", "Makefile"]) {
+        let text = fs::read_to_string(&path).unwrap();
+        for word in &words {
+            assert!(!text.contains(word.as_str()), "{} says {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    for path in files(&[".md"]) {
+        let text = fs::read_to_string(&path).unwrap();
+        for target in links(&text) {
+            let file = target.split('#').next().unwrap_or_default();
+            if file.is_empty() || file.contains("://") || file.starts_with("mailto:") {
+                continue;
+            }
+            let found = path.parent().unwrap_or(Path::new("/")).join(file);
+            assert!(found.exists(), "{} links to {target}, which is not there", path.display());
+        }
+    }
+}
+
+/// Targets of `[text](target)`.
+fn links(text: &str) -> Vec<&str> {
+    text.match_indices("](").filter_map(|(at, _)| text[at + 2..].split(')').next()).collect()
+}
+
+#[test]
+fn a_link_is_found() {
+    assert_eq!(links("see [a](b.md) and [c](d/e.md#f)"), ["b.md", "d/e.md#f"]);
+}

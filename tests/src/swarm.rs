@@ -189,7 +189,9 @@ pub fn server_identity(ca: &std::path::Path, uri: &str) -> anyhow::Result<tls::I
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
     let mut params = rcgen::CertificateParams::default();
     params.subject_alt_names = vec![rcgen::SanType::URI(uri.try_into()?)];
-    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    // The minimal client shows the same certificate.
+    params.extended_key_usages =
+        vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth, rcgen::ExtendedKeyUsagePurpose::ClientAuth];
     let leaf = params.signed_by(&key, &issuer)?;
     let mut chain = vec![leaf.der().clone()];
     chain.extend(pem::certificates(&ca.join("issuing.crt"))?);
