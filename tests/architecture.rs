@@ -13,7 +13,11 @@ const CRATES: &[(&str, &str, &[&str])] = &[
     ("muster-common", "common", &[]),
     ("muster-domain", "control-plane/domain", &["muster-common"]),
     ("muster-store", "control-plane/store", &["muster-common", "muster-domain"]),
-    ("muster-control-plane", "control-plane", &["muster-common", "muster-proto", "muster-domain", "muster-store"]),
+    (
+        "muster-control-plane",
+        "control-plane",
+        &["muster-common", "muster-proto", "muster-domain", "muster-store"],
+    ),
     ("muster-node-agent", "node-agent", &["muster-common", "muster-proto"]),
     ("muster-tests", "tests", &["muster-common", "muster-proto", "muster-node-agent"]),
 ];
@@ -80,19 +84,22 @@ fn code(path: &Path) -> String {
 
 fn uses_of(crate_name: &str, manifest: &toml::Table) -> Vec<String> {
     let tables = ["dependencies", "build-dependencies"];
-    let names = tables.iter().filter_map(|table| manifest.get(*table)?.as_table()).flat_map(|table| table.keys());
+    let names =
+        tables.iter().filter_map(|table| manifest.get(*table)?.as_table()).flat_map(|table| table.keys());
     names.filter(|name| name.starts_with("muster-") && *name != crate_name).cloned().collect()
 }
 
 #[test]
 fn crates_use_only_what_lies_below_them() {
     for (name, folder, allowed) in CRATES {
-        let manifest: toml::Table = toml::from_str(&fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap()).unwrap();
+        let manifest: toml::Table =
+            toml::from_str(&fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap()).unwrap();
         for used in uses_of(name, &manifest) {
             assert!(allowed.contains(&used.as_str()), "{name} uses {used}: that arrow points up");
         }
     }
-    let workspace: toml::Table = toml::from_str(&fs::read_to_string(root().join("Cargo.toml")).unwrap()).unwrap();
+    let workspace: toml::Table =
+        toml::from_str(&fs::read_to_string(root().join("Cargo.toml")).unwrap()).unwrap();
     let members = workspace["workspace"]["members"].as_array().unwrap();
     assert_eq!(members.len(), CRATES.len(), "every crate has its floor");
 }
@@ -159,7 +166,8 @@ fn upward(crate_folder: &str, rooms: &[&[&str]], arrows: &BTreeMap<String, Vec<S
     let mut wrong = Vec::new();
     for (from, targets) in arrows {
         for to in targets {
-            let known = EXCEPTIONS.iter().any(|(folder, a, b)| *folder == crate_folder && a == from && b == to);
+            let known =
+                EXCEPTIONS.iter().any(|(folder, a, b)| *folder == crate_folder && a == from && b == to);
             let arrow = format!("{crate_folder}: {from} uses {to}");
             if floor(to) >= floor(from) && !known && !wrong.contains(&arrow) {
                 wrong.push(arrow);
@@ -181,8 +189,14 @@ fn rooms_use_only_what_lies_below_them() {
 
 #[test]
 fn some_words_stand_only_where_they_belong() {
-    for path in ["common", "control-plane", "node-agent", "proto", "tests"].iter().flat_map(|folder| sources(&root().join(folder))) {
+    for path in ["common", "control-plane", "node-agent", "proto", "tests"]
+        .iter()
+        .flat_map(|folder| sources(&root().join(folder)))
+    {
         let below = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+        if below == "tests/architecture.rs" {
+            continue; // where these words are listed
+        }
         let code = code(&path);
         for (word, places) in WORDS {
             let at_home = below.ends_with("tests.rs") || places.iter().any(|place| below.starts_with(place));
@@ -197,6 +211,9 @@ fn an_arrow_that_points_up_is_found() {
     let all = ["low", "side", "high"];
     let code = "use crate::{\n    high::{A, B},\n    side,\n};\nfn f() { crate::low::g(); }";
     assert_eq!(named(code, "low", &all), ["high", "side"]);
-    let arrows = BTreeMap::from([("low".to_owned(), named(code, "low", &all)), ("high".to_owned(), vec!["low".to_owned()])]);
+    let arrows = BTreeMap::from([
+        ("low".to_owned(), named(code, "low", &all)),
+        ("high".to_owned(), vec!["low".to_owned()]),
+    ]);
     assert_eq!(upward("x", rooms, &arrows), ["x: low uses high", "x: low uses side"]);
 }

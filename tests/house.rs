@@ -55,7 +55,10 @@ fn every_reason_is_in_the_protocol_in_the_code_and_on_its_page() {
     assert_eq!(code, proto);
     let page = read("docs/errors/README.md");
     for reason in &code {
-        assert!(page.lines().any(|line| line.starts_with('#') && line.contains(reason.as_str())), "{reason} has no page");
+        assert!(
+            page.lines().any(|line| line.starts_with('#') && line.contains(reason.as_str())),
+            "{reason} has no page"
+        );
     }
 }
 
@@ -94,7 +97,12 @@ fn files_are_short_enough_to_read() {
 
 #[test]
 fn nothing_is_left_to_be_done() {
-    let words = [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["unimpl", "emented!"].concat(), ["to", "do!("].concat()];
+    let words = [
+        ["TO", "DO"].concat(),
+        ["FIX", "ME"].concat(),
+        ["unimpl", "emented!"].concat(),
+        ["to", "do!("].concat(),
+    ];
     for path in files(&[".rs", ".proto", ".sh", ".toml", ".md", "Makefile"]) {
         let text = fs::read_to_string(&path).unwrap();
         for word in &words {

@@ -233,12 +233,12 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn not_found(kind: &'static str, name: impl ToString) -> Self {
+    pub(crate) fn not_found(kind: &'static str, name: &(impl std::fmt::Display + ?Sized)) -> Self {
         Self::NotFound { kind, name: name.to_string() }
     }
 
-    pub(crate) fn invalid(field: impl Into<String>, message: impl ToString) -> Self {
-        Self::Invalid { reason: Reason::InvalidArgument, field: field.into(), message: message.to_string() }
+    pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid { reason: Reason::InvalidArgument, field: field.into(), message: message.into() }
     }
 
     pub(crate) fn refused(reason: Reason, message: impl Into<String>) -> Self {

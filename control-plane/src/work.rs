@@ -5,9 +5,7 @@ pub mod driver;
 
 use std::time::Duration;
 
-use muster_common::clock::Instant;
-
-use muster_common::{drain::Drain, tasks::Tasks};
+use muster_common::{clock::Instant, drain::Drain, tasks::Tasks};
 
 use crate::app::App;
 use driver::{Worker, drive};
@@ -17,7 +15,7 @@ pub fn start(app: &App, tasks: &Tasks, drain: &Drain) {
     drive(app, tasks, drain, Follow);
     drive(app, tasks, drain, Record);
     drive(app, tasks, drain, HandOut);
-    drive(app, tasks, drain, Sweep { last: None });
+    drive(app, tasks, drain, Sweep { last: None, next: None });
     drive(app, tasks, drain, Expiry);
 }
 
@@ -30,6 +28,7 @@ struct HandOut;
 /// Finds silent nodes.
 struct Sweep {
     last: Option<Instant>,
+    next: Option<Instant>,
 }
 /// Ends orders that were never delivered in time.
 struct Expiry;
@@ -82,14 +81,16 @@ impl Worker for HandOut {
 impl Worker for Sweep {
     const NAME: &'static str = "sweep";
     async fn hint(&mut self, _: &App) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
     fn every(&self, app: &App) -> Duration {
-        app.sweep_interval()
+        app.sweep_in(self.next)
     }
     async fn work(&mut self, app: &App) -> Result<(), crate::app::Error> {
-        app.sweep(self.last.replace(app.clock.monotonic()));
-        for (state, count) in app.node_counts() {
+        let swept = app.sweep(self.last.replace(app.clock.monotonic()));
+        self.next = swept.next;
+        for state in crate::app::heartbeats::STATES {
+            let count = swept.counts.get(&state).copied().unwrap_or(0);
             app.metrics.nodes_by_liveness(crate::app::heartbeats::word(state), count);
         }
         Ok(())
@@ -99,7 +100,7 @@ impl Worker for Sweep {
 impl Worker for Expiry {
     const NAME: &'static str = "expiry";
     async fn hint(&mut self, _: &App) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
     fn every(&self, _: &App) -> Duration {
         Duration::from_secs(1)

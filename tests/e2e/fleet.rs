@@ -141,7 +141,7 @@ async fn a_watch_tells_what_is_there_then_every_change_and_goes_on_where_it_ende
             pb::watch_nodes_response::Event::RemovedId(id) => panic!("{id} was not removed"),
         }
     };
-    assert_eq!(seen, [first.node.clone()]);
+    assert_eq!(seen, std::slice::from_ref(&first.node));
     drop(stream);
     // What happens while nobody watches is told on return.
     let second = Agent::start(folder.path(), "two", &join);

@@ -68,6 +68,17 @@ struct Tally {
     agents: usize,
 }
 
+/// What a run has shown.
+struct Report<'a> {
+    rounds: u64,
+    seed: u64,
+    seconds: u64,
+    tally: &'a Tally,
+    acknowledged: &'a Acknowledged,
+    commands: usize,
+    interrupted: usize,
+}
+
 struct Lab {
     folder: tempfile::TempDir,
     plane: Plane,
@@ -99,7 +110,8 @@ async fn nothing_acknowledged_is_lost_and_nothing_runs_twice() {
     let acknowledged = load.end().await;
     let (commands, interrupted) = lab.check(&acknowledged).await;
     let seconds = (Clock::System.monotonic() - begun).as_secs();
-    let report = report(rounds, seed, seconds, &tally, &acknowledged, commands, interrupted);
+    let (tally, acknowledged) = (&tally, &acknowledged);
+    let report = Report { rounds, seed, seconds, tally, acknowledged, commands, interrupted }.print();
     eprintln!("{report}");
     write_report(&report);
     if rounds >= 50 {
@@ -296,32 +308,27 @@ fn check_command(command: &NodeCommand, ran: &Path) {
     }
 }
 
-fn report(
-    rounds: u64,
-    seed: u64,
-    seconds: u64,
-    tally: &Tally,
-    acknowledged: &Acknowledged,
-    commands: usize,
-    interrupted: usize,
-) -> String {
-    let mut text = String::new();
-    let mut row = |what: &str, figure: String| {
-        let _ = writeln!(text, "| {what} | {figure} |");
-    };
-    row("rounds", rounds.to_string());
-    row("seed", seed.to_string());
-    row("seconds", seconds.to_string());
-    row("deaths of the control plane, of agents", format!("{}, {}", tally.planes, tally.agents));
-    row("rounds with a write and a command in flight", tally.in_flight.to_string());
-    row("acknowledged writes, all found again", acknowledged.writes.to_string());
-    row("commands, none run twice", commands.to_string());
-    row("of them interrupted", interrupted.to_string());
-    row("named points not passed in time", tally.not_reached.to_string());
-    for (point, times) in &tally.at_points {
-        row(&format!("deaths at `{point}`"), times.to_string());
+impl Report<'_> {
+    fn print(&self) -> String {
+        let Self { tally, acknowledged, .. } = self;
+        let mut text = String::new();
+        let mut row = |what: &str, figure: String| {
+            let _ = writeln!(text, "| {what} | {figure} |");
+        };
+        row("rounds", self.rounds.to_string());
+        row("seed", self.seed.to_string());
+        row("seconds", self.seconds.to_string());
+        row("deaths of the control plane, of agents", format!("{}, {}", tally.planes, tally.agents));
+        row("rounds with a write and a command in flight", tally.in_flight.to_string());
+        row("acknowledged writes, all found again", acknowledged.writes.to_string());
+        row("commands, none run twice", self.commands.to_string());
+        row("of them interrupted", self.interrupted.to_string());
+        row("named points not passed in time", tally.not_reached.to_string());
+        for (point, times) in &tally.at_points {
+            row(&format!("deaths at `{point}`"), times.to_string());
+        }
+        format!("| | |\n|---|---|\n{text}")
     }
-    format!("| | |\n|---|---|\n{text}")
 }
 
 fn write_report(report: &str) {

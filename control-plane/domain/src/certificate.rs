@@ -39,6 +39,12 @@ pub enum Shown {
 }
 
 impl NodeCertificate {
+    /// Whether the node has no certificate that is still valid.
+    #[must_use]
+    pub fn is_over(&self, now: UnixMillis) -> bool {
+        self.current.not_after <= now && self.next.as_ref().is_none_or(|next| next.not_after <= now)
+    }
+
     /// Judges a serial shown in a handshake.
     #[must_use]
     pub fn judge(&self, serial: &str) -> Shown {

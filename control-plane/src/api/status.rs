@@ -47,7 +47,7 @@ pub fn of_refusal(refusal: &Refusal) -> Status {
 
 /// A field of a request that is wrong.
 #[must_use]
-pub fn invalid(field: impl Into<String>, message: impl ToString) -> Status {
+pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Status {
     of_app(app::Error::invalid(field, message))
 }
 

@@ -50,7 +50,7 @@ where
     T: FromStr,
     T::Err: ToString,
 {
-    text.parse().map_err(|error: T::Err| status::invalid(field, error))
+    text.parse().map_err(|error: T::Err| status::invalid(field, error.to_string()))
 }
 
 /// A reason that a host gave.

@@ -9,7 +9,7 @@ use muster_store::ReadAudit as _;
 use super::{App, Error};
 
 impl App {
-    /// A page of entries, in order.
+    /// A page of entries, the newest first.
     ///
     /// # Errors
     /// If the store fails.

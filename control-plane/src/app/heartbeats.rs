@@ -1,7 +1,7 @@
 //! Whether nodes are heard. Heartbeats are noted in memory; only a change of
 //! state is written down.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use muster_common::clock::Instant;
 use muster_domain::{
@@ -13,41 +13,53 @@ use parking_lot::MutexGuard;
 use super::{App, fleet::Entry};
 use crate::session::{frames::Refusal, ports::End};
 
+/// Between two sweeps at least.
+const LEAST_REST: Duration = Duration::from_millis(100);
 /// A sweep that comes later than this was not only slow.
 const AWAY: Duration = Duration::from_secs(2);
 
+/// What a sweep found.
+#[derive(Debug)]
+pub struct Swept {
+    /// Nodes by state.
+    pub counts: BTreeMap<State, usize>,
+    /// When a node can first change its state by silence.
+    pub next: Option<Instant>,
+}
+
 impl App {
-    /// Finds the silent ones. Answers how many changed their state. `last`: the
-    /// sweep before, if there was one: if that is too long ago, this process was
-    /// stopped meanwhile, and nobody is blamed for a silence it could not hear.
-    pub fn sweep(&self, last: Option<Instant>) -> usize {
+    /// Finds the silent ones. `last`: the sweep before, if there was one: if that
+    /// is too long ago, this process was stopped meanwhile, and nobody is blamed
+    /// for a silence it could not hear.
+    pub fn sweep(&self, last: Option<Instant>) -> Swept {
         let now = self.clock.monotonic();
-        let mut changed = 0;
-        if last.is_some_and(|last| now - last > self.fixed.session.heartbeat_interval + AWAY) {
+        let was_away = last.is_some_and(|last| now - last > self.sweep_at_most() + AWAY);
+        if was_away {
             tracing::warn!("the control plane was away: what it missed is not counted against nodes");
-            self.fleet.for_each(|mut entry| {
-                changed += usize::from(self.observe(&mut entry, Event::PlaneWasAway, now));
-            });
         }
+        let (limits, wall) = (self.liveness_limits(), self.clock.now());
+        let mut swept = Swept { counts: BTreeMap::new(), next: None };
         let mut silent = Vec::new();
         self.fleet.for_each(|mut entry| {
-            let expired = entry.node.certificate.current.not_after <= self.clock.now()
-                && entry.node.certificate.next.as_ref().is_none_or(|next| next.not_after <= self.clock.now());
-            if expired && entry.live.is_none() {
-                changed += usize::from(self.observe(&mut entry, Event::CertificateExpired, now));
+            if was_away {
+                self.observe(&mut entry, Event::PlaneWasAway, now);
             }
-            if self.observe(&mut entry, Event::Tick, now) {
-                changed += 1;
-                // A stream that is open and silent is of no use to anyone: the node shall come anew.
-                let is_silent = entry.tracker.state() == State::Offline;
-                silent.extend(entry.live.as_ref().filter(|_| is_silent).map(|_| entry.node.id));
+            if entry.live.is_none() && entry.node.certificate.is_over(wall) {
+                self.observe(&mut entry, Event::CertificateExpired, now);
             }
+            let due = entry.tracker.next_deadline(&limits).is_some_and(|deadline| deadline <= now);
+            // A stream that is open and silent is of no use to anyone: the node shall come anew.
+            if due && self.observe(&mut entry, Event::Tick, now) && entry.tracker.state() == State::Offline {
+                silent.extend(entry.live.as_ref().map(|_| entry.node.id));
+            }
+            swept.next = entry.tracker.next_deadline(&limits).into_iter().chain(swept.next).min();
+            *swept.counts.entry(entry.tracker.state()).or_default() += 1;
         });
         for session in silent.into_iter().filter_map(|node| self.hub.get(node)) {
             let reason = muster_common::reason::Reason::SlowReader;
             session.end(End::Refuse(Refusal::new(reason, "nothing was heard for 2.5 heartbeat intervals")));
         }
-        changed
+        swept
     }
 
     /// Tells a node's machine what happened; a change of state is noted to be stored.
@@ -78,12 +90,30 @@ impl App {
         Limits::from_interval(self.fixed.session.heartbeat_interval)
     }
 
-    /// How often `sweep` is worth calling.
+    /// How long `sweep` may wait: until a node can first be late, as far as the
+    /// last one knew, and not so long that a stream that closed since is forgotten.
     #[must_use]
-    pub fn sweep_interval(&self) -> Duration {
-        (self.fixed.session.heartbeat_interval / 10).clamp(Duration::from_millis(100), Duration::from_secs(2))
+    pub fn sweep_in(&self, next: Option<Instant>) -> Duration {
+        let until = next.map(|next| next.saturating_duration_since(self.clock.monotonic()));
+        let most = self.sweep_at_most();
+        until.unwrap_or(most).clamp(LEAST_REST.min(most), most)
+    }
+
+    fn sweep_at_most(&self) -> Duration {
+        (self.fixed.session.heartbeat_interval / 2).clamp(LEAST_REST, Duration::from_secs(5))
     }
 }
+
+/// All states, for metrics: one that nobody is in any more counts zero.
+pub const STATES: [State; 7] = [
+    State::NeverSeen,
+    State::Online,
+    State::Late,
+    State::Offline,
+    State::Unknown,
+    State::Expired,
+    State::Quarantined,
+];
 
 /// A state in one word, for metrics.
 #[must_use]

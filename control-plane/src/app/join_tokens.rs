@@ -42,7 +42,7 @@ impl App {
     ) -> Result<(JoinToken, JoinString), Error> {
         let now = self.clock.now();
         check_description(&wish.description)?;
-        check_labels(&wish.labels).map_err(|error| Error::invalid("labels", error))?;
+        check_labels(&wish.labels).map_err(|error| Error::invalid("labels", error.to_string()))?;
         let terms = Terms::check(now, wish.max_uses, wish.ttl, &wish.allowed)?;
         let secret = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
         let token = JoinToken {
@@ -81,7 +81,7 @@ impl App {
     pub async fn join_token(&self, id: JoinTokenId) -> Result<JoinToken, Error> {
         let found: Option<JoinToken> =
             self.store.read(move |tx| tx.join_token_get(id).map_err(Error::from)).await?;
-        found.ok_or_else(|| Error::not_found("join token", id))
+        found.ok_or_else(|| Error::not_found("join token", &id))
     }
 
     /// A page of tokens.
@@ -99,7 +99,7 @@ impl App {
     pub async fn revoke_join_token(&self, actor: &Actor, id: JoinTokenId) -> Result<JoinToken, Error> {
         let now = self.clock.now();
         self.commit(actor.stamp("join-tokens.revoke", now), move |tx| {
-            let token = tx.join_token_get(id)?.ok_or_else(|| Error::not_found("join token", id))?;
+            let token = tx.join_token_get(id)?.ok_or_else(|| Error::not_found("join token", &id))?;
             if token.revoked_at.is_none() {
                 tx.join_token_revoke(id, now)?;
                 tx.audit(Note { subject: format!("join-token/{id}"), ..Note::default() })?;

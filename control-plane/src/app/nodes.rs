@@ -53,7 +53,7 @@ impl App {
     /// # Errors
     /// If it does not exist.
     pub fn node(&self, id: NodeId) -> Result<View, Error> {
-        self.fleet.with(id, |entry| self.view(&entry)).ok_or_else(|| Error::not_found("node", id))
+        self.fleet.with(id, |entry| self.view(&entry)).ok_or_else(|| Error::not_found("node", &id))
     }
 
     /// Nodes that match, in order of ids; and how many match in all.
@@ -62,7 +62,9 @@ impl App {
     /// If the page's key is not a node's id.
     pub fn nodes(&self, selector: &Selector, page: &Page) -> Result<(Listed<View>, usize), Error> {
         let after = match &page.after {
-            Some(key) => Some(key.parse::<NodeId>().map_err(|e| Error::invalid("page_token", e))?),
+            Some(key) => {
+                Some(key.parse::<NodeId>().map_err(|e| Error::invalid("page_token", e.to_string()))?)
+            }
             None => None,
         };
         let (mut total, mut rows, mut more) = (0, Vec::new(), false);
@@ -108,11 +110,11 @@ impl App {
             ));
         }
         if let Some(labels) = &edit.labels {
-            check_labels(labels).map_err(|error| Error::invalid("node.labels", error))?;
+            check_labels(labels).map_err(|error| Error::invalid("node.labels", error.to_string()))?;
         }
         let stamp = actor.stamp("nodes.update", self.clock.now());
         self.commit(stamp, move |tx| {
-            let node = tx.node_get(id)?.ok_or_else(|| Error::not_found("node", id))?;
+            let node = tx.node_get(id)?.ok_or_else(|| Error::not_found("node", &id))?;
             check_etag(&edit.etag, node.revision)?;
             let name = edit.display_name.as_ref().unwrap_or(&node.display_name);
             let labels = edit.labels.as_ref().unwrap_or(&node.labels);
@@ -148,7 +150,7 @@ impl App {
         let why = reason.clone();
         let ended = self
             .commit(stamp, move |tx| {
-                let node = tx.node_get(id)?.ok_or_else(|| Error::not_found("node", id))?;
+                let node = tx.node_get(id)?.ok_or_else(|| Error::not_found("node", &id))?;
                 check_etag(&etag, node.revision)?;
                 let ended = end_commands(tx, id, now)?;
                 tx.node_delete(id)?;

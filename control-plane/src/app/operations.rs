@@ -115,7 +115,7 @@ impl App {
     pub async fn operation(&self, id: OperationId) -> Result<(Operation, Counts), Error> {
         self.store
             .read(move |tx| {
-                let operation = tx.operation_get(id)?.ok_or_else(|| Error::not_found("operation", id))?;
+                let operation = tx.operation_get(id)?.ok_or_else(|| Error::not_found("operation", &id))?;
                 Ok((operation, tx.operation_counts(id)?))
             })
             .await
@@ -151,7 +151,7 @@ impl App {
     ) -> Result<Listed<(Command, Vec<Output>)>, Error> {
         self.store
             .read(move |tx| {
-                tx.operation_get(id)?.ok_or_else(|| Error::not_found("operation", id))?;
+                tx.operation_get(id)?.ok_or_else(|| Error::not_found("operation", &id))?;
                 let listed = tx.command_list(id, &page)?;
                 let mut rows = Vec::with_capacity(listed.rows.len());
                 for command in listed.rows {
@@ -177,7 +177,7 @@ impl App {
         let now = self.clock.now();
         let (moved, ended) = self
             .commit(actor.stamp("operations.cancel", now), move |tx| {
-                tx.operation_get(id)?.ok_or_else(|| Error::not_found("operation", id))?;
+                tx.operation_get(id)?.ok_or_else(|| Error::not_found("operation", &id))?;
                 let mut moved = Vec::new();
                 for before in tx.command_of_operation_open(id)? {
                     if let Ok(after) = command::apply(&before, &Event::CancelRequested, now)

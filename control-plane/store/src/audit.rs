@@ -15,6 +15,8 @@ use crate::{
 
 /// Entries that are checked at once.
 const PIECE: u32 = 1000;
+/// No entry's place is above this: both engines count with 63 bits.
+const LAST_PLACE: u64 = i64::MAX as u64;
 
 /// The columns of an entry; its place first, where a list needs it.
 macro_rules! entries {
@@ -31,8 +33,8 @@ macro_rules! entries {
 
 /// Reads the audit.
 pub trait ReadAudit: Reader {
-    /// One page of entries of all replicas in the order of their commits, of
-    /// one subject or actor or of all.
+    /// One page of entries of all replicas against the order of their commits,
+    /// the newest first, of one subject or actor or of all.
     ///
     /// # Errors
     /// If the page's key is none of this list, or the store fails.
@@ -42,31 +44,32 @@ pub trait ReadAudit: Reader {
         subject: Option<&str>,
         actor: Option<&str>,
     ) -> Result<Listed<Entry>, Error> {
-        let after = match &page.after {
+        let before = match &page.after {
             Some(key) => key.parse::<u64>().map_err(|_| Error::PageKey(key.chars().take(80).collect()))?,
-            None => 0,
+            None => LAST_PLACE,
         };
         let limit = page::limit(page);
         let placed = |row: &mut Row| Ok((row.u64("audit place")?, decode(row)?));
         let rows = match (subject, actor) {
             (None, None) => {
-                let sql = entries!("place, ", "WHERE place > $1 ORDER BY place LIMIT $2");
-                self.rows(sql, params![after, limit], placed)
+                let sql = entries!("place, ", "WHERE place < $1 ORDER BY place DESC LIMIT $2");
+                self.rows(sql, params![before, limit], placed)
             }
             (Some(subject), None) => {
-                let sql = entries!("place, ", "WHERE subject = $1 AND place > $2 ORDER BY place LIMIT $3");
-                self.rows(sql, params![subject, after, limit], placed)
+                let sql =
+                    entries!("place, ", "WHERE subject = $1 AND place < $2 ORDER BY place DESC LIMIT $3");
+                self.rows(sql, params![subject, before, limit], placed)
             }
             (None, Some(actor)) => {
-                let sql = entries!("place, ", "WHERE actor = $1 AND place > $2 ORDER BY place LIMIT $3");
-                self.rows(sql, params![actor, after, limit], placed)
+                let sql = entries!("place, ", "WHERE actor = $1 AND place < $2 ORDER BY place DESC LIMIT $3");
+                self.rows(sql, params![actor, before, limit], placed)
             }
             (Some(subject), Some(actor)) => {
                 let sql = entries!(
                     "place, ",
-                    "WHERE subject = $1 AND actor = $2 AND place > $3 ORDER BY place LIMIT $4"
+                    "WHERE subject = $1 AND actor = $2 AND place < $3 ORDER BY place DESC LIMIT $4"
                 );
-                self.rows(sql, params![subject, actor, after, limit], placed)
+                self.rows(sql, params![subject, actor, before, limit], placed)
             }
         }?;
         let listed = page::listed(page, rows, |(place, _)| place.to_string());

@@ -7,6 +7,7 @@ use std::{
         Arc,
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
+    thread::JoinHandle,
 };
 
 use parking_lot::Mutex;
@@ -24,7 +25,7 @@ use crate::{
 /// What others hold of the threads.
 pub(crate) struct Readers {
     queue: SyncSender<Message>,
-    threads: usize,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 enum Message {
@@ -36,13 +37,13 @@ impl Readers {
     pub(crate) fn start(options: &Options) -> Result<Self, Error> {
         let (sender, queue) = sync_channel(options.queue.max(1));
         let queue = Arc::new(Mutex::new(queue));
-        let threads = options.readers.max(1);
-        for _ in 0..threads {
+        let mut threads = Vec::new();
+        for _ in 0..options.readers.max(1) {
             let engine = Sqlite::reader(&options.path, options.busy_timeout)?;
             let queue = Arc::clone(&queue);
-            spawn("store-reader", options, move || run(engine, &queue))?;
+            threads.push(spawn("store-reader", options, move || run(engine, &queue))?);
         }
-        Ok(Self { queue: sender, threads })
+        Ok(Self { queue: sender, threads: Mutex::new(threads) })
     }
 
     pub(crate) fn hand_in<T, E, F>(&self, f: F, done: oneshot::Sender<Result<T, E>>) -> Result<(), Error>
@@ -62,11 +63,13 @@ impl Readers {
         })
     }
 
-    /// What was handed in before is still read.
-    pub(crate) fn close(&self) {
-        for _ in 0..self.threads {
+    /// What was handed in before is still read. Answers the threads that end now.
+    pub(crate) fn close(&self) -> Vec<JoinHandle<()>> {
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for _ in &threads {
             let _ = self.queue.send(Message::Close);
         }
+        threads
     }
 }
 

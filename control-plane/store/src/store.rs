@@ -206,9 +206,9 @@ impl Store {
 
     fn begin_close(&self) -> oneshot::Receiver<Result<(), Error>> {
         // Readers first: one in the middle of an old state would stop the checkpoint.
-        self.parts.readers.close();
-        self.parts.watcher.close();
-        self.parts.writer.close()
+        let mut threads = self.parts.readers.close();
+        threads.extend(self.parts.watcher.close());
+        self.parts.writer.close(threads)
     }
 }
 

@@ -3,9 +3,11 @@
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    thread::JoinHandle,
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::{engine::Engine as _, error::Error, options::Options, sqlite::Sqlite, writer::spawn};
@@ -13,6 +15,7 @@ use crate::{engine::Engine as _, error::Error, options::Options, sqlite::Sqlite,
 /// What others hold of the thread; it ends when this is dropped.
 pub(crate) struct Watcher {
     stop: SyncSender<()>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Watcher {
@@ -20,13 +23,15 @@ impl Watcher {
         let (stop, stopped) = sync_channel(1);
         let engine = Sqlite::reader(&options.path, options.busy_timeout)?;
         let interval = options.watch_interval;
-        spawn("store-watcher", options, move || run(engine, interval, &stopped, &committed))?;
-        Ok(Self { stop })
+        let thread = spawn("store-watcher", options, move || run(engine, interval, &stopped, &committed))?;
+        Ok(Self { stop, thread: Mutex::new(Some(thread)) })
     }
 
-    pub(crate) fn close(&self) {
+    /// Answers the thread that ends now.
+    pub(crate) fn close(&self) -> Option<JoinHandle<()>> {
         // Full: it was told already.
         let _ = self.stop.try_send(());
+        self.thread.lock().take()
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
         Arc,
         mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel},
     },
-    thread,
+    thread::{self, JoinHandle},
 };
 
 use tokio::sync::{oneshot, watch};
@@ -26,7 +26,14 @@ pub(crate) struct Writer {
 
 enum Message {
     Write(Request),
-    Close(oneshot::Sender<Result<(), Error>>),
+    Close(Close),
+}
+
+struct Close {
+    /// Threads that read: the last connection to end must be the one that can
+    /// write, or the log stays beside the file.
+    readers: Vec<JoinHandle<()>>,
+    done: oneshot::Sender<Result<(), Error>>,
 }
 
 struct Task {
@@ -57,11 +64,12 @@ impl Writer {
         })
     }
 
-    /// Everything handed in before is still written.
-    pub(crate) fn close(&self) -> oneshot::Receiver<Result<(), Error>> {
+    /// Everything handed in before is still written; then, when these threads
+    /// have ended, the database is closed.
+    pub(crate) fn close(&self, readers: Vec<JoinHandle<()>>) -> oneshot::Receiver<Result<(), Error>> {
         let (done, answer) = oneshot::channel();
         // The queue is full at most as long as the thread works; a failed send drops `done`.
-        let _ = self.queue.send(Message::Close(done));
+        let _ = self.queue.send(Message::Close(Close { readers, done }));
         answer
     }
 }
@@ -71,9 +79,9 @@ pub(crate) fn spawn(
     name: &str,
     options: &Options,
     body: impl FnOnce() + Send + 'static,
-) -> Result<(), Error> {
+) -> Result<JoinHandle<()>, Error> {
     let started = thread::Builder::new().name(name.to_owned()).spawn(body);
-    started.map(drop).map_err(|error| Error::Open { path: options.path.clone(), source: Arc::new(error) })
+    started.map_err(|error| Error::Open { path: options.path.clone(), source: Arc::new(error) })
 }
 
 impl Task {
@@ -88,28 +96,28 @@ impl Task {
                 self.write(writes);
             }
         }
+        let (readers, told) = close.map_or((Vec::new(), None), |close| (close.readers, Some(close.done)));
+        for reader in readers {
+            let _ = reader.join(); // one that panicked has ended, too
+        }
         let done = self.engine.checkpoint();
         if let Err(error) = &done {
             tracing::warn!(%error, "the database was closed without its last checkpoint");
         }
         let Self { engine, queue, .. } = self;
         drop((engine, queue)); // closed before anyone is told so
-        if let Some(close) = close {
-            let _ = close.send(done);
+        if let Some(told) = told {
+            let _ = told.send(done);
         }
     }
 
     /// Takes what waits, up to the limit or a wish to close.
-    fn gather(
-        &self,
-        first: Message,
-        writes: &mut Vec<Request>,
-    ) -> Option<oneshot::Sender<Result<(), Error>>> {
+    fn gather(&self, first: Message, writes: &mut Vec<Request>) -> Option<Close> {
         let mut next = Ok(first);
         loop {
             match next {
                 Ok(Message::Write(request)) => writes.push(request),
-                Ok(Message::Close(done)) => return Some(done),
+                Ok(Message::Close(close)) => return Some(close),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return None,
             }
             if writes.len() >= self.limit {

@@ -21,7 +21,7 @@ pub(in crate::api) fn version(version: &ItemVersion) -> pb::ItemVersion {
     }
 }
 
-fn version_from(version: pb::ItemVersion) -> Option<ItemVersion> {
+fn version_from(version: &pb::ItemVersion) -> Option<ItemVersion> {
     Some(ItemVersion {
         generation: Generation::new(version.epoch, version.generation),
         sha256: Sha256::from_slice(&version.sha256)?,
@@ -50,8 +50,8 @@ pub(in crate::api) fn state_from(state: pb::ItemState) -> Option<ItemState> {
     Some(ItemState {
         item: state.item.parse().ok()?,
         outcome: outcome_from(state.outcome()),
-        running: state.running.and_then(version_from),
-        attempted: state.attempted.and_then(version_from),
+        running: state.running.as_ref().and_then(version_from),
+        attempted: state.attempted.as_ref().and_then(version_from),
         error: state.error.map(|error| ItemError {
             reason: reason_from(error.reason),
             cause: cause_from(error.cause()),

@@ -16,7 +16,7 @@ pub(in crate::api) fn page(
     size: i32,
     token: &str,
 ) -> Result<(Page, Sha256), Status> {
-    let size = page::size(size).map_err(|error| invalid("page_size", error))?;
+    let size = page::size(size).map_err(|error| invalid("page_size", error.to_string()))?;
     let fingerprint = page::fingerprint(method, parts);
     let page = Page::resume(size, token, fingerprint).map_err(|error| {
         of_app(Error::Invalid {

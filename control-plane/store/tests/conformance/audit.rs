@@ -22,7 +22,7 @@ fn audit_as(store: &Store, actor: &str, subject: &'static str) {
     store.write_blocking::<_, Error, _>(stamp, move |tx| tx.audit(note(subject))).unwrap();
 }
 
-pub(crate) fn chains_hold_and_are_listed_in_order(database: &impl Database) {
+pub(crate) fn chains_hold_and_are_listed_the_newest_first(database: &impl Database) {
     let (a, b) = (database.open_with(|o| o.with_replica("a")), database.open_with(|o| o.with_replica("b")));
     let steps =
         [(&a, "alice", "x"), (&b, "bob", "x"), (&a, "bob", "y"), (&b, "alice", "x"), (&a, "alice", "x")];
@@ -31,11 +31,12 @@ pub(crate) fn chains_hold_and_are_listed_in_order(database: &impl Database) {
     }
     let shown =
         |entries: Vec<Entry>| entries.iter().map(|e| format!("{}{}", e.replica, e.seq)).collect::<Vec<_>>();
-    assert_eq!(shown(entries(&a, None, None)), ["a1", "b1", "a2", "b2", "a3"]);
-    assert_eq!(shown(entries(&a, Some("x"), None)), ["a1", "b1", "b2", "a3"]);
-    assert_eq!(shown(entries(&a, None, Some("bob"))), ["b1", "a2"]);
-    assert_eq!(shown(entries(&a, Some("x"), Some("alice"))), ["a1", "b2", "a3"]);
-    let of_a: Vec<Entry> = entries(&a, None, None).into_iter().filter(|e| e.replica == "a").collect();
+    assert_eq!(shown(entries(&a, None, None)), ["a3", "b2", "a2", "b1", "a1"]);
+    assert_eq!(shown(entries(&a, Some("x"), None)), ["a3", "b2", "b1", "a1"]);
+    assert_eq!(shown(entries(&a, None, Some("bob"))), ["a2", "b1"]);
+    assert_eq!(shown(entries(&a, Some("x"), Some("alice"))), ["a3", "b2", "a1"]);
+    let mut of_a: Vec<Entry> = entries(&a, None, None).into_iter().filter(|e| e.replica == "a").collect();
+    of_a.reverse();
     assert_eq!(audit::verify(&of_a), Ok(()));
     assert_eq!(read(&a, |tx| tx.audit_last("a")), of_a.last().cloned());
     assert_eq!(read(&a, |tx| tx.audit_last("c")), None);

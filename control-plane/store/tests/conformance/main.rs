@@ -34,7 +34,7 @@ macro_rules! suite_on {
         suite! { $engine:
             access { callers_are_put_and_replaced, meta_says_what_it_is }
             audit {
-                chains_hold_and_are_listed_in_order, a_write_without_its_entry_is_refused, a_refused_call_leaves_an_entry,
+                chains_hold_and_are_listed_the_newest_first, a_write_without_its_entry_is_refused, a_refused_call_leaves_an_entry,
                 a_tampered_entry_is_found,
             }
             bundles { versions_come_newest_first, a_deleted_version_is_not_given_again, a_version_is_never_replaced }
