@@ -45,6 +45,22 @@ pub struct Memo {
     pub epoch: u64,
     /// How people call this node.
     pub display_name: String,
+    /// By how much the control plane's clock was last ahead of the host's.
+    #[serde(default)]
+    pub clock_ahead_ms: Option<i64>,
+}
+
+/// A clock that moved by less than this is not news.
+const CLOCK_MOVED_MS: u64 = 1_000;
+
+impl Memo {
+    /// The control plane's clock is ahead by this much.
+    pub fn heard_clock(&mut self, ahead_ms: i64) {
+        let known = self.clock_ahead_ms.is_some_and(|known| known.abs_diff(ahead_ms) < CLOCK_MOVED_MS);
+        if !known {
+            self.clock_ahead_ms = Some(ahead_ms);
+        }
+    }
 }
 
 impl StateDir {
@@ -147,7 +163,7 @@ mod tests {
         let state = StateDir::open(folder.path()).unwrap();
         let node = NodeId::generate();
         fs::create_dir_all(state.node(node)).unwrap();
-        let memo = Memo { epoch: 3, display_name: "web".to_owned() };
+        let memo = Memo { epoch: 3, display_name: "web".to_owned(), clock_ahead_ms: Some(-5) };
         state.set_memo(node, &memo).unwrap();
         assert_eq!(state.memo(node), memo);
         state.forget_node(node).unwrap();

@@ -152,7 +152,9 @@ impl Host for NodeHost {
     }
 
     fn beat(&mut self) -> (Load, Vec<Condition>) {
-        let (ahead, now) = (self.parts.server_time.ahead_ms(), self.parts.clock.now());
+        let now = self.parts.clock.now();
+        let theirs = self.parts.server_time.at(self.parts.clock.monotonic());
+        let ahead = theirs.map(|theirs| theirs.0.saturating_sub(now.0));
         (self.meter.sample(), self.conditions.look(ahead, self.parts.locks.error(), now))
     }
 
@@ -199,9 +201,12 @@ impl Host for NodeHost {
     async fn take(&mut self, order: Order) {
         match order {
             Order::Welcome(welcome) => {
-                self.parts.server_time.learn(welcome.server_time, self.parts.clock.now());
+                self.parts.server_time.learn(welcome.server_time, self.parts.clock.monotonic());
+                self.parts.commands.limit_output(welcome.max_output_bytes);
                 self.elsewhere.clear();
+                let now = self.parts.clock.now();
                 self.remember(|memo| {
+                    memo.heard_clock(welcome.server_time.0.saturating_sub(now.0));
                     memo.epoch = welcome.epoch;
                     memo.display_name = welcome.display_name;
                 });

@@ -4,6 +4,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use muster_common::{
+    clock::UnixMillis,
     drain::Drain,
     tasks::{Kind, Tasks},
 };
@@ -24,9 +25,6 @@ use crate::{
 
 /// For the last words of all tasks.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-
-/// Output kept of one command: what a control plane keeps by default.
-const OUTPUT_LIMIT: u64 = 1024 * 1024;
 
 /// Why it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,9 +127,12 @@ impl Parts {
         let (applier, applier_task) = applier::Task::new(applier);
         let refresh_facts = Arc::<Notify>::default();
         let server_time = ServerTime::default();
+        if let Some(ahead_ms) = house.state.memo(identity.node).clock_ahead_ms {
+            let theirs = UnixMillis(house.clock.now().0.saturating_add(ahead_ms));
+            server_time.guess(theirs, house.clock.monotonic());
+        }
         let options = commands::Options {
             scripts: folder.join("scripts"),
-            output_limit: OUTPUT_LIMIT,
             locks: house.locks.clone(),
             clock: house.clock.clone(),
             server_time: server_time.clone(),

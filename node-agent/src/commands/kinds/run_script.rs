@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{Options, Stop};
 use crate::{
-    commands::task::Voice,
+    commands::voice::Voice,
     platform::{files, process},
     state::{CommandState, Report, Ticket},
 };

@@ -60,6 +60,7 @@ fn welcome(message: pb::Welcome) -> Welcome {
         server_time: UnixMillis(message.server_time_ms),
         tune: tune(message.tune.unwrap_or_default()),
         max_message_bytes: usize::try_from(limits.max_message_bytes).unwrap_or(usize::MAX),
+        max_output_bytes: u64::from(limits.max_output_bytes_per_command),
         need: need(message.needs.unwrap_or_default()),
         display_name: message.display_name,
     }

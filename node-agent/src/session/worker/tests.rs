@@ -148,6 +148,7 @@ fn welcome() -> Body {
             display_name: String::new(),
         },
         max_message_bytes: 256 * 1024,
+        max_output_bytes: 0,
         need: Need { facts: true, items: false },
         display_name: "web-1".to_owned(),
     }))
