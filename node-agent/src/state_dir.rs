@@ -12,6 +12,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use muster_common::ids::NodeId;
@@ -19,6 +20,9 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::platform::files;
+
+/// For somebody who looks whether an agent runs, at most.
+const LOOKING: Duration = Duration::from_millis(50);
 
 /// The directory of one agent. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -73,6 +77,12 @@ impl StateDir {
         Ok(Self(path.to_owned()))
     }
 
+    /// The directory at this path, as it is; to look at only.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
     /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -85,10 +95,30 @@ impl StateDir {
     /// From the file system.
     pub fn lock(&self) -> io::Result<Option<File>> {
         let file = File::create(self.0.join("run.lock"))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(file)),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(error.into()),
+        for last in [false, false, false, true] {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Some(file)),
+                // Somebody may just be looking whether an agent runs.
+                Err(rustix::io::Errno::WOULDBLOCK) if !last => std::thread::sleep(LOOKING),
+                Err(rustix::io::Errno::WOULDBLOCK) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether an agent runs. Changes nothing; `None`: this user may not know.
+    #[must_use]
+    pub fn is_running(&self) -> Option<bool> {
+        let file = match File::open(self.0.join("run.lock")) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(false),
+            Err(_) => return None,
+        };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Some(false),
+            Err(rustix::io::Errno::WOULDBLOCK) => Some(true),
+            Err(_) => None,
         }
     }
 
@@ -153,8 +183,19 @@ mod tests {
         let state = StateDir::open(&folder.path().join("state")).unwrap();
         let first = state.lock().unwrap();
         assert!(first.is_some() && state.lock().unwrap().is_none());
+        assert_eq!(state.is_running(), Some(true));
         drop(first);
+        assert_eq!(state.is_running(), Some(false));
         assert!(state.lock().unwrap().is_some());
+    }
+
+    #[test]
+    fn looking_makes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let state = StateDir::at(&path);
+        assert_eq!((state.is_running(), state.status()), (Some(false), None));
+        assert!(!path.exists());
     }
 
     #[test]
