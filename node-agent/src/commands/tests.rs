@@ -32,24 +32,26 @@ async fn room(folder: tempfile::TempDir, rules: &str) -> Room {
 }
 
 async fn room_at(folder: tempfile::TempDir, rules: &str, server_time: ServerTime) -> Room {
-    let locks = folder.path().join("locks.toml");
-    std::fs::write(&locks, rules).unwrap();
-    let clock = Clock::System;
-    let ledger = Shared::new(Ledger::open(&folder.path().join("ledger"), clock.clone()).unwrap());
-    let options = Options {
-        scripts: folder.path().join("scripts"),
-        locks: locks::Reader::new(locks),
-        clock,
-        server_time: server_time.clone(),
-        refresh_facts: Arc::default(),
-        restart: CancellationToken::new(),
-    };
+    std::fs::write(folder.path().join("locks.toml"), rules).unwrap();
+    let ledger = Shared::new(Ledger::open(&folder.path().join("ledger"), Clock::System).unwrap());
+    let options = options(folder.path(), server_time.clone());
     let (refresh_facts, restart) = (Arc::clone(&options.refresh_facts), options.restart.clone());
     let (handle, task) = open(options, ledger.clone()).await.unwrap();
     handle.limit_output(50_000);
     let (drain, tasks) = (Drain::default(), Tasks::default());
     tasks.spawn("commands", Kind::BestEffort, task.run(drain.clone()));
     Room { folder, handle, drain, tasks, refresh_facts, restart, ledger, server_time }
+}
+
+fn options(folder: &std::path::Path, server_time: ServerTime) -> Options {
+    Options {
+        scripts: folder.join("scripts"),
+        locks: locks::Reader::new(folder.join("locks.toml")),
+        clock: Clock::System,
+        server_time,
+        refresh_facts: Arc::default(),
+        restart: CancellationToken::new(),
+    }
 }
 
 const OPEN: &str = "[commands]\nrun-script = true\n";
@@ -350,5 +352,26 @@ async fn scripts_that_an_earlier_process_left_are_cleared() {
     std::fs::write(scripts.join("left"), "secret").unwrap();
     let room = room(folder, OPEN).await;
     assert!(!scripts.join("left").exists());
+    room.end().await;
+}
+
+#[tokio::test]
+async fn a_script_whose_process_cannot_be_written_down_does_nothing() {
+    let room = room(tempfile::tempdir().unwrap(), OPEN).await;
+    let trace = room.folder.path().join("trace");
+    let args = types::RunScript { script: format!("echo x > {}", trace.display()), ..Default::default() };
+    let Ok(kinds::Kind::RunScript(script)) = kinds::parse("run-script", &args.encode_to_vec()) else {
+        panic!("it is a script");
+    };
+    let order = ticket("run-script", Vec::new());
+    let taken = order.clone();
+    room.ledger.with(move |ledger| ledger.take(&taken).map(|_| ())).await.unwrap();
+    room.fill_disk(true).await;
+    let voice = voice::Voice::new(order.id, room.ledger.clone(), Arc::default(), Clock::System, 1);
+    let options = options(room.folder.path(), room.server_time.clone());
+    let run = kinds::run(kinds::Kind::RunScript(script), &order, &options, &voice, std::future::pending());
+    let report = tokio::time::timeout(Duration::from_secs(20), run).await.unwrap();
+    assert_eq!((report.state, report.reason), (CommandState::Failed, Some(Reason::StartFailed)));
+    assert!(!trace.exists());
     room.end().await;
 }

@@ -1,7 +1,7 @@
 //! What a running command speaks with: everything it says is in the ledger
 //! before anyone hears it.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use muster_common::{
     clock::{Clock, Instant},
@@ -60,12 +60,11 @@ impl Voice {
         self.clock.monotonic()
     }
 
-    /// Which process it is.
-    pub(super) async fn spawned(&self, mark: Mark) {
+    /// Notes which process it is. It must not do anything if that fails.
+    pub(super) async fn spawned(&self, mark: Option<Mark>) -> io::Result<()> {
+        let mark = mark.ok_or_else(|| io::Error::other("the kernel does not say when it was started"))?;
         let id = self.id;
-        if let Err(error) = self.ledger.with(move |ledger| ledger.spawned(id, mark)).await {
-            tracing::warn!(command = %id, error = %Chain(&error), "could not note the process of command {id}");
-        }
+        self.ledger.with(move |ledger| ledger.spawned(id, mark)).await.map_err(io::Error::other)
     }
 
     /// A piece of output; what is over the limit is counted and cut.
