@@ -17,9 +17,10 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 pub use enroll::{Wish, enroll};
-pub use renew::{Keeper, renew_at};
+pub use renew::{Keeper, Wanted, renew_at};
 pub use rpc::leave;
 pub use store::Store;
 
@@ -44,8 +45,8 @@ pub struct Identity {
     pub not_after: UnixMillis,
     /// Leaf first.
     pub chain_pem: String,
-    /// Of the leaf.
-    pub key_pem: String,
+    /// Of the leaf. Wiped from memory when it is no longer needed.
+    pub key_pem: Zeroizing<String>,
     /// Roots that the host trusts.
     pub roots_pem: String,
 }
@@ -101,6 +102,14 @@ pub enum Error {
     /// The control plane answered something that cannot be used.
     #[error("the control plane's answer cannot be used: {0}")]
     Answer(&'static str),
+    /// The control plane sent roots that must not be put into force.
+    #[error("roots of version {version} are refused: {why}")]
+    Roots {
+        /// Which set.
+        version: u64,
+        /// What is wrong with them.
+        why: &'static str,
+    },
     /// Certificates and key do not fit.
     #[error("the identity cannot be used")]
     Tls(#[from] tls::Error),
@@ -110,6 +119,9 @@ pub enum Error {
     /// The host has an identity already.
     #[error("this host is node {0} already; disconnect it first")]
     Enrolled(NodeId),
+    /// The host is no longer this node.
+    #[error("this host is not node {0} any more")]
+    Gone(NodeId),
     /// The host has none.
     #[error("this host is not connected to a control plane")]
     None,
@@ -141,20 +153,46 @@ impl Identity {
         Ok(tls::client_config(tls::Identity { chain, key }, roots, self.trust_domain.clone())?)
     }
 
-    /// The same host with other roots.
+    /// The same host with other roots. `None`: it has exactly these. `server` is what
+    /// the control plane showed in the session that brought them: roots that would
+    /// shut it out would shut this host out.
     ///
     /// # Errors
-    /// If they are not certificates.
-    pub fn with_roots(&self, version: u64, roots_der: &[Vec<u8>]) -> Result<Self, Error> {
-        let roots: Vec<CertificateDer<'_>> =
-            roots_der.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+    /// If they are not newer, empty, not certificates, or do not vouch for the server.
+    pub fn with_roots(
+        &self,
+        version: u64,
+        roots_der: &[Vec<u8>],
+        server: &[CertificateDer<'_>],
+        now: UnixMillis,
+    ) -> Result<Option<Self>, Error> {
+        let refuse = |why| Err(Error::Roots { version, why });
+        let roots: Vec<CertificateDer<'static>> =
+            roots_der.iter().map(|der| CertificateDer::from(der.clone())).collect();
+        if roots.is_empty() {
+            return refuse("there are none");
+        }
+        if version < self.trust_bundle_version {
+            return refuse("they are older than those in force");
+        }
+        if version == self.trust_bundle_version {
+            let same = sorted(roots) == sorted(certificates(&self.roots_pem)?);
+            return if same { Ok(None) } else { refuse("others have this version") };
+        }
+        tls::judge_server(server, tls::roots(&roots)?, self.trust_domain.clone(), now)?;
         let changed = Self {
             trust_bundle_version: version,
             roots_pem: tls::pem::encode_certificates(&roots),
             ..self.clone()
         };
-        changed.client_config().map(|_| changed)
+        changed.client_config().map(|_| Some(changed))
     }
+}
+
+fn sorted(mut certificates: Vec<CertificateDer<'static>>) -> Vec<CertificateDer<'static>> {
+    certificates.sort_unstable_by(|a, b| a.as_ref().cmp(b.as_ref()));
+    certificates.dedup();
+    certificates
 }
 
 fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, Error> {

@@ -6,6 +6,7 @@ use muster_common::{build_info, digest::Sha256, join::JoinString, tls};
 use muster_proto::agent::v1::{self as pb, enrollment_service_client::EnrollmentServiceClient};
 use rcgen::KeyPair;
 use tonic::transport::Channel;
+use zeroize::Zeroizing;
 
 use super::{
     Error, Identity, Store,
@@ -48,8 +49,7 @@ pub async fn enroll(store: &Store, join: &JoinString, wish: &Wish) -> Result<Ide
     let answer = rpc::within(EnrollmentServiceClient::new(channel).enroll(request)).await?;
     let identity = identity(answer, pending.key_pem, join)?;
     identity.client_config()?;
-    store.save(&identity)?;
-    store.forget_pending();
+    store.save_first(&identity)?;
     Ok(identity)
 }
 
@@ -60,7 +60,7 @@ fn pending(store: &Store, join: &JoinString) -> Result<Pending, Error> {
     {
         return Ok(pending);
     }
-    let key_pem = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?.serialize_pem();
+    let key_pem = Zeroizing::new(KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?.serialize_pem());
     let pending = Pending { key_pem, token_sha256 };
     store.save_pending(&pending)?;
     Ok(pending)
@@ -81,7 +81,11 @@ async fn connect(join: &JoinString) -> Result<Channel, Error> {
     Err(last)
 }
 
-fn identity(answer: pb::EnrollResponse, key_pem: String, join: &JoinString) -> Result<Identity, Error> {
+fn identity(
+    answer: pb::EnrollResponse,
+    key_pem: Zeroizing<String>,
+    join: &JoinString,
+) -> Result<Identity, Error> {
     let (chain_pem, life) = rpc::chain(&answer.certificate_chain_der)?;
     let roots_pem =
         rpc::roots(&answer.trust_bundle_der, |root| tls::pin::of_certificate(root) == Some(join.ca_pin))?;

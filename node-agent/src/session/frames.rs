@@ -198,6 +198,8 @@ pub struct Welcome {
     pub tune: Tune,
     /// Largest message.
     pub max_message_bytes: usize,
+    /// Output it keeps of one command; 0: it did not say.
+    pub max_output_bytes: u64,
     /// What it wants whole.
     pub need: Need,
     /// How people call this node.

@@ -116,6 +116,7 @@ mod tests {
             server_time: UnixMillis(0),
             tune: tune(),
             max_message_bytes: 1,
+            max_output_bytes: 0,
             need: Need::default(),
             display_name: String::new(),
         }))
