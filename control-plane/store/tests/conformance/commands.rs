@@ -99,3 +99,23 @@ pub(crate) fn output_knows_its_place(database: &impl Database) {
     assert_eq!(part, stored[1..3]);
     assert_eq!(*store.committed().borrow(), before, "output stays off the feed");
 }
+
+pub(crate) fn the_end_of_a_stream_is_a_number_whatever_was_cut(database: &impl Database) {
+    let store = started(database);
+    for (seq, dropped_bytes) in
+        [(1, i64::MAX.cast_unsigned()), (2, i64::MAX.cast_unsigned()), (3, u64::MAX), (4, 1)]
+    {
+        let piece = Output {
+            command: CommandId::from_u128(11),
+            seq,
+            stderr: false,
+            offset: 0,
+            data: b"x".to_vec(),
+            dropped_bytes,
+        };
+        report(&store, move |tx| tx.output_append(&piece));
+    }
+    let stored = read(&store, |tx| tx.output_list(CommandId::from_u128(11), 0, 100));
+    let offsets: Vec<u64> = stored.iter().map(|piece| piece.offset).collect();
+    assert_eq!(offsets, [0, 1 << 63, u64::MAX, u64::MAX]);
+}
