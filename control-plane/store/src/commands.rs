@@ -74,6 +74,22 @@ pub trait ReadCommands: Reader {
         self.rows(sql, params![now], decode)
     }
 
+    /// Commands that were delivered, and whose hosts ought to have said how they
+    /// ended before `then`: they could start until their latest time for
+    /// delivery, and run for as long as their operation says.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn command_unanswered(&mut self, then: UnixMillis) -> Result<Vec<Command>, Error> {
+        // The first condition is that of the index of open commands, word for word.
+        let sql = commands!(
+            "WHERE state IN ('queued', 'delivered', 'running') AND state <> 'queued' \
+             AND deliver_by + (SELECT run_timeout_ms FROM operations WHERE operations.id = operation_id) <= $1 \
+             ORDER BY deliver_by, id"
+        );
+        self.rows(sql, params![then], decode)
+    }
+
     /// How many commands have not ended.
     ///
     /// # Errors

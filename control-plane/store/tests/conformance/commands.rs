@@ -6,7 +6,7 @@ use muster_store::{ReadChanges as _, ReadCommands as _, Store, WriteCommands as 
 
 use crate::{
     harness::{Database, NOW, pages, read, report, write},
-    samples::{command, operation},
+    samples::{self, command, operation},
 };
 
 /// Two operations with three commands each, on three nodes.
@@ -39,6 +39,10 @@ pub(crate) fn open_commands_are_found(database: &impl Database) {
     assert_eq!(ids(&read(&store, move |tx| tx.command_of_operation_open(operation))), [12, 13]);
     let listed = pages(2, |page| read(&store, move |tx| tx.command_list(operation, &page)));
     assert_eq!((listed.len(), ids(&listed)), (3, vec![11, 12, 13]));
+    // Of operation 1 there is one on a host, and it may run for as long as the operation says.
+    let answer_by = command(11, 1, 1).deliver_by + samples::operation(1).run_timeout;
+    assert_eq!(read(&store, move |tx| tx.command_unanswered(answer_by - Duration::from_millis(1))), []);
+    assert_eq!(ids(&read(&store, move |tx| tx.command_unanswered(answer_by))), [12]);
     let deliver_by = command(11, 1, 1).deliver_by;
     assert_eq!(read(&store, move |tx| tx.command_due(deliver_by - Duration::from_millis(1))), []);
     assert_eq!(ids(&read(&store, move |tx| tx.command_due(deliver_by))), [13, 21, 22, 23]);
