@@ -92,13 +92,17 @@ impl App {
         let session = self.hub.get(news.node.id);
         if let Some(stored) = &news.facts {
             self.fleet.with(news.node.id, |mut entry| {
-                entry.node.facts = stored.facts.clone();
-                entry.node.facts_sha256.clone_from(&stored.sha256);
                 if entry.told.as_ref() == Some(stored) {
                     entry.told = None;
                 }
+                // Somebody edited the node since, and what was read then has these facts, too.
+                if written.revision < entry.node.selector_revision {
+                    return;
+                }
+                entry.node.facts = stored.facts.clone();
+                entry.node.facts_sha256.clone_from(&stored.sha256);
                 if news.can_tell {
-                    entry.node.selector_revision = entry.node.selector_revision.max(written.revision);
+                    entry.node.selector_revision = written.revision;
                 }
             });
             if let (true, Some(session)) = (news.can_tell, &session) {
