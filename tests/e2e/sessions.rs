@@ -4,6 +4,7 @@ use muster_common::reason::Reason;
 use muster_proto::{
     admin::v1::Liveness,
     agent::v1::{self as pb, session_request::Kind, session_response::Kind as Answer},
+    types::v1 as types,
 };
 use muster_tests::{
     operator::reason,
@@ -50,6 +51,28 @@ async fn a_hello_that_makes_no_sense_or_comes_from_another_age_is_refused() {
     let future = pb::Hello { protocol_min: 90, protocol_max: 99, ..hello() };
     let ended = node.open(Kind::Hello(future)).await.unwrap().end().await.unwrap();
     assert_eq!((ended.code(), reason(&ended)), (Code::FailedPrecondition, Some(Reason::ProtocolUnsupported)));
+}
+
+#[tokio::test]
+async fn more_items_than_a_node_has_end_the_stream_at_once_or_bit_by_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_plane, node) = node(folder.path()).await;
+    let item = |n: u32| types::ItemState {
+        item: format!("bundle/b{n}"),
+        running: Some(types::ItemVersion { sha256: vec![1; 32].into(), ..Default::default() }),
+        ..Default::default()
+    };
+    let refused = (Code::InvalidArgument, Some(Reason::MessageInvalid));
+    let many = pb::Hello { items: (0..257).map(item).collect(), ..hello() };
+    let ended = node.open(Kind::Hello(many)).await.unwrap().end().await.unwrap();
+    assert_eq!((ended.code(), reason(&ended)), refused);
+    let mut session = node.session().await;
+    for n in 0..3 {
+        let items = (n * 100..n * 100 + 100).map(item).collect();
+        session.say(Kind::Items(pb::ItemReport { seq: u64::from(n) + 1, items, ..Default::default() })).await;
+    }
+    let ended = session.end().await.unwrap();
+    assert_eq!((ended.code(), reason(&ended)), refused);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use muster_domain::{
     audit::Note,
     effective::{self, Compiled},
     facts::Facts,
-    item::is_resource_name,
+    item::{MAX_WANTED, is_resource_name},
     labels::{Labels, Selector},
     page::{Listed, Page},
 };
@@ -203,6 +203,7 @@ fn check_conflict(
     let new = compiled(assignment.clone())?;
     let others =
         tx.assignment_all()?.into_iter().filter_map(|other| Compiled::new(other).ok()).collect::<Vec<_>>();
+    check_room(&new, &others, nodes)?;
     let profiles: std::collections::HashMap<_, _> =
         tx.profile_all()?.into_iter().map(|profile| (profile.name, profile.values)).collect();
     let nodes = nodes.iter().map(|(id, labels, facts)| (*id, labels, facts));
@@ -210,6 +211,30 @@ fn check_conflict(
         Some(conflict) => Err(Error::refused(Reason::Conflict, conflict.to_string())),
         None => Ok(()),
     }
+}
+
+/// Refuses what would give a node more items than it can have. Labels may still
+/// lead there later; then the first ones count, in the order of their names.
+fn check_room(
+    new: &Compiled,
+    others: &[Compiled],
+    nodes: &[(muster_common::ids::NodeId, Labels, Facts)],
+) -> Result<(), Error> {
+    if others.len() < MAX_WANTED {
+        return Ok(()); // with this one there are not more than that
+    }
+    let others = others.iter().filter(|other| other.assignment.name != new.assignment.name);
+    let all: Vec<Compiled> = others.cloned().chain([new.clone()]).collect();
+    for (id, labels, facts) in nodes {
+        if new.selector.matches(labels, facts) {
+            let count = effective::winners(labels, facts, &all).len();
+            if count > MAX_WANTED {
+                let message = format!("node {id} would have {count} items; a node has at most {MAX_WANTED}");
+                return Err(Error::refused(Reason::TooLarge, message));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn shown(assignment: &Assignment) -> String {

@@ -1,22 +1,27 @@
 //! Every node, in memory: what the store has, and what only the living know
 //! (last heartbeat, load, session). No heartbeat reads the store.
 
+mod ticket;
+
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use muster_common::{
     clock::Instant,
     digest::{Sha256, state_hash},
     generation::Generation,
-    ids::{CommandId, NodeId, OperationId, SessionId},
+    ids::{NodeId, SessionId},
+    reason::Reason,
 };
 use muster_domain::{
-    command,
     condition::Condition,
-    item::{ItemName, ItemState},
+    facts::Facts,
+    item::{ItemName, ItemState, MAX_ITEMS},
     liveness::Tracker,
     node::Node,
 };
 use parking_lot::{Mutex, MutexGuard, RwLock};
+
+pub use ticket::{News, OpenTicket};
 
 use crate::session::frames::Load;
 
@@ -47,9 +52,49 @@ pub struct Entry {
     pub conditions: Vec<Condition>,
     /// Its orders that have not ended.
     pub tickets: Vec<OpenTicket>,
+    /// Facts it told that are not stored yet. Selectors see them together with
+    /// the revision at which they were stored, so that no generation is offered
+    /// twice with different content.
+    pub told: Option<ToldFacts>,
+    /// Why an operator removes it; the session's last word.
+    pub farewell: Option<String>,
     /// What of it is to be written down.
     pub dirty: Dirty,
 }
+
+/// Facts as a node told them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToldFacts {
+    /// All of them.
+    pub facts: Facts,
+    /// Hash of them as the agent encoded them.
+    pub sha256: Vec<u8>,
+}
+
+/// Why items that a node tells of are not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ItemsRefused {
+    /// More than anyone keeps.
+    #[error("a node has at most {MAX_ITEMS} items")]
+    TooMany,
+    /// It tells of other ones more quickly than they are stored.
+    #[error("too many changes of items wait to be stored")]
+    TooFast,
+}
+
+impl ItemsRefused {
+    /// The stable reason.
+    #[must_use]
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::TooMany => Reason::MessageInvalid,
+            Self::TooFast => Reason::Overloaded,
+        }
+    }
+}
+
+/// Changes of items that may wait to be stored.
+const MAX_DIRTY_ITEMS: usize = 4 * MAX_ITEMS;
 
 /// A node's session.
 #[derive(Debug, Clone)]
@@ -64,21 +109,6 @@ pub struct Live {
     pub since: Instant,
 }
 
-/// An order that has not ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenTicket {
-    /// Which.
-    pub command: CommandId,
-    /// Of which it is part.
-    pub operation: OperationId,
-    /// Where it is.
-    pub state: command::State,
-    /// Someone asked it to stop.
-    pub cancel: bool,
-    /// To be handed to the session that is now.
-    pub to_send: bool,
-}
-
 /// What of a node is newer in memory than in the store.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Dirty {
@@ -86,8 +116,8 @@ pub struct Dirty {
     pub liveness: bool,
     /// How far its ledger is.
     pub ledger: bool,
-    /// Its facts; and whether selectors can tell.
-    pub facts: Option<SelectorsCanTell>,
+    /// Its facts.
+    pub facts: bool,
     /// Its certificate: the next became the current one.
     pub certificate: bool,
     /// Items that changed, gone ones included.
@@ -97,10 +127,6 @@ pub struct Dirty {
     /// In the recorder's queue.
     pub queued: bool,
 }
-
-/// Whether a change of facts can change what selectors match.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SelectorsCanTell(pub bool);
 
 impl Entry {
     /// A node as stored, not heard by this process.
@@ -114,6 +140,8 @@ impl Entry {
             load: Load::default(),
             conditions: Vec::new(),
             tickets: Vec::new(),
+            told: None,
+            farewell: None,
             dirty: Dirty::default(),
         }
     }
@@ -140,8 +168,26 @@ impl Entry {
         self.node.items.iter().find(|state| state.item == *item)
     }
 
+    /// The hash of the newest facts it told, stored or not.
+    #[must_use]
+    pub fn facts_sha256(&self) -> &[u8] {
+        self.told.as_ref().map_or(&self.node.facts_sha256, |told| &told.sha256)
+    }
+
     /// Takes what the node says of some items, or of all.
-    pub fn take_items(&mut self, states: Vec<ItemState>, complete: bool) {
+    ///
+    /// # Errors
+    /// If there would be too many; nothing is taken then.
+    pub fn take_items(&mut self, states: Vec<ItemState>, complete: bool) -> Result<(), ItemsRefused> {
+        let others = |known: &&ItemState| !complete && !states.iter().any(|new| new.item == known.item);
+        if states.len() > MAX_ITEMS
+            || states.len() + self.node.items.iter().filter(others).count() > MAX_ITEMS
+        {
+            return Err(ItemsRefused::TooMany);
+        }
+        if self.dirty.items.len() > MAX_DIRTY_ITEMS {
+            return Err(ItemsRefused::TooFast);
+        }
         let mut changed = Vec::new();
         if complete {
             let gone = |state: &ItemState| !states.iter().any(|new| new.item == state.item);
@@ -165,21 +211,7 @@ impl Entry {
                 self.dirty.items.push(item);
             }
         }
-    }
-
-    /// An order that has not ended.
-    pub fn ticket(&mut self, command: CommandId) -> Option<&mut OpenTicket> {
-        self.tickets.iter_mut().find(|ticket| ticket.command == command)
-    }
-
-    /// An order moved on; one that ended is forgotten. States only go forward.
-    pub fn moved(&mut self, command: CommandId, state: command::State, cancel: bool) {
-        if state.is_end() {
-            self.tickets.retain(|ticket| ticket.command != command);
-        } else if let Some(ticket) = self.ticket(command) {
-            ticket.state = ticket.state.max(state);
-            ticket.cancel |= cancel;
-        }
+        Ok(())
     }
 }
 
@@ -201,11 +233,11 @@ impl Fleet {
             return merge(&mut entry.lock(), node);
         }
         let tracker = tracker(&node);
-        self.0
-            .nodes
-            .write()
-            .entry(node.id)
-            .or_insert_with(|| Arc::new(Mutex::new(Entry::new(node, tracker))));
+        let mut nodes = self.0.nodes.write();
+        // It may have been read before it was removed.
+        if !self.was_removed(node.id) {
+            nodes.entry(node.id).or_insert_with(|| Arc::new(Mutex::new(Entry::new(node, tracker))));
+        }
     }
 
     /// Takes a node out for ever.
@@ -252,14 +284,22 @@ impl Fleet {
     }
 }
 
-/// What operators edit comes from the store; what the node reports is newer here.
+/// What operators edit comes from the store; what the node reports is newer
+/// here. What was read some moments ago may be older than what is here already.
 fn merge(entry: &mut Entry, stored: Node) {
     let node = &mut entry.node;
-    node.display_name = stored.display_name;
-    node.labels = stored.labels;
-    node.revision = stored.revision;
-    node.selector_revision = node.selector_revision.max(stored.selector_revision);
-    if !entry.dirty.certificate {
+    if stored.revision >= node.revision {
+        node.revision = stored.revision;
+        node.display_name = stored.display_name;
+    }
+    // All that selectors see, and since when: one generation must never stand for two contents.
+    if stored.selector_revision > node.selector_revision {
+        node.selector_revision = stored.selector_revision;
+        node.labels = stored.labels;
+        node.facts = stored.facts;
+        node.facts_sha256 = stored.facts_sha256;
+    }
+    if stored.certificate.is_as_new_as(&node.certificate) {
         node.certificate = stored.certificate;
     }
 }
