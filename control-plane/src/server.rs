@@ -17,6 +17,7 @@ pub mod policy;
 pub mod rates;
 pub mod reflection;
 pub mod refusal;
+pub mod strangers;
 
 use std::sync::Arc;
 

@@ -69,9 +69,9 @@ fn code(reason: Reason) -> Code {
         AlreadyExists | RequestIdReused => Code::AlreadyExists,
         EtagMismatch | Fenced => Code::Aborted,
         ResumeTokenExpired => Code::OutOfRange,
-        Unauthenticated | TokenUnknown | CertificateExpired => Code::Unauthenticated,
-        WrongKindOfCaller | PermissionDenied | CertificateRevoked | WrongTrustDomain | TokenExpired
-        | TokenUsedUp | TokenRevoked | TokenWrongNetwork | NodeRemoved => Code::PermissionDenied,
+        Unauthenticated | WrongTrustDomain | TokenUnknown | CertificateExpired => Code::Unauthenticated,
+        WrongKindOfCaller | PermissionDenied | CertificateRevoked | TokenExpired | TokenUsedUp
+        | TokenRevoked | TokenWrongNetwork | NodeRemoved => Code::PermissionDenied,
         RateLimited | FrameTooLarge | SlowReader => Code::ResourceExhausted,
         Overloaded | ShuttingDown | EnrollmentDisabled => Code::Unavailable,
         Internal => Code::Internal,
