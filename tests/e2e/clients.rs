@@ -176,18 +176,29 @@ async fn grpcurl_without_the_right_certificate_gets_nowhere() {
         assert!(!refused.status.success() && told.contains("PermissionDenied"), "{script}: {told}");
         assert!(told.contains("operator") || told.contains("WRONG_KIND_OF_CALLER"), "{script}: {told}");
     }
-    let bare = Command::new(repository().join(".tools/bin/grpcurl"))
-        .args([
-            "-cacert",
-            grpc.certs.join("ca.crt").to_str().unwrap(),
-            "-max-time",
-            "10",
-            &grpc.address,
-            "list",
-        ])
-        .output()
-        .unwrap();
-    assert!(!bare.status.success(), "without a certificate there is no handshake");
+}
+
+#[tokio::test]
+async fn grpcurl_without_a_certificate_does_not_pass_the_handshake() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = Plane::start(folder.path(), &Options::default()).await;
+    let grpc = Grpcurl::new(&plane, &folder.path().join("certs"));
+    let file = |name: &str| grpc.certs.join(name).to_str().unwrap().to_owned();
+    let list = |more: &[String]| {
+        let mut command = Command::new(repository().join(".tools/bin/grpcurl"));
+        command.args(["-cacert", &file("ca.crt"), "-max-time", "10"]).args(more);
+        command.args([&grpc.address, "list"]).output().unwrap()
+    };
+    let refused = r#"muster_handshakes_failed_total{door="operators",reason="refused"}"#;
+    let certificate = ["-cert".to_owned(), file("operator.crt"), "-key".to_owned(), file("operator.key")];
+    let listed = list(&certificate);
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    assert_eq!(plane.metric(refused).await, 0);
+    let bare = list(&[]);
+    let told = String::from_utf8_lossy(&bare.stderr).into_owned();
+    // Go may write before it reads why it was refused; which alert it is stands in `handshakes`.
+    assert!(!bare.status.success() && told.contains("Failed to dial"), "{told}");
+    assert!(plane.metric(refused).await >= 1, "it was refused in the handshake, not later");
 }
 
 #[tokio::test]

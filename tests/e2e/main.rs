@@ -8,5 +8,7 @@ mod clients;
 mod commands;
 mod doors;
 mod fleet;
+mod handshakes;
 mod leaving;
+mod reflection;
 mod sessions;
