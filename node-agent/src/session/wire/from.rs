@@ -140,6 +140,8 @@ fn millis(millis: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::*;
 
     #[test]
@@ -151,6 +153,16 @@ mod tests {
         assert!(tame.heartbeat_jitter <= tame.heartbeat_interval / 2);
         assert!(tame.reconnect_min >= SHORTEST_INTERVAL && tame.reconnect_max >= tame.reconnect_min);
         assert_eq!(tune(pb::Tune::default()).heartbeat_interval, Duration::from_secs(15));
+    }
+
+    #[test]
+    fn a_message_of_a_kind_that_came_later_is_passed_over() {
+        let mut bytes = pb::SessionResponse { session_id: "s".to_owned(), kind: None }.encode_to_vec();
+        // A field with the number 900, which no release knows: three bytes.
+        bytes.extend([0xa2, 0x38, 0x03, b'n', b'e', b'w']);
+        let message = pb::SessionResponse::decode(bytes.as_slice()).expect("unknown fields are no error");
+        assert_eq!(message.session_id, "s");
+        assert_eq!(inbound(message).body, Body::Unknown);
     }
 
     #[test]

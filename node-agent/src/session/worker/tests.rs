@@ -335,3 +335,14 @@ async fn orders_reach_the_host_and_messages_of_another_session_do_not() {
     lab.open().await;
     assert!(matches!(lab.orders.recv().await, Some(Order::Welcome(_))), "the cancel was not obeyed");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_later_release_says_is_passed_over_and_the_session_goes_on() {
+    let mut lab = lab(None);
+    let mut peer = lab.open().await;
+    let first = peer.hear_until(beat).await.seq;
+    peer.say(Body::Unknown).await;
+    peer.say(Body::Need(Need { facts: true, items: false })).await;
+    peer.hear_until(|message| matches!(message, Outbound::Facts(_)).then_some(())).await;
+    assert!(peer.hear_until(beat).await.seq > first, "in the same session");
+}
