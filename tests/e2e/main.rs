@@ -8,6 +8,7 @@ mod clients;
 mod commands;
 mod doors;
 mod fleet;
+mod for_real;
 mod handshakes;
 mod leaving;
 mod reflection;

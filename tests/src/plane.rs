@@ -4,7 +4,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
     time::Duration,
 };
 
@@ -199,10 +199,16 @@ impl Plane {
     /// If the command fails.
     #[must_use]
     pub fn cli(&self, args: &[&str]) -> String {
-        let mut command = Command::new(binaries::path("muster-control-plane"));
-        let done = command.args(args).arg("--config").arg(self.config()).output().unwrap();
+        let done = self.try_cli(args);
         assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8(done.stdout).unwrap()
+    }
+
+    /// As `cli`, but it may fail.
+    #[must_use]
+    pub fn try_cli(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(binaries::path("muster-control-plane"));
+        command.args(args).arg("--config").arg(self.config()).output().unwrap()
     }
 
     /// TLS of the first operator.
