@@ -6,6 +6,7 @@ mod bad_input;
 mod bundles;
 mod clients;
 mod commands;
+mod demo;
 mod doors;
 mod fleet;
 mod for_real;
