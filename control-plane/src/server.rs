@@ -18,6 +18,7 @@ pub mod rates;
 pub mod reflection;
 pub mod refusal;
 pub mod strangers;
+mod unreadable;
 
 use std::sync::Arc;
 

@@ -13,6 +13,7 @@ use muster_tests::{
     agent::{Agent, OPEN},
     operator::{file, reason, script},
     plane::{Options, Plane},
+    raw::call_with_bytes,
 };
 use tonic::{Code, Status};
 
@@ -183,6 +184,49 @@ async fn an_operators_mistakes_are_told_by_field_and_change_nothing() {
     let bundles =
         operator.bundles.clone().list_bundles(pb::ListBundlesRequest::default()).await.unwrap().into_inner();
     assert!(bundles.bundles.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_too_large_or_does_not_decode_is_told_with_its_reason_at_every_door() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = Plane::start(folder.path(), &Options::default()).await;
+    let join = plane.join(1, &[]).await;
+    let too_large = (Code::ResourceExhausted, Some(Reason::TooLarge));
+    let refused = enroll(&join, vec![0; 100 * 1024]).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused)), too_large, "{refused}");
+    let operator = plane.operator().await;
+    let huge = BundleContent {
+        files: vec![file(std::path::Path::new("/x"), &"x".repeat(5 << 20))],
+        ..Default::default()
+    };
+    let create =
+        pb::CreateBundleRequest { name: "huge".to_owned(), content: Some(huge), validate_only: false };
+    let refused = operator.bundles.clone().create_bundle(create).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused)), too_large, "{refused}");
+    assert!(refused.message().contains("4194304"), "it says the limit: {refused}");
+
+    let stranger = Arc::new(tls::enrollment_client_config(join.ca_pin).unwrap());
+    let doors = [
+        (
+            plane.addresses().operators,
+            Arc::new(plane.operator_tls()),
+            "/muster.admin.v1.NodesService/ListNodes",
+        ),
+        (
+            plane.addresses().operators,
+            Arc::new(plane.operator_tls()),
+            "/muster.admin.v1.NodesService/WatchNodes",
+        ),
+        (plane.addresses().enrollment, stranger, "/muster.agent.v1.EnrollmentService/Enroll"),
+    ];
+    for (address, tls, method) in doors {
+        let channel = dial::channel(&address.to_string(), tls).await.unwrap();
+        // A field that says that it is longer than the message.
+        let refused = call_with_bytes(channel, method, vec![0x0a, 0x7f, 0x00]).await.unwrap_err();
+        let expected = (Code::InvalidArgument, Some(Reason::MessageInvalid));
+        assert_eq!((refused.code(), reason(&refused)), expected, "{method}: {refused}");
+    }
+    enroll(&join, csr(&rcgen::KeyPair::generate().unwrap(), |_| {})).await.expect("nothing was used up");
 }
 
 #[tokio::test]
