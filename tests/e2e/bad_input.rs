@@ -187,6 +187,45 @@ async fn an_operators_mistakes_are_told_by_field_and_change_nothing() {
 }
 
 #[tokio::test]
+async fn an_update_mask_says_what_changes_and_an_unknown_path_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = Plane::start(folder.path(), &Options::default()).await;
+    let operator = plane.operator().await;
+    let raw = muster_tests::raw::RawNode::enroll(&plane.join(1, &[("role", "web")]).await).await;
+    let id = raw.identity.node.to_string();
+    let update = async |name: &str, labels: &[(&str, &str)], mask: &[&str]| {
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let node = pb::Node { id: id.clone(), display_name: name.to_owned(), labels, ..Default::default() };
+        let paths = mask.iter().map(|path| (*path).to_owned()).collect();
+        let update_mask = (!mask.is_empty()).then_some(prost_types::FieldMask { paths });
+        let request = pb::UpdateNodeRequest { node: Some(node), update_mask, ..Default::default() };
+        let updated = operator.nodes.clone().update_node(request).await?.into_inner().node.unwrap();
+        Ok::<_, Status>((updated.display_name, updated.labels.len()))
+    };
+    let told = |name: &str, labels: usize| (name.to_owned(), labels);
+    // Without a mask, what is empty stays; with one, what it names is set, and nothing else.
+    assert_eq!(update("one", &[], &[]).await.unwrap(), told("one", 1));
+    assert_eq!(update("two", &[], &["labels"]).await.unwrap(), told("one", 0));
+    assert_eq!(update("two", &[("role", "db")], &["display_name"]).await.unwrap(), told("two", 0));
+    assert_eq!(
+        update("three", &[("a", "b"), ("c", "d")], &["display_name", "labels"]).await.unwrap(),
+        told("three", 2)
+    );
+    for (mask, field) in [(&["labels", "colour"], "update_mask"), (&["labels", "id"], "update_mask")] {
+        let refused = update("four", &[], mask).await.unwrap_err();
+        assert_eq!(
+            (refused.code(), reason(&refused)),
+            (Code::InvalidArgument, Some(Reason::InvalidArgument))
+        );
+        let details = tonic_types::StatusExt::get_error_details(&refused);
+        assert_eq!(details.bad_request().unwrap().field_violations[0].field, field);
+    }
+    assert_eq!(update("", &[], &["display_name"]).await.unwrap_err().code(), Code::InvalidArgument);
+    let node = operator.node(&id).await.unwrap();
+    assert_eq!((node.display_name, node.labels.len()), told("three", 2), "a refused update changes nothing");
+}
+
+#[tokio::test]
 async fn what_is_too_large_or_does_not_decode_is_told_with_its_reason_at_every_door() {
     let folder = tempfile::tempdir().unwrap();
     let plane = Plane::start(folder.path(), &Options::default()).await;

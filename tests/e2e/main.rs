@@ -12,5 +12,7 @@ mod fleet;
 mod for_real;
 mod handshakes;
 mod leaving;
+mod probes;
 mod reflection;
+mod refusals;
 mod sessions;
