@@ -56,19 +56,21 @@ impl FactsReader {
 
 #[cfg(test)]
 mod tests {
+    use muster_common::tasks::{Kind, Tasks};
+
     use super::*;
 
     const INTERVAL: Duration = Duration::from_secs(60);
 
     #[tokio::test(start_paused = true)]
-    #[allow(clippy::disallowed_methods)] // a test's own task
     async fn facts_that_are_as_they_were_are_no_news_and_others_are() {
         let facts = watch::Sender::new(Arc::new(host::facts()));
         let (known, mut news) = (facts.clone(), facts.subscribe());
         let (_interval, interval) = watch::channel(INTERVAL);
         let (wanted, drain) = (Arc::<Notify>::default(), Drain::default());
         let reader = FactsReader { facts, wanted: Arc::clone(&wanted), interval };
-        let reading = tokio::spawn(reader.run(drain.clone()));
+        let tasks = Tasks::default();
+        tasks.spawn("facts", Kind::BestEffort, reader.run(drain.clone()));
         let before = Arc::clone(&news.borrow_and_update());
         // Paused time goes on only when nothing is being read: these are ten readings.
         tokio::time::sleep(INTERVAL * 10 + INTERVAL / 2).await;
@@ -84,6 +86,7 @@ mod tests {
         news.changed().await.unwrap();
         assert_eq!(news.borrow().hostname, before.hostname, "at once when it is asked for");
         drain.begin();
-        reading.await.unwrap();
+        tasks.close();
+        tasks.ended().await;
     }
 }

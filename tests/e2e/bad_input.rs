@@ -198,7 +198,7 @@ async fn an_update_mask_says_what_changes_and_an_unknown_path_is_refused() {
         let node = pb::Node { id: id.clone(), display_name: name.to_owned(), labels, ..Default::default() };
         let paths = mask.iter().map(|path| (*path).to_owned()).collect();
         let update_mask = (!mask.is_empty()).then_some(prost_types::FieldMask { paths });
-        let request = pb::UpdateNodeRequest { node: Some(node), update_mask, ..Default::default() };
+        let request = pb::UpdateNodeRequest { node: Some(node), update_mask };
         let updated = operator.nodes.clone().update_node(request).await?.into_inner().node.unwrap();
         Ok::<_, Status>((updated.display_name, updated.labels.len()))
     };

@@ -91,7 +91,7 @@ async fn what_an_assignment_gives_to_nodes_cannot_be_deleted() {
     let (_plane, operator) = assigned(folder.path()).await;
     let in_use = (Code::FailedPrecondition, Some(Reason::InUse));
     let bundle = |version| pb::DeleteBundleRequest { name: "app".to_owned(), version };
-    let profile = pb::DeleteSettingsProfileRequest { name: "calm".to_owned(), ..Default::default() };
+    let profile = pb::DeleteSettingsProfileRequest { name: "calm".to_owned() };
     for version in [0, 1] {
         let refused = operator.bundles.clone().delete_bundle(bundle(version)).await.unwrap_err();
         assert_eq!(why(&refused), in_use);
@@ -210,9 +210,8 @@ async fn hold_the_database(plane: &Plane) -> (Process, ChildStdin) {
         db.execute('BEGIN IMMEDIATE')\n\
         print('held', flush=True)\n\
         sys.stdin.read()";
-    let found = std::fs::read_dir(plane.state()).unwrap().map(|entry| entry.unwrap().path());
-    let database =
-        found.filter(|path| path.extension().is_some_and(|it| it == "db")).next().expect("a store");
+    let mut found = std::fs::read_dir(plane.state()).unwrap().map(|entry| entry.unwrap().path());
+    let database = found.find(|path| path.extension().is_some_and(|it| it == "db")).expect("a store");
     let mut command = Command::new(repository().join(".tools/venv/bin/python"));
     command.args(["-c", hold]).arg(database).stdin(Stdio::piped()).stdout(Stdio::piped());
     let (process, stdin, stdout) = Process::piped(command).unwrap();

@@ -113,7 +113,7 @@ mod tests {
     }
 
     /// The first code that a section of the page names.
-    fn documented<'a>(page: &'a str, reason: Reason) -> Option<&'a str> {
+    fn documented(page: &str, reason: Reason) -> Option<&str> {
         let section = page.split("\n## ").find(|section| section.lines().next() == Some(reason.as_str()));
         let section = section.unwrap_or_else(|| panic!("{reason} has no section"));
         section.split_once("Code")?.1.trim_start().strip_prefix('`')?.split('`').next()
