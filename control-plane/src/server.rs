@@ -17,6 +17,8 @@ pub mod policy;
 pub mod rates;
 pub mod reflection;
 pub mod refusal;
+pub mod strangers;
+mod unreadable;
 
 use std::sync::Arc;
 

@@ -24,25 +24,6 @@ async fn plane(folder: &std::path::Path) -> Plane {
 }
 
 #[tokio::test]
-async fn without_a_certificate_the_handshake_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let plane = plane(folder.path()).await;
-    let pin = plane.join(1, &[]).await.ca_pin;
-    let nobody = Arc::new(tls::enrollment_client_config(pin).unwrap());
-    for address in [plane.addresses().agents, plane.addresses().operators] {
-        // In TLS 1.3 the client may learn of the refusal with the first answer.
-        let refused = match dial::channel(&address.to_string(), Arc::clone(&nobody)).await {
-            Err(_) => true,
-            Ok(channel) => {
-                let call = Operator::over(channel).system.get_system(pb::GetSystemRequest {}).await;
-                matches!(call.unwrap_err().code(), Code::Unavailable | Code::Unknown | Code::Internal)
-            }
-        };
-        assert!(refused, "{address}");
-    }
-}
-
-#[tokio::test]
 async fn a_nodes_certificate_is_refused_where_operators_call_and_the_reverse() {
     let folder = tempfile::tempdir().unwrap();
     let plane = plane(folder.path()).await;
@@ -59,24 +40,36 @@ async fn a_nodes_certificate_is_refused_where_operators_call_and_the_reverse() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_another_trust_domain_is_refused() {
-    let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (plane, other) = (plane(ours.path()).await, self::plane(theirs.path()).await);
-    let stranger = RawNode::enroll(&other.join(1, &[]).await).await;
-    // The stranger trusts our control plane, but it was enrolled elsewhere.
-    let identity = muster_node_agent::identity::Identity {
-        roots_pem: std::fs::read_to_string(plane.state().join("operators/ca.crt")).unwrap(),
-        ..stranger.identity.clone()
-    };
-    let tls = Arc::new(identity.client_config().unwrap());
-    let refused = match dial::channel(&plane.addresses().agents.to_string(), tls).await {
-        Err(_) => true,
-        Ok(channel) => {
-            let first = tokio_stream::once(agent::SessionRequest { kind: Some(Kind::Hello(hello())) });
-            SessionServiceClient::new(channel).session(first).await.is_err()
-        }
-    };
-    assert!(refused);
+async fn a_node_is_told_its_kind_by_reflection_and_health_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = plane(folder.path()).await;
+    let node = RawNode::enroll(&plane.join(1, &[]).await).await;
+    let tls = Arc::new(node.identity.client_config().unwrap());
+    let channel = dial::channel(&plane.addresses().operators.to_string(), tls).await.unwrap();
+    for (what, refused) in every_open_service(channel).await {
+        assert_eq!(
+            (refused.code(), reason(&refused)),
+            (Code::PermissionDenied, Some(Reason::WrongKindOfCaller)),
+            "{what}"
+        );
+    }
+}
+
+/// How calls end that need no role: reflection of both versions, and health.
+async fn every_open_service(channel: tonic::transport::Channel) -> Vec<(&'static str, tonic::Status)> {
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+    use tonic_reflection::pb::{v1, v1alpha};
+    let mut reflection = v1::server_reflection_client::ServerReflectionClient::new(channel.clone());
+    let new = reflection.server_reflection_info(tokio_stream::once(v1::ServerReflectionRequest::default()));
+    let mut reflection = v1alpha::server_reflection_client::ServerReflectionClient::new(channel.clone());
+    let old =
+        reflection.server_reflection_info(tokio_stream::once(v1alpha::ServerReflectionRequest::default()));
+    let (new, old) = (new.await.map(drop), old.await.map(drop));
+    let mut health = HealthClient::new(channel);
+    let check = health.check(HealthCheckRequest::default()).await.map(drop);
+    let watch = health.watch(HealthCheckRequest::default()).await.map(drop);
+    let calls = [("reflection v1", new), ("reflection v1alpha", old), ("health", check), ("watch", watch)];
+    calls.into_iter().map(|(what, answer)| (what, answer.expect_err(what))).collect()
 }
 
 #[tokio::test]

@@ -178,7 +178,8 @@ impl Counters {
     }
 }
 
-/// A server's identity under the CA of a control plane: for a server to compare with.
+/// An identity under the CA of a control plane, with whatever name: for a server to
+/// compare with, and for peers that the control plane itself would never certify.
 ///
 /// # Errors
 /// If the CA's files cannot be used.

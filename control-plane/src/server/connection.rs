@@ -17,7 +17,7 @@ use super::{
     connections::Entry,
     layers::Guarded,
     limits::{HEADER_LIST, LOCAL_RESETS, Limits, PENDING_RESETS},
-    peer,
+    peer, strangers,
 };
 use crate::api::peer::Peer;
 
@@ -49,7 +49,8 @@ pub(super) async fn serve(
     let peer = match peer::name(stream.get_ref().1, remote, &context.gate.trust_domain) {
         Ok(peer) => peer,
         Err(reason) => {
-            return failed(&context, remote, reason.as_str(), "its certificate is not one of ours");
+            failed(&context, remote, reason.as_str(), "its certificate is not one of ours");
+            return strangers::serve(&context, stream, reason).await;
         }
     };
     let entry = match &peer.principal {
@@ -135,7 +136,7 @@ async fn cut(entry: Option<&Entry>) {
     }
 }
 
-fn builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
+pub(super) fn builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())

@@ -17,7 +17,7 @@ use tower::Service;
 use super::{
     DoorName, Gate,
     policy::{self, Rule, Who},
-    refusal,
+    refusal, unreadable,
 };
 use crate::api::peer::{Peer, TraceId};
 
@@ -147,8 +147,11 @@ impl Service<Request<hyper::body::Incoming>> for Guarded {
         let trace_id = trace_id(request.headers());
         request.extensions_mut().insert(self.peer.clone());
         request.extensions_mut().insert(TraceId(trace_id));
-        let answer = self.routes.call(request);
-        Box::pin(async move { Ok(answer.await.unwrap_or_else(|never| match never {})) })
+        let (answer, metrics) = (self.routes.call(request), self.gate.metrics.clone());
+        Box::pin(async move {
+            let answer = answer.await.unwrap_or_else(|never| match never {});
+            Ok(unreadable::explained(&metrics, answer))
+        })
     }
 }
 

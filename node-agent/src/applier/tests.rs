@@ -483,3 +483,15 @@ async fn a_full_disk_is_told_and_leaves_the_old_files_whole() {
     assert_eq!(lab.litter(), Vec::<String>::new());
     assert_eq!(applier.apply(offer(3, &lab.bundle(&[("a", "three")]))).await.outcome, Outcome::Applied);
 }
+
+#[tokio::test]
+async fn what_the_file_system_refuses_is_told_and_nothing_changes() {
+    let lab = Lab::new();
+    let mut applier = lab.open().await;
+    applier.apply(offer(1, &lab.bundle(&[("a", "one")]))).await;
+    // Longer than a name may be on any file system of Linux.
+    let state = applier.apply(offer(2, &lab.bundle(&[("a", "two"), (&"n".repeat(300), "x")]))).await;
+    assert_eq!(verdict(&state), (Outcome::Rejected, Some(Reason::WriteFailed), Some(Cause::Host)));
+    assert_eq!((running(&state), lab.read("a").as_deref()), (Some(1), Some("one")));
+    assert_eq!(lab.litter(), Vec::<String>::new());
+}
