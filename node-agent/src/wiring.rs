@@ -8,10 +8,11 @@ pub use settings::{Origin, resolve};
 
 use std::time::Duration;
 
-use muster_common::{clock::Clock, telemetry::Level};
+use muster_common::{clock::Clock, ids::NodeId, telemetry::Level};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
+    applier,
     config::Config,
     identity::{self, Identity},
     locks,
@@ -65,25 +66,60 @@ pub async fn run(config: Config, state: StateDir, level: Level) -> anyhow::Resul
     };
     tokio::pin!(stop);
     loop {
+        tokio::select! {
+            biased;
+            () = &mut stop => return Ok(Exit::Stopped),
+            () = house.clear_up() => {}
+        }
         let identity = tokio::select! {
             biased;
             () = &mut stop => return Ok(Exit::Stopped),
             identity = house.wait_for_identity() => identity?,
         };
-        match node::run(&house, identity.clone(), &mut stop).await? {
+        match node::run(&house, identity, &mut stop).await? {
             node::End::Stopped => return Ok(Exit::Stopped),
             node::End::Restart => return Ok(Exit::Restart),
             node::End::Removed(reason) => {
                 tracing::warn!("this node was removed from its fleet: {reason}");
                 house.identity.forget()?;
-                house.state.forget_node(identity.node)?;
             }
-            node::End::Forgotten => house.state.forget_node(identity.node)?,
+            node::End::Forgotten => {}
         }
     }
 }
 
+/// Forgets an enrollment. A change that was cut off is undone before its journal goes.
+///
+/// # Errors
+/// If it cannot be undone now, or from the file system.
+pub async fn forget(config: &Config, state: &StateDir, node: NodeId) -> anyhow::Result<()> {
+    let locks = locks::Reader::new(config.locks_file.clone());
+    applier::settle(items(config, state, node, locks)).await?;
+    Ok(state.forget_node(node)?)
+}
+
+/// What the applier of a node needs.
+fn items(config: &Config, state: &StateDir, node: NodeId, locks: locks::Reader) -> applier::Options {
+    applier::Options {
+        folder: state.node(node).join("items"),
+        locks,
+        clock: Clock::System,
+        protected: vec![config.path.clone(), config.locks_file.clone(), state.path().to_owned()],
+    }
+}
+
 impl House {
+    /// Forgets all enrollments but the one of now; a crash may have left one behind.
+    async fn clear_up(&self) {
+        let nodes = self.state.nodes();
+        let (Ok(nodes), Ok(now)) = (nodes, self.identity.load()) else { return };
+        for node in nodes.into_iter().filter(|node| now.as_ref().is_none_or(|now| now.node != *node)) {
+            if let Err(error) = forget(&self.config, &self.state, node).await {
+                tracing::warn!(%node, "what is left of node {node} could not be cleared away: {error:#}");
+            }
+        }
+    }
+
     async fn wait_for_identity(&self) -> Result<Identity, identity::Error> {
         let mut told = false;
         loop {
