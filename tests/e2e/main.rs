@@ -9,4 +9,5 @@ mod commands;
 mod doors;
 mod fleet;
 mod leaving;
+mod recovery;
 mod sessions;
