@@ -191,7 +191,7 @@ fn set_aside(path: &Path, error: &io::Error, now: UnixMillis) {
     match fs::rename(path, &aside) {
         Ok(()) => tracing::error!(%error, "{} was damaged and set aside", path.display()),
         Err(second) => {
-            tracing::error!(%error, "{} is damaged and cannot be set aside: {second}", path.display())
+            tracing::error!(%error, "{} is damaged and cannot be set aside: {second}", path.display());
         }
     }
 }

@@ -131,7 +131,7 @@ async fn a_full_disk_under_the_state_is_told_and_what_waits_is_written_when_ther
     let next = offer(2, &lab.bundle(&[("a", "two")]));
     let state = applier.apply(next.clone()).await;
     assert_eq!(verdict(&state), (Outcome::Rejected, Some(Reason::DiskFull), Some(Cause::Host)));
-    assert_eq!(applier.states(), [state.clone()], "it is told though it could not be written");
+    assert_eq!(applier.states(), std::slice::from_ref(&state), "it is told though it could not be written");
     assert_eq!((lab.read("a").as_deref(), applier.has_unsaved()), (Some("one"), true));
     applier.save_unsaved().await;
     assert!(applier.has_unsaved());
