@@ -153,10 +153,12 @@ async fn an_applier_waits_for_the_work_of_the_one_before() {
     // Begun, and then nobody waits for it any more: what the end of a task does.
     assert!(tokio::time::timeout(std::time::Duration::ZERO, work).await.is_err());
     drop((applier, base));
-    let next = lab.opened();
-    let (next, ()) = tokio::join!(next, async { go.send(()).unwrap() });
+    let mut next = std::pin::pin!(lab.opened());
+    let soon = std::time::Duration::from_millis(100);
+    assert!(tokio::time::timeout(soon, &mut next).await.is_err(), "it waits");
+    go.send(()).unwrap();
+    next.await;
     assert!(done.exists());
-    drop(next);
 }
 
 #[tokio::test]

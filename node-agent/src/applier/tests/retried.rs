@@ -40,8 +40,11 @@ async fn a_file_moves_from_one_bundle_to_another_whatever_their_names() {
                 let left = named(from, 2, lab.bundle(&[("stays", "x")]).encode_to_vec());
                 handle.desire(vec![arrives, left], vec![]);
             }
-            let told = until(&handle, task, |states| runs(states, to, 2)).await;
-            assert!(told.iter().all(|state| state.error.is_none()), "nothing was refused on the way");
+            let calm = |states: &[ItemState]| {
+                assert!(states.iter().all(|state| state.error.is_none()), "nothing is refused on the way");
+                runs(states, to, 2)
+            };
+            until(&handle, task, calm).await;
             assert_eq!(lab.read("moves").as_deref(), Some("new"), "{from} to {to}");
         }
     }
