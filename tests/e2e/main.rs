@@ -13,6 +13,7 @@ mod for_real;
 mod handshakes;
 mod leaving;
 mod probes;
+mod recovery;
 mod reflection;
 mod refusals;
 mod sessions;

@@ -22,7 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::{
     frames::{
         Caller, CommandAck, CommandReport, Desired, FactsReport, Goodbye, Heartbeat, Hello, Inbound,
-        ItemReport, Load, Need, Outbound, Refusal, Ticket, Tune, Upsert, Welcome,
+        ItemReport, Load, Need, Outbound, Refusal, Removal, Ticket, Tune, Upsert, Welcome,
     },
     hub::{Handle, Hub},
     machine::{Machine, Step},
@@ -171,6 +171,31 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn an_answer_of_no_is_not_asked_for_again_at_once() {
+    let mut machine = live();
+    let item = ItemName::Bundle("app".to_owned());
+    let removal = |number| Desired {
+        complete: true,
+        removals: vec![Removal { item: item.clone(), generation: Generation::new(1, number) }],
+        ..Desired::default()
+    };
+    let no = |version: ItemVersion| {
+        let Inbound::Items(mut report) = report(1) else { unreachable!() };
+        report.items[0].attempted = Some(version);
+        report.items[0].outcome = Some(Outcome::RolledBack);
+        Inbound::Items(report)
+    };
+    assert!(machine.fresh(removal(5)).is_some());
+    machine.on(&no(ItemVersion { sha256: Sha256::ZERO, ..upsert(5).version }));
+    assert!(machine.fresh(removal(5)).is_none());
+    assert!(machine.fresh(removal(6)).is_some(), "a later place is a new try");
+    assert!(machine.fresh(wants(7)).is_some());
+    machine.on(&no(upsert(7).version));
+    assert!(machine.fresh(wants(7)).is_none());
+    assert!(machine.fresh(wants(8)).is_some());
 }
 
 #[test]
