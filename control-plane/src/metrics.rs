@@ -47,6 +47,7 @@ struct Inner {
     sessions: Gauge,
     sessions_opened: Count,
     reports: Count,
+    item_reports: Count,
     unknown: Count,
     queues_full: Family<Queue, Count>,
     nodes: Family<State, Gauge>,
@@ -63,6 +64,7 @@ impl Default for Metrics {
             sessions: Gauge::default(),
             sessions_opened: Count::default(),
             reports: Count::default(),
+            item_reports: Count::default(),
             unknown: Count::default(),
             queues_full: Family::default(),
             nodes: Family::default(),
@@ -83,6 +85,11 @@ fn register(all: &mut Inner) {
     registry.register("sessions", "Live sessions of nodes", all.sessions.clone());
     registry.register("sessions_opened", "Sessions that were opened", all.sessions_opened.clone());
     registry.register("reports_stored", "Nodes' reports that were stored", all.reports.clone());
+    registry.register(
+        "item_reports_stored",
+        "Nodes' reports of items that were stored, and acknowledged",
+        all.item_reports.clone(),
+    );
     registry.register(
         "unknown_messages",
         "Messages of kinds this release does not know",
@@ -115,6 +122,11 @@ impl Metrics {
     /// Reports were stored.
     pub fn reports_stored(&self, count: u64) {
         self.0.reports.inc_by(count);
+    }
+
+    /// A report of items was stored.
+    pub fn item_report_stored(&self) {
+        self.0.item_reports.inc();
     }
 
     /// A message of an unknown kind came.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod benches;
 mod bundles;
 mod clients;
 mod commands;

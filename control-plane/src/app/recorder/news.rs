@@ -111,8 +111,11 @@ impl App {
         }
         self.moved(&written.interrupted);
         self.close_operations(&written.ended);
-        if let (true, Some(session)) = (news.dirty.items_seq > 0, &session) {
-            session.ack_items(news.dirty.items_seq);
+        if news.dirty.items_seq > 0 {
+            self.metrics.item_report_stored();
+            if let Some(session) = &session {
+                session.ack_items(news.dirty.items_seq);
+            }
         }
     }
 
