@@ -46,8 +46,8 @@ pub fn agents(app: &App) -> Routes {
 
 /// The service for hosts without an identity.
 #[must_use]
-pub fn enrollment(app: &App) -> Routes {
-    let service = EnrollmentServiceServer::new(agent::enrollment::Handler::new(app.clone()));
+pub fn enrollment(app: &App, at_once: usize) -> Routes {
+    let service = EnrollmentServiceServer::new(agent::enrollment::Handler::new(app.clone(), at_once));
     Routes::new(service.max_decoding_message_size(STRANGER_MESSAGE))
 }
 

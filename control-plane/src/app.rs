@@ -14,6 +14,7 @@ pub mod audit;
 pub mod bundles;
 pub mod catalog;
 pub mod commands;
+pub mod denials;
 pub mod desk;
 pub mod dispatch;
 pub mod enrollment;
@@ -65,6 +66,10 @@ pub struct Core {
     pub open: operations::Open,
     /// Who may call.
     pub access: access::Access,
+    /// Callers' connections.
+    pub lines: Arc<dyn access::Lines>,
+    /// Refusals to be written down.
+    pub denials: denials::Denials,
     /// How far memory follows the store.
     pub feed: feed::Feed,
     /// What is to be written down.

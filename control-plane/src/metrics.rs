@@ -22,6 +22,12 @@ struct DoorReason {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DoorLimit {
+    door: &'static str,
+    limit: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Word {
     reason: &'static str,
 }
@@ -52,7 +58,9 @@ struct Inner {
     nodes: Family<State, Gauge>,
     connections: Family<Door, Gauge>,
     handshakes_failed: Family<DoorReason, Count>,
+    limits_met: Family<DoorLimit, Count>,
     refused: Family<Word, Count>,
+    enrollments_refused: Family<Word, Count>,
 }
 
 impl Default for Metrics {
@@ -68,7 +76,9 @@ impl Default for Metrics {
             nodes: Family::default(),
             connections: Family::default(),
             handshakes_failed: Family::default(),
+            limits_met: Family::default(),
             refused: Family::default(),
+            enrollments_refused: Family::default(),
         };
         register(&mut all);
         Self(Arc::new(all))
@@ -92,7 +102,17 @@ fn register(all: &mut Inner) {
     registry.register("nodes", "Nodes by liveness", all.nodes.clone());
     registry.register("connections", "Open connections by door", all.connections.clone());
     registry.register("handshakes_failed", "TLS handshakes that failed", all.handshakes_failed.clone());
+    registry.register(
+        "door_limits",
+        "Times that a limit of a door turned someone away, cut someone or kept someone waiting",
+        all.limits_met.clone(),
+    );
     registry.register("calls_refused", "Calls refused before they reached a service", all.refused.clone());
+    registry.register(
+        "enrollments_refused",
+        "Hosts that were not made nodes",
+        all.enrollments_refused.clone(),
+    );
 }
 
 impl Metrics {
@@ -142,9 +162,19 @@ impl Metrics {
         self.0.handshakes_failed.get_or_create(&DoorReason { door, reason }).inc();
     }
 
+    /// A limit of a door was met; `limit` is its name in the configuration.
+    pub fn limit_met(&self, door: &'static str, limit: &'static str) {
+        self.0.limits_met.get_or_create(&DoorLimit { door, limit }).inc();
+    }
+
     /// A call was refused.
     pub fn refused(&self, reason: &'static str) {
         self.0.refused.get_or_create(&Word { reason }).inc();
+    }
+
+    /// A host was not made a node.
+    pub fn enrollment_refused(&self, reason: &'static str) {
+        self.0.enrollments_refused.get_or_create(&Word { reason }).inc();
     }
 
     /// All of it in OpenMetrics text.

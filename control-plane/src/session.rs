@@ -14,6 +14,7 @@
 
 pub mod frames;
 pub mod hub;
+pub mod line;
 pub mod machine;
 pub mod ports;
 pub mod reactor;

@@ -17,6 +17,7 @@ pub fn start(app: &App, tasks: &Tasks, drain: &Drain) {
     drive(app, tasks, drain, HandOut);
     drive(app, tasks, drain, Sweep { last: None, next: None });
     drive(app, tasks, drain, Expiry);
+    drive(app, tasks, drain, Denials);
 }
 
 /// Keeps memory true to the store.
@@ -32,6 +33,9 @@ struct Sweep {
 }
 /// Ends orders that were never delivered in time.
 struct Expiry;
+
+/// Writes down who was refused.
+struct Denials;
 
 impl Worker for Follow {
     const NAME: &'static str = "follow";
@@ -107,5 +111,18 @@ impl Worker for Expiry {
     }
     async fn work(&mut self, app: &App) -> Result<(), crate::app::Error> {
         app.expire_commands().await.map(|_| ())
+    }
+}
+
+impl Worker for Denials {
+    const NAME: &'static str = "denials";
+    async fn hint(&mut self, app: &App) {
+        app.denials.wanted().await;
+    }
+    fn every(&self, _: &App) -> Duration {
+        Duration::from_secs(60)
+    }
+    async fn work(&mut self, app: &App) -> Result<(), crate::app::Error> {
+        app.write_denials().await
     }
 }

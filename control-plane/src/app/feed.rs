@@ -143,7 +143,9 @@ impl App {
 
     async fn reload_access(&self) -> Result<(), Error> {
         let callers = self.store.read(|tx| tx.caller_all()).await?;
-        self.access.replace(callers);
+        for (principal, serial) in self.access.replace(callers) {
+            self.lines.cut_others(&principal, serial.as_deref());
+        }
         Ok(())
     }
 

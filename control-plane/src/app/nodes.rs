@@ -178,6 +178,7 @@ impl App {
         if let Some(session) = self.hub.get(id) {
             session.end(End::Removed(reason));
         }
+        self.lines.leave(id);
     }
 
     fn view(&self, entry: &Entry) -> View {

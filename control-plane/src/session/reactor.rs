@@ -76,7 +76,7 @@ where
         Self {
             inbound,
             ports,
-            handle: Handle::new(caller.node),
+            handle: Handle::new(caller.node, caller.line.clone()),
             caller: Some(caller),
             machine: Machine::Waiting,
             outbox: VecDeque::new(),

@@ -25,6 +25,7 @@ use super::{
         ItemReport, Load, Need, Outbound, Refusal, Ticket, Tune, Upsert, Welcome,
     },
     hub::{Handle, Hub},
+    line::Line,
     machine::{Machine, Step},
     ports::{Closed, Desk, End, Inbox, Opened},
     reactor::{Frame, Ports, Reactor},
@@ -290,8 +291,12 @@ type Out = Pin<Box<Reactor<ReceiverStream<Result<Inbound, Refusal>>>>>;
 
 fn open(fake: &Arc<Fake>, node: u128) -> (mpsc::Sender<Result<Inbound, Refusal>>, Out) {
     let (say, messages) = mpsc::channel(64);
-    let caller =
-        Caller { node: NodeId::from_u128(node), serial: "01".to_owned(), remote: ([127, 0, 0, 1], 1).into() };
+    let caller = Caller {
+        node: NodeId::from_u128(node),
+        serial: "01".to_owned(),
+        remote: ([127, 0, 0, 1], 1).into(),
+        line: Line::default(),
+    };
     let ports = Ports { inbox: Arc::clone(fake) as _, desk: Arc::clone(fake) as _ };
     (say, Box::pin(Reactor::new(caller, ReceiverStream::new(messages), ports)))
 }
