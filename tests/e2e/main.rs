@@ -10,3 +10,4 @@ mod doors;
 mod fleet;
 mod leaving;
 mod sessions;
+mod writes;

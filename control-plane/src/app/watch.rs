@@ -19,8 +19,8 @@ use super::{App, Error, nodes::View};
 
 /// Changes read in one go.
 const BATCH: u32 = 500;
-/// Pieces of output read in one go.
-const PIECES: u32 = 64;
+/// Pieces of output read in one go: a watcher holds no more of it.
+const PIECES: u32 = 16;
 
 /// News of nodes.
 #[derive(Debug)]
@@ -36,10 +36,8 @@ pub enum NodeNews {
 pub enum OperationNews {
     /// As it is now.
     Operation(Box<Operation>, Counts),
-    /// One of its commands.
+    /// One of its commands; its output is read apart.
     Command(Box<Command>),
-    /// A piece of output of one of its commands.
-    Output(Output, NodeId),
 }
 
 /// How far a watcher of an operation is.
@@ -76,13 +74,13 @@ impl App {
         Ok(token.revision)
     }
 
-    /// All nodes that match, and the revision from which to go on.
+    /// All nodes that match, and the revision from which to go on. Only their
+    /// ids: a watcher that reads slowly must not hold a fleet of views.
     #[must_use]
-    pub fn nodes_now(&self, selector: &Selector) -> (Vec<View>, u64) {
+    pub fn nodes_now(&self, selector: &Selector) -> (Vec<NodeId>, u64) {
         // First the revision: what changes while we read is told again.
         let revision = *self.feed.applied().borrow();
-        let views = self.matching(selector).into_iter().filter_map(|id| self.node(id).ok()).collect();
-        (views, revision)
+        (self.matching(selector), revision)
     }
 
     /// News of nodes since a revision, and the revision they reach.
@@ -111,7 +109,6 @@ impl App {
         &self,
         id: OperationId,
         place: &mut Place,
-        with_output: bool,
     ) -> Result<(Vec<OperationNews>, bool), Error> {
         let start = place.revision == 0;
         let (changed, reached) =
@@ -122,12 +119,7 @@ impl App {
         if start || !commands.is_empty() {
             news.push(OperationNews::Operation(Box::new(operation.clone()), counts));
         }
-        for command in commands {
-            if with_output {
-                self.output_news(&command, place, &mut news).await?;
-            }
-            news.push(OperationNews::Command(Box::new(command)));
-        }
+        news.extend(commands.into_iter().map(|command| OperationNews::Command(Box::new(command))));
         place.revision = reached;
         let ended = operation.ended_at.is_some();
         if ended && !start && !news.is_empty() {
@@ -167,30 +159,32 @@ impl App {
             .await
     }
 
-    async fn output_news(
-        &self,
-        command: &Command,
-        place: &mut Place,
-        news: &mut Vec<OperationNews>,
-    ) -> Result<(), Error> {
-        loop {
-            let (id, after) = (command.id, place.pieces.get(&command.id).copied().unwrap_or(0));
-            let pieces =
-                self.store.read(move |tx| tx.output_list(id, after, PIECES).map_err(Error::from)).await?;
-            let full = pieces.len() == PIECES as usize;
-            if let Some(last) = pieces.last() {
-                place.pieces.insert(id, last.seq);
-            }
-            news.extend(pieces.into_iter().map(|piece| OperationNews::Output(piece, command.node)));
-            if !full {
-                return Ok(());
-            }
+    /// The next pieces of a command's output; moves the place on. None: that was all for now.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn output_news(&self, command: CommandId, place: &mut Place) -> Result<Vec<Output>, Error> {
+        let after = place.pieces.get(&command).copied().unwrap_or(0);
+        let read = self.store.read(move |tx| tx.output_list(command, after, PIECES).map_err(Error::from));
+        let pieces = read.await?;
+        if let Some(last) = pieces.last() {
+            place.pieces.insert(command, last.seq);
         }
+        Ok(pieces)
     }
 
     async fn changes(&self, from: u64) -> Result<(Vec<Change>, u64), Error> {
         let applied = *self.feed.applied().borrow();
-        let changes = self.store.read(move |tx| tx.changes_since(from, BATCH).map_err(Error::from)).await?;
+        let read =
+            self.store.read(move |tx| Ok::<_, Error>((tx.changes_since(from, BATCH)?, tx.changes_floor()?)));
+        let (changes, floor) = read.await?;
+        if from < floor {
+            // Someone who reads so slowly that what comes next is not kept any more.
+            return Err(Error::refused(
+                Reason::ResumeTokenExpired,
+                "the watch fell behind; watch from the start",
+            ));
+        }
         // Only what memory knows already; and never half of a revision.
         let cut = changes.last().filter(|_| changes.len() == BATCH as usize).map(|last| last.revision - 1);
         let reached = cut.filter(|cut| *cut > from).unwrap_or(applied.max(from)).min(applied.max(from));

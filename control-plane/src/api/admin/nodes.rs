@@ -157,8 +157,10 @@ async fn follow(
 }
 
 async fn snapshot(app: &App, selector: &Selector, out: &Out<pb::WatchNodesResponse>) -> Result<u64, Gone> {
-    let (views, revision) = app.nodes_now(selector);
-    for view in views {
+    let (ids, revision) = app.nodes_now(selector);
+    for id in ids {
+        // One that went meanwhile is told of as news.
+        let Ok(view) = app.node(id) else { continue };
         // No token: a watch that breaks in here starts again.
         let event = Some(Event::Upserted(wire::node::node(&view)));
         out.send(pb::WatchNodesResponse { event, resume_token: String::new() }).await?;

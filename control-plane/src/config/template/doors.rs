@@ -133,7 +133,7 @@ fn rates(text: &mut String, rates: &Rates) {
             (
                 "watches-per-caller",
                 rates.watches_per_caller.to_string(),
-                "Open watches of one caller: each holds a task and some messages of up to 1 MiB.",
+                "Open watches of one caller: each holds a task and up to 32 messages of at most 256 KiB.",
             ),
         ],
     );
