@@ -27,6 +27,7 @@ pub mod join_tokens;
 pub mod nodes;
 pub mod operations;
 pub mod recorder;
+pub mod retention;
 pub mod settings;
 pub mod system;
 pub mod watch;
@@ -48,7 +49,7 @@ use muster_domain::{
 };
 use muster_store::Store;
 
-use crate::{ca::Ca, metrics::Metrics, session::hub::Hub};
+use crate::{ca::Ca, config::Retention, metrics::Metrics, session::hub::Hub};
 
 /// What every use-case works with. Cheap to clone.
 #[derive(Clone)]
@@ -115,6 +116,8 @@ pub struct Fixed {
     pub enrollment_addresses: Vec<String>,
     /// Output kept of one command.
     pub output_limit: u64,
+    /// What is kept, and how long.
+    pub retention: Retention,
     /// Full names of the methods that a role may call.
     pub methods_of: fn(Role) -> Vec<String>,
 }

@@ -33,6 +33,11 @@ struct Word {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct What {
+    what: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct State {
     state: &'static str,
 }
@@ -61,6 +66,7 @@ struct Inner {
     limits_met: Family<DoorLimit, Count>,
     refused: Family<Word, Count>,
     enrollments_refused: Family<Word, Count>,
+    pruned: Family<What, Count>,
 }
 
 impl Default for Metrics {
@@ -79,6 +85,7 @@ impl Default for Metrics {
             limits_met: Family::default(),
             refused: Family::default(),
             enrollments_refused: Family::default(),
+            pruned: Family::default(),
         };
         register(&mut all);
         Self(Arc::new(all))
@@ -108,6 +115,7 @@ fn register(all: &mut Inner) {
         all.limits_met.clone(),
     );
     registry.register("calls_refused", "Calls refused before they reached a service", all.refused.clone());
+    registry.register("pruned", "What was taken away because it was old", all.pruned.clone());
     registry.register(
         "enrollments_refused",
         "Hosts that were not made nodes",
@@ -170,6 +178,11 @@ impl Metrics {
     /// A call was refused.
     pub fn refused(&self, reason: &'static str) {
         self.0.refused.get_or_create(&Word { reason }).inc();
+    }
+
+    /// Old things were taken away.
+    pub fn pruned(&self, what: &'static str, count: u64) {
+        self.0.pruned.get_or_create(&What { what }).inc_by(count);
     }
 
     /// A host was not made a node.

@@ -185,6 +185,7 @@ async fn fixed(
         session_addresses: config.told(&config.public.session_addresses, addresses.agents),
         enrollment_addresses: config.told(&config.public.enrollment_addresses, addresses.enrollment),
         output_limit: session.output_limit,
+        retention: config.retention.clone(),
         methods_of: policy::methods_of,
     })
 }

@@ -18,6 +18,7 @@ pub fn start(app: &App, tasks: &Tasks, drain: &Drain) {
     drive(app, tasks, drain, Sweep { last: None, next: None });
     drive(app, tasks, drain, Expiry);
     drive(app, tasks, drain, Denials);
+    drive(app, tasks, drain, Prune);
 }
 
 /// Keeps memory true to the store.
@@ -36,6 +37,8 @@ struct Expiry;
 
 /// Writes down who was refused.
 struct Denials;
+/// Takes away what is old.
+struct Prune;
 
 impl Worker for Follow {
     const NAME: &'static str = "follow";
@@ -124,5 +127,18 @@ impl Worker for Denials {
     }
     async fn work(&mut self, app: &App) -> Result<(), crate::app::Error> {
         app.write_denials().await
+    }
+}
+
+impl Worker for Prune {
+    const NAME: &'static str = "prune";
+    async fn hint(&mut self, _: &App) {
+        std::future::pending::<()>().await;
+    }
+    fn every(&self, app: &App) -> Duration {
+        app.fixed.retention.every
+    }
+    async fn work(&mut self, app: &App) -> Result<(), crate::app::Error> {
+        app.prune().await
     }
 }

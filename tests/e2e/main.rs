@@ -10,4 +10,5 @@ mod doors;
 mod fleet;
 mod leaving;
 mod sessions;
+mod upkeep;
 mod writes;
