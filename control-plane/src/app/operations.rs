@@ -23,10 +23,14 @@ use serde_json::json;
 
 use super::{Actor, App, Error, fleet::OpenTicket, recorder::end_operations};
 
-/// Of a page of commands with output: half of what a client takes in one message, if nobody tells it otherwise.
+/// Of a page of operations, or of commands with output: half of what a client takes in one message, if nobody tells it otherwise.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
 /// Of a command without output and message.
 const COMMAND_BYTES: usize = 512;
+/// Of an operation without arguments and selector.
+const OPERATION_BYTES: usize = 1024;
+/// Operations read in one go.
+const OPERATIONS: u32 = 16;
 /// Longest id that callers may give a request.
 const MAX_REQUEST_ID: usize = 128;
 
@@ -125,20 +129,33 @@ impl App {
             .await
     }
 
-    /// A page of operations, newest first.
+    /// A page of operations, newest first; it ends early where one message
+    /// would become too large for its reader.
     ///
     /// # Errors
     /// If the store fails.
     pub async fn operations(&self, page: Page) -> Result<Listed<(Operation, Counts)>, Error> {
         self.store
             .read(move |tx| {
-                let listed = tx.operation_list(&page)?;
-                let mut rows = Vec::with_capacity(listed.rows.len());
-                for operation in listed.rows {
-                    let counts = tx.operation_counts(operation.id)?;
-                    rows.push((operation, counts));
+                let (mut rows, mut bytes, mut after) = (Vec::new(), 0, page.after);
+                loop {
+                    // A few at a time: each may carry a script.
+                    let size = OPERATIONS.min(page.size - u32::try_from(rows.len()).unwrap_or(page.size));
+                    let listed = tx.operation_list(&Page { size, after })?;
+                    for operation in listed.rows {
+                        bytes += OPERATION_BYTES + operation.args.len() + operation.selector.len();
+                        if bytes > PAGE_BYTES && !rows.is_empty() {
+                            let next = rows.last().map(|(last, _): &(Operation, _)| last.id.to_string());
+                            return Ok(Listed { rows, next });
+                        }
+                        let counts = tx.operation_counts(operation.id)?;
+                        rows.push((operation, counts));
+                    }
+                    if listed.next.is_none() || rows.len() >= page.size as usize {
+                        return Ok(Listed { rows, next: listed.next });
+                    }
+                    after = listed.next;
                 }
-                Ok(Listed { rows, next: listed.next })
             })
             .await
     }

@@ -50,3 +50,26 @@ impl PartialEq for Line {
 }
 
 impl Eq for Line {}
+
+#[cfg(test)]
+mod tests {
+    use muster_common::ids::NodeId;
+
+    use super::*;
+    use crate::session::{
+        hub::{Handle, Hub},
+        ports::End,
+    };
+
+    #[test]
+    fn a_session_that_is_fenced_or_ended_takes_its_connection_along() {
+        let (hub, node) = (Hub::default(), NodeId::from_u128(1));
+        let lines = [Line::default(), Line::default()];
+        let [older, newer] = lines.each_ref().map(|line| Handle::new(node, line.clone()));
+        hub.register(&older);
+        hub.register(&newer);
+        assert_eq!(lines.each_ref().map(Line::is_ending), [true, false], "the older was fenced");
+        newer.end(End::Removed("gone".to_owned()));
+        assert!(lines[1].is_ending());
+    }
+}

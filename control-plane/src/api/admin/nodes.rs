@@ -32,9 +32,11 @@ impl NodesService for Handler {
         let (page, asked) =
             wire::page::page("ListNodes", &[&request.selector], request.page_size, &request.page_token)?;
         let (listed, total) = self.0.nodes(&selector, &page).map_err(status::of_app)?;
+        let shown = listed.rows.iter().map(wire::node::node);
+        let (nodes, next) = wire::page::fitting(shown, listed.next, |node| node.id.clone());
         Ok(Response::new(pb::ListNodesResponse {
-            nodes: listed.rows.iter().map(wire::node::node).collect(),
-            next_page_token: wire::page::next(asked, listed.next.as_deref()),
+            nodes,
+            next_page_token: wire::page::next(asked, next.as_deref()),
             total_size: i64::try_from(total).unwrap_or(i64::MAX),
         }))
     }
