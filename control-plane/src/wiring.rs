@@ -19,7 +19,7 @@ use crate::{
     api,
     app::{self, App, Core, Fixed, SessionRules},
     ca::Ca,
-    config::{Addresses, Config},
+    config::{Addresses, Config, Doors},
     console::{Console, Ready},
     metrics::Metrics,
     server::{
@@ -44,16 +44,7 @@ const COME_BACK_WITHIN: Duration = Duration::from_secs(2);
 /// # Errors
 /// If it cannot start, or a part of it ends that it cannot do without.
 pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()> {
-    let wanted = config.doors.agents.connections;
-    limits::fit(&mut config.doors, descriptors);
-    let agents = config.doors.agents.connections;
-    if agents < wanted {
-        tracing::warn!(
-            descriptors,
-            agents,
-            "the process may open {descriptors} files: the agents' door takes {agents} connections instead of {wanted}"
-        );
-    }
+    fit(&mut config.doors, descriptors);
     let (tasks, drain, clock) = (Tasks::default(), Drain::default(), Clock::System);
     let (metrics, ready) = (Metrics::default(), Ready::default());
     ready.waits_for("doors");
@@ -146,6 +137,20 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
     drop(app);
     store.close().await.context("the store did not close well")?;
     ended
+}
+
+/// Fits the doors into the open files that the process is allowed.
+fn fit(doors: &mut Doors, descriptors: usize) {
+    let wanted = doors.agents.connections;
+    limits::fit(doors, descriptors);
+    let agents = doors.agents.connections;
+    if agents < wanted {
+        tracing::warn!(
+            descriptors,
+            agents,
+            "the process may open {descriptors} files: the agents' door takes {agents} connections instead of {wanted}"
+        );
+    }
 }
 
 fn open_store(config: &Config) -> anyhow::Result<Store> {

@@ -3,6 +3,9 @@
 use super::{section, span};
 use crate::config::{Door, Doors, Rates};
 
+/// A key, its value, its meaning.
+type Key = (&'static str, String, &'static str);
+
 /// Writes the whole section.
 pub(super) fn write(text: &mut String, doors: &Doors) {
     shared(text, doors);
@@ -23,84 +26,89 @@ fn shared(text: &mut String, doors: &Doors) {
         text,
         "doors",
         "Bounds of the ports. Whoever is turned away for one is counted in muster_door_limits under its name.",
-        &[
-            (
-                "backlog",
-                doors.backlog.to_string(),
-                "Connections that wait in the kernel: all nodes may come at once. net.core.somaxconn bounds it, too.",
-            ),
-            (
-                "unacknowledged-within",
-                span(doors.unacknowledged_within),
-                "Until the kernel gives up on bytes that the peer does not acknowledge: two heartbeat intervals.",
-            ),
-            (
-                "descriptors-reserved",
-                doors.descriptors_reserved.to_string(),
-                "File descriptors kept free for store, logs and console (about 40); what the process may open less than all doors need is taken from the agents' connections.",
-            ),
-            (
-                "hello-within",
-                span(doors.hello_within),
-                "From the connection to the first words of TLS, which a client says at once: one lost packet and its repetition.",
-            ),
-            (
-                "turn-within",
-                span(doors.turn_within),
-                "Longest wait for a turn at the handshake: an agent waits 10 s for it.",
-            ),
-            (
-                "turn",
-                span(doors.turn),
-                "How long a handshake keeps others waiting; then it goes on without its turn. Computing takes 2 ms, the rest is the way to the peer.",
-            ),
-            (
-                "handshake-within",
-                span(doors.handshake_within),
-                "For a handshake that has its turn: two ways around the world and a lost packet.",
-            ),
-            (
-                "first-request-within",
-                span(doors.first_request_within),
-                "From the handshake to the first request, which every client of ours sends at once.",
-            ),
-            (
-                "grace",
-                span(doors.grace),
-                "From the asking of a connection to end to its cut: a long call's time.",
-            ),
-            (
-                "leave-within",
-                span(doors.leave_within),
-                "From the end of a node's session (fenced, removed, silent) to the cut of its connection: time for the last words.",
-            ),
-            (
-                "header-list",
-                doors.header_list.to_string(),
-                "Bytes of one header list; ours have some hundred.",
-            ),
-            (
-                "local-resets",
-                doors.local_resets.to_string(),
-                "Resets of our making that one connection may cause (MadeYouReset); hyper's own default.",
-            ),
-            (
-                "pending-resets",
-                doors.pending_resets.to_string(),
-                "Streams that a peer may reset before they were accepted (rapid reset); hyper's own default.",
-            ),
-            (
-                "denials-per-minute",
-                doors.denials_per_minute.to_string(),
-                "Denials of one caller, or of one address, that are written to the audit; more are only counted.",
-            ),
-            (
-                "denials-per-minute-in-all",
-                doors.denials_per_minute_in_all.to_string(),
-                "The same for all together: 600 entries of 500 bytes are 430 MB a day at most.",
-            ),
-        ],
+        &[waits(doors), counts(doors)].concat(),
     );
+}
+
+fn waits(doors: &Doors) -> Vec<Key> {
+    vec![
+        (
+            "backlog",
+            doors.backlog.to_string(),
+            "Connections that wait in the kernel: all nodes may come at once. net.core.somaxconn bounds it, too.",
+        ),
+        (
+            "unacknowledged-within",
+            span(doors.unacknowledged_within),
+            "Until the kernel gives up on bytes that the peer does not acknowledge: two heartbeat intervals.",
+        ),
+        (
+            "descriptors-reserved",
+            doors.descriptors_reserved.to_string(),
+            "File descriptors kept free for store, logs and console (about 40); what the process may open less than all doors need is taken from the agents' connections.",
+        ),
+        (
+            "hello-within",
+            span(doors.hello_within),
+            "From the connection to the first words of TLS, which a client says at once: one lost packet and its repetition.",
+        ),
+        (
+            "turn-within",
+            span(doors.turn_within),
+            "Longest wait for a turn at the handshake: half of what an agent waits for its end.",
+        ),
+        (
+            "turn",
+            span(doors.turn),
+            "How long a handshake keeps others waiting; then it goes on without its turn. Computing takes 2 ms, the rest is the way to the peer.",
+        ),
+        (
+            "handshake-within",
+            span(doors.handshake_within),
+            "For a handshake that has its turn: two ways around the world and a lost packet.",
+        ),
+    ]
+}
+
+fn counts(doors: &Doors) -> Vec<Key> {
+    vec![
+        (
+            "first-request-within",
+            span(doors.first_request_within),
+            "From the handshake to the first request, which every client of ours sends at once.",
+        ),
+        (
+            "grace",
+            span(doors.grace),
+            "From the asking of a connection to end to its cut: a long call's time.",
+        ),
+        (
+            "leave-within",
+            span(doors.leave_within),
+            "From the end of a node's session (fenced, removed, silent) to the cut of its connection: time for the last words.",
+        ),
+        ("header-list", doors.header_list.to_string(), "Bytes of one header list; ours have some hundred."),
+        (
+            "local-resets",
+            doors.local_resets.to_string(),
+            "Resets of our making that one connection may cause (MadeYouReset); hyper's own default.",
+        ),
+        (
+            "pending-resets",
+            doors.pending_resets.to_string(),
+            "Streams that a peer may reset before they were accepted (rapid reset); hyper's own default.",
+        ),
+        (
+            "denials-per-minute",
+            doors.denials_per_minute.to_string(),
+            "Denials of one caller, or of one address, that are written to the audit; more are only counted.",
+        ),
+        (
+            "denials-per-minute-in-all",
+            doors.denials_per_minute_in_all.to_string(),
+            "The same for all together: 600 entries of 500 bytes are 430 MB a day at most.",
+        ),
+    ]
 }
 
 fn rates(text: &mut String, rates: &Rates) {
