@@ -2,11 +2,12 @@
 //! handshakes, lets a peer without a first request live for ever, and cannot
 //! cut one connection; ADR 0002 has the list.
 //!
-//! A connection passes, in order: the bounds of everyone and of its address; its
-//! first words within their time; a turn at the handshake, which it does not keep
-//! while its peer is silent; the bound of its identity; a first request within
-//! its time. Then every call passes [`layers`], which asks [`policy`]. Whoever is
-//! turned away for a bound is counted under its name in the configuration.
+//! A connection passes, in order: the bound of everyone; its first words within
+//! their time; the bound of its address; a turn at the handshake, which it does
+//! not keep while its peer is silent; the bound of its identity; a first request
+//! within its time. Then every call passes [`layers`], which asks [`policy`].
+//! Whoever is turned away for a bound is counted under its name in the
+//! configuration.
 
 pub mod accept;
 mod addresses;

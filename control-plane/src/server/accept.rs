@@ -77,10 +77,10 @@ fn socket(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
 /// Serves a port until drained.
 pub async fn serve(listener: TcpListener, door: Door, gate: Gate, drain: Drain, tasks: Tasks) {
     let everyone = Arc::new(Semaphore::new(door.limits.connections));
-    let addresses = Addresses::default();
     let context = Arc::new(Context {
         name: door.name,
         gate,
+        addresses: Addresses::default(),
         silent: Silent::new(door.limits.silent, door.limits.silent_per_address),
         turns: Turns::new(door.limits.handshakes, door.limits.handshakes_per_address),
         limits: door.limits,
@@ -103,14 +103,15 @@ pub async fn serve(listener: TcpListener, door: Door, gate: Gate, drain: Drain, 
             () = drain.begun() => return,
             accepted = accept(&listener, &context, &mut trouble) => accepted,
         };
-        let Some(place) = addresses.enter(remote.ip(), context.limits.per_address) else {
-            context.met("per-address");
-            continue;
-        };
+        // Here and not in its task, where a newer one could come before it.
+        let (waiting, made_room) = context.silent.enter(remote.ip());
+        if let Some(limit) = made_room {
+            context.met(limit);
+        }
         let context = Arc::clone(&context);
         tasks.spawn("connection", Kind::BestEffort, async move {
-            let (_permit, _place) = (permit, place);
-            connection::serve(context, stream, remote).await;
+            let _permit = permit;
+            connection::serve(context, stream, remote, waiting).await;
         });
     }
 }

@@ -12,7 +12,15 @@ use tokio::{net::TcpStream, sync::watch, time::timeout};
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use tonic::service::Routes;
 
-use super::{DoorName, Gate, layers::Guarded, limits::Limits, peer, silent::Silent, turns::Turns};
+use super::{
+    DoorName, Gate,
+    addresses::{Addresses, Place},
+    layers::Guarded,
+    limits::Limits,
+    peer,
+    silent::{Silent, Waiting},
+    turns::Turns,
+};
 use crate::api::peer::Peer;
 
 /// What a connection needs of its door.
@@ -20,6 +28,7 @@ pub(super) struct Context {
     pub(super) name: DoorName,
     pub(super) gate: Gate,
     pub(super) limits: Limits,
+    pub(super) addresses: Addresses,
     pub(super) silent: Silent,
     pub(super) turns: Turns,
     pub(super) tls: watch::Receiver<Arc<rustls::ServerConfig>>,
@@ -43,15 +52,15 @@ impl Context {
 }
 
 /// Serves one connection to its end.
-pub(super) async fn serve(context: Arc<Context>, stream: TcpStream, remote: SocketAddr) {
+pub(super) async fn serve(context: Arc<Context>, stream: TcpStream, remote: SocketAddr, waiting: Waiting) {
     let door = context.name.as_str();
-    let shaken = shake_hands(&context, stream, remote).await;
-    let named = shaken.and_then(|stream| {
+    let shaken = shake_hands(&context, stream, remote, waiting).await;
+    let named = shaken.and_then(|(stream, place)| {
         let peer = peer::name(stream.get_ref().1, remote, &context.gate.trust_domain)
             .map_err(|reason| Failed::Handshake(reason.as_str(), "not a certificate of ours".to_owned()))?;
-        Ok((stream, peer))
+        Ok((stream, place, peer))
     });
-    let (stream, peer) = match named {
+    let (stream, _place, peer) = match named {
         Ok(named) => named,
         Err(Failed::Limit(limit)) => {
             context.met(limit);
@@ -84,13 +93,10 @@ async fn shake_hands(
     context: &Context,
     stream: TcpStream,
     remote: SocketAddr,
-) -> Result<TlsStream<TcpStream>, Failed> {
+    waiting: Waiting,
+) -> Result<(TlsStream<TcpStream>, Place), Failed> {
     let limits = &context.limits;
     let refused = |error: std::io::Error| Failed::Handshake("refused", error.to_string());
-    let (waiting, made_room) = context.silent.enter(remote.ip());
-    if let Some(limit) = made_room {
-        context.met(limit);
-    }
     let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
     let start = tokio::select! {
         biased;
@@ -100,6 +106,9 @@ async fn shake_hands(
         () = waiting.cut() => return Err(Failed::Handshake("silent", "it said nothing, and others came".to_owned())),
     };
     drop(waiting);
+    // Only now does it count for its address: those that were silent took no place from it.
+    let place = context.addresses.enter(remote.ip(), limits.per_address);
+    let place = place.ok_or(Failed::Limit("per-address"))?;
     let turn = timeout(limits.turn_within, context.turns.take(remote.ip())).await;
     let turn = turn.map_err(|_| Failed::Limit("turn-within"))?;
     let config = Arc::clone(&context.tls.borrow());
@@ -112,7 +121,8 @@ async fn shake_hands(
             shake.await
         }
     };
-    shaken.map_err(|_| Failed::Limit("handshake-within"))?.map_err(refused)
+    let stream = shaken.map_err(|_| Failed::Limit("handshake-within"))?.map_err(refused)?;
+    Ok((stream, place))
 }
 
 /// When a connection has to end.

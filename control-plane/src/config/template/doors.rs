@@ -158,7 +158,7 @@ fn door(text: &mut String, name: &str, meaning: &str, door: &Door, age: &str) {
             (
                 "per-address",
                 door.per_address.to_string(),
-                "Of them from one address. Nodes may all come from one: a gateway, a balancer.",
+                "Of them from one address, counted from the first words on. Nodes may all come from one: a gateway, a balancer.",
             ),
             (
                 "per-identity",
