@@ -14,6 +14,7 @@ pub mod audit;
 pub mod bundles;
 pub mod catalog;
 pub mod commands;
+pub mod denials;
 pub mod desk;
 pub mod dispatch;
 pub mod enrollment;
@@ -26,6 +27,7 @@ pub mod join_tokens;
 pub mod nodes;
 pub mod operations;
 pub mod recorder;
+pub mod retention;
 pub mod settings;
 pub mod system;
 pub mod watch;
@@ -47,7 +49,7 @@ use muster_domain::{
 };
 use muster_store::Store;
 
-use crate::{ca::Ca, metrics::Metrics, session::hub::Hub};
+use crate::{ca::Ca, config::Retention, metrics::Metrics, session::hub::Hub};
 
 /// How long a caller waits for this process to see what was stored.
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
@@ -70,6 +72,10 @@ pub struct Core {
     pub open: operations::Open,
     /// Who may call.
     pub access: access::Access,
+    /// Callers' connections.
+    pub lines: Arc<dyn access::Lines>,
+    /// Refusals to be written down.
+    pub denials: denials::Denials,
     /// How far memory follows the store.
     pub feed: feed::Feed,
     /// What is to be written down.
@@ -115,6 +121,8 @@ pub struct Fixed {
     pub enrollment_addresses: Vec<String>,
     /// Output kept of one command.
     pub output_limit: u64,
+    /// What is kept, and how long.
+    pub retention: Retention,
     /// Full names of the methods that a role may call.
     pub methods_of: fn(Role) -> Vec<String>,
 }

@@ -22,8 +22,19 @@ struct DoorReason {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DoorLimit {
+    door: &'static str,
+    limit: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Word {
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct What {
+    what: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -53,7 +64,10 @@ struct Inner {
     nodes: Family<State, Gauge>,
     connections: Family<Door, Gauge>,
     handshakes_failed: Family<DoorReason, Count>,
+    limits_met: Family<DoorLimit, Count>,
     refused: Family<Word, Count>,
+    enrollments_refused: Family<Word, Count>,
+    pruned: Family<What, Count>,
 }
 
 impl Default for Metrics {
@@ -70,7 +84,10 @@ impl Default for Metrics {
             nodes: Family::default(),
             connections: Family::default(),
             handshakes_failed: Family::default(),
+            limits_met: Family::default(),
             refused: Family::default(),
+            enrollments_refused: Family::default(),
+            pruned: Family::default(),
         };
         register(&mut all);
         Self(Arc::new(all))
@@ -99,7 +116,18 @@ fn register(all: &mut Inner) {
     registry.register("nodes", "Nodes by liveness", all.nodes.clone());
     registry.register("connections", "Open connections by door", all.connections.clone());
     registry.register("handshakes_failed", "TLS handshakes that failed", all.handshakes_failed.clone());
+    registry.register(
+        "door_limits",
+        "Times that a limit of a door turned someone away, cut someone or kept someone waiting",
+        all.limits_met.clone(),
+    );
     registry.register("calls_refused", "Calls refused before they reached a service", all.refused.clone());
+    registry.register("pruned", "What was taken away because it was old", all.pruned.clone());
+    registry.register(
+        "enrollments_refused",
+        "Hosts that were not made nodes",
+        all.enrollments_refused.clone(),
+    );
 }
 
 impl Metrics {
@@ -154,9 +182,24 @@ impl Metrics {
         self.0.handshakes_failed.get_or_create(&DoorReason { door, reason }).inc();
     }
 
+    /// A limit of a door was met; `limit` is its name in the configuration.
+    pub fn limit_met(&self, door: &'static str, limit: &'static str) {
+        self.0.limits_met.get_or_create(&DoorLimit { door, limit }).inc();
+    }
+
     /// A call was refused.
     pub fn refused(&self, reason: &'static str) {
         self.0.refused.get_or_create(&Word { reason }).inc();
+    }
+
+    /// Old things were taken away.
+    pub fn pruned(&self, what: &'static str, count: u64) {
+        self.0.pruned.get_or_create(&What { what }).inc_by(count);
+    }
+
+    /// A host was not made a node.
+    pub fn enrollment_refused(&self, reason: &'static str) {
+        self.0.enrollments_refused.get_or_create(&Word { reason }).inc();
     }
 
     /// All of it in OpenMetrics text.

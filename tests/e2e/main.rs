@@ -18,3 +18,5 @@ mod recovery;
 mod reflection;
 mod refusals;
 mod sessions;
+mod upkeep;
+mod writes;

@@ -149,3 +149,39 @@ async fn a_report_about_a_foreign_command_changes_nothing_and_is_acknowledged() 
     };
     assert_eq!(acked.commands[0].command_id, id);
 }
+
+#[tokio::test]
+async fn a_connection_that_grows_old_moves_its_session_before_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { heartbeat: std::time::Duration::from_secs(20), ..Options::default() };
+    let mut plane = Plane::init(folder.path(), &options);
+    plane.configure("age", "\"2s\"");
+    plane.serve(&[]).await;
+    let node = RawNode::enroll(&plane.join(1, &[]).await).await;
+    let mut session = node.session().await;
+    let moved = loop {
+        if let Some(Answer::Reconnect(moved)) = session.next().await.unwrap().expect("a message").kind {
+            break moved;
+        }
+    };
+    assert_eq!(moved.reason, "connection-age");
+    assert_eq!(session.end().await.map(|status| status.code()), None, "in peace");
+}
+
+#[tokio::test]
+async fn the_newest_connection_of_a_node_gets_in_and_the_oldest_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plane = Plane::init(folder.path(), &Options::default());
+    plane.configure("leave-within", "\"1h\""); // what is fenced stays, as a dead peer's connection would
+    plane.configure("per-identity", "3");
+    plane.serve(&[]).await;
+    let node = RawNode::enroll(&plane.join(1, &[]).await).await;
+    let mut older = Vec::new();
+    for _ in 0..6 {
+        older.push(node.session().await);
+    }
+    let newest = older.pop().unwrap();
+    newest.say(beat(1)).await;
+    let operator = plane.operator().await;
+    operator.until_liveness(&node.identity.node.to_string(), Liveness::Online).await;
+}

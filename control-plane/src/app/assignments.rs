@@ -1,6 +1,6 @@
 //! Assignments: which nodes get which item at which version.
 
-use muster_common::reason::Reason;
+use muster_common::{ids::NodeId, reason::Reason};
 use muster_domain::{
     assignment::{Assignment, Target},
     audit::Note,
@@ -17,6 +17,12 @@ use muster_store::{
 use serde_json::json;
 
 use super::{Actor, App, Error, check_etag};
+
+/// Selectors tried at one go: some hundred microseconds.
+const REST_AFTER: usize = 2000;
+
+/// A node, as selectors see it.
+pub(super) type Labelled = (NodeId, Labels, Facts);
 
 /// What someone wants to assign.
 #[derive(Debug, Clone)]
@@ -159,13 +165,27 @@ impl App {
         .await
     }
 
-    /// How many nodes an assignment reaches now.
-    #[must_use]
-    pub fn reach(&self, assignment: &Assignment) -> usize {
-        Selector::parse(&assignment.selector).map_or(0, |selector| self.matching(&selector).len())
+    /// How many nodes each of these assignments reaches now: one look at the
+    /// fleet for all of them, with rests in which others work.
+    pub async fn reach(&self, assignments: &[Assignment]) -> Vec<usize> {
+        let selectors: Vec<Option<Selector>> =
+            assignments.iter().map(|assignment| Selector::parse(&assignment.selector).ok()).collect();
+        let mut counts = vec![0; selectors.len()];
+        for nodes in self.fleet.ids().chunks(REST_AFTER / selectors.len().max(1) + 1) {
+            for node in nodes {
+                self.fleet.with(*node, |entry| {
+                    for (selector, count) in selectors.iter().zip(&mut counts) {
+                        let matches = |it: &Selector| it.matches(&entry.node.labels, &entry.node.facts);
+                        *count += usize::from(selector.as_ref().is_some_and(matches));
+                    }
+                });
+            }
+            tokio::task::yield_now().await;
+        }
+        counts
     }
 
-    fn labelled(&self) -> Vec<(muster_common::ids::NodeId, Labels, Facts)> {
+    pub(super) fn labelled(&self) -> Vec<Labelled> {
         let mut nodes = Vec::with_capacity(self.fleet.len());
         self.fleet.for_each(|entry| {
             nodes.push((entry.node.id, entry.node.labels.clone(), entry.node.facts.clone()));
@@ -193,11 +213,7 @@ fn is_equal(a: &Assignment, b: &Assignment) -> bool {
     a.selector == b.selector && a.target == b.target && a.priority == b.priority
 }
 
-fn check_conflict(
-    tx: &mut WriteTx<'_>,
-    assignment: &Assignment,
-    nodes: &[(muster_common::ids::NodeId, Labels, Facts)],
-) -> Result<(), Error> {
+fn check_conflict(tx: &mut WriteTx<'_>, assignment: &Assignment, nodes: &[Labelled]) -> Result<(), Error> {
     let compiled =
         |assignment: Assignment| Compiled::new(assignment).map_err(|error| super::invalid_selector(&error));
     let new = compiled(assignment.clone())?;

@@ -25,6 +25,7 @@ use super::{
         ItemReport, Load, Need, Outbound, Refusal, Removal, Ticket, Tune, Upsert, Welcome,
     },
     hub::{Handle, Hub},
+    line::Line,
     machine::{Machine, Step},
     ports::{Closed, Desk, End, Inbox, Opened},
     reactor::{Frame, Ports, Reactor},
@@ -315,8 +316,12 @@ type Out = Pin<Box<Reactor<ReceiverStream<Result<Inbound, Refusal>>>>>;
 
 fn open(fake: &Arc<Fake>, node: u128) -> (mpsc::Sender<Result<Inbound, Refusal>>, Out) {
     let (say, messages) = mpsc::channel(64);
-    let caller =
-        Caller { node: NodeId::from_u128(node), serial: "01".to_owned(), remote: ([127, 0, 0, 1], 1).into() };
+    let caller = Caller {
+        node: NodeId::from_u128(node),
+        serial: "01".to_owned(),
+        remote: ([127, 0, 0, 1], 1).into(),
+        line: Line::default(),
+    };
     let ports = Ports { inbox: Arc::clone(fake) as _, desk: Arc::clone(fake) as _ };
     (say, Box::pin(Reactor::new(caller, ReceiverStream::new(messages), ports)))
 }
@@ -454,8 +459,12 @@ async fn a_large_difference_is_cut_into_messages_and_only_the_last_is_complete()
 #[tokio::test(start_paused = true)]
 async fn a_session_that_says_too_much_is_read_more_slowly_and_loses_nothing() {
     let fake = Arc::<Fake>::default();
-    let caller =
-        Caller { node: NodeId::from_u128(1), serial: "01".to_owned(), remote: ([127, 0, 0, 1], 1).into() };
+    let caller = Caller {
+        node: NodeId::from_u128(1),
+        serial: "01".to_owned(),
+        remote: ([127, 0, 0, 1], 1).into(),
+        line: Line::default(),
+    };
     let said = std::iter::once(hello()).chain((1..=2000).map(beat)).map(Ok);
     let ports = Ports { inbox: Arc::clone(&fake) as _, desk: Arc::clone(&fake) as _ };
     let start = Clock::System.monotonic();

@@ -12,9 +12,6 @@ use crate::{
     app::{App, enrollment},
 };
 
-/// Enrollments at work at once: a crowd of strangers must not starve the nodes.
-const AT_ONCE: usize = 32;
-
 /// Answers hosts without an identity.
 pub struct Handler {
     app: App,
@@ -22,10 +19,10 @@ pub struct Handler {
 }
 
 impl Handler {
-    /// With its own bound.
+    /// With its own bound: a crowd of strangers must not starve the nodes.
     #[must_use]
-    pub fn new(app: App) -> Self {
-        Self { app, permits: Arc::new(Semaphore::new(AT_ONCE)) }
+    pub fn new(app: App, at_once: usize) -> Self {
+        Self { app, permits: Arc::new(Semaphore::new(at_once.max(1))) }
     }
 }
 
@@ -35,10 +32,10 @@ impl EnrollmentService for Handler {
         &self,
         request: Request<pb::EnrollRequest>,
     ) -> Result<Response<pb::EnrollResponse>, Status> {
-        let _permit = self
-            .permits
-            .try_acquire()
-            .map_err(|_| status::status(Reason::Overloaded, "too many hosts enroll at once; try again"))?;
+        let Ok(_permit) = self.permits.try_acquire() else {
+            self.app.metrics.limit_met("enrollment", "enrollments-at-once");
+            return Err(status::status(Reason::Overloaded, "too many hosts enroll at once; try again"));
+        };
         let (remote, trace_id) = (caller::peer(&request)?.remote.ip(), caller::trace_id(&request));
         let request = request.into_inner();
         let wanted = enrollment::Request {

@@ -30,6 +30,7 @@ use crate::{
     session::{
         frames::{Caller, CommandReport, Hello, Refusal},
         hub::{Handle, Hub},
+        line::Line,
         ports::{Inbox as _, Opened},
     },
 };
@@ -106,8 +107,9 @@ impl Bench {
         serial: &str,
         hello: &Hello,
     ) -> Result<(Handle, Opened), Refusal> {
-        let handle = Handle::new(node);
-        let caller = Caller { node, serial: serial.to_owned(), remote: ([127, 0, 0, 1], 1).into() };
+        let line = Line::default();
+        let handle = Handle::new(node, line.clone());
+        let caller = Caller { node, serial: serial.to_owned(), remote: ([127, 0, 0, 1], 1).into(), line };
         let opened = self.app.opened(&handle, &caller, hello, 1)?;
         Ok((handle, opened))
     }
@@ -149,6 +151,8 @@ fn app(folder: &tempfile::TempDir, store: Store) -> App {
         catalog: catalog::Catalog::default(),
         open: operations::Open::default(),
         access: access::Access::default(),
+        lines: Arc::new(crate::server::connections::Registry::default()),
+        denials: crate::app::denials::Denials::new(60, 600),
         feed: feed::Feed::default(),
         recorder: recorder::Recorder::default(),
         dispatch: dispatch::Dispatch::default(),
@@ -169,6 +173,7 @@ fn app(folder: &tempfile::TempDir, store: Store) -> App {
                 reconnect_min: Duration::from_secs(1),
                 reconnect_max: Duration::from_secs(60),
             },
+            retention: crate::config::Retention::default(),
             node_certificate_ttl: Duration::from_secs(3600),
             enrollment_enabled: true,
             session_addresses: Vec::new(),
