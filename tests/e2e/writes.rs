@@ -129,8 +129,10 @@ async fn a_page_of_commands_with_output_fits_into_a_message() {
         sessions.push(RawNode::enroll(&join).await.session().await);
     }
     let id = operator.start("*", script("head -c 900000 /dev/zero")).await;
-    for session in &mut sessions {
-        print_as_a_host_would(session, 900_000).await;
+    // All at once: a host that waited for its turn would be taken for dead.
+    let mut printing = tokio::task::JoinSet::new();
+    for session in sessions {
+        printing.spawn(print_as_a_host_would(session, 900_000));
     }
     let request = |token: String| pb::ListCommandsRequest {
         operation_id: id.clone(),
@@ -158,8 +160,11 @@ async fn a_page_of_commands_with_output_fits_into_a_message() {
     assert_eq!(pages, 3, "two fit into a page");
 }
 
+/// Bytes in one report, well below the credit of a command.
+const CHUNK: usize = 32 * 1024;
+
 /// Waits for an order and says that it printed so much and went well.
-async fn print_as_a_host_would(session: &mut RawSession, bytes: usize) {
+async fn print_as_a_host_would(mut session: RawSession, bytes: usize) {
     let command_id = loop {
         if let Some(Answer::Command(order)) = session.next().await.unwrap().expect("a message").kind {
             break order.id;
@@ -180,8 +185,20 @@ async fn print_as_a_host_would(session: &mut RawSession, bytes: usize) {
             ..Default::default()
         })
     };
-    for seq in 1..=5 {
-        session.say(report(seq, types::CommandState::Running, vec![b'x'; bytes / 5])).await;
+    // Output within its credit: each piece waits for the one before to be stored.
+    let mut seq = 0;
+    for piece in vec![b'x'; bytes].chunks(CHUNK) {
+        seq += 1;
+        session.say(report(seq, types::CommandState::Running, piece.to_vec())).await;
+        let acknowledged = |ack: &agent::CommandAck| ack.command_id == command_id && ack.seq >= seq;
+        loop {
+            if let Some(Answer::Ack(ack)) = session.next().await.unwrap().expect("a message").kind
+                && ack.commands.iter().any(acknowledged)
+            {
+                break;
+            }
+        }
     }
-    session.say(report(6, types::CommandState::Succeeded, Vec::new())).await;
+    session.say(report(seq + 1, types::CommandState::Succeeded, Vec::new())).await;
+    while let Ok(Some(_)) = session.next().await {} // until the test is over
 }

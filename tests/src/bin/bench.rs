@@ -34,6 +34,8 @@ use serde_json::json;
 const AT_ONCE: usize = 64;
 /// Heartbeats a second, whatever the number of sessions.
 const BEATS_PER_SECOND: usize = 2000;
+/// No shorter interval can be configured.
+const LEAST: Duration = Duration::from_millis(200);
 /// How long heartbeats are counted.
 const WINDOW: Duration = Duration::from_secs(12);
 const SETTLE: Duration = Duration::from_secs(2);
@@ -70,7 +72,7 @@ async fn main() -> anyhow::Result<()> {
     hand_over(&plane, folder.path())?;
     rows.push(idle_agent(&mut plane, folder.path(), args.runs).await?);
     for size in args.sizes {
-        let interval = Duration::from_millis(u64::try_from(size * 1000 / BEATS_PER_SECOND)?);
+        let interval = Duration::from_millis(u64::try_from(size * 1000 / BEATS_PER_SECOND)?).max(LEAST);
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for run in 1..=args.runs {
             println!("{size} sessions, run {run} of {}", args.runs);

@@ -151,7 +151,7 @@ fn app(folder: &tempfile::TempDir, store: Store) -> App {
         catalog: catalog::Catalog::default(),
         open: operations::Open::default(),
         access: access::Access::default(),
-        lines: Arc::new(crate::server::connections::Registry::default()),
+        lines: Arc::new(NoLines),
         denials: crate::app::denials::Denials::new(60, 600),
         feed: feed::Feed::default(),
         recorder: recorder::Recorder::default(),
@@ -182,6 +182,14 @@ fn app(folder: &tempfile::TempDir, store: Store) -> App {
             methods_of: |_| Vec::new(),
         },
     })
+}
+
+/// There are no connections here.
+struct NoLines;
+
+impl access::Lines for NoLines {
+    fn cut_others(&self, _: &str, _: Option<&str>) {}
+    fn leave(&self, _: NodeId) {}
 }
 
 pub(super) fn stamp() -> Stamp {
