@@ -1,7 +1,13 @@
 //! Background tasks with a name and a kind: who dies quietly, and who takes the
 //! process along.
 
-use std::{collections::HashMap, future::Future, sync::Arc};
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use parking_lot::Mutex;
 use tokio::{sync::watch, task::AbortHandle};
@@ -64,10 +70,9 @@ impl Tasks {
         running.last += 1;
         let number = running.last;
         #[allow(clippy::disallowed_methods)] // the one place
-        let handle = self.tracker.spawn(async move {
-            let guard = Guard { name, kind, fatal, tracker, running: ours, number, done: false };
-            task.await;
-            guard.finish();
+        let handle = self.tracker.spawn(Guarded {
+            task,
+            guard: Guard { name, kind, fatal, tracker, running: ours, number, done: false },
         });
         let abort = handle.abort_handle();
         running.aborts.insert(number, abort.clone());
@@ -112,6 +117,28 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     }
 }
 
+pin_project_lite::pin_project! {
+    /// A task and what tells of its end. Not an async block, which would keep
+    /// room for the task twice: as it was given and as it is awaited.
+    struct Guarded<F> {
+        // Dropped first: its panic while it is dropped is the task's too.
+        #[pin]
+        task: F,
+        guard: Guard,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Guarded<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        std::task::ready!(this.task.poll(context));
+        this.guard.done = true;
+        Poll::Ready(())
+    }
+}
+
 struct Guard {
     name: &'static str,
     kind: Kind,
@@ -120,12 +147,6 @@ struct Guard {
     running: Arc<Mutex<Running>>,
     number: u64,
     done: bool,
-}
-
-impl Guard {
-    fn finish(mut self) {
-        self.done = true;
-    }
 }
 
 impl Drop for Guard {

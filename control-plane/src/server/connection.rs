@@ -1,6 +1,11 @@
 //! One connection, from its handshake to its end.
 
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use hyper::server::conn::http2;
 use hyper_util::{
@@ -59,37 +64,69 @@ impl Context {
     }
 }
 
+/// A connection that has shaken hands, ready to be served.
+struct Opened {
+    peer: Peer,
+    connection: Pin<Box<Connection>>,
+    requested: Flag,
+    _place: Place,
+}
+
+type Connection =
+    http2::Connection<TokioIo<TlsStream<TcpStream>>, TowerToHyperService<Noting>, TokioExecutor>;
+
 /// Serves one connection to its end.
+///
+/// Ten thousand of these wait at a time, and a future is as big as the biggest
+/// of its steps. So what is needed only until the connection is open has a box
+/// of its own, freed by then.
 pub(super) async fn serve(context: Arc<Context>, stream: TcpStream, remote: SocketAddr, waiting: Waiting) {
+    let Some(opened) = Box::pin(open(&context, stream, remote, waiting)).await else {
+        return;
+    };
     let door = context.name.as_str();
-    let (stream, _place) = match shake_hands(&context, stream, remote, waiting).await {
-        Ok(shaken) => shaken,
-        Err(Failed::Limit(limit)) => {
-            context.met(limit);
-            tracing::debug!(door, %remote, limit, "a connection on {door} from {remote} met the limit {limit}");
-            return;
-        }
-        Err(Failed::Handshake(reason, why)) => return context.refused(remote, reason, &why),
-    };
-    let peer = match peer::name(stream.get_ref().1, remote, &context.gate.trust_domain) {
-        Ok(peer) => peer,
-        Err(reason) => {
-            context.refused(remote, reason.as_str(), "its certificate names nobody of ours");
-            return strangers::serve(&context, stream, reason).await;
-        }
-    };
-    let _entry = peer.principal.as_ref().map(|principal| {
+    let _entry = opened.peer.principal.as_ref().map(|principal| {
         let (connections, most) = (&context.gate.connections, context.limits.per_identity);
-        let (entry, cut) = connections.enter(principal, &peer.serial, &peer.line, most);
+        let (entry, cut) = connections.enter(principal, &opened.peer.serial, &opened.peer.line, most);
         if cut {
             context.met("per-identity");
         }
         entry
     });
     context.gate.metrics.connection(door, 1);
-    let end = run(&context, stream, peer).await;
+    let end = run(&context, opened).await;
     context.gate.metrics.connection(door, -1);
     tracing::debug!(door, %remote, end, "a connection on {door} from {remote} ended: {end}");
+}
+
+/// Shakes hands and learns who it is; who may not be served has been told so.
+async fn open(context: &Context, stream: TcpStream, remote: SocketAddr, waiting: Waiting) -> Option<Opened> {
+    let door = context.name.as_str();
+    let (stream, place) = match shake_hands(context, stream, remote, waiting).await {
+        Ok(shaken) => shaken,
+        Err(Failed::Limit(limit)) => {
+            context.met(limit);
+            tracing::debug!(door, %remote, limit, "a connection on {door} from {remote} met the limit {limit}");
+            return None;
+        }
+        Err(Failed::Handshake(reason, why)) => {
+            context.refused(remote, reason, &why);
+            return None;
+        }
+    };
+    let peer = match peer::name(stream.get_ref().1, remote, &context.gate.trust_domain) {
+        Ok(peer) => peer,
+        Err(reason) => {
+            context.refused(remote, reason.as_str(), "its certificate names nobody of ours");
+            strangers::serve(context, stream, reason).await;
+            return None;
+        }
+    };
+    let served = Guarded::new(context.routes.clone(), context.gate.clone(), context.name, peer.clone());
+    let (service, requested) = first_request(served);
+    let connection =
+        builder(&context.limits).serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    Some(Opened { peer, connection: Box::pin(connection), requested, _place: place })
 }
 
 /// Waits for the first words, then for a turn, then shakes hands. Only who has
@@ -150,15 +187,11 @@ impl Ends {
     }
 }
 
-async fn run(context: &Context, stream: TlsStream<TcpStream>, peer: Peer) -> &'static str {
+async fn run(context: &Context, opened: Opened) -> &'static str {
+    let Opened { peer, mut connection, requested, _place } = opened;
     let (limits, clock) = (&context.limits, &context.gate.clock);
     let expires_in = peer.not_after.since(clock.now());
     let started = clock.monotonic();
-    let served = Guarded::new(context.routes.clone(), context.gate.clone(), context.name, peer.clone());
-    let (service, requested) = first_request(served);
-    let connection =
-        builder(limits).serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    let mut connection = pin!(connection);
 
     // One timer for all that time can end, set to whatever is next.
     let mut ends = Ends {
