@@ -11,7 +11,7 @@ mod server;
 pub mod spiffe;
 
 pub use client::{client_config, enrollment_client_config};
-pub use server::{server_config, server_config_without_client_certificates};
+pub use server::{client_verifier, server_config, server_config_without_client_certificates};
 
 use std::sync::Arc;
 

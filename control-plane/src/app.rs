@@ -11,6 +11,7 @@
 pub mod access;
 pub mod assignments;
 pub mod audit;
+pub mod authority;
 pub mod bundles;
 pub mod catalog;
 pub mod commands;
@@ -25,7 +26,10 @@ pub mod inbox;
 pub mod join_tokens;
 pub mod nodes;
 pub mod operations;
+pub mod quarantine;
 pub mod recorder;
+pub mod recovery;
+pub mod revocation;
 pub mod settings;
 pub mod system;
 pub mod watch;
@@ -65,6 +69,8 @@ pub struct Core {
     pub open: operations::Open,
     /// Who may call.
     pub access: access::Access,
+    /// Who may not.
+    pub revocations: revocation::Revocations,
     /// How far memory follows the store.
     pub feed: feed::Feed,
     /// What is to be written down.
@@ -75,6 +81,8 @@ pub struct Core {
     pub hub: Hub,
     /// Issues certificates.
     pub ca: Arc<Ca>,
+    /// For proofs of keys.
+    pub challenges: crate::ca::proof::Challenges,
     /// Numbers.
     pub metrics: Metrics,
     /// The time.
@@ -102,6 +110,10 @@ pub struct Fixed {
     pub session: SessionRules,
     /// Life of nodes' certificates.
     pub node_certificate_ttl: Duration,
+    /// Renewals that the control plane asks for come within this time.
+    pub renew_spread: Duration,
+    /// How nodes may come back.
+    pub recovery: recovery::Policy,
     /// Whether new nodes may come.
     pub enrollment_enabled: bool,
     /// Addresses told to agents, for sessions.

@@ -122,6 +122,46 @@ pub struct Identity {
     /// Of the control plane itself; renewed at half of it.
     #[serde(with = "humantime_serde")]
     pub server_certificate_ttl: Duration,
+    /// Renewals that the control plane asks for after a change of its authority
+    /// come spread over this time.
+    #[serde(with = "humantime_serde")]
+    pub renew_spread: Duration,
+    /// How long after the end of its certificate a node may come back by proof of its key.
+    pub recover_within: RecoverWithin,
+    /// How often it may before a person must say yes.
+    pub recover_limit: u32,
+}
+
+/// A length of time, or `unlimited`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct RecoverWithin(Option<Duration>);
+
+impl RecoverWithin {
+    /// `None`: any absence.
+    #[must_use]
+    pub const fn limit(self) -> Option<Duration> {
+        self.0
+    }
+}
+
+impl TryFrom<String> for RecoverWithin {
+    type Error = humantime::DurationError;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text == "unlimited" {
+            return Ok(Self(None));
+        }
+        humantime::parse_duration(&text).map(|within| Self(Some(within)))
+    }
+}
+
+impl std::fmt::Display for RecoverWithin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            None => f.write_str("unlimited"),
+            Some(within) => humantime::format_duration(within).fmt(f),
+        }
+    }
 }
 
 impl Default for Identity {
@@ -131,6 +171,9 @@ impl Default for Identity {
             node_certificate_ttl: days(7),
             operator_certificate_ttl: days(90),
             server_certificate_ttl: days(30),
+            renew_spread: Duration::from_secs(3600),
+            recover_within: RecoverWithin(Some(days(90))),
+            recover_limit: 3,
         }
     }
 }
@@ -173,11 +216,13 @@ impl Default for Session {
 pub struct Enrollment {
     /// Whether new nodes may come; the port stays open either way.
     pub enabled: bool,
+    /// Whether nodes may come back after their certificate has run out.
+    pub recover: bool,
 }
 
 impl Default for Enrollment {
     fn default() -> Self {
-        Self { enabled: true }
+        Self { enabled: true, recover: true }
     }
 }
 

@@ -53,6 +53,9 @@ struct Inner {
     connections: Family<Door, Gauge>,
     handshakes_failed: Family<DoorReason, Count>,
     refused: Family<Word, Count>,
+    recovered: Count,
+    quarantined: Family<Word, Count>,
+    authority_behind: Count,
 }
 
 impl Default for Metrics {
@@ -69,6 +72,9 @@ impl Default for Metrics {
             connections: Family::default(),
             handshakes_failed: Family::default(),
             refused: Family::default(),
+            recovered: Count::default(),
+            quarantined: Family::default(),
+            authority_behind: Count::default(),
         };
         register(&mut all);
         Self(Arc::new(all))
@@ -92,6 +98,13 @@ fn register(all: &mut Inner) {
     registry.register("nodes", "Nodes by liveness", all.nodes.clone());
     registry.register("connections", "Open connections by door", all.connections.clone());
     registry.register("handshakes_failed", "TLS handshakes that failed", all.handshakes_failed.clone());
+    registry.register("nodes_recovered", "Nodes that recovered their identity", all.recovered.clone());
+    registry.register("nodes_quarantined", "Nodes put in quarantine", all.quarantined.clone());
+    registry.register(
+        "authority_behind",
+        "Times that the authority's files did not fit the store",
+        all.authority_behind.clone(),
+    );
     registry.register("calls_refused", "Calls refused before they reached a service", all.refused.clone());
 }
 
@@ -145,6 +158,21 @@ impl Metrics {
     /// A call was refused.
     pub fn refused(&self, reason: &'static str) {
         self.0.refused.get_or_create(&Word { reason }).inc();
+    }
+
+    /// A node recovered its identity.
+    pub fn recovered(&self) {
+        self.0.recovered.inc();
+    }
+
+    /// A node was put in quarantine.
+    pub fn quarantined(&self, reason: &'static str) {
+        self.0.quarantined.get_or_create(&Word { reason }).inc();
+    }
+
+    /// The authority's files did not fit the store.
+    pub fn authority_behind(&self) {
+        self.0.authority_behind.inc();
     }
 
     /// All of it in OpenMetrics text.

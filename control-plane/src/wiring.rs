@@ -12,7 +12,7 @@ use muster_common::{
     drain::Drain,
     tasks::{Kind, Tasks},
 };
-use muster_store::{Options, ReadMeta as _, Store};
+use muster_store::{Options, ReadAuthority as _, ReadMeta as _, Store};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -43,7 +43,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     ready.waits_for("doors");
 
     let store = open_store(&config)?;
-    let ca = Arc::new(Ca::open(&config.ca_dir(), &config.trust_domain)?);
+    let authority = store.read(|tx| tx.authority_get()).await.context("cannot read the store")?;
+    let ca = Arc::new(Ca::open(&config.ca_dir(), &config.trust_domain, authority)?);
     let identity = tls::Source::start(&config, &ca, &clock)?;
 
     // The ports are opened before the services are made: join strings name them.
@@ -67,11 +68,13 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         catalog: app::catalog::Catalog::default(),
         open: app::operations::Open::default(),
         access: app::access::Access::default(),
+        revocations: app::revocation::Revocations::default(),
         feed: app::feed::Feed::default(),
         recorder: app::recorder::Recorder::default(),
         dispatch: app::dispatch::Dispatch::default(),
         hub: Hub::default(),
         ca: Arc::clone(&ca),
+        challenges: crate::ca::proof::Challenges::default(),
         metrics: metrics.clone(),
         clock: clock.clone(),
         tasks: tasks.clone(),
@@ -80,7 +83,6 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     });
     app.load().await?;
     work::start(&app, &tasks, &drain);
-    identity.renew_in_background(config.clone(), ca, &tasks, &drain);
 
     let gate = Gate {
         callers: callers::Door::start(&app, &tasks, &drain),
@@ -95,10 +97,11 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let health = health::add(&mut operators);
     let door = |name, routes, tls| Door { name, limits: Limits::of(name), routes, tls };
     let doors = [
-        (sockets.agents, door(DoorName::Agents, api::agents(&app), identity.mutual())),
-        (sockets.enrollment, door(DoorName::Enrollment, api::enrollment(&app), identity.server_only())),
-        (sockets.operators, door(DoorName::Operators, operators.routes(), identity.mutual())),
+        (sockets.agents, door(DoorName::Agents, api::agents(&app), identity.agents())),
+        (sockets.enrollment, door(DoorName::Enrollment, api::enrollment(&app), identity.enrollment())),
+        (sockets.operators, door(DoorName::Operators, operators.routes(), identity.operators())),
     ];
+    identity.renew_in_background(config.clone(), ca, &tasks, &drain);
     for (listener, door) in doors {
         let serve = accept::serve(listener, door, gate.clone(), drain.clone(), tasks.clone());
         tasks.spawn("door", Kind::Fatal, serve);
@@ -155,6 +158,12 @@ async fn fixed(
             reconnect_max: session.reconnect_max,
         },
         node_certificate_ttl: config.identity.node_certificate_ttl,
+        renew_spread: config.identity.renew_spread,
+        recovery: app::recovery::Policy {
+            enabled: config.enrollment.recover,
+            within: config.identity.recover_within.limit(),
+            limit: config.identity.recover_limit,
+        },
         enrollment_enabled: config.enrollment.enabled,
         session_addresses: config.told(&config.public.session_addresses, addresses.agents),
         enrollment_addresses: config.told(&config.public.enrollment_addresses, addresses.enrollment),

@@ -69,11 +69,12 @@ fn code(reason: Reason) -> Code {
         AlreadyExists | RequestIdReused => Code::AlreadyExists,
         EtagMismatch | Fenced => Code::Aborted,
         ResumeTokenExpired => Code::OutOfRange,
-        Unauthenticated | TokenUnknown | CertificateExpired => Code::Unauthenticated,
+        Unauthenticated | TokenUnknown | CertificateExpired | ProofInvalid => Code::Unauthenticated,
         WrongKindOfCaller | PermissionDenied | CertificateRevoked | WrongTrustDomain | TokenExpired
-        | TokenUsedUp | TokenRevoked | TokenWrongNetwork | NodeRemoved => Code::PermissionDenied,
+        | TokenUsedUp | TokenRevoked | TokenWrongNetwork | NodeRemoved | RecoveryTooLate | RecoveryLimit
+        | Quarantined => Code::PermissionDenied,
         RateLimited | FrameTooLarge | SlowReader => Code::ResourceExhausted,
-        Overloaded | ShuttingDown | EnrollmentDisabled => Code::Unavailable,
+        Overloaded | ShuttingDown | EnrollmentDisabled | RecoveryDisabled => Code::Unavailable,
         Internal => Code::Internal,
         // The rest says that something is not possible in the present state, or is said by hosts alone.
         _ => Code::FailedPrecondition,

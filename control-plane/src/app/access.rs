@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use arc_swap::ArcSwap;
-use muster_common::{ids::NodeId, reason::Reason};
+use muster_common::{ids::NodeId, reason::Reason, tls::spiffe::Principal};
 use muster_domain::{
     access::{Caller, Role},
     certificate::Shown,
@@ -35,6 +35,7 @@ impl App {
     /// # Errors
     /// The reason why not.
     pub fn node_may_speak(&self, node: NodeId, serial: &str) -> Result<(), Reason> {
+        self.revocations.check(&Principal::Node(node), serial)?;
         let judged = self.fleet.with(node, |entry| entry.node.certificate.judge(serial));
         match judged {
             Some(Shown::Current | Shown::Next) => Ok(()),

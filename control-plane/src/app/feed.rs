@@ -74,6 +74,7 @@ impl App {
         }
         self.reload_catalog().await?;
         self.reload_access().await?;
+        self.reload_revocations().await?;
         self.feed.advance(revision);
         Ok(())
     }
@@ -105,12 +106,14 @@ impl App {
 
     async fn take_in(&self, changes: &[Change]) -> Result<(), Error> {
         let mut nodes: Vec<NodeId> = Vec::new();
-        let (mut catalog, mut access) = (false, false);
+        let (mut catalog, mut access, mut authority, mut revocations) = (false, false, false, false);
         for change in changes {
             match change.kind {
                 ChangeKind::Node => nodes.extend(change.id.parse::<NodeId>().ok()),
                 ChangeKind::Assignment | ChangeKind::Profile => catalog = true,
                 ChangeKind::Caller => access = true,
+                ChangeKind::Authority => authority = true,
+                ChangeKind::Revocation => revocations = true,
                 // What nodes report was in memory before it was stored; the rest is read when asked for.
                 ChangeKind::NodeReport
                 | ChangeKind::Bundle
@@ -127,6 +130,14 @@ impl App {
         }
         if access {
             self.reload_access().await?;
+        }
+        if revocations {
+            self.reload_revocations().await?;
+        }
+        if authority && let Err(error) = self.reload_authority().await {
+            // Told where it happened; the rest of the feed must not wait for files.
+            self.metrics.authority_behind();
+            drop(error);
         }
         if !nodes.is_empty() {
             self.reload_nodes(nodes).await?;
@@ -160,8 +171,11 @@ impl App {
             match node {
                 Some(node) => {
                     self.fleet.put(node, |node| self.tracker_of_new(node));
+                    let now = self.clock.monotonic();
+                    self.fleet.with(id, |mut entry| self.observe_quarantine(&mut entry, now));
                     if let Some(session) = self.hub.get(id) {
                         session.hint_tune();
+                        session.hint_trust();
                         session.hint_desired();
                     }
                 }

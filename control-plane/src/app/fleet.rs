@@ -7,7 +7,7 @@ use muster_common::{
     clock::Instant,
     digest::{Sha256, state_hash},
     generation::Generation,
-    ids::{CommandId, NodeId, OperationId, SessionId},
+    ids::{CommandId, InstanceId, NodeId, OperationId, SessionId},
 };
 use muster_domain::{
     command,
@@ -15,6 +15,7 @@ use muster_domain::{
     item::{ItemName, ItemState},
     liveness::Tracker,
     node::Node,
+    sighting::Sightings,
 };
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
@@ -47,6 +48,10 @@ pub struct Entry {
     pub conditions: Vec<Condition>,
     /// Its orders that have not ended.
     pub tickets: Vec<OpenTicket>,
+    /// Who spoke as this node lately.
+    pub sightings: Sightings,
+    /// Released from quarantine as this process, until its next certificate is in use.
+    pub kept: Option<InstanceId>,
     /// What of it is to be written down.
     pub dirty: Dirty,
 }
@@ -90,6 +95,10 @@ pub struct Dirty {
     pub facts: Option<SelectorsCanTell>,
     /// Its certificate: the next became the current one.
     pub certificate: bool,
+    /// The trust bundle that it acknowledged.
+    pub trust_bundle: bool,
+    /// It was put in quarantine.
+    pub quarantine: bool,
     /// Items that changed, gone ones included.
     pub items: Vec<ItemName>,
     /// Acknowledge item reports up to this once stored; 0: none.
@@ -114,7 +123,19 @@ impl Entry {
             load: Load::default(),
             conditions: Vec::new(),
             tickets: Vec::new(),
+            sightings: Sightings::default(),
+            kept: None,
             dirty: Dirty::default(),
+        }
+    }
+
+    /// A person let it out of quarantine; as this process alone, if one was named.
+    pub fn released(&mut self, keep: Option<InstanceId>) {
+        self.node.quarantine = None;
+        self.kept = keep;
+        match keep {
+            Some(instance) => self.sightings.keep(instance),
+            None => self.sightings = Sightings::default(),
         }
     }
 
@@ -259,6 +280,11 @@ fn merge(entry: &mut Entry, stored: Node) {
     node.labels = stored.labels;
     node.revision = stored.revision;
     node.selector_revision = node.selector_revision.max(stored.selector_revision);
+    node.machine_fingerprint = stored.machine_fingerprint;
+    node.recoveries = stored.recoveries;
+    if !entry.dirty.quarantine {
+        node.quarantine = stored.quarantine;
+    }
     if !entry.dirty.certificate {
         node.certificate = stored.certificate;
     }

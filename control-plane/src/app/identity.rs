@@ -30,7 +30,8 @@ impl App {
         let key = csr::public_key(csr_der).map_err(refuse)?;
         let held = self.fleet.with(node, |entry| entry.node.certificate.clone());
         let held = held.ok_or_else(|| Error::refused(Reason::NodeRemoved, "the node is no more"))?;
-        let waiting = held.next.filter(|next| next.key_sha256 == key.sha256());
+        let active = self.ca.active();
+        let waiting = held.next.filter(|next| next.key_sha256 == key.sha256() && next.issuer == active);
         let next = match waiting {
             Some(next) => next,
             None => self.issue(node, &key, held.current.generation + 1)?,
@@ -53,7 +54,7 @@ impl App {
         self.fleet.with(node, |mut entry| {
             entry.node.certificate = with_next(entry.node.certificate.clone(), &next);
         });
-        Ok(Renewed { chain_der: self.ca.chain_for(&next.der), generation: next.generation })
+        Ok(Renewed { chain_der: self.ca.chain_for(&next.der, next.issuer), generation: next.generation })
     }
 
     /// A host leaves by its own will.

@@ -1,13 +1,13 @@
 //! What nodes tell us, taken in without waiting: memory first, then a note for
 //! the recorder.
 
-use bytes::Bytes;
 use muster_common::{digest::Sha256, reason::Reason};
 use muster_domain::{
     certificate::Shown,
     command,
     facts::Facts,
     liveness::{self, Event},
+    sighting::{Quarantine, Sighting},
 };
 use parking_lot::MutexGuard;
 
@@ -35,6 +35,7 @@ impl Inbox for App {
         let now = self.clock.monotonic();
         let opened = self.fleet.with(caller.node, |mut entry| {
             self.admit(&mut entry, caller)?;
+            self.recognize(&mut entry, caller, hello)?;
             let lost = self.take_hello(&mut entry, hello);
             entry.live = Some(Live {
                 session: handle.id(),
@@ -44,6 +45,7 @@ impl Inbox for App {
             });
             entry.last_heard = Some(self.clock.now());
             self.observe(&mut entry, Event::Connected, now);
+            self.observe_quarantine(&mut entry, now);
             Ok((self.welcome(&entry, handle, hello, protocol), entry.state_hash(), lost))
         });
         let (welcome, state_hash, lost) = opened.unwrap_or_else(|| Err(self.stranger(caller)))?;
@@ -54,10 +56,7 @@ impl Inbox for App {
         }
         self.dispatch.add(caller.node);
         self.metrics.session_opened();
-        let (version, roots) = self.ca.trust_bundle();
-        let trust_bundle = (hello.trust_bundle_version < version)
-            .then(|| (version, roots.iter().map(|root| Bytes::copy_from_slice(root)).collect()));
-        Ok(Opened { welcome, state_hash, trust_bundle })
+        Ok(Opened { welcome, state_hash })
     }
 
     fn heard(&self, session: &Handle, beat: Heartbeat) {
@@ -117,8 +116,7 @@ impl Inbox for App {
     }
 
     fn trust_bundle(&self, session: &Handle, version: u64) {
-        let node = session.node();
-        tracing::debug!(%node, version, "node {node} trusts bundle {version}");
+        self.live(session, |mut entry| self.trusts(&mut entry, version));
     }
 
     fn unknown(&self, _: &Handle) {
@@ -162,6 +160,9 @@ impl App {
         match entry.node.certificate.judge(&caller.serial) {
             Shown::Current => Ok(()),
             Shown::Next => {
+                if entry.kept.take().is_some() {
+                    self.revoke_replaced(entry.node.certificate.current.serial.clone());
+                }
                 entry.node.certificate = entry.node.certificate.clone().promoted();
                 entry.dirty.certificate = true;
                 self.note(entry);
@@ -172,6 +173,45 @@ impl App {
                 Err(Refusal::new(Reason::CertificateRevoked, message))
             }
         }
+    }
+
+    fn trusts(&self, entry: &mut MutexGuard<'_, Entry>, version: u64) {
+        if entry.node.trust_bundle_version != version {
+            entry.node.trust_bundle_version = version;
+            entry.dirty.trust_bundle = true;
+            self.note(entry);
+        }
+    }
+
+    /// Whether this is the host that the node always was.
+    fn recognize(
+        &self,
+        entry: &mut MutexGuard<'_, Entry>,
+        caller: &Caller,
+        hello: &Hello,
+    ) -> Result<(), Refusal> {
+        if entry.kept.is_some_and(|kept| kept != hello.instance) {
+            let (reason, message) = super::quarantine::not_kept();
+            return Err(Refusal::new(reason, message));
+        }
+        let at = self.clock.now();
+        let seen = Sighting {
+            instance: hello.instance,
+            boot_id: hello.boot_id.clone(),
+            machine_fingerprint: hello.machine_fingerprint.clone(),
+            remote: caller.remote.ip(),
+            at,
+        };
+        let machine = entry.node.machine_fingerprint.clone();
+        let suspicion = entry.sightings.look(seen, &machine);
+        if let (Some(reason), None) = (suspicion, &entry.node.quarantine) {
+            let seen = entry.sightings.last_two();
+            entry.node.quarantine = Some(Quarantine { reason, since: at, seen });
+            entry.dirty.quarantine = true;
+            self.note(entry);
+            self.quarantined(entry.node.id, reason);
+        }
+        Ok(())
     }
 
     /// What Hello changes. Answers the orders that a lost ledger has lost.
@@ -185,6 +225,7 @@ impl App {
             let node = entry.node.id;
             tracing::warn!(%node, "the ledger of node {node} went back: what was delivered is not repeated");
         }
+        self.trusts(entry, hello.trust_bundle_version);
         entry.node.ledger = Some(hello.ledger);
         entry.dirty.ledger = true;
         entry.take_items(hello.items.clone(), true);

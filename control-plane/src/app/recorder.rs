@@ -166,6 +166,8 @@ impl App {
             dirty.liveness |= news.dirty.liveness;
             dirty.ledger |= news.dirty.ledger;
             dirty.certificate |= news.dirty.certificate;
+            dirty.trust_bundle |= news.dirty.trust_bundle;
+            dirty.quarantine |= news.dirty.quarantine;
             dirty.facts = dirty.facts.or(news.dirty.facts);
             dirty.items_seq = dirty.items_seq.max(news.dirty.items_seq);
             let lost = news.dirty.items.iter().filter(|item| !dirty.items.contains(item)).cloned();
@@ -230,6 +232,13 @@ fn write_news(tx: &mut WriteTx<'_>, news: &News) -> Result<u64, Error> {
     }
     if dirty.certificate {
         tx.node_set_certificate(node.id, &node.certificate)?;
+    }
+    if dirty.trust_bundle {
+        tx.node_set_trust_bundle(node.id, node.trust_bundle_version)?;
+    }
+    if let (true, Some(quarantine)) = (dirty.quarantine, &node.quarantine) {
+        tx.node_set_quarantine(node.id, Some(quarantine), None)?;
+        tx.audit(super::quarantine::note(node.id, quarantine, ""))?;
     }
     if !dirty.items.is_empty() {
         tx.node_set_items(node.id, &news.upserts, &news.gone)?;

@@ -43,6 +43,10 @@ const fn node(rate: Rate) -> Rule {
     Rule { door: DoorName::Agents, who: Who::Node, rate }
 }
 
+const fn stranger() -> Rule {
+    Rule { door: DoorName::Enrollment, who: Who::Anyone, rate: Rate::Enroll }
+}
+
 const fn read(permission: Permission) -> Rule {
     Rule { door: DoorName::Operators, who: Who::Operator(permission), rate: Rate::Read }
 }
@@ -51,7 +55,7 @@ const fn write(permission: Permission) -> Rule {
     Rule { door: DoorName::Operators, who: Who::Operator(permission), rate: Rate::Write }
 }
 
-use Permission::{Audit, Command, Deploy, EditNodes, Enroll, Known, Read};
+use Permission::{Audit, Command, Deploy, EditNodes, Enroll, Known, Read, Secure};
 
 /// The whole policy.
 #[rustfmt::skip] // one row per method, to be read as a table
@@ -60,13 +64,18 @@ const TABLE: &[(&str, Rule)] = &[
     ("/muster.agent.v1.IdentityService/RenewCertificate", node(Rate::Session)),
     ("/muster.agent.v1.IdentityService/Leave", node(Rate::Session)),
 
-    ("/muster.agent.v1.EnrollmentService/Enroll", Rule { door: DoorName::Enrollment, who: Who::Anyone, rate: Rate::Enroll }),
+    ("/muster.agent.v1.EnrollmentService/Enroll", stranger()),
+    ("/muster.agent.v1.EnrollmentService/BeginRecovery", stranger()),
+    ("/muster.agent.v1.EnrollmentService/Recover", stranger()),
 
     ("/muster.admin.v1.NodesService/ListNodes", read(Read)),
     ("/muster.admin.v1.NodesService/GetNode", read(Read)),
     ("/muster.admin.v1.NodesService/WatchNodes", read(Read)),
     ("/muster.admin.v1.NodesService/UpdateNode", write(EditNodes)),
     ("/muster.admin.v1.NodesService/DeleteNode", write(EditNodes)),
+    ("/muster.admin.v1.NodesService/QuarantineNode", write(Secure)),
+    ("/muster.admin.v1.NodesService/ReleaseQuarantine", write(Secure)),
+    ("/muster.admin.v1.NodesService/AllowRecovery", write(Secure)),
 
     ("/muster.admin.v1.JoinTokensService/CreateJoinToken", write(Enroll)),
     ("/muster.admin.v1.JoinTokensService/GetJoinToken", read(Enroll)),
@@ -96,6 +105,15 @@ const TABLE: &[(&str, Rule)] = &[
     ("/muster.admin.v1.OperationsService/ListCommands", read(Read)),
     ("/muster.admin.v1.OperationsService/WatchOperation", read(Read)),
     ("/muster.admin.v1.OperationsService/CancelOperation", write(Command)),
+
+    ("/muster.admin.v1.IdentityService/GetAuthority", read(Read)),
+    ("/muster.admin.v1.IdentityService/PrepareAuthority", write(Secure)),
+    ("/muster.admin.v1.IdentityService/ActivateAuthority", write(Secure)),
+    ("/muster.admin.v1.IdentityService/RollbackAuthority", write(Secure)),
+    ("/muster.admin.v1.IdentityService/RetireAuthority", write(Secure)),
+    ("/muster.admin.v1.IdentityService/Revoke", write(Secure)),
+    ("/muster.admin.v1.IdentityService/DeleteRevocation", write(Secure)),
+    ("/muster.admin.v1.IdentityService/ListRevocations", read(Read)),
 
     ("/muster.admin.v1.AuditService/ListAuditEntries", read(Audit)),
 
@@ -160,7 +178,8 @@ mod tests {
         for (name, rule) in TABLE.iter().filter(|(_, rule)| rule.rate == Rate::Write) {
             let Who::Operator(permission) = rule.who else { continue };
             assert!(!Role::Viewer.allows(permission), "{name}");
-            assert!(!Role::SecurityAdmin.allows(permission), "{name}");
+            let secures = permission == Permission::Secure;
+            assert_eq!(Role::SecurityAdmin.allows(permission), secures, "{name}");
         }
     }
 }
