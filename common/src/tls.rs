@@ -10,7 +10,7 @@ pub mod pin;
 mod server;
 pub mod spiffe;
 
-pub use client::{client_config, enrollment_client_config};
+pub use client::{client_config, enrollment_client_config, recovery_client_config};
 pub use server::{client_verifier, server_config, server_config_without_client_certificates};
 
 use std::sync::Arc;

@@ -328,6 +328,7 @@ impl Config {
         );
         range("session.reconnect-min", session.reconnect_min, second / 20, second * 60);
         range("session.reconnect-max", session.reconnect_max, session.reconnect_min, second * 3600);
+        range("identity.renew-spread", self.identity.renew_spread, Duration::ZERO, day * 7);
         range("identity.node-certificate-ttl", self.identity.node_certificate_ttl, second * 10, day * 365);
         range(
             "identity.operator-certificate-ttl",

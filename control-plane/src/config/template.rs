@@ -66,6 +66,21 @@ pub fn render(config: &Config) -> String {
                 span(identity.server_certificate_ttl),
                 "Of the control plane; renewed at half of it. 10s to 365 days.",
             ),
+            (
+                "renew-spread",
+                span(identity.renew_spread),
+                "Renewals that the control plane asks for, after a change of its authority, are spread over this time. At most 7 days.",
+            ),
+            (
+                "recover-within",
+                quoted(identity.recover_within),
+                "How long after the end of its certificate a node may come back by proof of its key; or \"unlimited\".",
+            ),
+            (
+                "recover-limit",
+                identity.recover_limit.to_string(),
+                "How often it may, before a person must allow more (NodesService.AllowRecovery).",
+            ),
         ],
     );
     let session = &config.session;
@@ -101,11 +116,18 @@ pub fn render(config: &Config) -> String {
         &mut text,
         "enrollment",
         "How hosts become nodes.",
-        &[(
-            "enabled",
-            config.enrollment.enabled.to_string(),
-            "Whether new nodes may come. The port stays open either way.",
-        )],
+        &[
+            (
+                "enabled",
+                config.enrollment.enabled.to_string(),
+                "Whether new nodes may come. The port stays open either way.",
+            ),
+            (
+                "recover",
+                config.enrollment.recover.to_string(),
+                "Whether nodes may come back after their certificate has run out.",
+            ),
+        ],
     );
     let format = match config.log.format {
         Format::Text => "text",

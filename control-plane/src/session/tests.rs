@@ -22,7 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::{
     frames::{
         Caller, CommandAck, CommandReport, Desired, FactsReport, Goodbye, Heartbeat, Hello, Inbound,
-        ItemReport, Load, Need, Outbound, Refusal, Ticket, Tune, Upsert, Welcome,
+        ItemReport, Load, Need, Outbound, Refusal, Ticket, Trust, Tune, Upsert, Welcome,
     },
     hub::{Handle, Hub},
     machine::{Machine, Step},
@@ -234,7 +234,7 @@ impl Inbox for Fake {
             tune: tune(),
             need: Need::default(),
         };
-        Ok(Opened { welcome, state_hash: nothing(), trust_bundle: None })
+        Ok(Opened { welcome, state_hash: nothing() })
     }
 
     fn heard(&self, _: &Handle, beat: Heartbeat) {
@@ -279,6 +279,10 @@ impl Desk for Fake {
 
     fn tickets(&self, _: &Handle) -> Vec<Ticket> {
         std::mem::take(&mut self.tickets.lock())
+    }
+
+    fn trust(&self, _: &Handle) -> Trust {
+        Trust::default()
     }
 
     fn tune(&self, _: &Handle) -> Tune {

@@ -5,8 +5,14 @@ use crate::harness::{Database, NOW, read, write};
 
 pub(crate) fn callers_are_put_and_replaced(database: &impl Database) {
     let store = database.open();
-    let caller =
-        |name: &str, role| Caller { principal: name.into(), role, serial: "0a".into(), created_at: NOW };
+    let caller = |name: &str, role| Caller {
+        principal: name.into(),
+        role,
+        serial: "0a".into(),
+        issuer: 2,
+        not_after: NOW,
+        created_at: NOW,
+    };
     let (bob, alice) = (caller("operator/bob", Role::Viewer), caller("operator/alice", Role::Operator));
     let (second, again) = (alice.clone(), caller("operator/bob", Role::Admin));
     write(&store, move |tx| tx.caller_put(&bob));

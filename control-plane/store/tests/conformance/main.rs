@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod authority;
 mod bundles;
 mod commands;
 mod desired;
@@ -36,6 +37,10 @@ macro_rules! suite_on {
             audit {
                 chains_hold_and_are_listed_the_newest_first, a_write_without_its_entry_is_refused, a_refused_call_leaves_an_entry,
                 a_tampered_entry_is_found,
+            }
+            authority {
+                slots_and_their_version_are_kept_together, a_revocation_is_made_once_and_taken_back,
+                trust_recoveries_and_quarantine_of_a_node_are_kept,
             }
             bundles { versions_come_newest_first, a_deleted_version_is_not_given_again, a_version_is_never_replaced }
             commands { open_commands_are_found, a_command_keeps_every_field, output_knows_its_place }

@@ -8,11 +8,11 @@ use muster_store::{Error, Options, ReadNodes as _, Store};
 const NODE: &str = r#"
 INSERT INTO nodes VALUES ('00000000-0000-0000-0000-000000000001', 'web-1', '{"env":"prod"}', x'01', x'02',
     '00000000-0000-0000-0000-000000000005', 1, 2, 3);
-INSERT INTO node_status VALUES ('00000000-0000-0000-0000-000000000001', 'never-seen', 1, 'Enrolled', NULL, NULL);
+INSERT INTO node_status VALUES ('00000000-0000-0000-0000-000000000001', 'never-seen', 1, 'Enrolled', NULL, NULL, 0, 0, NULL);
 INSERT INTO node_facts VALUES ('00000000-0000-0000-0000-000000000001',
     '{"hostname":"web-1","cpu_count":2,"disks":[{"mount_point":"/","file_system":"ext4","size_bytes":5}],
       "addresses":[{"interface":"eth0","address":"192.0.2.7"}]}', x'03');
-INSERT INTO node_certificates VALUES ('00000000-0000-0000-0000-000000000001', 0, '0a', 1, 9, x'04', x'05');
+INSERT INTO node_certificates VALUES ('00000000-0000-0000-0000-000000000001', 0, '0a', 1, 1, 8, 9, x'04', x'05');
 INSERT INTO node_items VALUES ('00000000-0000-0000-0000-000000000001', 'bundle/motd',
     '{"item":"bundle/motd","running":null,"attempted":{"generation":{"epoch":1,"number":7},"version":"2",
       "sha256":"0707070707070707070707070707070707070707070707070707070707070707"},"outcome":"rolled-back",
