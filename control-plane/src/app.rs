@@ -53,6 +53,11 @@ use muster_store::Store;
 
 use crate::{ca::Ca, metrics::Metrics, session::hub::Hub};
 
+/// How long a caller waits for this process to see what was stored.
+const SEEN_WITHIN: Duration = Duration::from_secs(10);
+/// Longest reason that someone may give, in bytes.
+const MAX_REASON: usize = 1024;
+
 /// What every use-case works with. Cheap to clone.
 #[derive(Clone)]
 pub struct App(Arc<Core>);
@@ -162,15 +167,27 @@ impl App {
     /// One write: committed, and seen by this process, when it returns.
     ///
     /// # Errors
-    /// What `change` refuses, or the store.
+    /// What `change` refuses, or the store; `OVERLOADED` if it was committed and
+    /// this process could not take it in within some seconds.
     pub(crate) async fn commit<T, F>(&self, stamp: Stamp, change: F) -> Result<T, Error>
     where
         T: Send + 'static,
         F: Fn(&mut muster_store::WriteTx<'_>) -> Result<T, Error> + Send + 'static,
     {
         let committed = self.store.write(stamp, change).await?;
-        self.feed.reached(committed.revision).await;
-        Ok(committed.value)
+        if self.feed.reached(committed.revision, SEEN_WITHIN).await {
+            return Ok(committed.value);
+        }
+        let revision = committed.revision;
+        tracing::error!(revision, "what was stored as revision {revision} is not in memory yet");
+        // The caller must know both: that it stands, and that reading may not show it yet.
+        Err(Error::refused(
+            Reason::Overloaded,
+            format!(
+                "the change was stored, as revision {revision}, but this process has not taken it in yet; \
+                 read what is there before you repeat it"
+            ),
+        ))
     }
 
     /// A stamp for what the control plane does by itself.
@@ -275,6 +292,15 @@ pub(crate) fn check_etag(given: &str, revision: u64) -> Result<(), Error> {
     Ok(())
 }
 
+/// Refuses a reason that nobody would read: it goes to the audit, and to hosts.
+pub(crate) fn check_reason(field: &str, reason: &str) -> Result<(), Error> {
+    if reason.len() > MAX_REASON {
+        let message = format!("it is {} bytes long; it may be {MAX_REASON}", reason.len());
+        return Err(Error::invalid(field, message));
+    }
+    Ok(())
+}
+
 /// A selector of a write.
 pub(crate) fn selector(text: &str) -> Result<Selector, Error> {
     Selector::parse(text).map_err(|error| invalid_selector(&error))
@@ -292,3 +318,6 @@ fn invalid_selector(error: &SelectorError) -> Error {
         message: error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

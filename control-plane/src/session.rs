@@ -8,7 +8,8 @@
 //! Promises: one live session per node, a newer fences the older ([`hub`]);
 //! nothing is queued without a bound: what others want of a session are hints
 //! in its mailbox, coalesced, and the truth is looked at again; a reader that
-//! does not read is not read from, goes silent, and loses its stream.
+//! does not read is not read from, goes silent, and loses its stream; one
+//! that says too much is read more slowly.
 //!
 //! Never: wire types, the store, a decision about what a node should have.
 
@@ -16,6 +17,7 @@ pub mod frames;
 pub mod hub;
 pub mod machine;
 pub mod ports;
+mod rate;
 pub mod reactor;
 
 #[cfg(test)]

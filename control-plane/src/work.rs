@@ -17,13 +17,14 @@ pub fn start(app: &App, tasks: &Tasks, drain: &Drain) {
     drive(app, tasks, drain, HandOut);
     drive(app, tasks, drain, Sweep { last: None, next: None });
     drive(app, tasks, drain, Expiry);
+    drive(app, tasks, drain, GiveUp);
 }
 
 /// Keeps memory true to the store.
 struct Follow;
 /// Writes down what nodes report.
 struct Record;
-/// Hands out orders, and ends those that hosts have lost.
+/// Hands out orders.
 struct HandOut;
 /// Finds silent nodes.
 struct Sweep {
@@ -32,6 +33,8 @@ struct Sweep {
 }
 /// Ends orders that were never delivered in time.
 struct Expiry;
+/// Ends orders whose hosts never say how they ended.
+struct GiveUp;
 
 impl Worker for Follow {
     const NAME: &'static str = "follow";
@@ -73,7 +76,6 @@ impl Worker for HandOut {
         Duration::from_secs(1)
     }
     async fn work(&mut self, app: &App) -> Result<(), crate::app::Error> {
-        app.interrupt_commands().await?;
         app.hand_out().await
     }
 }
@@ -107,5 +109,18 @@ impl Worker for Expiry {
     }
     async fn work(&mut self, app: &App) -> Result<(), crate::app::Error> {
         app.expire_commands().await.map(|_| ())
+    }
+}
+
+impl Worker for GiveUp {
+    const NAME: &'static str = "give-up";
+    async fn hint(&mut self, _: &App) {
+        std::future::pending::<()>().await;
+    }
+    fn every(&self, _: &App) -> Duration {
+        Duration::from_secs(30) // it looks at every open order, and waits for minutes anyway
+    }
+    async fn work(&mut self, app: &App) -> Result<(), crate::app::Error> {
+        app.give_up_commands().await.map(|_| ())
     }
 }

@@ -145,21 +145,36 @@ async fn grpcurl_lists_describes_and_calls_every_method() {
     grpc.script("operations-cancel.sh", &[text(&long, "/operation/id"), "enough"]);
     operator.ended(text(&long, "/operation/id"), LONG).await;
     assert!(grpc.script("audit-list.sh", &["", "operator/admin"]).pointer("/entries/0/action").is_some());
-    assert_eq!(text(&grpc.script("authority-prepare.sh", &["ISSUING"]), "/authority/phase"), "AUTHORITY_PHASE_PREPARED");
+    assert_eq!(
+        text(&grpc.script("authority-prepare.sh", &["ISSUING"]), "/authority/phase"),
+        "AUTHORITY_PHASE_PREPARED"
+    );
     let acknowledged = |found: &Value| found.pointer("/authority/progress/unacknowledged").is_none();
     eventually("the node acknowledged the new issuer", LONG, || async {
         acknowledged(&grpc.script("authority-get.sh", &[])).then_some(())
     })
     .await;
-    assert_eq!(text(&grpc.script("authority-activate.sh", &[]), "/authority/phase"), "AUTHORITY_PHASE_ACTIVATED");
-    assert_eq!(text(&grpc.script("authority-rollback.sh", &[]), "/authority/phase"), "AUTHORITY_PHASE_PREPARED");
+    assert_eq!(
+        text(&grpc.script("authority-activate.sh", &[]), "/authority/phase"),
+        "AUTHORITY_PHASE_ACTIVATED"
+    );
+    assert_eq!(
+        text(&grpc.script("authority-rollback.sh", &[]), "/authority/phase"),
+        "AUTHORITY_PHASE_PREPARED"
+    );
     grpc.script("authority-activate.sh", &["force"]);
-    assert_eq!(text(&grpc.script("authority-retire.sh", &["force"]), "/authority/phase"), "AUTHORITY_PHASE_STEADY");
+    assert_eq!(
+        text(&grpc.script("authority-retire.sh", &["force"]), "/authority/phase"),
+        "AUTHORITY_PHASE_STEADY"
+    );
     grpc.script("nodes-quarantine.sh", &[node, "to see it locked"]);
     assert_eq!(text(&grpc.script("nodes-get.sh", &[node]), "/node/quarantine/reason"), "ByOperator");
     assert!(grpc.script("nodes-release.sh", &[node]).pointer("/node/quarantine").is_none());
     grpc.script("nodes-allow-recovery.sh", &[node]);
-    assert_eq!(text(&grpc.script("revoke.sh", &["serial/0a", "stolen"]), "/revocation/revokedBy"), "operator/admin");
+    assert_eq!(
+        text(&grpc.script("revoke.sh", &["serial/0a", "stolen"]), "/revocation/revokedBy"),
+        "operator/admin"
+    );
     assert_eq!(text(&grpc.script("revocations-list.sh", &[]), "/revocations/0/subject"), "serial/0a");
     grpc.script("revocations-delete.sh", &["serial/0a"]);
     grpc.script("nodes-delete.sh", &[node, "the test is over"]);

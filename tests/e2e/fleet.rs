@@ -179,13 +179,15 @@ async fn a_restarted_control_plane_blames_nobody_and_all_come_back() {
     let folder = tempfile::tempdir().unwrap();
     let mut plane = Plane::start(folder.path(), &Options::default()).await;
     let operator = plane.operator().await;
-    let agent = Agent::start(folder.path(), "host", &plane.join(1, &[]).await);
+    let mut agent = Agent::start(folder.path(), "host", &plane.join(1, &[]).await);
     operator.until_liveness(&agent.node, Liveness::Online).await;
+    agent.process().signal(Signal::STOP); // it cannot be back before we look
     plane.kill();
     plane.serve(&[]).await;
     let operator = plane.operator().await;
     let state = operator.node(&agent.node).await.unwrap().connection.unwrap();
-    assert!(matches!(state.liveness(), Liveness::Unknown | Liveness::Online), "{state:?}");
+    assert_eq!((state.liveness(), state.reason.as_str()), (Liveness::Unknown, "ControlPlaneAway"));
+    agent.process().signal(Signal::CONT);
     operator.until_liveness(&agent.node, Liveness::Online).await;
     plane.process().signal(Signal::TERM);
     assert!(plane.process().ended().await.success(), "it drains and ends in peace");

@@ -52,7 +52,10 @@ pub fn enrollment_client_config(ca_pin: Sha256) -> Result<ClientConfig, Error> {
 ///
 /// # Errors
 /// Never with the provider this crate uses.
-pub fn recovery_client_config(roots: RootCertStore, trust_domain: TrustDomain) -> Result<ClientConfig, Error> {
+pub fn recovery_client_config(
+    roots: RootCertStore,
+    trust_domain: TrustDomain,
+) -> Result<ClientConfig, Error> {
     Ok(finish(builder(Trust::Roots { roots, trust_domain })?.with_no_client_auth()))
 }
 

@@ -69,6 +69,20 @@ impl NodeCertificate {
         }
     }
 
+    /// Number of the newest one.
+    #[must_use]
+    pub fn newest(&self) -> u64 {
+        self.next.as_ref().map_or(0, |next| next.generation).max(self.current.generation)
+    }
+
+    /// Whether this pair is not older than another one of the same node: each
+    /// certificate has a higher number than those before it, and a pair moves on
+    /// by a new one or by the first use of the next one.
+    #[must_use]
+    pub fn is_as_new_as(&self, other: &Self) -> bool {
+        (self.newest(), self.current.generation) >= (other.newest(), other.current.generation)
+    }
+
     /// After the first use of the next one.
     #[must_use]
     pub fn promoted(self) -> Self {
@@ -76,5 +90,33 @@ impl NodeCertificate {
             Some(next) => Self { current: next, next: None },
             None => self,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(current: u64, next: Option<u64>) -> NodeCertificate {
+        let issued = |generation: u64| Issued {
+            serial: format!("{generation:x}"),
+            generation,
+            not_after: UnixMillis(0),
+            key_sha256: Vec::new(),
+            der: Vec::new(),
+        };
+        NodeCertificate { current: issued(current), next: next.map(issued) }
+    }
+
+    #[test]
+    fn a_pair_is_newer_after_an_issue_and_after_a_first_use() {
+        let story = [pair(1, None), pair(1, Some(2)), pair(2, None), pair(2, Some(3)), pair(2, Some(4))];
+        for (n, earlier) in story.iter().enumerate() {
+            assert!(earlier.is_as_new_as(earlier));
+            for later in &story[n + 1..] {
+                assert!(later.is_as_new_as(earlier) && !earlier.is_as_new_as(later));
+            }
+        }
+        assert_eq!(pair(1, Some(2)).promoted(), pair(2, None));
     }
 }

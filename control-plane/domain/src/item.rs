@@ -5,6 +5,12 @@ use std::{fmt, str::FromStr};
 use muster_common::{clock::UnixMillis, digest::Sha256, generation::Generation, reason::Reason};
 use serde::{Deserialize, Serialize};
 
+/// Items that a node may tell of.
+pub const MAX_ITEMS: usize = 256;
+/// Items that a node can be told to have. Half: those it gives up and those it
+/// gets may be on it at the same time.
+pub const MAX_WANTED: usize = MAX_ITEMS / 2;
+
 /// Which piece: `settings` or `bundle/NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

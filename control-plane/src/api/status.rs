@@ -32,11 +32,21 @@ pub fn of_app(error: app::Error) -> Status {
 }
 
 fn of_store(error: &muster_store::Error) -> Status {
-    if matches!(error, muster_store::Error::Busy) {
-        return status(Reason::Overloaded, "too many writes wait; try again");
-    }
-    tracing::error!(error = %Chain(error), "the store failed");
-    status(Reason::Internal, "the store failed; the log of the control plane says more")
+    use muster_store::Error::{Busy, Closed, DiskFull, Locked, PageKey};
+    let what = match error {
+        PageKey(_) => return status(Reason::PageTokenInvalid, "the page token is not one of this list"),
+        Busy => return status(Reason::Overloaded, "too many writes wait; try again"),
+        Closed => return status(Reason::ShuttingDown, "the control plane is shutting down"),
+        // Those two are for an operator of the control plane to see, and they pass.
+        Locked(_) => "another process keeps the store locked; try again",
+        DiskFull(_) => "the disk of the store is full; try again when there is room",
+        _ => {
+            tracing::error!(error = %Chain(error), "the store failed");
+            return status(Reason::Internal, "the store failed; the log of the control plane says more");
+        }
+    };
+    tracing::error!(error = %Chain(error), "the store can take nothing now");
+    status(Reason::Overloaded, what)
 }
 
 /// The status that ends a session.
@@ -78,5 +88,33 @@ fn code(reason: Reason) -> Code {
         Internal => Code::Internal,
         // The rest says that something is not possible in the present state, or is said by hosts alone.
         _ => Code::FailedPrecondition,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use muster_store::Error;
+
+    use super::*;
+
+    fn told(error: &Error) -> (Code, String, bool) {
+        let status = of_store(error);
+        let details = status.get_error_details();
+        let reason = details.error_info().map(|info| info.reason.clone()).unwrap_or_default();
+        (status.code(), reason, details.retry_info().is_some())
+    }
+
+    #[test]
+    fn what_passes_can_be_tried_again_and_a_bad_page_is_the_callers() {
+        let cause = || Arc::new(std::io::Error::other("x")) as muster_store::Cause;
+        for error in [Error::Busy, Error::Locked(cause()), Error::DiskFull(cause())] {
+            assert_eq!(told(&error), (Code::Unavailable, "OVERLOADED".to_owned(), true), "{error}");
+        }
+        assert_eq!(told(&Error::Closed), (Code::Unavailable, "SHUTTING_DOWN".to_owned(), true));
+        let page = Error::PageKey("x".to_owned());
+        assert_eq!(told(&page), (Code::InvalidArgument, "PAGE_TOKEN_INVALID".to_owned(), false));
+        assert_eq!(told(&Error::Io(cause())), (Code::Internal, "INTERNAL".to_owned(), false));
     }
 }

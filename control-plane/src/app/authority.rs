@@ -71,7 +71,8 @@ pub async fn prepare(
 }
 
 fn slot(place: Place<'_>, before: &Authority, source: &Source, now: UnixMillis) -> Result<Slot, Error> {
-    let probe = before.slots.last().cloned().ok_or_else(|| refused_text("there is no certificate authority"))?;
+    let probe =
+        before.slots.last().cloned().ok_or_else(|| refused_text("there is no certificate authority"))?;
     before.prepare(Slot { number: before.next_number(), ..probe }).map_err(refused)?;
     let made = match source {
         Source::Own(scope) => ca::prepare(place.dir, place.trust_domain, before, *scope, now),

@@ -12,7 +12,7 @@ use muster_common::digest::Sha256;
 use muster_domain::{
     assignment::Target,
     effective::{self, Compiled},
-    item::{ItemName, ItemVersion},
+    item::{ItemName, ItemVersion, MAX_WANTED},
     node::Node,
 };
 use muster_store::{ReadAssignments as _, ReadBundles as _, ReadItemMarks as _, ReadProfiles as _, ReadTx};
@@ -103,8 +103,10 @@ impl Contents {
     #[must_use]
     pub fn wanted(&self, node: &Node, epoch: u64) -> Vec<Wanted> {
         let winners = effective::winners(&node.labels, &node.facts, &self.assignments);
+        // The settings come first in the order of items, so they are never among those left out.
         winners
             .into_iter()
+            .take(MAX_WANTED)
             .filter_map(|(item, candidates)| {
                 let (version, sha256, payload) = match &candidates.first()?.assignment.target {
                     Target::Bundle { name, version } => self.bundle(name, *version)?,

@@ -1,11 +1,16 @@
-//! Single orders: those that run out of time, and those a host has lost.
+//! Single orders: those that run out of time.
+
+use std::time::Duration;
 
 use muster_common::ids::CommandId;
 use muster_domain::command::{self, Command, Event};
 use muster_store::{ReadCommands as _, WriteCommands as _};
 
 use super::{App, Error, recorder::end_operations};
-use crate::session::hub::Handle;
+
+/// How much later than at the latest a host's answer is still waited for: clocks
+/// differ, and a host that was cut off needs some time to say what it has to say.
+const ANSWER_MARGIN: Duration = Duration::from_secs(10 * 60);
 
 impl App {
     /// Ends queued orders whose time for delivery is over. Answers how many.
@@ -22,25 +27,18 @@ impl App {
         self.move_commands("commands.expire", ids, Event::DeliverByPassed).await
     }
 
-    /// A host's ledger went back: what was delivered is never offered again.
-    pub(crate) fn interrupt_lost(&self, lost: Vec<CommandId>) {
-        self.dispatch.lost(lost);
-    }
-
-    /// Ends orders that hosts have lost.
+    /// Ends delivered orders whose hosts ought to have answered long ago. Answers how many.
     ///
     /// # Errors
-    /// If the store fails; they are tried again.
-    pub async fn interrupt_commands(&self) -> Result<(), Error> {
-        let lost = self.dispatch.take_lost();
-        if lost.is_empty() {
-            return Ok(());
+    /// If the store fails.
+    pub async fn give_up_commands(&self) -> Result<usize, Error> {
+        let then = self.clock.now() - ANSWER_MARGIN;
+        let unanswered = self.store.read(move |tx| tx.command_unanswered(then)).await?;
+        if unanswered.is_empty() {
+            return Ok(0);
         }
-        let moved = self.move_commands("commands.interrupt", lost.clone(), Event::LedgerWentBack).await;
-        if moved.is_err() {
-            self.dispatch.lost(lost);
-        }
-        moved.map(|_| ())
+        let ids = unanswered.iter().map(|command| command.id).collect();
+        self.move_commands("commands.give-up", ids, Event::AnswerOverdue).await
     }
 
     /// Moves some orders by one event, in one write.
@@ -83,18 +81,6 @@ impl App {
             self.fleet.with(command.node, |mut entry| {
                 entry.moved(command.id, command.state, command.cancel_requested);
             });
-        }
-    }
-
-    /// Tells sessions that there is something to stop.
-    pub(crate) fn hint_cancelled(&self, commands: &[Command]) {
-        for command in commands.iter().filter(|command| !command.state.is_end()) {
-            self.fleet.with(command.node, |mut entry| {
-                if let Some(ticket) = entry.ticket(command.id) {
-                    ticket.to_send = true;
-                }
-            });
-            self.hub.get(command.node).as_ref().map(Handle::hint_tickets);
         }
     }
 }

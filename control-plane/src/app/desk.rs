@@ -4,7 +4,11 @@ use bytes::Bytes;
 use muster_common::clock::UnixMillis;
 use muster_domain::{command, effective};
 
-use super::{App, fleet::Entry, operations::OpenOperation};
+use super::{
+    App,
+    fleet::{Entry, OpenTicket},
+    operations::OpenOperation,
+};
 use crate::session::{
     frames::{Desired, Removal, Ticket, Trust, TrustBundle, Tune, Upsert},
     hub::Handle,
@@ -28,7 +32,10 @@ impl Desk for App {
             if !entry.is_live(session.id()) || entry.node.quarantine.is_some() {
                 return Vec::new();
             }
-            let due = entry.tickets.iter_mut().filter(|t| t.to_send && t.state != command::State::Queued);
+            let is_due = |ticket: &OpenTicket| {
+                ticket.to_send && !ticket.lost && ticket.state != command::State::Queued
+            };
+            let due = entry.tickets.iter_mut().filter(|ticket| is_due(ticket));
             due.filter_map(|ticket| {
                 ticket.to_send = false;
                 let operation = self.operation_open(ticket.operation)?;

@@ -19,8 +19,6 @@ const BATCH: usize = 500;
 #[derive(Debug, Default)]
 pub struct Dispatch {
     nodes: Mutex<BTreeSet<NodeId>>,
-    // Bounded by the orders that are open.
-    lost: Mutex<Vec<CommandId>>,
     wake: Notify,
 }
 
@@ -39,16 +37,6 @@ impl Dispatch {
     /// Waits until there may be something to hand out.
     pub async fn wanted(&self) {
         self.wake.notified().await;
-    }
-
-    /// Orders that their hosts have lost; they are to end.
-    pub fn lost(&self, commands: Vec<CommandId>) {
-        self.lost.lock().extend(commands);
-        self.wake.notify_one();
-    }
-
-    pub(crate) fn take_lost(&self) -> Vec<CommandId> {
-        std::mem::take(&mut self.lost.lock())
     }
 
     fn take(&self) -> Vec<NodeId> {
@@ -123,7 +111,7 @@ impl App {
             self.fleet.with(command.node, |mut entry| {
                 entry.moved(command.id, command.state, command.cancel_requested);
                 if let Some(ticket) = entry.ticket(command.id) {
-                    ticket.to_send = true;
+                    ticket.to_send = !ticket.lost;
                 }
             });
             sessions.insert(command.node);

@@ -1,14 +1,18 @@
 //! Keeps memory true to the store by following its change feed, whoever wrote:
 //! this process, another one, a person at the command line.
 
-use muster_common::ids::NodeId;
+use std::time::Duration;
+
+use muster_common::ids::{CommandId, NodeId, OperationId};
+use muster_domain::{command::Command, operation::Operation};
 use muster_store::{
     Change, ChangeKind, ReadAccess as _, ReadChanges as _, ReadCommands as _, ReadMeta as _, ReadNodes as _,
     ReadOperations as _,
 };
 use tokio::sync::watch;
 
-use super::{App, Error, catalog};
+use super::{App, Error, catalog, fleet::News};
+use crate::session::hub::Handle;
 
 /// Changes read in one go.
 const BATCH: u32 = 1000;
@@ -26,10 +30,11 @@ impl Default for Feed {
 }
 
 impl Feed {
-    /// Waits until memory knows this revision.
-    pub async fn reached(&self, revision: u64) {
-        // The sender lives in self: waiting cannot fail.
-        let _ = self.applied.subscribe().wait_for(|applied| *applied >= revision).await;
+    /// Waits until memory knows this revision; `false`: not within this time.
+    pub async fn reached(&self, revision: u64, within: Duration) -> bool {
+        let mut applied = self.applied.subscribe();
+        // The sender lives in self: the waiting itself cannot fail.
+        tokio::time::timeout(within, applied.wait_for(|applied| *applied >= revision)).await.is_ok()
     }
 
     /// The revision memory knows, and news of it.
@@ -45,6 +50,56 @@ impl Feed {
             newer
         });
     }
+}
+
+/// How far some changes reach, of a feed that ends at `newest`: they are what one
+/// question for `limit` of them was answered. The store never cuts a revision in
+/// two, so the last one is whole, however large it is.
+pub(super) fn reach(changes: &[Change], limit: u32, newest: u64) -> u64 {
+    match changes.last() {
+        Some(last) if changes.len() >= limit as usize => last.revision,
+        last => last.map_or(newest, |last| last.revision.max(newest)),
+    }
+}
+
+/// What some changes are about.
+#[derive(Debug, Default)]
+struct Touched {
+    nodes: Vec<NodeId>,
+    operations: Vec<OperationId>,
+    commands: Vec<CommandId>,
+    catalog: bool,
+    access: bool,
+    authority: bool,
+    revocations: bool,
+}
+
+impl Touched {
+    fn by(changes: &[Change]) -> Self {
+        let mut touched = Self::default();
+        for change in changes {
+            match change.kind {
+                ChangeKind::Node => touched.nodes.extend(change.id.parse::<NodeId>()),
+                ChangeKind::Operation => touched.operations.extend(change.id.parse::<OperationId>()),
+                ChangeKind::Command => touched.commands.extend(change.id.parse::<CommandId>()),
+                ChangeKind::Assignment | ChangeKind::Profile => touched.catalog = true,
+                ChangeKind::Caller => touched.access = true,
+                ChangeKind::Authority => touched.authority = true,
+                ChangeKind::Revocation => touched.revocations = true,
+                // What nodes report was in memory before it was stored; the rest is read when asked for.
+                ChangeKind::NodeReport | ChangeKind::Bundle | ChangeKind::JoinToken => {}
+            }
+        }
+        unique(&mut touched.nodes);
+        unique(&mut touched.operations);
+        unique(&mut touched.commands);
+        touched
+    }
+}
+
+fn unique<T: Ord>(ids: &mut Vec<T>) {
+    ids.sort_unstable();
+    ids.dedup();
 }
 
 impl App {
@@ -63,7 +118,7 @@ impl App {
             })
             .await?;
         for node in nodes {
-            self.fleet.put(node, |node| self.tracker_after_start(node));
+            self.found_at_start(node);
         }
         for id in removed {
             self.fleet.remove(id);
@@ -93,54 +148,39 @@ impl App {
                     Ok::<_, Error>((tx.changes_since(from, BATCH)?, revision))
                 })
                 .await?;
-            self.take_in(&changes).await?;
-            // A full batch may end in the middle of a revision: that one is read again.
-            let full = changes.len() >= BATCH as usize;
-            let last = changes.last().map_or(revision, |change| change.revision);
-            self.feed.advance(if full { last.saturating_sub(1).max(from) } else { revision.max(last) });
-            if !full {
+            self.take_in(Touched::by(&changes)).await?;
+            let reached = reach(&changes, BATCH, revision);
+            self.feed.advance(reached);
+            if reached >= revision {
                 return Ok(());
             }
         }
     }
 
-    async fn take_in(&self, changes: &[Change]) -> Result<(), Error> {
-        let mut nodes: Vec<NodeId> = Vec::new();
-        let (mut catalog, mut access, mut authority, mut revocations) = (false, false, false, false);
-        for change in changes {
-            match change.kind {
-                ChangeKind::Node => nodes.extend(change.id.parse::<NodeId>().ok()),
-                ChangeKind::Assignment | ChangeKind::Profile => catalog = true,
-                ChangeKind::Caller => access = true,
-                ChangeKind::Authority => authority = true,
-                ChangeKind::Revocation => revocations = true,
-                // What nodes report was in memory before it was stored; the rest is read when asked for.
-                ChangeKind::NodeReport
-                | ChangeKind::Bundle
-                | ChangeKind::JoinToken
-                | ChangeKind::Operation
-                | ChangeKind::Command => {}
-            }
-        }
-        nodes.sort_unstable();
-        nodes.dedup();
-        if catalog {
+    async fn take_in(&self, touched: Touched) -> Result<(), Error> {
+        if touched.catalog {
             self.reload_catalog().await?;
-            self.hub.for_each(crate::session::hub::Handle::hint_desired);
+            self.hub.for_each(Handle::hint_desired);
         }
-        if access {
+        if touched.access {
             self.reload_access().await?;
         }
-        if revocations {
+        if touched.revocations {
             self.reload_revocations().await?;
         }
-        if authority && let Err(error) = self.reload_authority().await {
+        if touched.authority
+            && let Err(error) = self.reload_authority().await
+        {
             // Told where it happened; the rest of the feed must not wait for files.
             self.metrics.authority_behind();
             drop(error);
         }
-        if !nodes.is_empty() {
-            self.reload_nodes(nodes).await?;
+        if !touched.nodes.is_empty() {
+            self.reload_nodes(touched.nodes).await?;
+        }
+        // After the nodes that hold them.
+        if !(touched.operations.is_empty() && touched.commands.is_empty()) {
+            self.reload_orders(touched.operations, touched.commands).await?;
         }
         Ok(())
     }
@@ -158,7 +198,48 @@ impl App {
         Ok(())
     }
 
-    async fn reload_nodes(&self, ids: Vec<NodeId>) -> Result<(), Error> {
+    /// Whoever wrote them may be gone: a call that its caller gave up ends in
+    /// the middle, and its write stands.
+    async fn reload_orders(
+        &self,
+        operations: Vec<OperationId>,
+        commands: Vec<CommandId>,
+    ) -> Result<(), Error> {
+        let found = self.store.read(move |tx| {
+            let (mut found, mut orders): (Vec<Operation>, Vec<Command>) = (Vec::new(), Vec::new());
+            for id in operations {
+                found.extend(tx.operation_get(id)?);
+            }
+            for id in commands {
+                orders.extend(tx.command_get(id)?);
+            }
+            Ok::<_, Error>((found, orders))
+        });
+        let (operations, commands) = found.await?;
+        let (ended, open): (Vec<_>, Vec<_>) = operations.into_iter().partition(|it| it.ended_at.is_some());
+        // First the operations: an order is handed out with what its operation says.
+        self.adopt_operations(open);
+        for command in &commands {
+            self.adopt_command(command);
+        }
+        let ended: Vec<OperationId> = ended.into_iter().map(|operation| operation.id).collect();
+        self.close_operations(&ended);
+        Ok(())
+    }
+
+    /// Takes in where an order is, whether it is new, moved on, or is to stop.
+    fn adopt_command(&self, command: &Command) {
+        let news = self.fleet.with(command.node, |mut entry| entry.adopt(command.into()));
+        match news {
+            Some(News::ToHandOut) => self.dispatch.add(command.node),
+            Some(News::ToStop) => {
+                self.hub.get(command.node).as_ref().map(Handle::hint_tickets);
+            }
+            Some(News::Nothing) | None => {}
+        }
+    }
+
+    pub(super) async fn reload_nodes(&self, ids: Vec<NodeId>) -> Result<(), Error> {
         let found = self
             .store
             .read(move |tx| {
@@ -183,18 +264,5 @@ impl App {
             }
         }
         Ok(())
-    }
-}
-
-/// What the store says of an open order, as the fleet holds it.
-impl From<&muster_domain::command::Command> for super::fleet::OpenTicket {
-    fn from(command: &muster_domain::command::Command) -> Self {
-        Self {
-            command: command.id,
-            operation: command.operation,
-            state: command.state,
-            cancel: command.cancel_requested,
-            to_send: false,
-        }
     }
 }

@@ -1,23 +1,27 @@
 //! Every node, in memory: what the store has, and what only the living know
 //! (last heartbeat, load, session). No heartbeat reads the store.
 
+mod ticket;
+
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use muster_common::{
     clock::Instant,
     digest::{Sha256, state_hash},
     generation::Generation,
-    ids::{CommandId, InstanceId, NodeId, OperationId, SessionId},
+    ids::{InstanceId, NodeId, SessionId},
 };
 use muster_domain::{
-    command,
     condition::Condition,
-    item::{ItemName, ItemState},
+    facts::Facts,
+    item::{ItemName, ItemState, MAX_ITEMS},
     liveness::Tracker,
     node::Node,
     sighting::Sightings,
 };
 use parking_lot::{Mutex, MutexGuard, RwLock};
+
+pub use ticket::{News, OpenTicket};
 
 use crate::session::frames::Load;
 
@@ -52,9 +56,31 @@ pub struct Entry {
     pub sightings: Sightings,
     /// Released from quarantine as this process, until its next certificate is in use.
     pub kept: Option<InstanceId>,
+    /// Its quarantine is on the way to the store.
+    pub locking: bool,
+    /// Facts it told that are not stored yet. Selectors see them together with
+    /// the revision at which they were stored, so that no generation is offered
+    /// twice with different content.
+    pub told: Option<ToldFacts>,
+    /// Why an operator removes it; the session's last word.
+    pub farewell: Option<String>,
     /// What of it is to be written down.
     pub dirty: Dirty,
 }
+
+/// Facts as a node told them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToldFacts {
+    /// All of them.
+    pub facts: Facts,
+    /// Hash of them as the agent encoded them.
+    pub sha256: Vec<u8>,
+}
+
+/// A node tells of more items than anyone keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a node has at most {MAX_ITEMS} items")]
+pub struct TooManyItems;
 
 /// A node's session.
 #[derive(Debug, Clone)]
@@ -69,21 +95,6 @@ pub struct Live {
     pub since: Instant,
 }
 
-/// An order that has not ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenTicket {
-    /// Which.
-    pub command: CommandId,
-    /// Of which it is part.
-    pub operation: OperationId,
-    /// Where it is.
-    pub state: command::State,
-    /// Someone asked it to stop.
-    pub cancel: bool,
-    /// To be handed to the session that is now.
-    pub to_send: bool,
-}
-
 /// What of a node is newer in memory than in the store.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Dirty {
@@ -91,14 +102,12 @@ pub struct Dirty {
     pub liveness: bool,
     /// How far its ledger is.
     pub ledger: bool,
-    /// Its facts; and whether selectors can tell.
-    pub facts: Option<SelectorsCanTell>,
+    /// Its facts.
+    pub facts: bool,
     /// Its certificate: the next became the current one.
     pub certificate: bool,
     /// The trust bundle that it acknowledged.
     pub trust_bundle: bool,
-    /// It was put in quarantine.
-    pub quarantine: bool,
     /// Items that changed, gone ones included.
     pub items: Vec<ItemName>,
     /// Acknowledge item reports up to this once stored; 0: none.
@@ -106,10 +115,6 @@ pub struct Dirty {
     /// In the recorder's queue.
     pub queued: bool,
 }
-
-/// Whether a change of facts can change what selectors match.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SelectorsCanTell(pub bool);
 
 impl Entry {
     /// A node as stored, not heard by this process.
@@ -125,6 +130,9 @@ impl Entry {
             tickets: Vec::new(),
             sightings: Sightings::default(),
             kept: None,
+            locking: false,
+            told: None,
+            farewell: None,
             dirty: Dirty::default(),
         }
     }
@@ -161,8 +169,23 @@ impl Entry {
         self.node.items.iter().find(|state| state.item == *item)
     }
 
+    /// The hash of the newest facts it told, stored or not.
+    #[must_use]
+    pub fn facts_sha256(&self) -> &[u8] {
+        self.told.as_ref().map_or(&self.node.facts_sha256, |told| &told.sha256)
+    }
+
     /// Takes what the node says of some items, or of all.
-    pub fn take_items(&mut self, states: Vec<ItemState>, complete: bool) {
+    ///
+    /// # Errors
+    /// If there would be too many; nothing is taken then.
+    pub fn take_items(&mut self, states: Vec<ItemState>, complete: bool) -> Result<(), TooManyItems> {
+        let others = |known: &&ItemState| !complete && !states.iter().any(|new| new.item == known.item);
+        if states.len() > MAX_ITEMS
+            || states.len() + self.node.items.iter().filter(others).count() > MAX_ITEMS
+        {
+            return Err(TooManyItems);
+        }
         let mut changed = Vec::new();
         if complete {
             let gone = |state: &ItemState| !states.iter().any(|new| new.item == state.item);
@@ -186,21 +209,7 @@ impl Entry {
                 self.dirty.items.push(item);
             }
         }
-    }
-
-    /// An order that has not ended.
-    pub fn ticket(&mut self, command: CommandId) -> Option<&mut OpenTicket> {
-        self.tickets.iter_mut().find(|ticket| ticket.command == command)
-    }
-
-    /// An order moved on; one that ended is forgotten. States only go forward.
-    pub fn moved(&mut self, command: CommandId, state: command::State, cancel: bool) {
-        if state.is_end() {
-            self.tickets.retain(|ticket| ticket.command != command);
-        } else if let Some(ticket) = self.ticket(command) {
-            ticket.state = ticket.state.max(state);
-            ticket.cancel |= cancel;
-        }
+        Ok(())
     }
 }
 
@@ -282,10 +291,11 @@ fn merge(entry: &mut Entry, stored: Node) {
     node.selector_revision = node.selector_revision.max(stored.selector_revision);
     node.machine_fingerprint = stored.machine_fingerprint;
     node.recoveries = stored.recoveries;
-    if !entry.dirty.quarantine {
+    if !entry.locking {
         node.quarantine = stored.quarantine;
     }
-    if !entry.dirty.certificate {
+    // What was read some moments ago may be older than what a handshake has shown since.
+    if stored.certificate.is_as_new_as(&node.certificate) {
         node.certificate = stored.certificate;
     }
 }

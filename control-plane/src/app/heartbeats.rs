@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use muster_common::clock::Instant;
 use muster_domain::{
-    liveness::{Change, Event, Limits, Liveness, State, Tracker},
+    liveness::{self, Change, Event, Limits, Liveness, State, Tracker},
     node::Node,
 };
 use parking_lot::MutexGuard;
@@ -87,9 +87,18 @@ impl App {
         Tracker::restored(node.liveness.state, self.clock.monotonic())
     }
 
-    /// A node found in the store when the process started: what was heard before is not known now.
-    pub(crate) fn tracker_after_start(&self, node: &Node) -> Tracker {
-        Tracker::restored(node.liveness.state, self.clock.monotonic())
+    /// A node found in the store when the process started: what was heard before
+    /// is not known now. That is not stored: the next start would find the same.
+    pub(crate) fn found_at_start(&self, node: Node) {
+        let id = node.id;
+        self.fleet.put(node, |node| Tracker::restored(node.liveness.state, self.clock.monotonic()));
+        self.fleet.with(id, |mut entry| {
+            let state = entry.tracker.state();
+            if state != entry.node.liveness.state {
+                let since = self.clock.now();
+                entry.node.liveness = Liveness { state, since, reason: liveness::AWAY.to_owned() };
+            }
+        });
     }
 
     pub(crate) fn liveness_limits(&self) -> Limits {

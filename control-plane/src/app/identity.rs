@@ -5,11 +5,14 @@ use muster_domain::{
     audit::{Note, Stamp},
     certificate::{Issued, NodeCertificate},
 };
-use muster_store::{ReadNodes as _, WriteNodes as _};
+use muster_store::{ReadNodes as _, WriteNodes as _, WriteTx};
 use serde_json::json;
 
 use super::{Actor, App, Error};
 use crate::ca::csr;
+
+/// How often a certificate is made anew because another one came first.
+const ATTEMPTS: usize = 3;
 
 /// A certificate for a node.
 #[derive(Debug, Clone)]
@@ -28,33 +31,25 @@ impl App {
     pub async fn renew(&self, actor: &Actor, node: NodeId, csr_der: &[u8]) -> Result<Renewed, Error> {
         let refuse = |reason| Error::refused(reason, "the certificate request cannot be taken");
         let key = csr::public_key(csr_der).map_err(refuse)?;
-        let held = self.fleet.with(node, |entry| entry.node.certificate.clone());
-        let held = held.ok_or_else(|| Error::refused(Reason::NodeRemoved, "the node is no more"))?;
-        let active = self.ca.active();
-        let waiting = held.next.filter(|next| next.key_sha256 == key.sha256() && next.issuer == active);
-        let next = match waiting {
-            Some(next) => next,
-            None => self.issue(node, &key, held.current.generation + 1)?,
-        };
-        let row = next.clone();
-        let stamp: Stamp = actor.stamp("identity.renew", self.clock.now());
-        self.commit(stamp, move |tx| {
-            let stored = tx
-                .node_get(node)?
-                .ok_or_else(|| Error::refused(Reason::NodeRemoved, "the node is no more"))?;
-            tx.node_set_certificate(node, &with_next(stored.certificate, &row))?;
-            tx.audit(Note {
-                subject: format!("node/{node}"),
-                after: json!({ "certificate_serial": row.serial, "generation": row.generation }).to_string(),
-                ..Note::default()
-            })?;
-            Ok(())
-        })
-        .await?;
-        self.fleet.with(node, |mut entry| {
-            entry.node.certificate = with_next(entry.node.certificate.clone(), &next);
-        });
-        Ok(Renewed { chain_der: self.ca.chain_for(&next.der, next.issuer), generation: next.generation })
+        for _ in 0..ATTEMPTS {
+            let held = self.fleet.with(node, |entry| entry.node.certificate.clone());
+            let held = held.ok_or_else(gone)?;
+            let active = self.ca.active();
+            let waiting =
+                held.next.clone().filter(|next| next.key_sha256 == key.sha256() && next.issuer == active);
+            let offer = match waiting {
+                Some(next) => next,
+                None => self.issue(node, &key, held.newest() + 1)?,
+            };
+            let stamp: Stamp = actor.stamp("identity.renew", self.clock.now());
+            let shown = held.current.serial;
+            let stored = self.commit(stamp, move |tx| put_next(tx, node, &shown, &offer)).await?;
+            if let Some(next) = stored {
+                let chain_der = self.ca.chain_for(&next.der, next.issuer);
+                return Ok(Renewed { chain_der, generation: next.generation });
+            }
+        }
+        Err(Error::refused(Reason::Overloaded, "other requests for this node were quicker; try again"))
     }
 
     /// A host leaves by its own will.
@@ -66,9 +61,36 @@ impl App {
     }
 }
 
-fn with_next(certificate: NodeCertificate, next: &Issued) -> NodeCertificate {
-    if certificate.current.serial == next.serial {
-        return certificate;
+/// Stores the next certificate; answers the one that is stored now. `None`:
+/// others have issued one since this one was made.
+fn put_next(
+    tx: &mut WriteTx<'_>,
+    node: NodeId,
+    shown: &str,
+    offer: &Issued,
+) -> Result<Option<Issued>, Error> {
+    let stored = tx.node_get(node)?.ok_or_else(gone)?.certificate;
+    let waiting = stored.next.as_ref();
+    if let Some(same) =
+        waiting.filter(|next| next.key_sha256 == offer.key_sha256 && next.issuer == offer.issuer)
+    {
+        return Ok(Some(same.clone()));
     }
-    NodeCertificate { next: Some(next.clone()), ..certificate }
+    if stored.newest() >= offer.generation {
+        return Ok(None);
+    }
+    // It was shown, and that is not stored yet: what is in use must not be replaced.
+    let in_use = waiting.is_some_and(|next| next.serial == shown);
+    let current = if in_use { stored.promoted().current } else { stored.current };
+    tx.node_set_certificate(node, &NodeCertificate { current, next: Some(offer.clone()) })?;
+    tx.audit(Note {
+        subject: format!("node/{node}"),
+        after: json!({ "certificate_serial": offer.serial, "generation": offer.generation }).to_string(),
+        ..Note::default()
+    })?;
+    Ok(Some(offer.clone()))
+}
+
+fn gone() -> Error {
+    Error::refused(Reason::NodeRemoved, "the node is no more")
 }

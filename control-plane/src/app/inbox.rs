@@ -5,7 +5,6 @@ use muster_common::{digest::Sha256, reason::Reason};
 use muster_domain::{
     certificate::Shown,
     command,
-    facts::Facts,
     liveness::{self, Event},
     sighting::{Quarantine, Sighting},
 };
@@ -13,12 +12,12 @@ use parking_lot::MutexGuard;
 
 use super::{
     App,
-    fleet::{Entry, Live, SelectorsCanTell},
+    fleet::{Entry, Live, ToldFacts, TooManyItems},
 };
 use crate::session::{
     frames::{Caller, CommandReport, FactsReport, Heartbeat, Hello, ItemReport, Need, Refusal, Welcome},
     hub::Handle,
-    ports::{Closed, Inbox, Opened},
+    ports::{Closed, End, Inbox, Opened},
 };
 
 /// Conditions kept of one node.
@@ -36,7 +35,7 @@ impl Inbox for App {
         let opened = self.fleet.with(caller.node, |mut entry| {
             self.admit(&mut entry, caller)?;
             self.recognize(&mut entry, caller, hello)?;
-            let lost = self.take_hello(&mut entry, hello);
+            self.take_hello(&mut entry, hello)?;
             entry.live = Some(Live {
                 session: handle.id(),
                 remote: caller.remote,
@@ -46,14 +45,13 @@ impl Inbox for App {
             entry.last_heard = Some(self.clock.now());
             self.observe(&mut entry, Event::Connected, now);
             self.observe_quarantine(&mut entry, now);
-            Ok((self.welcome(&entry, handle, hello, protocol), entry.state_hash(), lost))
+            // Under the entry's lock: of two Hellos at once, the one that the hub
+            // has is the one that speaks for the node. The older session is only
+            // told here; what its end has to do, it does later and by itself.
+            self.hub.register(handle);
+            Ok((self.welcome(&entry, handle, hello, protocol), entry.state_hash()))
         });
-        let (welcome, state_hash, lost) = opened.unwrap_or_else(|| Err(self.stranger(caller)))?;
-        // Outside the entry's lock: the older session's end takes that lock, too.
-        self.hub.register(handle);
-        if !lost.is_empty() {
-            self.interrupt_lost(lost);
-        }
+        let (welcome, state_hash) = opened.unwrap_or_else(|| Err(self.stranger(caller)))?;
         self.dispatch.add(caller.node);
         self.metrics.session_opened();
         Ok(Opened { welcome, state_hash })
@@ -78,21 +76,21 @@ impl Inbox for App {
 
     fn facts(&self, session: &Handle, report: FactsReport) {
         self.live(session, |mut entry| {
-            if entry.node.facts_sha256 == report.sha256 {
+            if entry.facts_sha256() == report.sha256 {
                 return;
             }
-            let can_tell = selectors_can_tell(&entry.node.facts, &report.facts)
-                || entry.dirty.facts.is_some_and(|before| before.0);
-            entry.node.facts = report.facts;
-            entry.node.facts_sha256 = report.sha256;
-            entry.dirty.facts = Some(SelectorsCanTell(can_tell));
+            entry.told = Some(ToldFacts { facts: report.facts, sha256: report.sha256 });
+            entry.dirty.facts = true;
             self.note(&mut entry);
         });
     }
 
     fn items(&self, session: &Handle, report: ItemReport) -> Sha256 {
         let taken = self.live(session, |mut entry| {
-            entry.take_items(report.items, report.complete);
+            if let Err(too_many) = entry.take_items(report.items, report.complete) {
+                session.end(End::Refuse(refused_items(too_many)));
+                return entry.state_hash();
+            }
             entry.dirty.items_seq = entry.dirty.items_seq.max(report.seq);
             self.note(&mut entry);
             entry.state_hash()
@@ -110,8 +108,8 @@ impl Inbox for App {
                 self.note(&mut entry);
             }
         });
-        if !self.recorder.step(session.node(), report) {
-            self.metrics.queue_full("recorder");
+        if let Err(full) = self.recorder.step(session.node(), report) {
+            self.metrics.queue_full(full.word());
         }
     }
 
@@ -206,20 +204,17 @@ impl App {
         let suspicion = entry.sightings.look(seen, &machine);
         if let (Some(reason), None) = (suspicion, &entry.node.quarantine) {
             let seen = entry.sightings.last_two();
-            entry.node.quarantine = Some(Quarantine { reason, since: at, seen });
-            entry.dirty.quarantine = true;
-            self.note(entry);
-            self.quarantined(entry.node.id, reason);
+            let quarantine = Quarantine { reason, since: at, seen };
+            entry.node.quarantine = Some(quarantine.clone());
+            entry.locking = true;
+            self.lock_up_soon(entry.node.id, quarantine, caller.remote.ip());
         }
         Ok(())
     }
 
-    /// What Hello changes. Answers the orders that a lost ledger has lost.
-    fn take_hello(
-        &self,
-        entry: &mut MutexGuard<'_, Entry>,
-        hello: &Hello,
-    ) -> Vec<muster_common::ids::CommandId> {
+    /// What Hello changes.
+    fn take_hello(&self, entry: &mut MutexGuard<'_, Entry>, hello: &Hello) -> Result<(), Refusal> {
+        entry.take_items(hello.items.clone(), true).map_err(refused_items)?;
         let went_back = entry.node.ledger.is_some_and(|mark| mark.went_back(hello.ledger));
         if went_back {
             let node = entry.node.id;
@@ -228,27 +223,27 @@ impl App {
         self.trusts(entry, hello.trust_bundle_version);
         entry.node.ledger = Some(hello.ledger);
         entry.dirty.ledger = true;
-        entry.take_items(hello.items.clone(), true);
-        let mut lost = Vec::new();
         for ticket in &mut entry.tickets {
             let held = hello.open_commands.iter().any(|open| open.id == ticket.command);
             match ticket.state {
+                // An earlier Hello has said so, and it is not written down yet: no later one revives it.
+                _ if ticket.lost => ticket.to_send = false,
                 command::State::Queued => ticket.to_send = false,
                 // It may have been lost on the way; the host knows ids and answers twice for once.
                 command::State::Delivered if !went_back || held => ticket.to_send = !held || ticket.cancel,
                 command::State::Running if held => ticket.to_send = ticket.cancel,
                 _ => {
                     ticket.to_send = false;
-                    lost.push(ticket.command);
+                    ticket.lost = true;
                 }
             }
         }
         self.note(entry);
-        lost
+        Ok(())
     }
 
     fn welcome(&self, entry: &Entry, handle: &Handle, hello: &Hello, protocol: u32) -> Welcome {
-        let facts = hello.facts_sha256.is_empty() || hello.facts_sha256 != entry.node.facts_sha256;
+        let facts = hello.facts_sha256.is_empty() || hello.facts_sha256 != entry.facts_sha256();
         Welcome {
             session: handle.id(),
             node: entry.node.id,
@@ -262,8 +257,8 @@ impl App {
     }
 }
 
-fn selectors_can_tell(before: &Facts, after: &Facts) -> bool {
-    Facts::SELECTABLE.iter().any(|name| before.lookup(name) != after.lookup(name))
+fn refused_items(too_many: TooManyItems) -> Refusal {
+    Refusal::new(Reason::MessageInvalid, too_many.to_string())
 }
 
 fn how(why: &Closed) -> liveness::Closed {

@@ -15,7 +15,7 @@ use parking_lot::MutexGuard;
 use serde_json::json;
 
 use super::{
-    Actor, App, Error, check_etag,
+    Actor, App, Error, check_etag, check_reason,
     fleet::{Entry, Live},
     recorder::end_operations,
 };
@@ -62,9 +62,7 @@ impl App {
     /// If the page's key is not a node's id.
     pub fn nodes(&self, selector: &Selector, page: &Page) -> Result<(Listed<View>, usize), Error> {
         let after = match &page.after {
-            Some(key) => {
-                Some(key.parse::<NodeId>().map_err(|e| Error::invalid("page_token", e.to_string()))?)
-            }
+            Some(key) => Some(key.parse::<NodeId>().map_err(|_| muster_store::Error::PageKey(key.clone()))?),
             None => None,
         };
         let (mut total, mut rows, mut more) = (0, Vec::new(), false);
@@ -145,38 +143,33 @@ impl App {
         etag: String,
         reason: String,
     ) -> Result<(), Error> {
+        check_reason("reason", &reason)?;
         let now = self.clock.now();
         let stamp = actor.stamp("nodes.delete", now);
-        let why = reason.clone();
-        let ended = self
-            .commit(stamp, move |tx| {
-                let node = tx.node_get(id)?.ok_or_else(|| Error::not_found("node", &id))?;
-                check_etag(&etag, node.revision)?;
-                let ended = end_commands(tx, id, now)?;
-                tx.node_delete(id)?;
-                tx.audit(Note {
-                    subject: format!("node/{id}"),
-                    before: json!({ "display_name": node.display_name, "labels": node.labels }).to_string(),
-                    after: json!({ "reason": why }).to_string(),
-                    denied: false,
-                })?;
-                Ok(ended)
-            })
-            .await?;
-        self.close_operations(&ended);
-        self.cut(id, reason);
-        Ok(())
+        // Before the write: its session is ended by whoever sees the write first.
+        self.fleet.with(id, |mut entry| entry.farewell = Some(reason.clone()));
+        self.commit(stamp, move |tx| {
+            let node = tx.node_get(id)?.ok_or_else(|| Error::not_found("node", &id))?;
+            check_etag(&etag, node.revision)?;
+            end_commands(tx, id, now)?;
+            tx.node_delete(id)?;
+            tx.audit(Note {
+                subject: format!("node/{id}"),
+                before: json!({ "display_name": node.display_name, "labels": node.labels }).to_string(),
+                after: json!({ "reason": reason }).to_string(),
+                denied: false,
+            })?;
+            Ok(())
+        })
+        .await
     }
 
     /// Takes a node that is no more out of memory, whoever removed it.
     pub(crate) fn forget_node(&self, id: NodeId) {
-        self.fleet.remove(id);
-        self.cut(id, "the node was removed".to_owned());
-    }
-
-    fn cut(&self, id: NodeId, reason: String) {
+        let farewell = self.fleet.remove(id).and_then(|entry| entry.lock().farewell.take());
         if let Some(session) = self.hub.get(id) {
-            session.end(End::Removed(reason));
+            let why = farewell.filter(|reason| !reason.is_empty());
+            session.end(End::Removed(why.unwrap_or_else(|| "the node was removed".to_owned())));
         }
     }
 

@@ -21,7 +21,7 @@ use muster_store::{
 use parking_lot::RwLock;
 use serde_json::json;
 
-use super::{Actor, App, Error, fleet::OpenTicket, recorder::end_operations};
+use super::{Actor, App, Error, check_reason, recorder::end_operations};
 
 /// Longest id that callers may give a request.
 const MAX_REQUEST_ID: usize = 128;
@@ -89,23 +89,11 @@ impl App {
             return Ok((operation, counts));
         }
         let commands: Vec<Command> = nodes.iter().map(|node| queued(&operation, *node, now)).collect();
-        let (row, rows) = (operation.clone(), commands.clone());
+        let row = operation.clone();
+        // Memory learns of it from the feed, so also if the caller goes away now.
         let before =
-            self.commit(actor.stamp("operations.start", now), move |tx| begin(tx, &row, &rows)).await?;
-        if let Some(before) = before {
-            return self.operation(before).await;
-        }
-        self.adopt(&operation, &commands);
-        self.operation(operation.id).await
-    }
-
-    /// Takes a new operation into memory and hands its orders out.
-    fn adopt(&self, operation: &Operation, commands: &[Command]) {
-        self.adopt_operations(vec![operation.clone()]);
-        for command in commands {
-            self.fleet.with(command.node, |mut entry| entry.tickets.push(OpenTicket::from(command)));
-        }
-        self.dispatch.add_all(commands.iter().map(|command| command.node));
+            self.commit(actor.stamp("operations.start", now), move |tx| begin(tx, &row, &commands)).await?;
+        self.operation(before.unwrap_or(operation.id)).await
     }
 
     /// One operation with its counts.
@@ -174,39 +162,38 @@ impl App {
         id: OperationId,
         reason: String,
     ) -> Result<(Operation, Counts), Error> {
+        check_reason("reason", &reason)?;
         let now = self.clock.now();
-        let (moved, ended) = self
-            .commit(actor.stamp("operations.cancel", now), move |tx| {
-                tx.operation_get(id)?.ok_or_else(|| Error::not_found("operation", &id))?;
-                let mut moved = Vec::new();
-                for before in tx.command_of_operation_open(id)? {
-                    if let Ok(after) = command::apply(&before, &Event::CancelRequested, now)
-                        && after != before
-                    {
-                        tx.command_put(&after)?;
-                        moved.push(after);
-                    }
+        self.commit(actor.stamp("operations.cancel", now), move |tx| {
+            tx.operation_get(id)?.ok_or_else(|| Error::not_found("operation", &id))?;
+            let mut moved = 0;
+            for before in tx.command_of_operation_open(id)? {
+                if let Ok(after) = command::apply(&before, &Event::CancelRequested, now)
+                    && after != before
+                {
+                    tx.command_put(&after)?;
+                    moved += 1;
                 }
-                tx.operation_set_cancel(id)?;
-                tx.audit(Note {
-                    subject: format!("operation/{id}"),
-                    after: json!({ "reason": reason, "commands": moved.len() }).to_string(),
-                    ..Note::default()
-                })?;
-                let ended = end_operations(tx, vec![id], now)?;
-                Ok((moved, ended))
-            })
-            .await?;
-        self.moved(&moved);
-        self.hint_cancelled(&moved);
-        self.close_operations(&ended);
+            }
+            tx.operation_set_cancel(id)?;
+            tx.audit(Note {
+                subject: format!("operation/{id}"),
+                after: json!({ "reason": reason, "commands": moved }).to_string(),
+                ..Note::default()
+            })?;
+            end_operations(tx, vec![id], now)
+        })
+        .await?;
         self.operation(id).await
     }
 
-    /// Takes operations with open orders into memory.
+    /// Takes operations with open orders into memory; any number of times.
     pub(crate) fn adopt_operations(&self, operations: Vec<Operation>) {
         let mut open = self.open.0.write();
         for operation in operations {
+            if open.contains_key(&operation.id) {
+                continue; // what is kept of one does not change
+            }
             let parts = OpenOperation {
                 id: operation.id,
                 kind: operation.kind,

@@ -4,11 +4,14 @@
 //! state, no orders. What noticed it writes one audit entry that names everyone
 //! who spoke as the node.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use muster_common::{
+    backoff::Backoff,
+    error_chain::Chain,
     ids::{InstanceId, NodeId},
     reason::Reason,
+    tasks::Kind,
 };
 use muster_domain::{
     audit::{Note, Stamp},
@@ -19,6 +22,10 @@ use muster_store::{ReadNodes as _, WriteNodes as _};
 use serde_json::json;
 
 use super::{Actor, App, Error};
+
+/// Between tries to store what was noticed.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(30);
 
 impl App {
     /// Something was noticed outside of a session. The first suspicion stays.
@@ -49,6 +56,29 @@ impl App {
         let seen = self.fleet.with(id, |entry| entry.sightings.last_two()).unwrap_or_default();
         let quarantine = Quarantine { reason: Suspicion::ByOperator, since: now, seen };
         self.lock_up(actor.stamp("nodes.quarantine", now), id, quarantine, reason).await
+    }
+
+    /// A session noticed something: memory knows it at once, the store as soon as it can.
+    pub(crate) fn lock_up_soon(&self, id: NodeId, quarantine: Quarantine, remote: IpAddr) {
+        let app = self.clone();
+        self.tasks.spawn("lock-up", Kind::BestEffort, async move {
+            let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
+            loop {
+                let stamp = Stamp { remote_address: remote.to_string(), ..app.own_stamp("nodes.quarantine") };
+                let done = app.lock_up(stamp, id, quarantine.clone(), String::new()).await;
+                match done {
+                    Ok(()) | Err(Error::NotFound { .. }) => break,
+                    Err(error) => {
+                        tracing::error!(node = %id, error = %Chain(&error), "the quarantine of node {id} was not stored");
+                    }
+                }
+                tokio::select! {
+                    () = app.drain.deadline() => break,
+                    () = tokio::time::sleep(backoff.next_wait()) => {}
+                }
+            }
+            app.fleet.with(id, |mut entry| entry.locking = false);
+        });
     }
 
     /// Locks a node up, once, and writes down who was seen.
@@ -119,8 +149,10 @@ impl App {
             tx.node_set_quarantine(id, None, machine.as_deref())?;
             tx.audit(Note {
                 subject: format!("node/{id}"),
-                before: json!({ "quarantine": node.quarantine.as_ref().map(|q| q.reason.as_str()) }).to_string(),
-                after: json!({ "quarantine": null, "kept": kept.as_ref().map(shown), "reason": reason }).to_string(),
+                before: json!({ "quarantine": node.quarantine.as_ref().map(|q| q.reason.as_str()) })
+                    .to_string(),
+                after: json!({ "quarantine": null, "kept": kept.as_ref().map(shown), "reason": reason })
+                    .to_string(),
                 ..Note::default()
             })?;
             Ok(())

@@ -6,12 +6,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use muster_common::{
-    error_chain::Chain,
-    reason::Reason,
-    tasks::Kind,
-    tls::spiffe::Principal,
-};
+use muster_common::{error_chain::Chain, reason::Reason, tasks::Kind, tls::spiffe::Principal};
 use muster_domain::{
     audit::Note,
     join_token::check_description,
@@ -90,12 +85,7 @@ impl App {
     ///
     /// # Errors
     /// If the reason is no line of text, or the store fails.
-    pub async fn revoke(
-        &self,
-        actor: &Actor,
-        subject: Subject,
-        reason: String,
-    ) -> Result<Revocation, Error> {
+    pub async fn revoke(&self, actor: &Actor, subject: Subject, reason: String) -> Result<Revocation, Error> {
         check_description(&reason).map_err(|violation| Error::invalid("reason", violation.description))?;
         let now = self.clock.now();
         let wish = Revocation { subject, reason, at: now, by: actor.principal.clone() };

@@ -11,11 +11,13 @@ use muster_domain::{
     command::{Command, Output},
     labels::Selector,
     operation::{Counts, Operation},
-    page::ResumeToken,
+    page::{Page, ResumeToken},
 };
-use muster_store::{Change, ChangeKind, ReadChanges as _, ReadCommands as _};
+use muster_store::{
+    Change, ChangeKind, ReadChanges as _, ReadCommands as _, ReadMeta as _, ReadOperations as _,
+};
 
-use super::{App, Error, nodes::View};
+use super::{App, Error, feed::reach, nodes::View};
 
 /// Changes read in one go.
 const BATCH: u32 = 500;
@@ -40,6 +42,17 @@ pub enum OperationNews {
     Command(Box<Command>),
     /// A piece of output of one of its commands.
     Output(Output, NodeId),
+}
+
+/// How much of an operation is told with some news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// There is more already.
+    Part,
+    /// All there is now.
+    All,
+    /// All there will be: it has ended.
+    ToTheEnd,
 }
 
 /// How far a watcher of an operation is.
@@ -91,9 +104,8 @@ impl App {
     /// If the store fails.
     pub async fn node_news(&self, selector: &Selector, from: u64) -> Result<(Vec<NodeNews>, u64), Error> {
         let (changes, reached) = self.changes(from).await?;
-        let is_node = |change: &&Change| matches!(change.kind, ChangeKind::Node | ChangeKind::NodeReport);
-        let ids: BTreeSet<NodeId> =
-            changes.iter().filter(is_node).filter_map(|c| c.id.parse().ok()).collect();
+        let mut ids = ids_of::<NodeId>(&changes, ChangeKind::Node);
+        ids.append(&mut ids_of(&changes, ChangeKind::NodeReport));
         let news = ids.into_iter().map(|id| match self.node(id) {
             Ok(view) if selector.matches(&view.node.labels, &view.node.facts) => {
                 NodeNews::Upserted(Box::new(view))
@@ -103,7 +115,7 @@ impl App {
         Ok((news.collect(), reached))
     }
 
-    /// News of an operation; moves the place on. The flag: it has ended and all is told.
+    /// News of an operation; moves the place on.
     ///
     /// # Errors
     /// If it does not exist, or the store fails.
@@ -112,59 +124,28 @@ impl App {
         id: OperationId,
         place: &mut Place,
         with_output: bool,
-    ) -> Result<(Vec<OperationNews>, bool), Error> {
+    ) -> Result<(Vec<OperationNews>, Told), Error> {
+        let seen = read_of(&self.store, id, place.revision).await?;
         let start = place.revision == 0;
-        let (changed, reached) =
-            if start { (None, self.revision_now()) } else { self.changed(place.revision).await? };
-        let (operation, counts) = self.operation(id).await?;
-        let commands = self.commands_changed(id, changed).await?;
         let mut news: Vec<OperationNews> = Vec::new();
-        if start || !commands.is_empty() {
-            news.push(OperationNews::Operation(Box::new(operation.clone()), counts));
+        if start || seen.is_news {
+            news.push(OperationNews::Operation(Box::new(seen.operation.clone()), seen.counts));
         }
-        for command in commands {
+        for command in seen.commands {
             if with_output {
                 self.output_news(&command, place, &mut news).await?;
             }
             news.push(OperationNews::Command(Box::new(command)));
         }
-        place.revision = reached;
-        let ended = operation.ended_at.is_some();
-        if ended && !start && !news.is_empty() {
-            news.push(OperationNews::Operation(Box::new(operation), counts));
+        place.revision = seen.reached;
+        if seen.is_behind {
+            return Ok((news, Told::Part));
         }
-        Ok((news, ended))
-    }
-
-    fn revision_now(&self) -> u64 {
-        (*self.feed.applied().borrow()).max(1)
-    }
-
-    async fn changed(&self, from: u64) -> Result<(Option<BTreeSet<CommandId>>, u64), Error> {
-        let (changes, reached) = self.changes(from).await?;
-        let commands = changes.iter().filter(|change| change.kind == ChangeKind::Command);
-        Ok((Some(commands.filter_map(|change| change.id.parse().ok()).collect()), reached))
-    }
-
-    /// Commands of an operation: all, or those of some ids.
-    async fn commands_changed(
-        &self,
-        id: OperationId,
-        changed: Option<BTreeSet<CommandId>>,
-    ) -> Result<Vec<Command>, Error> {
-        self.store
-            .read(move |tx| {
-                let Some(changed) = changed else {
-                    let all = muster_domain::page::Page { size: u32::MAX, after: None };
-                    return Ok(tx.command_list(id, &all)?.rows);
-                };
-                let mut commands = Vec::new();
-                for command in changed {
-                    commands.extend(tx.command_get(command)?.filter(|command| command.operation == id));
-                }
-                Ok(commands)
-            })
-            .await
+        let ended = seen.operation.ended_at.is_some();
+        if ended && !start && !news.is_empty() {
+            news.push(OperationNews::Operation(Box::new(seen.operation), seen.counts));
+        }
+        Ok((news, if ended { Told::ToTheEnd } else { Told::All }))
     }
 
     async fn output_news(
@@ -191,9 +172,50 @@ impl App {
     async fn changes(&self, from: u64) -> Result<(Vec<Change>, u64), Error> {
         let applied = *self.feed.applied().borrow();
         let changes = self.store.read(move |tx| tx.changes_since(from, BATCH).map_err(Error::from)).await?;
-        // Only what memory knows already; and never half of a revision.
-        let cut = changes.last().filter(|_| changes.len() == BATCH as usize).map(|last| last.revision - 1);
-        let reached = cut.filter(|cut| *cut > from).unwrap_or(applied.max(from)).min(applied.max(from));
+        // Only what memory knows already: that is where these changes are looked up.
+        let reached = reach(&changes, BATCH, applied).min(applied).max(from);
         Ok((changes.into_iter().filter(|change| change.revision <= reached).collect(), reached))
     }
+}
+
+/// An operation and what of it changed, all of one moment: an end that is seen
+/// together with older commands would hide their last steps.
+struct Seen {
+    operation: Operation,
+    counts: Counts,
+    commands: Vec<Command>,
+    /// It, or one of its commands, changed.
+    is_news: bool,
+    reached: u64,
+    /// There is more to read already.
+    is_behind: bool,
+}
+
+/// `from` 0: all of it.
+async fn read_of(store: &muster_store::Store, id: OperationId, from: u64) -> Result<Seen, Error> {
+    store
+        .read(move |tx| {
+            let newest = tx.revision()?.max(1);
+            let operation = tx.operation_get(id)?.ok_or_else(|| Error::not_found("operation", &id))?;
+            let counts = tx.operation_counts(id)?;
+            if from == 0 {
+                let commands = tx.command_list(id, &Page { size: u32::MAX, after: None })?.rows;
+                let (is_news, is_behind) = (true, false);
+                return Ok(Seen { operation, counts, commands, is_news, reached: newest, is_behind });
+            }
+            let changes = tx.changes_since(from, BATCH)?;
+            let (mut commands, mut is_news) = (Vec::new(), false);
+            for command in ids_of::<CommandId>(&changes, ChangeKind::Command) {
+                commands.extend(tx.command_get(command)?.filter(|command| command.operation == id));
+            }
+            is_news |= !commands.is_empty();
+            is_news |= ids_of::<OperationId>(&changes, ChangeKind::Operation).contains(&id);
+            let reached = reach(&changes, BATCH, newest).max(from);
+            Ok(Seen { operation, counts, commands, is_news, reached, is_behind: reached < newest })
+        })
+        .await
+}
+
+fn ids_of<T: std::str::FromStr + Ord>(changes: &[Change], kind: ChangeKind) -> BTreeSet<T> {
+    changes.iter().filter(|change| change.kind == kind).filter_map(|change| change.id.parse().ok()).collect()
 }

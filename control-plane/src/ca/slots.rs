@@ -98,13 +98,7 @@ pub fn prepare(
 ///
 /// # Errors
 /// If the files do not fit each other, or cannot be an issuing authority now.
-pub fn from_files(
-    dir: &Path,
-    number: u32,
-    chain: &Path,
-    key: &Path,
-    now: UnixMillis,
-) -> Result<Slot, Error> {
+pub fn from_files(dir: &Path, number: u32, chain: &Path, key: &Path, now: UnixMillis) -> Result<Slot, Error> {
     let certificates = pem::certificates(chain)?;
     let unusable = |what| Error::Unusable { path: chain.to_owned(), what };
     let (Some(issuing), Some(root)) = (certificates.first(), certificates.last()) else {
@@ -117,7 +111,10 @@ pub fn from_files(
         .map_err(|_| Error::Unusable { path: key.to_owned(), what: "it is not a private key" })?;
     let facts = issue::read(issuing).ok_or_else(|| unusable("the first is not a certificate"))?;
     if facts.public_key_sha256 != Sha256::of(&pair.subject_public_key_info()) {
-        return Err(Error::Unusable { path: key.to_owned(), what: "it is not the key of the chain's first certificate" });
+        return Err(Error::Unusable {
+            path: key.to_owned(),
+            what: "it is not the key of the chain's first certificate",
+        });
     }
     check_chain(&certificates, &pair, now)?.map_err(unusable)?;
     let path = folder(dir, number);

@@ -204,7 +204,10 @@ fn a_host_that_knows_only_the_first_root_believes_the_third() {
         tls::enrollment_client_config(first_pin).unwrap(),
         tls::recovery_client_config(tls::roots(&first_root).unwrap(), domain()).unwrap(),
     ] {
-        assert!(shakes_hands(config, tls::server_config_without_client_certificates(server.long.clone()).unwrap()));
+        assert!(shakes_hands(
+            config,
+            tls::server_config_without_client_certificates(server.long.clone()).unwrap()
+        ));
     }
     let short = tls::server_config_without_client_certificates(server.short).unwrap();
     assert!(!shakes_hands(tls::enrollment_client_config(first_pin).unwrap(), short), "without the way back");
@@ -212,7 +215,8 @@ fn a_host_that_knows_only_the_first_root_believes_the_third() {
 
 /// A handshake in memory.
 fn shakes_hands(client: rustls::ClientConfig, server: rustls::ServerConfig) -> bool {
-    let mut client = rustls::ClientConnection::new(Arc::new(client), "localhost".try_into().unwrap()).unwrap();
+    let mut client =
+        rustls::ClientConnection::new(Arc::new(client), "localhost".try_into().unwrap()).unwrap();
     let mut server = rustls::ServerConnection::new(Arc::new(server)).unwrap();
     for _ in 0..10 {
         let mut bytes = Vec::new();

@@ -15,7 +15,7 @@ use std::{
 };
 
 use futures_util::Stream;
-use muster_common::{ids::SessionId, reason::Reason};
+use muster_common::{clock::Clock, ids::SessionId, reason::Reason};
 use muster_domain::liveness;
 use tokio::time::Sleep;
 
@@ -24,6 +24,7 @@ use super::{
     hub::Handle,
     machine::{Machine, Step},
     ports::{Closed, Desk, End, Hints, Inbox, Opened},
+    rate::Pace,
 };
 
 /// How long a stream may stay without Hello.
@@ -62,6 +63,8 @@ pub struct Reactor<S> {
     machine: Machine,
     outbox: VecDeque<Outbound>,
     hello_by: Option<Pin<Box<Sleep>>>, // until Hello
+    pace: Pace,
+    rest: Option<Pin<Box<Sleep>>>, // while it has said too much
     end: Option<Closed>,
     opened: bool,
     done: bool,
@@ -81,6 +84,8 @@ where
             machine: Machine::Waiting,
             outbox: VecDeque::new(),
             hello_by: Some(Box::pin(tokio::time::sleep(HELLO_WITHIN))),
+            pace: Pace::new(),
+            rest: None,
             end: None,
             opened: false,
             done: false,
@@ -211,8 +216,12 @@ where
 
     fn poll_inbound(&mut self, context: &mut Context<'_>) -> Poll<()> {
         for _ in 0..TURN {
+            ready!(self.poll_pace(context));
             match ready!(Pin::new(&mut self.inbound).poll_next(context)) {
-                Some(Ok(message)) => self.read(message),
+                Some(Ok(message)) => {
+                    self.pace.take(Clock::System.monotonic());
+                    self.read(message);
+                }
                 Some(Err(refusal)) => self.end = Some(Closed::Refused(refusal)),
                 None => self.end = Some(Closed::Lost),
             }
@@ -222,6 +231,20 @@ where
         }
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Ready when another message may be read.
+    fn poll_pace(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if let Some(rest) = &mut self.rest {
+                ready!(rest.as_mut().poll(context));
+                self.rest = None;
+            }
+            match self.pace.wait(Clock::System.monotonic()) {
+                Some(wait) => self.rest = Some(Box::pin(tokio::time::sleep(wait))),
+                None => return Poll::Ready(()),
+            }
+        }
     }
 
     fn poll_hello(&mut self, context: &mut Context<'_>) {

@@ -3,7 +3,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use muster_common::{
-    clock::UnixMillis,
+    clock::{Clock, UnixMillis},
     digest::{Sha256, state_hash},
     generation::Generation,
     ids::{CommandId, InstanceId, LedgerId, NodeId, OperationId},
@@ -428,4 +428,19 @@ async fn a_large_difference_is_cut_into_messages_and_only_the_last_is_complete()
         }
     }
     assert_eq!(seen, [1, 2, 3, 4, 5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_says_too_much_is_read_more_slowly_and_loses_nothing() {
+    let fake = Arc::<Fake>::default();
+    let caller =
+        Caller { node: NodeId::from_u128(1), serial: "01".to_owned(), remote: ([127, 0, 0, 1], 1).into() };
+    let said = std::iter::once(hello()).chain((1..=2000).map(beat)).map(Ok);
+    let ports = Ports { inbox: Arc::clone(&fake) as _, desk: Arc::clone(&fake) as _ };
+    let start = Clock::System.monotonic();
+    let mut out = Box::pin(Reactor::new(caller, futures_util::stream::iter(said), ports));
+    while out.next().await.is_some() {}
+    assert_eq!(fake.told.lock().iter().filter(|told| told.starts_with("beat")).count(), 2000);
+    let took = Clock::System.monotonic() - start;
+    assert!((Duration::from_secs(2)..Duration::from_secs(3)).contains(&took), "{took:?}");
 }

@@ -16,7 +16,8 @@ pub trait ReadAccess: Reader {
     /// # Errors
     /// If the store fails.
     fn caller_get(&mut self, principal: &str) -> Result<Option<Caller>, Error> {
-        const SQL: &str = "SELECT principal, role, serial, issuer, not_after, created_at FROM callers WHERE principal = $1";
+        const SQL: &str =
+            "SELECT principal, role, serial, issuer, not_after, created_at FROM callers WHERE principal = $1";
         self.row(SQL, params![principal], decode)
     }
 
@@ -25,7 +26,8 @@ pub trait ReadAccess: Reader {
     /// # Errors
     /// If the store fails.
     fn caller_all(&mut self) -> Result<Vec<Caller>, Error> {
-        const SQL: &str = "SELECT principal, role, serial, issuer, not_after, created_at FROM callers ORDER BY principal";
+        const SQL: &str =
+            "SELECT principal, role, serial, issuer, not_after, created_at FROM callers ORDER BY principal";
         self.rows(SQL, &[], decode)
     }
 }

@@ -74,6 +74,22 @@ pub trait ReadCommands: Reader {
         self.rows(sql, params![now], decode)
     }
 
+    /// Commands that were delivered, and whose hosts ought to have said how they
+    /// ended before `then`: they could start until their latest time for
+    /// delivery, and run for as long as their operation says.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn command_unanswered(&mut self, then: UnixMillis) -> Result<Vec<Command>, Error> {
+        // The first condition is that of the index of open commands, word for word.
+        let sql = commands!(
+            "WHERE state IN ('queued', 'delivered', 'running') AND state <> 'queued' \
+             AND deliver_by + (SELECT run_timeout_ms FROM operations WHERE operations.id = operation_id) <= $1 \
+             ORDER BY deliver_by, id"
+        );
+        self.rows(sql, params![then], decode)
+    }
+
     /// How many commands have not ended.
     ///
     /// # Errors
@@ -178,12 +194,17 @@ pub trait WriteCommands: ReadCommands + Writer {
     /// # Errors
     /// If the store fails.
     fn output_append(&mut self, output: &Output) -> Result<(), Error> {
-        const END: &str = "SELECT stream_offset + LENGTH(data) + dropped_bytes FROM command_output \
-                           WHERE command_id = $1 AND is_stderr = $2 AND seq < $3 ORDER BY seq DESC LIMIT 1";
+        const LAST: &str = "SELECT stream_offset, LENGTH(data), dropped_bytes FROM command_output \
+                            WHERE command_id = $1 AND is_stderr = $2 AND seq < $3 ORDER BY seq DESC LIMIT 1";
         const SQL: &str = "INSERT INTO command_output (command_id, seq, is_stderr, stream_offset, data, \
                            dropped_bytes) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (command_id, seq) DO NOTHING";
         let stream = params![output.command, output.stderr, output.seq];
-        let offset = self.row(END, stream, |row| row.u64("end of stream"))?.unwrap_or(0);
+        // Added here: in SQL a sum beyond its integers becomes a float.
+        let end = |row: &mut Row| {
+            let (offset, length) = (row.u64("stream offset")?, row.u64("length of output")?);
+            Ok(offset.saturating_add(length).saturating_add(row.u64("dropped_bytes")?))
+        };
+        let offset = self.row(LAST, stream, end)?.unwrap_or(0);
         let row =
             params![output.command, output.seq, output.stderr, offset, &output.data, output.dropped_bytes];
         self.execute(SQL, row).map(drop)

@@ -91,6 +91,32 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the request itself is at fault: another one, or a part of this
+    /// one, may succeed at the same moment.
+    #[must_use]
+    pub const fn is_of_the_request(&self) -> bool {
+        match self {
+            Self::Constraint(_)
+            | Self::Engine { .. }
+            | Self::Panicked(_)
+            | Self::Unaudited(_)
+            | Self::Incomplete
+            | Self::Row { .. }
+            | Self::PageKey(_) => true,
+            Self::Busy
+            | Self::Closed
+            | Self::Locked(_)
+            | Self::DiskFull(_)
+            | Self::Io(_)
+            | Self::Corrupt(_)
+            | Self::NewerSchema { .. }
+            | Self::Missing(_)
+            | Self::Exists(_)
+            | Self::Foreign(_)
+            | Self::Open { .. } => false,
+        }
+    }
+
     pub(crate) fn row(what: &'static str, value: impl std::fmt::Display) -> Self {
         Self::Row { what, value: value.to_string().chars().take(80).collect() }
     }

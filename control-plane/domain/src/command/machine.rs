@@ -9,6 +9,12 @@
 //!
 //! An end is for ever. Reports come in order without gaps; one that was taken
 //! already changes nothing and is acknowledged again.
+//!
+//! A host that never answers does not hold up its operation for ever: long
+//! after the last moment at which it could have been running, a delivered
+//! command is interrupted for `FINISH_BY_PASSED`: it may have run. If the host
+//! comes back and says how it ended, the state and its reason stay, and exit
+//! code, signal, message and output are filled in.
 
 use muster_common::{clock::UnixMillis, reason::Reason};
 
@@ -26,6 +32,9 @@ pub enum Event {
     CancelRequested,
     /// Its latest time for delivery is over.
     DeliverByPassed,
+    /// Its host should have said long ago how it ended. Whoever says so has
+    /// added up its time for delivery and its time to run.
+    AnswerOverdue,
     /// Its node was removed.
     NodeGone,
     /// Its host has lost part of its memory and could run it again.
@@ -121,6 +130,11 @@ pub fn apply(command: &Command, event: &Event, now: UnixMillis) -> Result<Comman
         // What was delivered stays until its host answers: it may have run.
         (_, Event::DeliverByPassed) => same(),
 
+        (Delivered | Running, Event::AnswerOverdue) if now >= command.deliver_by => {
+            ended(Interrupted, Reason::FinishByPassed)
+        }
+        (_, Event::AnswerOverdue) => same(),
+
         (Queued, Event::NodeGone) => ended(Expired, Reason::NodeGone),
         (Delivered | Running, Event::NodeGone) => ended(Interrupted, Reason::NodeGone),
         (Delivered | Running, Event::LedgerWentBack) => ended(Interrupted, Reason::LedgerWentBack),
@@ -129,15 +143,17 @@ pub fn apply(command: &Command, event: &Event, now: UnixMillis) -> Result<Comman
 }
 
 fn reported(command: &Command, report: &Report, now: UnixMillis) -> Result<Command, Refused> {
-    let expected = command.report_seq + 1;
+    let expected = command.report_seq.saturating_add(1);
     if (1..expected).contains(&report.seq) {
         return Ok(command.clone());
     }
     if command.state.is_end() {
-        // It ended here without its host (node removed, ledger went back). What
-        // the host says now comes too late to count; it is taken so that the
-        // host may forget it.
-        return Ok(Command { report_seq: report.seq.max(command.report_seq), ..command.clone() });
+        // It ended here without its host (node removed, ledger went back, no
+        // answer). What the host says now comes too late to count; it is taken
+        // so that the host may forget it.
+        let taken = Command { report_seq: report.seq.max(command.report_seq), ..command.clone() };
+        let is_answer = command.is_unanswered() && report.state.is_end();
+        return Ok(if is_answer { taken.answered(report, now) } else { taken });
     }
     if report.seq != expected {
         return Err(Refused::OutOfOrder { expected, got: report.seq });
@@ -188,6 +204,25 @@ const fn may_report(from: State, to: State) -> bool {
 impl Command {
     fn to(&self, state: State, now: UnixMillis) -> Self {
         Self { state, updated_at: now, ended_at: state.is_end().then_some(now), ..self.clone() }
+    }
+
+    /// Whether it ended because its host did not answer, and has not answered since.
+    fn is_unanswered(&self) -> bool {
+        self.state == State::Interrupted
+            && self.reason == Some(Reason::FinishByPassed)
+            && self.exit_code.is_none()
+    }
+
+    /// The answer that came too late: what there is to know, and no other end.
+    fn answered(self, report: &Report, now: UnixMillis) -> Self {
+        let dash = if report.message.is_empty() { "" } else { ": " };
+        Self {
+            exit_code: report.exit_code,
+            signal: report.signal,
+            message: format!("its host said later: {}{dash}{}", report.state.as_str(), report.message),
+            updated_at: now,
+            ..self
+        }
     }
 
     fn because(self, reason: Reason) -> Self {

@@ -3,6 +3,7 @@
 use muster_common::{
     clock::UnixMillis,
     ids::{CommandId, NodeId, OperationId},
+    reason::Reason,
 };
 use muster_domain::command::{self, Command, Event as CommandEvent, Report, State as CommandState};
 use proptest::{collection, prelude::*, sample};
@@ -31,6 +32,7 @@ fn command_event() -> impl Strategy<Value = (i8, CommandEvent)> {
         }),
         1 => Just((0, CommandEvent::CancelRequested)),
         1 => Just((0, CommandEvent::DeliverByPassed)),
+        1 => Just((0, CommandEvent::AnswerOverdue)),
         1 => Just((0, CommandEvent::NodeGone)),
         1 => Just((0, CommandEvent::LedgerWentBack)),
     ]
@@ -76,7 +78,12 @@ proptest! {
             let event = numbered(event, step, now.report_seq);
             let Ok(next) = command::apply(&now, &event, UnixMillis(at)) else { continue };
             if now.state.is_end() {
-                prop_assert_eq!(&Command { report_seq: now.report_seq, ..next.clone() }, &now, "{:?}", event);
+                // A late answer says how it went; the end stays the end it was.
+                let is_answer = now.reason == Some(Reason::FinishByPassed) && now.exit_code.is_none();
+                let same = Command { report_seq: now.report_seq, ..next.clone() };
+                prop_assert!(same == now || is_answer, "{:?}", event);
+                let end = |command: &Command| (command.state, command.reason, command.ended_at);
+                prop_assert_eq!(end(&next), end(&now));
             }
             starts += u32::from(now.state != CommandState::Running && next.state == CommandState::Running);
             prop_assert!(starts <= 1);

@@ -14,7 +14,7 @@ use crate::{
     },
     app::{
         App,
-        watch::{OperationNews, Place},
+        watch::{OperationNews, Place, Told},
     },
 };
 
@@ -125,7 +125,7 @@ async fn follow(
     let mut applied = app.feed.applied();
     loop {
         let before = app.resume_token(place.revision);
-        let (news, ended) = match app.operation_news(id, &mut place, with_output).await {
+        let (news, told) = match app.operation_news(id, &mut place, with_output).await {
             Ok(news) => news,
             Err(error) => return Err(out.fail(status::of_app(error)).await),
         };
@@ -142,8 +142,10 @@ async fn follow(
             });
             out.send(pb::WatchOperationResponse { event, resume_token }).await?;
         }
-        if ended {
-            return Ok(());
+        match told {
+            Told::Part => continue,
+            Told::ToTheEnd => return Ok(()),
+            Told::All => {}
         }
         let revision = place.revision;
         tokio::select! {

@@ -45,7 +45,8 @@ fn slot(slot: &Slot) -> pb::AuthoritySlot {
 
 fn progress(progress: &Progress) -> pb::AuthorityProgress {
     let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-    let named = |ids: &[muster_common::ids::NodeId]| ids.iter().take(NAMED).map(ToString::to_string).collect();
+    let named =
+        |ids: &[muster_common::ids::NodeId]| ids.iter().take(NAMED).map(ToString::to_string).collect();
     pb::AuthorityProgress {
         connected_nodes: count(progress.live),
         unacknowledged: count(progress.unacknowledged.len()),

@@ -2,7 +2,14 @@
 
 use bytes::Bytes;
 use muster_common::{clock::UnixMillis, digest::Sha256, ids::LedgerId, reason::Reason};
-use muster_domain::{command, condition::Condition, facts, liveness, node::LedgerMark};
+use muster_domain::{
+    command,
+    condition::Condition,
+    facts,
+    item::{ItemState, MAX_ITEMS},
+    liveness,
+    node::LedgerMark,
+};
 use muster_proto::{
     agent::v1::{self as pb, session_request::Kind as In, session_response::Kind as Out},
     types::v1 as types,
@@ -22,6 +29,9 @@ use crate::{
 
 /// Output of one command that is kept.
 const OUTPUT: u32 = 1024 * 1024;
+/// Most bytes that a host can say it has cut at one place: beyond any script,
+/// and so far from the end of the numbers that no sum of them gets there.
+const DROPPED: u64 = 1 << 40;
 /// Entries of one message that are looked at.
 const ENTRIES: usize = 4096;
 /// Longest word from a host that is kept.
@@ -44,7 +54,7 @@ pub(in crate::api) fn inbound(message: pb::SessionRequest) -> Result<Inbound, Re
         })),
         Some(In::Items(report)) => Inbound::Items(ItemReport {
             seq: report.seq,
-            items: report.items.into_iter().take(ENTRIES).filter_map(item::state_from).collect(),
+            items: items_from(report.items)?,
             complete: report.complete,
         }),
         Some(In::Command(report)) => command_from(report)?,
@@ -78,9 +88,18 @@ fn hello_from(hello: pb::Hello) -> Result<Hello, Refusal> {
         certificate_generation: hello.certificate_generation,
         trust_bundle_version: hello.trust_bundle_version,
         facts_sha256: hello.facts_sha256.iter().copied().take(32).collect(),
-        items: hello.items.into_iter().take(ENTRIES).filter_map(item::state_from).collect(),
+        items: items_from(hello.items)?,
         open_commands: hello.open_commands.into_iter().take(ENTRIES).filter_map(open).collect(),
     })
+}
+
+/// Those of kinds that this release knows.
+fn items_from(items: Vec<types::ItemState>) -> Result<Vec<ItemState>, Refusal> {
+    if items.len() > MAX_ITEMS {
+        let message = format!("a node has at most {MAX_ITEMS} items, not {}", items.len());
+        return Err(Refusal::new(Reason::MessageInvalid, message));
+    }
+    Ok(items.into_iter().filter_map(item::state_from).collect())
 }
 
 fn command_from(report: pb::CommandReport) -> Result<Inbound, Refusal> {
@@ -93,7 +112,7 @@ fn command_from(report: pb::CommandReport) -> Result<Inbound, Refusal> {
         output: report.output.map(|chunk| Chunk {
             stderr: chunk.stream() == pb::Stream::Stderr,
             data: chunk.data,
-            dropped_bytes: chunk.dropped_bytes,
+            dropped_bytes: chunk.dropped_bytes.min(DROPPED),
         }),
         exit_code: report.exit_code,
         signal: report.signal,
@@ -310,4 +329,40 @@ fn ticket_to(ticket: Ticket) -> pb::Command {
 
 fn millis(duration: std::time::Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_common::ids::CommandId;
+
+    use super::*;
+
+    fn said(kind: In) -> Result<Inbound, Refusal> {
+        inbound(pb::SessionRequest { kind: Some(kind) })
+    }
+
+    #[test]
+    fn numbers_that_no_host_can_mean_are_cut_down() {
+        let output = pb::OutputChunk { dropped_bytes: u64::MAX, ..Default::default() };
+        let mut report = pb::CommandReport {
+            command_id: CommandId::from_u128(1).to_string(),
+            output: Some(output),
+            ..Default::default()
+        };
+        report.set_state(types::CommandState::Running);
+        let Ok(Inbound::Command(report)) = said(In::Command(report)) else { panic!("a report") };
+        assert_eq!(report.output.map(|chunk| chunk.dropped_bytes), Some(DROPPED));
+    }
+
+    #[test]
+    fn more_items_than_a_node_has_are_refused_before_they_are_looked_at() {
+        let items = |count| {
+            In::Items(pb::ItemReport {
+                items: vec![types::ItemState { item: "settings".to_owned(), ..Default::default() }; count],
+                ..Default::default()
+            })
+        };
+        assert!(said(items(MAX_ITEMS)).is_ok());
+        assert_eq!(said(items(MAX_ITEMS + 1)).unwrap_err().reason, Reason::MessageInvalid);
+    }
 }

@@ -6,7 +6,7 @@ use muster_store::{ReadChanges as _, ReadCommands as _, Store, WriteCommands as 
 
 use crate::{
     harness::{Database, NOW, pages, read, report, write},
-    samples::{command, operation},
+    samples::{self, command, operation},
 };
 
 /// Two operations with three commands each, on three nodes.
@@ -39,6 +39,10 @@ pub(crate) fn open_commands_are_found(database: &impl Database) {
     assert_eq!(ids(&read(&store, move |tx| tx.command_of_operation_open(operation))), [12, 13]);
     let listed = pages(2, |page| read(&store, move |tx| tx.command_list(operation, &page)));
     assert_eq!((listed.len(), ids(&listed)), (3, vec![11, 12, 13]));
+    // Of operation 1 there is one on a host, and it may run for as long as the operation says.
+    let answer_by = command(11, 1, 1).deliver_by + samples::operation(1).run_timeout;
+    assert_eq!(read(&store, move |tx| tx.command_unanswered(answer_by - Duration::from_millis(1))), []);
+    assert_eq!(ids(&read(&store, move |tx| tx.command_unanswered(answer_by))), [12]);
     let deliver_by = command(11, 1, 1).deliver_by;
     assert_eq!(read(&store, move |tx| tx.command_due(deliver_by - Duration::from_millis(1))), []);
     assert_eq!(ids(&read(&store, move |tx| tx.command_due(deliver_by))), [13, 21, 22, 23]);
@@ -98,4 +102,24 @@ pub(crate) fn output_knows_its_place(database: &impl Database) {
     let part = read(&store, |tx| tx.output_list(CommandId::from_u128(11), 2, 2));
     assert_eq!(part, stored[1..3]);
     assert_eq!(*store.committed().borrow(), before, "output stays off the feed");
+}
+
+pub(crate) fn the_end_of_a_stream_is_a_number_whatever_was_cut(database: &impl Database) {
+    let store = started(database);
+    for (seq, dropped_bytes) in
+        [(1, i64::MAX.cast_unsigned()), (2, i64::MAX.cast_unsigned()), (3, u64::MAX), (4, 1)]
+    {
+        let piece = Output {
+            command: CommandId::from_u128(11),
+            seq,
+            stderr: false,
+            offset: 0,
+            data: b"x".to_vec(),
+            dropped_bytes,
+        };
+        report(&store, move |tx| tx.output_append(&piece));
+    }
+    let stored = read(&store, |tx| tx.output_list(CommandId::from_u128(11), 0, 100));
+    let offsets: Vec<u64> = stored.iter().map(|piece| piece.offset).collect();
+    assert_eq!(offsets, [0, 1 << 63, u64::MAX, u64::MAX]);
 }

@@ -43,7 +43,10 @@ macro_rules! suite_on {
                 trust_recoveries_and_quarantine_of_a_node_are_kept,
             }
             bundles { versions_come_newest_first, a_deleted_version_is_not_given_again, a_version_is_never_replaced }
-            commands { open_commands_are_found, a_command_keeps_every_field, output_knows_its_place }
+            commands {
+                open_commands_are_found, a_command_keeps_every_field, output_knows_its_place,
+                the_end_of_a_stream_is_a_number_whatever_was_cut,
+            }
             desired { profiles_and_assignments_come_back, marks_rise_with_their_writes }
             feed {
                 a_write_is_on_it_once, it_misses_nothing_of_concurrent_writers, a_revision_is_never_cut,

@@ -61,8 +61,13 @@ fn every_event_in_every_state_leads_where_it_should() {
     for end in State::ALL.into_iter().filter(|s| s.is_end()) {
         let ended = command(end);
         assert!(apply(&ended, &Event::Delivered, NOW).is_err());
-        for event in [Event::CancelRequested, Event::DeliverByPassed, Event::NodeGone, Event::LedgerWentBack]
-        {
+        for event in [
+            Event::CancelRequested,
+            Event::DeliverByPassed,
+            Event::AnswerOverdue,
+            Event::NodeGone,
+            Event::LedgerWentBack,
+        ] {
             assert_eq!(after(&ended, &event), ended, "{end:?} {event:?}");
         }
     }
@@ -164,4 +169,47 @@ fn only_what_was_never_delivered_expires_here() {
         assert_eq!(apply(&command(state), &Event::DeliverByPassed, LATE), Ok(command(state)));
     }
     assert_eq!(apply(&command(State::Delivered), &Event::Delivered, LATE).unwrap().state, State::Delivered);
+}
+
+#[test]
+fn a_host_that_never_answers_does_not_keep_a_command_open() {
+    for state in [State::Delivered, State::Running] {
+        let open = command(state);
+        assert_eq!(after(&open, &Event::AnswerOverdue), open, "not while it can still be delivered");
+        let given_up = apply(&open, &Event::AnswerOverdue, LATE).unwrap();
+        assert_eq!((given_up.state, given_up.reason), (State::Interrupted, Some(Reason::FinishByPassed)));
+    }
+    let queued = command(State::Queued);
+    assert_eq!(apply(&queued, &Event::AnswerOverdue, LATE), Ok(queued), "it expires");
+}
+
+#[test]
+fn a_late_answer_fills_in_the_result_and_leaves_the_end_as_it_is() {
+    let given_up = apply(&command(State::Running), &Event::AnswerOverdue, LATE).unwrap();
+    let running = apply(&given_up, &report(1, State::Running), LATE).unwrap();
+    assert_eq!(running, Command { report_seq: 1, ..given_up.clone() }, "only an end is an answer");
+    let mut end = Report {
+        seq: 2,
+        state: State::Failed,
+        exit_code: Some(4),
+        signal: None,
+        reason: Some(Reason::ExitStatus),
+        message: "no".into(),
+        output_bytes: 0,
+        dropped_bytes: 0,
+    };
+    let later = LATE + std::time::Duration::from_secs(1);
+    let answered = apply(&running, &Event::Reported(end.clone()), later).unwrap();
+    assert_eq!((answered.state, answered.reason), (State::Interrupted, Some(Reason::FinishByPassed)));
+    assert_eq!((answered.exit_code, answered.ended_at), (Some(4), given_up.ended_at));
+    assert_eq!(answered.message, "its host said later: failed: no");
+    (end.seq, end.exit_code) = (3, Some(0));
+    let again = apply(&answered, &Event::Reported(end), later).unwrap();
+    assert_eq!(again, Command { report_seq: 3, ..answered }, "the first answer counts");
+}
+
+#[test]
+fn the_highest_number_is_followed_by_none_and_breaks_nothing() {
+    let last = Command { report_seq: u64::MAX, ..command(State::Running) };
+    assert_eq!(after(&last, &report(u64::MAX, State::Succeeded)).report_seq, u64::MAX);
 }

@@ -1,0 +1,216 @@
+//! What is newer of nodes in memory than in the store.
+
+use std::sync::Arc;
+
+use muster_common::{
+    clock::UnixMillis,
+    error_chain::Chain,
+    ids::{CommandId, NodeId},
+};
+use muster_domain::{
+    certificate::Shown,
+    command::{self, Command, Event},
+    facts::Facts,
+    item::{ItemName, ItemState},
+    node::Node,
+};
+use muster_store::{ReadCommands as _, ReadNodes as _, WriteCommands as _, WriteNodes as _, WriteTx};
+
+use super::{
+    apart::{Became, write_apart},
+    end_operations,
+};
+use crate::app::{
+    App, Error,
+    fleet::{Dirty, Entry, ToldFacts},
+};
+
+/// One node's news, as they go to the store.
+pub(super) struct News {
+    node: Node,
+    dirty: Dirty,
+    facts: Option<ToldFacts>,
+    /// Whether selectors see the node differently with those facts.
+    can_tell: bool,
+    upserts: Vec<ItemState>,
+    gone: Vec<ItemName>,
+    /// Orders that end with the memory of its host.
+    lost: Vec<CommandId>,
+}
+
+/// What became of one node's news.
+#[derive(Default)]
+struct Written {
+    revision: u64,
+    /// The store had another certificate for it than memory.
+    was_replaced: bool,
+    interrupted: Vec<Command>,
+    ended: Vec<muster_common::ids::OperationId>,
+}
+
+impl App {
+    /// Writes nodes' news down; those that cannot be written wait for more news of their node.
+    ///
+    /// # Errors
+    /// If the store takes nothing at all now; all the news wait then.
+    pub(super) async fn record_nodes(&self, nodes: &[NodeId]) -> Result<(), Error> {
+        let all: Vec<Arc<News>> =
+            nodes.iter().filter_map(|id| self.fleet.with(*id, |mut e| Arc::new(news(&mut e)))).collect();
+        let mut replaced = Vec::new();
+        let became = |became: Became<Arc<News>, Vec<Written>>| match became {
+            Became::Written(all, written) => {
+                muster_common::crash::point("app.record.before-ack");
+                for (news, written) in all.iter().zip(written) {
+                    replaced.extend(written.was_replaced.then_some(news.node.id));
+                    self.recorded(news, &written);
+                }
+            }
+            Became::Refused(news, error) => {
+                let (node, error) = (news.node.id, Chain(&error));
+                tracing::warn!(%node, %error, "what node {node} reports cannot be stored");
+                self.keep(&news);
+            }
+        };
+        let left = write_apart(all, |batch| self.write_news(batch), became).await;
+        if let Err(left) = left {
+            left.batch.iter().for_each(|news| self.unrecorded(news));
+            return Err(left.error);
+        }
+        if replaced.is_empty() { Ok(()) } else { self.reload_nodes(replaced).await }
+    }
+
+    async fn write_news(&self, batch: Vec<Arc<News>>) -> Result<Vec<Written>, Error> {
+        let now = self.clock.now();
+        let write = self.store.write(self.own_stamp("nodes.report"), move |tx| {
+            batch.iter().map(|news| write_news(tx, news, now)).collect::<Result<Vec<_>, Error>>()
+        });
+        Ok(write.await?.value)
+    }
+
+    fn recorded(&self, news: &News, written: &Written) {
+        self.metrics.reports_stored(1);
+        let session = self.hub.get(news.node.id);
+        if let Some(stored) = &news.facts {
+            self.fleet.with(news.node.id, |mut entry| {
+                entry.node.facts = stored.facts.clone();
+                entry.node.facts_sha256.clone_from(&stored.sha256);
+                if entry.told.as_ref() == Some(stored) {
+                    entry.told = None;
+                }
+                if news.can_tell {
+                    entry.node.selector_revision = entry.node.selector_revision.max(written.revision);
+                }
+            });
+            if let (true, Some(session)) = (news.can_tell, &session) {
+                session.hint_desired();
+            }
+        }
+        self.moved(&written.interrupted);
+        self.close_operations(&written.ended);
+        if let (true, Some(session)) = (news.dirty.items_seq > 0, &session) {
+            session.ack_items(news.dirty.items_seq);
+        }
+    }
+
+    /// To be tried again.
+    fn unrecorded(&self, news: &News) {
+        self.keep(news);
+        self.fleet.with(news.node.id, |mut entry| self.recorder.node(&mut entry.dirty, news.node.id));
+    }
+
+    /// Not to be forgotten: it goes with the next news of this node.
+    fn keep(&self, news: &News) {
+        self.fleet.with(news.node.id, |mut entry| {
+            let dirty = &mut entry.dirty;
+            dirty.liveness |= news.dirty.liveness;
+            dirty.ledger |= news.dirty.ledger;
+            dirty.certificate |= news.dirty.certificate;
+            dirty.trust_bundle |= news.dirty.trust_bundle;
+            dirty.facts |= news.dirty.facts;
+            dirty.items_seq = dirty.items_seq.max(news.dirty.items_seq);
+            let lost = news.dirty.items.iter().filter(|item| !dirty.items.contains(item)).cloned();
+            let lost: Vec<ItemName> = lost.collect();
+            dirty.items.extend(lost);
+        });
+    }
+}
+
+fn news(entry: &mut Entry) -> News {
+    let dirty = std::mem::take(&mut entry.dirty);
+    let (mut upserts, mut gone) = (Vec::new(), Vec::new());
+    for item in &dirty.items {
+        match entry.reported(item) {
+            Some(state) => upserts.push(state.clone()),
+            None => gone.push(item.clone()),
+        }
+    }
+    let facts = if dirty.facts { entry.told.clone() } else { None };
+    let can_tell = facts.as_ref().is_some_and(|told| selectors_can_tell(&entry.node.facts, &told.facts));
+    let lost = if dirty.ledger { entry.lost() } else { Vec::new() };
+    News { node: entry.node.clone(), dirty, facts, can_tell, upserts, gone, lost }
+}
+
+fn selectors_can_tell(before: &Facts, after: &Facts) -> bool {
+    Facts::SELECTABLE.iter().any(|name| before.lookup(name) != after.lookup(name))
+}
+
+fn write_news(tx: &mut WriteTx<'_>, news: &News, now: UnixMillis) -> Result<Written, Error> {
+    let (node, dirty) = (&news.node, &news.dirty);
+    let mut written = Written::default();
+    if dirty.liveness {
+        tx.node_set_liveness(node.id, &node.liveness)?;
+    }
+    if let (true, Some(ledger)) = (dirty.ledger, node.ledger) {
+        tx.node_set_ledger(node.id, ledger)?;
+        // In the same write: if only the mark were there after a crash, nobody
+        // would see any more that these may have run, and they would be sent again.
+        interrupt(tx, news, now, &mut written)?;
+    }
+    if let Some(told) = &news.facts {
+        tx.node_set_facts(node.id, &told.facts, &told.sha256, news.can_tell)?;
+    }
+    if dirty.certificate {
+        written.was_replaced = !promote(tx, node)?;
+    }
+    if dirty.trust_bundle {
+        tx.node_set_trust_bundle(node.id, node.trust_bundle_version)?;
+    }
+    if !dirty.items.is_empty() {
+        tx.node_set_items(node.id, &news.upserts, &news.gone)?;
+    }
+    written.revision = tx.revision();
+    Ok(written)
+}
+
+/// Ends what the host has lost.
+fn interrupt(tx: &mut WriteTx<'_>, news: &News, now: UnixMillis, written: &mut Written) -> Result<(), Error> {
+    let mut operations = Vec::new();
+    for id in &news.lost {
+        let Some(before) = tx.command_get(*id)? else { continue };
+        if let Ok(after) = command::apply(&before, &Event::LedgerWentBack, now) {
+            if after != before {
+                tx.command_put(&after)?;
+                if !operations.contains(&after.operation) {
+                    operations.push(after.operation);
+                }
+            }
+            written.interrupted.push(after);
+        }
+    }
+    written.ended = end_operations(tx, operations, now)?;
+    Ok(())
+}
+
+/// The first use of the next certificate. `false`: the store has another one
+/// since; nothing was written.
+fn promote(tx: &mut WriteTx<'_>, node: &Node) -> Result<bool, Error> {
+    let Some(stored) = tx.node_get(node.id)? else { return Ok(true) };
+    match stored.certificate.judge(&node.certificate.current.serial) {
+        Shown::Next => {
+            tx.node_set_certificate(node.id, &stored.certificate.promoted())?;
+            Ok(true)
+        }
+        Shown::Current => Ok(true),
+        Shown::Superseded => Ok(false),
+    }
+}

@@ -1,0 +1,152 @@
+//! Steps of commands, into the store.
+
+use std::collections::HashMap;
+
+use muster_common::{
+    clock::UnixMillis,
+    error_chain::Chain,
+    ids::{CommandId, NodeId, OperationId},
+};
+use muster_domain::command::{self, Command, Event, Output};
+use muster_store::{ReadCommands as _, WriteCommands as _, WriteTx};
+
+use super::{
+    apart::{Became, write_apart},
+    end_operations,
+    queue::Step,
+};
+use crate::{
+    app::{App, Error},
+    session::frames::{CommandAck, CommandReport},
+};
+
+/// What became of a batch of steps.
+struct Written {
+    acks: Vec<(Command, CommandAck)>,
+    strangers: Vec<(NodeId, CommandAck)>,
+    ended: Vec<OperationId>,
+}
+
+impl App {
+    /// Writes steps down; one that cannot be written is dropped.
+    ///
+    /// # Errors
+    /// If the store takes nothing at all now.
+    pub(super) async fn record_steps(&self, steps: Vec<Step>) -> Result<(), Error> {
+        let became = |became| match became {
+            Became::Written(_, written) => self.stored(written),
+            Became::Refused(Step { node, report }, error) => {
+                let (command, seq, error) = (report.command, report.seq, Chain(&error));
+                tracing::warn!(
+                    %node, %command, seq, %error,
+                    "report {seq} of node {node} about command {command} cannot be stored; it was dropped"
+                );
+            }
+        };
+        write_apart(steps, |steps| self.write_steps(steps), became).await.map_err(|left| left.error)
+    }
+
+    async fn write_steps(&self, steps: Vec<Step>) -> Result<Written, Error> {
+        let now = self.clock.now();
+        let limit = self.fixed.output_limit;
+        let write = self
+            .store
+            .write(self.own_stamp("commands.report"), move |tx| write_steps(tx, &steps, now, limit));
+        Ok(write.await?.value)
+    }
+
+    fn stored(&self, written: Written) {
+        muster_common::crash::point("app.record.before-ack");
+        for (node, ack) in written.strangers {
+            if let Some(session) = self.hub.get(node) {
+                session.ack_command(ack);
+            }
+        }
+        for (command, ack) in written.acks {
+            self.fleet.with(command.node, |mut entry| {
+                entry.moved(command.id, command.state, command.cancel_requested);
+            });
+            if let Some(session) = self.hub.get(command.node) {
+                session.ack_command(ack);
+            }
+        }
+        self.close_operations(&written.ended);
+    }
+}
+
+fn write_steps(tx: &mut WriteTx<'_>, steps: &[Step], now: UnixMillis, limit: u64) -> Result<Written, Error> {
+    let mut commands: HashMap<CommandId, (Command, CommandAck)> = HashMap::new();
+    let mut strangers = Vec::new();
+    for step in steps {
+        let id = step.report.command;
+        let known = match commands.remove(&id) {
+            Some(known) => Some(known),
+            None => tx.command_get(id)?.map(|command| {
+                let ack = CommandAck { command: id, seq: command.report_seq, credit: 0 };
+                (command, ack)
+            }),
+        };
+        let Some((command, ack)) = known.filter(|(command, _)| command.node == step.node) else {
+            // No order of this node, or none any more: nothing is written, and the host may forget.
+            strangers.push((step.node, CommandAck { command: id, seq: step.report.seq, credit: 0 }));
+            continue;
+        };
+        commands.insert(id, write_step(tx, command, ack, &step.report, now, limit)?);
+    }
+    let mut ended = Vec::new();
+    for (command, _) in commands.values() {
+        if command.state.is_end() && !ended.contains(&command.operation) {
+            ended.push(command.operation);
+        }
+    }
+    let ended = end_operations(tx, ended, now)?;
+    Ok(Written { acks: commands.into_values().collect(), strangers, ended })
+}
+
+fn write_step(
+    tx: &mut WriteTx<'_>,
+    before: Command,
+    mut ack: CommandAck,
+    report: &CommandReport,
+    now: UnixMillis,
+    limit: u64,
+) -> Result<(Command, CommandAck), Error> {
+    let event = Event::Reported(command::Report {
+        seq: report.seq,
+        state: report.state,
+        exit_code: Some(report.exit_code),
+        signal: (report.signal != 0).then_some(report.signal),
+        reason: report.reason,
+        message: report.message.clone(),
+        output_bytes: 0,
+        dropped_bytes: 0,
+    });
+    let mut after = match command::apply(&before, &event, now) {
+        Ok(after) => after,
+        Err(refused) => {
+            tracing::debug!(command = %before.id, %refused, "a report about command {} was refused", before.id);
+            return Ok((before, ack));
+        }
+    };
+    if let Some(chunk) = report.output.as_ref().filter(|_| after.report_seq > before.report_seq) {
+        let keep = usize::try_from(limit.saturating_sub(after.output_bytes)).unwrap_or(usize::MAX);
+        let kept = &chunk.data[..chunk.data.len().min(keep)];
+        let dropped = chunk.dropped_bytes.saturating_add((chunk.data.len() - kept.len()) as u64);
+        tx.output_append(&Output {
+            command: after.id,
+            seq: report.seq,
+            stderr: chunk.stderr,
+            offset: 0, // the store knows where the stream ends
+            data: kept.to_vec(),
+            dropped_bytes: dropped,
+        })?;
+        after.output_bytes = after.output_bytes.saturating_add(kept.len() as u64);
+        after.dropped_bytes = after.dropped_bytes.saturating_add(dropped);
+        ack.credit = ack.credit.saturating_add(u32::try_from(chunk.data.len()).unwrap_or(u32::MAX));
+    }
+    if after != before {
+        tx.command_put(&after)?;
+    }
+    ack.seq = after.report_seq;
+    Ok((after, ack))
+}

@@ -1,0 +1,11 @@
+//! Use-cases on a real store in a temporary folder, without the wire.
+
+mod bench;
+mod certificates;
+mod commands;
+mod feed;
+mod identity;
+mod ledger;
+mod reports;
+mod sessions;
+mod watches;

@@ -1,0 +1,305 @@
+//! What all these tests need.
+
+use std::{sync::Arc, time::Duration};
+
+use muster_common::{
+    clock::{Clock, UnixMillis},
+    digest::Sha256,
+    drain::Drain,
+    ids::{InstanceId, JoinTokenId, LedgerId, NodeId},
+    tasks::{Kind, Tasks},
+};
+use muster_domain::{
+    audit::{Note, Stamp},
+    authority::Authority,
+    certificate::{Issued, NodeCertificate},
+    command::{Command, State},
+    facts::Facts,
+    labels::Labels,
+    liveness::{self, Liveness},
+    node::{LedgerMark, Node},
+};
+use muster_store::{
+    Options, ReadAuthority as _, ReadCommands as _, ReadNodes as _, Store, WriteAuthority as _,
+    WriteNodes as _, WriteTx,
+};
+
+use crate::{
+    app::{
+        Actor, App, Core, Error, Fixed, SessionRules, access, catalog, dispatch, feed, fleet, operations,
+        operations::Wish, recorder, recovery, revocation,
+    },
+    ca::{self, Ca},
+    metrics::Metrics,
+    session::{
+        frames::{Caller, CommandReport, Hello, Refusal},
+        hub::{Handle, Hub},
+        ports::{Inbox as _, Opened},
+    },
+};
+
+pub(super) const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+/// The use-cases around a store, and nothing that works by itself.
+pub(super) struct Bench {
+    pub(super) app: App,
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    pub(super) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(&options(&folder), "fleet.test").unwrap();
+        let slot = ca::first(&folder.path().join("ca"), &"fleet.test".parse().unwrap(), NOW).unwrap();
+        let put = move |tx: &mut WriteTx<'_>| {
+            tx.authority_put(&Authority::first(slot.clone()))?;
+            tx.audit(Note { subject: "authority".to_owned(), ..Note::default() })
+        };
+        store.write::<_, muster_store::Error, _>(stamp(), put).await.unwrap();
+        let app = app(&folder, store).await;
+        app.load().await.unwrap();
+        Self { app, folder }
+    }
+
+    /// One whose memory follows the store by itself.
+    pub(super) async fn following() -> Self {
+        let bench = Self::new().await;
+        let app = bench.app.clone();
+        bench.app.tasks.spawn("follow", Kind::BestEffort, async move {
+            let mut committed = app.store.committed();
+            while committed.changed().await.is_ok() {
+                app.follow().await.unwrap();
+            }
+        });
+        bench
+    }
+
+    /// The same store after a kill of the process: memory begins anew.
+    pub(super) async fn killed(self) -> Self {
+        let Self { app: old, folder } = self;
+        old.store.clone().close().await.unwrap();
+        let app = app(&folder, Store::open(&options(&folder)).unwrap()).await;
+        app.load().await.unwrap();
+        Self { app, folder }
+    }
+
+    /// Writes past the use-cases, as another process would.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        change: impl Fn(&mut WriteTx<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> u64 {
+        let audited = move |tx: &mut WriteTx<'_>| {
+            change(tx)?;
+            tx.audit(Note { subject: "test".to_owned(), ..Note::default() })?;
+            Ok::<_, Error>(())
+        };
+        self.app.store.write(stamp(), audited).await.unwrap().revision
+    }
+
+    /// A node in the store and in memory.
+    pub(super) async fn node(&self, number: u128) -> NodeId {
+        let node = node(number);
+        let id = node.id;
+        self.write(move |tx| Ok(tx.node_insert(&node)?)).await;
+        self.app.follow().await.unwrap();
+        id
+    }
+
+    pub(super) fn hello(&self, node: NodeId, hello: &Hello) -> Result<(Handle, Opened), Refusal> {
+        self.hello_with(node, "1", hello)
+    }
+
+    pub(super) fn hello_with(
+        &self,
+        node: NodeId,
+        serial: &str,
+        hello: &Hello,
+    ) -> Result<(Handle, Opened), Refusal> {
+        let handle = Handle::new(node);
+        let caller = Caller { node, serial: serial.to_owned(), remote: ([127, 0, 0, 1], 1).into() };
+        let opened = self.app.opened(&handle, &caller, hello, 1)?;
+        Ok((handle, opened))
+    }
+
+    /// Starts an operation on all nodes and hands its orders to those that are connected.
+    pub(super) async fn ordered(&self) -> Vec<Command> {
+        let (operation, _) = self.app.start_operation(&alice(), wish("*")).await.unwrap();
+        self.app.hand_out().await.unwrap();
+        let page = muster_domain::page::Page { size: 100, after: None };
+        self.app
+            .commands(operation.id, page, false)
+            .await
+            .unwrap()
+            .rows
+            .into_iter()
+            .map(|row| row.0)
+            .collect()
+    }
+
+    pub(super) async fn command(&self, command: &Command) -> Command {
+        let id = command.id;
+        self.app.store.read(move |tx| Ok::<_, Error>(tx.command_get(id)?)).await.unwrap().unwrap()
+    }
+
+    /// Waits until something holds that others bring about.
+    pub(super) async fn until(&self, holds: impl Fn() -> bool) {
+        for _ in 0..2000 {
+            if holds() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("it did not come to hold");
+    }
+
+    pub(super) async fn stored(&self, node: NodeId) -> Node {
+        self.app.store.read(move |tx| Ok::<_, Error>(tx.node_get(node)?)).await.unwrap().unwrap()
+    }
+}
+
+fn options(folder: &tempfile::TempDir) -> Options {
+    Options::sqlite(folder.path().join("muster.db"))
+}
+
+async fn app(folder: &tempfile::TempDir, store: Store) -> App {
+    let authority = store.read::<_, muster_store::Error, _>(|tx| tx.authority_get()).await.unwrap();
+    let trust_domain: muster_common::tls::spiffe::TrustDomain = "fleet.test".parse().unwrap();
+    App::new(Core {
+        store,
+        fleet: fleet::Fleet::default(),
+        catalog: catalog::Catalog::default(),
+        open: operations::Open::default(),
+        access: access::Access::default(),
+        feed: feed::Feed::default(),
+        recorder: recorder::Recorder::default(),
+        dispatch: dispatch::Dispatch::default(),
+        hub: Hub::default(),
+        revocations: revocation::Revocations::default(),
+        ca: Arc::new(Ca::open(&folder.path().join("ca"), &trust_domain, authority).unwrap()),
+        challenges: ca::proof::Challenges::default(),
+        metrics: Metrics::default(),
+        clock: Clock::test(NOW),
+        tasks: Tasks::default(),
+        drain: Drain::default(),
+        fixed: Fixed {
+            replica: "a".to_owned(),
+            epoch: 1,
+            trust_domain,
+            started: NOW,
+            session: SessionRules {
+                heartbeat_interval: Duration::from_secs(15),
+                heartbeat_jitter: Duration::ZERO,
+                reconnect_min: Duration::from_secs(1),
+                reconnect_max: Duration::from_secs(60),
+            },
+            node_certificate_ttl: Duration::from_secs(3600),
+            renew_spread: Duration::from_secs(60),
+            recovery: recovery::Policy { enabled: true, within: Some(Duration::from_secs(86_400)), limit: 2 },
+            enrollment_enabled: true,
+            session_addresses: Vec::new(),
+            enrollment_addresses: Vec::new(),
+            output_limit: 1024 * 1024,
+            methods_of: |_| Vec::new(),
+        },
+    })
+}
+
+pub(super) fn stamp() -> Stamp {
+    Stamp {
+        actor: "operator/bob".to_owned(),
+        action: "tests.write".to_owned(),
+        at: NOW,
+        remote_address: String::new(),
+        trace_id: String::new(),
+    }
+}
+
+pub(super) fn alice() -> Actor {
+    Actor { principal: "operator/alice".to_owned(), remote_address: String::new(), trace_id: String::new() }
+}
+
+pub(super) fn issued(serial: &str, generation: u64) -> Issued {
+    Issued {
+        serial: serial.to_owned(),
+        generation,
+        issuer: 1,
+        not_before: NOW,
+        not_after: NOW + Duration::from_secs(3600),
+        key_sha256: Sha256::of(serial.as_bytes()).as_bytes().to_vec(),
+        der: serial.as_bytes().to_vec(),
+    }
+}
+
+pub(super) fn node(number: u128) -> Node {
+    Node {
+        id: NodeId::from_u128(number),
+        display_name: format!("host-{number}"),
+        labels: Labels::new(),
+        facts: Facts::default(),
+        facts_sha256: Vec::new(),
+        liveness: Liveness { state: liveness::State::NeverSeen, since: NOW, reason: "Enrolled".to_owned() },
+        items: Vec::new(),
+        certificate: NodeCertificate { current: issued("1", 1), next: None },
+        enrolled_key_sha256: number.to_be_bytes().to_vec(),
+        machine_fingerprint: Vec::new(),
+        enrolled_with: JoinTokenId::from_u128(1),
+        created_at: NOW,
+        ledger: None,
+        trust_bundle_version: 0,
+        recoveries: 0,
+        quarantine: None,
+        selector_revision: 0,
+        revision: 0,
+    }
+}
+
+pub(super) fn ledger(id: u128, seq: u64) -> LedgerMark {
+    LedgerMark { id: LedgerId::from_u128(id), seq }
+}
+
+pub(super) fn hello(ledger: LedgerMark) -> Hello {
+    Hello {
+        instance: InstanceId::from_u128(1),
+        ledger,
+        boot_id: String::new(),
+        machine_fingerprint: Vec::new(),
+        agent_version: String::new(),
+        protocol_min: 1,
+        protocol_max: 1,
+        capabilities: Vec::new(),
+        epoch: 0,
+        wall_time: NOW,
+        certificate_generation: 1,
+        trust_bundle_version: 1,
+        facts_sha256: Vec::new(),
+        items: Vec::new(),
+        open_commands: Vec::new(),
+    }
+}
+
+pub(super) fn wish(selector: &str) -> Wish {
+    Wish {
+        selector: selector.to_owned(),
+        kind: "run-script",
+        args: bytes::Bytes::new(),
+        request_id: String::new(),
+        not_before: None,
+        deliver_within: None,
+        run_timeout: None,
+        validate_only: false,
+    }
+}
+
+pub(super) fn said(command: &Command, seq: u64, state: State) -> CommandReport {
+    CommandReport {
+        command: command.id,
+        seq,
+        state,
+        output: None,
+        exit_code: 0,
+        signal: 0,
+        reason: None,
+        message: String::new(),
+        ledger_seq: 0,
+    }
+}
