@@ -1,7 +1,7 @@
 //! Background tasks with a name and a kind: who dies quietly, and who takes the
 //! process along.
 
-use std::{future::Future, sync::Arc};
+use std::{collections::HashMap, future::Future, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio::{sync::watch, task::AbortHandle};
@@ -30,7 +30,14 @@ pub struct Fatal {
 pub struct Tasks {
     tracker: TaskTracker,
     fatal: Arc<watch::Sender<Option<Fatal>>>,
-    aborts: Arc<Mutex<Vec<AbortHandle>>>,
+    running: Arc<Mutex<Running>>,
+}
+
+/// Tasks that have not ended.
+#[derive(Debug, Default)]
+struct Running {
+    last: u64,
+    aborts: HashMap<u64, AbortHandle>,
 }
 
 impl Default for Tasks {
@@ -38,7 +45,7 @@ impl Default for Tasks {
         Self {
             tracker: TaskTracker::new(),
             fatal: Arc::new(watch::Sender::new(None)),
-            aborts: Arc::default(),
+            running: Arc::default(),
         }
     }
 }
@@ -51,16 +58,19 @@ impl Tasks {
     {
         let fatal = Arc::clone(&self.fatal);
         let tracker = self.tracker.clone();
+        let ours = Arc::clone(&self.running);
+        // Held until the task is noted, so that it cannot end before that.
+        let mut running = self.running.lock();
+        running.last += 1;
+        let number = running.last;
         #[allow(clippy::disallowed_methods)] // the one place
         let handle = self.tracker.spawn(async move {
-            let guard = Guard { name, kind, fatal, tracker, done: false };
+            let guard = Guard { name, kind, fatal, tracker, running: ours, number, done: false };
             task.await;
             guard.finish();
         });
         let abort = handle.abort_handle();
-        if kind == Kind::Fatal {
-            self.aborts.lock().push(abort.clone());
-        }
+        running.aborts.insert(number, abort.clone());
         abort
     }
 
@@ -83,11 +93,22 @@ impl Tasks {
         self.tracker.wait()
     }
 
-    /// Ends the long-lived tasks where they are.
+    /// Ends all tasks where they are.
     pub fn abort_all(&self) {
-        for abort in self.aborts.lock().drain(..) {
-            abort.abort();
-        }
+        let running = std::mem::take(&mut self.running.lock().aborts);
+        running.values().for_each(AbortHandle::abort);
+    }
+}
+
+/// Does work that waits for the disk, on a thread where that holds nobody up.
+/// Its panic is the caller's.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => std::future::pending().await, // the runtime is ending, and this task with it
+        },
     }
 }
 
@@ -96,6 +117,8 @@ struct Guard {
     kind: Kind,
     fatal: Arc<watch::Sender<Option<Fatal>>>,
     tracker: TaskTracker,
+    running: Arc<Mutex<Running>>,
+    number: u64,
     done: bool,
 }
 
@@ -114,6 +137,7 @@ impl Drop for Guard {
         } else {
             "was stopped"
         };
+        self.running.lock().aborts.remove(&self.number);
         let name = self.name;
         if how == "panicked" {
             tracing::error!(task = name, "task {name} panicked");
@@ -140,6 +164,21 @@ mod tests {
         tasks.spawn("grave", Kind::Fatal, async { panic!("on purpose") });
         let fatal = tasks.failed().await;
         assert_eq!(fatal.to_string(), "task grave panicked");
+    }
+
+    #[tokio::test]
+    async fn every_task_can_be_ended_and_those_that_ended_are_not_kept() {
+        let tasks = Tasks::default();
+        tasks.spawn("long", Kind::BestEffort, std::future::pending());
+        let (done, ended) = tokio::sync::oneshot::channel::<()>();
+        tasks.spawn("short", Kind::BestEffort, async move { drop(done) });
+        assert!(ended.await.is_err());
+        while tasks.running.lock().aborts.len() > 1 {
+            tokio::task::yield_now().await;
+        }
+        tasks.close();
+        tasks.abort_all();
+        tasks.ended().await;
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ pub mod pin;
 mod server;
 pub mod spiffe;
 
-pub use client::{client_config, enrollment_client_config, recovery_client_config};
+pub use client::{client_config, enrollment_client_config, judge_server, recovery_client_config};
 pub use server::{client_verifier, server_config, server_config_without_client_certificates};
 
 use std::sync::Arc;
@@ -48,6 +48,9 @@ pub enum Error {
         #[source]
         source: rustls::Error,
     },
+    /// A server's certificates do not lead to these roots.
+    #[error("these roots do not vouch for the control plane")]
+    Server(#[source] rustls::Error),
     /// No client verifier from these roots.
     #[error("cannot verify clients with these roots")]
     Verifier(#[from] rustls::server::VerifierBuilderError),

@@ -47,12 +47,19 @@ struct Context {
 }
 
 impl Context {
+    /// To change things.
     fn open(config: Option<&std::path::Path>) -> Result<Self, Failure> {
+        let context = Self::look(config)?;
+        let path = &context.config.state_dir;
+        let made = StateDir::open(path);
+        made.map_err(|error| Failure::told(exit::STATE, format!("cannot use {}: {error}", path.display())))?;
+        Ok(context)
+    }
+
+    /// To look only: nothing is made, changed or locked.
+    fn look(config: Option<&std::path::Path>) -> Result<Self, Failure> {
         let config = Config::load(config).map_err(|error| Failure::new(exit::CONFIG, &error))?;
-        let state = StateDir::open(&config.state_dir).map_err(|error| {
-            let told = format!("cannot use {}: {error}", config.state_dir.display());
-            Failure::told(exit::STATE, told)
-        })?;
+        let state = StateDir::at(&config.state_dir);
         Ok(Self { config, state })
     }
 }
@@ -61,18 +68,18 @@ impl Context {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    let config = cli.config.as_deref();
     let done = match &cli.command {
         Command::Version => {
             println!("{}", build_info::line("muster-node-agent"));
             Ok(())
         }
-        command => Context::open(cli.config.as_deref()).and_then(|context| match command {
-            Command::Connect(args) => connect::run(args, &context),
-            Command::Run(args) => run::run(args, context),
-            Command::Show(args) => show::run(args, &context),
-            Command::Disconnect(args) => disconnect::run(args, &context),
-            Command::Version => Ok(()),
-        }),
+        Command::Connect(args) => Context::open(config).and_then(|context| connect::run(args, &context)),
+        Command::Run(args) => Context::open(config).and_then(|context| run::run(args, context)),
+        Command::Show(args) => Context::look(config).and_then(|context| show::run(args, &context)),
+        Command::Disconnect(args) => {
+            Context::open(config).and_then(|context| disconnect::run(args, &context))
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,8 +10,16 @@ mod guard;
 mod kinds;
 mod recover;
 mod task;
+mod unwritten;
+mod voice;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use muster_common::{clock::Clock, ids::CommandId};
 use tokio::sync::{Notify, mpsc, watch};
@@ -32,13 +40,21 @@ pub const SLOTS: usize = 4;
 /// Requests that wait for the task.
 const QUEUE: usize = 64;
 
+/// Orders held that are not yet started. More are not taken: the control plane
+/// offers them again in a later session.
+const HELD: usize = 1024;
+
+/// Output kept of one command: what a control plane keeps by default, and what
+/// this host keeps at least and at most, whatever it is told.
+const OUTPUT: u64 = 1024 * 1024;
+const OUTPUT_AT_LEAST: u64 = 4 * 1024;
+const OUTPUT_AT_MOST: u64 = 16 * 1024 * 1024;
+
 /// What the room needs from others.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Where scripts lie while they run.
     pub scripts: PathBuf,
-    /// Output kept of one command, in bytes.
-    pub output_limit: u64,
     /// The host's rules.
     pub locks: locks::Reader,
     /// What time it is.
@@ -70,6 +86,7 @@ pub struct Handle {
     requests: mpsc::Sender<Request>,
     changed: watch::Receiver<u64>,
     ledger: Shared,
+    output_limit: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -84,11 +101,13 @@ enum Request {
 /// # Errors
 /// If the ledger cannot be read or written.
 pub async fn open(options: Options, ledger: Shared) -> Result<(Handle, Task), crate::ledger::Error> {
-    recover::settle(&ledger, &options.clock).await?;
+    recover::settle(&ledger, &options).await?;
     let (requests, inbox) = mpsc::channel(QUEUE);
     let (news, changed) = watch::channel(0);
-    let handle = Handle { requests, changed, ledger: ledger.clone() };
-    Ok((handle, Task::new(options, ledger, inbox, news)))
+    let output_limit = Arc::new(AtomicU64::new(OUTPUT));
+    let handle =
+        Handle { requests, changed, ledger: ledger.clone(), output_limit: Arc::clone(&output_limit) };
+    Ok((handle, Task::new(options, ledger, inbox, news, output_limit)))
 }
 
 impl Handle {
@@ -105,6 +124,13 @@ impl Handle {
     /// The control plane has stored all reports up to this one.
     pub async fn acked(&self, id: CommandId, seq: u64) {
         self.send(Request::Acked(id, seq)).await;
+    }
+
+    /// Output that the control plane keeps of one command, in bytes; 0: it did not
+    /// say. For commands that start from now on.
+    pub fn limit_output(&self, bytes: u64) {
+        let limit = if bytes == 0 { OUTPUT } else { bytes.clamp(OUTPUT_AT_LEAST, OUTPUT_AT_MOST) };
+        self.output_limit.store(limit, Ordering::Relaxed);
     }
 
     /// Rises when there is something new to tell.

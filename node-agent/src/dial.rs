@@ -6,7 +6,10 @@ use std::{io, sync::Arc, time::Duration};
 use hyper_util::rt::TokioIo;
 use muster_common::reason::Reason;
 use parking_lot::Mutex;
-use rustls::{CertificateError, ClientConfig, pki_types::ServerName};
+use rustls::{
+    CertificateError, ClientConfig,
+    pki_types::{CertificateDer, ServerName},
+};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 use tonic::{
@@ -71,18 +74,29 @@ pub enum Error {
     },
 }
 
+/// The certificates that a server showed, leaf first.
+pub type Chain = Vec<CertificateDer<'static>>;
+
 /// A connection to one address. It is not opened again when it breaks.
 ///
 /// # Errors
 /// Told apart by whose fault it is.
 pub async fn channel(address: &str, tls: Arc<ClientConfig>) -> Result<Channel, Error> {
+    channel_and_chain(address, tls).await.map(|(channel, _)| channel)
+}
+
+/// As `channel`; and who answered.
+///
+/// # Errors
+/// Told apart by whose fault it is.
+pub async fn channel_and_chain(address: &str, tls: Arc<ClientConfig>) -> Result<(Channel, Chain), Error> {
     let connect = async {
         TcpStream::connect(address)
             .await
             .map_err(|source| Error::Connect { address: address.to_owned(), source })
     };
     let slow = |_| Error::Slow { address: address.to_owned() };
-    over(timeout(WITHIN, connect).await.map_err(slow)??, address, tls).await
+    secured(timeout(WITHIN, connect).await.map_err(slow)??, address, tls).await
 }
 
 /// As `channel`, over a connection that was opened elsewhere.
@@ -90,6 +104,14 @@ pub async fn channel(address: &str, tls: Arc<ClientConfig>) -> Result<Channel, E
 /// # Errors
 /// Told apart by whose fault it is.
 pub async fn over(stream: TcpStream, address: &str, tls: Arc<ClientConfig>) -> Result<Channel, Error> {
+    secured(stream, address, tls).await.map(|(channel, _)| channel)
+}
+
+async fn secured(
+    stream: TcpStream,
+    address: &str,
+    tls: Arc<ClientConfig>,
+) -> Result<(Channel, Chain), Error> {
     let (host, _) = address.rsplit_once(':').ok_or_else(|| Error::Address(address.to_owned()))?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let name = ServerName::try_from(host).map_err(|_| Error::Address(address.to_owned()))?;
@@ -97,6 +119,7 @@ pub async fn over(stream: TcpStream, address: &str, tls: Arc<ClientConfig>) -> R
     let endpoint = Endpoint::from_shared(uri).map_err(|_| Error::Address(address.to_owned()))?;
     let slow = |_| Error::Slow { address: address.to_owned() };
     let stream = timeout(WITHIN, secure(stream, address, name, tls)).await.map_err(slow)??;
+    let chain = stream.get_ref().1.peer_certificates().map(<[_]>::to_vec).unwrap_or_default();
     let once = Arc::new(Mutex::new(Some(TokioIo::new(stream))));
     let connector = tower::service_fn(move |_| {
         let stream = once.lock().take().ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionAborted));
@@ -108,6 +131,7 @@ pub async fn over(stream: TcpStream, address: &str, tls: Arc<ClientConfig>) -> R
         .keep_alive_while_idle(true)
         .connect_with_connector(connector)
         .await
+        .map(|channel| (channel, chain))
         .map_err(|source| Error::Http { address: address.to_owned(), source })
 }
 
@@ -151,6 +175,59 @@ pub struct Refusal {
     pub message: String,
     /// When to try again, if it said so.
     pub retry_after: Option<Duration>,
+    /// TLS said it: the certificate that was shown is not accepted.
+    pub alert: bool,
+}
+
+impl Refusal {
+    /// Whether the certificate that was shown is of no use any more.
+    #[must_use]
+    pub fn is_about_identity(&self) -> bool {
+        self.alert || matches!(self.reason, Some(Reason::CertificateExpired | Reason::CertificateRevoked))
+    }
+}
+
+impl Error {
+    /// Whether one of the two sides does not accept the other's certificate.
+    #[must_use]
+    pub fn is_about_identity(&self) -> bool {
+        match self {
+            Self::Untrusted { .. } => true,
+            Self::Handshake { source, .. } => is_alert(source),
+            Self::Http { source, .. } => is_alert(source),
+            Self::Address(_) | Self::Connect { .. } | Self::Slow { .. } => false,
+        }
+    }
+}
+
+/// Whether the other side ended TLS for the certificate that it was shown. With TLS
+/// 1.3 that is told after our side has finished its handshake.
+fn is_alert(error: &(dyn std::error::Error + 'static)) -> bool {
+    use rustls::AlertDescription as Alert;
+    let tls = |error: &rustls::Error| {
+        matches!(
+            error,
+            rustls::Error::AlertReceived(
+                Alert::BadCertificate
+                    | Alert::CertificateExpired
+                    | Alert::CertificateRevoked
+                    | Alert::CertificateUnknown
+                    | Alert::UnknownCA
+                    | Alert::AccessDenied
+            )
+        )
+    };
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if error.downcast_ref().is_some_and(tls)
+            || inner.and_then(|inner| inner.downcast_ref()).is_some_and(tls)
+        {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 impl From<&Status> for Refusal {
@@ -163,6 +240,7 @@ impl From<&Status> for Refusal {
         } else {
             status.message().to_owned()
         };
-        Self { reason, message, retry_after }
+        let alert = std::error::Error::source(status).is_some_and(is_alert);
+        Self { reason, message, retry_after, alert }
     }
 }

@@ -2,6 +2,7 @@
 //! readable by the agent's user alone, replaced as a whole.
 
 mod enroll;
+mod recover;
 mod renew;
 mod rpc;
 mod store;
@@ -17,9 +18,10 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 pub use enroll::{Wish, enroll};
-pub use renew::{Keeper, renew_at};
+pub use renew::{Keeper, Wanted, renew_at};
 pub use rpc::leave;
 pub use store::Store;
 
@@ -38,16 +40,22 @@ pub struct Identity {
     pub trust_bundle_version: u64,
     /// `host:port` for sessions.
     pub session_addresses: Vec<String>,
+    /// `host:port` to come back by, when the certificate is of no use any more.
+    #[serde(default)]
+    pub enrollment_addresses: Vec<String>,
     /// Begin of the certificate's life.
     pub not_before: UnixMillis,
     /// End of the certificate's life.
     pub not_after: UnixMillis,
     /// Leaf first.
     pub chain_pem: String,
-    /// Of the leaf.
-    pub key_pem: String,
-    /// Roots that the host trusts.
+    /// Of the leaf. Wiped from memory when it is no longer needed.
+    pub key_pem: Zeroizing<String>,
+    /// Roots that the host trusts when it comes back.
     pub roots_pem: String,
+    /// Issuing certificates that it trusts in sessions; empty: the roots.
+    #[serde(default)]
+    pub issuers_pem: String,
 }
 
 impl std::fmt::Debug for Identity {
@@ -101,6 +109,14 @@ pub enum Error {
     /// The control plane answered something that cannot be used.
     #[error("the control plane's answer cannot be used: {0}")]
     Answer(&'static str),
+    /// The control plane sent roots that must not be put into force.
+    #[error("roots of version {version} are refused: {why}")]
+    Roots {
+        /// Which set.
+        version: u64,
+        /// What is wrong with them.
+        why: &'static str,
+    },
     /// Certificates and key do not fit.
     #[error("the identity cannot be used")]
     Tls(#[from] tls::Error),
@@ -110,6 +126,9 @@ pub enum Error {
     /// The host has an identity already.
     #[error("this host is node {0} already; disconnect it first")]
     Enrolled(NodeId),
+    /// The host is no longer this node.
+    #[error("this host is not node {0} any more")]
+    Gone(NodeId),
     /// The host has none.
     #[error("this host is not connected to a control plane")]
     None,
@@ -126,6 +145,17 @@ impl Error {
             _ => None,
         }
     }
+
+    /// Whether this identity, or the trust in the control plane, is of no use any
+    /// more: reason to come back by proof of the key.
+    #[must_use]
+    pub fn is_about_identity(&self) -> bool {
+        match self {
+            Self::Dial(error) => error.is_about_identity(),
+            Self::Refused(refusal) => refusal.is_about_identity(),
+            _ => false,
+        }
+    }
 }
 
 impl Identity {
@@ -137,24 +167,85 @@ impl Identity {
         let chain = certificates(&self.chain_pem)?;
         let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes())
             .map_err(|_| Error::Answer("no private key"))?;
-        let roots = tls::roots(&certificates(&self.roots_pem)?)?;
+        let anchors = if self.issuers_pem.is_empty() { &self.roots_pem } else { &self.issuers_pem };
+        let roots = tls::roots(&certificates(anchors)?)?;
         Ok(tls::client_config(tls::Identity { chain, key }, roots, self.trust_domain.clone())?)
     }
 
-    /// The same host with other roots.
+    /// The same host with another trust. `None`: it has exactly this one. `server` is
+    /// what the control plane showed in the session that brought it: a trust that
+    /// would shut it out would shut this host out.
     ///
     /// # Errors
-    /// If they are not certificates.
-    pub fn with_roots(&self, version: u64, roots_der: &[Vec<u8>]) -> Result<Self, Error> {
-        let roots: Vec<CertificateDer<'_>> =
-            roots_der.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+    /// If it is not newer, empty, no certificates, or does not vouch for the server.
+    pub fn with_trust(
+        &self,
+        version: u64,
+        trust: &Roots,
+        server: &[CertificateDer<'_>],
+        now: UnixMillis,
+    ) -> Result<Option<Self>, Error> {
+        let refuse = |why| Err(Error::Roots { version, why });
+        if version < self.trust_bundle_version {
+            return refuse("they are older than those in force");
+        }
         let changed = Self {
             trust_bundle_version: version,
-            roots_pem: tls::pem::encode_certificates(&roots),
+            roots_pem: trust.roots_pem.clone(),
+            issuers_pem: trust.issuers_pem.clone(),
             ..self.clone()
         };
-        changed.client_config().map(|_| changed)
+        if version == self.trust_bundle_version {
+            let same = sorted(certificates(&changed.roots_pem)?) == sorted(certificates(&self.roots_pem)?)
+                && (self.issuers_pem.is_empty()
+                    || sorted(certificates(&changed.issuers_pem)?)
+                        == sorted(certificates(&self.issuers_pem)?));
+            return if same { Ok(None) } else { refuse("others have this version") };
+        }
+        tls::judge_server(server, tls::roots(&trust.anchors()?)?, self.trust_domain.clone(), now)?;
+        changed.client_config().map(|_| Some(changed))
     }
+
+    /// Whether the certificate has run out, by the host's clock.
+    #[must_use]
+    pub fn is_over(&self, now: UnixMillis) -> bool {
+        self.not_after <= now
+    }
+}
+
+/// Whom a control plane says to trust.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Roots {
+    roots_pem: String,
+    issuers_pem: String,
+}
+
+impl Roots {
+    /// As they come over the wire.
+    ///
+    /// # Errors
+    /// If there are no roots.
+    pub fn of<B: AsRef<[u8]>>(roots_der: &[B], issuers_der: &[B]) -> Result<Self, Error> {
+        let pem = |ders: &[B]| {
+            let ders: Vec<CertificateDer<'_>> =
+                ders.iter().map(|der| CertificateDer::from(der.as_ref())).collect();
+            tls::pem::encode_certificates(&ders)
+        };
+        if roots_der.is_empty() {
+            return Err(Error::Answer("no roots"));
+        }
+        Ok(Self { roots_pem: pem(roots_der), issuers_pem: pem(issuers_der) })
+    }
+
+    fn anchors(&self) -> Result<Vec<CertificateDer<'static>>, Error> {
+        certificates(if self.issuers_pem.is_empty() { &self.roots_pem } else { &self.issuers_pem })
+    }
+}
+
+fn sorted(mut certificates: Vec<CertificateDer<'static>>) -> Vec<CertificateDer<'static>> {
+    certificates.sort_unstable_by(|a, b| a.as_ref().cmp(b.as_ref()));
+    certificates.dedup();
+    certificates
 }
 
 fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, Error> {

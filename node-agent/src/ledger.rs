@@ -40,9 +40,6 @@ use crate::{
     state::{Report, Ticket},
 };
 
-/// A journal longer than this, most of it no longer needed, is rewritten.
-const COMPACT_BYTES: u64 = 256 * 1024;
-
 /// The ledger cannot do its work. Nothing may be started then.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -57,8 +54,8 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The id is not in the ledger, or its command has ended.
-    #[error("command {0} is not open in the ledger")]
+    /// The id is not in the ledger, or its command is past this step.
+    #[error("command {0} is not open in the ledger for this step")]
     NotOpen(CommandId),
 }
 
@@ -82,6 +79,8 @@ pub struct Ledger {
     spool: Spool,
     id: LedgerId,
     seq: u64,
+    /// Newest change that no loss of power can take back.
+    durable: u64,
     watermark: UnixMillis,
     open: BTreeMap<CommandId, Entry>,
     /// Closed ones, until their `deliver_by` is over.
@@ -114,6 +113,7 @@ impl Ledger {
             spool,
             id: LedgerId::generate(),
             seq: 0,
+            durable: 0,
             watermark: UnixMillis(0),
             open: BTreeMap::new(),
             closed: HashMap::new(),
@@ -122,14 +122,16 @@ impl Ledger {
             ledger.rewrite()?;
         }
         lines.into_iter().for_each(|line| ledger.replay(line));
+        ledger.durable = ledger.seq;
         ledger.read_spool()?;
         Ok(ledger)
     }
 
-    /// Which ledger this is, and how far it is.
+    /// Which ledger this is, and how far it is for certain: a place that was told
+    /// and then lost would look as if the host had gone back in time.
     #[must_use]
     pub const fn mark(&self) -> (LedgerId, u64) {
-        (self.id, self.seq)
+        (self.id, self.durable)
     }
 
     /// Commands whose end is not acknowledged, in the order of their ids.
@@ -159,12 +161,29 @@ impl Ledger {
         Ok(Taken::New)
     }
 
-    /// From now on it may have run.
+    /// Takes an order in and ends it in the same breath, so that no later process
+    /// finds it waiting; also behind the watermark, where it can only be answered.
     ///
     /// # Errors
-    /// If this cannot be made durable; it must not be started then.
+    /// If it cannot be made durable.
+    pub fn refuse(&mut self, ticket: &Ticket, mut report: Report) -> Result<Taken, Error> {
+        if self.open.contains_key(&ticket.id) || self.closed.contains_key(&ticket.id) {
+            return Ok(Taken::Known);
+        }
+        report.seq = 1;
+        self.write(Change::Refused { ticket: Box::new(ticket.clone()), report: Box::new(report) }, true)?;
+        Ok(Taken::New)
+    }
+
+    /// From now on it may have run. Once for each id: what was started is never started again.
+    ///
+    /// # Errors
+    /// If this cannot be made durable, or it was started before; it must not be started then.
     pub fn started(&mut self, id: CommandId) -> Result<(), Error> {
         self.must_be_open(id)?;
+        if self.open.get(&id).is_none_or(|entry| entry.first.is_some()) {
+            return Err(Error::NotOpen(id));
+        }
         let at = self.clock.now();
         self.write(Change::Started { id, at }, true)?;
         crash::point("agent.command.started");
@@ -209,7 +228,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Reports of a command after `after`, at most about `bytes` of output.
+    /// Reports of a command after `after`, at most `bytes` of output. Each says
+    /// how far the ledger is, and to which request it belongs.
     ///
     /// # Errors
     /// From the file system.
@@ -224,6 +244,10 @@ impl Ledger {
         found.extend(spooled);
         let last = found.last().map_or(after, |report| report.seq);
         found.extend(entry.end.iter().filter(|end| end.seq == last + 1).cloned());
+        for report in &mut found {
+            report.ledger_seq = self.durable;
+            report.trace.clone_from(&entry.ticket.trace);
+        }
         Ok(found)
     }
 
@@ -243,18 +267,25 @@ impl Ledger {
         Ok(())
     }
 
-    /// Forgets closed ids whose time for delivery is over, and rewrites a long journal.
+    /// Forgets closed ids whose time for delivery is over, if the control plane's
+    /// time is known, and rewrites a long journal.
     ///
     /// # Errors
     /// From the file system.
-    pub fn tidy(&mut self, server_now: UnixMillis) -> Result<(), Error> {
-        let passed = |deliver_by: &UnixMillis| *deliver_by < server_now;
-        if let Some(newest) = self.closed.values().filter(|at| passed(at)).max() {
+    pub fn tidy(&mut self, server_now: Option<UnixMillis>) -> Result<(), Error> {
+        let passed = |deliver_by: &&UnixMillis| server_now.is_some_and(|now| **deliver_by < now);
+        if let Some(newest) = self.closed.values().filter(passed).max() {
             self.watermark = self.watermark.max(*newest);
         }
         let watermark = self.watermark;
         self.closed.retain(|_, deliver_by| *deliver_by > watermark);
-        if self.journal.bytes() > COMPACT_BYTES { self.rewrite() } else { Ok(()) }
+        if self.journal.wants_rewrite() { self.rewrite() } else { Ok(()) }
+    }
+
+    /// Lets every write fail, or no longer.
+    #[cfg(test)]
+    pub(crate) const fn fill_disk(&mut self, full: bool) {
+        self.journal.full = full;
     }
 
     fn must_be_open(&self, id: CommandId) -> Result<(), Error> {
@@ -269,6 +300,9 @@ impl Ledger {
             source,
         })?;
         self.replay(line);
+        if durable {
+            self.durable = self.seq;
+        }
         Ok(())
     }
 
@@ -291,6 +325,9 @@ impl Ledger {
             Change::Accepted { ticket } => {
                 self.open.insert(ticket.id, Entry::new(*ticket));
             }
+            Change::Refused { ticket, report } => {
+                self.open.insert(ticket.id, Entry::refused(*ticket, *report));
+            }
             Change::Started { id, at } => self.change(id, |entry| entry.start(at)),
             Change::Spawned { id, process } => self.change(id, |entry| entry.process = Some(process)),
             Change::Ended { id, report } => self.change(id, |entry| entry.finish(*report)),
@@ -305,11 +342,17 @@ impl Ledger {
 
     fn read_spool(&mut self) -> Result<(), Error> {
         let io = |source| Error::Io { doing: "read output from", folder: self.folder.clone(), source };
-        for (id, last) in self.spool.recover().map_err(io)? {
+        for (id, last) in self.spool.recover(self.clock.now()).map_err(io)? {
             match self.open.get_mut(&id) {
                 Some(entry) => entry.last_seq = entry.last_seq.max(last),
                 None => self.spool.remove(id),
             }
+        }
+        for entry in self.open.values() {
+            // Numbers have no gaps, or the end would never be told.
+            let until = entry.end.as_ref().map_or(entry.last_seq + 1, |end| end.seq);
+            let (id, at) = (entry.ticket.id, self.clock.now());
+            self.spool.fill(id, entry.first.is_some(), until, at).map_err(io)?;
         }
         Ok(())
     }
@@ -318,7 +361,8 @@ impl Ledger {
         let closed = self.closed.iter().map(|(id, at)| (*id, *at)).collect();
         let begun = Change::Begun { ledger: self.id, watermark: self.watermark, closed };
         let kept = self.open.values().map(|entry| Change::Kept { entry: Box::new(entry.clone()) });
-        let seq = self.seq + 1;
+        self.seq += 1; // also if it fails: the new file may be the one in use
+        let seq = self.seq;
         let lines: Vec<Line> =
             std::iter::once(begun).chain(kept).map(|change| Line { seq, change }).collect();
         self.journal.replace(&lines).map_err(|source| Error::Io {
@@ -326,7 +370,7 @@ impl Ledger {
             folder: self.folder.clone(),
             source,
         })?;
-        self.seq = seq;
+        self.durable = seq;
         Ok(())
     }
 }

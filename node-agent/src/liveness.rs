@@ -1,18 +1,22 @@
 //! How the host is: its facts, read again from time to time and told only when
-//! they changed; its load; its conditions.
+//! they changed; its load, measured once for each heartbeat; its conditions.
 
 mod conditions;
 
 use std::{sync::Arc, time::Duration};
 
-use muster_common::drain::Drain;
+use muster_common::{drain::Drain, tasks};
 use tokio::sync::{Notify, watch};
 
 pub use conditions::Conditions;
 
-use crate::{platform::host, state::Facts};
+use crate::{
+    platform::{host, load::Meter},
+    state::{Facts, Load},
+};
 
-/// The task that reads the facts.
+/// The task that reads the facts and measures the load. Either may wait for a
+/// hung disk: nobody waits with it, the last reading is what others see.
 #[derive(Debug)]
 pub struct FactsReader {
     /// Where the newest facts are put.
@@ -21,35 +25,77 @@ pub struct FactsReader {
     pub wanted: Arc<Notify>,
     /// How often they are read anyway.
     pub interval: watch::Receiver<Duration>,
+    /// Where the newest load is put.
+    pub load: watch::Sender<Load>,
+    /// Asks for the next measurement.
+    pub beat: Arc<Notify>,
 }
 
 impl FactsReader {
     /// Reads until the process ends.
     pub async fn run(mut self, drain: Drain) {
+        let mut meter = self.measure(Meter::default()).await;
+        let mut interval = tokio::time::interval(*self.interval.borrow_and_update());
+        interval.reset(); // they were read at the start
         loop {
-            let interval = *self.interval.borrow_and_update();
             tokio::select! {
                 biased;
                 () = drain.begun() => return,
-                () = self.wanted.notified() => {}
+                () = self.beat.notified() => meter = self.measure(meter).await,
+                () = self.wanted.notified() => self.read().await,
                 changed = self.interval.changed() => {
                     if changed.is_err() {
                         return;
                     }
-                    continue; // the wait starts anew
+                    interval = tokio::time::interval(*self.interval.borrow_and_update());
+                    interval.reset(); // the wait starts anew
                 }
-                () = tokio::time::sleep(interval) => {}
+                _ = interval.tick() => self.read().await,
             }
-            // Reading /proc may wait for a hung disk; others must not wait with it.
-            let Ok(facts) = tokio::task::spawn_blocking(host::facts).await else { continue };
-            self.facts.send_if_modified(|known| {
-                let news = **known != facts;
-                if news {
-                    tracing::info!("the facts of this host changed");
-                    *known = Arc::new(facts);
-                }
-                news
-            });
         }
+    }
+
+    async fn measure(&self, mut meter: Meter) -> Meter {
+        let (load, meter) = tasks::blocking(move || (meter.sample(), meter)).await;
+        self.load.send_replace(load);
+        meter
+    }
+
+    async fn read(&self) {
+        let facts = tasks::blocking(host::facts).await;
+        self.facts.send_if_modified(|known| {
+            let news = **known != facts;
+            if news {
+                tracing::info!("the facts of this host changed");
+                *known = Arc::new(facts);
+            }
+            news
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_common::tasks::{Kind, Tasks};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_load_is_measured_apart_from_those_who_tell_it() {
+        let (load, mut told) = watch::channel(Load::default());
+        let (facts, _facts) = watch::channel(Arc::default());
+        let (_interval, interval) = watch::channel(Duration::from_secs(600));
+        let beat = Arc::<Notify>::default();
+        let reader = FactsReader { facts, wanted: Arc::default(), interval, load, beat: Arc::clone(&beat) };
+        let (drain, tasks) = (Drain::default(), Tasks::default());
+        tasks.spawn("facts", Kind::BestEffort, reader.run(drain.clone()));
+        for _ in 0..2 {
+            tokio::time::timeout(Duration::from_secs(20), told.changed()).await.unwrap().unwrap();
+            assert!(told.borrow_and_update().memory > 0);
+            beat.notify_one();
+        }
+        drain.begin();
+        tasks.close();
+        tasks.ended().await;
     }
 }

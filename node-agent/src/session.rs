@@ -6,6 +6,7 @@
 //! the control plane behind [`transport::Transport`]: many sessions can run in
 //! one process, which is how big fleets are tried out.
 
+mod fit;
 pub mod frames;
 mod machine;
 mod outbox;

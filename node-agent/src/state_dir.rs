@@ -12,6 +12,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use muster_common::ids::NodeId;
@@ -19,6 +20,9 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::platform::files;
+
+/// For somebody who looks whether an agent runs, at most.
+const LOOKING: Duration = Duration::from_millis(50);
 
 /// The directory of one agent. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -45,6 +49,22 @@ pub struct Memo {
     pub epoch: u64,
     /// How people call this node.
     pub display_name: String,
+    /// By how much the control plane's clock was last ahead of the host's.
+    #[serde(default)]
+    pub clock_ahead_ms: Option<i64>,
+}
+
+/// A clock that moved by less than this is not news.
+const CLOCK_MOVED_MS: u64 = 1_000;
+
+impl Memo {
+    /// The control plane's clock is ahead by this much.
+    pub fn heard_clock(&mut self, ahead_ms: i64) {
+        let known = self.clock_ahead_ms.is_some_and(|known| known.abs_diff(ahead_ms) < CLOCK_MOVED_MS);
+        if !known {
+            self.clock_ahead_ms = Some(ahead_ms);
+        }
+    }
 }
 
 impl StateDir {
@@ -55,6 +75,12 @@ impl StateDir {
     pub fn open(path: &Path) -> io::Result<Self> {
         files::private_folder(path)?;
         Ok(Self(path.to_owned()))
+    }
+
+    /// The directory at this path, as it is; to look at only.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        Self(path.to_owned())
     }
 
     /// Its path.
@@ -69,10 +95,30 @@ impl StateDir {
     /// From the file system.
     pub fn lock(&self) -> io::Result<Option<File>> {
         let file = File::create(self.0.join("run.lock"))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(file)),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(error.into()),
+        for last in [false, false, false, true] {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Some(file)),
+                // Somebody may just be looking whether an agent runs.
+                Err(rustix::io::Errno::WOULDBLOCK) if !last => std::thread::sleep(LOOKING),
+                Err(rustix::io::Errno::WOULDBLOCK) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether an agent runs. Changes nothing; `None`: this user may not know.
+    #[must_use]
+    pub fn is_running(&self) -> Option<bool> {
+        let file = match File::open(self.0.join("run.lock")) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(false),
+            Err(_) => return None,
+        };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Some(false),
+            Err(rustix::io::Errno::WOULDBLOCK) => Some(true),
+            Err(_) => None,
         }
     }
 
@@ -137,8 +183,19 @@ mod tests {
         let state = StateDir::open(&folder.path().join("state")).unwrap();
         let first = state.lock().unwrap();
         assert!(first.is_some() && state.lock().unwrap().is_none());
+        assert_eq!(state.is_running(), Some(true));
         drop(first);
+        assert_eq!(state.is_running(), Some(false));
         assert!(state.lock().unwrap().is_some());
+    }
+
+    #[test]
+    fn looking_makes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let state = StateDir::at(&path);
+        assert_eq!((state.is_running(), state.status()), (Some(false), None));
+        assert!(!path.exists());
     }
 
     #[test]
@@ -147,7 +204,7 @@ mod tests {
         let state = StateDir::open(folder.path()).unwrap();
         let node = NodeId::generate();
         fs::create_dir_all(state.node(node)).unwrap();
-        let memo = Memo { epoch: 3, display_name: "web".to_owned() };
+        let memo = Memo { epoch: 3, display_name: "web".to_owned(), clock_ahead_ms: Some(-5) };
         state.set_memo(node, &memo).unwrap();
         assert_eq!(state.memo(node), memo);
         state.forget_node(node).unwrap();

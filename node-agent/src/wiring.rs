@@ -6,15 +6,20 @@ mod settings;
 
 pub use settings::{Origin, resolve};
 
-use std::time::Duration;
+use std::{io, path::PathBuf, time::Duration};
 
-use muster_common::{clock::Clock, telemetry::Level};
+use muster_common::{
+    clock::Clock,
+    tasks::{self, Fatal},
+    telemetry::Level,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
+    applier,
     config::Config,
     identity::{self, Identity},
-    locks,
+    ledger, locks,
     state_dir::{StateDir, Status},
 };
 
@@ -28,6 +33,35 @@ pub enum Exit {
     Stopped,
     /// It is to be started anew.
     Restart,
+}
+
+/// The agent cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing would tell it to stop.
+    #[error("cannot listen for signals")]
+    Signals(#[source] io::Error),
+    /// The folder of its node cannot be used.
+    #[error("cannot use {}", folder.display())]
+    Folder {
+        /// Which.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Its identity cannot be read or changed.
+    #[error("cannot use the identity of this host")]
+    Identity(#[from] identity::Error),
+    /// What it knows of its orders cannot be read or changed.
+    #[error("cannot use the ledger of this host")]
+    Ledger(#[from] ledger::Error),
+    /// What it knows of its items cannot be read or changed.
+    #[error("cannot use the items of this host")]
+    Items(#[from] applier::Error),
+    /// A part of it has ended.
+    #[error("the agent cannot go on")]
+    Task(#[from] Fatal),
 }
 
 /// What all rooms share.
@@ -45,7 +79,7 @@ struct House {
 ///
 /// # Errors
 /// If the host's state cannot be used.
-pub async fn run(config: Config, state: StateDir, level: Level) -> anyhow::Result<Exit> {
+pub async fn run(config: Config, state: StateDir, level: Level) -> Result<Exit, Error> {
     let house = House {
         identity: identity::Store::new(state.path()),
         locks: locks::Reader::new(config.locks_file.clone()),
@@ -54,8 +88,8 @@ pub async fn run(config: Config, state: StateDir, level: Level) -> anyhow::Resul
         clock: Clock::System,
         level,
     };
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let stop = async move {
         tokio::select! {
             _ = interrupt.recv() => {}
@@ -75,10 +109,9 @@ pub async fn run(config: Config, state: StateDir, level: Level) -> anyhow::Resul
             node::End::Restart => return Ok(Exit::Restart),
             node::End::Removed(reason) => {
                 tracing::warn!("this node was removed from its fleet: {reason}");
-                house.identity.forget()?;
-                house.state.forget_node(identity.node)?;
+                house.forget(&identity, true).await?;
             }
-            node::End::Forgotten => house.state.forget_node(identity.node)?,
+            node::End::Forgotten => house.forget(&identity, false).await?,
         }
     }
 }
@@ -87,12 +120,12 @@ impl House {
     async fn wait_for_identity(&self) -> Result<Identity, identity::Error> {
         let mut told = false;
         loop {
-            if let Some(identity) = self.identity.load()? {
+            if let Some(identity) = self.load().await? {
                 return Ok(identity);
             }
             if !std::mem::replace(&mut told, true) {
                 tracing::info!("this host is in no fleet; `muster-node-agent connect` brings it into one");
-                self.tell("not connected", "");
+                self.tell("not connected", "").await;
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -102,7 +135,7 @@ impl House {
     async fn identity_gone(&self, identity: &Identity) {
         loop {
             tokio::time::sleep(LOOK).await;
-            match self.identity.load() {
+            match self.load().await {
                 Ok(Some(now)) if now.node == identity.node => {}
                 Ok(_) => return,
                 Err(error) => tracing::warn!(%error, "the identity cannot be read"),
@@ -110,12 +143,33 @@ impl House {
         }
     }
 
-    fn tell(&self, session: &str, error: &str) {
-        self.state.set_status(&Status {
+    async fn load(&self) -> Result<Option<Identity>, identity::Error> {
+        let store = self.identity.clone();
+        tasks::blocking(move || store.load()).await
+    }
+
+    /// Forgets what belongs to a node that this host no longer is. Its identity only
+    /// if it is still this one: the host may have joined again meanwhile.
+    async fn forget(&self, identity: &Identity, with_identity: bool) -> Result<(), Error> {
+        let (store, state, node) = (self.identity.clone(), self.state.clone(), identity.node);
+        tasks::blocking(move || {
+            if with_identity {
+                store.forget(node)?;
+            }
+            let unusable = |source| Error::Folder { folder: state.node(node), source };
+            state.forget_node(node).map_err(unusable)
+        })
+        .await
+    }
+
+    async fn tell(&self, session: &str, error: &str) {
+        let status = Status {
             pid: std::process::id(),
             session: session.to_owned(),
             since: self.clock.now().0,
             error: error.to_owned(),
-        });
+        };
+        let state = self.state.clone();
+        tasks::blocking(move || state.set_status(&status)).await;
     }
 }

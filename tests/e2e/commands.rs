@@ -1,11 +1,13 @@
 //! Orders run on the host, once, and say what they said.
 
+use std::os::unix::fs::MetadataExt as _;
+
 use muster_proto::{
     admin::v1::{self as pb, Liveness, NodeCommand},
     types::v1::{self as types, CommandState, ErrorReason},
 };
 use muster_tests::{
-    agent::Agent,
+    agent::{Agent, OPEN},
     eventually::{LONG, eventually},
     operator::{Operator, script},
     plane::{Options, Plane},
@@ -194,4 +196,25 @@ async fn a_ledger_that_went_back_interrupts_and_never_repeats() {
     let commands = operator.ended(&operation, LONG).await;
     assert_eq!(how(&commands[&agents[0].node]), (CommandState::Interrupted, ErrorReason::LedgerWentBack));
     assert_eq!(std::fs::read_to_string(count).unwrap(), "x\n");
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_with_the_program_that_was_installed_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = Plane::start(folder.path(), &Options::default()).await;
+    let operator = plane.operator().await;
+    let mut agent = Agent::host(folder.path(), "host", OPEN);
+    agent.connect(&plane.join(1, &[]).await);
+    let program = agent.install();
+    agent.run();
+    operator.until_liveness(&agent.node, Liveness::Online).await;
+    let first = std::fs::metadata(&program).unwrap().ino();
+    agent.install();
+    let operation =
+        operator.start("*", spec(types::command_spec::Kind::RestartAgent(types::RestartAgent {}))).await;
+    let commands = operator.ended(&operation, LONG).await;
+    assert_eq!(commands[&agent.node].state(), CommandState::Succeeded);
+    let running = std::fs::metadata(format!("/proc/{}/exe", agent.process().id())).unwrap().ino();
+    assert_ne!(running, first);
+    assert_eq!(running, std::fs::metadata(&program).unwrap().ino());
 }

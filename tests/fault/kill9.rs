@@ -35,6 +35,7 @@ const PLANE_POINTS: &[&str] = &[
 const AGENT_POINTS: &[&str] = &[
     "agent.ledger.accepted",
     "agent.command.started",
+    "agent.command.held",
     "agent.command.spawned",
     "agent.command.ended",
     "agent.ledger.ended",

@@ -14,6 +14,7 @@ use crate::{binaries, process::Process};
 #[derive(Debug)]
 pub struct Agent {
     folder: PathBuf,
+    program: PathBuf,
     process: Option<Process>,
     /// Its node's id, once it is connected.
     pub node: String,
@@ -29,7 +30,8 @@ impl Agent {
     pub fn host(folder: &Path, name: &str, rules: &str) -> Self {
         let folder = folder.join(name);
         fs::create_dir_all(folder.join("files")).unwrap();
-        let agent = Self { folder, process: None, node: String::new() };
+        let program = binaries::path("muster-node-agent");
+        let agent = Self { folder, program, process: None, node: String::new() };
         agent.rules(rules);
         let config =
             format!("state-dir = {:?}\nlocks-file = {:?}\n", agent.state(), agent.folder.join("locks.toml"));
@@ -85,9 +87,22 @@ impl Agent {
         self.run_with(&[]);
     }
 
+    /// Puts a file of its own on the host for the agent that runs from then on, in
+    /// the place of an earlier one, as a package manager does.
+    ///
+    /// # Panics
+    /// If the disk refuses.
+    pub fn install(&mut self) -> PathBuf {
+        let (place, staged) = (self.folder.join("muster-node-agent"), self.folder.join("installing"));
+        fs::copy(binaries::path("muster-node-agent"), &staged).unwrap();
+        fs::rename(staged, &place).unwrap();
+        self.program.clone_from(&place);
+        place
+    }
+
     /// Starts the agent with something in its environment.
     pub fn run_with(&mut self, environment: &[(&str, &str)]) {
-        let mut run = Command::new(binaries::path("muster-node-agent"));
+        let mut run = Command::new(&self.program);
         run.arg("--config").arg(self.config()).args(["run", "--single-process"]);
         // A lock file may allow `/proc/self/cwd`: the same path on every host of this machine.
         run.envs(environment.iter().copied()).current_dir(self.files());

@@ -19,7 +19,7 @@ use super::{
     Error, Identity, pin, provider,
     spiffe::{self, Principal, TrustDomain},
 };
-use crate::digest::Sha256;
+use crate::{clock::UnixMillis, digest::Sha256};
 
 const ALPN_H2: &[u8] = b"h2";
 
@@ -37,6 +37,26 @@ pub fn client_config(
         .with_client_auth_cert(identity.chain, identity.key)
         .map(finish)
         .map_err(|source| Error::Unusable { what: "the client certificate", source })
+}
+
+/// Whether a control plane that showed these certificates, leaf first, would be
+/// trusted with these roots.
+///
+/// # Errors
+/// If it would not.
+pub fn judge_server(
+    chain: &[CertificateDer<'_>],
+    roots: RootCertStore,
+    trust_domain: TrustDomain,
+    now: UnixMillis,
+) -> Result<(), Error> {
+    let verifier = Verifier { trust: Trust::Roots { roots, trust_domain }, provider: provider() };
+    let Some((leaf, others)) = chain.split_first() else {
+        return Err(Error::Server(TlsError::NoCertificatesPresented));
+    };
+    let now = UnixTime::since_unix_epoch(now.since(UnixMillis(0)));
+    let nameless = ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into()); // never looked at
+    verifier.verify_server_cert(leaf, others, &nameless, &[], now).map(|_| ()).map_err(Error::Server)
 }
 
 /// For a host without one: the control plane is known by the pin of its root alone.

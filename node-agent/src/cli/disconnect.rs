@@ -27,7 +27,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
             }
         })?;
     }
-    store.forget()?;
+    store.forget(identity.node)?;
     forget_node(context, &identity)?;
     println!("{}", identity.node);
     eprintln!("this host is in no fleet any more; files that bundles brought stay as they are");

@@ -105,14 +105,20 @@ impl From<identity::Error> for Failure {
         let code = match (&error, error.reason()) {
             (identity::Error::PinMismatch { .. }, _) => PIN,
             (identity::Error::Enrolled(_), _) => CONNECTED,
-            (identity::Error::None, _) => NOT_CONNECTED,
+            (identity::Error::None | identity::Error::Gone(_), _) => NOT_CONNECTED,
             (identity::Error::Dial(_), _) => UNREACHABLE,
             (identity::Error::Io { .. } | identity::Error::Damaged { .. }, _) => STATE,
             (identity::Error::Refused(_), None | Some(Reason::Overloaded | Reason::ShuttingDown)) => {
                 UNREACHABLE
             }
             (identity::Error::Refused(_), Some(_)) => REFUSED,
-            (identity::Error::Answer(_) | identity::Error::Tls(_) | identity::Error::Key(_), _) => INTERNAL,
+            (
+                identity::Error::Answer(_)
+                | identity::Error::Tls(_)
+                | identity::Error::Key(_)
+                | identity::Error::Roots { .. },
+                _,
+            ) => INTERNAL,
         };
         Self::new(code, &error)
     }

@@ -1,6 +1,6 @@
 //! `run`.
 
-use std::{os::unix::process::CommandExt as _, process::Command};
+use std::{io, os::unix::process::CommandExt as _, path::PathBuf, process::Command, time::Duration};
 
 use muster_common::telemetry;
 
@@ -10,6 +10,9 @@ use super::{
     runtime,
 };
 use crate::wiring::{self, Exit};
+
+/// For work on the disk that is under way when the agent ends.
+const LAST_WRITES: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -22,6 +25,8 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, context: Context) -> Result<(), Failure> {
     debug_assert!(args.single_process, "the command line demands it");
     let (config, state) = (context.config, context.state);
+    // Now: once another file has its name, the kernel calls this program deleted.
+    let program = std::env::current_exe();
     let level = config.settings.get("log-level").map_or("info", String::as_str);
     let level =
         telemetry::start(level, config.log_format).map_err(|error| Failure::new(exit::CONFIG, &error))?;
@@ -30,22 +35,24 @@ pub(super) fn run(args: &Args, context: Context) -> Result<(), Failure> {
     let lock = state.lock().map_err(unusable)?.ok_or_else(|| {
         Failure::told(exit::BUSY, format!("another agent runs with {}", state.path().display()))
     })?;
-    let ended = runtime()?.block_on(wiring::run(config, state, level));
+    let runtime = runtime()?;
+    let ended = runtime.block_on(wiring::run(config, state, level));
+    runtime.shutdown_timeout(LAST_WRITES); // a disk that hangs must not keep it
     match ended {
         Ok(Exit::Stopped) => Ok(()),
         Ok(Exit::Restart) => {
             drop(lock);
-            Err(restart())
+            Err(restart(program))
         }
-        Err(error) => Err(Failure::told(exit::INTERNAL, format!("{error:#}"))),
+        Err(error) => Err(Failure::new(exit::INTERNAL, &error)),
     }
 }
 
 /// This process becomes the newly installed agent. Comes back only if that fails.
-fn restart() -> Failure {
+fn restart(program: io::Result<PathBuf>) -> Failure {
     tracing::info!("the agent starts anew");
-    let told = |error: std::io::Error| Failure::told(exit::INTERNAL, format!("cannot start anew: {error}"));
-    match std::env::current_exe() {
+    let told = |error: io::Error| Failure::told(exit::INTERNAL, format!("cannot start anew: {error}"));
+    match program {
         Ok(program) => told(Command::new(program).args(std::env::args_os().skip(1)).exec()),
         Err(error) => told(error),
     }

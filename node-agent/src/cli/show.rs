@@ -1,6 +1,6 @@
 //! `show`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
 use muster_common::{clock::UnixMillis, settings};
 use serde_json::{Value, json};
@@ -9,7 +9,14 @@ use super::{
     Context,
     exit::{self, Failure},
 };
-use crate::{identity::Store, platform::host, wiring};
+use crate::{
+    identity::{self, Store},
+    platform::host,
+    wiring,
+};
+
+/// What this user may not know.
+const UNKNOWN: &str = "unknown to this user";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -45,17 +52,32 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
 fn properties(context: &Context) -> Result<BTreeMap<String, Value>, Failure> {
     let mut all = BTreeMap::new();
     let mut put = |name: &str, value: Value| all.insert(name.to_owned(), value);
-    let running = context.state.lock().is_ok_and(|lock| lock.is_none());
-    let status = context.state.status().filter(|_| running).unwrap_or_default();
+    let running = context.state.is_running();
+    let status = context.state.status().filter(|_| running == Some(true)).unwrap_or_default();
+    let session = match running {
+        Some(true) => status.session.as_str(),
+        Some(false) => "not running",
+        None => UNKNOWN,
+    };
     put("agent-version", json!(muster_common::build_info::VERSION));
-    put("agent-running", json!(running));
-    put("session", json!(if running { status.session.as_str() } else { "not running" }));
+    put("agent-running", running.map_or(json!(UNKNOWN), |running| json!(running)));
+    put("session", json!(session));
     put("session-error", json!(status.error));
     put("hostname", json!(host::hostname()));
     put("state-dir", json!(context.state.path()));
     put("locks-file", json!(context.config.locks_file));
-    let identity = Store::new(context.state.path()).load()?;
-    put("connected", json!(identity.is_some()));
+    let identity = match Store::new(context.state.path()).load() {
+        // The identity is for its user alone; the rest can be shown to all.
+        Err(identity::Error::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+            put("connected", json!(UNKNOWN));
+            None
+        }
+        identity => {
+            let identity = identity?;
+            put("connected", json!(identity.is_some()));
+            identity
+        }
+    };
     let mut desired = BTreeMap::new();
     if let Some(identity) = identity {
         let memo = context.state.memo(identity.node);

@@ -15,9 +15,11 @@ pub(super) enum Verdict {
 }
 
 /// Judges an order at its start. `allowed`: what the lock file says of its kind.
-pub(super) fn judge(ticket: &Ticket, allowed: bool, server_now: UnixMillis) -> Verdict {
+pub(super) fn judge(ticket: &Ticket, allowed: bool, server_now: Option<UnixMillis>) -> Verdict {
     let refuse = |state, reason, message: String| Verdict::Refuse { state, reason, message };
-    if ticket.finish_by.is_some_and(|at| at <= server_now) {
+    if let (Some(at), Some(now)) = (ticket.finish_by, server_now)
+        && at <= now
+    {
         let message = "its time was over before it could start".to_owned();
         return refuse(CommandState::TimedOut, Reason::FinishByPassed, message);
     }
@@ -35,13 +37,27 @@ pub(super) fn judge(ticket: &Ticket, allowed: bool, server_now: UnixMillis) -> V
     }
 }
 
+/// Whether its start may be judged now. Times are the control plane's: as long as
+/// nobody here knows what time it is there, an order that has any waits.
+pub(super) fn is_due(ticket: &Ticket, server_now: Option<UnixMillis>) -> bool {
+    match server_now {
+        Some(now) => ticket.not_before.is_none_or(|at| at <= now),
+        None => ticket.not_before.is_none() && ticket.finish_by.is_none(),
+    }
+}
+
 /// Judges an order when it comes. `None`: it may wait for its start.
-pub(super) fn on_arrival(ticket: &Ticket, server_now: UnixMillis) -> Option<Verdict> {
-    (ticket.deliver_by < server_now).then(|| Verdict::Refuse {
+pub(super) fn on_arrival(ticket: &Ticket, server_now: Option<UnixMillis>) -> Option<Verdict> {
+    server_now.is_some_and(|now| ticket.deliver_by < now).then(too_late)
+}
+
+/// What becomes of an order that must not be taken any more.
+pub(super) fn too_late() -> Verdict {
+    Verdict::Refuse {
         state: CommandState::Expired,
         reason: Reason::DeliverByPassed,
         message: "it came after its time for delivery".to_owned(),
-    })
+    }
 }
 
 impl Verdict {

@@ -6,7 +6,7 @@ use muster_common::reason::Reason;
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 
-use super::{Options, task::Voice};
+use super::{Options, voice::Voice};
 use crate::state::{CommandState, Report, Ticket};
 
 pub(super) const RESTART_AGENT: &str = "restart-agent";

@@ -1,8 +1,10 @@
 //! What an earlier process of the agent left open.
 
+use std::{fs, io, path::Path};
+
 use muster_common::{clock::Clock, ids::CommandId, reason::Reason};
 
-use super::kinds::RESTART_AGENT;
+use super::{Options, kinds::RESTART_AGENT};
 use crate::{
     ledger::{Entry, Error, Ledger, Shared},
     platform::process,
@@ -10,9 +12,25 @@ use crate::{
 };
 
 /// Ends what was started and not seen to end; what was not started still may be.
-pub(super) async fn settle(ledger: &Shared, clock: &Clock) -> Result<(), Error> {
-    let clock = clock.clone();
-    ledger.with(move |ledger| settle_all(ledger, &clock)).await
+pub(super) async fn settle(ledger: &Shared, options: &Options) -> Result<(), Error> {
+    let (clock, scripts) = (options.clock.clone(), options.scripts.clone());
+    ledger
+        .with(move |ledger| {
+            let settled = settle_all(ledger, &clock);
+            sweep(&scripts);
+            settled
+        })
+        .await
+}
+
+/// Scripts of runs that ended without their agent: nothing runs any more that would read them.
+fn sweep(scripts: &Path) {
+    match fs::remove_dir_all(scripts) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%error, "could not clear {}", scripts.display());
+        }
+        _ => {}
+    }
 }
 
 fn settle_all(ledger: &mut Ledger, clock: &Clock) -> Result<(), Error> {

@@ -1,27 +1,32 @@
 //! The one task that takes orders in, starts them when their time has come, and
 //! writes their ends down.
 
-use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use muster_common::{
-    clock::{Clock, Instant, UnixMillis},
-    drain::Drain,
-    error_chain::Chain,
-    ids::CommandId,
-};
+use muster_common::{clock::UnixMillis, drain::Drain, error_chain::Chain, ids::CommandId, reason::Reason};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Options, Request, SLOTS,
+    HELD, Options, Request, SLOTS,
     guard::{self, Verdict},
     kinds::{self, Kind, Stop},
+    unwritten::{After, Unwritten},
+    voice::Voice,
 };
 use crate::{
-    ledger::{Error, Shared, Taken},
-    platform::process::Mark,
-    state::{Chunk, CommandState, Report, Ticket},
+    ledger::{Entry, Error, Shared},
+    state::{CommandState, Report, Ticket},
 };
 
 /// Between looks at what waits for its time, for the disk, or to be forgotten.
@@ -37,14 +42,10 @@ pub struct Task {
     news: Arc<watch::Sender<u64>>,
     running: FuturesUnordered<Run>,
     cancels: HashMap<CommandId, CancellationToken>,
-    waiting: Vec<Ticket>,
-    /// What the disk refused, in order; tried again. Nothing of it was acted upon.
-    unwritten: Vec<Unwritten>,
-}
-
-enum Unwritten {
-    Order(Box<Ticket>),
-    End(CommandId, Box<Report>),
+    waiting: BTreeMap<CommandId, Ticket>,
+    /// What the disk refused; tried again. Nothing of it was acted upon.
+    unwritten: BTreeMap<CommandId, Unwritten>,
+    output_limit: Arc<AtomicU64>,
 }
 
 impl Task {
@@ -53,6 +54,7 @@ impl Task {
         ledger: Shared,
         requests: mpsc::Receiver<Request>,
         news: watch::Sender<u64>,
+        output_limit: Arc<AtomicU64>,
     ) -> Self {
         Self {
             options: Arc::new(options),
@@ -61,8 +63,9 @@ impl Task {
             news: Arc::new(news),
             running: no_runs(),
             cancels: HashMap::new(),
-            waiting: Vec::new(),
-            unwritten: Vec::new(),
+            waiting: BTreeMap::new(),
+            unwritten: BTreeMap::new(),
+            output_limit,
         }
     }
 
@@ -83,11 +86,10 @@ impl Task {
         }
     }
 
-    async fn left_waiting(&mut self) -> Vec<Ticket> {
-        let waits = |entry: &&crate::ledger::Entry| entry.state() == CommandState::Delivered;
-        self.ledger
-            .with(move |ledger| ledger.entries().filter(waits).map(|entry| entry.ticket.clone()).collect())
-            .await
+    async fn left_waiting(&mut self) -> BTreeMap<CommandId, Ticket> {
+        let waits = |entry: &&Entry| entry.state() == CommandState::Delivered;
+        let waiting = |entry: &Entry| (entry.ticket.id, entry.ticket.clone());
+        self.ledger.with(move |ledger| ledger.entries().filter(waits).map(waiting).collect()).await
     }
 
     async fn on(&mut self, request: Request) {
@@ -104,50 +106,42 @@ impl Task {
 
     async fn take(&mut self, ticket: Ticket) {
         let id = ticket.id;
-        let order = ticket.clone();
-        match self.ledger.with(move |ledger| ledger.take(&order)).await {
-            Ok(Taken::Known) => {
-                // Its reports are told again by the session; it is not run again.
-                tracing::debug!(command = %id, "command {id} was delivered again");
-                self.tell();
-            }
-            Ok(Taken::Forgotten) => {
-                tracing::warn!(command = %id, "command {id} came long after its time and was ignored");
-            }
-            Ok(Taken::New) => {
-                tracing::info!(command = %id, kind = ticket.kind, trace = ticket.trace, "command {id} ({}) was delivered", ticket.kind);
-                match guard::on_arrival(&ticket, self.server_now())
-                    .and_then(|verdict| verdict.report(self.now()))
-                {
-                    Some(refusal) => self.end(id, refusal).await,
-                    None => self.waiting.push(ticket),
-                }
-            }
-            Err(error) => {
-                warn(id, "could not write down", &error);
-                self.unwritten.push(Unwritten::Order(Box::new(ticket)));
-            }
+        if self.holds(id) {
+            // Its reports are told again by the session; it is not run again.
+            tracing::debug!(command = %id, "command {id} was delivered again");
+            self.tell();
+        } else if self.waiting.len() + self.unwritten.len() >= HELD {
+            tracing::error!(command = %id, "command {id} was not taken: {HELD} others wait");
+        } else {
+            self.write_down(Unwritten { order: Some(Box::new(ticket)), end: None, id }).await;
         }
     }
 
+    fn holds(&self, id: CommandId) -> bool {
+        self.cancels.contains_key(&id) || self.waiting.contains_key(&id) || self.unwritten.contains_key(&id)
+    }
+
     async fn cancel(&mut self, id: CommandId) {
-        if let Some(place) = self.waiting.iter().position(|ticket| ticket.id == id) {
-            self.waiting.remove(place);
-            let report = Report::new(0, CommandState::Cancelled, self.now());
-            let reason = muster_common::reason::Reason::CancelledByOperator;
-            self.end(id, report.because(reason, "it was cancelled before it started")).await;
+        let report = Report::new(0, CommandState::Cancelled, self.now())
+            .because(Reason::CancelledByOperator, "it was cancelled before it started");
+        if self.waiting.remove(&id).is_some() {
+            self.end(id, report).await;
         } else if let Some(running) = self.cancels.get(&id) {
             running.cancel();
+        } else if let Some(unwritten) = self.unwritten.get_mut(&id)
+            && unwritten.end.is_none()
+        {
+            // It will not be started, whenever the disk takes that down.
+            unwritten.end = Some(Box::new(report));
         }
     }
 
     async fn start_what_can(&mut self) {
         let now = self.server_now();
         while self.running.len() < SLOTS
-            && let Some(place) =
-                self.waiting.iter().position(|ticket| ticket.not_before.is_none_or(|at| at <= now))
+            && let Some(id) = self.next_due(now)
+            && let Some(ticket) = self.waiting.remove(&id)
         {
-            let ticket = self.waiting.remove(place);
             let allowed = self.options.locks.current().allows_command(&ticket.kind);
             match guard::judge(&ticket, allowed, now) {
                 Verdict::Run(kind) => self.start(ticket, kind).await,
@@ -160,24 +154,32 @@ impl Task {
         }
     }
 
+    /// The oldest order whose time has come.
+    fn next_due(&self, now: Option<UnixMillis>) -> Option<CommandId> {
+        self.waiting.values().find(|ticket| guard::is_due(ticket, now)).map(|ticket| ticket.id)
+    }
+
     async fn start(&mut self, ticket: Ticket, kind: Kind) {
         let id = ticket.id;
-        if let Err(error) = self.ledger.with(move |ledger| ledger.started(id)).await {
-            warn(id, "could not mark as started", &error);
-            self.unwritten.push(Unwritten::Order(Box::new(ticket)));
-            return;
+        match self.ledger.with(move |ledger| ledger.started(id)).await {
+            Ok(()) => {}
+            Err(Error::NotOpen(_)) => {
+                tracing::error!(command = %id, "command {id} is past its start already: it is not started again");
+                return;
+            }
+            Err(error) => {
+                warn(id, "could not mark as started", &error);
+                self.unwritten.insert(id, Unwritten { order: Some(Box::new(ticket)), end: None, id });
+                return;
+            }
         }
         tracing::info!(command = %id, "command {id} started");
         self.tell();
         let cancel = CancellationToken::new();
         self.cancels.insert(id, cancel.clone());
-        let voice = Voice {
-            id,
-            ledger: self.ledger.clone(),
-            news: Arc::clone(&self.news),
-            clock: self.options.clock.clone(),
-            room: tokio::sync::Mutex::new(Room { left: self.options.output_limit, dropped: [0; 2] }),
-        };
+        let limit = self.output_limit.load(Ordering::Relaxed);
+        let voice =
+            Voice::new(id, self.ledger.clone(), Arc::clone(&self.news), self.options.clock.clone(), limit);
         let options = Arc::clone(&self.options);
         self.running.push(Box::pin(async move {
             let stop = stop(cancel, &ticket, &options);
@@ -189,39 +191,45 @@ impl Task {
 
     async fn end(&mut self, id: CommandId, report: Report) {
         self.cancels.remove(&id);
-        let (state, end) = (report.state, report.clone());
-        match self.ledger.with(move |ledger| ledger.ended(id, end)).await {
-            Ok(()) => {
+        self.write_down(Unwritten { order: None, end: Some(Box::new(report)), id }).await;
+    }
+
+    /// Writes down what is to be known of an order before anything follows from it.
+    async fn write_down(&mut self, unwritten: Unwritten) {
+        let id = unwritten.id;
+        let (now, server_now) = (self.now(), self.server_now());
+        let (taken, unwritten) =
+            self.ledger.with(move |ledger| (unwritten.to(ledger, now, server_now), unwritten)).await;
+        match taken {
+            Ok(After::Wait) => {
+                if let Some(ticket) = unwritten.order {
+                    tracing::info!(command = %id, kind = ticket.kind, trace = ticket.trace, "command {id} ({}) was delivered", ticket.kind);
+                    self.waiting.insert(id, *ticket);
+                }
+            }
+            Ok(After::Tell) => self.tell(),
+            Ok(After::Ended(state)) => {
                 tracing::info!(command = %id, ?state, "command {id} ended: {state:?}");
                 self.tell();
             }
+            // It ended already: no later try will change that.
             Err(Error::NotOpen(_)) => {}
             Err(error) => {
-                warn(id, "could not write down the end of", &error);
-                self.unwritten.push(Unwritten::End(id, Box::new(report)));
+                warn(id, "could not write down", &error);
+                self.unwritten.insert(id, unwritten);
             }
         }
     }
 
     async fn look(&mut self) {
-        let server_now = self.server_now();
+        // Forgetting cannot be undone: not by a guess.
+        let server_now = self.options.server_time.heard_at(self.options.clock.monotonic());
         if let Err(error) = self.ledger.with(move |ledger| ledger.tidy(server_now)).await {
             tracing::warn!(error = %Chain(&error), "the ledger could not be tidied");
         }
-        if self.unwritten.is_empty() {
-            return;
+        for unwritten in std::mem::take(&mut self.unwritten).into_values() {
+            self.write_down(unwritten).await;
         }
-        for unwritten in std::mem::take(&mut self.unwritten) {
-            match unwritten {
-                Unwritten::Order(ticket) if self.is_open(ticket.id).await => self.waiting.push(*ticket),
-                Unwritten::Order(ticket) => self.take(*ticket).await,
-                Unwritten::End(id, report) => self.end(id, *report).await,
-            }
-        }
-    }
-
-    async fn is_open(&mut self, id: CommandId) -> bool {
-        self.ledger.with(move |ledger| ledger.entry(id).is_some()).await
     }
 
     fn tell(&self) {
@@ -232,8 +240,8 @@ impl Task {
         self.options.clock.now()
     }
 
-    fn server_now(&self) -> UnixMillis {
-        self.options.server_time.at(self.now())
+    fn server_now(&self) -> Option<UnixMillis> {
+        self.options.server_time.at(self.options.clock.monotonic())
     }
 }
 
@@ -243,7 +251,8 @@ fn no_runs() -> FuturesUnordered<Run> {
 }
 
 async fn stop(cancel: CancellationToken, ticket: &Ticket, options: &Options) -> Stop {
-    let left = ticket.finish_by.map(|at| at.since(options.server_time.at(options.clock.now())));
+    let now = options.server_time.at(options.clock.monotonic());
+    let left = ticket.finish_by.zip(now).map(|(at, now)| at.since(now));
     let time_over = async {
         match left {
             Some(left) => tokio::time::sleep(left).await,
@@ -258,76 +267,4 @@ async fn stop(cancel: CancellationToken, ticket: &Ticket, options: &Options) -> 
 
 fn warn(id: CommandId, what: &str, error: &Error) {
     tracing::error!(command = %id, error = %Chain(error), "{what} command {id}; trying again");
-}
-
-/// What a running command speaks with: everything it says is in the ledger
-/// before anyone hears it.
-pub(super) struct Voice {
-    id: CommandId,
-    ledger: Shared,
-    news: Arc<watch::Sender<u64>>,
-    clock: Clock,
-    room: tokio::sync::Mutex<Room>,
-}
-
-/// How much more is kept, and what was cut: of standard output, of standard error.
-struct Room {
-    left: u64,
-    dropped: [u64; 2],
-}
-
-impl Voice {
-    /// A report of now.
-    pub(super) fn report(&self, state: CommandState) -> Report {
-        Report::new(0, state, self.clock.now())
-    }
-
-    /// Time for intervals.
-    pub(super) fn monotonic(&self) -> Instant {
-        self.clock.monotonic()
-    }
-
-    /// Which process it is.
-    pub(super) async fn spawned(&self, mark: Mark) {
-        let id = self.id;
-        if let Err(error) = self.ledger.with(move |ledger| ledger.spawned(id, mark)).await {
-            tracing::warn!(command = %id, error = %Chain(&error), "could not note the process of command {id}");
-        }
-    }
-
-    /// A piece of output; what is over the limit is counted and cut.
-    pub(super) async fn output(&self, stderr: bool, data: &[u8]) {
-        let mut room = self.room.lock().await;
-        let keep = usize::try_from(room.left).unwrap_or(usize::MAX).min(data.len());
-        let kept = &data[..keep];
-        if kept.is_empty() || !self.keep(stderr, kept.to_vec(), 0).await {
-            room.dropped[usize::from(stderr)] += data.len() as u64;
-            return;
-        }
-        room.left -= keep as u64;
-        room.dropped[usize::from(stderr)] += (data.len() - keep) as u64;
-    }
-
-    /// Says what was cut.
-    async fn close(&self) {
-        let room = self.room.lock().await;
-        for stderr in [false, true] {
-            let dropped = room.dropped[usize::from(stderr)];
-            if dropped > 0 {
-                self.keep(stderr, Vec::new(), dropped).await;
-            }
-        }
-    }
-
-    async fn keep(&self, stderr: bool, data: Vec<u8>, dropped: u64) -> bool {
-        let id = self.id;
-        let report =
-            Report { output: Some(Chunk { stderr, data, dropped }), ..self.report(CommandState::Running) };
-        let kept = self.ledger.with(move |ledger| ledger.output(id, report)).await;
-        if let Err(error) = &kept {
-            tracing::error!(command = %id, error = %Chain(error), "could not keep output of command {id}");
-        }
-        self.news.send_modify(|count| *count += 1);
-        kept.is_ok()
-    }
 }

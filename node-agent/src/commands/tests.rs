@@ -20,28 +20,38 @@ struct Room {
     tasks: Tasks,
     refresh_facts: Arc<Notify>,
     restart: CancellationToken,
+    ledger: Shared,
+    server_time: ServerTime,
 }
 
 /// A room over a folder; `rules` is the host's lock file.
 async fn room(folder: tempfile::TempDir, rules: &str) -> Room {
-    let locks = folder.path().join("locks.toml");
-    std::fs::write(&locks, rules).unwrap();
-    let clock = Clock::System;
-    let ledger = Shared::new(Ledger::open(&folder.path().join("ledger"), clock.clone()).unwrap());
-    let options = Options {
-        scripts: folder.path().join("scripts"),
-        output_limit: 50_000,
-        locks: locks::Reader::new(locks),
-        clock,
-        server_time: ServerTime::default(),
-        refresh_facts: Arc::default(),
-        restart: CancellationToken::new(),
-    };
+    let server_time = ServerTime::default();
+    server_time.learn(Clock::System.now(), Clock::System.monotonic());
+    room_at(folder, rules, server_time).await
+}
+
+async fn room_at(folder: tempfile::TempDir, rules: &str, server_time: ServerTime) -> Room {
+    std::fs::write(folder.path().join("locks.toml"), rules).unwrap();
+    let ledger = Shared::new(Ledger::open(&folder.path().join("ledger"), Clock::System).unwrap());
+    let options = options(folder.path(), server_time.clone());
     let (refresh_facts, restart) = (Arc::clone(&options.refresh_facts), options.restart.clone());
-    let (handle, task) = open(options, ledger).await.unwrap();
+    let (handle, task) = open(options, ledger.clone()).await.unwrap();
+    handle.limit_output(50_000);
     let (drain, tasks) = (Drain::default(), Tasks::default());
     tasks.spawn("commands", Kind::BestEffort, task.run(drain.clone()));
-    Room { folder, handle, drain, tasks, refresh_facts, restart }
+    Room { folder, handle, drain, tasks, refresh_facts, restart, ledger, server_time }
+}
+
+fn options(folder: &std::path::Path, server_time: ServerTime) -> Options {
+    Options {
+        scripts: folder.join("scripts"),
+        locks: locks::Reader::new(folder.join("locks.toml")),
+        clock: Clock::System,
+        server_time,
+        refresh_facts: Arc::default(),
+        restart: CancellationToken::new(),
+    }
 }
 
 const OPEN: &str = "[commands]\nrun-script = true\n";
@@ -67,6 +77,21 @@ impl Room {
             }
         };
         tokio::time::timeout(Duration::from_secs(20), wait).await.expect("the command ends")
+    }
+
+    async fn fill_disk(&self, full: bool) {
+        self.ledger.with(move |ledger| ledger.fill_disk(full)).await;
+    }
+
+    /// Returns when all that was asked for before is done.
+    async fn heard(&self) {
+        self.handle.acked(CommandId::generate(), 0).await;
+        let heard = async {
+            while self.handle.requests.capacity() < QUEUE {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), heard).await.expect("the task listens");
     }
 
     async fn running(&self, id: CommandId, text: &str) {
@@ -253,5 +278,100 @@ async fn facts_are_read_again_when_asked() {
     room.handle.deliver(order.clone()).await;
     assert_eq!(end(&room.ended(order.id).await).0, CommandState::Succeeded);
     room.refresh_facts.notified().await;
+    room.end().await;
+}
+
+#[tokio::test]
+async fn an_order_that_came_twice_while_the_disk_was_full_runs_once() {
+    let room = room(tempfile::tempdir().unwrap(), OPEN).await;
+    let count = room.folder.path().join("count");
+    let order = script(&format!("echo x >> {}", count.display()));
+    room.fill_disk(true).await;
+    for _ in 0..2 {
+        room.handle.deliver(order.clone()).await;
+    }
+    room.heard().await;
+    room.fill_disk(false).await;
+    assert_eq!(end(&room.ended(order.id).await).0, CommandState::Succeeded);
+    let _folder = room.end().await;
+    assert_eq!(std::fs::read_to_string(count).unwrap(), "x\n");
+}
+
+#[tokio::test]
+async fn an_order_that_was_cancelled_while_the_disk_was_full_never_runs() {
+    let room = room(tempfile::tempdir().unwrap(), OPEN).await;
+    let order = script("echo no");
+    room.fill_disk(true).await;
+    room.handle.deliver(order.clone()).await;
+    room.handle.cancel(order.id).await;
+    room.heard().await;
+    room.fill_disk(false).await;
+    let reports = room.ended(order.id).await;
+    assert_eq!((end(&reports).0, reports.len()), (CommandState::Cancelled, 1));
+    room.end().await;
+}
+
+#[tokio::test]
+async fn an_order_whose_id_would_be_forgotten_is_answered() {
+    let room = room_at(tempfile::tempdir().unwrap(), OPEN, ServerTime::default()).await;
+    let (old, late) = (script("echo"), Ticket { deliver_by: UnixMillis(4_000), ..script("echo no") });
+    let old = Ticket { deliver_by: UnixMillis(5_000), ..old };
+    let forgotten = move |ledger: &mut Ledger| {
+        ledger.take(&old).unwrap();
+        ledger.ended(old.id, Report::new(0, CommandState::Denied, UnixMillis(0))).unwrap();
+        ledger.acked(old.id, 1).unwrap();
+        ledger.tidy(Some(UnixMillis(6_000))).unwrap();
+    };
+    room.ledger.with(forgotten).await;
+    room.handle.deliver(late.clone()).await;
+    let reports = room.ended(late.id).await;
+    assert_eq!(end(&reports), (CommandState::Expired, Some(Reason::DeliverByPassed)));
+    assert_eq!(reports.len(), 1, "nothing was started");
+    room.end().await;
+}
+
+#[tokio::test]
+async fn an_order_with_times_waits_until_the_control_planes_clock_is_known() {
+    let room = room_at(tempfile::tempdir().unwrap(), OPEN, ServerTime::default()).await;
+    let timed = Ticket { finish_by: Some(UnixMillis(5_000)), ..script("echo no") };
+    let free = script("echo yes");
+    room.handle.deliver(timed.clone()).await;
+    room.handle.deliver(free.clone()).await;
+    assert_eq!(end(&room.ended(free.id).await).0, CommandState::Succeeded);
+    assert_eq!(room.handle.reports(timed.id, 0, 0).await, [], "nobody here can judge it");
+    room.server_time.learn(UnixMillis(6_000), Clock::System.monotonic());
+    assert_eq!(end(&room.ended(timed.id).await), (CommandState::TimedOut, Some(Reason::FinishByPassed)));
+    room.end().await;
+}
+
+#[tokio::test]
+async fn scripts_that_an_earlier_process_left_are_cleared() {
+    let folder = tempfile::tempdir().unwrap();
+    let scripts = folder.path().join("scripts");
+    std::fs::create_dir(&scripts).unwrap();
+    std::fs::write(scripts.join("left"), "secret").unwrap();
+    let room = room(folder, OPEN).await;
+    assert!(!scripts.join("left").exists());
+    room.end().await;
+}
+
+#[tokio::test]
+async fn a_script_whose_process_cannot_be_written_down_does_nothing() {
+    let room = room(tempfile::tempdir().unwrap(), OPEN).await;
+    let trace = room.folder.path().join("trace");
+    let args = types::RunScript { script: format!("echo x > {}", trace.display()), ..Default::default() };
+    let Ok(kinds::Kind::RunScript(script)) = kinds::parse("run-script", &args.encode_to_vec()) else {
+        panic!("it is a script");
+    };
+    let order = ticket("run-script", Vec::new());
+    let taken = order.clone();
+    room.ledger.with(move |ledger| ledger.take(&taken).map(|_| ())).await.unwrap();
+    room.fill_disk(true).await;
+    let voice = voice::Voice::new(order.id, room.ledger.clone(), Arc::default(), Clock::System, 1);
+    let options = options(room.folder.path(), room.server_time.clone());
+    let run = kinds::run(kinds::Kind::RunScript(script), &order, &options, &voice, std::future::pending());
+    let report = tokio::time::timeout(Duration::from_secs(20), run).await.unwrap();
+    assert_eq!((report.state, report.reason), (CommandState::Failed, Some(Reason::StartFailed)));
+    assert!(!trace.exists());
     room.end().await;
 }

@@ -6,9 +6,10 @@ use muster_common::{build_info, digest::Sha256, join::JoinString, tls};
 use muster_proto::agent::v1::{self as pb, enrollment_service_client::EnrollmentServiceClient};
 use rcgen::KeyPair;
 use tonic::transport::Channel;
+use zeroize::Zeroizing;
 
 use super::{
-    Error, Identity, Store,
+    Error, Identity, Roots, Store,
     rpc::{self, csr},
     store::Pending,
 };
@@ -48,8 +49,7 @@ pub async fn enroll(store: &Store, join: &JoinString, wish: &Wish) -> Result<Ide
     let answer = rpc::within(EnrollmentServiceClient::new(channel).enroll(request)).await?;
     let identity = identity(answer, pending.key_pem, join)?;
     identity.client_config()?;
-    store.save(&identity)?;
-    store.forget_pending();
+    store.save_first(&identity)?;
     Ok(identity)
 }
 
@@ -60,7 +60,7 @@ fn pending(store: &Store, join: &JoinString) -> Result<Pending, Error> {
     {
         return Ok(pending);
     }
-    let key_pem = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?.serialize_pem();
+    let key_pem = Zeroizing::new(KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?.serialize_pem());
     let pending = Pending { key_pem, token_sha256 };
     store.save_pending(&pending)?;
     Ok(pending)
@@ -81,20 +81,27 @@ async fn connect(join: &JoinString) -> Result<Channel, Error> {
     Err(last)
 }
 
-fn identity(answer: pb::EnrollResponse, key_pem: String, join: &JoinString) -> Result<Identity, Error> {
+fn identity(
+    answer: pb::EnrollResponse,
+    key_pem: Zeroizing<String>,
+    join: &JoinString,
+) -> Result<Identity, Error> {
     let (chain_pem, life) = rpc::chain(&answer.certificate_chain_der)?;
-    let roots_pem =
-        rpc::roots(&answer.trust_bundle_der, |root| tls::pin::of_certificate(root) == Some(join.ca_pin))?;
+    // Who sent it was known by the pin; the root of now may be a later one.
+    let roots = Roots::of(&answer.trust_bundle_der, &answer.trust_issuers_der)?;
+    let told = answer.enrollment_addresses;
     Ok(Identity {
         node: answer.node_id.parse().map_err(|_| Error::Answer("no node id"))?,
         trust_domain: answer.trust_domain.parse().map_err(|_| Error::Answer("no trust domain"))?,
         certificate_generation: answer.certificate_generation,
         trust_bundle_version: answer.trust_bundle_version,
         session_addresses: answer.session_addresses,
+        enrollment_addresses: if told.is_empty() { join.addresses.clone() } else { told },
         not_before: life.0,
         not_after: life.1,
         chain_pem,
         key_pem,
-        roots_pem,
+        roots_pem: roots.roots_pem,
+        issuers_pem: roots.issuers_pem,
     })
 }

@@ -70,12 +70,3 @@ pub(super) fn chain(ders: &[bytes::Bytes]) -> Result<(String, (UnixMillis, UnixM
     let at = |seconds: i64| UnixMillis(seconds.saturating_mul(1000));
     Ok((pem::encode_certificates(&chain), (at(leaf.not_before_s), at(leaf.not_after_s))))
 }
-
-/// Roots as PEM; at least one of them must be known.
-pub(super) fn roots(ders: &[bytes::Bytes], known: impl Fn(&[u8]) -> bool) -> Result<String, Error> {
-    if !ders.iter().any(|der| known(der)) {
-        return Err(Error::Answer("roots that this host does not know"));
-    }
-    let roots: Vec<CertificateDer<'_>> = ders.iter().map(|der| CertificateDer::from(der.as_ref())).collect();
-    Ok(pem::encode_certificates(&roots))
-}

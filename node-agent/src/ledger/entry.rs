@@ -39,6 +39,13 @@ impl Entry {
         self.first = Some(Report::new(1, CommandState::Running, at));
     }
 
+    /// Ended before anything was started: what the control plane asked for is answered.
+    pub(super) fn refused(ticket: Ticket, report: Report) -> Self {
+        let mut entry = Self::new(ticket);
+        entry.finish(report);
+        entry
+    }
+
     pub(super) fn finish(&mut self, report: Report) {
         self.last_seq = report.seq;
         self.process = None;
@@ -74,6 +81,8 @@ pub(super) enum Change {
     Kept { entry: Box<Entry> },
     /// Delivered.
     Accepted { ticket: Box<Ticket> },
+    /// Delivered, and ended at once: nothing was or will be started.
+    Refused { ticket: Box<Ticket>, report: Box<Report> },
     /// It may have run.
     Started { id: CommandId, at: UnixMillis },
     /// What runs.

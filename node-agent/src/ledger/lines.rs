@@ -38,6 +38,11 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<(Vec<T>, u
     Ok((values, good))
 }
 
+/// All lines that are whole, whatever lies between them: for what is better in parts than not at all.
+pub(super) fn salvage<T: DeserializeOwned>(bytes: &[u8]) -> Vec<T> {
+    bytes.split(|byte| *byte == b'\n').filter_map(line).collect()
+}
+
 fn line<T: DeserializeOwned>(line: &[u8]) -> Option<T> {
     let (sum, json) = line.split_at_checked(9)?;
     if sum[8] != b' ' || check(json).as_bytes() != &sum[..8] {

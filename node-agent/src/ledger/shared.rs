@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use muster_common::tasks;
 use parking_lot::Mutex;
 
 use super::Ledger;
@@ -24,9 +25,6 @@ impl Shared {
     /// If the work panics.
     pub async fn with<T: Send + 'static>(&self, work: impl FnOnce(&mut Ledger) -> T + Send + 'static) -> T {
         let ledger = Arc::clone(&self.0);
-        match tokio::task::spawn_blocking(move || work(&mut ledger.lock())).await {
-            Ok(done) => done,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        tasks::blocking(move || work(&mut ledger.lock())).await
     }
 }

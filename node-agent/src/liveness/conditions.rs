@@ -15,7 +15,12 @@ pub struct Conditions(Vec<Condition>);
 
 impl Conditions {
     /// Looks again; answers all.
-    pub fn look(&mut self, ahead_ms: i64, lock_file: Option<String>, now: UnixMillis) -> Vec<Condition> {
+    pub fn look(
+        &mut self,
+        ahead_ms: Option<i64>,
+        lock_file: Option<String>,
+        now: UnixMillis,
+    ) -> Vec<Condition> {
         self.note(clock(ahead_ms, now));
         self.note(locks(lock_file, now));
         self.0.clone()
@@ -31,8 +36,11 @@ impl Conditions {
     }
 }
 
-fn clock(ahead_ms: i64, since: UnixMillis) -> Condition {
+fn clock(ahead_ms: Option<i64>, since: UnixMillis) -> Condition {
     let kind = "ClockOk";
+    let Some(ahead_ms) = ahead_ms else {
+        return Condition { kind, holds: None, reason: "NotCompared", message: String::new(), since };
+    };
     if Duration::from_millis(ahead_ms.unsigned_abs()) <= CLOCK_TOLERANCE {
         return Condition { kind, holds: Some(true), reason: "InStep", message: String::new(), since };
     }
@@ -56,8 +64,9 @@ mod tests {
     #[test]
     fn a_condition_keeps_its_since_until_its_truth_changes() {
         let mut conditions = Conditions::default();
+        assert_eq!(conditions.look(None, None, UnixMillis(0))[0].holds, None, "nothing was compared yet");
         let mut clock = |ahead, now| {
-            let all = conditions.look(ahead, None, UnixMillis(now));
+            let all = conditions.look(Some(ahead), None, UnixMillis(now));
             let clock = all.into_iter().find(|condition| condition.kind == "ClockOk").unwrap();
             (clock.holds, clock.since.0)
         };
@@ -70,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_lock_file_that_cannot_be_used_is_told() {
-        let all = Conditions::default().look(0, Some("broken".to_owned()), UnixMillis(1));
+        let all = Conditions::default().look(Some(0), Some("broken".to_owned()), UnixMillis(1));
         assert!(
             all.iter().any(|c| c.kind == "LockFileOk" && c.holds == Some(false) && c.message == "broken")
         );

@@ -9,10 +9,18 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
-use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+use tokio::{
+    io::AsyncWriteExt as _,
+    process::{Child, ChildStderr, ChildStdout, Command},
+};
 
 /// What programs find as their search path; nothing else is handed on.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Waits for one line, then becomes the program. If nobody is left to send the
+/// line, the pipe ends and so does this. A shell, because code between fork and
+/// exec would be unsafe; the process keeps its number and its time of start.
+const GATE: &str = r#"read -r line || exit 125; exec "$@" </dev/null"#;
 
 /// A process that can be told from a later one with the same number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +49,18 @@ pub fn command(program: &str) -> Command {
     command
 }
 
+/// The same, held back once it is started until `Group::release`: time to write
+/// down its mark, so that it cannot act without a later agent knowing of it.
+///
+/// # Errors
+/// If there is no such program.
+pub fn gated(program: &str) -> io::Result<Command> {
+    rustix::fs::access(program, rustix::fs::Access::EXEC_OK)?;
+    let mut command = command("/bin/sh");
+    command.args(["-c", GATE, "sh", program]).stdin(Stdio::piped());
+    Ok(command)
+}
+
 impl Group {
     /// Starts a command as the leader of a new group.
     ///
@@ -50,6 +70,17 @@ impl Group {
         let child = command.process_group(0).kill_on_drop(true).spawn()?;
         let leader = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         Ok(Self { child, leader })
+    }
+
+    /// Lets a gated program go; nothing for any other.
+    ///
+    /// # Errors
+    /// If it has ended already.
+    pub async fn release(&mut self) -> io::Result<()> {
+        match self.child.stdin.take() {
+            Some(mut gate) => gate.write_all(b"\n").await,
+            None => Ok(()),
+        }
     }
 
     /// What it writes; the first caller gets it.
@@ -103,12 +134,20 @@ impl Drop for Group {
     }
 }
 
-/// Kills a group that an earlier agent process started, if it is still that one.
-/// `true`: there was something to kill.
+/// Kills a group that an earlier agent process started, if it is still that one:
+/// also what is left of it when its leader has ended. `true`: there was something
+/// to kill.
 #[must_use]
 pub fn kill_leftover(mark: &Mark) -> bool {
-    let same = mark.boot_id == boot_id() && started_at(mark.pid) == Some(mark.started);
-    let leader = Pid::from_raw(mark.pid).filter(|_| same);
+    if mark.boot_id != boot_id() {
+        return false;
+    }
+    let members = members(mark.pid);
+    // The kernel gives a number anew only when no group has it: a later leader
+    // means that nothing is left of this one.
+    let other = members.iter().any(|it| it.pid == mark.pid && it.started != mark.started);
+    let lives = members.iter().any(|it| !it.zombie && it.started >= mark.started);
+    let leader = Pid::from_raw(mark.pid).filter(|_| lives && !other);
     leader.is_some_and(|leader| kill_process_group(leader, Signal::KILL).is_ok())
 }
 
@@ -119,11 +158,34 @@ pub fn boot_id() -> String {
         .map_or_else(|_| String::new(), |id| id.trim().to_owned())
 }
 
+/// What the kernel tells of a process.
+struct Stat {
+    pid: i32,
+    zombie: bool,
+    group: i32,
+    started: u64,
+}
+
+/// All processes of a group.
+fn members(group: i32) -> Vec<Stat> {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let numbers = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    numbers.filter_map(stat).filter(|stat| stat.group == group).collect()
+}
+
 fn started_at(pid: i32) -> Option<u64> {
+    stat(pid).map(|stat| stat.started)
+}
+
+fn stat(pid: i32) -> Option<Stat> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name, in parentheses, may itself hold spaces and parentheses.
     let after_name = stat.rsplit_once(')')?.1;
-    after_name.split_ascii_whitespace().nth(19)?.parse().ok()
+    let mut words = after_name.split_ascii_whitespace();
+    let state = words.next()?;
+    let group = words.nth(1)?.parse().ok()?;
+    let started = words.nth(16)?.parse().ok()?;
+    Some(Stat { pid, zombie: matches!(state, "Z" | "X"), group, started })
 }
 
 #[cfg(test)]
@@ -177,5 +239,42 @@ mod tests {
         assert!(kill_leftover(&mark));
         gone(grandchild).await;
         group.wait().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_left_of_a_group_is_found_without_its_leader() {
+        let mut shell = command("/bin/sh");
+        shell.args(["-c", "sleep 600 & echo $!"]);
+        let mut group = Group::spawn(shell).unwrap();
+        let mark = group.mark().unwrap();
+        let grandchild = first_line(&mut group).await;
+        group.child.wait().await.unwrap(); // only the leader: as if the agent had died here
+        assert!(started_at(mark.pid).is_none() && started_at(grandchild).is_some());
+        assert!(kill_leftover(&mark));
+        gone(grandchild).await;
+        assert!(!kill_leftover(&mark));
+    }
+
+    #[tokio::test]
+    async fn a_gated_program_does_nothing_before_it_is_released_and_nothing_without_an_agent() {
+        let folder = tempfile::tempdir().unwrap();
+        let trace = folder.path().join("trace");
+        let start = || {
+            let mut command = gated("/bin/sh").unwrap();
+            command.args(["-c", "cat; echo ran > \"$0\"; exit 7"]).arg(&trace);
+            Group::spawn(command).unwrap()
+        };
+        let mut orphan = start();
+        let mark = orphan.mark();
+        drop(orphan.child.stdin.take()); // what the end of the agent does
+        assert_eq!(orphan.wait().await.unwrap().code(), Some(125));
+        assert!(!trace.exists());
+        let mut group = start();
+        assert_ne!(group.mark(), mark);
+        let mark = group.mark();
+        group.release().await.unwrap();
+        assert_eq!(group.wait().await.unwrap().code(), Some(7), "it has no input, and ends");
+        assert!(trace.exists() && mark.is_some());
+        assert!(gated("/nonexistent/program").is_err());
     }
 }

@@ -174,6 +174,8 @@ pub enum Body {
         version: u64,
         /// All of them.
         roots_der: Vec<Vec<u8>>,
+        /// DER; for sessions. Empty: the roots.
+        issuers_der: Vec<Vec<u8>>,
     },
     /// The certificate is to be renewed within this time.
     Renew(Duration),
@@ -198,6 +200,8 @@ pub struct Welcome {
     pub tune: Tune,
     /// Largest message.
     pub max_message_bytes: usize,
+    /// Output it keeps of one command; 0: it did not say.
+    pub max_output_bytes: u64,
     /// What it wants whole.
     pub need: Need,
     /// How people call this node.

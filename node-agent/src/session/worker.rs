@@ -15,11 +15,17 @@ use rand::RngExt as _;
 use tokio::sync::watch;
 
 use super::{
+    fit,
     frames::{Goodbye, Hello, Outbound, Reconnect},
     ports::{Host, Order},
     transport::{Error, Transport},
 };
 use talk::{End, Talk};
+
+/// Shortest wait before a session that is wanted instead of another.
+const LEAVE: Duration = Duration::from_millis(100);
+/// Longest wait that a refusal can ask for.
+const REFUSED: Duration = Duration::from_secs(3600);
 
 /// What a worker needs besides its host and its transport.
 #[derive(Debug, Clone)]
@@ -85,6 +91,8 @@ pub struct Worker<H, T> {
     asked: (Duration, Duration),
     address: usize,
     items_seq: u64,
+    /// The last session lasted for at least one interval.
+    steady: bool,
 }
 
 impl<H: Host, T: Transport> Worker<H, T> {
@@ -102,6 +110,7 @@ impl<H: Host, T: Transport> Worker<H, T> {
             asked: (Duration::ZERO, Duration::ZERO),
             address: 0,
             items_seq: 0,
+            steady: false,
         };
         (worker, told)
     }
@@ -121,7 +130,12 @@ impl<H: Host, T: Transport> Worker<H, T> {
                 End::Removed(reason) => return Why::Removed(reason),
                 End::Leave(reconnect) => self.leave(reconnect).await,
                 End::Lost(error) => match self.lost(&error) {
-                    Some(wait) => wait,
+                    Some(wait) => {
+                        if error.is_about_identity() {
+                            self.host.take(Order::IdentityRefused).await;
+                        }
+                        wait
+                    }
                     None => return Why::Removed(Chain(&error).to_string()),
                 },
             };
@@ -136,11 +150,14 @@ impl<H: Host, T: Transport> Worker<H, T> {
         let Some(address) = addresses.get(self.address % addresses.len().max(1)).cloned() else {
             return End::Lost(Error::Closed);
         };
-        let hello = Hello {
+        self.steady = false;
+        let mut hello = Hello {
             instance: self.instance,
             host: self.host.introduce().await,
             wall_time: self.options.clock.now(),
         };
+        let commands = hello.host.commands.len() * fit::COMMAND;
+        fit::trim(&mut hello.host.items, fit::HELLO.saturating_sub(commands));
         let (items, commands) = (hello.host.items.clone(), hello.host.commands.clone());
         let link = match self.transport.open(&address, Outbound::Hello(Box::new(hello))).await {
             Ok(link) => link,
@@ -150,11 +167,21 @@ impl<H: Host, T: Transport> Worker<H, T> {
             }
         };
         let mut talk = Talk::new(link, &items, &commands, self.items_seq, self.options.clock.clone());
+        let mut opened = None;
         let end = talk.run(&mut self.host, &mut self.options.stop, |open| {
-            self.backoff.reset();
+            opened = Some(self.options.clock.monotonic());
             self.status.send_replace(Status::Connected { session: open, since: self.options.clock.now() });
         });
         let end = end.await;
+        match opened {
+            Some(at) => self.steady = self.options.clock.monotonic() - at >= talk.interval(),
+            None if matches!(end, End::Lost(_)) => self.address += 1, // somebody answers there who does not serve us
+            None => {}
+        }
+        if self.steady {
+            // Not sooner: a session that breaks again and again as it opens is no success.
+            self.backoff.reset();
+        }
         self.items_seq = talk.items_seq();
         self.asked = talk.asked().unwrap_or(self.asked);
         let goodbye = match *self.options.stop.borrow() {
@@ -171,7 +198,15 @@ impl<H: Host, T: Transport> Worker<H, T> {
             self.address = 0;
             self.host.take(Order::Addresses(reconnect.addresses)).await;
         }
-        reconnect.after + reconnect.spread.mul_f64(rand::rng().random())
+        // What is asked for again and again is a fault, and not to be followed at full speed.
+        let floor = if self.steady { LEAVE } else { self.next_wait() };
+        floor.max(reconnect.after + reconnect.spread.mul_f64(rand::rng().random()))
+    }
+
+    fn next_wait(&mut self) -> Duration {
+        let (min, max) = *self.options.reconnect.borrow_and_update();
+        self.backoff.retune(min.max(self.asked.0), max.max(self.asked.1));
+        self.backoff.next_wait()
     }
 
     /// How long to wait after a loss. `None`: there is no coming back.
@@ -184,9 +219,7 @@ impl<H: Host, T: Transport> Worker<H, T> {
         if reason == Some(Reason::NodeRemoved) {
             return None;
         }
-        let (min, max) = *self.options.reconnect.borrow_and_update();
-        self.backoff.retune(min.max(self.asked.0), max.max(self.asked.1));
-        let wait = self.backoff.next_wait().max(after.unwrap_or_default());
+        let wait = self.next_wait().max(after.unwrap_or_default().min(REFUSED));
         let seconds = wait.as_secs_f32();
         tracing::warn!(error = told, "there is no session: {told}; next try in {seconds:.1} s");
         self.status.send_replace(Status::Waiting { until: self.options.clock.now() + wait, error: told });

@@ -87,6 +87,12 @@ pub struct Report {
     pub message: String,
     /// Host's clock.
     pub at: UnixMillis,
+    /// How far the ledger was when this was told. Known when it is told.
+    #[serde(skip)]
+    pub ledger_seq: u64,
+    /// Ties logs of both sides together. Known when it is told.
+    #[serde(skip)]
+    pub trace: String,
 }
 
 /// A piece of output.
@@ -114,6 +120,8 @@ impl Report {
             reason: None,
             message: String::new(),
             at,
+            ledger_seq: 0,
+            trace: String::new(),
         }
     }
 

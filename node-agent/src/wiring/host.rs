@@ -1,23 +1,17 @@
 //! The host behind the session: joins the rooms to the session's port.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use muster_common::{
-    clock::Clock,
-    drain::Drain,
-    error_chain::Chain,
-    ids::CommandId,
-    tasks::{Kind, Tasks},
-};
+use muster_common::{clock::Clock, error_chain::Chain, ids::CommandId, tasks};
 use rand::RngExt as _;
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    applier, commands, identity,
+    applier, commands, dial, identity,
     ledger::Shared,
     liveness::Conditions,
     locks,
-    platform::{host, load::Meter, process},
+    platform::{host, process},
     session::{
         Changes, Host, Order,
         frames::{FactsReport, Introduction, OpenCommand},
@@ -39,9 +33,11 @@ pub(super) struct Parts {
     pub(super) locks: locks::Reader,
     pub(super) server_time: ServerTime,
     pub(super) clock: Clock,
-    pub(super) renew: Arc<Notify>,
-    pub(super) tasks: Tasks,
-    pub(super) drain: Drain,
+    pub(super) renew: identity::Wanted,
+    pub(super) load: watch::Receiver<Load>,
+    pub(super) beat: Arc<Notify>,
+    /// What the control plane showed in the newest session.
+    pub(super) server: watch::Receiver<dial::Chain>,
 }
 
 /// The real host.
@@ -52,7 +48,6 @@ pub(super) struct NodeHost {
     identity: watch::Receiver<identity::Identity>,
     certificate_generation: u64,
     conditions: Conditions,
-    meter: Meter,
     memo: Memo,
     /// Where the control plane asked the next session to be opened.
     elsewhere: Vec<String>,
@@ -72,49 +67,37 @@ impl NodeHost {
             identity,
             certificate_generation,
             conditions: Conditions::default(),
-            meter: Meter::default(),
             elsewhere: Vec::new(),
             parts,
         }
     }
 
-    fn remember(&mut self, change: impl FnOnce(&mut Memo)) {
+    async fn remember(&mut self, change: impl FnOnce(&mut Memo)) {
         let before = self.memo.clone();
         change(&mut self.memo);
-        let node = self.identity.borrow().node;
-        if self.memo != before
-            && let Err(error) = self.parts.state.set_memo(node, &self.memo)
-        {
+        if self.memo == before {
+            return;
+        }
+        let (state, node, memo) = (self.parts.state.clone(), self.identity.borrow().node, self.memo.clone());
+        if let Err(error) = tasks::blocking(move || state.set_memo(node, &memo)).await {
             tracing::warn!(%error, "could not remember what the control plane said");
         }
     }
 
-    fn trust(&self, version: u64, roots_der: &[Vec<u8>]) {
-        let trusted = self.identity.borrow().with_roots(version, roots_der).and_then(|changed| {
-            self.parts.store.save(&changed)?;
-            Ok(changed)
-        });
-        match trusted {
-            Ok(changed) => {
-                tracing::info!(version, "roots of version {version} are in force");
-                self.parts.identity.send_replace(changed);
-            }
-            Err(error) => {
-                let error = Chain(&error);
-                tracing::error!(version, "roots of version {version} cannot be used: {error}");
-            }
+    async fn trust(&self, version: u64, roots_der: &[Vec<u8>], issuers_der: &[Vec<u8>]) {
+        let (store, current) = (self.parts.store.clone(), Arc::clone(&self.parts.identity));
+        let (server, now) = (self.parts.server.borrow().clone(), self.parts.clock.now());
+        let node = self.identity.borrow().node;
+        let trust = identity::Roots::of(roots_der, issuers_der);
+        let change = move |held: &identity::Identity| held.with_trust(version, &trust?, &server, now);
+        let tell = move |changed| {
+            tracing::info!(version, "roots of version {version} are in force");
+            current.send_replace(changed);
+        };
+        if let Err(error) = tasks::blocking(move || store.update(node, change, tell)).await {
+            let error = Chain(&error);
+            tracing::error!(version, "roots of version {version} cannot be used: {error}");
         }
-    }
-
-    fn renew_within(&self, spread: Duration) {
-        let wait = spread.mul_f64(rand::rng().random());
-        let (renew, drain) = (Arc::clone(&self.parts.renew), self.parts.drain.clone());
-        self.parts.tasks.spawn("renew later", Kind::BestEffort, async move {
-            tokio::select! {
-                () = drain.begun() => {}
-                () = tokio::time::sleep(wait) => renew.notify_one(),
-            }
-        });
     }
 }
 
@@ -144,16 +127,16 @@ impl Host for NodeHost {
     }
 
     fn addresses(&self) -> Vec<String> {
-        if self.elsewhere.is_empty() {
-            self.identity.borrow().session_addresses.clone()
-        } else {
-            self.elsewhere.clone()
-        }
+        addresses(&self.elsewhere, &self.identity.borrow().session_addresses)
     }
 
     fn beat(&mut self) -> (Load, Vec<Condition>) {
-        let (ahead, now) = (self.parts.server_time.ahead_ms(), self.parts.clock.now());
-        (self.meter.sample(), self.conditions.look(ahead, self.parts.locks.error(), now))
+        let now = self.parts.clock.now();
+        let theirs = self.parts.server_time.at(self.parts.clock.monotonic());
+        let ahead = theirs.map(|theirs| theirs.0.saturating_sub(now.0));
+        self.parts.beat.notify_one(); // for the next one: measuring may wait for a disk
+        let load = *self.parts.load.borrow();
+        (load, self.conditions.look(ahead, self.parts.locks.error(), now))
     }
 
     fn facts(&mut self) -> FactsReport {
@@ -199,22 +182,52 @@ impl Host for NodeHost {
     async fn take(&mut self, order: Order) {
         match order {
             Order::Welcome(welcome) => {
-                self.parts.server_time.learn(welcome.server_time, self.parts.clock.now());
+                self.parts.server_time.learn(welcome.server_time, self.parts.clock.monotonic());
+                self.parts.commands.limit_output(welcome.max_output_bytes);
                 self.elsewhere.clear();
+                let ahead_ms = welcome.server_time.0.saturating_sub(self.parts.clock.now().0);
                 self.remember(|memo| {
+                    memo.heard_clock(ahead_ms);
                     memo.epoch = welcome.epoch;
                     memo.display_name = welcome.display_name;
-                });
+                })
+                .await;
             }
-            Order::Name(name) => self.remember(|memo| memo.display_name = name),
+            Order::Name(name) => self.remember(|memo| memo.display_name = name).await,
             Order::Desired(desired) => self.parts.applier.desire(desired.offers, desired.removals),
             Order::Command(ticket) => self.parts.commands.deliver(*ticket).await,
             Order::Cancel(id) => self.parts.commands.cancel(id).await,
             Order::Acked(id, seq) => self.parts.commands.acked(id, seq).await,
-            Order::TrustBundle { version, roots_der } => self.trust(version, &roots_der),
-            Order::Renew(spread) => self.renew_within(spread),
+            Order::TrustBundle { version, roots_der, issuers_der } => {
+                self.trust(version, &roots_der, &issuers_der).await;
+            }
+            Order::IdentityRefused => self.parts.renew.by(self.parts.clock.monotonic()),
+            Order::Renew(spread) => {
+                let wait = spread.mul_f64(rand::rng().random());
+                self.parts.renew.by(self.parts.clock.monotonic() + wait);
+            }
             Order::Quarantine(reason) => tracing::error!("this node is quarantined: {reason}"),
             Order::Addresses(addresses) => self.elsewhere = addresses,
         }
+    }
+}
+
+/// Where the next session is opened: where the control plane asked for it, and
+/// where sessions always are, in case that was a mistake.
+fn addresses(elsewhere: &[String], always: &[String]) -> Vec<String> {
+    let mut all = elsewhere.to_vec();
+    all.extend(always.iter().filter(|address| !elsewhere.contains(address)).cloned());
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_is_followed_first_and_the_way_home_stays_open() {
+        let of = |list: &[&str]| -> Vec<String> { list.iter().map(|one| (*one).to_owned()).collect() };
+        assert_eq!(addresses(&of(&["c", "a"]), &of(&["a", "b"])), of(&["c", "a", "b"]));
+        assert_eq!(addresses(&[], &of(&["a", "b"])), of(&["a", "b"]));
     }
 }

@@ -2,31 +2,28 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
 use muster_common::{
+    clock::UnixMillis,
     drain::Drain,
     tasks::{Kind, Tasks},
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{House, host::NodeHost, settings::InForce};
+use super::{Error, House, host::NodeHost, settings::InForce};
 use crate::{
     applier::{self, Applier},
-    commands,
-    identity::{Identity, Keeper},
+    commands, dial,
+    identity::{Identity, Keeper, Wanted},
     ledger::{self, Ledger},
     liveness::FactsReader,
     platform::{files, host},
     session::{self, Status, Stop, Why, Worker, frames::Goodbye, transport::Grpc},
-    state::ServerTime,
+    state::{Load, ServerTime},
 };
 
 /// For the last words of all tasks.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-
-/// Output kept of one command: what a control plane keeps by default.
-const OUTPUT_LIMIT: u64 = 1024 * 1024;
 
 /// Why it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +39,7 @@ pub(super) enum End {
 }
 
 /// Runs until something ends it.
-pub(super) async fn run<S>(house: &House, identity: Identity, stop: &mut Pin<&mut S>) -> anyhow::Result<End>
+pub(super) async fn run<S>(house: &House, identity: Identity, stop: &mut Pin<&mut S>) -> Result<End, Error>
 where
     S: Future<Output = ()>,
 {
@@ -58,29 +55,30 @@ where
     let (reconnect, reconnect_told) = watch::channel(in_force.reconnect);
     let current = Arc::clone(&parts.identity);
     let options = session::Options { clock: house.clock.clone(), reconnect: reconnect_told, stop: stopped };
-    let (host, started) = parts.start(house, facts_interval_told, &tasks, &drain);
-    let (worker, status) = Worker::new(host, Grpc::new(current.subscribe()), options);
+    let transport = Grpc::new(current.subscribe());
+    let (host, started) = parts.start(house, facts_interval_told, transport.server());
+    let (worker, status) = Worker::new(host, transport, options);
     tasks.spawn("commands", Kind::Fatal, started.commands.run(drain.clone()));
     tasks.spawn("applier", Kind::Fatal, started.applier.run(drain.clone()));
     tasks.spawn("facts", Kind::Fatal, started.facts.run(drain.clone()));
     tasks.spawn("renewal", Kind::BestEffort, started.keeper.run(drain.clone()));
-    let (done, worker_end) = tokio::sync::oneshot::channel();
-    tasks.spawn("session", Kind::BestEffort, async move {
+    let (done, mut worker_end) = oneshot::channel();
+    tasks.spawn("session", Kind::Fatal, async move {
         let _ = done.send(worker.run().await);
     });
-    let mut worker_end = worker_end;
+    // With what is still to be said, unless the session itself has ended.
     let (end, goodbye) = tokio::select! {
         biased;
-        () = stop => (End::Stopped, Goodbye::Shutdown),
-        () = restart.cancelled() => (End::Restart, Goodbye::Restart),
-        why = &mut worker_end => (ended(why.ok()), Goodbye::Shutdown),
-        () = house.identity_gone(&identity) => (End::Forgotten, Goodbye::Disconnect),
+        () = stop => (End::Stopped, Some(Goodbye::Shutdown)),
+        () = restart.cancelled() => (End::Restart, Some(Goodbye::Restart)),
+        end = session_end(&mut worker_end, &tasks) => (end?, None),
+        () = house.identity_gone(&identity) => (End::Forgotten, Some(Goodbye::Disconnect)),
         fatal = tasks.failed() => return Err(fatal.into()),
-        () = tell_status(house, status) => (End::Stopped, Goodbye::Shutdown),
-        () = follow_settings(house, settings, &facts_interval, &reconnect) => (End::Stopped, Goodbye::Shutdown),
+        () = tell_status(house, status) => (End::Stopped, Some(Goodbye::Shutdown)),
+        () = follow_settings(house, settings, &facts_interval, &reconnect) => (End::Stopped, Some(Goodbye::Shutdown)),
     };
-    stop_session.send_replace(Stop::Say(goodbye));
-    if !matches!(end, End::Removed(_)) {
+    if let Some(goodbye) = goodbye {
+        stop_session.send_replace(Stop::Say(goodbye));
         let _ = tokio::time::timeout(LAST_WORDS, worker_end).await;
     }
     drain.begin();
@@ -89,14 +87,17 @@ where
         tasks.abort_all();
         tasks.ended().await;
     }
-    house.tell("not connected", if end == End::Stopped { "the agent was stopped" } else { "" });
+    house.tell("not connected", if end == End::Stopped { "the agent was stopped" } else { "" }).await;
     Ok(end)
 }
 
-fn ended(why: Option<Why>) -> End {
-    match why {
-        Some(Why::Removed(reason)) => End::Removed(reason),
-        Some(Why::Stopped) | None => End::Stopped,
+/// How the session ended. A session that tells nothing has panicked: that is no
+/// way to end well.
+async fn session_end(worker: &mut oneshot::Receiver<Why>, tasks: &Tasks) -> Result<End, Error> {
+    match worker.await {
+        Ok(Why::Removed(reason)) => Ok(End::Removed(reason)),
+        Ok(Why::Stopped) => Ok(End::Stopped),
+        Err(_) => Err(tasks.failed().await.into()),
     }
 }
 
@@ -121,17 +122,20 @@ struct Started {
 }
 
 impl Parts {
-    async fn open(house: &House, identity: Identity, restart: &CancellationToken) -> anyhow::Result<Self> {
+    async fn open(house: &House, identity: Identity, restart: &CancellationToken) -> Result<Self, Error> {
         let folder = house.state.node(identity.node);
-        files::private_folder(&folder).with_context(|| format!("cannot use {}", folder.display()))?;
+        files::private_folder(&folder).map_err(|source| Error::Folder { folder: folder.clone(), source })?;
         let ledger = ledger::Shared::new(Ledger::open(&folder.join("ledger"), house.clock.clone())?);
         let applier = Applier::open(&folder.join("items"), house.locks.clone(), house.clock.clone()).await?;
         let (applier, applier_task) = applier::Task::new(applier);
         let refresh_facts = Arc::<Notify>::default();
         let server_time = ServerTime::default();
+        if let Some(ahead_ms) = house.state.memo(identity.node).clock_ahead_ms {
+            let theirs = UnixMillis(house.clock.now().0.saturating_add(ahead_ms));
+            server_time.guess(theirs, house.clock.monotonic());
+        }
         let options = commands::Options {
             scripts: folder.join("scripts"),
-            output_limit: OUTPUT_LIMIT,
             locks: house.locks.clone(),
             clock: house.clock.clone(),
             server_time: server_time.clone(),
@@ -148,10 +152,10 @@ impl Parts {
         self,
         house: &House,
         interval: watch::Receiver<Duration>,
-        tasks: &Tasks,
-        drain: &Drain,
+        server: watch::Receiver<dial::Chain>,
     ) -> (NodeHost, Started) {
-        let renew = Arc::<Notify>::default();
+        let (renew, beat) = (Wanted::default(), Arc::<Notify>::default());
+        let (load, load_told) = watch::channel(Load::default());
         let (commands, commands_task) = self.commands;
         let host = NodeHost::new(super::host::Parts {
             state: house.state.clone(),
@@ -164,11 +168,12 @@ impl Parts {
             locks: house.locks.clone(),
             server_time: self.server_time,
             clock: house.clock.clone(),
-            renew: Arc::clone(&renew),
-            tasks: tasks.clone(),
-            drain: drain.clone(),
+            renew: renew.clone(),
+            load: load_told,
+            beat: Arc::clone(&beat),
+            server,
         });
-        let facts = FactsReader { facts: self.facts, wanted: self.refresh_facts, interval };
+        let facts = FactsReader { facts: self.facts, wanted: self.refresh_facts, interval, load, beat };
         let keeper = Keeper {
             store: house.identity.clone(),
             current: self.identity,
@@ -182,13 +187,14 @@ impl Parts {
 /// Keeps the status file true. Ends with the session's worker.
 async fn tell_status(house: &House, mut status: watch::Receiver<Status>) {
     loop {
-        match &*status.borrow_and_update() {
+        let now = status.borrow_and_update().clone();
+        match now {
             Status::Connecting => {}
             Status::Connected { session, .. } => {
                 tracing::info!(%session, "session {session} is open");
-                house.tell("connected", "");
+                house.tell("connected", "").await;
             }
-            Status::Waiting { error, .. } => house.tell("waiting", error),
+            Status::Waiting { error, .. } => house.tell("waiting", &error).await,
         }
         if status.changed().await.is_err() {
             return std::future::pending().await; // the worker's end tells why
@@ -214,5 +220,25 @@ async fn follow_settings(
         if settings.changed().await.is_err() {
             return std::future::pending().await; // the applier's end is told elsewhere
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_session_that_panics_ends_the_agent_with_an_error() {
+        let tasks = Tasks::default();
+        let (done, mut worker_end) = oneshot::channel::<Why>();
+        tasks.spawn("session", Kind::Fatal, async move {
+            let _never = done;
+            panic!("on purpose");
+        });
+        let told = session_end(&mut worker_end, &tasks).await.unwrap_err();
+        assert_eq!(
+            muster_common::error_chain::Chain(&told).to_string(),
+            "the agent cannot go on: task session panicked"
+        );
     }
 }

@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{Options, Stop};
 use crate::{
-    commands::task::Voice,
+    commands::voice::Voice,
     platform::{files, process},
     state::{CommandState, Report, Ticket},
 };
@@ -89,8 +89,14 @@ pub(super) async fn run(
         Ok(group) => group,
         Err(error) => return not_started(voice, &script, &error),
     };
-    if let Some(mark) = group.mark() {
-        voice.spawned(mark).await;
+    crash::point("agent.command.held");
+    // Not a line of it runs before a later agent could find it and end it.
+    let released = match voice.spawned(group.mark()).await {
+        Ok(()) => group.release().await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = released {
+        return not_started(voice, &script, &error);
     }
     crash::point("agent.command.spawned");
     let ended = attend(&mut group, voice, stop).await;
@@ -105,7 +111,7 @@ pub(super) async fn run(
 }
 
 fn start(script: &Script, ticket: &Ticket, file: &ScriptFile) -> io::Result<process::Group> {
-    let mut command = process::command(&script.interpreter[0]);
+    let mut command = process::gated(&script.interpreter[0])?;
     command.args(&script.interpreter[1..]).arg(&file.0);
     command.envs(script.environment.iter().map(|(name, value)| (name, value)));
     command.env("MUSTER_COMMAND_ID", ticket.id.to_string());

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::{Stream, StreamExt as _};
 use muster_proto::agent::v1::{self as pb, session_service_client::SessionServiceClient};
 use rustls::ClientConfig;
 use tokio::{
@@ -9,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Streaming, transport::Channel};
+use tonic::{Status, Streaming, transport::Channel};
 
 use super::{Error, Link, Transport};
 use crate::{
@@ -35,6 +36,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub struct Grpc {
     trust: Trust,
+    server: watch::Sender<dial::Chain>,
 }
 
 #[derive(Debug, Clone)]
@@ -46,14 +48,20 @@ enum Trust {
 impl Grpc {
     /// With the newest identity at each opening.
     #[must_use]
-    pub const fn new(identity: watch::Receiver<Identity>) -> Self {
-        Self { trust: Trust::Identity(identity) }
+    pub fn new(identity: watch::Receiver<Identity>) -> Self {
+        Self { trust: Trust::Identity(identity), server: watch::Sender::default() }
     }
 
     /// With TLS made elsewhere; for many sessions in one process.
     #[must_use]
-    pub const fn with_config(config: Arc<ClientConfig>) -> Self {
-        Self { trust: Trust::Config(config) }
+    pub fn with_config(config: Arc<ClientConfig>) -> Self {
+        Self { trust: Trust::Config(config), server: watch::Sender::default() }
+    }
+
+    /// The certificates that the control plane showed in the newest session.
+    #[must_use]
+    pub fn server(&self) -> watch::Receiver<dial::Chain> {
+        self.server.subscribe()
     }
 
     fn config(&self) -> Result<Arc<ClientConfig>, Error> {
@@ -66,7 +74,7 @@ impl Grpc {
 
 /// One stream.
 #[derive(Debug)]
-pub struct Stream {
+pub struct GrpcLink {
     out: mpsc::Sender<pb::SessionRequest>,
     inbound: Streaming<pb::SessionResponse>,
     /// Kept: the connection lives as long as the stream.
@@ -74,28 +82,28 @@ pub struct Stream {
 }
 
 impl Transport for Grpc {
-    type Link = Stream;
+    type Link = GrpcLink;
 
-    async fn open(&mut self, address: &str, hello: Outbound) -> Result<Stream, Error> {
-        let channel = dial::channel(address, self.config()?).await?;
+    async fn open(&mut self, address: &str, hello: Outbound) -> Result<GrpcLink, Error> {
+        let (channel, chain) = dial::channel_and_chain(address, self.config()?).await?;
+        self.server.send_replace(chain);
         let mut client = SessionServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE);
         let (out, messages) = mpsc::channel(OUT);
         out.try_send(wire::outbound(hello)).map_err(|_| Error::Closed)?;
         let call = client.session(ReceiverStream::new(messages));
         match timeout(ANSWER, call).await {
-            Ok(Ok(response)) => Ok(Stream { out, inbound: response.into_inner(), _channel: channel }),
+            Ok(Ok(response)) => Ok(GrpcLink { out, inbound: response.into_inner(), _channel: channel }),
             Ok(Err(status)) => Err(dial::Refusal::from(&status).into()),
             Err(_) => Err(Error::Stuck),
         }
     }
 }
 
-impl Link for Stream {
+impl Link for GrpcLink {
     async fn send(&mut self, message: Outbound) -> Result<(), Error> {
         match timeout(STUCK, self.out.send(wire::outbound(message))).await {
             Ok(Ok(())) => Ok(()),
-            // Why it was closed stands on the inbound side.
-            Ok(Err(_)) => self.next().await.map(|_| ()),
+            Ok(Err(_)) => Err(why_closed(&mut self.inbound).await),
             Err(_) => Err(Error::Stuck),
         }
     }
@@ -113,5 +121,35 @@ impl Link for Stream {
         drop(out);
         let heard = async { while let Ok(Some(_)) = inbound.message().await {} };
         let _ = timeout(LAST_WORDS, heard).await;
+    }
+}
+
+/// Why nothing more can be sent: that stands at the end of what still comes in.
+async fn why_closed<T>(inbound: &mut (impl Stream<Item = Result<T, Status>> + Unpin)) -> Error {
+    let end = async {
+        loop {
+            match inbound.next().await {
+                Some(Ok(_)) => {} // said again in the next session
+                Some(Err(status)) => return dial::Refusal::from(&status).into(),
+                None => return Error::Closed,
+            }
+        }
+    };
+    timeout(LAST_WORDS, end).await.unwrap_or(Error::Closed)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_could_not_be_sent_is_never_taken_for_sent() {
+        let refused = || Err(Status::aborted("fenced"));
+        let why = why_closed(&mut stream::iter([Ok(1), Ok(2), refused()])).await;
+        assert!(matches!(why, Error::Refused(refusal) if refusal.message == "fenced"));
+        assert!(matches!(why_closed(&mut stream::iter([Ok(1)])).await, Error::Closed));
+        assert!(matches!(why_closed::<u8>(&mut stream::pending()).await, Error::Closed));
     }
 }

@@ -10,6 +10,7 @@ pub(in crate::session) struct Memory(pub mpsc::Sender<Peer>);
 
 /// The other end of a stream.
 pub(in crate::session) struct Peer {
+    pub(in crate::session) address: String,
     pub(in crate::session) heard: mpsc::Receiver<Outbound>,
     pub(in crate::session) say: mpsc::Sender<Result<Inbound, Error>>,
 }
@@ -22,11 +23,11 @@ pub(in crate::session) struct MemoryLink {
 impl Transport for Memory {
     type Link = MemoryLink;
 
-    async fn open(&mut self, _: &str, hello: Outbound) -> Result<MemoryLink, Error> {
+    async fn open(&mut self, address: &str, hello: Outbound) -> Result<MemoryLink, Error> {
         let (out, heard) = mpsc::channel(64);
         let (say, inbound) = mpsc::channel(64);
         out.send(hello).await.map_err(|_| Error::Closed)?;
-        self.0.send(Peer { heard, say }).await.map_err(|_| Error::Closed)?;
+        self.0.send(Peer { address: address.to_owned(), heard, say }).await.map_err(|_| Error::Closed)?;
         Ok(MemoryLink { out, inbound })
     }
 }

@@ -16,6 +16,9 @@ use crate::{
 /// Bounds on what is taken from the control plane.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+const MESSAGE: usize = 256 * 1024;
+const SMALLEST_MESSAGE: usize = 64 * 1024;
 
 /// A message.
 #[must_use]
@@ -38,14 +41,18 @@ fn body(kind: Kind) -> Option<Body> {
         Kind::ReportRequest(message) => Body::Need(need(message)),
         Kind::Tune(message) => Body::Tune(tune(message)),
         Kind::TrustBundle(message) => {
-            let roots_der = message.roots_der.iter().map(|der| der.to_vec()).collect();
-            Body::TrustBundle { version: message.version, roots_der }
+            let ders = |ders: Vec<bytes::Bytes>| ders.iter().map(|der| der.to_vec()).collect();
+            Body::TrustBundle {
+                version: message.version,
+                roots_der: ders(message.roots_der),
+                issuers_der: ders(message.issuers_der),
+            }
         }
-        Kind::Renew(message) => Body::Renew(millis(message.spread_ms)),
+        Kind::Renew(message) => Body::Renew(wait(message.spread_ms)),
         Kind::Quarantine(message) => Body::Quarantine(format!("{}: {}", message.reason, message.message)),
         Kind::Reconnect(message) => Body::Reconnect(Reconnect {
-            after: millis(message.after_ms),
-            spread: millis(message.spread_ms),
+            after: wait(message.after_ms),
+            spread: wait(message.spread_ms),
             addresses: message.addresses,
             reason: message.reason,
         }),
@@ -59,7 +66,11 @@ fn welcome(message: pb::Welcome) -> Welcome {
         epoch: message.epoch,
         server_time: UnixMillis(message.server_time_ms),
         tune: tune(message.tune.unwrap_or_default()),
-        max_message_bytes: usize::try_from(limits.max_message_bytes).unwrap_or(usize::MAX),
+        max_message_bytes: match usize::try_from(limits.max_message_bytes).unwrap_or(usize::MAX) {
+            0 => MESSAGE,
+            bytes => bytes.max(SMALLEST_MESSAGE),
+        },
+        max_output_bytes: u64::from(limits.max_output_bytes_per_command),
         need: need(message.needs.unwrap_or_default()),
         display_name: message.display_name,
     }
@@ -71,12 +82,12 @@ fn tune(message: pb::Tune) -> Tune {
         0 => Duration::from_secs(15),
         interval => millis(interval).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL),
     };
-    let reconnect_min = millis(message.reconnect_min_ms).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL);
+    let reconnect_min = millis(message.reconnect_min_ms).clamp(SHORTEST_INTERVAL, LONGEST_WAIT);
     Tune {
         heartbeat_interval,
         heartbeat_jitter: millis(message.heartbeat_jitter_ms).min(heartbeat_interval / 2),
         reconnect_min,
-        reconnect_max: millis(message.reconnect_max_ms).clamp(reconnect_min, LONGEST_INTERVAL),
+        reconnect_max: millis(message.reconnect_max_ms).clamp(reconnect_min, LONGEST_WAIT),
         display_name: message.display_name,
     }
 }
@@ -134,6 +145,11 @@ fn ack(message: pb::ReportAck) -> Ack {
     Ack { items_seq: message.items_seq, commands: message.commands.into_iter().filter_map(command).collect() }
 }
 
+/// A host that is told to stay away comes back all the same.
+fn wait(millis: u32) -> Duration {
+    self::millis(millis).min(LONGEST_WAIT)
+}
+
 fn millis(millis: u32) -> Duration {
     Duration::from_millis(u64::from(millis))
 }
@@ -151,6 +167,29 @@ mod tests {
         assert!(tame.heartbeat_jitter <= tame.heartbeat_interval / 2);
         assert!(tame.reconnect_min >= SHORTEST_INTERVAL && tame.reconnect_max >= tame.reconnect_min);
         assert_eq!(tune(pb::Tune::default()).heartbeat_interval, Duration::from_secs(15));
+    }
+
+    #[test]
+    fn waits_and_sizes_without_bounds_are_brought_within_them() {
+        let of = |kind| inbound(pb::SessionResponse { session_id: String::new(), kind: Some(kind) }).body;
+        let away = pb::Reconnect { after_ms: u32::MAX, spread_ms: u32::MAX, ..pb::Reconnect::default() };
+        let Body::Reconnect(reconnect) = of(Kind::Reconnect(away)) else { panic!("another kind") };
+        assert_eq!((reconnect.after, reconnect.spread), (LONGEST_WAIT, LONGEST_WAIT));
+        assert_eq!(
+            of(Kind::Renew(pb::Renew { spread_ms: u32::MAX, ..pb::Renew::default() })),
+            Body::Renew(LONGEST_WAIT)
+        );
+        let endless =
+            pb::Tune { reconnect_min_ms: u32::MAX, reconnect_max_ms: u32::MAX, ..pb::Tune::default() };
+        assert_eq!(
+            (tune(endless.clone()).reconnect_min, tune(endless).reconnect_max),
+            (LONGEST_WAIT, LONGEST_WAIT)
+        );
+        let bytes = |max_message_bytes| {
+            let limits = Some(pb::Limits { max_message_bytes, ..pb::Limits::default() });
+            welcome(pb::Welcome { limits, ..pb::Welcome::default() }).max_message_bytes
+        };
+        assert_eq!((bytes(0), bytes(1), bytes(1 << 20)), (MESSAGE, SMALLEST_MESSAGE, 1 << 20));
     }
 
     #[test]

@@ -196,9 +196,9 @@ fn command(frame: CommandReport) -> pb::CommandReport {
         exit_code: report.exit_code.unwrap_or_default(),
         reason: reason(report.reason),
         message: report.message,
-        trace_id: String::new(),
+        trace_id: report.trace,
         at_ms: report.at.0,
-        ledger_seq: 0,
+        ledger_seq: report.ledger_seq,
         signal: report.signal.unwrap_or_default(),
     }
 }

@@ -12,6 +12,7 @@ use tokio::{sync::watch, time::sleep_until};
 use super::Stop;
 use crate::{
     session::{
+        fit,
         frames::{
             CommandReport, Goodbye, Heartbeat, Inbound, ItemReport, Need, OpenCommand, Outbound, Reconnect,
             Tune,
@@ -28,6 +29,8 @@ use crate::{
 const WELCOME: Duration = Duration::from_secs(20);
 /// Output told in one turn, so that a heartbeat is never long behind it.
 const TURN_BYTES: usize = 64 * 1024;
+/// What a report takes besides its output.
+const REPORT_BYTES: usize = 200;
 
 /// How a session ended.
 #[derive(Debug)]
@@ -57,6 +60,8 @@ pub(super) struct Talk<L> {
     max_message_bytes: usize,
     /// Commands may have more to tell than fitted into a turn.
     more: bool,
+    /// Messages of kinds that this release does not know.
+    unknown: u64,
 }
 
 enum Event {
@@ -89,6 +94,7 @@ impl<L: Link> Talk<L> {
             nonce: String::new(),
             max_message_bytes: 256 * 1024,
             more: !commands.is_empty(),
+            unknown: 0,
         }
     }
 
@@ -174,7 +180,10 @@ impl<L: Link> Talk<L> {
                 self.retune(tune);
             }
             Step::Unknown => {
-                tracing::debug!("the control plane said something that this release does not know");
+                self.unknown += 1;
+                if self.unknown == 1 {
+                    tracing::info!("the control plane said something that this release does not know");
+                }
             }
             Step::Leave(reconnect) => return Ok(Some(End::Leave(reconnect))),
             Step::Removed(reason) => return Ok(Some(End::Removed(reason))),
@@ -225,7 +234,9 @@ impl<L: Link> Talk<L> {
             self.link.send(Outbound::Facts(Box::new(host.facts()))).await?;
         }
         if need.items {
-            let all = host.items();
+            let mut all = host.items();
+            // One message if it can be: it is what makes the report complete.
+            fit::trim(&mut all, self.room());
             self.outbox.items(all.clone(), self.clock.now());
             self.send_items(all, true).await?;
         }
@@ -236,30 +247,41 @@ impl<L: Link> Talk<L> {
         if items.is_empty() && !complete {
             return Ok(());
         }
-        self.items_seq += 1;
-        let report = ItemReport { nonce: self.nonce.clone(), seq: self.items_seq, items, complete };
-        self.link.send(Outbound::Items(report)).await
+        for (n, items) in fit::split(items, self.room()).into_iter().enumerate() {
+            self.items_seq += 1;
+            // "Complete" takes away what is not named: only the first part may, others add to it.
+            let complete = complete && n == 0;
+            let report = ItemReport { nonce: self.nonce.clone(), seq: self.items_seq, items, complete };
+            self.link.send(Outbound::Items(report)).await?;
+        }
+        Ok(())
+    }
+
+    /// For the items of one message; a quarter is for what else is in it.
+    const fn room(&self) -> usize {
+        self.max_message_bytes / 4 * 3
     }
 
     async fn tell_commands(&mut self, host: &mut impl Host) -> Result<(), Error> {
         let open = host.commands().await;
         self.outbox.keep_only(&open);
-        let mut room = TURN_BYTES.min(self.max_message_bytes / 2);
-        self.more = false;
+        let whole = TURN_BYTES.min(self.max_message_bytes / 2);
+        let mut room = whole;
+        let mut left = false;
         for command in &open {
             let Some((after, credit)) = self.outbox.due(command) else { continue };
-            if room == 0 {
-                self.more = true;
-                return Ok(());
+            if room > 0 {
+                for report in host.reports(command.id, after, credit.min(room)).await {
+                    room = room.saturating_sub(report.output_bytes() + REPORT_BYTES);
+                    self.outbox.sent(command.id, &report);
+                    self.link.send(Outbound::Command(CommandReport { command: command.id, report })).await?;
+                }
             }
-            for report in host.reports(command.id, after, credit.min(room)).await {
-                room = room.saturating_sub(report.output_bytes());
-                self.outbox.sent(command.id, &report);
-                self.link.send(Outbound::Command(CommandReport { command: command.id, report })).await?;
-            }
-            let left = self.outbox.due(command);
-            self.more |= left.is_some_and(|(sent, credit)| sent > after && credit > 0);
+            left |= self.outbox.due(command).is_some();
         }
+        // Whoever got less than a whole turn's room gets it in the next one. A turn in which
+        // nothing went out ends it: then all wait for credit.
+        self.more = left && room < whole;
         Ok(())
     }
 
@@ -280,6 +302,11 @@ impl<L: Link> Talk<L> {
         self.next_beat = self.clock.monotonic() + wait;
     }
 
+    /// Between heartbeats.
+    pub(super) fn interval(&self) -> Duration {
+        self.tune.as_ref().map_or(Duration::MAX, |tune| tune.heartbeat_interval)
+    }
+
     /// The newest item report's number.
     pub(super) const fn items_seq(&self) -> u64 {
         self.items_seq
@@ -292,6 +319,13 @@ impl<L: Link> Talk<L> {
 
     /// Says goodbye where there is somebody to hear it.
     pub(super) async fn finish(mut self, end: &End, goodbye: Goodbye) {
+        if self.unknown > 0 {
+            let count = self.unknown;
+            tracing::info!(
+                count,
+                "{count} messages of this session were of kinds that this release does not know"
+            );
+        }
         let word = match end {
             End::Stopped => goodbye,
             End::Leave(_) => Goodbye::Reconnect,

@@ -16,8 +16,8 @@ use crate::{
     dial,
     session::{
         frames::{
-            Ack, Body, Desired, FactsReport, Heartbeat, Inbound, Introduction, Need, OpenCommand, Tune,
-            Welcome,
+            Ack, Body, Desired, FactsReport, Heartbeat, Inbound, Introduction, Need, OpenCommand, Reconnect,
+            Tune, Welcome,
         },
         ports::Changes,
         transport::memory::{Memory, Peer},
@@ -52,7 +52,7 @@ impl Host for Fake {
     }
 
     fn addresses(&self) -> Vec<String> {
-        vec!["there:1".to_owned()]
+        vec!["there:1".to_owned(), "there:2".to_owned()]
     }
 
     fn beat(&mut self) -> (Load, Vec<Condition>) {
@@ -119,12 +119,16 @@ struct Lab {
     end: tokio::task::JoinHandle<Why>,
 }
 
-#[allow(clippy::disallowed_methods)] // a test's own task and queues
 fn lab(command: Option<(OpenCommand, Vec<Report>)>) -> Lab {
+    lab_with(Vec::new(), command)
+}
+
+#[allow(clippy::disallowed_methods)] // a test's own task and queues
+fn lab_with(items: Vec<ItemState>, command: Option<(OpenCommand, Vec<Report>)>) -> Lab {
     let (orders, told) = mpsc::unbounded_channel();
     let (streams, peers) = mpsc::channel(4);
     let (stop, stopped) = watch::channel(Stop::No);
-    let host = Fake { items: Vec::new(), command, news: VecDeque::new(), orders };
+    let host = Fake { items, command, news: VecDeque::new(), orders };
     let options = Options {
         clock: Clock::System,
         reconnect: watch::channel((Duration::from_secs(1), Duration::from_secs(60))).1,
@@ -148,6 +152,7 @@ fn welcome() -> Body {
             display_name: String::new(),
         },
         max_message_bytes: 256 * 1024,
+        max_output_bytes: 0,
         need: Need { facts: true, items: false },
         display_name: "web-1".to_owned(),
     }))
@@ -178,6 +183,13 @@ impl Lab {
         let mut peer = self.peers.recv().await.expect("a stream is opened");
         assert!(matches!(peer.hear().await, Outbound::Hello(_)));
         peer.say(welcome()).await;
+        peer
+    }
+
+    /// As `open`; and the agent has seen it.
+    async fn opened(&mut self) -> Peer {
+        let peer = self.open().await;
+        self.status.wait_for(|status| matches!(status, Status::Connected { .. })).await.unwrap();
         peer
     }
 }
@@ -273,6 +285,7 @@ fn refusal(reason: Reason) -> dial::Refusal {
         reason: Some(reason),
         message: "no".to_owned(),
         retry_after: Some(Duration::from_secs(5)),
+        alert: false,
     }
 }
 
@@ -334,4 +347,90 @@ async fn orders_reach_the_host_and_messages_of_another_session_do_not() {
     peer.say.send(Ok(foreign)).await.unwrap();
     lab.open().await;
     assert!(matches!(lab.orders.recv().await, Some(Order::Welcome(_))), "the cancel was not obeyed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_that_break_as_they_open_are_opened_less_and_less_often() {
+    let mut lab = lab(None);
+    let begun = Clock::System.monotonic();
+    for _ in 0..9 {
+        drop(lab.opened().await);
+    }
+    // At least a tenth of 1 + 2 + 4 + ... seconds; with a fresh start each time it would be 8 at most.
+    assert!(begun.elapsed() >= Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_control_plane_that_always_wants_another_session_does_not_make_the_host_spin() {
+    let mut lab = lab(None);
+    let begun = Clock::System.monotonic();
+    for _ in 0..9 {
+        let peer = lab.opened().await;
+        peer.say(Body::Reconnect(Reconnect::default())).await;
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_session_that_lasted_another_one_is_opened_soon() {
+    let mut lab = lab(None);
+    for _ in 0..6 {
+        drop(lab.opened().await);
+    }
+    let mut peer = lab.opened().await;
+    for _ in 0..2 {
+        peer.hear_until(beat).await;
+    }
+    let before = Clock::System.monotonic();
+    peer.say(Body::Reconnect(Reconnect::default())).await;
+    lab.open().await;
+    assert!(before.elapsed() <= Duration::from_secs(1), "{:?}", before.elapsed());
+}
+
+fn failed(n: usize) -> ItemState {
+    let version =
+        ItemVersion { generation: Generation::new(1, 5), version: "1".to_owned(), sha256: Sha256::of(b"x") };
+    let error = crate::state::ItemError {
+        reason: Reason::ProbeFailed,
+        cause: crate::state::Cause::Content,
+        message: "m".repeat(1024),
+        output: vec![7; 4096],
+    };
+    let offer = Offer { item: format!("bundle/{n:03}"), version, payload: Vec::new() };
+    ItemState { outcome: Outcome::RolledBack, error: Some(error), ..applied(&offer) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_with_many_failed_items_can_greet_and_report() {
+    use prost::Message as _;
+    let mut lab = lab_with((0..150).map(failed).collect(), None);
+    let mut peer = lab.peers.recv().await.unwrap();
+    let fits =
+        |message: &Outbound| crate::session::wire::outbound(message.clone()).encoded_len() <= 256 * 1024;
+    let hello = peer.hear().await;
+    assert!(fits(&hello));
+    peer.say(welcome()).await;
+    peer.say(Body::Need(Need { facts: false, items: true })).await;
+    let mut whole = None;
+    while whole.is_none() {
+        let message = peer.hear().await;
+        assert!(fits(&message));
+        if let Outbound::Items(report) = message {
+            assert!(report.complete);
+            whole = Some(report.items.len());
+        }
+    }
+    assert_eq!(whole, Some(150));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_where_nobody_says_welcome_is_left_for_the_next() {
+    let mut lab = lab(None);
+    let first = lab.peers.recv().await.unwrap();
+    let address = first.address.clone();
+    drop(first);
+    let second = lab.opened().await;
+    assert_eq!((address.as_str(), second.address.as_str()), ("there:1", "there:2"));
+    drop(second);
+    assert_eq!(lab.open().await.address, "there:2", "it had served us");
 }
