@@ -8,5 +8,6 @@ mod clients;
 mod commands;
 mod doors;
 mod fleet;
+mod identity;
 mod leaving;
 mod sessions;
