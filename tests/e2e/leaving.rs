@@ -74,3 +74,13 @@ async fn a_deleted_node_is_told_so_and_forgets_its_identity() {
         "the agents wait for another fleet"
     );
 }
+
+#[tokio::test]
+async fn looking_at_a_host_changes_nothing_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let agent = Agent::host(folder.path(), "host", "");
+    let shown = agent.cli(&["show", "agent-running"]);
+    assert!(shown.status.success());
+    assert_eq!(String::from_utf8_lossy(&shown.stdout).trim(), "false");
+    assert!(!agent.state().exists());
+}

@@ -53,16 +53,16 @@ fn properties(context: &Context) -> Result<BTreeMap<String, Value>, Failure> {
     let mut all = BTreeMap::new();
     let mut put = |name: &str, value: Value| all.insert(name.to_owned(), value);
     let running = context.state.is_running();
-    let status = context.state.status().filter(|_| running == Some(true)).unwrap_or_default();
-    let session = match running {
-        Some(true) => status.session.as_str(),
-        Some(false) => "not running",
-        None => UNKNOWN,
+    let status = context.state.status().filter(|_| running == Some(true));
+    let session = match (running, &status) {
+        (Some(true), Some(status)) => status.session.as_str(),
+        (Some(false), _) => "not running",
+        (Some(true), None) | (None, _) => UNKNOWN,
     };
     put("agent-version", json!(muster_common::build_info::VERSION));
     put("agent-running", running.map_or(json!(UNKNOWN), |running| json!(running)));
     put("session", json!(session));
-    put("session-error", json!(status.error));
+    put("session-error", json!(status.as_ref().map_or("", |status| status.error.as_str())));
     put("hostname", json!(host::hostname()));
     put("state-dir", json!(context.state.path()));
     put("locks-file", json!(context.config.locks_file));

@@ -375,3 +375,21 @@ async fn a_script_whose_process_cannot_be_written_down_does_nothing() {
     assert!(!trace.exists());
     room.end().await;
 }
+
+#[tokio::test]
+async fn a_command_that_says_little_at_a_time_is_cut_before_its_reports_fill_the_disk() {
+    let room = room(tempfile::tempdir().unwrap(), OPEN).await;
+    let order = ticket("run-script", Vec::new());
+    let taken = order.clone();
+    let started = move |ledger: &mut Ledger| ledger.take(&taken).and_then(|_| ledger.started(taken.id));
+    room.ledger.with(started).await.unwrap();
+    let voice = voice::Voice::new(order.id, room.ledger.clone(), Arc::default(), Clock::System, 1_000);
+    for _ in 0..12 {
+        voice.output(false, b"x").await;
+    }
+    voice.close().await;
+    let reports = room.handle.reports(order.id, 1, usize::MAX).await;
+    assert_eq!(output(&reports).len(), 5);
+    assert_eq!(reports.last().and_then(|report| report.output.as_ref()).map(|chunk| chunk.dropped), Some(7));
+    room.end().await;
+}
