@@ -5,7 +5,7 @@ SHELL := /bin/sh
 
 CARGO ?= cargo
 # The binaries under test can be killed at named places; no release has this.
-CRASH := --features muster-control-plane/crash-points,muster-node-agent/crash-points
+CRASH := --features muster-control-plane/crash-points,muster-node-agent/crash-points,muster-store/crash-points
 
 help: ## Says what there is.
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12

@@ -20,6 +20,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     tonic_prost_build::configure()
         .bytes(".")
+        // Equal messages have equal bytes: requests and contents are hashed as they are encoded.
+        .btree_map(".")
         .build_transport(false)
         .codec_path("crate::codec::SmallCodec")
         .compile_fds(descriptors)?;

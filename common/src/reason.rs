@@ -92,6 +92,8 @@ reasons! {
     RollbackFailed = "ROLLBACK_FAILED",
     GenerationConflict = "GENERATION_CONFLICT",
     HookDenied = "HOOK_DENIED",
+    PathTaken = "PATH_TAKEN",
+    CutOff = "CUT_OFF",
     LocalLock = "LOCAL_LOCK",
     CommandKindUnknown = "COMMAND_KIND_UNKNOWN",
     CommandArgsInvalid = "COMMAND_ARGS_INVALID",

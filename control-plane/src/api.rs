@@ -31,6 +31,8 @@ use crate::app::App;
 pub const AGENT_MESSAGE: usize = 256 * 1024;
 /// Largest message of an operator.
 const OPERATOR_MESSAGE: usize = 4 * 1024 * 1024;
+/// Largest request where only reads are served.
+const READ_MESSAGE: usize = 64 * 1024;
 /// Largest message of a stranger.
 const STRANGER_MESSAGE: usize = 64 * 1024;
 
@@ -47,8 +49,8 @@ pub fn agents(app: &App) -> Routes {
 
 /// The service for hosts without an identity.
 #[must_use]
-pub fn enrollment(app: &App) -> Routes {
-    let service = EnrollmentServiceServer::new(agent::enrollment::Handler::new(app.clone()));
+pub fn enrollment(app: &App, at_once: usize) -> Routes {
+    let service = EnrollmentServiceServer::new(agent::enrollment::Handler::new(app.clone(), at_once));
     Routes::new(service.max_decoding_message_size(STRANGER_MESSAGE))
 }
 
@@ -78,11 +80,13 @@ pub fn operators(app: &App) -> RoutesBuilder {
         )
         .add_service(
             admin_v1::identity_service_server::IdentityServiceServer::new(admin::identity::Handler(app()))
-                .max_decoding_message_size(limit),
+                .max_decoding_message_size(READ_MESSAGE),
         )
-        .add_service(AuditServiceServer::new(admin::audit::Handler(app())).max_decoding_message_size(limit))
         .add_service(
-            SystemServiceServer::new(admin::system::Handler(app())).max_decoding_message_size(limit),
+            AuditServiceServer::new(admin::audit::Handler(app())).max_decoding_message_size(READ_MESSAGE),
+        )
+        .add_service(
+            SystemServiceServer::new(admin::system::Handler(app())).max_decoding_message_size(READ_MESSAGE),
         );
     routes
 }

@@ -15,6 +15,7 @@ pub mod authority;
 pub mod bundles;
 pub mod catalog;
 pub mod commands;
+pub mod denials;
 pub mod desk;
 pub mod dispatch;
 pub mod enrollment;
@@ -29,6 +30,7 @@ pub mod operations;
 pub mod quarantine;
 pub mod recorder;
 pub mod recovery;
+pub mod retention;
 pub mod revocation;
 pub mod settings;
 pub mod system;
@@ -51,7 +53,7 @@ use muster_domain::{
 };
 use muster_store::Store;
 
-use crate::{ca::Ca, metrics::Metrics, session::hub::Hub};
+use crate::{ca::Ca, config::Retention, metrics::Metrics, session::hub::Hub};
 
 /// How long a caller waits for this process to see what was stored.
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
@@ -76,6 +78,10 @@ pub struct Core {
     pub access: access::Access,
     /// Who may not.
     pub revocations: revocation::Revocations,
+    /// Callers' connections.
+    pub lines: Arc<dyn access::Lines>,
+    /// Refusals to be written down.
+    pub denials: denials::Denials,
     /// How far memory follows the store.
     pub feed: feed::Feed,
     /// What is to be written down.
@@ -127,6 +133,8 @@ pub struct Fixed {
     pub enrollment_addresses: Vec<String>,
     /// Output kept of one command.
     pub output_limit: u64,
+    /// What is kept, and how long.
+    pub retention: Retention,
     /// Full names of the methods that a role may call.
     pub methods_of: fn(Role) -> Vec<String>,
 }

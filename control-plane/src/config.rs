@@ -2,6 +2,8 @@
 //! every room takes its own section by value.
 
 mod addresses;
+mod doors;
+mod retention;
 mod template;
 
 use std::{
@@ -14,7 +16,12 @@ use muster_common::{telemetry::Format, tls::spiffe::TrustDomain};
 use serde::Deserialize;
 
 pub use addresses::Addresses;
+pub use doors::{Door, Doors, Rates};
+pub use retention::Retention;
 pub use template::render;
+
+/// Most output kept of one command: a client of gRPC takes messages of 4 MiB, unless told otherwise.
+const MAX_OUTPUT: u64 = 3 * 1024 * 1024;
 
 /// The whole file. The text that `init` writes explains every key.
 #[derive(Debug, Clone, Deserialize)]
@@ -42,6 +49,12 @@ pub struct Config {
     /// How hosts come. Since 0.1.
     #[serde(default)]
     pub enrollment: Enrollment,
+    /// Bounds of the ports. Since 0.1.
+    #[serde(default)]
+    pub doors: Doors,
+    /// What is kept, and how long. Since 0.1.
+    #[serde(default)]
+    pub retention: Retention,
     /// What is logged. Since 0.1.
     #[serde(default)]
     pub log: Log,
@@ -299,6 +312,8 @@ impl Config {
             identity: Identity::default(),
             session: Session::default(),
             enrollment: Enrollment::default(),
+            doors: Doors::default(),
+            retention: Retention::default(),
             log: Log::default(),
             drain_within: default_drain(),
         }
@@ -349,6 +364,14 @@ impl Config {
         if self.public.server_names.is_empty() && self.public.server_ips.is_empty() {
             problems.push("public.server-names and public.server-ips are both empty".to_owned());
         }
+        if session.output_limit > MAX_OUTPUT {
+            problems.push(format!(
+                "session.output-limit is {}; it must be at most {MAX_OUTPUT}: one message holds it",
+                session.output_limit
+            ));
+        }
+        problems.extend(self.doors.problems());
+        problems.extend(self.retention.problems());
         problems
     }
 

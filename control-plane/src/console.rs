@@ -123,3 +123,56 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     *response.status_mut() = status;
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+    };
+
+    use super::*;
+
+    /// The first line and the body of an answer; `None`: nobody is there.
+    async fn ask(address: SocketAddr, method: &str, path: &str) -> Option<(String, String)> {
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.lines().next()?.to_owned(), body.to_owned()))
+    }
+
+    #[tokio::test]
+    async fn readiness_says_what_is_missing_and_probes_are_answered_until_the_end_of_draining() {
+        let (ready, drain, tasks) = (Ready::default(), Drain::default(), Tasks::default());
+        ready.waits_for("store");
+        ready.waits_for("doors");
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let console = Console::bind(nowhere, Metrics::default(), ready.clone()).await.unwrap();
+        let address = console.local_addr().unwrap();
+        tasks.spawn("console", Kind::BestEffort, console.serve(drain.clone(), tasks.clone()));
+        let told = async |path: &str| ask(address, "GET", path).await.unwrap();
+        let line = |status: &str| format!("HTTP/1.1 {status}");
+
+        let unready = line("503 Service Unavailable");
+        assert_eq!(told("/readyz").await, (unready.clone(), "waits for store, doors\n".to_owned()));
+        assert_eq!(told("/livez").await, (line("200 OK"), "alive\n".to_owned()), "it lives while it starts");
+        ready.has("store");
+        assert_eq!(told("/readyz").await, (unready.clone(), "waits for doors\n".to_owned()));
+        ready.has("doors");
+        assert_eq!(told("/readyz").await, (line("200 OK"), "ready\n".to_owned()));
+        let posted = ask(address, "POST", "/readyz").await.unwrap();
+        assert_eq!(posted.0, line("405 Method Not Allowed"));
+
+        ready.waits_for("the end");
+        drain.begin();
+        assert_eq!(told("/readyz").await, (unready, "waits for the end\n".to_owned()));
+        assert_eq!(told("/livez").await.0, line("200 OK"), "it ends its work, and lives");
+        drain.cut();
+        tasks.close();
+        tasks.ended().await;
+        assert_eq!(ask(address, "GET", "/livez").await, None);
+    }
+}

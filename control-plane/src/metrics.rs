@@ -22,8 +22,19 @@ struct DoorReason {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DoorLimit {
+    door: &'static str,
+    limit: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Word {
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct What {
+    what: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -47,15 +58,19 @@ struct Inner {
     sessions: Gauge,
     sessions_opened: Count,
     reports: Count,
+    item_reports: Count,
     unknown: Count,
     queues_full: Family<Queue, Count>,
     nodes: Family<State, Gauge>,
     connections: Family<Door, Gauge>,
     handshakes_failed: Family<DoorReason, Count>,
+    limits_met: Family<DoorLimit, Count>,
     refused: Family<Word, Count>,
     recovered: Count,
     quarantined: Family<Word, Count>,
     authority_behind: Count,
+    enrollments_refused: Family<Word, Count>,
+    pruned: Family<What, Count>,
 }
 
 impl Default for Metrics {
@@ -66,15 +81,19 @@ impl Default for Metrics {
             sessions: Gauge::default(),
             sessions_opened: Count::default(),
             reports: Count::default(),
+            item_reports: Count::default(),
             unknown: Count::default(),
             queues_full: Family::default(),
             nodes: Family::default(),
             connections: Family::default(),
             handshakes_failed: Family::default(),
+            limits_met: Family::default(),
             refused: Family::default(),
             recovered: Count::default(),
             quarantined: Family::default(),
             authority_behind: Count::default(),
+            enrollments_refused: Family::default(),
+            pruned: Family::default(),
         };
         register(&mut all);
         Self(Arc::new(all))
@@ -89,6 +108,11 @@ fn register(all: &mut Inner) {
     registry.register("sessions", "Live sessions of nodes", all.sessions.clone());
     registry.register("sessions_opened", "Sessions that were opened", all.sessions_opened.clone());
     registry.register("reports_stored", "Nodes' reports that were stored", all.reports.clone());
+    registry.register(
+        "item_reports_stored",
+        "Nodes' reports of items that were stored, and acknowledged",
+        all.item_reports.clone(),
+    );
     registry.register(
         "unknown_messages",
         "Messages of kinds this release does not know",
@@ -105,7 +129,18 @@ fn register(all: &mut Inner) {
         "Times that the authority's files did not fit the store",
         all.authority_behind.clone(),
     );
+    registry.register(
+        "door_limits",
+        "Times that a limit of a door turned someone away, cut someone or kept someone waiting",
+        all.limits_met.clone(),
+    );
     registry.register("calls_refused", "Calls refused before they reached a service", all.refused.clone());
+    registry.register("pruned", "What was taken away because it was old", all.pruned.clone());
+    registry.register(
+        "enrollments_refused",
+        "Hosts that were not made nodes",
+        all.enrollments_refused.clone(),
+    );
 }
 
 impl Metrics {
@@ -128,6 +163,11 @@ impl Metrics {
     /// Reports were stored.
     pub fn reports_stored(&self, count: u64) {
         self.0.reports.inc_by(count);
+    }
+
+    /// A report of items was stored.
+    pub fn item_report_stored(&self) {
+        self.0.item_reports.inc();
     }
 
     /// A message of an unknown kind came.
@@ -155,6 +195,11 @@ impl Metrics {
         self.0.handshakes_failed.get_or_create(&DoorReason { door, reason }).inc();
     }
 
+    /// A limit of a door was met; `limit` is its name in the configuration.
+    pub fn limit_met(&self, door: &'static str, limit: &'static str) {
+        self.0.limits_met.get_or_create(&DoorLimit { door, limit }).inc();
+    }
+
     /// A call was refused.
     pub fn refused(&self, reason: &'static str) {
         self.0.refused.get_or_create(&Word { reason }).inc();
@@ -173,6 +218,16 @@ impl Metrics {
     /// The authority's files did not fit the store.
     pub fn authority_behind(&self) {
         self.0.authority_behind.inc();
+    }
+
+    /// Old things were taken away.
+    pub fn pruned(&self, what: &'static str, count: u64) {
+        self.0.pruned.get_or_create(&What { what }).inc_by(count);
+    }
+
+    /// A host was not made a node.
+    pub fn enrollment_refused(&self, reason: &'static str) {
+        self.0.enrollments_refused.get_or_create(&Word { reason }).inc();
     }
 
     /// All of it in OpenMetrics text.

@@ -2,11 +2,15 @@
 //! handshakes, lets a peer without a first request live for ever, and cannot
 //! cut one connection; ADR 0002 has the list.
 //!
-//! A connection passes, in order: permits (everyone, its address), TLS within
-//! its time, the permit of its identity, a first request within its time; then
-//! every call passes [`layers`], which asks [`policy`].
+//! A connection passes, in order: the bound of everyone; its first words within
+//! their time; the bound of its address; a turn at the handshake, which it does
+//! not keep while its peer is silent; the bound of its identity; a first request
+//! within its time. Then every call passes [`layers`], which asks [`policy`].
+//! Whoever is turned away for a bound is counted under its name in the
+//! configuration.
 
 pub mod accept;
+mod addresses;
 pub mod connection;
 pub mod connections;
 pub mod health;
@@ -17,6 +21,11 @@ pub mod policy;
 pub mod rates;
 pub mod reflection;
 pub mod refusal;
+mod silent;
+pub mod strangers;
+mod turns;
+mod unreadable;
+pub mod watches;
 
 use std::sync::Arc;
 
@@ -68,6 +77,8 @@ pub struct Gate {
     pub callers: Arc<dyn layers::Callers>,
     /// Calls per caller.
     pub rates: rates::Rates,
+    /// Watches per caller.
+    pub watches: watches::Watches,
     /// Open connections.
     pub connections: connections::Registry,
     /// Numbers.

@@ -15,6 +15,7 @@
 
 pub mod frames;
 pub mod hub;
+pub mod line;
 pub mod machine;
 pub mod ports;
 mod rate;

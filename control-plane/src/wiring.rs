@@ -19,12 +19,18 @@ use crate::{
     api,
     app::{self, App, Core, Fixed, SessionRules},
     ca::Ca,
-    config::{Addresses, Config},
+    config::{Addresses, Config, Doors},
     console::{Console, Ready},
     metrics::Metrics,
     server::{
-        Door, DoorName, Gate, accept, connections::Registry, health, limits::Limits, policy, rates::Rates,
+        Door, DoorName, Gate, accept,
+        connections::Registry,
+        health,
+        limits::{self, Limits},
+        policy,
+        rates::Rates,
         reflection,
+        watches::Watches,
     },
     session::{hub::Hub, ports::End},
     work,
@@ -37,7 +43,8 @@ const COME_BACK_WITHIN: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// If it cannot start, or a part of it ends that it cannot do without.
-pub async fn serve(config: Config) -> anyhow::Result<()> {
+pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()> {
+    fit(&mut config.doors, descriptors);
     let (tasks, drain, clock) = (Tasks::default(), Drain::default(), Clock::System);
     let (metrics, ready) = (Metrics::default(), Ready::default());
     ready.waits_for("doors");
@@ -51,8 +58,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let console = Console::bind(config.listen.console, metrics.clone(), ready.clone())
         .await
         .with_context(|| format!("cannot listen on {} for the console", config.listen.console))?;
-    let sockets =
-        accept::Sockets::open(&config.listen.agents, &config.listen.enrollment, &config.listen.operators)?;
+    let sockets = accept::Sockets::open(&config.listen, config.doors.backlog)?;
     let addresses = Addresses {
         agents: sockets.agents.local_addr()?,
         enrollment: sockets.enrollment.local_addr()?,
@@ -62,6 +68,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
 
     let fixed = fixed(&config, &store, &addresses, clock.now()).await?;
     let (replica, epoch) = (fixed.replica.clone(), fixed.epoch);
+    let (doors, connections) = (&config.doors, Registry::default());
     let app = App::new(Core {
         store: store.clone(),
         fleet: app::fleet::Fleet::default(),
@@ -69,6 +76,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         open: app::operations::Open::default(),
         access: app::access::Access::default(),
         revocations: app::revocation::Revocations::default(),
+        lines: Arc::new(connections.clone()),
+        denials: app::denials::Denials::new(doors.denials_per_minute, doors.denials_per_minute_in_all),
         feed: app::feed::Feed::default(),
         recorder: app::recorder::Recorder::default(),
         dispatch: app::dispatch::Dispatch::default(),
@@ -85,9 +94,10 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     work::start(&app, &tasks, &drain);
 
     let gate = Gate {
-        callers: callers::Door::start(&app, &tasks, &drain),
-        rates: Rates::default(),
-        connections: Registry::default(),
+        callers: callers::Door::new(&app),
+        rates: Rates::new(&doors.rates),
+        watches: Watches::new(doors.rates.watches_per_caller),
+        connections,
         metrics: metrics.clone(),
         clock,
         trust_domain: config.trust_domain.clone(),
@@ -95,10 +105,17 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let mut operators = api::operators(&app);
     reflection::add(&mut operators)?;
     let health = health::add(&mut operators);
-    let door = |name, routes, tls| Door { name, limits: Limits::of(name), routes, tls };
+    let door = |name, routes, tls| Door { name, limits: Limits::of(name, doors), routes, tls };
     let doors = [
         (sockets.agents, door(DoorName::Agents, api::agents(&app), identity.agents())),
-        (sockets.enrollment, door(DoorName::Enrollment, api::enrollment(&app), identity.enrollment())),
+        (
+            sockets.enrollment,
+            door(
+                DoorName::Enrollment,
+                api::enrollment(&app, doors.rates.enrollments_at_once),
+                identity.enrollment(),
+            ),
+        ),
         (sockets.operators, door(DoorName::Operators, operators.routes(), identity.operators())),
     ];
     identity.renew_in_background(config.clone(), ca, &tasks, &drain);
@@ -123,6 +140,20 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     drop(app);
     store.close().await.context("the store did not close well")?;
     ended
+}
+
+/// Fits the doors into the open files that the process is allowed.
+fn fit(doors: &mut Doors, descriptors: usize) {
+    let wanted = doors.agents.connections;
+    limits::fit(doors, descriptors);
+    let agents = doors.agents.connections;
+    if agents < wanted {
+        tracing::warn!(
+            descriptors,
+            agents,
+            "the process may open {descriptors} files: the agents' door takes {agents} connections instead of {wanted}"
+        );
+    }
 }
 
 fn open_store(config: &Config) -> anyhow::Result<Store> {
@@ -168,6 +199,7 @@ async fn fixed(
         session_addresses: config.told(&config.public.session_addresses, addresses.agents),
         enrollment_addresses: config.told(&config.public.enrollment_addresses, addresses.enrollment),
         output_limit: session.output_limit,
+        retention: config.retention.clone(),
         methods_of: policy::methods_of,
     })
 }

@@ -18,6 +18,8 @@ pub fn start(app: &App, tasks: &Tasks, drain: &Drain) {
     drive(app, tasks, drain, Sweep { last: None, next: None });
     drive(app, tasks, drain, Expiry);
     drive(app, tasks, drain, GiveUp);
+    drive(app, tasks, drain, Denials);
+    drive(app, tasks, drain, Prune);
 }
 
 /// Keeps memory true to the store.
@@ -35,6 +37,11 @@ struct Sweep {
 struct Expiry;
 /// Ends orders whose hosts never say how they ended.
 struct GiveUp;
+
+/// Writes down who was refused.
+struct Denials;
+/// Takes away what is old.
+struct Prune;
 
 impl Worker for Follow {
     const NAME: &'static str = "follow";
@@ -122,5 +129,31 @@ impl Worker for GiveUp {
     }
     async fn work(&mut self, app: &App) -> Result<(), crate::app::Error> {
         app.give_up_commands().await.map(|_| ())
+    }
+}
+
+impl Worker for Denials {
+    const NAME: &'static str = "denials";
+    async fn hint(&mut self, app: &App) {
+        app.denials.wanted().await;
+    }
+    fn every(&self, _: &App) -> Duration {
+        Duration::from_secs(60)
+    }
+    async fn work(&mut self, app: &App) -> Result<(), crate::app::Error> {
+        app.write_denials().await
+    }
+}
+
+impl Worker for Prune {
+    const NAME: &'static str = "prune";
+    async fn hint(&mut self, _: &App) {
+        std::future::pending::<()>().await;
+    }
+    fn every(&self, app: &App) -> Duration {
+        app.fixed.retention.every
+    }
+    async fn work(&mut self, app: &App) -> Result<(), crate::app::Error> {
+        app.prune().await
     }
 }

@@ -1,7 +1,8 @@
 //! `make demo`: the whole main job on this machine, told step by step.
 //!
-//! Everything lies under `target/demo`, listens on loopback, and ends with this
-//! process: at Ctrl-C, at the end of the tour with `--once`, or on failure.
+//! Everything lies under `target/demo`, or in a new folder given with `--folder`,
+//! listens on loopback, and ends with this process: at Ctrl-C, at the end of the
+//! tour with `--once`, or on failure.
 #![allow(clippy::print_stdout)] // this is what it is for
 
 use std::{
@@ -10,7 +11,8 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
+use clap::Parser;
 use muster_common::join::JoinString;
 use muster_proto::{
     admin::v1::{self as pb, Liveness, NodeCommand},
@@ -22,23 +24,31 @@ use muster_tests::{
     operator::{Operator, file, script, sh},
     plane::{Options, Plane},
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 const HOSTS: [(&str, &str); 3] = [("web-1", "web"), ("web-2", "web"), ("db-1", "db")];
 
+/// What the command line asks for.
+#[derive(Debug, Parser)]
+#[command(name = "muster-demo")]
+struct Args {
+    /// End after the tour.
+    #[arg(long)]
+    once: bool,
+    /// Make everything in this folder, which must not exist yet; by default in
+    /// target/demo, which is cleared.
+    #[arg(long)]
+    folder: Option<PathBuf>,
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let once = match std::env::args().nth(1).as_deref() {
-        None => false,
-        Some("--once") => true,
-        Some(_) => {
-            println!("usage: muster-demo [--once]");
-            return ExitCode::from(2);
-        }
-    };
-    match tour(once).await {
+    let args = Args::parse();
+    let folder = args.folder.clone().unwrap_or_else(|| repository().join("target/demo"));
+    match demo(&args, &folder).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            println!("\nthe demo failed: {error:#}\nlogs: {}", folder().display());
+            println!("\nthe demo failed: {error:#}\nlogs: {}", folder.display());
             ExitCode::FAILURE
         }
     }
@@ -47,21 +57,34 @@ async fn main() -> ExitCode {
 /// All hosts are this machine: each agent's working directory stands for its host.
 const HOST: &str = "/proc/self/cwd";
 
-fn folder() -> PathBuf {
-    repository().join("target/demo")
-}
-
 fn say(step: &str) {
     println!("\n== {step}");
 }
 
-async fn tour(once: bool) -> anyhow::Result<()> {
-    // Nothing of an earlier demo stays: hosts, keys and all.
-    let folder = fresh(&folder())?;
+/// Shows everything, stays up if it is to, and ends what it started.
+async fn demo(args: &Args, folder: &Path) -> anyhow::Result<()> {
+    // From the start: an early Ctrl-C must not leave a process behind.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    if args.folder.is_none() {
+        clear(folder)?; // nothing of an earlier demo stays: hosts, keys and all
+    }
+    let folder = made(folder)?;
+    let (plane, agents) = tokio::select! {
+        shown = tour(&folder) => shown?,
+        _ = interrupt.recv() => bail!("it was interrupted; what ran has ended"),
+    };
+    if !args.once {
+        println!("\nall of it stays up until Ctrl-C");
+        interrupt.recv().await;
+    }
+    stop(plane, agents, &folder).await
+}
+
+async fn tour(folder: &Path) -> anyhow::Result<(Plane, Vec<Agent>)> {
     say("a control plane is made and serves on SQLite");
     let options = Options { heartbeat: Duration::from_secs(2), ..Options::default() };
-    let plane = Plane::start(&folder, &options).await;
-    hand_over(&plane, &folder)?;
+    let plane = Plane::start(folder, &options).await;
+    hand_over(&plane, folder)?;
     let operator = plane.operator().await;
     let addresses = plane.addresses();
     println!(
@@ -70,7 +93,7 @@ async fn tour(once: bool) -> anyhow::Result<()> {
     );
 
     say("three hosts join the fleet, each with an agent of its own");
-    let agents = enroll(&plane, &operator, &folder).await;
+    let agents = enroll(&plane, &operator, folder).await;
 
     say("a bundle goes to the two hosts with role=web");
     assign(&operator, &agents).await?;
@@ -78,22 +101,23 @@ async fn tour(once: bool) -> anyhow::Result<()> {
     say("a command runs on all three");
     command(&operator).await?;
 
-    hints(&folder, &plane);
-    if !once {
-        println!("\nall of it stays up until Ctrl-C");
-        tokio::signal::ctrl_c().await?;
-    }
-    stop(plane, agents).await
+    hints(folder, &plane);
+    Ok((plane, agents))
 }
 
-fn fresh(folder: &Path) -> anyhow::Result<PathBuf> {
+fn clear(folder: &Path) -> anyhow::Result<()> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("cannot clear {}", folder.display()));
+            Err(error).with_context(|| format!("cannot clear {}", folder.display()))
         }
-        _ => {}
+        _ => Ok(()),
     }
-    std::fs::create_dir_all(folder)?;
+}
+
+fn made(folder: &Path) -> anyhow::Result<PathBuf> {
+    let parent = folder.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+    std::fs::create_dir(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     Ok(folder.canonicalize()?)
 }
 
@@ -176,12 +200,12 @@ fn hints(folder: &Path, plane: &Plane) {
     );
 }
 
-async fn stop(mut plane: Plane, mut agents: Vec<Agent>) -> anyhow::Result<()> {
+async fn stop(mut plane: Plane, mut agents: Vec<Agent>, folder: &Path) -> anyhow::Result<()> {
     say("everything ends");
     for agent in &mut agents {
         ensure!(agent.process().stop().await.success(), "an agent did not end in peace");
     }
     ensure!(plane.process().stop().await.success(), "the control plane did not end in peace");
-    println!("no process is left; what was written is under {}", folder().display());
+    println!("no process is left; what was written is under {}", folder.display());
     Ok(())
 }

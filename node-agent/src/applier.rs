@@ -5,33 +5,45 @@
 //! record. The record is the point of decision: whatever fails or dies before
 //! it is undone, from the journal if need be, and the host returns to what it
 //! ran before. An attempt that a crash cut off is not counted as tried: the
-//! control plane offers it again.
+//! control plane offers it again. Only a change that is cut off again and again is
+//! given up: its hook may be what ends the agent.
+//!
+//! What fails for the content's sake is settled. What fails for the host's, a full
+//! disk or its lock file, is tried again, with growing waits and at once when the
+//! lock file changes.
 //!
 //! Files that were there before a bundle first wrote them are kept, and come
 //! back when the bundle is removed. Nothing is written outside the roots of the
 //! lock file, and no symbolic link below them is followed.
 
 mod attempt;
+mod base;
 mod bundle;
 mod change;
+mod cut_offs;
 mod failure;
 mod hooks;
 mod journal;
 mod options;
 mod place;
 mod records;
+mod retries;
+mod settle;
 mod task;
+mod work;
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use muster_common::{
-    clock::Clock, digest::Sha256, error_chain::Chain, generation::Offer as Judged, reason::Reason,
-};
+use muster_common::{digest::Sha256, generation::Offer as Judged, reason::Reason};
+use parking_lot::Mutex;
 
 use attempt::Attempt;
+use base::Base;
+pub use base::Options;
 use bundle::Bundle;
 use change::Change;
 use failure::Failure;
@@ -39,7 +51,7 @@ use records::{Record, Records};
 pub use task::{Handle, Task};
 
 use crate::{
-    locks,
+    locks::Locks,
     state::{Cause, ItemState, ItemVersion, Offer, Outcome, Removal},
 };
 
@@ -60,47 +72,63 @@ pub enum Error {
 /// The items of one host.
 #[derive(Debug)]
 pub struct Applier {
-    folder: PathBuf,
-    locks: locks::Reader,
-    clock: Clock,
-    records: Records,
+    base: Base,
+    /// Only one task works with them; it never holds them over an await.
+    records: Arc<Mutex<Records>>,
+    /// Failures that no record has: they are said as long as this process lives.
+    told: BTreeMap<String, ItemState>,
 }
 
 impl Applier {
-    /// Opens a folder, and undoes what an earlier process did not finish.
+    /// Opens a folder. What an earlier process did not finish is undone by the task.
     ///
     /// # Errors
     /// If the folder cannot be used.
-    pub async fn open(folder: &Path, locks: locks::Reader, clock: Clock) -> Result<Self, Error> {
-        let unusable = |source| Error::Folder { folder: folder.to_owned(), source };
-        let records = Records::open(folder).map_err(unusable)?;
-        let mut applier = Self { folder: folder.to_owned(), locks, clock, records };
-        applier.settle().await.map_err(unusable)?;
-        Ok(applier)
+    pub async fn open(options: Options) -> Result<Self, Error> {
+        let folder = options.folder.clone();
+        let open = move || {
+            let base = Base::open(options)?;
+            let records = Records::open(&base.folder, base.clock.now())?;
+            Ok((base, records))
+        };
+        let opened = match tokio::task::spawn_blocking(open).await {
+            Ok(opened) => opened,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        let (base, records) = opened.map_err(|source| Error::Folder { folder, source })?;
+        Ok(Self { base, records: Arc::new(Mutex::new(records)), told: BTreeMap::new() })
     }
 
     /// Where each item stands, sorted by name.
     #[must_use]
     pub fn states(&self) -> Vec<ItemState> {
-        self.records.all().map(|record| record.state.clone()).collect()
+        let mut states: BTreeMap<String, ItemState> = self.look(|records| {
+            records.all().map(|record| (record.state.item.clone(), record.state.clone())).collect()
+        });
+        states.extend(self.told.clone());
+        states.into_values().collect()
     }
 
     /// The agent's options that run.
     #[must_use]
     pub fn settings(&self) -> BTreeMap<String, String> {
-        self.records.get(options::ITEM).map(|record| record.settings.clone()).unwrap_or_default()
+        self.record(options::ITEM).map(|record| record.settings).unwrap_or_default()
     }
 
     /// Brings an offer onto the host, or says why not.
     pub async fn apply(&mut self, offer: Offer) -> ItemState {
-        let held = self.records.get(&offer.item).map(|record| record.state.clone());
+        self.told.remove(&offer.item);
+        let held = self.record(&offer.item).map(|record| record.state);
         if let Some(state) = held.as_ref().and_then(|held| self.already(held, &offer.version)) {
+            if state.error.is_some() {
+                self.told.insert(offer.item, state.clone());
+            }
             return state;
         }
         let version = offer.version.clone();
         let running = held.and_then(|held| held.running);
         let result = match offer.item.as_str() {
-            options::ITEM => self.apply_settings(&offer),
+            options::ITEM => self.apply_settings(&offer).await,
             item if bundle::is_item(item) => self.apply_bundle(&offer).await,
             item => Err(Failure::rejected(
                 Reason::ItemKindUnknown,
@@ -110,36 +138,30 @@ impl Applier {
         };
         match result {
             Ok(state) => {
-                tracing::info!(
-                    item = offer.item,
-                    version = version.version,
-                    "{} runs version {}",
-                    offer.item,
-                    version.version
-                );
+                let (item, version) = (offer.item, version.version);
+                tracing::info!(item, version, "{item} runs version {version}");
                 state
             }
-            Err(failure) => self.failed(&offer.item, version, running, failure),
+            Err(failure) => self.failed(&offer.item, version, running, failure).await,
         }
     }
 
     /// Takes an item off the host. `None`: there is nothing of it.
     pub async fn remove(&mut self, removal: Removal) -> Option<ItemState> {
-        let record = self.records.get(&removal.item)?.clone();
-        let newest = record
-            .state
-            .attempted
-            .iter()
-            .chain(&record.state.running)
-            .map(|version| version.generation)
-            .max();
-        if newest.is_some_and(|held| held > removal.generation) {
-            return Some(record.state); // an older word than what is here
-        }
+        self.told.remove(&removal.item);
+        let record = self.record(&removal.item)?;
         let version =
             ItemVersion { generation: removal.generation, version: String::new(), sha256: Sha256::ZERO };
+        let state = &record.state;
+        let newest = state.attempted.iter().chain(&state.running).map(|version| version.generation).max();
+        let refused = state.attempted.as_ref() == Some(&version) && !failure::is_unsettled(state);
+        if refused || newest.is_some_and(|held| held > removal.generation) {
+            return Some(record.state); // the same word again, or an older one than what is here
+        }
         let done = if record.owned.is_empty() {
-            self.records.remove(&removal.item).map_err(|error| Failure::host(&error))
+            let item = removal.item.clone();
+            let removed = self.with(move |records| records.remove(&item)).await;
+            removed.map_err(|error| Failure::host(&error))
         } else {
             self.take_away(&record, &version).await
         };
@@ -148,8 +170,47 @@ impl Applier {
                 tracing::info!(item = removal.item, "{} was taken off this host", removal.item);
                 None
             }
-            Err(failure) => Some(self.failed(&removal.item, version, record.state.running, failure)),
+            Err(failure) => Some(self.failed(&removal.item, version, record.state.running, failure).await),
         }
+    }
+
+    /// Whether no other bundle has a file that an offer brings. It says nothing of
+    /// whether the offer is any good.
+    fn has_room(&self, offer: &Offer) -> bool {
+        let bundle = Bundle::decode(&offer.payload);
+        bundle.is_ok_and(|bundle| self.check_owners(&bundle, &offer.item).is_ok())
+    }
+
+    fn rules(&self) -> Locks {
+        self.base.locks.current()
+    }
+
+    fn has_unsaved(&self) -> bool {
+        self.look(Records::has_unsaved)
+    }
+
+    async fn save_unsaved(&self) {
+        if self.has_unsaved() {
+            self.with(Records::save_unsaved).await;
+        }
+    }
+
+    /// Works with the records on a thread where waiting for the disk harms nobody.
+    async fn with<T: Send + 'static>(&self, work: impl FnOnce(&mut Records) -> T + Send + 'static) -> T {
+        let records = Arc::clone(&self.records);
+        self.base.blocking(move || work(&mut records.lock())).await
+    }
+
+    fn look<T>(&self, look: impl FnOnce(&Records) -> T) -> T {
+        look(&self.records.lock())
+    }
+
+    fn record(&self, item: &str) -> Option<Record> {
+        self.look(|records| records.get(item).cloned())
+    }
+
+    fn running(&self, item: &str) -> Option<ItemVersion> {
+        self.record(item).and_then(|record| record.state.running)
     }
 
     /// The answer to an offer that needs no work.
@@ -161,79 +222,95 @@ impl Applier {
             newest.generation,
             newest.sha256.as_bytes(),
         ) {
+            Judged::Same if failure::is_unsettled(held) => None,
             Judged::Older | Judged::Same => Some(held.clone()),
             Judged::Conflicting => {
                 let message = format!("generation {} was offered with two contents", offered.generation);
                 let failure = Failure::rejected(Reason::GenerationConflict, Cause::ControlPlane, message);
-                Some(failure.state(
-                    &held.item,
-                    held.attempted.clone(),
-                    held.running.clone(),
-                    self.clock.now(),
-                ))
+                let (attempted, running) = (Some(offered.clone()), held.running.clone());
+                Some(failure.state(&held.item, attempted, running, self.base.clock.now()))
             }
             Judged::Newer => None,
         }
     }
 
-    fn apply_settings(&mut self, offer: &Offer) -> Result<ItemState, Failure> {
+    async fn apply_settings(&self, offer: &Offer) -> Result<ItemState, Failure> {
         failure::check_payload(&offer.payload, offer.version.sha256)?;
         let settings = options::parse(&offer.payload)?;
         let state = self.applied(&offer.item, &offer.version, Outcome::Applied);
-        self.records
-            .put(Record { settings, ..Record::new(state.clone()) })
-            .map_err(|error| Failure::host(&error))?;
+        let record = Record { settings, ..Record::new(state.clone()) };
+        self.with(|records| records.put(record)).await.map_err(|error| Failure::host(&error))?;
         Ok(state)
     }
 
     async fn apply_bundle(&mut self, offer: &Offer) -> Result<ItemState, Failure> {
         failure::check_payload(&offer.payload, offer.version.sha256)?;
-        let bundle = Bundle::decode(&offer.payload)?;
-        let locks = self.locks.current();
-        bundle.check(&locks)?;
+        let bundle = Arc::new(Bundle::decode(&offer.payload)?);
         self.check_owners(&bundle, &offer.item)?;
-        let former = self.records.get(&offer.item).filter(|record| !record.owned.is_empty()).cloned();
-        let attempt =
-            Attempt::bring(&self.folder, (&offer.item, &offer.version), &bundle, former.as_ref(), &locks)?;
-        let outcome =
-            if attempt.changes() || former.is_none() { Outcome::Applied } else { Outcome::Unchanged };
+        self.settle().await.map_err(|error| Failure::host(&error))?;
+        let former = self.record(&offer.item).filter(|record| !record.owned.is_empty());
+        let had = former.is_some();
+        let (attempt, former) = self.plan(offer, Arc::clone(&bundle), former).await?;
+        let outcome = if attempt.changes() || !had { Outcome::Applied } else { Outcome::Unchanged };
         let state = self.applied(&offer.item, &offer.version, outcome);
         let record =
             Record { owned: attempt.owned.clone(), made: attempt.made.clone(), ..Record::new(state.clone()) };
-        let payload = offer.payload.clone();
-        let change = Change {
-            version: &offer.version.version,
-            new: Some(&bundle),
-            former: former.as_ref().and_then(|record| self.records.payload(record)),
-        };
-        let folder = self.folder.clone();
-        self.carry_out(attempt, change, move |records| {
-            records::keep_blob(&folder, &payload)?;
-            records.put(record)
-        })
-        .await?;
+        let change = Change { version: &offer.version.version, new: Some(&bundle), former };
+        self.carry_out(attempt, change, |records| records.put(record)).await?;
         Ok(state)
     }
 
+    /// An attempt, planned whole, and the bundle that runs until now.
+    async fn plan(
+        &self,
+        offer: &Offer,
+        bundle: Arc<Bundle>,
+        former: Option<Record>,
+    ) -> Result<(Attempt, Option<Bundle>), Failure> {
+        let base = self.base.clone();
+        let (item, version, payload) = (offer.item.clone(), offer.version.clone(), offer.payload.clone());
+        let plan = move |records: &mut Records| {
+            bundle.check(&base)?;
+            let locks = base.locks.current();
+            let attempt = Attempt::bring(&base.folder, (&item, &version), &bundle, former.as_ref(), &locks)?;
+            // Now, so that a full disk is met before anything changes.
+            records::keep_blob(&base.folder, &payload).map_err(|error| Failure::host(&error))?;
+            Ok((attempt, former.and_then(|record| records.payload(&record))))
+        };
+        self.with(plan).await
+    }
+
     fn check_owners(&self, bundle: &Bundle, item: &str) -> Result<(), Failure> {
-        let foreign = |path: &&Path| self.records.owner_of(path).is_some_and(|owner| owner != item);
-        match bundle.paths().find(foreign) {
-            Some(path) => {
-                let message = format!("{} belongs to another bundle on this host", path.display());
-                Err(Failure::rejected(Reason::PayloadInvalid, Cause::Content, message))
+        self.look(|records| {
+            let owner = |path| records.owner_of(path).filter(|owner| *owner != item);
+            match bundle.paths().find_map(|path| Some((path, owner(path)?))) {
+                Some((path, owner)) => {
+                    let message = format!("{} belongs to {owner} on this host", path.display());
+                    Err(Failure::rejected(Reason::PathTaken, Cause::Host, message))
+                }
+                None => Ok(()),
             }
-            None => Ok(()),
-        }
+        })
     }
 
     /// Puts back what was there before the bundle, or nothing where nothing was.
     async fn take_away(&mut self, record: &Record, version: &ItemVersion) -> Result<(), Failure> {
-        let attempt = Attempt::take_away(&self.folder, record, version, &self.locks.current())?;
-        let change = Change { version: "", new: None, former: self.records.payload(record) };
+        self.settle().await.map_err(|error| Failure::host(&error))?;
+        let (base, record, version) = (self.base.clone(), record.clone(), version.clone());
         let (item, made) = (record.state.item.clone(), record.made.clone());
-        self.carry_out(attempt, change, move |records| records.remove(&item)).await?;
-        if let Err(error) = journal::remove_folders(&made) {
-            tracing::warn!(%error, "folders of {} could not be removed", record.state.item);
+        let plan = move |records: &mut Records| {
+            let attempt = Attempt::take_away(&base.folder, &record, &version, &base.locks.current())?;
+            Ok((attempt, records.payload(&record)))
+        };
+        let (attempt, former) = self.with(plan).await?;
+        let change = Change { version: "", new: None, former };
+        if change.on_change().is_some() && !self.rules().allows_hooks() {
+            return Err(Failure::hook_denied());
+        }
+        let name = item.clone();
+        self.carry_out(attempt, change, move |records| records.remove(&name)).await?;
+        if let Err(error) = self.base.blocking(move || journal::remove_folders(&made)).await {
+            tracing::warn!(item, %error, "folders of {item} could not be removed");
         }
         Ok(())
     }
@@ -245,31 +322,53 @@ impl Applier {
             attempted: Some(version.clone()),
             outcome,
             error: None,
-            changed_at: self.clock.now(),
+            changed_at: self.base.clock.now(),
         }
     }
 
-    fn failed(
+    async fn failed(
         &mut self,
         item: &str,
         version: ItemVersion,
         running: Option<ItemVersion>,
         failure: Failure,
     ) -> ItemState {
-        let state = failure.state(item, Some(version), running, self.clock.now());
-        if let Some(error) = &state.error {
-            tracing::warn!(item, reason = %error.reason, outcome = ?state.outcome, "{item} was not applied: {}", error.message);
+        let state = failure.state(item, Some(version), running, self.base.clock.now());
+        let record = self.record(item);
+        if let Some(held) = record.as_ref().map(|record| &record.state) {
+            // Tried again, with the same result: no news since then.
+            let changed_at = held.changed_at;
+            if *held == (ItemState { changed_at, ..state.clone() }) {
+                return held.clone();
+            }
         }
-        let record = match self.records.get(item) {
-            Some(record) => Record { state: state.clone(), ..record.clone() },
+        let Some(error) = &state.error else { return state };
+        tracing::warn!(item, reason = %error.reason, outcome = ?state.outcome, "{item} was not applied: {}", error.message);
+        if error.reason == Reason::PathTaken {
+            // It was not tried: the other bundle may be about to let go.
+            self.told.insert(item.to_owned(), state.clone());
+            return state;
+        }
+        let record = match record {
+            Some(record) => Record { state: state.clone(), ..record },
             None => Record::new(state.clone()),
         };
-        if let Err(error) = self.records.put(record) {
-            // It is told in this session all the same; the next process will be offered it again.
-            tracing::error!(error = %Chain(&error), "could not write down what became of {item}");
-        }
+        self.with(|records| records.note(record)).await;
         state
     }
+}
+
+/// Undoes what an agent that no longer runs left unfinished.
+///
+/// # Errors
+/// If the folder cannot be used.
+pub async fn settle(options: Options) -> Result<(), Error> {
+    let folder = options.folder.clone();
+    if !folder.exists() {
+        return Ok(());
+    }
+    let mut applier = Applier::open(options).await?;
+    applier.settle().await.map_err(|source| Error::Folder { folder, source })
 }
 
 /// The options that run, read beside an applier that may be at work.

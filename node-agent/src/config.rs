@@ -23,6 +23,9 @@ pub struct Config {
     pub log_format: Format,
     /// Options of the agent that this host decides; they win over the control plane's. Since 0.1.
     pub settings: BTreeMap<String, String>,
+    /// Where this was read from.
+    #[serde(skip)]
+    pub path: PathBuf,
 }
 
 impl Default for Config {
@@ -32,6 +35,7 @@ impl Default for Config {
             locks_file: PathBuf::from("/etc/muster/locks.toml"),
             log_format: Format::Text,
             settings: BTreeMap::new(),
+            path: PathBuf::from(DEFAULT_PATH),
         }
     }
 }
@@ -82,8 +86,9 @@ impl Config {
             }
             Err(source) => return Err(Error::Read { path: found.to_owned(), source }),
         };
-        let config: Self = toml::from_str(&text)
+        let mut config: Self = toml::from_str(&text)
             .map_err(|source| Error::Parse { path: found.to_owned(), source: Box::new(source) })?;
+        config.path = found.to_owned();
         for (key, value) in &config.settings {
             settings::check(key, value)
                 .map_err(|source| Error::Setting { path: found.to_owned(), source })?;
@@ -104,7 +109,8 @@ mod tests {
 
     #[test]
     fn every_key_has_a_default() {
-        assert_eq!(load("").unwrap(), Config::default());
+        let loaded = load("").unwrap();
+        assert_eq!(loaded, Config { path: loaded.path.clone(), ..Config::default() });
     }
 
     #[test]

@@ -80,6 +80,8 @@ mod tests {
 
     use super::*;
 
+    const INTERVAL: Duration = Duration::from_secs(60);
+
     #[tokio::test]
     async fn the_load_is_measured_apart_from_those_who_tell_it() {
         let (load, mut told) = watch::channel(Load::default());
@@ -94,6 +96,40 @@ mod tests {
             assert!(told.borrow_and_update().memory > 0);
             beat.notify_one();
         }
+        drain.begin();
+        tasks.close();
+        tasks.ended().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn facts_that_are_as_they_were_are_no_news_and_others_are() {
+        let facts = watch::Sender::new(Arc::new(host::facts()));
+        let (known, mut news) = (facts.clone(), facts.subscribe());
+        let (_interval, interval) = watch::channel(INTERVAL);
+        let (wanted, drain) = (Arc::<Notify>::default(), Drain::default());
+        let reader = FactsReader {
+            facts,
+            wanted: Arc::clone(&wanted),
+            interval,
+            load: watch::Sender::default(),
+            beat: Arc::default(),
+        };
+        let tasks = Tasks::default();
+        tasks.spawn("facts", Kind::BestEffort, reader.run(drain.clone()));
+        let before = Arc::clone(&news.borrow_and_update());
+        // Paused time goes on only when nothing is being read: these are ten readings.
+        tokio::time::sleep(INTERVAL * 10 + INTERVAL / 2).await;
+        let same = *news.borrow() == before;
+        assert_eq!(news.has_changed().unwrap(), !same, "what is told has changed, and only that");
+        known.send_replace(Arc::new(Facts { hostname: "another".to_owned(), ..Facts::default() }));
+        news.borrow_and_update();
+        tokio::time::sleep(INTERVAL).await;
+        assert!(news.has_changed().unwrap() && news.borrow_and_update().hostname == before.hostname);
+        known.send_replace(Arc::new(Facts::default()));
+        news.borrow_and_update();
+        wanted.notify_one();
+        news.changed().await.unwrap();
+        assert_eq!(news.borrow().hostname, before.hostname, "at once when it is asked for");
         drain.begin();
         tasks.close();
         tasks.ended().await;

@@ -128,6 +128,20 @@ impl StateDir {
         self.0.join("nodes").join(node.to_string())
     }
 
+    /// Enrollments of which something is kept.
+    ///
+    /// # Errors
+    /// From the file system.
+    pub fn nodes(&self) -> io::Result<Vec<NodeId>> {
+        match fs::read_dir(self.0.join("nodes")) {
+            Ok(folders) => {
+                Ok(folders.filter_map(|folder| folder.ok()?.file_name().to_str()?.parse().ok()).collect())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Forgets an enrollment. Files that bundles brought stay as they are.
     ///
     /// # Errors
@@ -206,7 +220,7 @@ mod tests {
         fs::create_dir_all(state.node(node)).unwrap();
         let memo = Memo { epoch: 3, display_name: "web".to_owned(), clock_ahead_ms: Some(-5) };
         state.set_memo(node, &memo).unwrap();
-        assert_eq!(state.memo(node), memo);
+        assert_eq!((state.memo(node), state.nodes().unwrap()), (memo, vec![node]));
         state.forget_node(node).unwrap();
         state.forget_node(node).unwrap();
         assert_eq!(state.memo(node), Memo::default());

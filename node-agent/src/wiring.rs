@@ -10,6 +10,8 @@ use std::{io, path::PathBuf, time::Duration};
 
 use muster_common::{
     clock::Clock,
+    error_chain::Chain,
+    ids::NodeId,
     tasks::{self, Fatal},
     telemetry::Level,
 };
@@ -99,6 +101,11 @@ pub async fn run(config: Config, state: StateDir, level: Level) -> Result<Exit, 
     };
     tokio::pin!(stop);
     loop {
+        tokio::select! {
+            biased;
+            () = &mut stop => return Ok(Exit::Stopped),
+            () = house.clear_up() => {}
+        }
         let identity = tokio::select! {
             biased;
             () = &mut stop => return Ok(Exit::Stopped),
@@ -109,14 +116,51 @@ pub async fn run(config: Config, state: StateDir, level: Level) -> Result<Exit, 
             node::End::Restart => return Ok(Exit::Restart),
             node::End::Removed(reason) => {
                 tracing::warn!("this node was removed from its fleet: {reason}");
-                house.forget(&identity, true).await?;
+                let (store, node) = (house.identity.clone(), identity.node);
+                tasks::blocking(move || store.forget(node)).await?;
             }
-            node::End::Forgotten => house.forget(&identity, false).await?,
+            node::End::Forgotten => {}
         }
     }
 }
 
+/// Forgets an enrollment. A change that was cut off is undone before its journal goes.
+///
+/// # Errors
+/// If it cannot be undone now, or from the file system.
+pub async fn forget(config: &Config, state: &StateDir, node: NodeId) -> Result<(), Error> {
+    let locks = locks::Reader::new(config.locks_file.clone());
+    applier::settle(items(config, state, node, locks)).await?;
+    let state = state.clone();
+    tasks::blocking(move || {
+        state.forget_node(node).map_err(|source| Error::Folder { folder: state.node(node), source })
+    })
+    .await
+}
+
+/// What the applier of a node needs.
+fn items(config: &Config, state: &StateDir, node: NodeId, locks: locks::Reader) -> applier::Options {
+    applier::Options {
+        folder: state.node(node).join("items"),
+        locks,
+        clock: Clock::System,
+        protected: vec![config.path.clone(), config.locks_file.clone(), state.path().to_owned()],
+    }
+}
+
 impl House {
+    /// Forgets all enrollments but the one of now; a crash may have left one behind.
+    async fn clear_up(&self) {
+        let nodes = self.state.nodes();
+        let (Ok(nodes), Ok(now)) = (nodes, self.identity.load()) else { return };
+        for node in nodes.into_iter().filter(|node| now.as_ref().is_none_or(|now| now.node != *node)) {
+            if let Err(error) = forget(&self.config, &self.state, node).await {
+                let error = Chain(&error);
+                tracing::warn!(%node, "what is left of node {node} could not be cleared away: {error}");
+            }
+        }
+    }
+
     async fn wait_for_identity(&self) -> Result<Identity, identity::Error> {
         let mut told = false;
         loop {
@@ -146,20 +190,6 @@ impl House {
     async fn load(&self) -> Result<Option<Identity>, identity::Error> {
         let store = self.identity.clone();
         tasks::blocking(move || store.load()).await
-    }
-
-    /// Forgets what belongs to a node that this host no longer is. Its identity only
-    /// if it is still this one: the host may have joined again meanwhile.
-    async fn forget(&self, identity: &Identity, with_identity: bool) -> Result<(), Error> {
-        let (store, state, node) = (self.identity.clone(), self.state.clone(), identity.node);
-        tasks::blocking(move || {
-            if with_identity {
-                store.forget(node)?;
-            }
-            let unusable = |source| Error::Folder { folder: state.node(node), source };
-            state.forget_node(node).map_err(unusable)
-        })
-        .await
     }
 
     async fn tell(&self, session: &str, error: &str) {

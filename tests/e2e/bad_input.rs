@@ -13,6 +13,7 @@ use muster_tests::{
     agent::{Agent, OPEN},
     operator::{file, reason, script},
     plane::{Options, Plane},
+    raw::call_with_bytes,
 };
 use tonic::{Code, Status};
 
@@ -183,6 +184,88 @@ async fn an_operators_mistakes_are_told_by_field_and_change_nothing() {
     let bundles =
         operator.bundles.clone().list_bundles(pb::ListBundlesRequest::default()).await.unwrap().into_inner();
     assert!(bundles.bundles.is_empty());
+}
+
+#[tokio::test]
+async fn an_update_mask_says_what_changes_and_an_unknown_path_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = Plane::start(folder.path(), &Options::default()).await;
+    let operator = plane.operator().await;
+    let raw = muster_tests::raw::RawNode::enroll(&plane.join(1, &[("role", "web")]).await).await;
+    let id = raw.identity.node.to_string();
+    let update = async |name: &str, labels: &[(&str, &str)], mask: &[&str]| {
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let node = pb::Node { id: id.clone(), display_name: name.to_owned(), labels, ..Default::default() };
+        let paths = mask.iter().map(|path| (*path).to_owned()).collect();
+        let update_mask = (!mask.is_empty()).then_some(prost_types::FieldMask { paths });
+        let request = pb::UpdateNodeRequest { node: Some(node), update_mask };
+        let updated = operator.nodes.clone().update_node(request).await?.into_inner().node.unwrap();
+        Ok::<_, Status>((updated.display_name, updated.labels.len()))
+    };
+    let told = |name: &str, labels: usize| (name.to_owned(), labels);
+    // Without a mask, what is empty stays; with one, what it names is set, and nothing else.
+    assert_eq!(update("one", &[], &[]).await.unwrap(), told("one", 1));
+    assert_eq!(update("two", &[], &["labels"]).await.unwrap(), told("one", 0));
+    assert_eq!(update("two", &[("role", "db")], &["display_name"]).await.unwrap(), told("two", 0));
+    assert_eq!(
+        update("three", &[("a", "b"), ("c", "d")], &["display_name", "labels"]).await.unwrap(),
+        told("three", 2)
+    );
+    for (mask, field) in [(&["labels", "colour"], "update_mask"), (&["labels", "id"], "update_mask")] {
+        let refused = update("four", &[], mask).await.unwrap_err();
+        assert_eq!(
+            (refused.code(), reason(&refused)),
+            (Code::InvalidArgument, Some(Reason::InvalidArgument))
+        );
+        let details = tonic_types::StatusExt::get_error_details(&refused);
+        assert_eq!(details.bad_request().unwrap().field_violations[0].field, field);
+    }
+    assert_eq!(update("", &[], &["display_name"]).await.unwrap_err().code(), Code::InvalidArgument);
+    let node = operator.node(&id).await.unwrap();
+    assert_eq!((node.display_name, node.labels.len()), told("three", 2), "a refused update changes nothing");
+}
+
+#[tokio::test]
+async fn what_is_too_large_or_does_not_decode_is_told_with_its_reason_at_every_door() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = Plane::start(folder.path(), &Options::default()).await;
+    let join = plane.join(1, &[]).await;
+    let too_large = (Code::ResourceExhausted, Some(Reason::TooLarge));
+    let refused = enroll(&join, vec![0; 100 * 1024]).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused)), too_large, "{refused}");
+    let operator = plane.operator().await;
+    let huge = BundleContent {
+        files: vec![file(std::path::Path::new("/x"), &"x".repeat(5 << 20))],
+        ..Default::default()
+    };
+    let create =
+        pb::CreateBundleRequest { name: "huge".to_owned(), content: Some(huge), validate_only: false };
+    let refused = operator.bundles.clone().create_bundle(create).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused)), too_large, "{refused}");
+    assert!(refused.message().contains("4194304"), "it says the limit: {refused}");
+
+    let stranger = Arc::new(tls::enrollment_client_config(join.ca_pin).unwrap());
+    let doors = [
+        (
+            plane.addresses().operators,
+            Arc::new(plane.operator_tls()),
+            "/muster.admin.v1.NodesService/ListNodes",
+        ),
+        (
+            plane.addresses().operators,
+            Arc::new(plane.operator_tls()),
+            "/muster.admin.v1.NodesService/WatchNodes",
+        ),
+        (plane.addresses().enrollment, stranger, "/muster.agent.v1.EnrollmentService/Enroll"),
+    ];
+    for (address, tls, method) in doors {
+        let channel = dial::channel(&address.to_string(), tls).await.unwrap();
+        // A field that says that it is longer than the message.
+        let refused = call_with_bytes(channel, method, vec![0x0a, 0x7f, 0x00]).await.unwrap_err();
+        let expected = (Code::InvalidArgument, Some(Reason::MessageInvalid));
+        assert_eq!((refused.code(), reason(&refused)), expected, "{method}: {refused}");
+    }
+    enroll(&join, csr(&rcgen::KeyPair::generate().unwrap(), |_| {})).await.expect("nothing was used up");
 }
 
 #[tokio::test]

@@ -5,12 +5,17 @@ use std::{
     process::{Command, Output},
 };
 
-use muster_proto::admin::v1::{self as pb, Liveness};
+use muster_proto::{
+    admin::v1::{self as pb, Liveness},
+    types::v1::CommandState,
+};
 use muster_tests::{
     agent::Agent,
     binaries::repository,
-    eventually::LONG,
+    eventually::{LONG, eventually},
+    operator::Operator,
     plane::{Options, Plane},
+    process::Process,
     raw::RawNode,
 };
 use serde_json::Value;
@@ -41,14 +46,24 @@ impl Grpcurl {
 
     /// Runs a script that must succeed; answers the first JSON object it prints.
     fn script(&self, name: &str, args: &[&str]) -> Value {
+        self.all(name, args).into_iter().next().unwrap_or(Value::Null)
+    }
+
+    /// Runs a script that must succeed; answers all JSON objects it prints.
+    fn all(&self, name: &str, args: &[&str]) -> Vec<Value> {
         let done = self.try_script(name, args);
         let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
         assert!(done.status.success(), "{name} {args:?}: {err}{out}");
-        serde_json::Deserializer::from_str(&out)
-            .into_iter::<Value>()
-            .next()
-            .and_then(Result::ok)
-            .unwrap_or(Value::Null)
+        serde_json::Deserializer::from_str(&out).into_iter().collect::<Result<_, _>>().expect(name)
+    }
+
+    /// Runs a script that must be refused; answers the code.
+    fn refusal(&self, name: &str, args: &[&str]) -> String {
+        let done = self.try_script(name, args);
+        let err = String::from_utf8_lossy(&done.stderr);
+        assert!(!done.status.success(), "{name} {args:?} was not refused");
+        let code = err.lines().find_map(|line| line.trim().strip_prefix("Code: "));
+        code.unwrap_or_else(|| panic!("{name} {args:?}: {err}")).to_owned()
     }
 }
 
@@ -86,6 +101,22 @@ async fn grpcurl_lists_describes_and_calls_every_method() {
     operator.until_liveness(&agent.node, Liveness::Online).await;
 
     let node = agent.node.as_str();
+    nodes(&grpc, node);
+    bundles_and_assignments(&grpc, &operator, &agent, folder.path()).await;
+    settings(&grpc);
+    grpc.script("assignments-delete.sh", &["app"]);
+    assert_eq!(grpc.refusal("assignments-get.sh", &["app"]), "NotFound");
+    grpc.script("bundles-delete.sh", &["app", "0"]);
+    assert_eq!(grpc.refusal("bundles-get.sh", &["app"]), "NotFound");
+    operations(&grpc, &operator, node).await;
+    assert!(grpc.script("audit-list.sh", &["", "operator/admin"]).pointer("/entries/0/action").is_some());
+    identity(&grpc, node);
+    grpc.script("nodes-delete.sh", &[node, "the test is over"]);
+    assert!(operator.node(node).await.is_none());
+    authority(&grpc);
+}
+
+fn nodes(grpc: &Grpcurl, node: &str) {
     assert_eq!(text(&grpc.script("nodes-list.sh", &["role=web"]), "/nodes/0/id"), node);
     assert_eq!(text(&grpc.script("nodes-get.sh", &[node]), "/node/displayName"), "web-1");
     assert_eq!(text(&grpc.script("nodes-rename.sh", &[node, "web 1"]), "/node/displayName"), "web 1");
@@ -93,11 +124,13 @@ async fn grpcurl_lists_describes_and_calls_every_method() {
         text(&grpc.script("nodes-label.sh", &[node, "role=web", "env=test"]), "/node/labels/env"),
         "test"
     );
-    let watched = Grpcurl { address: grpc.address.clone(), certs: grpc.certs.clone() };
-    let watched = watched.watch("nodes-watch.sh", &["role=web"]);
+    let watched = grpc.watch("nodes-watch.sh", &["role=web"]);
     assert_eq!(text(&watched, "/upserted/id"), node);
+}
 
-    let local = folder.path().join("app.conf");
+async fn bundles_and_assignments(grpc: &Grpcurl, operator: &Operator, agent: &Agent, folder: &Path) {
+    let node = agent.node.as_str();
+    let local = folder.join("app.conf");
     std::fs::write(&local, "from grpcurl\n").unwrap();
     let (path, local) = (agent.file("app.conf"), local.to_str().unwrap());
     let hooks = ["test -d \"$MUSTER_STAGE\"", "true", "true"];
@@ -115,26 +148,44 @@ async fn grpcurl_lists_describes_and_calls_every_method() {
     };
     operator.until("the bundle is applied", node, applied).await;
     assert_eq!(agent.read("app.conf").as_deref(), Some("from grpcurl\n"));
-    grpc.script("assignments-get.sh", &["app"]);
-    grpc.script("assignments-list.sh", &[]);
-    grpc.script("assignments-update.sh", &["app", "role=web,env=test", "app", "1", "5"]);
+    let assigned = grpc.script("assignments-get.sh", &["app"]);
+    assert_eq!(text(&assigned, "/assignment/selector"), "role=web");
+    assert_eq!(text(&assigned, "/assignment/bundle/version"), "1");
+    let listed = grpc.script("assignments-list.sh", &[]);
+    assert_eq!(listed.pointer("/assignments/0"), assigned.pointer("/assignment"), "{listed}");
+    let updated = grpc.script("assignments-update.sh", &["app", "role=web,env=test", "app", "1", "5"]);
+    assert_eq!(text(&updated, "/assignment/selector"), "role=web,env=test");
+    assert_eq!(updated.pointer("/assignment/priority").and_then(Value::as_i64), Some(5));
+    assert_ne!(text(&updated, "/assignment/etag"), text(&assigned, "/assignment/etag"));
+}
 
+fn settings(grpc: &Grpcurl) {
     assert!(grpc.script("settings-schema.sh", &[]).pointer("/settings/0/key").is_some());
-    grpc.script("settings-put.sh", &["calm", "facts-interval=30m"]);
-    grpc.script("settings-get.sh", &["calm"]);
-    grpc.script("settings-list.sh", &[]);
-    grpc.script("assign-settings.sh", &["calm", "role=web", "calm"]);
+    let put = grpc.script("settings-put.sh", &["calm", "facts-interval=30m"]);
+    assert_eq!(text(&put, "/profile/values/facts-interval"), "30m");
+    let got = grpc.script("settings-get.sh", &["calm"]);
+    assert_eq!(got, put);
+    assert_eq!(grpc.script("settings-list.sh", &[]).pointer("/profiles/0"), got.pointer("/profile"));
+    let assigned = grpc.script("assign-settings.sh", &["calm", "role=web", "calm"]);
+    assert_eq!(text(&assigned, "/assignment/settings/profile"), "calm");
     grpc.script("assignments-delete.sh", &["calm"]);
     grpc.script("settings-delete.sh", &["calm"]);
-    grpc.script("assignments-delete.sh", &["app"]);
-    grpc.script("bundles-delete.sh", &["app", "0"]);
+    assert_eq!(grpc.refusal("settings-get.sh", &["calm"]), "NotFound");
+}
 
+async fn operations(grpc: &Grpcurl, operator: &Operator, node: &str) {
     let started = grpc.script("run-script.sh", &["role=web", "echo \"from $MUSTER_COMMAND_ID\"", "line 1"]);
     let operation = text(&started, "/operation/id");
     let ended = operator.ended(operation, LONG).await;
     assert!(ended[node].stdout.starts_with(b"from "));
-    grpc.script("operations-watch.sh", &[operation]);
-    grpc.script("operations-get.sh", &[operation]);
+    let got = grpc.script("operations-get.sh", &[operation]);
+    assert_eq!(text(&got, "/operation/state"), "OPERATION_STATE_ENDED");
+    assert_eq!(got.pointer("/operation/counts/succeeded").and_then(Value::as_i64), Some(1), "{got}");
+    let watched = grpc.all("operations-watch.sh", &[operation]);
+    let of = |path: &str| watched.iter().filter_map(|message| message.pointer(path)).collect::<Vec<_>>();
+    assert_eq!(of("/operation/id").first().and_then(|id| id.as_str()), Some(operation), "{watched:?}");
+    assert_eq!(of("/command/state"), ["COMMAND_STATE_SUCCEEDED"], "{watched:?}");
+    assert_eq!(of("/output/nodeId").first().and_then(|id| id.as_str()), Some(node), "{watched:?}");
     assert_eq!(text(&grpc.script("operations-list.sh", &[]), "/operations/0/id"), operation);
     assert_eq!(text(&grpc.script("operations-commands.sh", &[operation]), "/commands/0/nodeId"), node);
     let refreshed = grpc.script("refresh-facts.sh", &["role=web"]);
@@ -142,18 +193,32 @@ async fn grpcurl_lists_describes_and_calls_every_method() {
     let restarted = grpc.script("restart-agent.sh", &["role=web"]);
     operator.ended(text(&restarted, "/operation/id"), LONG).await;
     let long = grpc.script("run-script.sh", &["role=web", "sleep 600"]);
-    grpc.script("operations-cancel.sh", &[text(&long, "/operation/id"), "enough"]);
-    operator.ended(text(&long, "/operation/id"), LONG).await;
-    assert!(grpc.script("audit-list.sh", &["", "operator/admin"]).pointer("/entries/0/action").is_some());
+    let cancelled = grpc.script("operations-cancel.sh", &[text(&long, "/operation/id"), "enough"]);
+    assert_eq!(cancelled.pointer("/operation/cancelRequested"), Some(&Value::Bool(true)), "{cancelled}");
+    let ended = operator.ended(text(&long, "/operation/id"), LONG).await;
+    assert_eq!(ended[node].state(), CommandState::Cancelled);
+}
+
+fn identity(grpc: &Grpcurl, node: &str) {
+    grpc.script("nodes-quarantine.sh", &[node, "to see it locked"]);
+    assert_eq!(text(&grpc.script("nodes-get.sh", &[node]), "/node/quarantine/reason"), "ByOperator");
+    assert!(grpc.script("nodes-release.sh", &[node]).pointer("/node/quarantine").is_none());
+    grpc.script("nodes-allow-recovery.sh", &[node]);
+    assert_eq!(
+        text(&grpc.script("revoke.sh", &["serial/0a", "stolen"]), "/revocation/revokedBy"),
+        "operator/admin"
+    );
+    assert_eq!(text(&grpc.script("revocations-list.sh", &[]), "/revocations/0/subject"), "serial/0a");
+    grpc.script("revocations-delete.sh", &["serial/0a"]);
+}
+
+/// The last step ends the operator's own certificate, too.
+fn authority(grpc: &Grpcurl) {
     assert_eq!(
         text(&grpc.script("authority-prepare.sh", &["ISSUING"]), "/authority/phase"),
         "AUTHORITY_PHASE_PREPARED"
     );
-    let acknowledged = |found: &Value| found.pointer("/authority/progress/unacknowledged").is_none();
-    eventually("the node acknowledged the new issuer", LONG, || async {
-        acknowledged(&grpc.script("authority-get.sh", &[])).then_some(())
-    })
-    .await;
+    assert_eq!(text(&grpc.script("authority-get.sh", &[]), "/authority/slots/1/standing"), "next");
     assert_eq!(
         text(&grpc.script("authority-activate.sh", &[]), "/authority/phase"),
         "AUTHORITY_PHASE_ACTIVATED"
@@ -167,18 +232,6 @@ async fn grpcurl_lists_describes_and_calls_every_method() {
         text(&grpc.script("authority-retire.sh", &["force"]), "/authority/phase"),
         "AUTHORITY_PHASE_STEADY"
     );
-    grpc.script("nodes-quarantine.sh", &[node, "to see it locked"]);
-    assert_eq!(text(&grpc.script("nodes-get.sh", &[node]), "/node/quarantine/reason"), "ByOperator");
-    assert!(grpc.script("nodes-release.sh", &[node]).pointer("/node/quarantine").is_none());
-    grpc.script("nodes-allow-recovery.sh", &[node]);
-    assert_eq!(
-        text(&grpc.script("revoke.sh", &["serial/0a", "stolen"]), "/revocation/revokedBy"),
-        "operator/admin"
-    );
-    assert_eq!(text(&grpc.script("revocations-list.sh", &[]), "/revocations/0/subject"), "serial/0a");
-    grpc.script("revocations-delete.sh", &["serial/0a"]);
-    grpc.script("nodes-delete.sh", &[node, "the test is over"]);
-    assert!(operator.node(node).await.is_none());
 }
 
 impl Grpcurl {
@@ -208,18 +261,32 @@ async fn grpcurl_without_the_right_certificate_gets_nowhere() {
         assert!(!refused.status.success() && told.contains("PermissionDenied"), "{script}: {told}");
         assert!(told.contains("operator") || told.contains("WRONG_KIND_OF_CALLER"), "{script}: {told}");
     }
-    let bare = Command::new(repository().join(".tools/bin/grpcurl"))
-        .args([
-            "-cacert",
-            grpc.certs.join("ca.crt").to_str().unwrap(),
-            "-max-time",
-            "10",
-            &grpc.address,
-            "list",
-        ])
-        .output()
-        .unwrap();
-    assert!(!bare.status.success(), "without a certificate there is no handshake");
+}
+
+#[tokio::test]
+async fn grpcurl_without_a_certificate_does_not_pass_the_handshake() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = Plane::start(folder.path(), &Options::default()).await;
+    let grpc = Grpcurl::new(&plane, &folder.path().join("certs"));
+    let file = |name: &str| grpc.certs.join(name).to_str().unwrap().to_owned();
+    let list = |more: &[String]| {
+        let mut command = Command::new(repository().join(".tools/bin/grpcurl"));
+        command.args(["-cacert", &file("ca.crt"), "-max-time", "10"]).args(more);
+        command.args([&grpc.address, "list"]).output().unwrap()
+    };
+    let refused = r#"muster_handshakes_failed_total{door="operators",reason="refused"}"#;
+    let certificate = ["-cert".to_owned(), file("operator.crt"), "-key".to_owned(), file("operator.key")];
+    let listed = list(&certificate);
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    assert_eq!(plane.metric(refused).await, 0);
+    let bare = list(&[]);
+    let told = String::from_utf8_lossy(&bare.stderr).into_owned();
+    // Go may write before it reads why it was refused; which alert it is stands in `handshakes`.
+    assert!(!bare.status.success() && told.contains("Failed to dial"), "{told}");
+    eventually("it was refused in the handshake, not later", LONG, || async {
+        (plane.metric(refused).await >= 1).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -231,35 +298,51 @@ async fn python_lists_watches_with_resume_and_starts_an_operation() {
     let grpc = Grpcurl::new(&plane, &certs);
     let agent = Agent::start(folder.path(), "web-1", &plane.join(1, &[("role", "web")]).await);
     operator.until_liveness(&agent.node, Liveness::Online).await;
-    let python = async |args: &[&str]| {
+    let fleet = |args: &[&str]| {
         let interpreter = repository().join(".tools/venv/bin/python");
         assert!(interpreter.exists(), "tools/install.sh installs Python's gRPC below .tools");
-        let mut command = tokio::process::Command::new(interpreter);
-        command.arg(repository().join("deploy/examples/python/fleet.py")).args(args).kill_on_drop(true);
+        let mut command = Command::new(interpreter);
+        command.arg(repository().join("deploy/examples/python/fleet.py")).args(args);
         command.env("MUSTER_ADDRESS", &grpc.address).env("MUSTER_CERTS", &certs);
-        let done = tokio::time::timeout(LONG * 2, command.output()).await.expect("it ends").unwrap();
+        command
+    };
+    let python = async |args: &[&str]| {
+        let mut command = tokio::process::Command::from(fleet(args));
+        let done = tokio::time::timeout(LONG * 2, command.kill_on_drop(true).output()).await;
+        let done = done.expect("it ends").unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (done.status.code(), text(&done.stdout), text(&done.stderr))
     };
     let (code, out, err) = python(&["list", "--selector", "role=web"]).await;
     assert!(code == Some(0) && out.contains(&agent.node) && out.contains("web-1"), "{out}{err}");
-    // The watch is broken once; a change after that must reach it all the same.
-    let changes = async {
-        for n in 0.. {
-            let node =
-                pb::Node { id: agent.node.clone(), display_name: format!("web-{n}"), ..Default::default() };
-            let request = pb::UpdateNodeRequest { node: Some(node), ..Default::default() };
-            operator.nodes.clone().update_node(request).await.unwrap();
-            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-        }
-    };
-    let (code, out, err) = tokio::select! {
-        done = python(&["watch", "--selector", "role=web", "--events", "3", "--cut-after", "1"]) => done,
-        () = changes => unreachable!("it goes on until the watch has ended"),
-    };
-    assert!(code == Some(0) && out.contains(&agent.node) && err.contains("resumed"), "{out}{err}");
+    let watch = fleet(&["watch", "--selector", "role=web", "--events", "6", "--cut-after", "1"]);
+    let watch = Process::start(watch, &folder.path().join("watch"));
+    watch_over_a_break(watch, &operator, &agent.node).await;
     let (code, out, err) = python(&["run", "--selector", "role=web", "echo from python"]).await;
     assert!(code == Some(0) && out.contains("from python"), "{out}{err}");
     let (code, _, err) = python(&["list", "--selector", "role in ("]).await;
     assert!(code == Some(1) && err.contains("SELECTOR_INVALID"), "{err}");
+}
+
+/// The watch is broken once; changes after that must reach it all the same.
+async fn watch_over_a_break(mut watch: Process, operator: &Operator, id: &str) {
+    eventually("the watch was broken and goes on", LONG, || {
+        std::future::ready(watch.log().contains("resumed").then_some(()))
+    })
+    .await;
+    for n in 1.. {
+        let name = format!("web-after-{n}");
+        let node = pb::Node { id: id.to_owned(), display_name: name.clone(), ..Default::default() };
+        let request = pb::UpdateNodeRequest { node: Some(node), ..Default::default() };
+        operator.nodes.clone().update_node(request).await.unwrap();
+        // Changes that come together may be told as one: the next waits until this one was told.
+        let ended = eventually("the change is told", LONG, || {
+            let ended = watch.has_ended();
+            std::future::ready((ended.is_some() || watch.log().contains(&name)).then_some(ended))
+        });
+        if let Some(end) = ended.await {
+            assert!(end.success() && watch.log().contains("web-after-1"), "{}", watch.log());
+            return;
+        }
+    }
 }

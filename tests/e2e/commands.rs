@@ -84,18 +84,31 @@ async fn a_script_is_denied_where_the_host_does_not_allow_it() {
 #[tokio::test]
 async fn a_cancelled_operation_stops_what_runs_and_what_waits() {
     let folder = tempfile::tempdir().unwrap();
-    let (_plane, operator, agents) = fleet(folder.path(), &["host"]).await;
-    let operation = operator.start("*", script("echo begun; sleep 600")).await;
+    let (_plane, operator, mut agents) = fleet(folder.path(), &["host", "away"]).await;
+    agents[1].process().stop().await;
+    operator.until_liveness(&agents[1].node, Liveness::Offline).await;
+    let ran = folder.path().join("ran");
+    std::fs::create_dir(&ran).unwrap();
+    let text = format!("date > {}/$MUSTER_COMMAND_ID; echo begun; sleep 600", ran.display());
+    let operation = operator.start("*", script(&text)).await;
     eventually("the script runs", LONG, || async {
         let commands = operator.commands(&operation).await;
         (commands[&agents[0].node].stdout.as_ref() == b"begun\n").then_some(())
     })
     .await;
+    assert_eq!(operator.commands(&operation).await[&agents[1].node].state(), CommandState::Queued);
     let request = pb::CancelOperationRequest { id: operation.clone(), reason: "enough".to_owned() };
     operator.operations.clone().cancel_operation(request).await.unwrap();
     let commands = operator.ended(&operation, LONG).await;
-    assert_eq!(how(&commands[&agents[0].node]), (CommandState::Cancelled, ErrorReason::CancelledByOperator));
+    for agent in &agents {
+        assert_eq!(how(&commands[&agent.node]), (CommandState::Cancelled, ErrorReason::CancelledByOperator));
+    }
     assert_eq!(commands[&agents[0].node].stdout.as_ref(), b"begun\n");
+    // The host that was away comes back: an order that came after it finds nothing before it.
+    agents[1].run();
+    let next = operator.start("*", script("echo next")).await;
+    assert_eq!(operator.ended(&next, LONG).await[&agents[1].node].stdout.as_ref(), b"next\n");
+    assert_eq!(std::fs::read_dir(&ran).unwrap().count(), 1, "what had waited never ran");
 }
 
 #[tokio::test]

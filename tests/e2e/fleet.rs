@@ -181,6 +181,8 @@ async fn a_restarted_control_plane_blames_nobody_and_all_come_back() {
     let operator = plane.operator().await;
     let mut agent = Agent::start(folder.path(), "host", &plane.join(1, &[]).await);
     operator.until_liveness(&agent.node, Liveness::Online).await;
+    // Facts are shown when they are stored, and that it is online is stored with them.
+    operator.until("what it is, is stored", &agent.node, |node| node.facts.is_some()).await;
     agent.process().signal(Signal::STOP); // it cannot be back before we look
     plane.kill();
     plane.serve(&[]).await;

@@ -20,34 +20,6 @@ async fn authority(operator: &Operator) -> pb::Authority {
     operator.identity.clone().get_authority(request).await.unwrap().into_inner().authority.unwrap()
 }
 
-/// One whole rotation, as soon as the fleet lets it.
-async fn rotate(operator: &Operator, scope: AuthorityScope) {
-    let request = pb::PrepareAuthorityRequest { scope: scope as i32 };
-    operator.identity.clone().prepare_authority(request).await.unwrap();
-    let ready = async |step: &str| {
-        eventually(step, LONG, || async {
-            let done = match step {
-                "activate" => {
-                    let request = pb::ActivateAuthorityRequest { force: false };
-                    operator.identity.clone().activate_authority(request).await.map(drop)
-                }
-                _ => {
-                    let request = pb::RetireAuthorityRequest { force: false };
-                    operator.identity.clone().retire_authority(request).await.map(drop)
-                }
-            };
-            match done {
-                Ok(()) => Some(()),
-                Err(status) if reason(&status) == Some(Reason::AuthorityNotReady) => None,
-                Err(status) => panic!("{step}: {status}"),
-            }
-        })
-        .await;
-    };
-    ready("activate").await;
-    ready("retire").await;
-}
-
 /// A new certificate for the first operator, as `operator create` gives it.
 async fn renewed_operator(plane: &Plane) -> Operator {
     let _ = plane.cli(&["operator", "create", "admin", "--role", "admin"]);
@@ -88,7 +60,8 @@ async fn the_authority_rotates_under_a_living_fleet_and_a_host_that_slept_comes_
     operator.until_liveness(&asleep.node, Liveness::Offline).await;
     for (slot, scope) in [(2, AuthorityScope::Root), (3, AuthorityScope::Root)] {
         let request = pb::PrepareAuthorityRequest { scope: scope as i32 };
-        let prepared = operator.identity.prepare_authority(request).await.unwrap().into_inner().authority.unwrap();
+        let prepared =
+            operator.identity.prepare_authority(request).await.unwrap().into_inner().authority.unwrap();
         assert_eq!(prepared.phase(), AuthorityPhase::Prepared);
         eventually("the node trusts the new root, too", LONG, || async {
             let request = pb::ActivateAuthorityRequest { force: false };
@@ -137,9 +110,8 @@ async fn a_rotation_is_taken_back_step_by_step_by_the_command_line() {
         done.status.success().then_some(())
     })
     .await;
-    let issued_by = |slot: u32| {
-        move |node: &pb::Node| node.certificate.as_ref().is_some_and(|it| it.issuer == slot)
-    };
+    let issued_by =
+        |slot: u32| move |node: &pb::Node| node.certificate.as_ref().is_some_and(|it| it.issuer == slot);
     operator.until("the node has renewed", &agent.node, issued_by(2)).await;
     assert!(plane.cli(&["ca", "rollback"]).contains("prepared"));
     operator.until("the node has gone back", &agent.node, issued_by(1)).await;
@@ -209,7 +181,11 @@ async fn a_copied_state_directory_locks_both_up_and_one_event_names_both() {
     };
     assert!(released().await.is_some());
     let keep = quarantine.seen[0].instance_id.clone();
-    let request = pb::ReleaseQuarantineRequest { id: first.node.clone(), keep_instance_id: keep, reason: String::new() };
+    let request = pb::ReleaseQuarantineRequest {
+        id: first.node.clone(),
+        keep_instance_id: keep,
+        reason: String::new(),
+    };
     operator.nodes.clone().release_quarantine(request).await.unwrap();
     let renewed = |node: &pb::Node| {
         node.quarantine.is_none() && node.certificate.as_ref().is_some_and(|it| it.generation == 2)
@@ -222,9 +198,12 @@ async fn a_copied_state_directory_locks_both_up_and_one_event_names_both() {
         (found.len() == 1 && found[0].subject.starts_with("serial/")).then_some(())
     })
     .await;
-    let refused = |agent: &Agent| agent.log().contains("CERTIFICATE_REVOKED") || agent.log().contains("QUARANTINED");
-    eventually("the other one is refused", LONG, || std::future::ready((refused(&first) || refused(&twin)).then_some(())))
-        .await;
+    let refused =
+        |agent: &Agent| agent.log().contains("CERTIFICATE_REVOKED") || agent.log().contains("QUARANTINED");
+    eventually("the other one is refused", LONG, || {
+        std::future::ready((refused(&first) || refused(&twin)).then_some(()))
+    })
+    .await;
 }
 
 async fn watch_ends(operator: &Operator) -> (Clock, tokio::task::JoinHandle<Option<Status>>) {

@@ -3,11 +3,21 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod benches;
 mod bundles;
 mod clients;
 mod commands;
+mod demo;
 mod doors;
 mod fleet;
+mod for_real;
+mod handshakes;
 mod identity;
 mod leaving;
+mod probes;
+mod recovery;
+mod reflection;
+mod refusals;
 mod sessions;
+mod upkeep;
+mod writes;

@@ -2,30 +2,31 @@
 //! points of their code, under a steady stream of writes and commands.
 
 use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    path::{Path, PathBuf},
+    collections::BTreeMap, fmt::Write as _, os::unix::process::ExitStatusExt as _, path::PathBuf,
     time::Duration,
 };
 
 use muster_common::clock::Clock;
-use muster_proto::{
-    admin::v1::{self as pb, Liveness, NodeCommand},
-    types::v1::CommandState,
-};
+use muster_proto::admin::v1::{self as pb, Liveness};
 use muster_tests::{
-    agent::Agent,
+    agent::{Agent, OPEN},
     binaries::repository,
-    eventually::{LONG, eventually},
-    operator::{Operator, reported},
     plane::{Options, Plane},
 };
 use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 
-use crate::load::{Acknowledged, Load, bundle_of, content};
+use crate::{
+    check::{Checked, check},
+    load::{Acknowledged, Load, bundle_of, content},
+};
 
 const AGENTS: usize = 3;
+/// A host enrolls while the control plane waits to die here.
+const ENROLLING: &str = "app.enroll.before-answer";
+/// SIGKILL: what a named point sends to its own process.
+const KILLED: i32 = 9;
 const PLANE_POINTS: &[&str] = &[
+    ENROLLING,
     "app.dispatch.delivered",
     "app.record.before-ack",
     "store.before-commit",
@@ -48,7 +49,7 @@ const AGENT_POINTS: &[&str] = &[
     "agent.apply.committed",
 ];
 /// A named point that is not passed within this is given up, and the process killed then.
-const POINT_WITHIN: Duration = Duration::from_secs(5);
+const POINT_WITHIN: Duration = Duration::from_secs(20);
 
 /// Who dies, and where.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +68,7 @@ struct Tally {
     not_reached: usize,
     planes: usize,
     agents: usize,
+    enrolled: usize,
 }
 
 /// What a run has shown.
@@ -76,14 +78,15 @@ struct Report<'a> {
     seconds: u64,
     tally: &'a Tally,
     acknowledged: &'a Acknowledged,
-    commands: usize,
-    interrupted: usize,
+    checked: &'a Checked,
 }
 
-struct Lab {
+pub(crate) struct Lab {
     folder: tempfile::TempDir,
-    plane: Plane,
-    agents: Vec<Agent>,
+    pub(crate) plane: Plane,
+    pub(crate) agents: Vec<Agent>,
+    /// Hosts that enrolled beside the load, and run no agent.
+    pub(crate) enrolled: Vec<Agent>,
 }
 
 fn number(name: &str, default: u64) -> u64 {
@@ -100,7 +103,7 @@ async fn nothing_acknowledged_is_lost_and_nothing_runs_twice() {
     let load = Load::begin(&lab.plane, &lab.hosts(), &lab.ran());
     let (begun, mut tally) = (Clock::System.monotonic(), Tally::default());
     for round in 0..rounds {
-        let death = any_death(&mut random, round);
+        let death = any_death(&mut random, round, &tally);
         lab.die(death, &load, &mut random, &mut tally).await;
         eprintln!(
             "kill9: round {round}: {death:?}, {} writes, {} operations",
@@ -109,27 +112,43 @@ async fn nothing_acknowledged_is_lost_and_nothing_runs_twice() {
         );
     }
     let acknowledged = load.end().await;
-    let (commands, interrupted) = lab.check(&acknowledged).await;
+    let checked = check(&lab, &acknowledged).await;
     let seconds = (Clock::System.monotonic() - begun).as_secs();
-    let (tally, acknowledged) = (&tally, &acknowledged);
-    let report = Report { rounds, seed, seconds, tally, acknowledged, commands, interrupted }.print();
+    tally.enrolled = lab.enrolled.len();
+    let (tally, acknowledged, checked) = (&tally, &acknowledged, &checked);
+    let report = Report { rounds, seed, seconds, tally, acknowledged, checked }.print();
     eprintln!("{report}");
     write_report(&report);
     if rounds >= 50 {
         assert!(tally.in_flight >= 40, "a write and a command were in flight in {} rounds", tally.in_flight);
-        assert!(acknowledged.writes >= 2000 && commands >= 500 && interrupted >= 10, "too little happened");
+        assert!(
+            acknowledged.writes >= 2000 && checked.commands >= 500 && checked.interrupted >= 10,
+            "too little happened"
+        );
+        for point in PLANE_POINTS.iter().chain(AGENT_POINTS) {
+            assert!(tally.at(point) >= 1, "nobody died at {point}");
+        }
     }
 }
 
-fn any_death(random: &mut StdRng, round: u64) -> Death {
-    // Both kinds of process and of death take turns; the rest is chance.
+fn any_death(random: &mut StdRng, round: u64, tally: &Tally) -> Death {
+    // Both kinds of process and of death take turns, and so do the points; the rest is chance.
     let agent = (round % 2 == 1).then(|| random.random_range(0..AGENTS));
     let points = if agent.is_some() { AGENT_POINTS } else { PLANE_POINTS };
     let point = (round % 4 >= 2).then(|| {
+        let least = points.iter().map(|point| tally.at(point)).min();
+        let points: Vec<_> = points.iter().copied().filter(|point| Some(tally.at(point)) == least).collect();
         let name = *points.choose(random).expect("there are points");
-        (name, random.random_range(1..6))
+        (name, if name == ENROLLING { 1 } else { random.random_range(1..6) })
     });
     Death { agent, point }
+}
+
+impl Tally {
+    /// Deaths at a point.
+    fn at(&self, point: &str) -> usize {
+        self.at_points.get(point).copied().unwrap_or(0)
+    }
 }
 
 impl Lab {
@@ -151,12 +170,13 @@ impl Lab {
             operator.assign(&bundle, &format!("host={}", agent.node), &bundle).await;
             agents.push(agent);
         }
-        let lab = Self { folder, plane, agents };
+        let lab = Self { folder, plane, agents, enrolled: Vec::new() };
         std::fs::create_dir(lab.ran()).unwrap();
         lab
     }
 
-    fn ran(&self) -> PathBuf {
+    /// Where commands leave their marks.
+    pub(crate) fn ran(&self) -> PathBuf {
         self.folder.path().join("ran")
     }
 
@@ -165,19 +185,25 @@ impl Lab {
     }
 
     async fn die(&mut self, death: Death, load: &Load, random: &mut StdRng, tally: &mut Tally) {
-        let in_flight = if let Some((point, count)) = death.point {
-            let at = format!("{point}:{count}");
-            self.restart(death.agent, &[("MUSTER_CRASH_AT", &at)]).await;
-            let (reached, in_flight) = self.ended_by_itself(death.agent, load).await;
-            if reached {
-                *tally.at_points.entry(point).or_default() += 1;
-            } else {
-                tally.not_reached += 1;
+        let in_flight = match death.point {
+            None => {
+                tokio::time::sleep(Duration::from_millis(random.random_range(200..900))).await;
+                self.both_in_flight(load).await
             }
-            in_flight
-        } else {
-            tokio::time::sleep(Duration::from_millis(random.random_range(200..900))).await;
-            self.both_in_flight(load).await
+            Some((point, count)) => {
+                let (reached, in_flight) = if point == ENROLLING {
+                    self.die_enrolling(load).await
+                } else {
+                    self.restart(death.agent, &[("MUSTER_CRASH_AT", &format!("{point}:{count}"))]).await;
+                    self.ended_by_itself(death.agent, load).await
+                };
+                if reached {
+                    *tally.at_points.entry(point).or_default() += 1;
+                } else {
+                    tally.not_reached += 1;
+                }
+                in_flight
+            }
         };
         tally.in_flight += usize::from(in_flight);
         match death.agent {
@@ -185,6 +211,24 @@ impl Lab {
             Some(_) => tally.agents += 1,
         }
         self.restart(death.agent, &[]).await;
+    }
+
+    /// A host enrolls, and the control plane dies before it answers; the host comes
+    /// again with the same join string, which lets one node in and no second.
+    async fn die_enrolling(&mut self, load: &Load) -> (bool, bool) {
+        let join = self.plane.join(1, &[]).await;
+        let mut host = Agent::host(self.folder.path(), &format!("late-{}", self.enrolled.len()), OPEN);
+        self.plane.kill();
+        self.plane.serve(&[("MUSTER_CRASH_AT", ENROLLING)]).await;
+        let in_flight = self.both_in_flight(load).await;
+        let lost = host.try_connect(&join);
+        assert!(!lost.status.success(), "no answer came: {}", String::from_utf8_lossy(&lost.stdout));
+        let end = self.plane.process().ended().await;
+        assert_eq!(end.signal(), Some(KILLED), "the control plane died at {ENROLLING}");
+        self.plane.serve(&[]).await;
+        host.connect(&join);
+        self.enrolled.push(host);
+        (true, in_flight)
     }
 
     /// Waits, not for long, until a write and a command are in flight.
@@ -228,7 +272,13 @@ impl Lab {
                 Some(n) => self.agents[n].process(),
                 None => self.plane.process(),
             };
-            if !process.is_running() {
+            if let Some(end) = process.has_ended() {
+                assert_eq!(
+                    end.signal(),
+                    Some(KILLED),
+                    "it ended at no named point: {end}\n{}",
+                    process.log()
+                );
                 return (true, in_flight);
             }
             if Clock::System.monotonic() - begun > POINT_WITHIN {
@@ -246,48 +296,6 @@ impl Lab {
             open_commands(&std::fs::read_to_string(ledger).unwrap_or_default()) > 0
         })
     }
-
-    async fn check(&mut self, acknowledged: &Acknowledged) -> (usize, usize) {
-        let operator = self.plane.operator().await;
-        for (node, name) in &acknowledged.names {
-            let found = operator.node(node).await.expect("the node is there").display_name;
-            assert_eq!(found, *name, "the last acknowledged name of {node}");
-        }
-        for ((name, version), sha256) in &acknowledged.bundles {
-            let found = eventually("an acknowledged bundle is there", LONG, || async {
-                let request = pb::GetBundleRequest { name: name.clone(), version: *version };
-                operator.bundles.clone().get_bundle(request).await.ok()?.into_inner().bundle
-            });
-            assert_eq!(found.await.sha256.as_ref(), sha256.as_slice(), "{name} {version}");
-        }
-        let mut commands = 0;
-        let mut interrupted = 0;
-        for operation in &acknowledged.operations {
-            for (_, command) in operator.ended(operation, LONG * 2).await {
-                commands += 1;
-                interrupted += usize::from(command.state() == CommandState::Interrupted);
-                check_command(&command, &self.ran());
-            }
-        }
-        for agent in &self.agents {
-            self.converged(&operator, agent).await;
-        }
-        assert!(!self.plane.cli(&["audit", "verify"]).is_empty(), "the audit's chain holds");
-        (commands, interrupted)
-    }
-
-    async fn converged(&self, operator: &Operator, agent: &Agent) {
-        let item = format!("bundle/{}", bundle_of(&agent.node));
-        let in_sync = |node: &pb::Node| node.items.iter().any(|found| found.item == item && found.in_sync);
-        let node = operator.until("the host runs what it should", &agent.node, in_sync).await;
-        assert!(reported(&node, &item).is_some());
-        let (left, right) = (agent.read("left"), agent.read("right"));
-        assert!(left.is_some() && left == right, "never a mixture: {left:?} {right:?}");
-        eventually("nothing is left beside the files", LONG, || {
-            std::future::ready((std::fs::read_dir(agent.files()).unwrap().count() == 2).then_some(()))
-        })
-        .await;
-    }
 }
 
 /// Commands that a ledger has begun and not ended.
@@ -296,22 +304,9 @@ fn open_commands(journal: &str) -> usize {
     count("\"change\":\"started\"").saturating_sub(count("\"change\":\"ended\""))
 }
 
-fn check_command(command: &NodeCommand, ran: &Path) {
-    let times = std::fs::read_to_string(ran.join(&command.id)).unwrap_or_default().lines().count();
-    assert!(times <= 1, "command {} ran {times} times", command.id);
-    match command.state() {
-        CommandState::Succeeded => {
-            assert_eq!(times, 1, "command {} succeeded", command.id);
-            assert_eq!(command.stdout.as_ref(), b"begun\ndone\n", "the output of {} is whole", command.id);
-        }
-        CommandState::Interrupted => {}
-        other => panic!("command {} is {other:?}: {}", command.id, command.message),
-    }
-}
-
 impl Report<'_> {
     fn print(&self) -> String {
-        let Self { tally, acknowledged, .. } = self;
+        let Self { tally, acknowledged, checked, .. } = self;
         let mut text = String::new();
         let mut row = |what: &str, figure: String| {
             let _ = writeln!(text, "| {what} | {figure} |");
@@ -322,11 +317,17 @@ impl Report<'_> {
         row("deaths of the control plane, of agents", format!("{}, {}", tally.planes, tally.agents));
         row("rounds with a write and a command in flight", tally.in_flight.to_string());
         row("acknowledged writes, all found again", acknowledged.writes.to_string());
-        row("commands, none run twice", self.commands.to_string());
-        row("of them interrupted", self.interrupted.to_string());
+        row("of them renames, all in the audit in their order", checked.renames.to_string());
+        row(
+            "hosts that run what was last assigned, byte for byte",
+            acknowledged.assignments.len().to_string(),
+        );
+        row("commands, none run twice", checked.commands.to_string());
+        row("of them interrupted", checked.interrupted.to_string());
+        row("hosts that enrolled again as the same node", tally.enrolled.to_string());
         row("named points not passed in time", tally.not_reached.to_string());
-        for (point, times) in &tally.at_points {
-            row(&format!("deaths at `{point}`"), times.to_string());
+        for point in PLANE_POINTS.iter().chain(AGENT_POINTS) {
+            row(&format!("deaths at `{point}`"), tally.at(point).to_string());
         }
         format!("| | |\n|---|---|\n{text}")
     }

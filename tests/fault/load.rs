@@ -27,12 +27,23 @@ use tokio::task::JoinHandle;
 pub(crate) struct Acknowledged {
     /// Acknowledged writes of all kinds.
     pub(crate) writes: usize,
-    /// By node: the last acknowledged name.
-    pub(crate) names: HashMap<String, String>,
-    /// By name and version: the digest.
-    pub(crate) bundles: BTreeMap<(String, u64), Vec<u8>>,
+    /// By node: its acknowledged names, in order.
+    pub(crate) names: HashMap<String, Vec<String>>,
+    /// By name and version.
+    pub(crate) bundles: BTreeMap<(String, u64), Bundle>,
+    /// By name: the version of the bundle of that name, as last acknowledged.
+    pub(crate) assignments: BTreeMap<String, u64>,
     /// Operations by id.
     pub(crate) operations: Vec<String>,
+}
+
+/// A version of a bundle.
+#[derive(Debug)]
+pub(crate) struct Bundle {
+    /// Its digest.
+    pub(crate) sha256: Vec<u8>,
+    /// What each of its files says.
+    pub(crate) text: String,
 }
 
 /// A steady load.
@@ -158,7 +169,7 @@ async fn rename(shared: Arc<Shared>, node: String) {
                 async move { operator.nodes.clone().update_node(request).await }
             })
             .await;
-        shared.acknowledged.lock().unwrap().names.insert(node.clone(), name);
+        shared.acknowledged.lock().unwrap().names.entry(node.clone()).or_default().push(name);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
@@ -181,7 +192,8 @@ async fn configure(shared: Arc<Shared>, node: String, files: PathBuf) {
             async move { operator.bundles.clone().create_bundle(request).await }
         };
         let made = shared.send(&mut operator, create).await.bundle.unwrap();
-        shared.acknowledged.lock().unwrap().bundles.insert((made.name, made.version), made.sha256.to_vec());
+        let bundle = Bundle { sha256: made.sha256.to_vec(), text: text(n) };
+        shared.acknowledged.lock().unwrap().bundles.insert((made.name, made.version), bundle);
         let update = |operator: Operator| {
             let target = pb::assignment::Target::Bundle(pb::BundleTarget { name: name.clone(), version: 0 });
             let assignment = Some(pb::Assignment {
@@ -193,14 +205,20 @@ async fn configure(shared: Arc<Shared>, node: String, files: PathBuf) {
             let request = pb::UpdateAssignmentRequest { assignment, validate_only: false };
             async move { operator.assignments.clone().update_assignment(request).await }
         };
-        shared.send(&mut operator, update).await;
+        let updated = shared.send(&mut operator, update).await.assignment.unwrap();
+        let Some(pb::assignment::Target::Bundle(target)) = updated.target else { panic!("{updated:?}") };
+        shared.acknowledged.lock().unwrap().assignments.insert(updated.name, target.version);
         tokio::time::sleep(Duration::from_millis(60)).await;
     }
 }
 
+fn text(n: u64) -> String {
+    format!("{n}\n")
+}
+
 /// Two files that must always fit each other.
 pub(crate) fn content(files: &Path, n: u64) -> BundleContent {
-    let text = format!("{n}\n");
+    let text = text(n);
     let files = ["left", "right"].map(|name| file(&files.join(name), &text)).to_vec();
     BundleContent { files, on_change: sh("true"), ..Default::default() }
 }
@@ -214,7 +232,8 @@ async fn command(shared: Arc<Shared>, ran: PathBuf) {
         }
         let start = |operator: Operator| {
             let request = pb::StartOperationRequest {
-                selector: "*".to_owned(),
+                // Hosts that run no agent have no such label: an order would wait for them for ever.
+                selector: "host".to_owned(),
                 spec: Some(script(&text)),
                 request_id: format!("operation-{n}"),
                 ..Default::default()

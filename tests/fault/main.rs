@@ -4,5 +4,6 @@
 //! and can be given (`MUSTER_SEED`).
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod check;
 mod kill9;
 mod load;

@@ -76,10 +76,16 @@ impl Agent {
     /// # Panics
     /// If that fails.
     pub fn connect(&mut self, join: &JoinString) {
-        let name = self.folder.file_name().unwrap().to_str().unwrap().to_owned();
-        let done = self.cli(&["connect", &join.to_string(), "--display-name", &name]);
+        let done = self.try_connect(join);
         assert!(done.status.success(), "connect: {}", String::from_utf8_lossy(&done.stderr));
         self.node = String::from_utf8(done.stdout).unwrap().trim().to_owned();
+    }
+
+    /// As `connect`, but it may fail.
+    #[must_use]
+    pub fn try_connect(&self, join: &JoinString) -> Output {
+        let name = self.folder.file_name().unwrap().to_str().unwrap();
+        self.cli(&["connect", &join.to_string(), "--display-name", name])
     }
 
     /// Starts the agent.

@@ -8,9 +8,9 @@ use muster_proto::{
     admin::v1::{
         self as pb, assignments_service_client::AssignmentsServiceClient,
         audit_service_client::AuditServiceClient, bundles_service_client::BundlesServiceClient,
-        identity_service_client::IdentityServiceClient, join_tokens_service_client::JoinTokensServiceClient, nodes_service_client::NodesServiceClient,
-        operations_service_client::OperationsServiceClient, settings_service_client::SettingsServiceClient,
-        system_service_client::SystemServiceClient,
+        identity_service_client::IdentityServiceClient, join_tokens_service_client::JoinTokensServiceClient,
+        nodes_service_client::NodesServiceClient, operations_service_client::OperationsServiceClient,
+        settings_service_client::SettingsServiceClient, system_service_client::SystemServiceClient,
     },
     types::v1 as types,
 };

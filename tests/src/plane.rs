@@ -4,7 +4,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
     time::Duration,
 };
 
@@ -20,6 +20,7 @@ use crate::{
     eventually::{LONG, eventually},
     operator::Operator,
     process::Process,
+    swarm,
 };
 
 /// Its trust domain.
@@ -198,10 +199,16 @@ impl Plane {
     /// If the command fails.
     #[must_use]
     pub fn cli(&self, args: &[&str]) -> String {
-        let mut command = Command::new(binaries::path("muster-control-plane"));
-        let done = command.args(args).arg("--config").arg(self.config()).output().unwrap();
+        let done = self.try_cli(args);
         assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8(done.stdout).unwrap()
+    }
+
+    /// As `cli`, but it may fail.
+    #[must_use]
+    pub fn try_cli(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(binaries::path("muster-control-plane"));
+        command.args(args).arg("--config").arg(self.config()).output().unwrap()
     }
 
     /// TLS of the first operator.
@@ -221,8 +228,31 @@ impl Plane {
     pub fn tls_of(&self, folder: &Path, name: &str) -> ClientConfig {
         let chain = pem::certificates(&folder.join(format!("{name}.crt"))).unwrap();
         let key = pem::private_key(&folder.join(format!("{name}.key"))).unwrap();
-        let roots = tls::roots(&pem::certificates(&self.state().join("operators/ca.crt")).unwrap()).unwrap();
-        tls::client_config(tls::Identity { chain, key }, roots, TRUST_DOMAIN.parse().unwrap()).unwrap()
+        tls::client_config(tls::Identity { chain, key }, self.roots(), TRUST_DOMAIN.parse().unwrap()).unwrap()
+    }
+
+    /// TLS of someone with this name in a certificate under the roots of this control plane.
+    ///
+    /// # Panics
+    /// If its authority cannot be used.
+    #[must_use]
+    pub fn tls_named(&self, uri: &str) -> ClientConfig {
+        let identity = swarm::server_identity(&self.state().join("ca"), uri).unwrap();
+        tls::client_config(identity, self.roots(), TRUST_DOMAIN.parse().unwrap()).unwrap()
+    }
+
+    fn roots(&self) -> rustls::RootCertStore {
+        tls::roots(&pem::certificates(&self.state().join("operators/ca.crt")).unwrap()).unwrap()
+    }
+
+    /// One of its numbers, with its labels; 0 while there is none.
+    ///
+    /// # Panics
+    /// If it does not say its numbers.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let text = http_get(self.addresses.console, "/metrics").await.expect("it says its numbers");
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0, |value| value.parse().expect("a number"))
     }
 
     /// The first operator, connected.

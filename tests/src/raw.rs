@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::uri::PathAndQuery;
 use muster_common::{
     ids::{InstanceId, LedgerId},
     join::JoinString,
@@ -10,12 +11,18 @@ use muster_node_agent::{
     dial,
     identity::{Identity, Store, Wish, enroll},
 };
-use muster_proto::agent::v1::{
-    self as pb, session_request::Kind, session_service_client::SessionServiceClient,
+use muster_proto::{
+    agent::v1::{self as pb, session_request::Kind},
+    codec::SmallCodec,
 };
+use prost::{Message as _, bytes::BufMut as _};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::{
+    Request, Status, Streaming,
+    codec::{Codec, EncodeBuf, Encoder},
+    transport::Channel,
+};
 
 /// An identity without an agent.
 #[derive(Debug)]
@@ -28,7 +35,7 @@ pub struct RawNode {
 /// A stream on which anything can be said.
 #[derive(Debug)]
 pub struct RawSession {
-    out: mpsc::Sender<pb::SessionRequest>,
+    out: mpsc::Sender<Vec<u8>>,
     inbound: Streaming<pb::SessionResponse>,
 }
 
@@ -55,9 +62,11 @@ impl RawNode {
             .await
             .map_err(|error| Status::unavailable(muster_common::error_chain::Chain(&error).to_string()))?;
         let (out, messages) = mpsc::channel(64);
-        let _ = out.send(pb::SessionRequest { kind: Some(first) }).await;
-        let inbound =
-            SessionServiceClient::new(channel).session(ReceiverStream::new(messages)).await?.into_inner();
+        let _ = out.send(encoded(first)).await;
+        let mut grpc = client(channel).await?;
+        let path = PathAndQuery::from_static("/muster.agent.v1.SessionService/Session");
+        let request = Request::new(ReceiverStream::new(messages));
+        let inbound = grpc.streaming(request, path, Raw::default()).await?.into_inner();
         Ok(RawSession { out, inbound })
     }
 
@@ -73,7 +82,12 @@ impl RawNode {
 impl RawSession {
     /// Says something.
     pub async fn say(&self, kind: Kind) {
-        let _ = self.out.send(pb::SessionRequest { kind: Some(kind) }).await;
+        self.say_bytes(encoded(kind)).await;
+    }
+
+    /// Says these bytes as one message, whatever they mean.
+    pub async fn say_bytes(&self, message: Vec<u8>) {
+        let _ = self.out.send(message).await;
     }
 
     /// The next message. `None`: the stream ended in peace.
@@ -113,9 +127,60 @@ pub fn hello() -> pb::Hello {
     }
 }
 
-impl RawSession {
-    /// Says something of a kind that nobody knows yet.
-    pub async fn say_nothing_known(&self) {
-        let _ = self.out.send(pb::SessionRequest { kind: None }).await;
+fn encoded(kind: Kind) -> Vec<u8> {
+    pb::SessionRequest { kind: Some(kind) }.encode_to_vec()
+}
+
+/// Calls one method of a service with bytes that need not be a message of its.
+///
+/// # Errors
+/// With what the service says.
+pub async fn call_with_bytes(channel: Channel, method: &str, message: Vec<u8>) -> Result<(), Status> {
+    let path = PathAndQuery::try_from(method).expect("a method's path");
+    let mut grpc = client(channel).await?;
+    let codec = Raw::<()>::default();
+    let stream = tokio_stream::once(message);
+    grpc.client_streaming(Request::new(stream), path, codec).await.map(drop)
+}
+
+async fn client(channel: Channel) -> Result<tonic::client::Grpc<Channel>, Status> {
+    let mut grpc = tonic::client::Grpc::new(channel);
+    grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    Ok(grpc)
+}
+
+/// Sends bytes as they are; reads messages.
+struct Raw<T>(std::marker::PhantomData<T>);
+
+impl<T> Default for Raw<T> {
+    fn default() -> Self {
+        Self(std::marker::PhantomData)
+    }
+}
+
+impl<T: prost::Message + Default + 'static> Codec for Raw<T> {
+    type Encode = Vec<u8>;
+    type Decode = T;
+    type Encoder = AsTheyAre;
+    type Decoder = <SmallCodec<(), T> as Codec>::Decoder;
+
+    fn encoder(&mut self) -> AsTheyAre {
+        AsTheyAre
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        SmallCodec::<(), T>::default().decoder()
+    }
+}
+
+struct AsTheyAre;
+
+impl Encoder for AsTheyAre {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, message: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put_slice(&message);
+        Ok(())
     }
 }

@@ -178,7 +178,17 @@ impl Counters {
     }
 }
 
-/// A server's identity under the CA of a control plane: for a server to compare with.
+/// The identity that the bare programs find in their folder.
+///
+/// # Errors
+/// If it is not there.
+pub fn bare_identity(folder: &std::path::Path) -> anyhow::Result<tls::Identity> {
+    let chain = pem::certificates(&folder.join("bare.crt"))?;
+    Ok(tls::Identity { chain, key: pem::private_key(&folder.join("bare.key"))? })
+}
+
+/// An identity under the CA of a control plane, with whatever name: for a server to
+/// compare with, and for peers that the control plane itself would never certify.
 ///
 /// # Errors
 /// If the CA's files cannot be used.

@@ -4,7 +4,9 @@ use muster_common::{clock::UnixMillis, digest::Sha256};
 
 mod content;
 
-pub use content::{Content, File, Hook, MAX_BYTES, MAX_FILES, MAX_HOOK_TIMEOUT_S, check_content};
+pub use content::{
+    Content, File, Hook, MAX_BYTES, MAX_FILES, MAX_HOOK_TIMEOUT_S, MAX_WHOLE, check_content, check_whole,
+};
 
 /// One version of a bundle, without its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -101,6 +101,8 @@ mod tests {
         let issued = |generation: u64| Issued {
             serial: format!("{generation:x}"),
             generation,
+            issuer: 1,
+            not_before: UnixMillis(0),
             not_after: UnixMillis(0),
             key_sha256: Vec::new(),
             der: Vec::new(),

@@ -4,7 +4,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use muster_common::{generation::Generation, ids::NodeId};
+use muster_common::{digest::Sha256, generation::Generation, ids::NodeId};
 
 use crate::{
     assignment::{Assignment, Target},
@@ -15,6 +15,9 @@ use crate::{
 
 /// How many nodes a conflict names.
 const NAMED_NODES: usize = 5;
+
+/// What a host says it attempted when it tried to take an item away.
+const REMOVAL: Sha256 = Sha256::ZERO;
 
 /// An assignment with its selector parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,23 +97,25 @@ pub const fn generation(epoch: u64, item_mark: u64, selector_revision: u64) -> G
 }
 
 /// Whether a node must be sent this version: it does not run these bytes, and
-/// has not refused them at this generation. Only bytes count: equal content
-/// under a newer generation changes nothing on a host.
+/// has not settled on refusing them at this generation. Only bytes count: equal
+/// content under a newer generation changes nothing on a host. A host that goes on
+/// trying something else must hear that this is no longer wanted.
 #[must_use]
 pub fn should_offer(desired: &ItemVersion, reported: Option<&ItemState>) -> bool {
     let Some(reported) = reported else { return true };
+    let tries_another =
+        reported.is_retried() && reported.attempted.as_ref().is_some_and(|it| it.sha256 != desired.sha256);
     let runs = reported.running.as_ref().is_some_and(|running| running.sha256 == desired.sha256);
-    let refused = reported.outcome.is_some_and(crate::item::Outcome::is_refusal)
-        && reported.attempted.as_ref().is_some_and(|attempted| {
-            attempted.sha256 == desired.sha256 && attempted.generation >= desired.generation
-        });
-    !runs && !refused
+    !(runs && !tries_another || reported.has_settled_against(desired.sha256, desired.generation))
 }
 
-/// Whether a node must be told to take away an item that nothing assigns to it.
+/// Whether a node must be told at this generation to take away an item that
+/// nothing assigns to it: it runs it or goes on trying to, and has not settled on
+/// refusing just that.
 #[must_use]
-pub const fn should_remove(reported: &ItemState) -> bool {
-    reported.running.is_some()
+pub fn should_remove(reported: &ItemState, generation: Generation) -> bool {
+    let there = reported.running.is_some() || reported.is_retried();
+    there && !reported.has_settled_against(REMOVAL, generation)
 }
 
 /// Two assignments want different things of one node and neither is stronger.

@@ -100,7 +100,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Whether the version attempted is not to be offered again until it changes.
+    /// Whether the host said no.
     #[must_use]
     pub const fn is_refusal(self) -> bool {
         matches!(self, Self::RolledBack | Self::Rejected | Self::Broken)
@@ -149,4 +149,25 @@ pub struct ItemState {
     pub error: Option<ItemError>,
     /// Of the host's clock.
     pub changed_at: UnixMillis,
+}
+
+impl ItemState {
+    /// Whether the host goes on trying what it attempted: it failed, and not for
+    /// what the item itself is. A host that is broken waits for a person.
+    #[must_use]
+    pub fn is_retried(&self) -> bool {
+        let cause = self.error.as_ref().and_then(|error| error.cause);
+        matches!(self.outcome, Some(Outcome::Rejected | Outcome::RolledBack))
+            && matches!(cause, Some(Cause::Host | Cause::Network | Cause::ControlPlane))
+    }
+
+    /// Whether the host has refused this content, at this generation or a newer
+    /// one, for what it is: only another word about it can change that.
+    #[must_use]
+    pub fn has_settled_against(&self, sha256: Sha256, generation: Generation) -> bool {
+        let attempted = self.attempted.as_ref();
+        self.outcome.is_some_and(Outcome::is_refusal)
+            && !self.is_retried()
+            && attempted.is_some_and(|it| it.sha256 == sha256 && it.generation >= generation)
+    }
 }

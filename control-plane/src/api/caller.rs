@@ -40,7 +40,8 @@ pub(super) fn node<T>(request: &Request<T>) -> Result<(NodeId, Caller), Status> 
     let peer = peer(request)?;
     match &peer.principal {
         Some(Principal::Node(node)) => {
-            let caller = Caller { node: *node, serial: peer.serial.clone(), remote: peer.remote };
+            let (serial, line) = (peer.serial.clone(), peer.line.clone());
+            let caller = Caller { node: *node, serial, remote: peer.remote, line };
             Ok((*node, caller))
         }
         _ => Err(status(Reason::WrongKindOfCaller, "only a node's certificate may call this")),

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use muster_common::{clock::UnixMillis, tls::spiffe::Principal};
 
+use crate::session::line::Line;
+
 /// Who is at the other end; in the extensions of every request.
 #[derive(Debug, Clone)]
 pub struct Peer {
@@ -15,6 +17,8 @@ pub struct Peer {
     pub not_after: UnixMillis,
     /// From where.
     pub remote: SocketAddr,
+    /// The connection.
+    pub line: Line,
 }
 
 /// Ties together what one request causes; in the extensions of every request.

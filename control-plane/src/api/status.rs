@@ -61,6 +61,12 @@ pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Status {
     of_app(app::Error::invalid(field, message))
 }
 
+/// A request of which nothing was read, because the whole is over the limit.
+#[must_use]
+pub fn whole_message_too_large(message: &str) -> Status {
+    Status::with_error_details(Code::ResourceExhausted, message, details(Reason::TooLarge))
+}
+
 fn details(reason: Reason) -> ErrorDetails {
     let mut details = ErrorDetails::new();
     details.set_error_info(reason.as_str(), DOMAIN, std::collections::HashMap::new());
@@ -79,10 +85,13 @@ fn code(reason: Reason) -> Code {
         AlreadyExists | RequestIdReused => Code::AlreadyExists,
         EtagMismatch | Fenced => Code::Aborted,
         ResumeTokenExpired => Code::OutOfRange,
-        Unauthenticated | TokenUnknown | CertificateExpired | ProofInvalid => Code::Unauthenticated,
-        WrongKindOfCaller | PermissionDenied | CertificateRevoked | WrongTrustDomain | TokenExpired
-        | TokenUsedUp | TokenRevoked | TokenWrongNetwork | NodeRemoved | RecoveryTooLate | RecoveryLimit
-        | Quarantined => Code::PermissionDenied,
+        Unauthenticated | WrongTrustDomain | TokenUnknown | CertificateExpired | ProofInvalid => {
+            Code::Unauthenticated
+        }
+        WrongKindOfCaller | PermissionDenied | CertificateRevoked | TokenExpired | TokenUsedUp
+        | TokenRevoked | TokenWrongNetwork | NodeRemoved | RecoveryTooLate | RecoveryLimit | Quarantined => {
+            Code::PermissionDenied
+        }
         RateLimited | FrameTooLarge | SlowReader => Code::ResourceExhausted,
         Overloaded | ShuttingDown | EnrollmentDisabled | RecoveryDisabled => Code::Unavailable,
         Internal => Code::Internal,
@@ -92,29 +101,4 @@ fn code(reason: Reason) -> Code {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use muster_store::Error;
-
-    use super::*;
-
-    fn told(error: &Error) -> (Code, String, bool) {
-        let status = of_store(error);
-        let details = status.get_error_details();
-        let reason = details.error_info().map(|info| info.reason.clone()).unwrap_or_default();
-        (status.code(), reason, details.retry_info().is_some())
-    }
-
-    #[test]
-    fn what_passes_can_be_tried_again_and_a_bad_page_is_the_callers() {
-        let cause = || Arc::new(std::io::Error::other("x")) as muster_store::Cause;
-        for error in [Error::Busy, Error::Locked(cause()), Error::DiskFull(cause())] {
-            assert_eq!(told(&error), (Code::Unavailable, "OVERLOADED".to_owned(), true), "{error}");
-        }
-        assert_eq!(told(&Error::Closed), (Code::Unavailable, "SHUTTING_DOWN".to_owned(), true));
-        let page = Error::PageKey("x".to_owned());
-        assert_eq!(told(&page), (Code::InvalidArgument, "PAGE_TOKEN_INVALID".to_owned(), false));
-        assert_eq!(told(&Error::Io(cause())), (Code::Internal, "INTERNAL".to_owned(), false));
-    }
-}
+mod tests;

@@ -12,21 +12,50 @@ use muster_domain::{
 use super::App;
 
 /// Known callers, in memory.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Access(ArcSwap<HashMap<String, Caller>>);
 
 impl Access {
-    /// The role of a principal, if it is known.
-    #[must_use]
-    pub fn role(&self, principal: &str) -> Option<Role> {
-        self.0.load().get(principal).map(|caller| caller.role)
+    /// The role of a principal with this certificate.
+    ///
+    /// # Errors
+    /// Why it has none: it is not known, or has another certificate.
+    pub fn role(&self, principal: &str, serial: &str) -> Result<Role, Reason> {
+        match self.0.load().get(principal) {
+            Some(caller) if caller.serial == serial => Ok(caller.role),
+            Some(_) => Err(Reason::CertificateRevoked),
+            None => Err(Reason::PermissionDenied),
+        }
     }
 
-    /// Puts other callers in the place of these.
-    pub fn replace(&self, callers: Vec<Caller>) {
-        let callers = callers.into_iter().map(|caller| (caller.principal.clone(), caller)).collect();
-        self.0.store(std::sync::Arc::new(callers));
+    /// Puts other callers in the place of these. Answers whose connections are
+    /// to be cut: all, or those without the certificate that is named.
+    pub fn replace(&self, callers: Vec<Caller>) -> Vec<(String, Option<String>)> {
+        let now: HashMap<String, Caller> =
+            callers.into_iter().map(|caller| (caller.principal.clone(), caller)).collect();
+        let before = self.0.load_full();
+        let mut changed = Vec::new();
+        for old in before.values() {
+            match now.get(&old.principal) {
+                Some(new) if new.role == old.role && new.serial == old.serial => {}
+                Some(new) if new.role == old.role => {
+                    changed.push((old.principal.clone(), Some(new.serial.clone())));
+                }
+                _ => changed.push((old.principal.clone(), None)),
+            }
+        }
+        self.0.store(std::sync::Arc::new(now));
+        changed
     }
+}
+
+/// What happens to connections when callers change; the doors have them.
+pub trait Lines: Send + Sync + 'static {
+    /// Cuts a principal's connections: all, or those without this certificate.
+    fn cut_others(&self, principal: &str, serial: Option<&str>);
+
+    /// Asks a node's connections to end: what was said goes out first.
+    fn leave(&self, node: NodeId);
 }
 
 impl App {
@@ -44,5 +73,32 @@ impl App {
             // Perhaps another history knows it: it must not forget itself for that.
             None => Err(Reason::CertificateRevoked),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_common::clock::UnixMillis;
+
+    use super::*;
+
+    fn caller(name: &str, role: Role, serial: &str) -> Caller {
+        let (principal, serial) = (format!("operator/{name}"), serial.to_owned());
+        Caller { principal, role, serial, issuer: 1, not_after: UnixMillis(0), created_at: UnixMillis(0) }
+    }
+
+    #[test]
+    fn a_replaced_certificate_has_no_role_and_loses_its_connections() {
+        let access = Access::default();
+        let (a, b) = (caller("a", Role::Admin, "01"), caller("b", Role::Viewer, "02"));
+        assert!(access.replace(vec![a, b, caller("c", Role::Viewer, "03")]).is_empty());
+        assert_eq!(access.role("operator/a", "01"), Ok(Role::Admin));
+        let mut cut = access.replace(vec![caller("a", Role::Admin, "04"), caller("b", Role::Admin, "02")]);
+        cut.sort();
+        let all = |name: &str| (format!("operator/{name}"), None);
+        assert_eq!(cut, [("operator/a".to_owned(), Some("04".to_owned())), all("b"), all("c")]);
+        assert_eq!(access.role("operator/a", "01"), Err(Reason::CertificateRevoked));
+        assert_eq!(access.role("operator/a", "04"), Ok(Role::Admin));
+        assert_eq!(access.role("operator/c", "03"), Err(Reason::PermissionDenied));
     }
 }

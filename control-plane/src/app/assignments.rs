@@ -1,12 +1,12 @@
 //! Assignments: which nodes get which item at which version.
 
-use muster_common::reason::Reason;
+use muster_common::{ids::NodeId, reason::Reason};
 use muster_domain::{
     assignment::{Assignment, Target},
     audit::Note,
     effective::{self, Compiled},
     facts::Facts,
-    item::is_resource_name,
+    item::{MAX_WANTED, is_resource_name},
     labels::{Labels, Selector},
     page::{Listed, Page},
 };
@@ -17,6 +17,12 @@ use muster_store::{
 use serde_json::json;
 
 use super::{Actor, App, Error, check_etag};
+
+/// Selectors tried at one go: some hundred microseconds.
+const REST_AFTER: usize = 2000;
+
+/// A node, as selectors see it.
+pub(super) type Labelled = (NodeId, Labels, Facts);
 
 /// What someone wants to assign.
 #[derive(Debug, Clone)]
@@ -159,13 +165,27 @@ impl App {
         .await
     }
 
-    /// How many nodes an assignment reaches now.
-    #[must_use]
-    pub fn reach(&self, assignment: &Assignment) -> usize {
-        Selector::parse(&assignment.selector).map_or(0, |selector| self.matching(&selector).len())
+    /// How many nodes each of these assignments reaches now: one look at the
+    /// fleet for all of them, with rests in which others work.
+    pub async fn reach(&self, assignments: &[Assignment]) -> Vec<usize> {
+        let selectors: Vec<Option<Selector>> =
+            assignments.iter().map(|assignment| Selector::parse(&assignment.selector).ok()).collect();
+        let mut counts = vec![0; selectors.len()];
+        for nodes in self.fleet.ids().chunks(REST_AFTER / selectors.len().max(1) + 1) {
+            for node in nodes {
+                self.fleet.with(*node, |entry| {
+                    for (selector, count) in selectors.iter().zip(&mut counts) {
+                        let matches = |it: &Selector| it.matches(&entry.node.labels, &entry.node.facts);
+                        *count += usize::from(selector.as_ref().is_some_and(matches));
+                    }
+                });
+            }
+            tokio::task::yield_now().await;
+        }
+        counts
     }
 
-    fn labelled(&self) -> Vec<(muster_common::ids::NodeId, Labels, Facts)> {
+    pub(super) fn labelled(&self) -> Vec<Labelled> {
         let mut nodes = Vec::with_capacity(self.fleet.len());
         self.fleet.for_each(|entry| {
             nodes.push((entry.node.id, entry.node.labels.clone(), entry.node.facts.clone()));
@@ -193,16 +213,13 @@ fn is_equal(a: &Assignment, b: &Assignment) -> bool {
     a.selector == b.selector && a.target == b.target && a.priority == b.priority
 }
 
-fn check_conflict(
-    tx: &mut WriteTx<'_>,
-    assignment: &Assignment,
-    nodes: &[(muster_common::ids::NodeId, Labels, Facts)],
-) -> Result<(), Error> {
+fn check_conflict(tx: &mut WriteTx<'_>, assignment: &Assignment, nodes: &[Labelled]) -> Result<(), Error> {
     let compiled =
         |assignment: Assignment| Compiled::new(assignment).map_err(|error| super::invalid_selector(&error));
     let new = compiled(assignment.clone())?;
     let others =
         tx.assignment_all()?.into_iter().filter_map(|other| Compiled::new(other).ok()).collect::<Vec<_>>();
+    check_room(&new, &others, nodes)?;
     let profiles: std::collections::HashMap<_, _> =
         tx.profile_all()?.into_iter().map(|profile| (profile.name, profile.values)).collect();
     let nodes = nodes.iter().map(|(id, labels, facts)| (*id, labels, facts));
@@ -210,6 +227,30 @@ fn check_conflict(
         Some(conflict) => Err(Error::refused(Reason::Conflict, conflict.to_string())),
         None => Ok(()),
     }
+}
+
+/// Refuses what would give a node more items than it can have. Labels may still
+/// lead there later; then the first ones count, in the order of their names.
+fn check_room(
+    new: &Compiled,
+    others: &[Compiled],
+    nodes: &[(muster_common::ids::NodeId, Labels, Facts)],
+) -> Result<(), Error> {
+    if others.len() < MAX_WANTED {
+        return Ok(()); // with this one there are not more than that
+    }
+    let others = others.iter().filter(|other| other.assignment.name != new.assignment.name);
+    let all: Vec<Compiled> = others.cloned().chain([new.clone()]).collect();
+    for (id, labels, facts) in nodes {
+        if new.selector.matches(labels, facts) {
+            let count = effective::winners(labels, facts, &all).len();
+            if count > MAX_WANTED {
+                let message = format!("node {id} would have {count} items; a node has at most {MAX_WANTED}");
+                return Err(Error::refused(Reason::TooLarge, message));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn shown(assignment: &Assignment) -> String {

@@ -1,7 +1,7 @@
 //! Reading the audit.
 
 use muster_domain::{
-    audit::{Entry, Note, Stamp},
+    audit::Entry,
     page::{Listed, Page},
 };
 use muster_store::ReadAudit as _;
@@ -22,19 +22,5 @@ impl App {
         self.store
             .read(move |tx| tx.audit_list(&page, subject.as_deref(), actor.as_deref()).map_err(Error::from))
             .await
-    }
-
-    /// Writes down that a call was refused.
-    ///
-    /// # Errors
-    /// If the store fails.
-    pub async fn record_denial(&self, stamp: Stamp, method: String) -> Result<(), Error> {
-        self.store
-            .write(stamp, move |tx| {
-                tx.audit(Note { subject: method.clone(), denied: true, ..Note::default() })
-                    .map_err(Error::from)
-            })
-            .await?;
-        Ok(())
     }
 }

@@ -43,7 +43,7 @@ impl App {
             }
             let bundle = Bundle {
                 name: name.clone(),
-                version: newest.map_or(1, |newest| newest.version + 1),
+                version: tx.bundle_next_version(&name)?,
                 sha256,
                 size_bytes: payload.len() as u64,
                 created_at: now,

@@ -78,13 +78,14 @@ impl App {
         let catalog = self.catalog.now();
         let epoch = self.fixed.epoch;
         let wanted = catalog.wanted(&entry.node, epoch);
-        let removals = entry.node.items.iter().filter(|state| {
-            effective::should_remove(state) && !wanted.iter().any(|wanted| wanted.item == state.item)
+        let unwanted = entry.node.items.iter().filter(|state| {
+            !wanted.iter().any(|wanted| wanted.item == state.item) // few items: no map is worth it
         });
-        let removals = removals
-            .map(|state| Removal {
-                item: state.item.clone(),
-                generation: catalog.generation(&state.item, &entry.node, epoch),
+        let removals = unwanted
+            .filter_map(|state| {
+                let generation = catalog.generation(&state.item, &entry.node, epoch);
+                let item = state.item.clone();
+                effective::should_remove(state, generation).then_some(Removal { item, generation })
             })
             .collect();
         let upserts = wanted

@@ -88,8 +88,8 @@ impl App {
             }
             Ok::<_, Error>(moved)
         });
-        muster_common::crash::point("app.dispatch.delivered");
         let moved = moved.await?.value;
+        muster_common::crash::point("app.dispatch.delivered");
         self.send_now(&moved);
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use muster_common::{digest::Sha256, ids::NodeId, reason::Reason};
+use muster_common::{clock::UnixMillis, digest::Sha256, ids::NodeId, reason::Reason};
 use muster_domain::{
     audit::{Note, Stamp},
     certificate::{Issued, NodeCertificate},
@@ -11,11 +11,14 @@ use muster_domain::{
     liveness::{Liveness, State},
     node::{Node, is_display_name},
 };
-use muster_store::{ReadJoinTokens as _, ReadNodes as _, WriteJoinTokens as _, WriteNodes as _, WriteTx};
+use muster_store::{ReadJoinTokens, ReadNodes, WriteJoinTokens as _, WriteNodes as _, WriteTx};
 use serde_json::json;
 
-use super::{App, Error};
+use super::{App, Error, denials::Refused};
 use crate::ca::{self, csr};
+
+/// What refusals name in the audit.
+const METHOD: &str = "/muster.agent.v1.EnrollmentService/Enroll";
 
 /// What a host brings.
 #[derive(Debug, Clone)]
@@ -53,15 +56,41 @@ impl App {
     /// # Errors
     /// Why not, with a stable reason.
     pub async fn enroll(&self, request: Request) -> Result<Grant, Error> {
+        let (remote, trace_id) = (request.remote, request.trace_id.clone());
+        self.judge_and_enroll(request).await.inspect_err(|error| {
+            if let Error::Refused { reason, .. } | Error::Invalid { reason, .. } = error {
+                self.refused_enrollment(*reason, remote, trace_id);
+            }
+        })
+    }
+
+    /// Whoever tries secrets, or uses one that is spent, is seen.
+    fn refused_enrollment(&self, reason: Reason, remote: IpAddr, trace_id: String) {
+        self.metrics.enrollment_refused(reason.as_str());
+        self.denied(Refused {
+            principal: String::new(),
+            remote_address: remote.to_string(),
+            subject: METHOD.to_owned(),
+            trace_id,
+            reason,
+        });
+    }
+
+    async fn judge_and_enroll(&self, request: Request) -> Result<Grant, Error> {
         if !self.fixed.enrollment_enabled {
             return Err(Error::refused(Reason::EnrollmentDisabled, "enrollment is switched off"));
         }
         let refuse = |reason| Error::refused(reason, "the certificate request cannot be taken");
         let key = csr::public_key(&request.csr_der).map_err(refuse)?;
-        let id = NodeId::generate();
-        let node = self.candidate(id, &request, &key)?;
         let secret_sha256 = Sha256::of(request.secret.as_bytes());
         let (now, remote) = (self.clock.now(), request.remote);
+        // A look before anything is signed: a stranger costs a read, and no work of the CA.
+        let asked = (secret_sha256, key.sha256());
+        if let Some(known) = self.store.read(move |tx| judge(tx, asked.0, &asked.1, now, remote)).await?.1 {
+            return Ok(self.grant(&known));
+        }
+        let id = NodeId::generate();
+        let node = self.candidate(id, &request, &key)?;
         let stamp = Stamp {
             actor: format!("node/{id}"),
             action: "enrollment.enroll".to_owned(),
@@ -71,23 +100,23 @@ impl App {
         };
         let enrolled = self
             .commit(stamp, move |tx| {
-                let token = tx.join_token_by_secret(secret_sha256.as_bytes())?;
-                let token =
-                    token.ok_or_else(|| Error::refused(Reason::TokenUnknown, "no such join token"))?;
-                if let Some(known) = tx.node_by_enrolled_key(&node.enrolled_key_sha256)? {
-                    return again(&token, known);
+                match judge(tx, secret_sha256, &node.enrolled_key_sha256, now, remote)? {
+                    (_, Some(known)) => Ok(known),
+                    (token, None) => insert(tx, &token, &node),
                 }
-                join_token::judge(&token, now, remote).map_err(|reason| refused_token(reason, &token))?;
-                insert(tx, &token, &node)
             })
             .await?;
         muster_common::crash::point("app.enroll.before-answer");
+        Ok(self.grant(&enrolled))
+    }
+
+    fn grant(&self, enrolled: &Node) -> Grant {
         let current = &enrolled.certificate.current;
-        Ok(Grant {
+        Grant {
             node: enrolled.id,
             chain_der: self.ca.chain_for(&current.der, current.issuer),
             generation: current.generation,
-        })
+        }
     }
 
     fn candidate(&self, id: NodeId, request: &Request, key: &csr::PublicKey) -> Result<Node, Error> {
@@ -134,6 +163,23 @@ impl App {
             der: issued.leaf_der,
         })
     }
+}
+
+/// The token of a secret, if it can be used; or the node that it made of this key before.
+fn judge<R: ReadJoinTokens + ReadNodes>(
+    tx: &mut R,
+    secret_sha256: Sha256,
+    key_sha256: &[u8],
+    now: UnixMillis,
+    remote: IpAddr,
+) -> Result<(JoinToken, Option<Node>), Error> {
+    let token = tx.join_token_by_secret(secret_sha256.as_bytes())?;
+    let token = token.ok_or_else(|| Error::refused(Reason::TokenUnknown, "no such join token"))?;
+    if let Some(known) = tx.node_by_enrolled_key(key_sha256)? {
+        return again(&token, known).map(|known| (token, Some(known)));
+    }
+    join_token::judge(&token, now, remote).map_err(|reason| refused_token(reason, &token))?;
+    Ok((token, None))
 }
 
 /// The reply was lost: the same key with the same token is the same node.

@@ -110,7 +110,7 @@ impl App {
     pub async fn load(&self) -> Result<(), Error> {
         let (revision, nodes, removed, commands, operations) = self
             .store
-            .read(|tx| {
+            .read_own(|tx| {
                 let revision = tx.revision()?;
                 let nodes = tx.node_all()?;
                 let removed = tx.removed_node_all()?;
@@ -143,7 +143,7 @@ impl App {
             let from = *self.feed.applied.borrow();
             let (changes, revision) = self
                 .store
-                .read(move |tx| {
+                .read_own(move |tx| {
                     let revision = tx.revision()?;
                     Ok::<_, Error>((tx.changes_since(from, BATCH)?, revision))
                 })
@@ -187,14 +187,16 @@ impl App {
 
     async fn reload_catalog(&self) -> Result<(), Error> {
         let before = self.catalog.now();
-        let contents = self.store.read(move |tx| catalog::Contents::read(tx, &before)).await?;
+        let contents = self.store.read_own(move |tx| catalog::Contents::read(tx, &before)).await?;
         self.catalog.replace(contents);
         Ok(())
     }
 
     async fn reload_access(&self) -> Result<(), Error> {
-        let callers = self.store.read(|tx| tx.caller_all()).await?;
-        self.access.replace(callers);
+        let callers = self.store.read_own(|tx| tx.caller_all()).await?;
+        for (principal, serial) in self.access.replace(callers) {
+            self.lines.cut_others(&principal, serial.as_deref());
+        }
         Ok(())
     }
 
@@ -242,7 +244,7 @@ impl App {
     pub(super) async fn reload_nodes(&self, ids: Vec<NodeId>) -> Result<(), Error> {
         let found = self
             .store
-            .read(move |tx| {
+            .read_own(move |tx| {
                 ids.into_iter()
                     .map(|id| Ok((id, tx.node_get(id)?)))
                     .collect::<Result<Vec<_>, muster_store::Error>>()

@@ -10,6 +10,7 @@ use muster_common::{
     digest::{Sha256, state_hash},
     generation::Generation,
     ids::{InstanceId, NodeId, SessionId},
+    reason::Reason,
 };
 use muster_domain::{
     condition::Condition,
@@ -77,10 +78,30 @@ pub struct ToldFacts {
     pub sha256: Vec<u8>,
 }
 
-/// A node tells of more items than anyone keeps.
+/// Why items that a node tells of are not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a node has at most {MAX_ITEMS} items")]
-pub struct TooManyItems;
+pub enum ItemsRefused {
+    /// More than anyone keeps.
+    #[error("a node has at most {MAX_ITEMS} items")]
+    TooMany,
+    /// It tells of other ones more quickly than they are stored.
+    #[error("too many changes of items wait to be stored")]
+    TooFast,
+}
+
+impl ItemsRefused {
+    /// The stable reason.
+    #[must_use]
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::TooMany => Reason::MessageInvalid,
+            Self::TooFast => Reason::Overloaded,
+        }
+    }
+}
+
+/// Changes of items that may wait to be stored.
+const MAX_DIRTY_ITEMS: usize = 4 * MAX_ITEMS;
 
 /// A node's session.
 #[derive(Debug, Clone)]
@@ -179,12 +200,15 @@ impl Entry {
     ///
     /// # Errors
     /// If there would be too many; nothing is taken then.
-    pub fn take_items(&mut self, states: Vec<ItemState>, complete: bool) -> Result<(), TooManyItems> {
+    pub fn take_items(&mut self, states: Vec<ItemState>, complete: bool) -> Result<(), ItemsRefused> {
         let others = |known: &&ItemState| !complete && !states.iter().any(|new| new.item == known.item);
         if states.len() > MAX_ITEMS
             || states.len() + self.node.items.iter().filter(others).count() > MAX_ITEMS
         {
-            return Err(TooManyItems);
+            return Err(ItemsRefused::TooMany);
+        }
+        if self.dirty.items.len() > MAX_DIRTY_ITEMS {
+            return Err(ItemsRefused::TooFast);
         }
         let mut changed = Vec::new();
         if complete {
@@ -231,11 +255,11 @@ impl Fleet {
             return merge(&mut entry.lock(), node);
         }
         let tracker = tracker(&node);
-        self.0
-            .nodes
-            .write()
-            .entry(node.id)
-            .or_insert_with(|| Arc::new(Mutex::new(Entry::new(node, tracker))));
+        let mut nodes = self.0.nodes.write();
+        // It may have been read before it was removed.
+        if !self.was_removed(node.id) {
+            nodes.entry(node.id).or_insert_with(|| Arc::new(Mutex::new(Entry::new(node, tracker))));
+        }
     }
 
     /// Takes a node out for ever.
@@ -282,19 +306,26 @@ impl Fleet {
     }
 }
 
-/// What operators edit comes from the store; what the node reports is newer here.
+/// What operators edit comes from the store; what the node reports is newer
+/// here. What was read some moments ago may be older than what is here already.
 fn merge(entry: &mut Entry, stored: Node) {
     let node = &mut entry.node;
-    node.display_name = stored.display_name;
-    node.labels = stored.labels;
-    node.revision = stored.revision;
-    node.selector_revision = node.selector_revision.max(stored.selector_revision);
+    if stored.revision >= node.revision {
+        node.revision = stored.revision;
+        node.display_name = stored.display_name;
+    }
+    // All that selectors see, and since when: one generation must never stand for two contents.
+    if stored.selector_revision > node.selector_revision {
+        node.selector_revision = stored.selector_revision;
+        node.labels = stored.labels;
+        node.facts = stored.facts;
+        node.facts_sha256 = stored.facts_sha256;
+    }
     node.machine_fingerprint = stored.machine_fingerprint;
     node.recoveries = stored.recoveries;
     if !entry.locking {
         node.quarantine = stored.quarantine;
     }
-    // What was read some moments ago may be older than what a handshake has shown since.
     if stored.certificate.is_as_new_as(&node.certificate) {
         node.certificate = stored.certificate;
     }

@@ -12,7 +12,7 @@ use parking_lot::MutexGuard;
 
 use super::{
     App,
-    fleet::{Entry, Live, ToldFacts, TooManyItems},
+    fleet::{Entry, ItemsRefused, Live, ToldFacts},
 };
 use crate::session::{
     frames::{Caller, CommandReport, FactsReport, Heartbeat, Hello, ItemReport, Need, Refusal, Welcome},
@@ -87,8 +87,8 @@ impl Inbox for App {
 
     fn items(&self, session: &Handle, report: ItemReport) -> Sha256 {
         let taken = self.live(session, |mut entry| {
-            if let Err(too_many) = entry.take_items(report.items, report.complete) {
-                session.end(End::Refuse(refused_items(too_many)));
+            if let Err(refused) = entry.take_items(report.items, report.complete) {
+                session.end(End::Refuse(refused_items(refused)));
                 return entry.state_hash();
             }
             entry.dirty.items_seq = entry.dirty.items_seq.max(report.seq);
@@ -257,8 +257,8 @@ impl App {
     }
 }
 
-fn refused_items(too_many: TooManyItems) -> Refusal {
-    Refusal::new(Reason::MessageInvalid, too_many.to_string())
+fn refused_items(refused: ItemsRefused) -> Refusal {
+    Refusal::new(refused.reason(), refused.to_string())
 }
 
 fn how(why: &Closed) -> liveness::Closed {

@@ -171,6 +171,7 @@ impl App {
             let why = farewell.filter(|reason| !reason.is_empty());
             session.end(End::Removed(why.unwrap_or_else(|| "the node was removed".to_owned())));
         }
+        self.lines.leave(id);
     }
 
     fn view(&self, entry: &Entry) -> View {

@@ -23,6 +23,14 @@ use serde_json::json;
 
 use super::{Actor, App, Error, check_reason, recorder::end_operations};
 
+/// Of a page of operations, or of commands with output: half of what a client takes in one message, if nobody tells it otherwise.
+const PAGE_BYTES: usize = 2 * 1024 * 1024;
+/// Of a command without output and message.
+const COMMAND_BYTES: usize = 512;
+/// Of an operation without arguments and selector.
+const OPERATION_BYTES: usize = 1024;
+/// Operations read in one go.
+const OPERATIONS: u32 = 16;
 /// Longest id that callers may give a request.
 const MAX_REQUEST_ID: usize = 128;
 
@@ -109,25 +117,39 @@ impl App {
             .await
     }
 
-    /// A page of operations, newest first.
+    /// A page of operations, newest first; it ends early where one message
+    /// would become too large for its reader.
     ///
     /// # Errors
     /// If the store fails.
     pub async fn operations(&self, page: Page) -> Result<Listed<(Operation, Counts)>, Error> {
         self.store
             .read(move |tx| {
-                let listed = tx.operation_list(&page)?;
-                let mut rows = Vec::with_capacity(listed.rows.len());
-                for operation in listed.rows {
-                    let counts = tx.operation_counts(operation.id)?;
-                    rows.push((operation, counts));
+                let (mut rows, mut bytes, mut after) = (Vec::new(), 0, page.after);
+                loop {
+                    // A few at a time: each may carry a script.
+                    let size = OPERATIONS.min(page.size - u32::try_from(rows.len()).unwrap_or(page.size));
+                    let listed = tx.operation_list(&Page { size, after })?;
+                    for operation in listed.rows {
+                        bytes += OPERATION_BYTES + operation.args.len() + operation.selector.len();
+                        if bytes > PAGE_BYTES && !rows.is_empty() {
+                            let next = rows.last().map(|(last, _): &(Operation, _)| last.id.to_string());
+                            return Ok(Listed { rows, next });
+                        }
+                        let counts = tx.operation_counts(operation.id)?;
+                        rows.push((operation, counts));
+                    }
+                    if listed.next.is_none() || rows.len() >= page.size as usize {
+                        return Ok(Listed { rows, next: listed.next });
+                    }
+                    after = listed.next;
                 }
-                Ok(Listed { rows, next: listed.next })
             })
             .await
     }
 
-    /// A page of an operation's commands, with their output if asked.
+    /// A page of an operation's commands, with their output if asked; it ends
+    /// early where one message would become too large for its reader.
     ///
     /// # Errors
     /// If the operation does not exist.
@@ -141,10 +163,17 @@ impl App {
             .read(move |tx| {
                 tx.operation_get(id)?.ok_or_else(|| Error::not_found("operation", &id))?;
                 let listed = tx.command_list(id, &page)?;
-                let mut rows = Vec::with_capacity(listed.rows.len());
+                let (mut rows, mut bytes) = (Vec::with_capacity(listed.rows.len()), 0);
                 for command in listed.rows {
+                    // Output is kept up to a limit per command, which fits into a message.
                     let output =
                         if with_output { tx.output_list(command.id, 0, u32::MAX)? } else { Vec::new() };
+                    let size: usize = output.iter().map(|piece| piece.data.len()).sum();
+                    bytes += COMMAND_BYTES + command.message.len() + size;
+                    if bytes > PAGE_BYTES && !rows.is_empty() {
+                        let next = rows.last().map(|(last, _): &(Command, _)| last.id.to_string());
+                        return Ok(Listed { rows, next });
+                    }
                     rows.push((command, output));
                 }
                 Ok(Listed { rows, next: listed.next })
@@ -223,14 +252,13 @@ impl App {
 }
 
 fn operation(actor: &Actor, wish: &Wish, timing: Timing, now: UnixMillis, nodes: usize) -> Operation {
-    let asked = [wish.selector.as_bytes(), b"\0", wish.kind.as_bytes(), b"\0", &wish.args];
     Operation {
         id: OperationId::generate(),
         selector: wish.selector.clone(),
         kind: wish.kind.to_owned(),
         args: wish.args.to_vec(),
         request_id: (!wish.request_id.is_empty()).then(|| wish.request_id.clone()),
-        request_sha256: Sha256::of_parts(asked).as_bytes().to_vec(),
+        request_sha256: asked(wish).as_bytes().to_vec(),
         created_by: actor.principal.clone(),
         created_at: now,
         not_before: timing.not_before,
@@ -241,6 +269,19 @@ fn operation(actor: &Actor, wish: &Wish, timing: Timing, now: UnixMillis, nodes:
         total: u32::try_from(nodes).unwrap_or(u32::MAX),
         trace_id: actor.trace_id.clone(),
     }
+}
+
+/// Hash of what was asked, as it was asked: what was left out stays left out.
+fn asked(wish: &Wish) -> Sha256 {
+    let millis = |span: Option<Duration>| span.map(|span| span.as_millis());
+    let timing = format!(
+        "{:?} {:?} {:?}",
+        wish.not_before.map(|at| at.0),
+        millis(wish.deliver_within),
+        millis(wish.run_timeout)
+    );
+    let (selector, kind, timing) = (wish.selector.as_bytes(), wish.kind.as_bytes(), timing.as_bytes());
+    Sha256::of_parts([selector, b"\0", kind, b"\0", timing, b"\0", &wish.args])
 }
 
 fn queued(operation: &Operation, node: NodeId, now: UnixMillis) -> Command {

@@ -6,7 +6,7 @@ use muster_common::{reason::Reason, settings};
 use muster_domain::{
     assignment::{Assignment, Target},
     audit::Note,
-    effective::keys_at_odds,
+    effective::{self, Compiled},
     item::{ItemName, is_resource_name},
     page::{Listed, Page},
     settings::Profile,
@@ -16,7 +16,7 @@ use muster_store::{
 };
 use serde_json::json;
 
-use super::{Actor, App, Error, check_etag};
+use super::{Actor, App, Error, assignments::Labelled, check_etag};
 
 impl App {
     /// Makes or replaces a profile whole.
@@ -35,12 +35,12 @@ impl App {
         let now = self.clock.now();
         let mut profile =
             Profile { name, values, updated_at: now, updated_by: actor.principal.clone(), revision: 0 };
-        let row = profile.clone();
+        let (row, nodes) = (profile.clone(), self.labelled());
         let revision = self
             .commit(actor.stamp("settings.put", now), move |tx| {
                 let before = tx.profile_get(&row.name)?;
                 check_etag(&etag, before.as_ref().map_or(0, |before| before.revision))?;
-                check_rivals(tx, &row)?;
+                check_rivals(tx, &row, &nodes)?;
                 if validate_only {
                     return Ok(before.map_or(0, |before| before.revision));
                 }
@@ -123,25 +123,19 @@ fn check(name: &str, values: &BTreeMap<String, String>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses values that would set two assignments of one priority at odds.
-fn check_rivals(tx: &mut WriteTx<'_>, profile: &Profile) -> Result<(), Error> {
-    let assignments = tx.assignment_all()?;
-    for ours in assignments.iter().filter(|a| gives(a, &profile.name)) {
-        for other in assignments.iter().filter(|a| a.priority == ours.priority && a.name != ours.name) {
-            let Target::Settings { profile: rival } = &other.target else { continue };
-            if *rival == profile.name {
-                continue;
-            }
-            let Some(rival) = tx.profile_get(rival)? else { continue };
-            let keys = keys_at_odds(&profile.values, &rival.values);
-            if !keys.is_empty() {
-                let keys = keys.join(", ");
-                let (ours, other) = (&ours.name, &other.name);
-                let message = format!(
-                    "assignments {ours:?} and {other:?} have one priority and would differ in {keys}"
-                );
-                return Err(Error::refused(Reason::Conflict, message));
-            }
+/// Refuses values that would set two assignments of one priority at odds on some node.
+fn check_rivals(tx: &mut WriteTx<'_>, profile: &Profile, nodes: &[Labelled]) -> Result<(), Error> {
+    let all: Vec<Compiled> =
+        tx.assignment_all()?.into_iter().filter_map(|other| Compiled::new(other).ok()).collect();
+    let mut profiles: BTreeMap<String, BTreeMap<String, String>> =
+        tx.profile_all()?.into_iter().map(|profile| (profile.name, profile.values)).collect();
+    profiles.insert(profile.name.clone(), profile.values.clone());
+    for ours in all.iter().filter(|ours| gives(&ours.assignment, &profile.name)) {
+        let nodes = nodes.iter().map(|(id, labels, facts)| (*id, labels, facts));
+        if let Some(conflict) = effective::conflict(ours, &all, nodes, |name| profiles.get(name)) {
+            let (name, keys) = (&ours.assignment.name, conflict.keys.join(", "));
+            let message = format!("assignment {name:?} would be at odds in {keys}: {conflict}");
+            return Err(Error::refused(Reason::Conflict, message));
         }
     }
     Ok(())

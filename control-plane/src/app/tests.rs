@@ -3,6 +3,7 @@
 mod bench;
 mod certificates;
 mod commands;
+mod desired;
 mod feed;
 mod identity;
 mod ledger;

@@ -13,16 +13,14 @@ use muster_domain::{
     operation::{Counts, Operation},
     page::{Page, ResumeToken},
 };
-use muster_store::{
-    Change, ChangeKind, ReadChanges as _, ReadCommands as _, ReadMeta as _, ReadOperations as _,
-};
+use muster_store::{Change, ChangeKind, ReadChanges, ReadCommands as _, ReadMeta as _, ReadOperations as _};
 
 use super::{App, Error, feed::reach, nodes::View};
 
 /// Changes read in one go.
 const BATCH: u32 = 500;
-/// Pieces of output read in one go.
-const PIECES: u32 = 64;
+/// Pieces of output read in one go: a watcher holds no more of it.
+const PIECES: u32 = 16;
 
 /// News of nodes.
 #[derive(Debug)]
@@ -38,10 +36,8 @@ pub enum NodeNews {
 pub enum OperationNews {
     /// As it is now.
     Operation(Box<Operation>, Counts),
-    /// One of its commands.
+    /// One of its commands; its output is read apart.
     Command(Box<Command>),
-    /// A piece of output of one of its commands.
-    Output(Output, NodeId),
 }
 
 /// How much of an operation is told with some news.
@@ -89,13 +85,13 @@ impl App {
         Ok(token.revision)
     }
 
-    /// All nodes that match, and the revision from which to go on.
+    /// All nodes that match, and the revision from which to go on. Only their
+    /// ids: a watcher that reads slowly must not hold a fleet of views.
     #[must_use]
-    pub fn nodes_now(&self, selector: &Selector) -> (Vec<View>, u64) {
+    pub fn nodes_now(&self, selector: &Selector) -> (Vec<NodeId>, u64) {
         // First the revision: what changes while we read is told again.
         let revision = *self.feed.applied().borrow();
-        let views = self.matching(selector).into_iter().filter_map(|id| self.node(id).ok()).collect();
-        (views, revision)
+        (self.matching(selector), revision)
     }
 
     /// News of nodes since a revision, and the revision they reach.
@@ -123,7 +119,6 @@ impl App {
         &self,
         id: OperationId,
         place: &mut Place,
-        with_output: bool,
     ) -> Result<(Vec<OperationNews>, Told), Error> {
         let seen = read_of(&self.store, id, place.revision).await?;
         let start = place.revision == 0;
@@ -131,12 +126,7 @@ impl App {
         if start || seen.is_news {
             news.push(OperationNews::Operation(Box::new(seen.operation.clone()), seen.counts));
         }
-        for command in seen.commands {
-            if with_output {
-                self.output_news(&command, place, &mut news).await?;
-            }
-            news.push(OperationNews::Command(Box::new(command)));
-        }
+        news.extend(seen.commands.into_iter().map(|command| OperationNews::Command(Box::new(command))));
         place.revision = seen.reached;
         if seen.is_behind {
             return Ok((news, Told::Part));
@@ -148,30 +138,27 @@ impl App {
         Ok((news, if ended { Told::ToTheEnd } else { Told::All }))
     }
 
-    async fn output_news(
-        &self,
-        command: &Command,
-        place: &mut Place,
-        news: &mut Vec<OperationNews>,
-    ) -> Result<(), Error> {
-        loop {
-            let (id, after) = (command.id, place.pieces.get(&command.id).copied().unwrap_or(0));
-            let pieces =
-                self.store.read(move |tx| tx.output_list(id, after, PIECES).map_err(Error::from)).await?;
-            let full = pieces.len() == PIECES as usize;
-            if let Some(last) = pieces.last() {
-                place.pieces.insert(id, last.seq);
-            }
-            news.extend(pieces.into_iter().map(|piece| OperationNews::Output(piece, command.node)));
-            if !full {
-                return Ok(());
-            }
+    /// The next pieces of a command's output; moves the place on. None: that was all for now.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn output_news(&self, command: CommandId, place: &mut Place) -> Result<Vec<Output>, Error> {
+        let after = place.pieces.get(&command).copied().unwrap_or(0);
+        let read = self.store.read(move |tx| tx.output_list(command, after, PIECES).map_err(Error::from));
+        let pieces = read.await?;
+        if let Some(last) = pieces.last() {
+            place.pieces.insert(command, last.seq);
         }
+        Ok(pieces)
     }
 
     async fn changes(&self, from: u64) -> Result<(Vec<Change>, u64), Error> {
         let applied = *self.feed.applied().borrow();
-        let changes = self.store.read(move |tx| tx.changes_since(from, BATCH).map_err(Error::from)).await?;
+        let read = self.store.read(move |tx| {
+            kept(tx, from)?;
+            tx.changes_since(from, BATCH).map_err(Error::from)
+        });
+        let changes = read.await?;
         // Only what memory knows already: that is where these changes are looked up.
         let reached = reach(&changes, BATCH, applied).min(applied).max(from);
         Ok((changes.into_iter().filter(|change| change.revision <= reached).collect(), reached))
@@ -203,6 +190,7 @@ async fn read_of(store: &muster_store::Store, id: OperationId, from: u64) -> Res
                 let (is_news, is_behind) = (true, false);
                 return Ok(Seen { operation, counts, commands, is_news, reached: newest, is_behind });
             }
+            kept(tx, from)?;
             let changes = tx.changes_since(from, BATCH)?;
             let (mut commands, mut is_news) = (Vec::new(), false);
             for command in ids_of::<CommandId>(&changes, ChangeKind::Command) {
@@ -214,6 +202,15 @@ async fn read_of(store: &muster_store::Store, id: OperationId, from: u64) -> Res
             Ok(Seen { operation, counts, commands, is_news, reached, is_behind: reached < newest })
         })
         .await
+}
+
+/// Whether what came after a revision is still there: a watcher may read so slowly
+/// that it is not.
+fn kept(tx: &mut impl ReadChanges, from: u64) -> Result<(), Error> {
+    if from >= tx.changes_floor()? {
+        return Ok(());
+    }
+    Err(Error::refused(Reason::ResumeTokenExpired, "the watch fell behind; watch from the start"))
 }
 
 fn ids_of<T: std::str::FromStr + Ord>(changes: &[Change], kind: ChangeKind) -> BTreeSet<T> {

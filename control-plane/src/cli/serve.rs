@@ -4,7 +4,10 @@ use std::fs::File;
 
 use anyhow::Context as _;
 use muster_common::telemetry;
-use rustix::fs::{FlockOperation, flock};
+use rustix::{
+    fs::{FlockOperation, flock},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
 
 use super::ConfigArg;
 use crate::wiring;
@@ -18,10 +21,26 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let config = args.config.load()?;
     let _level = telemetry::start(&config.log.filter, config.log.format)?;
+    let descriptors = raise_descriptors();
     let path = config.state_dir.join("serve.lock");
     let lock = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
     flock(&lock, FlockOperation::NonBlockingLockExclusive)
         .with_context(|| format!("another control plane serves {}", config.state_dir.display()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(wiring::serve(config))
+    runtime.block_on(wiring::serve(config, descriptors))
+}
+
+/// Allows itself as many open files as the system allows: every session is one.
+/// Answers how many these are.
+fn raise_descriptors() -> usize {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: maximum, maximum };
+    let allowed = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => maximum,
+        Err(error) => {
+            tracing::warn!(%error, "the limit of open files could not be raised: {error}");
+            current
+        }
+    };
+    allowed.map_or(usize::MAX, |allowed| usize::try_from(allowed).unwrap_or(usize::MAX))
 }

@@ -1,6 +1,8 @@
 //! The file that `init` writes and `config print` shows: every key, its value,
 //! and what it means.
 
+mod doors;
+
 use std::{fmt::Write as _, time::Duration};
 
 use muster_common::telemetry::Format;
@@ -108,7 +110,7 @@ pub fn render(config: &Config) -> String {
             (
                 "output-limit",
                 session.output_limit.to_string(),
-                "Bytes of output kept of one command; the rest is counted and cut.",
+                "Bytes of output kept of one command; the rest is counted and cut. At most 3 MiB.",
             ),
         ],
     );
@@ -127,6 +129,26 @@ pub fn render(config: &Config) -> String {
                 config.enrollment.recover.to_string(),
                 "Whether nodes may come back after their certificate has run out.",
             ),
+        ],
+    );
+    doors::write(&mut text, &config.doors);
+    let retention = &config.retention;
+    section(
+        &mut text,
+        "retention",
+        "What is kept, and how long; a worker takes the rest away in small steps.",
+        &[
+            (
+                "revisions",
+                retention.revisions.to_string(),
+                "Newest revisions of the change feed that can be resumed from. A watch that was away longer starts anew. At least 10.",
+            ),
+            (
+                "operations",
+                span(retention.operations),
+                "How long an operation that ended is kept with its commands, their output and its request id. At least 1s.",
+            ),
+            ("every", span(retention.every), "How often the worker looks. 1s to 1 day."),
         ],
     );
     let format = match config.log.format {

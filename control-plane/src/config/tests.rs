@@ -39,3 +39,19 @@ fn all_problems_are_told_at_once() {
     assert!(problems.iter().any(|p| p.starts_with("session.heartbeat-interval")), "{problems:?}");
     assert!(problems.iter().any(|p| p.starts_with("identity.node-certificate-ttl")), "{problems:?}");
 }
+
+#[test]
+fn one_key_of_a_door_leaves_the_others_as_they_are_there() {
+    let minimal = "trust-domain = \"fleet.example\"\nstate-dir = \"/var/lib/muster\"\n";
+    let config = load(&format!("{minimal}[doors.agents]\nper-identity = 5\n")).unwrap();
+    let expected = Door { per_identity: 5, ..fresh().doors.agents };
+    assert_eq!(config.doors.agents, expected);
+    assert_eq!(config.doors.operators, fresh().doors.operators);
+    let unknown = load(&format!("{minimal}[doors.agents]\ncolour = 5\n")).unwrap_err();
+    assert!(muster_common::error_chain::Chain(&unknown).to_string().contains("colour"));
+    let Err(Error::Invalid { problems, .. }) = load(&format!("{minimal}[doors.operators]\nsilent = 0\n"))
+    else {
+        panic!("it must be refused")
+    };
+    assert!(problems[0].starts_with("doors.operators.silent"), "{problems:?}");
+}

@@ -1,18 +1,12 @@
 //! Accepting: as many as there are permits for, and no more.
 
-use std::{
-    collections::HashMap,
-    io,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use muster_common::{
+    clock::Instant,
     drain::Drain,
     tasks::{Kind, Tasks},
 };
-use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -21,14 +15,18 @@ use tokio::{
 
 use super::{
     Door, DoorName, Gate,
+    addresses::Addresses,
     connection::{self, Context},
+    silent::Silent,
+    turns::{Turns, owned},
 };
 
-const BACKLOG: i32 = 4096;
-/// Before the kernel gives up on bytes that nobody acknowledges.
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::config::Listen;
+
 /// When there are no file descriptors or no memory left.
 const EXHAUSTED: Duration = Duration::from_millis(50);
+/// One line about that in so long: a port in trouble must not fill the disk, too.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// A port that could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -55,129 +53,114 @@ impl Sockets {
     ///
     /// # Errors
     /// If one of the addresses cannot be had.
-    pub fn open(agents: &SocketAddr, enrollment: &SocketAddr, operators: &SocketAddr) -> Result<Self, Error> {
-        let open = |address: &SocketAddr, door: DoorName| {
-            listen(*address).map_err(|source| Error { address: *address, door: door.as_str(), source })
+    pub fn open(listen: &Listen, backlog: u32) -> Result<Self, Error> {
+        let open = |address: SocketAddr, door: DoorName| {
+            socket(address, backlog).map_err(|source| Error { address, door: door.as_str(), source })
         };
         Ok(Self {
-            agents: open(agents, DoorName::Agents)?,
-            enrollment: open(enrollment, DoorName::Enrollment)?,
-            operators: open(operators, DoorName::Operators)?,
+            agents: open(listen.agents, DoorName::Agents)?,
+            enrollment: open(listen.enrollment, DoorName::Enrollment)?,
+            operators: open(listen.operators, DoorName::Operators)?,
         })
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn socket(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     TcpListener::from_std(socket.into())
 }
 
 /// Serves a port until drained.
 pub async fn serve(listener: TcpListener, door: Door, gate: Gate, drain: Drain, tasks: Tasks) {
     let everyone = Arc::new(Semaphore::new(door.limits.connections));
-    let handshakes = Arc::new(Semaphore::new(door.limits.handshakes));
-    let addresses = Addresses::default();
-    let mut tls = door.tls;
     let context = Arc::new(Context {
         name: door.name,
         gate,
+        addresses: Addresses::default(),
+        silent: Silent::new(door.limits.silent, door.limits.silent_per_address),
+        turns: Turns::new(door.limits.handshakes, door.limits.handshakes_per_address),
         limits: door.limits,
+        tls: door.tls,
         routes: door.routes,
         drain: drain.clone(),
     });
+    let mut trouble = Trouble::default();
     loop {
-        let permits = async { (owned(&everyone).await, owned(&handshakes).await) };
-        let (permit, handshake) = tokio::select! {
+        if everyone.available_permits() == 0 {
+            context.met("connections");
+        }
+        let permit = tokio::select! {
             biased;
             () = drain.begun() => return,
-            permits = permits => permits,
+            permit = owned(Arc::clone(&everyone)) => permit,
         };
         let (stream, remote) = tokio::select! {
             biased;
             () = drain.begun() => return,
-            accepted = accept(&listener) => accepted,
+            accepted = accept(&listener, &context, &mut trouble) => accepted,
         };
-        let Some(place) = addresses.enter(remote.ip(), context.limits.per_address) else {
-            context.gate.metrics.handshake_failed(context.name.as_str(), "address");
-            continue;
-        };
-        let config = Arc::clone(&tls.borrow_and_update());
+        // Here and not in its task, where a newer one could come before it.
+        let (waiting, made_room) = context.silent.enter(remote.ip());
+        if let Some(limit) = made_room {
+            context.met(limit);
+        }
         let context = Arc::clone(&context);
         tasks.spawn("connection", Kind::BestEffort, async move {
-            let (_permit, _place) = (permit, place);
-            connection::serve(context, stream, remote, config, handshake).await;
+            let _permit = permit;
+            connection::serve(context, stream, remote, waiting).await;
         });
     }
 }
 
-async fn owned(permits: &Arc<Semaphore>) -> tokio::sync::OwnedSemaphorePermit {
-    match Arc::clone(permits).acquire_owned().await {
-        Ok(permit) => permit,
-        Err(_) => std::future::pending().await, // never closed
-    }
-}
-
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+async fn accept(listener: &TcpListener, context: &Context, trouble: &mut Trouble) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
-                prepare(&stream);
+                prepare(&stream, context.limits.unacknowledged_within);
                 return (stream, remote);
             }
             // A peer that went away while it waited is nobody's trouble.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
+                context.met("descriptors");
+                trouble.tell(context, &error);
                 // Trying again at once would spin a core until a descriptor is free.
-                tracing::warn!(%error, "a connection could not be accepted: {error}");
                 tokio::time::sleep(EXHAUSTED).await;
             }
         }
     }
 }
 
-fn prepare(stream: &TcpStream) {
+/// Accepting that failed, told once in a while.
+#[derive(Debug, Default)]
+struct Trouble {
+    times: u64,
+    told: Option<Instant>,
+}
+
+impl Trouble {
+    fn tell(&mut self, context: &Context, error: &io::Error) {
+        let (door, now) = (context.name.as_str(), context.gate.clock.monotonic());
+        self.times += 1;
+        if self.told.is_some_and(|told| now - told < TOLD_EVERY) {
+            return;
+        }
+        self.told = Some(now);
+        let times = std::mem::take(&mut self.times);
+        tracing::warn!(door, times, %error, "connections on {door} could not be accepted, {times} times: {error}");
+    }
+}
+
+fn prepare(stream: &TcpStream, unacknowledged_within: Duration) {
     let socket = socket2::SockRef::from(stream);
     let keepalive =
         TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
     // None of these can fail on a socket that was just accepted, short of it being gone already.
     let _ = socket.set_tcp_nodelay(true);
     let _ = socket.set_tcp_keepalive(&keepalive);
-    let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
-}
-
-/// How many connections each address has.
-#[derive(Clone, Default)]
-struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
-
-/// One of them; given back when dropped.
-struct Place {
-    addresses: Addresses,
-    address: IpAddr,
-}
-
-impl Addresses {
-    fn enter(&self, address: IpAddr, most: usize) -> Option<Place> {
-        let mut all = self.0.lock();
-        let count = all.entry(address).or_default();
-        (*count < most).then(|| {
-            *count += 1;
-            Place { addresses: self.clone(), address }
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut all = self.addresses.0.lock();
-        if let Some(count) = all.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                all.remove(&self.address);
-            }
-        }
-    }
+    let _ = socket.set_tcp_user_timeout(Some(unacknowledged_within));
 }

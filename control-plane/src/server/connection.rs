@@ -8,16 +8,19 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use muster_common::{clock::Instant, drain::Drain};
-use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, time::timeout};
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio::{net::TcpStream, sync::watch, time::timeout};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use tonic::service::Routes;
 
 use super::{
     DoorName, Gate,
-    connections::Entry,
+    addresses::{Addresses, Place},
     layers::Guarded,
-    limits::{HEADER_LIST, LOCAL_RESETS, Limits, PENDING_RESETS},
+    limits::Limits,
     peer,
+    silent::{Silent, Waiting},
+    strangers,
+    turns::Turns,
 };
 use crate::api::peer::Peer;
 
@@ -26,126 +29,196 @@ pub(super) struct Context {
     pub(super) name: DoorName,
     pub(super) gate: Gate,
     pub(super) limits: Limits,
+    pub(super) addresses: Addresses,
+    pub(super) silent: Silent,
+    pub(super) turns: Turns,
+    pub(super) tls: watch::Receiver<Arc<rustls::ServerConfig>>,
     pub(super) routes: Routes,
     pub(super) drain: Drain,
 }
 
+/// A connection that was not served.
+enum Failed {
+    /// A limit was met: its name.
+    Limit(&'static str),
+    /// The handshake: a word for metrics, and why.
+    Handshake(&'static str, String),
+}
+
+impl Context {
+    /// Someone met a limit, by the name that it has in the configuration.
+    pub(super) fn met(&self, limit: &'static str) {
+        self.gate.metrics.limit_met(self.name.as_str(), limit);
+    }
+
+    /// A handshake failed, or named nobody.
+    fn refused(&self, remote: SocketAddr, reason: &'static str, why: &str) {
+        let door = self.name.as_str();
+        self.gate.metrics.handshake_failed(door, reason);
+        tracing::debug!(door, %remote, reason, "a handshake on {door} from {remote} failed: {why}");
+    }
+}
+
 /// Serves one connection to its end.
-pub(super) async fn serve(
-    context: Arc<Context>,
-    stream: TcpStream,
-    remote: SocketAddr,
-    config: Arc<rustls::ServerConfig>,
-    handshake_permit: OwnedSemaphorePermit,
-) {
+pub(super) async fn serve(context: Arc<Context>, stream: TcpStream, remote: SocketAddr, waiting: Waiting) {
     let door = context.name.as_str();
-    let shake = TlsAcceptor::from(config).accept(stream);
-    let stream = match timeout(context.limits.handshake_within, shake).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return failed(&context, remote, "refused", &error.to_string()),
-        Err(_) => return failed(&context, remote, "timeout", "it took too long"),
+    let (stream, _place) = match shake_hands(&context, stream, remote, waiting).await {
+        Ok(shaken) => shaken,
+        Err(Failed::Limit(limit)) => {
+            context.met(limit);
+            tracing::debug!(door, %remote, limit, "a connection on {door} from {remote} met the limit {limit}");
+            return;
+        }
+        Err(Failed::Handshake(reason, why)) => return context.refused(remote, reason, &why),
     };
-    drop(handshake_permit);
     let peer = match peer::name(stream.get_ref().1, remote, &context.gate.trust_domain) {
         Ok(peer) => peer,
         Err(reason) => {
-            return failed(&context, remote, reason.as_str(), "its certificate is not one of ours");
+            context.refused(remote, reason.as_str(), "its certificate names nobody of ours");
+            return strangers::serve(&context, stream, reason).await;
         }
     };
-    let entry = match &peer.principal {
-        None => None,
-        Some(principal) => {
-            match context.gate.connections.enter(principal, &peer.serial, context.limits.per_identity) {
-                Some(entry) => Some(entry),
-                None => return failed(&context, remote, "too-many", "its identity has too many connections"),
-            }
+    let _entry = peer.principal.as_ref().map(|principal| {
+        let (connections, most) = (&context.gate.connections, context.limits.per_identity);
+        let (entry, cut) = connections.enter(principal, &peer.serial, &peer.line, most);
+        if cut {
+            context.met("per-identity");
         }
-    };
+        entry
+    });
     context.gate.metrics.connection(door, 1);
-    let end = run(&context, stream, peer, entry).await;
+    let end = run(&context, stream, peer).await;
     context.gate.metrics.connection(door, -1);
     tracing::debug!(door, %remote, end, "a connection on {door} from {remote} ended: {end}");
 }
 
-fn failed(context: &Context, remote: SocketAddr, reason: &'static str, why: &str) {
-    let door = context.name.as_str();
-    context.gate.metrics.handshake_failed(door, reason);
-    tracing::debug!(door, %remote, reason, "a handshake on {door} from {remote} failed: {why}");
+/// Waits for the first words, then for a turn, then shakes hands. Only who has
+/// spoken takes a turn, and nobody keeps one while the peer is silent.
+async fn shake_hands(
+    context: &Context,
+    stream: TcpStream,
+    remote: SocketAddr,
+    waiting: Waiting,
+) -> Result<(TlsStream<TcpStream>, Place), Failed> {
+    let limits = &context.limits;
+    let refused = |error: std::io::Error| Failed::Handshake("refused", error.to_string());
+    let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
+    let start = tokio::select! {
+        biased;
+        hello = timeout(limits.hello_within, hello) => {
+            hello.map_err(|_| Failed::Limit("hello-within"))?.map_err(refused)?
+        }
+        () = waiting.cut() => return Err(Failed::Handshake("silent", "it said nothing, and others came".to_owned())),
+    };
+    drop(waiting);
+    // Only now does it count for its address: those that were silent took no place from it.
+    let place = context.addresses.enter(remote.ip(), limits.per_address);
+    let place = place.ok_or(Failed::Limit("per-address"))?;
+    let turn = timeout(limits.turn_within, context.turns.take(remote.ip())).await;
+    let turn = turn.map_err(|_| Failed::Limit("turn-within"))?;
+    let config = Arc::clone(&context.tls.borrow());
+    let mut shake = pin!(timeout(limits.handshake_within, start.into_stream(config)));
+    let shaken = tokio::select! {
+        biased;
+        shaken = &mut shake => shaken,
+        () = tokio::time::sleep(limits.turn) => {
+            drop(turn);
+            shake.await
+        }
+    };
+    let stream = shaken.map_err(|_| Failed::Limit("handshake-within"))?.map_err(refused)?;
+    Ok((stream, place))
 }
 
-async fn run(
-    context: &Context,
-    stream: TlsStream<TcpStream>,
-    peer: Peer,
-    entry: Option<Entry>,
-) -> &'static str {
-    let limits = &context.limits;
-    let expires_in = peer.not_after.since(context.gate.clock.now());
-    let started = context.gate.clock.monotonic();
-    let served = Guarded::new(context.routes.clone(), context.gate.clone(), context.name, peer);
+/// When a connection has to end.
+struct Ends {
+    age: Instant,
+    expiry: Instant,
+    leaving: Option<Instant>,
+}
+
+impl Ends {
+    /// From now on it is asked to end, and is cut after `within`.
+    fn leave(&mut self, now: Instant, within: Duration) {
+        let until = now + within;
+        self.leaving = Some(self.leaving.map_or(until, |before| before.min(until)));
+    }
+
+    /// What is next.
+    fn next(&self) -> Instant {
+        self.leaving.unwrap_or(self.age).min(self.expiry)
+    }
+}
+
+async fn run(context: &Context, stream: TlsStream<TcpStream>, peer: Peer) -> &'static str {
+    let (limits, clock) = (&context.limits, &context.gate.clock);
+    let expires_in = peer.not_after.since(clock.now());
+    let started = clock.monotonic();
+    let served = Guarded::new(context.routes.clone(), context.gate.clone(), context.name, peer.clone());
     let (service, requested) = first_request(served);
     let connection =
         builder(limits).serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut connection = pin!(connection);
 
     // One timer for all that time can end, set to whatever is next.
-    let age = started + limits.age.mul_f64(0.8 + 0.4 * rand::random::<f64>());
-    let expiry = started + expires_in.min(Duration::from_secs(10 * 365 * 24 * 3600));
+    let mut ends = Ends {
+        age: started + limits.age.mul_f64(0.8 + 0.4 * rand::random::<f64>()),
+        expiry: started + expires_in.min(Duration::from_secs(10 * 365 * 24 * 3600)),
+        leaving: None,
+    };
     let mut timer = pin!(tokio::time::sleep_until(started + limits.first_request_within));
-    let mut leaving: Option<Instant> = None;
+    let mut told = false;
     loop {
         tokio::select! {
             biased;
-            () = cut(entry.as_ref()) => return "cut",
+            () = peer.line.is_to_be_cut() => return "cut",
             () = context.drain.deadline() => return "drained",
-            () = context.drain.begun(), if leaving.is_none() => {
+            () = context.drain.begun(), if ends.leaving.is_none() => {
                 connection.as_mut().graceful_shutdown();
-                let until = context.gate.clock.monotonic() + limits.grace;
-                leaving = Some(until);
-                timer.as_mut().reset(until.min(expiry));
+                ends.leave(clock.monotonic(), limits.grace);
+            }
+            () = peer.line.leaving(), if !told => {
+                told = true;
+                connection.as_mut().graceful_shutdown();
+                ends.leave(clock.monotonic(), limits.leave_within);
             }
             _ = connection.as_mut() => return "closed",
             () = timer.as_mut() => {
-                let now = context.gate.clock.monotonic();
+                let now = clock.monotonic();
                 if !requested.load(std::sync::atomic::Ordering::Relaxed) {
+                    context.met("first-request-within");
                     return "no first request";
                 }
-                if now >= expiry {
+                if now >= ends.expiry {
                     return "certificate expired";
                 }
-                match leaving {
+                match ends.leaving {
                     Some(until) if now >= until => return "grace is over",
-                    Some(until) => timer.as_mut().reset(until.min(expiry)),
-                    None if now >= age => {
+                    None if now >= ends.age => {
+                        // A session is moved before its connection ends: its node is not late for it.
+                        context.gate.callers.move_on(&peer);
                         connection.as_mut().graceful_shutdown();
-                        leaving = Some(now + limits.grace);
-                        timer.as_mut().reset((now + limits.grace).min(expiry));
+                        ends.leave(now, limits.grace);
                     }
-                    None => timer.as_mut().reset(age.min(expiry)),
+                    _ => {}
                 }
             }
         }
+        timer.as_mut().reset(ends.next());
     }
 }
 
-async fn cut(entry: Option<&Entry>) {
-    match entry {
-        Some(entry) => entry.cut().await,
-        None => std::future::pending().await,
-    }
-}
-
-fn builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
+pub(super) fn builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
-        .max_local_error_reset_streams(Some(LOCAL_RESETS))
-        .max_pending_accept_reset_streams(Some(PENDING_RESETS))
+        .max_local_error_reset_streams(Some(limits.local_resets))
+        .max_pending_accept_reset_streams(Some(limits.pending_resets))
         .initial_stream_window_size(limits.stream_window)
         .initial_connection_window_size(limits.connection_window)
         .max_send_buf_size(limits.send_buffer)
-        .max_header_list_size(HEADER_LIST)
+        .max_header_list_size(limits.header_list)
         .adaptive_window(false)
         .keep_alive_interval(limits.ping)
         .keep_alive_timeout(Duration::from_secs(20));

@@ -4,7 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use muster_common::tls::spiffe::Principal;
 use parking_lot::Mutex;
-use tokio_util::sync::CancellationToken;
+
+use crate::session::line::Line;
 
 /// All open connections with an identity. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -13,8 +14,7 @@ pub struct Registry(Arc<Mutex<HashMap<Principal, Vec<Open>>>>);
 #[derive(Debug)]
 struct Open {
     serial: String,
-    cut: CancellationToken,
-    number: u64,
+    line: Line,
 }
 
 /// A place in the registry; leaves with the connection.
@@ -22,44 +22,39 @@ struct Open {
 pub struct Entry {
     registry: Registry,
     principal: Principal,
-    number: u64,
-    cut: CancellationToken,
+    line: Line,
 }
 
 impl Registry {
-    /// Enters a connection, if its identity has fewer than `most`.
-    pub fn enter(&self, principal: &Principal, serial: &str, most: usize) -> Option<Entry> {
+    /// Enters a connection. If its identity has `most` others, the oldest is cut
+    /// for it: the newest is the one that surely lives. Answers whether one was.
+    pub fn enter(&self, principal: &Principal, serial: &str, line: &Line, most: usize) -> (Entry, bool) {
         let mut all = self.0.lock();
         let open = all.entry(principal.clone()).or_default();
-        if open.len() >= most {
-            return None;
+        let staying = open.iter().filter(|open| !open.line.is_ending());
+        let over = staying.clone().count() >= most;
+        if let Some(oldest) = staying.clone().next().filter(|_| over) {
+            oldest.line.cut();
         }
-        let number = open.last().map_or(0, |last| last.number + 1);
-        let cut = CancellationToken::new();
-        open.push(Open { serial: serial.to_owned(), cut: cut.clone(), number });
-        Some(Entry { registry: self.clone(), principal: principal.clone(), number, cut })
+        open.push(Open { serial: serial.to_owned(), line: line.clone() });
+        (Entry { registry: self.clone(), principal: principal.clone(), line: line.clone() }, over)
     }
 
-    /// Cuts all connections of a principal. Answers how many.
-    pub fn cut_principal(&self, principal: &Principal) -> usize {
+    /// Cuts the connections of a principal whose certificate is not this one. Answers how many.
+    pub fn cut_others(&self, principal: &Principal, serial: Option<&str>) -> usize {
         let all = self.0.lock();
         let open = all.get(principal).map_or(&[][..], Vec::as_slice);
-        open.iter().for_each(|open| open.cut.cancel());
-        open.len()
+        open.iter()
+            .filter(|open| serial.is_none_or(|serial| open.serial != serial))
+            .inspect(|open| open.line.cut())
+            .count()
     }
 
-    /// Cuts all connections with a certificate. Answers how many.
-    pub fn cut_serial(&self, serial: &str) -> usize {
+    /// Asks all connections of a principal to end: what was said goes out. Answers how many.
+    pub fn leave(&self, principal: &Principal) -> usize {
         let all = self.0.lock();
-        let found = all.values().flatten().filter(|open| open.serial == serial);
-        found.inspect(|open| open.cut.cancel()).count()
-    }
-}
-
-impl Entry {
-    /// Waits until this connection is to be cut.
-    pub async fn cut(&self) {
-        self.cut.cancelled().await;
+        let open = all.get(principal).map_or(&[][..], Vec::as_slice);
+        open.iter().inspect(|open| open.line.leave()).count()
     }
 }
 
@@ -67,7 +62,7 @@ impl Drop for Entry {
     fn drop(&mut self) {
         let mut all = self.registry.0.lock();
         if let Some(open) = all.get_mut(&self.principal) {
-            open.retain(|open| open.number != self.number);
+            open.retain(|open| open.line != self.line);
             if open.is_empty() {
                 all.remove(&self.principal);
             }
@@ -79,20 +74,37 @@ impl Drop for Entry {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_cut_reaches_exactly_the_connections_it_names() {
-        let (registry, a, b) =
-            (Registry::default(), Principal::Operator("a".to_owned()), Principal::Operator("b".to_owned()));
-        let (first, second) = (registry.enter(&a, "01", 2).unwrap(), registry.enter(&a, "02", 2).unwrap());
-        let other = registry.enter(&b, "03", 2).unwrap();
-        assert!(registry.enter(&a, "04", 2).is_none(), "over the bound");
-        assert_eq!(registry.cut_serial("02"), 1);
-        second.cut().await;
-        assert!(!first.cut.is_cancelled());
-        assert_eq!(registry.cut_principal(&a), 2);
-        first.cut().await;
-        assert!(!other.cut.is_cancelled());
-        drop((first, second));
-        assert!(registry.enter(&a, "05", 1).is_some(), "places are given back");
+    fn operator(name: &str) -> Principal {
+        Principal::Operator(name.to_owned())
+    }
+
+    #[test]
+    fn a_cut_reaches_exactly_the_connections_it_names() {
+        let (registry, a, b) = (Registry::default(), operator("a"), operator("b"));
+        let lines = [Line::default(), Line::default(), Line::default()];
+        let _first = registry.enter(&a, "01", &lines[0], 9);
+        let _second = registry.enter(&a, "02", &lines[1], 9);
+        let _other = registry.enter(&b, "03", &lines[2], 9);
+        assert_eq!(registry.cut_others(&a, Some("02")), 1);
+        assert_eq!(lines.each_ref().map(Line::is_ending), [true, false, false]);
+        assert_eq!(registry.cut_others(&a, None), 2);
+        assert_eq!(lines.each_ref().map(Line::is_ending), [true, true, false]);
+        assert_eq!(registry.leave(&b), 1);
+        assert!(lines[2].is_ending());
+    }
+
+    #[test]
+    fn the_oldest_connection_of_an_identity_makes_room_for_the_newest() {
+        let (registry, a) = (Registry::default(), operator("a"));
+        let lines = [Line::default(), Line::default(), Line::default()];
+        let (first, cut) = registry.enter(&a, "01", &lines[0], 2);
+        assert!(!cut);
+        let _second = registry.enter(&a, "01", &lines[1], 2);
+        let (_third, cut) = registry.enter(&a, "01", &lines[2], 2);
+        assert!(cut);
+        assert_eq!(lines.each_ref().map(Line::is_ending), [true, false, false]);
+        drop(first);
+        let (_fourth, cut) = registry.enter(&a, "01", &Line::default(), 3);
+        assert!(!cut, "places are given back");
     }
 }

@@ -3,10 +3,13 @@
 use tonic::service::RoutesBuilder;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
+/// Largest question.
+const MESSAGE: usize = 4 * 1024;
+
 /// Adds the service; what it says is told through the reporter.
 pub fn add(routes: &mut RoutesBuilder) -> HealthReporter {
     let (reporter, service) = tonic_health::server::health_reporter();
-    routes.add_service(service);
+    routes.add_service(service.max_decoding_message_size(MESSAGE));
     reporter
 }
 

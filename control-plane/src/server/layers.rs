@@ -10,27 +10,34 @@ use std::{
 
 use http::{Request, Response};
 use muster_common::{ids::NodeId, reason::Reason, tls::spiffe::Principal};
-use muster_domain::access::Role;
+use muster_domain::access::{Permission, Role};
 use tonic::{body::Body, service::Routes};
 use tower::Service;
 
 use super::{
     DoorName, Gate,
-    policy::{self, Rule, Who},
-    refusal,
+    policy::{self, Rate, Rule, Who},
+    refusal, unreadable,
+    watches::Watching,
 };
 use crate::api::peer::{Peer, TraceId};
 
 /// What the door asks about callers.
 pub trait Callers: Send + Sync + 'static {
-    /// The role of an operator or service, if it is known.
-    fn role(&self, principal: &Principal) -> Option<Role>;
+    /// The role of an operator or service with this certificate.
+    ///
+    /// # Errors
+    /// The reason why it has none: nobody knows it, or its certificate was replaced.
+    fn role(&self, principal: &Principal, serial: &str) -> Result<Role, Reason>;
 
     /// Whether a node may speak with this certificate.
     ///
     /// # Errors
     /// The reason why not.
     fn node_allowed(&self, node: NodeId, serial: &str) -> Result<(), Reason>;
+
+    /// The connection will end for its age: what is on it shall move to another.
+    fn move_on(&self, peer: &Peer);
 
     /// A call was refused for who called.
     fn denied(&self, peer: &Peer, method: &str, reason: Reason);
@@ -51,7 +58,7 @@ impl Guarded {
     }
 
     /// Whether the call may pass.
-    fn judge(&self, method: &str) -> Result<(), Refused> {
+    fn judge(&self, method: &str) -> Result<Option<Watching>, Refused> {
         let Some(rule) = policy::rule(method).filter(|rule| rule.door == self.door) else {
             // Someone of the other kind is told so, whatever they ask for.
             self.check_kind_of_door()?;
@@ -63,11 +70,20 @@ impl Guarded {
             None => self.peer.remote.ip().to_string(),
         };
         self.gate.rates.check(rule.rate, &caller).map_err(|wait| {
-            Refused::new(
-                Reason::RateLimited,
-                format!("too many calls; try again in {} ms", wait.as_millis().max(1)),
-            )
-        })
+            let message = format!("too many calls; try again in {} ms", wait.as_millis().max(1));
+            self.limited(rule.rate.as_str(), message)
+        })?;
+        if rule.rate != Rate::Watch {
+            return Ok(None);
+        }
+        let message = "too many open watches; end one, or try again when one has ended";
+        let watching = self.gate.watches.open(&caller);
+        watching.map(Some).ok_or_else(|| self.limited("watches-per-caller", message))
+    }
+
+    fn limited(&self, limit: &'static str, message: impl Into<String>) -> Refused {
+        self.gate.metrics.limit_met(self.door.as_str(), limit);
+        Refused::new(Reason::RateLimited, message)
     }
 
     fn check_kind_of_door(&self) -> Result<(), Refused> {
@@ -96,19 +112,26 @@ impl Guarded {
                 .callers
                 .node_allowed(*node, &self.peer.serial)
                 .map_err(|reason| Refused::new(reason, format!("node {node} may not speak: {reason}"))),
-            (Who::Operator(permission), Some(principal)) => match self.gate.callers.role(principal) {
-                Some(role) if role.allows(permission) => Ok(()),
-                Some(role) => {
-                    let message =
-                        format!("{principal} has the role {}, which may not do this", role.as_str());
-                    Err(Refused::new(Reason::PermissionDenied, message))
-                }
-                None => Err(Refused::new(Reason::PermissionDenied, format!("{principal} is not known here"))),
-            },
+            (Who::Operator(permission), Some(principal)) => self.check_role(principal, permission),
             (Who::Node | Who::Operator(_), _) => {
                 Err(Refused::new(Reason::WrongKindOfCaller, "the method is for callers of another kind"))
             }
         }
+    }
+}
+
+impl Guarded {
+    fn check_role(&self, principal: &Principal, permission: Permission) -> Result<(), Refused> {
+        let message = match self.gate.callers.role(principal, &self.peer.serial) {
+            Ok(role) if role.allows(permission) => return Ok(()),
+            Ok(role) => format!("{principal} has the role {}, which may not do this", role.as_str()),
+            Err(Reason::CertificateRevoked) => {
+                let message = format!("{principal} has another certificate now than {}", self.peer.serial);
+                return Err(Refused::new(Reason::CertificateRevoked, message));
+            }
+            Err(_) => format!("{principal} is not known here"),
+        };
+        Err(Refused::new(Reason::PermissionDenied, message))
     }
 }
 
@@ -136,19 +159,29 @@ impl Service<Request<hyper::body::Incoming>> for Guarded {
 
     fn call(&mut self, request: Request<hyper::body::Incoming>) -> Answer {
         let method = request.uri().path();
-        if let Err(refused) = self.judge(method) {
-            if refused.reason != Reason::RateLimited {
-                self.gate.callers.denied(&self.peer, method, refused.reason);
+        let watching = match self.judge(method) {
+            Ok(watching) => watching,
+            Err(refused) => {
+                if refused.reason != Reason::RateLimited {
+                    self.gate.callers.denied(&self.peer, method, refused.reason);
+                }
+                let response = refusal::response(&self.gate.metrics, refused.reason, &refused.message);
+                return Box::pin(std::future::ready(Ok(response)));
             }
-            let response = refusal::response(&self.gate.metrics, refused.reason, &refused.message);
-            return Box::pin(std::future::ready(Ok(response)));
-        }
+        };
         let mut request = request.map(Body::new);
         let trace_id = trace_id(request.headers());
         request.extensions_mut().insert(self.peer.clone());
         request.extensions_mut().insert(TraceId(trace_id));
-        let answer = self.routes.call(request);
-        Box::pin(async move { Ok(answer.await.unwrap_or_else(|never| match never {})) })
+        let (answer, metrics) = (self.routes.call(request), self.gate.metrics.clone());
+        Box::pin(async move {
+            let answer = answer.await.unwrap_or_else(|never| match never {});
+            let response = unreadable::explained(&metrics, answer);
+            Ok(match watching {
+                Some(watching) => response.map(|body| watching.hold(body)),
+                None => response,
+            })
+        })
     }
 }
 

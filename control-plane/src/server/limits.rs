@@ -1,8 +1,10 @@
-//! Bounds of a door, with where their numbers come from.
+//! Bounds of a door, as configured, and the names under which those who are
+//! turned away are counted: the keys of the configuration.
 
 use std::time::Duration;
 
 use super::DoorName;
+use crate::config::Doors;
 
 /// Bounds of one door.
 #[derive(Debug, Clone)]
@@ -13,8 +15,20 @@ pub struct Limits {
     pub per_address: usize,
     /// Of them with one identity: a node that reconnects holds two for a moment.
     pub per_identity: usize,
+    /// Connections that have not said anything yet.
+    pub silent: usize,
+    /// Of them from one address.
+    pub silent_per_address: usize,
     /// Handshakes at once: about what the cores can bear.
     pub handshakes: usize,
+    /// Of them from one address.
+    pub handshakes_per_address: usize,
+    /// From the connection to the first words of TLS.
+    pub hello_within: Duration,
+    /// Longest wait for a turn.
+    pub turn_within: Duration,
+    /// How long a handshake holds its turn.
+    pub turn: Duration,
     /// For a handshake.
     pub handshake_within: Duration,
     /// From the handshake to the first request.
@@ -23,6 +37,8 @@ pub struct Limits {
     pub age: Duration,
     /// From the asking to the cut.
     pub grace: Duration,
+    /// From the end of a node's session to the cut.
+    pub leave_within: Duration,
     /// Streams at once on a connection.
     pub streams: u32,
     /// Flow control window of a stream, in bytes.
@@ -31,53 +47,85 @@ pub struct Limits {
     pub connection_window: u32,
     /// Bytes that wait to be sent on a stream.
     pub send_buffer: usize,
+    /// Bytes of one header list.
+    pub header_list: u32,
+    /// Resets of our making that a peer may cause.
+    pub local_resets: usize,
+    /// Streams reset before they were accepted.
+    pub pending_resets: usize,
+    /// Until the kernel gives up on bytes that nobody acknowledges.
+    pub unacknowledged_within: Duration,
     /// Whether to ask idle peers if they live; nodes say so by themselves.
     pub ping: Option<Duration>,
 }
 
-/// Of one header list.
-pub(super) const HEADER_LIST: u32 = 16 * 1024;
-/// Resets of its own making that a peer may cause (MadeYouReset); hyper's own default.
-pub(super) const LOCAL_RESETS: usize = 1024;
-/// Streams reset before they were accepted (rapid reset); hyper's own default.
-pub(super) const PENDING_RESETS: usize = 20;
-
 impl Limits {
     /// The bounds of a door.
     #[must_use]
-    pub fn of(door: DoorName) -> Self {
-        let base = Self {
-            connections: 512,
-            per_address: 128,
-            per_identity: 64,
-            handshakes: 8,
-            handshake_within: Duration::from_secs(5),
-            first_request_within: Duration::from_secs(5),
-            age: Duration::from_secs(30 * 60),
-            grace: Duration::from_secs(60),
-            streams: 64,
-            stream_window: 256 * 1024,
-            connection_window: 512 * 1024,
-            send_buffer: 64 * 1024,
-            ping: Some(Duration::from_secs(30)),
+    pub fn of(name: DoorName, doors: &Doors) -> Self {
+        let door = match name {
+            DoorName::Agents => &doors.agents,
+            DoorName::Enrollment => &doors.enrollment,
+            DoorName::Operators => &doors.operators,
         };
-        match door {
-            DoorName::Operators => base,
-            DoorName::Enrollment => Self { streams: 4, ping: None, age: Duration::from_secs(60), ..base },
-            // A session lives as long as its connection: it is moved by Reconnect, not by age.
-            DoorName::Agents => Self {
-                connections: 18_000,
-                per_address: 18_000,
-                per_identity: 3,
-                handshakes: 16,
-                age: Duration::from_secs(24 * 3600),
-                streams: 32,
-                stream_window: 64 * 1024,
-                connection_window: 128 * 1024,
-                send_buffer: 16 * 1024,
-                ping: None,
-                ..base
-            },
+        Self {
+            connections: door.connections,
+            per_address: door.per_address,
+            per_identity: door.per_identity,
+            silent: door.silent,
+            silent_per_address: door.silent_per_address,
+            handshakes: door.handshakes,
+            handshakes_per_address: door.handshakes_per_address,
+            hello_within: doors.hello_within,
+            turn_within: doors.turn_within,
+            turn: doors.turn,
+            handshake_within: doors.handshake_within,
+            first_request_within: doors.first_request_within,
+            age: door.age,
+            grace: doors.grace,
+            leave_within: doors.leave_within,
+            streams: door.streams,
+            stream_window: door.stream_window,
+            connection_window: door.connection_window,
+            send_buffer: door.send_buffer,
+            header_list: doors.header_list,
+            local_resets: doors.local_resets,
+            pending_resets: doors.pending_resets,
+            unacknowledged_within: doors.unacknowledged_within,
+            ping: (!door.ping.is_zero()).then_some(door.ping),
         }
+    }
+}
+
+/// Fits the doors' connections into the file descriptors that the process may
+/// have open. The operators' and the strangers' ports keep theirs, up to an
+/// eighth of all each: agents come again by themselves.
+pub fn fit(doors: &mut Doors, descriptors: usize) {
+    let eighth = (descriptors / 8).max(1);
+    doors.operators.connections = doors.operators.connections.min(eighth);
+    doors.enrollment.connections = doors.enrollment.connections.min(eighth);
+    let taken = doors.operators.connections + doors.enrollment.connections + doors.descriptors_reserved;
+    doors.agents.connections = doors.agents.connections.min(descriptors.saturating_sub(taken)).max(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fitted(descriptors: usize) -> (usize, usize, usize) {
+        let mut doors = Doors::default();
+        fit(&mut doors, descriptors);
+        (doors.agents.connections, doors.enrollment.connections, doors.operators.connections)
+    }
+
+    #[test]
+    fn the_doors_never_take_the_last_descriptors() {
+        assert_eq!(fitted(1_000_000), (18_000, 512, 512));
+        assert_eq!(fitted(10_000), (10_000 - 512 - 512 - 64, 512, 512));
+        assert_eq!(
+            fitted(1024),
+            (1024 - 128 - 128 - 64, 128, 128),
+            "operators come in on a small machine, too"
+        );
     }
 }

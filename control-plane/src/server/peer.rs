@@ -10,6 +10,7 @@ use muster_common::{
 use rustls::ServerConnection;
 
 pub use crate::api::peer::Peer;
+use crate::session::line::Line;
 
 /// Names the peer of a finished handshake.
 ///
@@ -17,7 +18,8 @@ pub use crate::api::peer::Peer;
 /// If its certificate names nobody of ours.
 pub fn name(connection: &ServerConnection, remote: SocketAddr, ours: &TrustDomain) -> Result<Peer, Reason> {
     let Some(leaf) = connection.peer_certificates().and_then(<[_]>::first) else {
-        return Ok(Peer { principal: None, serial: String::new(), not_after: UnixMillis(i64::MAX), remote });
+        let (serial, not_after) = (String::new(), UnixMillis(i64::MAX));
+        return Ok(Peer { principal: None, serial, not_after, remote, line: Line::default() });
     };
     let leaf = spiffe::read_leaf(leaf).map_err(|_| Reason::Unauthenticated)?;
     if leaf.id.trust_domain != *ours {
@@ -27,5 +29,6 @@ pub fn name(connection: &ServerConnection, remote: SocketAddr, ours: &TrustDomai
         return Err(Reason::WrongKindOfCaller);
     }
     let not_after = UnixMillis(leaf.not_after_s.saturating_mul(1000));
-    Ok(Peer { principal: Some(leaf.id.principal), serial: leaf.serial, not_after, remote })
+    let (principal, serial) = (Some(leaf.id.principal), leaf.serial);
+    Ok(Peer { principal, serial, not_after, remote, line: Line::default() })
 }

@@ -31,6 +31,8 @@ pub enum Who {
 pub enum Rate {
     /// Reads.
     Read,
+    /// Reads that stay open: counted while they are, too.
+    Watch,
     /// Writes.
     Write,
     /// Sessions and certificates of one node.
@@ -49,6 +51,10 @@ const fn stranger() -> Rule {
 
 const fn read(permission: Permission) -> Rule {
     Rule { door: DoorName::Operators, who: Who::Operator(permission), rate: Rate::Read }
+}
+
+const fn watch(permission: Permission) -> Rule {
+    Rule { door: DoorName::Operators, who: Who::Operator(permission), rate: Rate::Watch }
 }
 
 const fn write(permission: Permission) -> Rule {
@@ -70,7 +76,7 @@ const TABLE: &[(&str, Rule)] = &[
 
     ("/muster.admin.v1.NodesService/ListNodes", read(Read)),
     ("/muster.admin.v1.NodesService/GetNode", read(Read)),
-    ("/muster.admin.v1.NodesService/WatchNodes", read(Read)),
+    ("/muster.admin.v1.NodesService/WatchNodes", watch(Read)),
     ("/muster.admin.v1.NodesService/UpdateNode", write(EditNodes)),
     ("/muster.admin.v1.NodesService/DeleteNode", write(EditNodes)),
     ("/muster.admin.v1.NodesService/QuarantineNode", write(Secure)),
@@ -103,7 +109,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("/muster.admin.v1.OperationsService/GetOperation", read(Read)),
     ("/muster.admin.v1.OperationsService/ListOperations", read(Read)),
     ("/muster.admin.v1.OperationsService/ListCommands", read(Read)),
-    ("/muster.admin.v1.OperationsService/WatchOperation", read(Read)),
+    ("/muster.admin.v1.OperationsService/WatchOperation", watch(Read)),
     ("/muster.admin.v1.OperationsService/CancelOperation", write(Command)),
 
     ("/muster.admin.v1.IdentityService/GetAuthority", read(Read)),
@@ -122,10 +128,23 @@ const TABLE: &[(&str, Rule)] = &[
 
     ("/grpc.health.v1.Health/Check", read(Known)),
     ("/grpc.health.v1.Health/List", read(Known)),
-    ("/grpc.health.v1.Health/Watch", read(Known)),
-    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", read(Known)),
-    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", read(Known)),
+    ("/grpc.health.v1.Health/Watch", watch(Known)),
+    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", watch(Known)),
+    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", watch(Known)),
 ];
+
+impl Rate {
+    /// The limit's name in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read | Self::Watch => "reads",
+            Self::Write => "writes",
+            Self::Session => "sessions",
+            Self::Enroll => "enrollments",
+        }
+    }
+}
 
 /// The rule of a method, by its full name with the leading slash.
 #[must_use]

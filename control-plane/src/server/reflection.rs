@@ -2,6 +2,9 @@
 
 use tonic::service::RoutesBuilder;
 
+/// Largest question.
+const MESSAGE: usize = 64 * 1024;
+
 /// What is served beside it. Services for nodes are described to nobody here.
 const SERVED: &[&str] = &[
     "grpc.health.v1.Health",
@@ -39,7 +42,7 @@ pub fn add(routes: &mut RoutesBuilder) -> Result<(), Error> {
         }
         builder
     };
-    routes.add_service(builder().build_v1()?);
-    routes.add_service(builder().build_v1alpha()?);
+    routes.add_service(builder().build_v1()?.max_decoding_message_size(MESSAGE));
+    routes.add_service(builder().build_v1alpha()?.max_decoding_message_size(MESSAGE));
     Ok(())
 }

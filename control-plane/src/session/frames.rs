@@ -20,6 +20,8 @@ use muster_domain::{
     node::LedgerMark,
 };
 
+use super::line::Line;
+
 /// From a node.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Inbound {
@@ -406,4 +408,6 @@ pub struct Caller {
     pub serial: String,
     /// From where.
     pub remote: SocketAddr,
+    /// The connection.
+    pub line: Line,
 }

@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 
 use super::{
     frames::{CommandAck, Refusal},
+    line::Line,
     ports::{End, Hints},
 };
 
@@ -44,6 +45,7 @@ struct Session {
     node: NodeId,
     hints: Mutex<Hints>,
     waker: AtomicWaker,
+    line: Line,
 }
 
 impl Default for Hub {
@@ -115,12 +117,13 @@ impl Hub {
 impl Handle {
     /// A session about to say Welcome.
     #[must_use]
-    pub fn new(node: NodeId) -> Self {
+    pub fn new(node: NodeId, line: Line) -> Self {
         Self(Arc::new(Session {
             id: SessionId::generate(),
             node,
             hints: Mutex::default(),
             waker: AtomicWaker::new(),
+            line,
         }))
     }
 
@@ -134,6 +137,12 @@ impl Handle {
     #[must_use]
     pub fn node(&self) -> NodeId {
         self.0.node
+    }
+
+    /// Whether it goes through this connection.
+    #[must_use]
+    pub fn is_on(&self, line: &Line) -> bool {
+        self.0.line == *line
     }
 
     /// Desired state may differ: look again.
@@ -174,11 +183,13 @@ impl Handle {
         });
     }
 
-    /// The session is to end. The first word counts.
+    /// The session is to end, and soon after it the connection: a peer that is
+    /// dead takes no last words. The first word counts.
     pub fn end(&self, how: End) {
         self.hint(|hints| {
             hints.end.get_or_insert(how);
         });
+        self.0.line.leave();
     }
 
     /// Takes what is in the mailbox, and has `waker` woken for what comes.

@@ -36,13 +36,16 @@ pub struct Live {
     nonce: u64,
 }
 
-/// Something sent and not yet answered by a report.
+/// The last that was sent about an item.
 #[derive(Debug, PartialEq, Eq)]
 struct Offer {
     item: ItemName,
     generation: Generation,
     /// `None`: a removal.
     sha256: Option<Sha256>,
+    /// By a report. The same is not sent again in this session all the same: a
+    /// host that said no would be asked, and say no, as fast as the link goes.
+    answered: bool,
 }
 
 /// What a message means.
@@ -129,13 +132,13 @@ impl Live {
     }
 
     fn answered(&mut self, items: &[ItemState]) {
-        self.offers.retain(|offer| {
-            !items.iter().any(|state| {
+        for offer in &mut self.offers {
+            offer.answered |= items.iter().any(|state| {
                 let tried = state.attempted.as_ref().is_some_and(|it| it.generation >= offer.generation);
                 let gone = offer.sha256.is_none() && state.running.is_none();
                 state.item == offer.item && (tried || gone)
-            })
-        });
+            });
+        }
     }
 
     fn fresh(&mut self, mut difference: Desired) -> Option<Desired> {
@@ -154,15 +157,18 @@ impl Live {
     /// Notes an offer; `false` if it was made before or a newer one was.
     fn note(&mut self, item: &ItemName, generation: Generation, sha256: Option<Sha256>) -> bool {
         match self.offers.iter_mut().find(|offer| offer.item == *item) {
-            // The same content again at a later place: the node is on its way there already.
-            Some(offer) if offer.generation >= generation || offer.sha256 == sha256 => false,
             Some(offer) => {
-                offer.generation = generation;
-                offer.sha256 = sha256;
-                true
+                let (newer, other) = (offer.generation < generation, offer.sha256 != sha256);
+                // Until it is answered, the same content at a later place is no news: the node is
+                // on its way there already. Afterwards a later place is a new try.
+                let news = if offer.answered { newer || other } else { newer && other };
+                if news {
+                    *offer = Offer { item: item.clone(), generation, sha256, answered: false };
+                }
+                news
             }
             None => {
-                self.offers.push(Offer { item: item.clone(), generation, sha256 });
+                self.offers.push(Offer { item: item.clone(), generation, sha256, answered: false });
                 true
             }
         }

@@ -35,6 +35,8 @@ const TURN: usize = 32;
 
 /// A message is kept well under what an agent accepts.
 const DESIRED_BYTES: usize = 128 * 1024;
+/// Of one removal, at most.
+const REMOVAL_BYTES: usize = 128;
 
 /// The ports of a session, shared by all.
 #[derive(Clone)]
@@ -79,7 +81,7 @@ where
         Self {
             inbound,
             ports,
-            handle: Handle::new(caller.node),
+            handle: Handle::new(caller.node, caller.line.clone()),
             caller: Some(caller),
             machine: Machine::Waiting,
             outbox: VecDeque::new(),
@@ -312,11 +314,12 @@ impl<S> Drop for Reactor<S> {
 /// Cuts a difference into messages of bearable size; only the last is complete.
 fn split(difference: Desired) -> Vec<Desired> {
     let nonce = difference.nonce;
+    let mut bytes = difference.removals.len() * REMOVAL_BYTES;
     let mut frames = vec![Desired { nonce, removals: difference.removals, ..Desired::default() }];
-    let mut bytes = 0;
     for upsert in difference.upserts {
         bytes += upsert.payload.len();
-        if bytes > DESIRED_BYTES && frames.last().is_some_and(|frame| !frame.upserts.is_empty()) {
+        let holds_any = |frame: &Desired| !frame.upserts.is_empty() || !frame.removals.is_empty();
+        if bytes > DESIRED_BYTES && frames.last().is_some_and(holds_any) {
             bytes = upsert.payload.len();
             frames.push(Desired { nonce, ..Desired::default() });
         }

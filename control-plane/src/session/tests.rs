@@ -22,9 +22,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::{
     frames::{
         Caller, CommandAck, CommandReport, Desired, FactsReport, Goodbye, Heartbeat, Hello, Inbound,
-        ItemReport, Load, Need, Outbound, Refusal, Ticket, Trust, Tune, Upsert, Welcome,
+        ItemReport, Load, Need, Outbound, Refusal, Removal, Ticket, Trust, Tune, Upsert, Welcome,
     },
     hub::{Handle, Hub},
+    line::Line,
     machine::{Machine, Step},
     ports::{Closed, Desk, End, Inbox, Opened},
     reactor::{Frame, Ports, Reactor},
@@ -174,6 +175,31 @@ proptest! {
 }
 
 #[test]
+fn an_answer_of_no_is_not_asked_for_again_at_once() {
+    let mut machine = live();
+    let item = ItemName::Bundle("app".to_owned());
+    let removal = |number| Desired {
+        complete: true,
+        removals: vec![Removal { item: item.clone(), generation: Generation::new(1, number) }],
+        ..Desired::default()
+    };
+    let no = |version: ItemVersion| {
+        let Inbound::Items(mut report) = report(1) else { unreachable!() };
+        report.items[0].attempted = Some(version);
+        report.items[0].outcome = Some(Outcome::RolledBack);
+        Inbound::Items(report)
+    };
+    assert!(machine.fresh(removal(5)).is_some());
+    machine.on(&no(ItemVersion { sha256: Sha256::ZERO, ..upsert(5).version }));
+    assert!(machine.fresh(removal(5)).is_none());
+    assert!(machine.fresh(removal(6)).is_some(), "a later place is a new try");
+    assert!(machine.fresh(wants(7)).is_some());
+    machine.on(&no(upsert(7).version));
+    assert!(machine.fresh(wants(7)).is_none());
+    assert!(machine.fresh(wants(8)).is_some());
+}
+
+#[test]
 fn a_state_that_is_not_known_is_asked_about() {
     let mut machine = live();
     assert_eq!(machine.on(&beat(1)), Step::Heard(Need { facts: false, items: false }));
@@ -294,8 +320,12 @@ type Out = Pin<Box<Reactor<ReceiverStream<Result<Inbound, Refusal>>>>>;
 
 fn open(fake: &Arc<Fake>, node: u128) -> (mpsc::Sender<Result<Inbound, Refusal>>, Out) {
     let (say, messages) = mpsc::channel(64);
-    let caller =
-        Caller { node: NodeId::from_u128(node), serial: "01".to_owned(), remote: ([127, 0, 0, 1], 1).into() };
+    let caller = Caller {
+        node: NodeId::from_u128(node),
+        serial: "01".to_owned(),
+        remote: ([127, 0, 0, 1], 1).into(),
+        line: Line::default(),
+    };
     let ports = Ports { inbox: Arc::clone(fake) as _, desk: Arc::clone(fake) as _ };
     (say, Box::pin(Reactor::new(caller, ReceiverStream::new(messages), ports)))
 }
@@ -433,8 +463,12 @@ async fn a_large_difference_is_cut_into_messages_and_only_the_last_is_complete()
 #[tokio::test(start_paused = true)]
 async fn a_session_that_says_too_much_is_read_more_slowly_and_loses_nothing() {
     let fake = Arc::<Fake>::default();
-    let caller =
-        Caller { node: NodeId::from_u128(1), serial: "01".to_owned(), remote: ([127, 0, 0, 1], 1).into() };
+    let caller = Caller {
+        node: NodeId::from_u128(1),
+        serial: "01".to_owned(),
+        remote: ([127, 0, 0, 1], 1).into(),
+        line: Line::default(),
+    };
     let said = std::iter::once(hello()).chain((1..=2000).map(beat)).map(Ok);
     let ports = Ports { inbox: Arc::clone(&fake) as _, desk: Arc::clone(&fake) as _ };
     let start = Clock::System.monotonic();

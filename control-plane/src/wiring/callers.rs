@@ -1,87 +1,69 @@
-//! Joins the doors' questions about callers to the use-cases that know.
+//! Joins the doors and the use-cases: what the doors ask about callers, and
+//! what the use-cases want of their connections.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use muster_common::{
-    drain::Drain,
-    error_chain::Chain,
-    ids::NodeId,
-    reason::Reason,
-    tasks::{Kind, Tasks},
-    tls::spiffe::Principal,
-};
-use muster_domain::{access::Role, audit::Stamp};
-use tokio::sync::mpsc;
+use muster_common::{ids::NodeId, reason::Reason, tls::spiffe::Principal};
+use muster_domain::access::Role;
 
 use crate::{
     api::peer::Peer,
-    app::App,
-    server::{layers::Callers, rates::Denials},
+    app::{App, access::Lines, denials::Refused},
+    server::{connections::Registry, layers::Callers},
+    session::ports::End,
 };
 
-/// Denials that wait to be written down; more are counted and dropped.
-const QUEUE: usize = 256;
-
-struct Denial {
-    stamp: Stamp,
-    method: String,
-}
-
-pub(super) struct Door {
-    app: App,
-    denials: mpsc::Sender<Denial>,
-    rate: Denials,
-}
+pub(super) struct Door(App);
 
 impl Door {
-    pub(super) fn start(app: &App, tasks: &Tasks, drain: &Drain) -> Arc<Self> {
-        let (denials, queue) = mpsc::channel(QUEUE);
-        tasks.spawn("denials", Kind::Fatal, write_down(app.clone(), queue, drain.clone()));
-        Arc::new(Self { app: app.clone(), denials, rate: Denials::default() })
-    }
-}
-
-async fn write_down(app: App, mut queue: mpsc::Receiver<Denial>, drain: Drain) {
-    loop {
-        let denial = tokio::select! {
-            () = drain.deadline() => return,
-            denial = queue.recv() => denial,
-        };
-        let Some(denial) = denial else { return };
-        if let Err(error) = app.record_denial(denial.stamp, denial.method).await {
-            tracing::warn!(error = %Chain(&error), "a denial could not be written down");
-        }
+    pub(super) fn new(app: &App) -> Arc<Self> {
+        Arc::new(Self(app.clone()))
     }
 }
 
 impl Callers for Door {
-    fn role(&self, principal: &Principal) -> Option<Role> {
-        self.app.access.role(&principal.to_string())
+    fn role(&self, principal: &Principal, serial: &str) -> Result<Role, Reason> {
+        self.0.access.role(&principal.to_string(), serial)
     }
 
     fn node_allowed(&self, node: NodeId, serial: &str) -> Result<(), Reason> {
-        self.app.node_may_speak(node, serial)
+        self.0.node_may_speak(node, serial)
+    }
+
+    fn move_on(&self, peer: &Peer) {
+        let Some(Principal::Node(node)) = &peer.principal else { return };
+        if let Some(session) = self.0.hub.get(*node).filter(|session| session.is_on(&peer.line)) {
+            // Back before anybody calls it late.
+            let spread = self.0.fixed.session.heartbeat_interval / 2;
+            session.end(End::Reconnect { after: Duration::ZERO, spread, reason: "connection-age" });
+        }
     }
 
     fn denied(&self, peer: &Peer, method: &str, reason: Reason) {
-        let actor = match &peer.principal {
-            Some(principal) => principal.to_string(),
-            None => "unknown".to_owned(),
-        };
-        // One caller at one method once in a while: whoever knocks all day fills no disk.
-        if !self.rate.allows(&actor) {
-            return;
-        }
-        let stamp = Stamp {
-            actor,
-            action: format!("denied.{reason}"),
-            at: self.app.clock.now(),
+        self.0.denied(Refused {
+            principal: peer.principal.as_ref().map(Principal::to_string).unwrap_or_default(),
             remote_address: peer.remote.to_string(),
+            subject: method.to_owned(),
             trace_id: String::new(),
+            reason,
+        });
+    }
+}
+
+impl Lines for Registry {
+    fn cut_others(&self, principal: &str, serial: Option<&str>) {
+        let principal = match principal.split_once('/') {
+            Some(("operator", name)) => Principal::Operator(name.to_owned()),
+            Some(("service", name)) => Principal::Service(name.to_owned()),
+            _ => return,
         };
-        let denial = Denial { stamp, method: method.chars().take(256).collect() };
-        if self.denials.try_send(denial).is_err() {
-            self.app.metrics.queue_full("denials");
+        let cut = Self::cut_others(self, &principal, serial);
+        if cut > 0 {
+            tracing::info!(%principal, cut, "{cut} connections of {principal} were cut: it has another role or certificate");
         }
+    }
+
+    fn leave(&self, node: NodeId) {
+        Self::leave(self, &Principal::Node(node));
     }
 }

@@ -128,18 +128,21 @@ pub trait ReadChanges: Reader {
 
 /// Shortens the feed.
 pub trait WriteChanges: ReadChanges + Writer {
-    /// Keeps the newest `keep` revisions. Answers how many rows went.
+    /// Takes away at most `step` revisions: the oldest, but none of the newest
+    /// `keep`, and none after `upto`. Answers by how much the floor has risen.
     ///
     /// # Errors
     /// If the store fails.
-    fn changes_prune(&mut self, keep: u64) -> Result<u64, Error> {
+    fn changes_prune(&mut self, keep: u64, upto: u64, step: u64) -> Result<u64, Error> {
         let newest = self.row("SELECT revision FROM feed", &[], |row| row.u64("revision"))?.unwrap_or(0);
-        let floor = newest.saturating_sub(keep);
-        if floor <= self.changes_floor()? {
+        let before = self.changes_floor()?;
+        let floor = newest.saturating_sub(keep).min(upto).min(before.saturating_add(step));
+        if floor <= before {
             return Ok(0);
         }
         self.execute("UPDATE feed SET floor = $1", params![floor])?;
-        self.execute("DELETE FROM changes WHERE revision <= $1", params![floor])
+        self.execute("DELETE FROM changes WHERE revision <= $1", params![floor])?;
+        Ok(floor - before)
     }
 }
 

@@ -146,6 +146,30 @@ pub trait WriteOperations: ReadOperations + Writer {
         }
         Ok(changed)
     }
+
+    /// Takes away operations that ended before a time, the oldest first, with
+    /// their commands and output: at most `step` commands, and as many
+    /// operations without any. Answers how many of both went. What the audit
+    /// says of them stays.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn operation_prune(&mut self, before: UnixMillis, step: u64) -> Result<u64, Error> {
+        const COMMANDS: &str = "DELETE FROM commands WHERE id IN (SELECT commands.id FROM operations \
+                                JOIN commands ON commands.operation_id = operations.id \
+                                WHERE operations.ended_at < $1 ORDER BY operations.ended_at LIMIT $2)";
+        const EMPTY: &str = "SELECT id FROM operations WHERE ended_at < $1 AND NOT EXISTS \
+                             (SELECT 1 FROM commands WHERE operation_id = operations.id) \
+                             ORDER BY ended_at LIMIT $2";
+        let mut gone = self.execute(COMMANDS, params![before, step])?;
+        let empty: Vec<OperationId> =
+            self.rows(EMPTY, params![before, step], |row| row.parsed("operation id"))?;
+        for id in empty {
+            self.changed(ChangeKind::Operation, id.to_string());
+            gone += self.execute("DELETE FROM operations WHERE id = $1", params![id])?;
+        }
+        Ok(gone)
+    }
 }
 
 fn decode(row: &mut Row) -> Result<Operation, Error> {

@@ -1,5 +1,7 @@
-//! The threads that read. Each has a connection that cannot write; they share
-//! one queue, so a long read holds up nobody while another thread is free.
+//! The threads that read. Each has a connection that cannot write. Those that
+//! read for callers share one queue, so a long read holds up nobody while another
+//! thread is free; what keeps the process itself true to the store has a thread of
+//! its own, which no caller can keep busy.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -24,8 +26,18 @@ use crate::{
 
 /// What others hold of the threads.
 pub(crate) struct Readers {
-    queue: SyncSender<Message>,
+    callers: SyncSender<Message>,
+    own: SyncSender<Message>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// For whom a read is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// Someone who called.
+    Caller,
+    /// The process itself.
+    Own,
 }
 
 enum Message {
@@ -35,18 +47,18 @@ enum Message {
 
 impl Readers {
     pub(crate) fn start(options: &Options) -> Result<Self, Error> {
-        let (sender, queue) = sync_channel(options.queue.max(1));
-        let queue = Arc::new(Mutex::new(queue));
         let mut threads = Vec::new();
-        for _ in 0..options.readers.max(1) {
-            let engine = Sqlite::reader(&options.path, options.busy_timeout)?;
-            let queue = Arc::clone(&queue);
-            threads.push(spawn("store-reader", options, move || run(engine, &queue))?);
-        }
-        Ok(Self { queue: sender, threads: Mutex::new(threads) })
+        let callers = start(options, options.readers.max(1), &mut threads)?;
+        let own = start(options, 1, &mut threads)?;
+        Ok(Self { callers, own, threads: Mutex::new(threads) })
     }
 
-    pub(crate) fn hand_in<T, E, F>(&self, f: F, done: oneshot::Sender<Result<T, E>>) -> Result<(), Error>
+    pub(crate) fn hand_in<T, E, F>(
+        &self,
+        whose: Whose,
+        f: F,
+        done: oneshot::Sender<Result<T, E>>,
+    ) -> Result<(), Error>
     where
         F: FnOnce(&mut ReadTx<'_>) -> Result<T, E> + Send + 'static,
         E: From<Error> + Send + 'static,
@@ -57,7 +69,11 @@ impl Readers {
                 let _ = done.send(read(engine, f));
             }
         });
-        self.queue.try_send(Message::Read(read)).map_err(|error| match error {
+        let queue = match whose {
+            Whose::Caller => &self.callers,
+            Whose::Own => &self.own,
+        };
+        queue.try_send(Message::Read(read)).map_err(|error| match error {
             TrySendError::Full(_) => Error::Busy,
             TrySendError::Disconnected(_) => Error::Closed,
         })
@@ -66,11 +82,30 @@ impl Readers {
     /// What was handed in before is still read. Answers the threads that end now.
     pub(crate) fn close(&self) -> Vec<JoinHandle<()>> {
         let threads = std::mem::take(&mut *self.threads.lock());
-        for _ in &threads {
-            let _ = self.queue.send(Message::Close);
+        if !threads.is_empty() {
+            let _ = self.own.send(Message::Close);
+        }
+        for _ in threads.iter().skip(1) {
+            let _ = self.callers.send(Message::Close);
         }
         threads
     }
+}
+
+/// Starts threads that share one queue.
+fn start(
+    options: &Options,
+    count: usize,
+    threads: &mut Vec<JoinHandle<()>>,
+) -> Result<SyncSender<Message>, Error> {
+    let (sender, queue) = sync_channel(options.queue.max(1));
+    let queue = Arc::new(Mutex::new(queue));
+    for _ in 0..count {
+        let engine = Sqlite::reader(&options.path, options.busy_timeout)?;
+        let queue = Arc::clone(&queue);
+        threads.push(spawn("store-reader", options, move || run(engine, &queue))?);
+    }
+    Ok(sender)
 }
 
 fn run(mut engine: Sqlite, queue: &Mutex<Receiver<Message>>) {

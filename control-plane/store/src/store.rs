@@ -11,7 +11,7 @@ use crate::{
     error::Error,
     migrate,
     options::Options,
-    readers::Readers,
+    readers::{Readers, Whose},
     sqlite::Sqlite,
     tx::{ReadTx, WriteTx},
     watcher::Watcher,
@@ -153,7 +153,23 @@ impl Store {
         T: Send + 'static,
     {
         let (done, answer) = oneshot::channel();
-        self.parts.readers.hand_in(f, done)?;
+        self.parts.readers.hand_in(Whose::Caller, f, done)?;
+        answer.await.unwrap_or_else(|_| Err(Error::Closed.into()))
+    }
+
+    /// The same for what keeps the process itself true to the store: callers'
+    /// reads, however long, do not hold it up.
+    ///
+    /// # Errors
+    /// What the closure refuses, or the store.
+    pub async fn read_own<T, E, F>(&self, f: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut ReadTx<'_>) -> Result<T, E> + Send + 'static,
+        E: From<Error> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (done, answer) = oneshot::channel();
+        self.parts.readers.hand_in(Whose::Own, f, done)?;
         answer.await.unwrap_or_else(|_| Err(Error::Closed.into()))
     }
 
@@ -171,7 +187,7 @@ impl Store {
         T: Send + 'static,
     {
         let (done, answer) = oneshot::channel();
-        self.parts.readers.hand_in(f, done)?;
+        self.parts.readers.hand_in(Whose::Caller, f, done)?;
         answer.blocking_recv().unwrap_or_else(|_| Err(Error::Closed.into()))
     }
 

@@ -36,11 +36,12 @@ impl Attempt {
     fn new(folder: &Path, item: &str, version: &ItemVersion, removal: bool) -> Self {
         let journal = Journal {
             item: item.to_owned(),
-            generation: version.generation,
+            version: version.clone(),
             removal,
             phase: Phase::Staging,
             steps: Vec::new(),
             made: Vec::new(),
+            hook: None,
         };
         Self { folder: folder.to_owned(), journal, contents: Vec::new(), owned: Vec::new(), made: Vec::new() }
     }
@@ -56,7 +57,7 @@ impl Attempt {
         let mut attempt = Self::new(folder, item, version, false);
         for file in &bundle.files {
             let known = former.and_then(|record| record.owned.iter().find(|owned| owned.path == file.path));
-            attempt.write(file, known, locks).map_err(|error| refused(&error))?;
+            attempt.write(file, known, locks)?;
         }
         let dropped = former.iter().flat_map(|record| &record.owned);
         for owned in dropped.filter(|owned| !bundle.paths().any(|path| path == owned.path)) {
@@ -90,8 +91,12 @@ impl Attempt {
         !self.journal.steps.is_empty()
     }
 
-    fn write(&mut self, file: &File, known: Option<&Owned>, locks: &Locks) -> io::Result<()> {
+    fn write(&mut self, file: &File, known: Option<&Owned>, locks: &Locks) -> Result<(), Failure> {
         let root = root_of(&file.path, locks)?;
+        self.plan(root, file, known).map_err(|error| refused(&error))
+    }
+
+    fn plan(&mut self, root: PathBuf, file: &File, known: Option<&Owned>) -> io::Result<()> {
         let found = match Place::open(&root, &file.path)? {
             Some(place) => place.read()?,
             None => None,
@@ -118,7 +123,7 @@ impl Attempt {
 
     /// What was there before Muster comes back.
     fn give_back(&mut self, owned: &Owned, locks: &Locks) -> Result<(), Failure> {
-        let root = root_of(&owned.path, locks).map_err(|error| refused(&error))?;
+        let root = root_of(&owned.path, locks)?;
         let original = owned.original.as_ref().map(|original| {
             let content = read_blob(&self.folder, original.sha256)?;
             Ok(Found { content, mode: original.mode, owner: original.owner })
@@ -181,17 +186,15 @@ impl Attempt {
         Ok(())
     }
 
-    /// The files are as they were, and nothing is left of the attempt.
-    pub(super) fn undo(&self) -> io::Result<()> {
+    /// The files are as they were. The journal stays until services have heard of it.
+    pub(super) fn undo(&mut self) -> io::Result<()> {
         self.journal.undo()?;
-        Journal::forget(&self.folder)
+        self.journal.returned(&self.folder);
+        Ok(())
     }
 
     /// The record is written: what was kept for the way back goes.
     pub(super) fn finish(&self) -> io::Result<()> {
-        if !self.changes() {
-            return Ok(());
-        }
         self.journal.clear()?;
         Journal::forget(&self.folder)
     }
@@ -201,23 +204,20 @@ fn me() -> (u32, u32) {
     (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
 }
 
-fn root_of(path: &Path, locks: &Locks) -> io::Result<PathBuf> {
+fn root_of(path: &Path, locks: &Locks) -> Result<PathBuf, Failure> {
     locks.root_of(path).map(Path::to_owned).ok_or_else(|| {
         let message = format!("the lock file of this host allows no writing to {}", path.display());
-        io::Error::new(io::ErrorKind::PermissionDenied, message)
+        Failure::rejected(Reason::PathNotAllowed, Cause::Host, message)
     })
 }
 
 /// Refused while it was planned or staged.
 pub(super) fn refused(error: &io::Error) -> Failure {
-    let reason = match error.kind() {
-        io::ErrorKind::NotADirectory | io::ErrorKind::InvalidInput => Reason::PathNotAllowed,
-        io::ErrorKind::PermissionDenied
-            if error.raw_os_error().is_none() && error.to_string().contains("lock file") =>
-        {
-            Reason::PathNotAllowed
+    match error.kind() {
+        // What a `Place` says of links and of things that are no files.
+        io::ErrorKind::NotADirectory | io::ErrorKind::InvalidInput => {
+            Failure::rejected(Reason::PathNotAllowed, Cause::Host, error.to_string())
         }
-        _ => return Failure::host(error),
-    };
-    Failure::rejected(reason, Cause::Host, error.to_string())
+        _ => Failure::host(error),
+    }
 }

@@ -10,7 +10,7 @@ use muster_common::reason::Reason;
 use muster_proto::types::v1 as types;
 use prost::Message as _;
 
-use super::Failure;
+use super::{Failure, base::Base};
 use crate::{locks::Locks, state::Cause};
 
 const MAX_BYTES: usize = 64 * 1024;
@@ -29,7 +29,7 @@ pub(super) struct Bundle {
 }
 
 /// One file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct File {
     pub(super) path: PathBuf,
     pub(super) content: Vec<u8>,
@@ -73,7 +73,8 @@ impl Bundle {
     }
 
     /// Whether this host would take it: by its own limits and by its lock file.
-    pub(super) fn check(&self, locks: &Locks) -> Result<(), Failure> {
+    pub(super) fn check(&self, base: &Base) -> Result<(), Failure> {
+        let locks = &base.locks.current();
         let bytes: usize = self.files.iter().map(|file| file.content.len()).sum();
         if self.files.is_empty() || self.files.len() > MAX_FILES || bytes > MAX_BYTES {
             let count = self.files.len();
@@ -82,11 +83,7 @@ impl Bundle {
             )));
         }
         for file in &self.files {
-            if locks.root_of(&file.path).is_none() {
-                let message =
-                    format!("the lock file of this host allows no writing to {}", file.path.display());
-                return Err(Failure::rejected(Reason::PathNotAllowed, Cause::Host, message));
-            }
+            check_place(&file.path, locks, base)?;
             if file.mode > 0o777 {
                 return Err(invalid(format!(
                     "mode {:o} of {} is not allowed",
@@ -97,11 +94,8 @@ impl Bundle {
         }
         self.check_apart()?;
         let hooks = [&self.validate, &self.on_change, &self.probe];
-        if hooks.iter().any(|hook| hook.is_some()) && !locks.allows_hooks() {
-            let message = "the lock file of this host does not allow hooks";
-            return Err(Failure::rejected(Reason::HookDenied, Cause::Host, message));
-        }
-        Ok(())
+        let has_hooks = hooks.iter().any(|hook| hook.is_some());
+        if has_hooks && !locks.allows_hooks() { Err(Failure::hook_denied()) } else { Ok(()) }
     }
 
     /// No file twice, none inside another.
@@ -119,6 +113,19 @@ impl Bundle {
     pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|file| file.path.as_path())
     }
+}
+
+/// Whether a bundle may write there.
+fn check_place(path: &Path, locks: &Locks, base: &Base) -> Result<(), Failure> {
+    let why = if locks.root_of(path).is_none() {
+        "the lock file of this host allows no writing to"
+    } else if base.protects(path) {
+        "the agent itself lives in"
+    } else {
+        return Ok(());
+    };
+    let message = format!("{why} {}", path.display());
+    Err(Failure::rejected(Reason::PathNotAllowed, Cause::Host, message))
 }
 
 fn hook(hook: types::Hook) -> Result<Hook, Failure> {

@@ -32,6 +32,12 @@ impl Failure {
         Self::rejected(reason, Cause::Host, error.to_string())
     }
 
+    /// The host's lock file forbids hooks.
+    pub(super) fn hook_denied() -> Self {
+        let message = "the lock file of this host does not allow hooks";
+        Self::rejected(Reason::HookDenied, Cause::Host, message)
+    }
+
     /// The last part of what a hook wrote.
     pub(super) fn with_output(mut self, output: Vec<u8>) -> Self {
         self.error.output = output;
@@ -75,6 +81,19 @@ impl Failure {
             changed_at,
         }
     }
+}
+
+/// The attempt failed, and not for what the item itself is: the same may be tried
+/// again. A host that is broken waits for a person.
+pub(super) fn is_unsettled(state: &ItemState) -> bool {
+    let cause = state.error.as_ref().map(|error| error.cause);
+    matches!(state.outcome, Outcome::Rejected | Outcome::RolledBack)
+        && matches!(cause, Some(Cause::Host | Cause::Network | Cause::ControlPlane))
+}
+
+/// This host tries it again by itself. What came over the network must come again.
+pub(super) fn is_retried_here(state: &ItemState) -> bool {
+    is_unsettled(state) && state.error.as_ref().is_some_and(|error| error.cause == Cause::Host)
 }
 
 /// The bytes are those that were meant.

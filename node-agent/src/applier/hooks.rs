@@ -12,10 +12,12 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::{
     Failure,
-    bundle::{Bundle, Hook},
+    base::Base,
+    bundle::{File, Hook},
+    journal::Journal,
 };
 use crate::{
-    platform::{files, process},
+    platform::{files::private_folder, process},
     state::Cause,
 };
 
@@ -27,10 +29,13 @@ const KEPT: usize = 4096;
 /// For whom hooks run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'a> {
+    pub(super) base: &'a Base,
     pub(super) item: &'a str,
     pub(super) version: &'a str,
     /// The folder with the new files, for `validate`.
     pub(super) stage: Option<&'a Path>,
+    /// Where a hook's process is written down before it acts, so that a later agent can end it.
+    pub(super) journal: Option<&'a Journal>,
 }
 
 /// The new files under a folder of their own, for `validate` to look at.
@@ -38,14 +43,14 @@ pub(super) struct Context<'a> {
 pub(super) struct Stage(PathBuf);
 
 impl Stage {
-    pub(super) fn lay_out(folder: &Path, bundle: &Bundle) -> io::Result<Self> {
+    pub(super) fn lay_out(folder: &Path, files: &[File]) -> io::Result<Self> {
         let stage = Self(folder.join("stage"));
         let _ = fs::remove_dir_all(&stage.0); // of an attempt that a crash cut off
-        for file in &bundle.files {
+        for file in files {
             let below = file.path.strip_prefix("/").unwrap_or(&file.path);
             let path = stage.0.join(below);
             if let Some(parent) = path.parent() {
-                files::private_folder(parent)?;
+                private_folder(parent)?;
             }
             fs::write(&path, &file.content)?;
         }
@@ -63,17 +68,61 @@ impl Drop for Stage {
     }
 }
 
-/// Runs a hook to its end; none is a success.
+/// Runs a hook to its end; none is a success. The lock file is asked anew: what a
+/// host allowed when it took a bundle it may forbid now.
 pub(super) async fn run(hook: Option<&Hook>, reason: Reason, context: Context<'_>) -> Result<(), Failure> {
     let Some(hook) = hook else { return Ok(()) };
-    let failed = |message: String| Failure::rejected(reason, Cause::Content, message);
-    let mut command = process::command(&hook.argv[0]);
+    if !context.base.locks.current().allows_hooks() {
+        return Err(Failure::hook_denied());
+    }
+    let mut group = start(hook, reason, context)?;
+    context.write_down(&group).await.map_err(|error| Failure::host(&error))?;
+    attend(hook, reason, &mut group).await
+}
+
+/// Runs the hook of the way back. It returns without, where hooks are forbidden by
+/// now, and without a note where the disk takes none.
+pub(super) async fn run_back(hook: Option<&Hook>, context: Context<'_>) -> Result<(), Failure> {
+    let Some(hook) = hook else { return Ok(()) };
+    let item = context.item;
+    if !context.base.locks.current().allows_hooks() {
+        tracing::warn!(item, "the files of {item} returned; its hook was not run: the lock file allows none");
+        return Ok(());
+    }
+    let mut group = start(hook, Reason::RollbackFailed, context)?;
+    if let Err(error) = context.write_down(&group).await {
+        tracing::warn!(item, %error, "could not write down the hook of {item}");
+    }
+    attend(hook, Reason::RollbackFailed, &mut group).await
+}
+
+impl Context<'_> {
+    async fn write_down(&self, group: &process::Group) -> io::Result<()> {
+        let Some((journal, mark)) = self.journal.zip(group.mark()) else { return Ok(()) };
+        let (journal, folder) = (Journal { hook: Some(mark), ..journal.clone() }, self.base.folder.clone());
+        self.base.blocking(move || journal.save(&folder)).await
+    }
+}
+
+/// Starts a hook, held back until it is released.
+fn start(hook: &Hook, reason: Reason, context: Context<'_>) -> Result<process::Group, Failure> {
+    let failed = |error| not_started(hook, reason, &error);
+    let mut command = process::gated(&hook.argv[0]).map_err(failed)?;
     command.args(&hook.argv[1..]).env("MUSTER_ITEM", context.item).env("MUSTER_VERSION", context.version);
     if let Some(stage) = context.stage {
         command.env("MUSTER_STAGE", stage);
     }
-    let mut group = process::Group::spawn(command)
-        .map_err(|error| failed(format!("{} could not be started: {error}", hook.argv[0])))?;
+    process::Group::spawn(command).map_err(failed)
+}
+
+fn not_started(hook: &Hook, reason: Reason, error: &io::Error) -> Failure {
+    Failure::rejected(reason, Cause::Content, format!("{} could not be started: {error}", hook.argv[0]))
+}
+
+/// Releases a hook and waits for its end.
+async fn attend(hook: &Hook, reason: Reason, group: &mut process::Group) -> Result<(), Failure> {
+    let failed = |message: String| Failure::rejected(reason, Cause::Content, message);
+    group.release().await.map_err(|error| not_started(hook, reason, &error))?;
     let (stdout, stderr) = group.outputs();
     let kept = parking_lot::Mutex::new(Vec::new());
     let mut listening = pin!(async {

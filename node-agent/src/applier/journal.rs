@@ -6,23 +6,30 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use muster_common::{clock::UnixMillis, generation::Generation};
+use muster_common::clock::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 use super::place::Place;
-use crate::platform::files;
+use crate::{
+    platform::{files, process::Mark},
+    state::ItemVersion,
+};
 
 /// What is being done to which item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Journal {
     pub(super) item: String,
-    pub(super) generation: Generation,
+    /// What it is brought to; of a removal only the generation says anything.
+    pub(super) version: ItemVersion,
     /// The item is being taken off the host.
     pub(super) removal: bool,
     pub(super) phase: Phase,
     pub(super) steps: Vec<Step>,
     /// Folders that will be made: under which root, and which.
     pub(super) made: Vec<(PathBuf, PathBuf)>,
+    /// The hook that was started last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) hook: Option<Mark>,
 }
 
 /// How far it may be.
@@ -33,6 +40,8 @@ pub(super) enum Phase {
     Staging,
     /// Files may have been swapped.
     Swapping,
+    /// The files are as they were before; services may not have heard of it.
+    Returned,
 }
 
 /// What is done to one file.
@@ -47,11 +56,19 @@ pub(super) struct Step {
 }
 
 impl Journal {
-    pub(super) fn load(folder: &Path) -> io::Result<Option<Self>> {
-        match fs::read(path(folder)) {
-            Ok(json) => Ok(Some(serde_json::from_slice(&json)?)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+    /// What is there. One that is damaged is set aside: it must not stop the agent.
+    pub(super) fn load(folder: &Path, now: UnixMillis) -> io::Result<Option<Self>> {
+        let json = match fs::read(path(folder)) {
+            Ok(json) => json,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match serde_json::from_slice(&json) {
+            Ok(journal) => Ok(Some(journal)),
+            Err(error) => {
+                tracing::error!(%error, "the journal of an unfinished change was damaged and set aside: files may be old and new");
+                Self::set_aside(folder, now).map(|()| None)
+            }
         }
     }
 
@@ -59,29 +76,48 @@ impl Journal {
         files::write_atomically(&path(folder), &serde_json::to_vec_pretty(self)?, 0o600)
     }
 
-    /// The files are as they were before. Safe to repeat.
+    /// The files are as they were before. Safe to repeat. What fails does not keep
+    /// the rest from returning.
     pub(super) fn undo(&self) -> io::Result<()> {
-        for step in self.steps.iter().rev() {
-            let Some(place) = Place::open(&step.root, &step.path)? else { continue };
-            place.clear_staged()?;
-            if step.had {
-                place.swap_back()?;
-            } else if self.phase == Phase::Swapping {
-                place.remove()?;
-            }
-            place.sync()?;
-        }
-        remove_folders(&self.made)
+        let undone = first_error(self.steps.iter().rev().map(|step| self.undo_step(step)));
+        undone.and(remove_folders(&self.made))
     }
 
-    /// The attempt is decided: what was kept for the way back goes.
-    pub(super) fn clear(&self) -> io::Result<()> {
-        for step in &self.steps {
-            if let Some(place) = Place::open(&step.root, &step.path)? {
-                place.clear()?;
+    fn undo_step(&self, step: &Step) -> io::Result<()> {
+        let Some(place) = Place::open(&step.root, &step.path)? else { return Ok(()) };
+        match self.phase {
+            // Nothing was swapped. What lies beside the place may be of an older attempt and
+            // have come back with a loss of power: it is nothing to return to.
+            Phase::Staging | Phase::Returned => place.clear()?,
+            Phase::Swapping => {
+                place.clear_staged()?;
+                if step.had {
+                    place.swap_back()?;
+                } else {
+                    place.remove()?;
+                }
             }
         }
-        Ok(())
+        place.sync()
+    }
+
+    /// The files have returned: from now on others may write them.
+    pub(super) fn returned(&mut self, folder: &Path) {
+        if self.phase == Phase::Swapping {
+            self.phase = Phase::Returned;
+            if let Err(error) = self.save(folder) {
+                tracing::warn!(%error, "could not write down that files have returned");
+            }
+        }
+    }
+
+    /// The attempt is decided: what was kept for the way back goes, durably, so
+    /// that no later attempt meets it.
+    pub(super) fn clear(&self) -> io::Result<()> {
+        first_error(self.steps.iter().map(|step| match Place::open(&step.root, &step.path)? {
+            Some(place) => place.clear().and_then(|()| place.sync()),
+            None => Ok(()),
+        }))
     }
 
     /// Kept for a person to look at.
@@ -100,12 +136,15 @@ impl Journal {
 
 /// Takes away those folders that are empty, the deepest first.
 pub(super) fn remove_folders(folders: &[(PathBuf, PathBuf)]) -> io::Result<()> {
-    for (root, folder) in folders.iter().rev() {
-        if let Some(place) = Place::open(root, folder)? {
-            place.remove_folder()?;
-        }
-    }
-    Ok(())
+    first_error(folders.iter().rev().map(|(root, folder)| match Place::open(root, folder)? {
+        Some(place) => place.remove_folder(),
+        None => Ok(()),
+    }))
+}
+
+/// Does all of it, whatever fails; the first failure is told.
+fn first_error(all: impl Iterator<Item = io::Result<()>>) -> io::Result<()> {
+    all.fold(Ok(()), Result::and)
 }
 
 fn path(folder: &Path) -> PathBuf {

@@ -12,6 +12,8 @@ use std::{
 
 use rustix::fs::{self as rfs, AtFlags, Gid, Mode, OFlags, Uid};
 
+use crate::platform::files;
+
 /// A file that was there before is kept only up to this size.
 const MAX_KEPT: u64 = 16 * 1024 * 1024;
 
@@ -76,7 +78,7 @@ impl Place {
         let (parts, name) = way(root, path)?;
         if make {
             // The root itself is the administrator's word: it may be a link, and is made if it is missing.
-            std::fs::create_dir_all(root)?;
+            files::folder(root, 0o755)?;
         }
         let opened = rfs::open(root, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
         let mut folder = match opened {

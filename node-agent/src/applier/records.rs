@@ -7,10 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use muster_common::digest::Sha256;
+use muster_common::{clock::UnixMillis, digest::Sha256};
 use serde::{Deserialize, Serialize};
 
-use super::bundle::Bundle;
+use super::{bundle::Bundle, cut_offs::CutOffs};
 use crate::{platform::files, state::ItemState};
 
 /// One item.
@@ -49,6 +49,9 @@ pub(super) struct Original {
 pub(super) struct Records {
     folder: PathBuf,
     records: BTreeMap<String, Record>,
+    /// Items whose record on disk is not that in memory.
+    unsaved: BTreeSet<String>,
+    pub(super) cut_offs: CutOffs,
 }
 
 impl Record {
@@ -58,21 +61,25 @@ impl Record {
 }
 
 impl Records {
-    pub(super) fn open(folder: &Path) -> io::Result<Self> {
+    /// Reads what is there. A record that cannot be read is set aside: it must not
+    /// stop the agent, and its item is offered again.
+    pub(super) fn open(folder: &Path, now: UnixMillis) -> io::Result<Self> {
         for part in ["records", "blobs"] {
             files::private_folder(&folder.join(part))?;
         }
         let mut records = BTreeMap::new();
         for file in fs::read_dir(folder.join("records"))? {
             let path = file?.path();
-            if path.extension().is_some_and(|extension| extension == "json") {
-                let record: Record = serde_json::from_slice(&fs::read(&path)?).map_err(|error| {
-                    io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))
-                })?;
-                records.insert(record.state.item.clone(), record);
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            match fs::read(&path).and_then(|json| Ok(serde_json::from_slice::<Record>(&json)?)) {
+                Ok(record) => drop(records.insert(record.state.item.clone(), record)),
+                Err(error) => set_aside(&path, &error, now),
             }
         }
-        Ok(Self { folder: folder.to_owned(), records })
+        let (folder, cut_offs) = (folder.to_owned(), CutOffs::open(folder));
+        Ok(Self { folder, records, unsaved: BTreeSet::new(), cut_offs })
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Record> {
@@ -89,17 +96,51 @@ impl Records {
         self.records.values().find(owns).map(|record| record.state.item.as_str())
     }
 
-    /// Writes a record: the point of decision of an attempt.
+    /// Writes a record: the point of decision of an attempt. On the disk first: what
+    /// could not be written was not decided.
     pub(super) fn put(&mut self, record: Record) -> io::Result<()> {
+        self.write(&record)?;
+        self.keep(record);
+        Ok(())
+    }
+
+    /// Notes what became of an attempt that changed nothing. It is known at once, and
+    /// written as soon as the disk takes it.
+    pub(super) fn note(&mut self, record: Record) {
+        let item = record.state.item.clone();
+        let written = self.write(&record);
+        self.keep(record);
+        if let Err(error) = written {
+            tracing::error!(item, %error, "could not write down yet what became of {item}");
+            self.unsaved.insert(item);
+        }
+    }
+
+    /// Writes what the disk did not take before.
+    pub(super) fn save_unsaved(&mut self) {
+        let wrote = |item: &String| self.records.get(item).is_none_or(|record| self.write(record).is_ok());
+        let written: Vec<String> = self.unsaved.iter().filter(|item| wrote(item)).cloned().collect();
+        self.unsaved.retain(|item| !written.contains(item));
+    }
+
+    pub(super) fn has_unsaved(&self) -> bool {
+        !self.unsaved.is_empty()
+    }
+
+    fn write(&self, record: &Record) -> io::Result<()> {
         if !is_known_kind(&record.state.item) {
             // Its name cannot be trusted as a file name; it is known until this process ends.
-            self.records.insert(record.state.item.clone(), record);
             return Ok(());
         }
-        let json = serde_json::to_vec_pretty(&record)?;
-        files::write_atomically(&self.path(&record.state.item), &json, 0o600)?;
-        self.records.insert(record.state.item.clone(), record);
-        Ok(())
+        let json = serde_json::to_vec_pretty(record)?;
+        files::write_atomically(&self.path(&record.state.item), &json, 0o600)
+    }
+
+    fn keep(&mut self, record: Record) {
+        let item = record.state.item.clone();
+        self.cut_offs.forget(&item);
+        self.unsaved.remove(&item);
+        self.records.insert(item, record);
     }
 
     pub(super) fn remove(&mut self, item: &str) -> io::Result<()> {
@@ -109,6 +150,8 @@ impl Records {
                 _ => files::sync_folder(&self.folder.join("records"))?,
             }
         }
+        self.cut_offs.forget(item);
+        self.unsaved.remove(item);
         self.records.remove(item);
         Ok(())
     }
@@ -139,6 +182,17 @@ impl Records {
 
     fn path(&self, item: &str) -> PathBuf {
         self.folder.join("records").join(format!("{}.json", item.replace('/', "+")))
+    }
+}
+
+fn set_aside(path: &Path, error: &io::Error, now: UnixMillis) {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".damaged-{}", now.0));
+    match fs::rename(path, &aside) {
+        Ok(()) => tracing::error!(%error, "{} was damaged and set aside", path.display()),
+        Err(second) => {
+            tracing::error!(%error, "{} is damaged and cannot be set aside: {second}", path.display());
+        }
     }
 }
 

@@ -1,13 +1,22 @@
 //! The one task that changes items, one at a time, always towards the newest.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use muster_common::{drain::Drain, generation::Generation};
-use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use muster_common::{drain::Drain, error_chain::Chain, reason::Reason};
+use tokio::sync::watch;
 
-use super::Applier;
-use crate::state::{ItemState, Offer, Removal};
+use super::{
+    Applier, failure,
+    retries::Retries,
+    work::{Wanted, Work},
+};
+use crate::{
+    locks::Locks,
+    state::{ItemState, Offer, Removal},
+};
+
+/// Between looks at the lock file and the clock, while something waits for its next try.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How other rooms reach the applier. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -17,33 +26,14 @@ pub struct Handle {
     settings: watch::Receiver<BTreeMap<String, String>>,
 }
 
-/// The newest word about each item; an older one is of no use to anyone.
-#[derive(Debug, Default)]
-struct Wanted {
-    work: Mutex<BTreeMap<String, Work>>,
-    wake: Notify,
-}
-
-#[derive(Debug)]
-enum Work {
-    Apply(Box<Offer>),
-    Remove(Removal),
-}
-
-impl Work {
-    const fn generation(&self) -> Generation {
-        match self {
-            Self::Apply(offer) => offer.version.generation,
-            Self::Remove(removal) => removal.generation,
-        }
-    }
-}
-
 /// The task.
 #[derive(Debug)]
 pub struct Task {
     applier: Applier,
     wanted: Arc<Wanted>,
+    retries: Retries,
+    /// The rules under which the retries failed.
+    rules: Locks,
     states: watch::Sender<Arc<Vec<ItemState>>>,
     settings: watch::Sender<BTreeMap<String, String>>,
 }
@@ -56,56 +46,112 @@ impl Task {
         let (states, told) = watch::channel(Arc::new(applier.states()));
         let (settings, options) = watch::channel(applier.settings());
         let handle = Handle { wanted: Arc::clone(&wanted), states: told, settings: options };
-        (handle, Self { applier, wanted, states, settings })
+        let rules = applier.rules();
+        (handle, Self { applier, wanted, retries: Retries::default(), rules, states, settings })
     }
 
-    /// Works until the process ends. What it then leaves unfinished, the next process undoes.
+    /// Works until the process ends. What it then leaves unfinished, the next process undoes,
+    /// and this one undoes first what an earlier one left.
     pub async fn run(mut self, drain: Drain) {
+        tokio::select! {
+            biased;
+            () = drain.begun() => return,
+            settled = self.applier.settle() => {
+                if let Err(error) = settled {
+                    // Tried again before the next change.
+                    tracing::error!(error = %Chain(&error), "could not settle what an earlier agent left unfinished");
+                }
+            }
+        }
+        self.publish(false);
         loop {
-            let next = self.wanted.work.lock().pop_first();
-            let Some((_, work)) = next else {
-                tokio::select! {
-                    biased;
-                    () = drain.begun() => return,
-                    () = self.wanted.wake.notified() => continue,
+            let step = async {
+                match self.next() {
+                    Some(work) => self.work_on(work).await,
+                    None => self.wait().await,
                 }
             };
             tokio::select! {
                 biased;
                 () = drain.begun() => return,
-                () = work_on(&mut self.applier, work) => {}
+                () = step => {}
             }
-            self.states.send_replace(Arc::new(self.applier.states()));
-            let settings = self.applier.settings();
-            self.settings.send_if_modified(|known| {
-                let news = *known != settings;
-                *known = settings;
-                news
-            });
         }
     }
-}
 
-async fn work_on(applier: &mut Applier, work: Work) {
-    match work {
-        Work::Apply(offer) => drop(applier.apply(*offer).await),
-        Work::Remove(removal) => drop(applier.remove(removal).await),
+    /// The newest word first; then what is to be tried again.
+    fn next(&self) -> Option<Work> {
+        self.wanted.take(|offer| self.applier.has_room(offer)).or_else(|| self.retries.due(self.now()))
+    }
+
+    fn now(&self) -> muster_common::clock::Instant {
+        self.applier.base.clock.monotonic()
+    }
+
+    async fn work_on(&mut self, work: Work) {
+        let known = self.retries.holds(&work);
+        if known && self.retries.due(self.now()).as_ref() != Some(&work) {
+            // Offered again, by a new session perhaps: it has its time.
+            self.publish(true);
+            return;
+        }
+        let state = match work.clone() {
+            Work::Apply(offer) => Some(self.applier.apply(*offer).await),
+            Work::Remove(removal) => self.applier.remove(removal).await,
+        };
+        let error = state.as_ref().and_then(|state| state.error.as_ref());
+        match state.as_ref().zip(error) {
+            Some((state, error)) if work.is_told_by(state) && failure::is_retried_here(state) => {
+                self.retries.failed(work, error.reason, self.now());
+            }
+            told => {
+                self.retries.forget(&work);
+                if told.is_none() {
+                    // Something changed on this host: there may be room now.
+                    self.retries.hurry(self.now(), |reason| reason == Reason::PathTaken);
+                }
+            }
+        }
+        self.publish(!known);
+    }
+
+    /// Waits for a new word, or a moment while something is to be tried again.
+    async fn wait(&mut self) {
+        let waits = !self.retries.is_empty() || self.applier.has_unsaved();
+        tokio::select! {
+            biased;
+            () = self.wanted.changed() => return,
+            () = tokio::time::sleep(LOOK), if waits => {}
+        }
+        let rules = self.applier.rules();
+        if rules != self.rules {
+            self.rules = rules;
+            self.retries.hurry(self.now(), |_| true);
+        }
+        self.applier.save_unsaved().await;
+    }
+
+    /// Tells where the items stand. `always`: also where nothing changed, as an answer.
+    fn publish(&self, always: bool) {
+        let states = self.applier.states();
+        self.states.send_if_modified(|known| {
+            let news = always || **known != states;
+            *known = Arc::new(states);
+            news
+        });
+        let settings = self.applier.settings();
+        self.settings.send_if_modified(|known| {
+            let news = *known != settings;
+            *known = settings;
+            news
+        });
     }
 }
 
 impl Handle {
     /// Takes the newest word about some items.
     pub fn desire(&self, offers: Vec<Offer>, removals: Vec<Removal>) {
-        let offers = offers.into_iter().map(|offer| (offer.item.clone(), Work::Apply(Box::new(offer))));
-        let removals = removals.into_iter().map(|removal| (removal.item.clone(), Work::Remove(removal)));
-        let mut wanted = self.wanted.work.lock();
-        for (item, work) in offers.chain(removals) {
-            let newer = wanted.get(&item).is_none_or(|known| known.generation() <= work.generation());
-            if newer {
-                wanted.insert(item, work);
-            }
-        }
-        self.wanted.wake.notify_one();
+        self.wanted.add(offers, removals);
     }
 
     /// Where each item stands, now and whenever that changes.

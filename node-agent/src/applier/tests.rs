@@ -3,12 +3,19 @@ use std::{
     os::unix::fs::{PermissionsExt as _, symlink},
 };
 
-use muster_common::{clock::UnixMillis, generation::Generation};
+use muster_common::{
+    clock::{Clock, UnixMillis},
+    generation::Generation,
+};
 use muster_proto::types::v1 as types;
 use proptest::prelude::*;
 use prost::Message as _;
 
 use super::*;
+use crate::locks;
+
+mod leftovers;
+mod retried;
 
 /// A host in a folder: `root` may be written, `state` is the applier's.
 struct Lab {
@@ -45,7 +52,23 @@ impl Lab {
     }
 
     async fn open(&self) -> Applier {
-        Applier::open(&self.state(), self.locks(), Clock::test(UnixMillis(1))).await.unwrap()
+        let mut applier = self.opened().await;
+        applier.settle().await.unwrap();
+        applier
+    }
+
+    /// What an earlier process left is not settled yet.
+    async fn opened(&self) -> Applier {
+        Applier::open(self.options()).await.unwrap()
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            folder: self.state(),
+            locks: self.locks(),
+            clock: Clock::test(UnixMillis(1)),
+            protected: vec![self.state(), self.folder.path().join("locks.toml")],
+        }
     }
 
     fn read(&self, name: &str) -> Option<String> {
@@ -188,6 +211,7 @@ async fn a_failing_hook_returns_the_host_to_last_good() {
     }
     // Once when it was applied, and once after each return.
     assert_eq!(fs::read_to_string(log).unwrap(), "good\n".repeat(4));
+    drop(applier);
     let again = lab.open().await;
     assert_eq!(running(&again.states()[0]), Some(1), "the next process knows it, too");
 }
@@ -312,7 +336,7 @@ async fn no_symbolic_link_is_followed_and_no_foreign_file_taken() {
     assert_eq!(fs::read_to_string(outside.join("secret")).unwrap(), "kept");
     applier.apply(offer(9, &lab.bundle(&[("mine", "x")]))).await;
     let other = applier.apply(named("bundle/other", 10, lab.bundle(&[("mine", "y")]).encode_to_vec())).await;
-    assert_eq!(verdict(&other).1, Some(Reason::PayloadInvalid));
+    assert_eq!(verdict(&other), (Outcome::Rejected, Some(Reason::PathTaken), Some(Cause::Host)));
     assert_eq!(lab.read("mine").as_deref(), Some("x"));
 }
 
@@ -329,10 +353,11 @@ async fn settings_are_checked_and_kept() {
     ] {
         assert_eq!(verdict(&applier.apply(set(number, json)).await).1, Some(reason));
     }
-    let again = lab.open().await;
+    drop(applier);
+    let mut again = lab.open().await;
     assert_eq!(again.settings().get("facts-interval").map(String::as_str), Some("1m"));
     let gone = Removal { item: "settings".to_owned(), generation: Generation::new(1, 5) };
-    assert!(applier.remove(gone).await.is_none() && applier.settings().is_empty());
+    assert!(again.remove(gone).await.is_none() && again.settings().is_empty());
 }
 
 /// Where a crash cuts an attempt off.
@@ -347,12 +372,12 @@ impl Lab {
     /// Does a part of an attempt, as a process does that is killed then.
     fn cut_off(&self, applier: &Applier, offer: &Offer, cut: Cut) {
         let bundle = Bundle::decode(&offer.payload).unwrap();
-        let former = applier.records.get(&offer.item).filter(|record| !record.owned.is_empty());
+        let former = applier.record(&offer.item).filter(|record| !record.owned.is_empty());
         let mut attempt = Attempt::bring(
             &self.state(),
             (&offer.item, &offer.version),
             &bundle,
-            former,
+            former.as_ref(),
             &self.locks().current(),
         )
         .unwrap();
@@ -451,10 +476,10 @@ proptest! {
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn mount(at: PathBuf) -> Self {
+    fn mount(at: PathBuf, size: &str) -> Self {
         fs::create_dir_all(&at).unwrap();
         let mounted = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=16k", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
             .arg(&at)
             .status();
         assert!(
@@ -474,7 +499,7 @@ impl Drop for SmallDisk {
 #[tokio::test]
 async fn a_full_disk_is_told_and_leaves_the_old_files_whole() {
     let lab = Lab::new();
-    let _disk = SmallDisk::mount(lab.root());
+    let _disk = SmallDisk::mount(lab.root(), "16k");
     let mut applier = lab.open().await;
     applier.apply(offer(1, &lab.bundle(&[("a", "one"), ("b", "one")]))).await;
     let state = applier.apply(offer(2, &lab.bundle(&[("a", "two"), ("b", &"x".repeat(60_000))]))).await;
@@ -482,4 +507,16 @@ async fn a_full_disk_is_told_and_leaves_the_old_files_whole() {
     assert_eq!((lab.read("a").as_deref(), lab.read("b").as_deref()), (Some("one"), Some("one")));
     assert_eq!(lab.litter(), Vec::<String>::new());
     assert_eq!(applier.apply(offer(3, &lab.bundle(&[("a", "three")]))).await.outcome, Outcome::Applied);
+}
+
+#[tokio::test]
+async fn what_the_file_system_refuses_is_told_and_nothing_changes() {
+    let lab = Lab::new();
+    let mut applier = lab.open().await;
+    applier.apply(offer(1, &lab.bundle(&[("a", "one")]))).await;
+    // Longer than a name may be on any file system of Linux.
+    let state = applier.apply(offer(2, &lab.bundle(&[("a", "two"), (&"n".repeat(300), "x")]))).await;
+    assert_eq!(verdict(&state), (Outcome::Rejected, Some(Reason::WriteFailed), Some(Cause::Host)));
+    assert_eq!((running(&state), lab.read("a").as_deref()), (Some(1), Some("one")));
+    assert_eq!(lab.litter(), Vec::<String>::new());
 }

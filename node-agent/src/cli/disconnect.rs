@@ -5,7 +5,10 @@ use super::{
     exit::{self, Failure},
     runtime,
 };
-use crate::identity::{self, Store};
+use crate::{
+    identity::{self, Store},
+    wiring,
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -39,7 +42,10 @@ fn forget_node(context: &Context, identity: &identity::Identity) -> Result<(), F
     let unusable =
         |error| Failure::told(exit::STATE, format!("cannot use {}: {error}", context.state.path().display()));
     match context.state.lock().map_err(unusable)? {
-        Some(_nobody_runs) => context.state.forget_node(identity.node).map_err(unusable),
+        Some(_nobody_runs) => {
+            let forgotten = wiring::forget(&context.config, &context.state, identity.node);
+            runtime()?.block_on(forgotten).map_err(|error| Failure::new(exit::STATE, &error))
+        }
         None => Ok(()),
     }
 }

@@ -50,12 +50,30 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 /// # Errors
 /// From the file system.
 pub fn private_folder(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    folder(path, 0o700)?;
     let permissions = fs::metadata(path)?.permissions();
     if permissions.mode() & 0o077 != 0 {
         fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
     }
     Ok(())
+}
+
+/// Makes a folder and those above it that are missing, each durably.
+///
+/// # Errors
+/// From the file system.
+pub fn folder(path: &Path, mode: u32) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    if let Some(above) = above {
+        folder(above, mode)?;
+    }
+    match fs::DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => Err(error),
+        _ => sync_folder(above.unwrap_or(Path::new("."))),
+    }
 }
 
 #[cfg(test)]

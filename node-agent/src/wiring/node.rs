@@ -126,7 +126,8 @@ impl Parts {
         let folder = house.state.node(identity.node);
         files::private_folder(&folder).map_err(|source| Error::Folder { folder: folder.clone(), source })?;
         let ledger = ledger::Shared::new(Ledger::open(&folder.join("ledger"), house.clock.clone())?);
-        let applier = Applier::open(&folder.join("items"), house.locks.clone(), house.clock.clone()).await?;
+        let items = super::items(&house.config, &house.state, identity.node, house.locks.clone());
+        let applier = Applier::open(items).await?;
         let (applier, applier_task) = applier::Task::new(applier);
         let refresh_facts = Arc::<Notify>::default();
         let server_time = ServerTime::default();

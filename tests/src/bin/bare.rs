@@ -1,9 +1,9 @@
-//! What Muster is compared with: a bare tonic bidi server and a minimal client,
-//! as tonic's own examples write them: a task and a channel for each stream.
+//! What the control plane is compared with: a bare tonic bidi server, as tonic's own
+//! examples write one: a task and a channel for each stream. Its allocator is that
+//! of the control plane.
 //!
-//! `muster-bare server FOLDER INTERVAL_MS` says its address; each line on
-//! standard input pushes 1 KiB to all; it says `acked` when all have answered.
-//! `muster-bare client FOLDER ADDRESS` holds one session.
+//! `muster-bare FOLDER INTERVAL_MS` says its address; each line on standard input
+//! pushes 1 KiB to all; it says `acked` when all have answered.
 #![allow(clippy::print_stdout)]
 
 use std::{
@@ -17,24 +17,22 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
 use muster_common::{
     clock::Clock,
     digest::Sha256,
     ids::SessionId,
     tls::{self, pem},
 };
-use muster_node_agent::dial;
 use muster_proto::{
     agent::v1::{
         self as pb,
         session_request::Kind,
         session_response::Kind as Answer,
-        session_service_client::SessionServiceClient,
         session_service_server::{SessionService, SessionServiceServer},
     },
     types::v1 as types,
 };
+use muster_tests::{limits, swarm};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -49,22 +47,14 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().collect();
-    match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [_, "server", folder, interval] => tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?
-            .block_on(server(Path::new(folder), interval.parse()?)),
-        [_, "client", folder, address] => tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?
-            .block_on(client(Path::new(folder), address)),
-        _ => anyhow::bail!("usage: muster-bare server FOLDER INTERVAL_MS | client FOLDER ADDRESS"),
-    }
-}
-
-fn identity(folder: &Path) -> anyhow::Result<tls::Identity> {
-    let chain = pem::certificates(&folder.join("bare.crt"))?;
-    Ok(tls::Identity { chain, key: pem::private_key(&folder.join("bare.key"))? })
+    let [_, folder, interval] = args.as_slice() else {
+        anyhow::bail!("usage: muster-bare FOLDER INTERVAL_MS");
+    };
+    limits::raise_open_files();
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(server(Path::new(folder), interval.parse()?))
 }
 
 type Out = mpsc::Sender<Result<pb::SessionResponse, Status>>;
@@ -79,7 +69,7 @@ struct Bare {
 #[allow(clippy::disallowed_methods)] // as the examples do it: that is what is compared with
 async fn server(folder: &Path, interval_ms: u32) -> anyhow::Result<()> {
     let roots = tls::roots(&pem::certificates(&folder.join("ca.crt"))?)?;
-    let acceptor = TlsAcceptor::from(Arc::new(tls::server_config(identity(folder)?, roots)?));
+    let acceptor = TlsAcceptor::from(Arc::new(tls::server_config(swarm::bare_identity(folder)?, roots)?));
     let socket = socket()?;
     println!("{}", socket.local_addr()?);
     let (ready, incoming) = mpsc::channel(128);
@@ -198,25 +188,6 @@ impl Bare {
             kind: Some(Answer::Welcome(welcome)),
         }
     }
-}
-
-async fn client(folder: &Path, address: &str) -> anyhow::Result<()> {
-    let roots = tls::roots(&pem::certificates(&folder.join("ca.crt"))?)?;
-    let domain = std::fs::read_to_string(folder.join("domain"))?;
-    let config = tls::client_config(identity(folder)?, roots, domain.trim().parse()?)?;
-    let channel = dial::channel(address, Arc::new(config)).await?;
-    let (out, messages) = mpsc::channel(16);
-    out.send(pb::SessionRequest { kind: Some(Kind::Hello(pb::Hello::default())) }).await?;
-    let mut inbound =
-        SessionServiceClient::new(channel).session(ReceiverStream::new(messages)).await?.into_inner();
-    inbound.message().await?.context("a welcome")?;
-    println!("connected");
-    for seq in 1.. {
-        tokio::time::sleep(Duration::from_secs(15)).await;
-        let beat = pb::Heartbeat { seq, ..Default::default() };
-        out.send(pb::SessionRequest { kind: Some(Kind::Heartbeat(beat)) }).await?;
-    }
-    Ok(())
 }
 
 /// A TLS stream that tonic takes.

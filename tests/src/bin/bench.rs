@@ -2,14 +2,14 @@
 //! ratios to a bare tonic server that does the same in the same run, with the
 //! same client process. Writes `target/bench/sessions.json`.
 //!
-//! `muster-bench [--sizes 1000,5000,10000] [--runs 3]`
+//! `muster-bench [--sizes 1000,5000,10000] [--runs 3] [--out FILE]`
 #![allow(clippy::print_stdout)]
 
 use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Write as _},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{ChildStdin, ChildStdout, Command, Stdio},
     sync::atomic::Ordering,
     time::Duration,
@@ -22,6 +22,7 @@ use muster_proto::{admin::v1 as pb, types::v1::BundleContent};
 use muster_tests::{
     agent::Agent,
     binaries::{self, repository},
+    limits,
     operator::file,
     plane::{Options, Plane, TRUST_DOMAIN, http_get},
     process::Process,
@@ -33,6 +34,8 @@ use serde_json::json;
 const AT_ONCE: usize = 64;
 /// Heartbeats a second, whatever the number of sessions.
 const BEATS_PER_SECOND: usize = 2000;
+/// No shorter interval can be configured.
+const LEAST: Duration = Duration::from_millis(200);
 /// How long heartbeats are counted.
 const WINDOW: Duration = Duration::from_secs(12);
 const SETTLE: Duration = Duration::from_secs(2);
@@ -46,6 +49,9 @@ struct Args {
     /// Runs of each, of which the median counts.
     #[arg(long, default_value_t = 3)]
     runs: usize,
+    /// Where the figures go.
+    #[arg(long, default_value = "target/bench/sessions.json")]
+    out: PathBuf,
 }
 
 /// What one run of one server shows, by figure.
@@ -54,6 +60,7 @@ type Figures = BTreeMap<&'static str, f64>;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
+    limits::raise_open_files();
     let largest = args.sizes.iter().copied().max().context("no sizes")?;
     let folder = tempfile::tempdir()?;
     let mut rows = Vec::new();
@@ -63,9 +70,9 @@ async fn main() -> anyhow::Result<()> {
     let join = plane.join(i32::try_from(largest + 10)?, &[]).await;
     let identities = swarm::enroll(&join, largest).await?;
     hand_over(&plane, folder.path())?;
-    rows.push(idle_agent(&plane, folder.path(), args.runs).await?);
+    rows.push(idle_agent(&mut plane, folder.path(), args.runs).await?);
     for size in args.sizes {
-        let interval = Duration::from_millis(u64::try_from(size * 1000 / BEATS_PER_SECOND)?);
+        let interval = Duration::from_millis(u64::try_from(size * 1000 / BEATS_PER_SECOND)?).max(LEAST);
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for run in 1..=args.runs {
             println!("{size} sessions, run {run} of {}", args.runs);
@@ -74,7 +81,7 @@ async fn main() -> anyhow::Result<()> {
         }
         rows.extend(compare(size, args.runs, &ours, &theirs));
     }
-    let path = repository().join("target/bench/sessions.json");
+    let path = repository().join(&args.out);
     std::fs::create_dir_all(path.parent().context("a folder")?)?;
     std::fs::write(&path, serde_json::to_vec_pretty(&rows)?)?;
     print(&rows);
@@ -102,7 +109,11 @@ struct Bare {
 
 impl Bare {
     fn start(args: &[&str]) -> anyhow::Result<Self> {
-        let mut command = Command::new(binaries::path("muster-bare"));
+        Self::start_of("muster-bare", args)
+    }
+
+    fn start_of(program: &str, args: &[&str]) -> anyhow::Result<Self> {
+        let mut command = Command::new(binaries::path(program));
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let (process, stdin, stdout) = Process::piped(command)?;
         Ok(Self { process, stdin: Some(stdin), stdout: BufReader::new(stdout) })
@@ -124,7 +135,7 @@ impl Bare {
 
 async fn bare(folder: &Path, identities: &[Identity], interval: Duration) -> anyhow::Result<Figures> {
     let folder = folder.to_string_lossy().into_owned();
-    let mut bare = Bare::start(&["server", &folder, &interval.as_millis().to_string()])?;
+    let mut bare = Bare::start(&[&folder, &interval.as_millis().to_string()])?;
     let address: SocketAddr = bare.line()?.parse()?;
     let swarm_of = Measure { identities, address };
     let (mut figures, swarm) = swarm_of.sessions(&bare.process).await?;
@@ -134,6 +145,7 @@ async fn bare(folder: &Path, identities: &[Identity], interval: Duration) -> any
     let all = identities.len() as u64;
     ensure!(swarm.counters.reach(&swarm.counters.received, all, LIMIT).await, "the push did not reach all");
     figures.insert("push_received", (Clock::System.monotonic() - begun).as_secs_f64() * 1e3);
+    figures.insert("push_received_cpu", (bare.process.cpu() - cpu).as_secs_f64() * 1e3);
     let (mut bare, line) = tokio::task::spawn_blocking(move || {
         let line = bare.line();
         (bare, line)
@@ -141,17 +153,14 @@ async fn bare(folder: &Path, identities: &[Identity], interval: Duration) -> any
     .await?;
     ensure!(line? == "acked", "it says when all have answered");
     figures.insert("push_durable", (Clock::System.monotonic() - begun).as_secs_f64() * 1e3);
-    figures.insert("push_cpu", (bare.process.cpu() - cpu).as_secs_f64() * 1e3);
+    figures.insert("push_durable_cpu", (bare.process.cpu() - cpu).as_secs_f64() * 1e3);
     swarm.end().await;
     bare.process.kill();
     Ok(figures)
 }
 
 async fn muster(plane: &mut Plane, identities: &[Identity], interval: Duration) -> anyhow::Result<Figures> {
-    plane.kill();
-    plane.configure("heartbeat-interval", &format!("\"{}ms\"", interval.as_millis()));
-    plane.configure("heartbeat-jitter", &format!("\"{}ms\"", interval.as_millis() / 10));
-    plane.serve(&[]).await;
+    serve_with(plane, interval).await;
     // What was read and made at the start is not the sessions' doing.
     tokio::time::sleep(SETTLE).await;
     let address = plane.addresses().agents;
@@ -159,6 +168,13 @@ async fn muster(plane: &mut Plane, identities: &[Identity], interval: Duration) 
     push(plane, &swarm, identities.len() as u64, &mut figures).await?;
     swarm.end().await;
     Ok(figures)
+}
+
+async fn serve_with(plane: &mut Plane, interval: Duration) {
+    plane.kill();
+    plane.configure("heartbeat-interval", &format!("\"{}ms\"", interval.as_millis()));
+    plane.configure("heartbeat-jitter", &format!("\"{}ms\"", interval.as_millis() / 10));
+    plane.serve(&[]).await;
 }
 
 async fn push(plane: &mut Plane, swarm: &Swarm, all: u64, figures: &mut Figures) -> anyhow::Result<()> {
@@ -172,12 +188,13 @@ async fn push(plane: &mut Plane, swarm: &Swarm, all: u64, figures: &mut Figures)
     operator.assign("bench", "*", "bench").await;
     ensure!(swarm.counters.reach(&swarm.counters.received, all, LIMIT).await, "the push did not reach all");
     figures.insert("push_received", (Clock::System.monotonic() - begun).as_secs_f64() * 1e3);
+    figures.insert("push_received_cpu", (plane.process().cpu() - cpu).as_secs_f64() * 1e3);
     while reports_stored(console).await? < stored + all {
         ensure!(Clock::System.monotonic() - begun < LIMIT, "the acknowledgements were not all stored");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     figures.insert("push_durable", (Clock::System.monotonic() - begun).as_secs_f64() * 1e3);
-    figures.insert("push_cpu", (plane.process().cpu() - cpu).as_secs_f64() * 1e3);
+    figures.insert("push_durable_cpu", (plane.process().cpu() - cpu).as_secs_f64() * 1e3);
     operator
         .assignments
         .clone()
@@ -188,7 +205,7 @@ async fn push(plane: &mut Plane, swarm: &Swarm, all: u64, figures: &mut Figures)
 
 async fn reports_stored(console: SocketAddr) -> anyhow::Result<u64> {
     let metrics = http_get(console, "/metrics").await.context("no metrics")?;
-    let line = metrics.lines().find_map(|line| line.strip_prefix("muster_reports_stored_total "));
+    let line = metrics.lines().find_map(|line| line.strip_prefix("muster_item_reports_stored_total "));
     Ok(line.context("no such metric")?.trim().parse()?)
 }
 
@@ -225,16 +242,19 @@ impl Measure<'_> {
     }
 }
 
-async fn idle_agent(plane: &Plane, folder: &Path, runs: usize) -> anyhow::Result<serde_json::Value> {
+/// Both hold one idle session at the default interval, and take their memory from
+/// the system's allocator.
+async fn idle_agent(plane: &mut Plane, folder: &Path, runs: usize) -> anyhow::Result<serde_json::Value> {
+    serve_with(plane, Duration::from_secs(15)).await;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     let text = folder.to_string_lossy().into_owned();
     for run in 0..runs {
         let name = format!("idle-{run}");
         let agent = Agent::start(folder, &name, &plane.join(1, &[]).await);
         plane.operator().await.until_liveness(&agent.node, pb::Liveness::Online).await;
-        let mut server = Bare::start(&["server", &text, "15000"])?;
+        let mut server = Bare::start(&[&text, "15000"])?;
         let address = server.line()?;
-        let mut client = Bare::start(&["client", &text, &address])?;
+        let mut client = Bare::start_of("muster-bare-client", &[&text, &address])?;
         ensure!(client.line()? == "connected", "the minimal client connects");
         tokio::time::sleep(SETTLE * 2).await;
         ours.push(f64::from(u32::try_from(agent.rss_kib())?));
@@ -271,8 +291,9 @@ fn compare(size: usize, runs: usize, ours: &[Figures], theirs: &[Figures]) -> Ve
     let figure = |(name, unit): (&str, &str)| {
         let mut row = row(name, unit, size, of(ours, name), of(theirs, name), runs);
         if name.starts_with("push") {
-            row["muster_cpu_ms"] = json!(of(ours, "push_cpu"));
-            row["bare_cpu_ms"] = json!(of(theirs, "push_cpu"));
+            let cpu = format!("{name}_cpu");
+            row["muster_cpu_ms"] = json!(of(ours, &cpu));
+            row["bare_cpu_ms"] = json!(of(theirs, &cpu));
         }
         row
     };

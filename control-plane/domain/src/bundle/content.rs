@@ -7,6 +7,9 @@ use crate::violation::Violation;
 
 /// Most bytes in all files of a bundle.
 pub const MAX_BYTES: usize = 64 * 1024;
+/// Most bytes of a whole content as it is sent, paths and hooks included: a
+/// message to a host holds one.
+pub const MAX_WHOLE: usize = 128 * 1024;
 /// Most files of a bundle.
 pub const MAX_FILES: usize = 64;
 /// Longest time for a hook.
@@ -66,6 +69,18 @@ pub fn check_content(content: &Content) -> Result<(), Vec<Violation>> {
         }
     }
     if faults.is_empty() { Ok(()) } else { Err(faults) }
+}
+
+/// Checks the size of a whole content, as it is sent.
+///
+/// # Errors
+/// When it is too large.
+pub fn check_whole(bytes: usize) -> Result<(), Violation> {
+    if bytes <= MAX_WHOLE {
+        return Ok(());
+    }
+    let text = format!("{bytes} bytes with paths and hooks; at most {MAX_WHOLE}");
+    Err(Violation::too_large("content", text))
 }
 
 fn check_files(files: &[File], faults: &mut Vec<Violation>) {

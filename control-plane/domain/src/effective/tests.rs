@@ -1,7 +1,7 @@
 use muster_common::{clock::UnixMillis, digest::Sha256};
 
 use super::*;
-use crate::item::Outcome;
+use crate::item::{Cause, ItemError, Outcome};
 
 fn assignment(name: &str, selector: &str, target: Target, priority: i32) -> Compiled {
     let at = UnixMillis(0);
@@ -102,10 +102,50 @@ fn what_a_node_refused_is_offered_again_only_when_it_changes() {
     assert!(should_offer(&version(5, "x"), Some(&removed)));
 }
 
+fn failed(outcome: Outcome, cause: Cause, running: Option<ItemVersion>, attempted: ItemVersion) -> ItemState {
+    let error = ItemError { reason: None, cause: Some(cause), message: String::new(), output: String::new() };
+    ItemState { error: Some(error), ..reported(running, Some(attempted), Some(outcome)) }
+}
+
+#[test]
+fn what_failed_for_the_hosts_sake_is_offered_again_and_what_broke_is_not() {
+    let (new, old) = (version(5, "new"), version(1, "old"));
+    let of = |outcome, cause| failed(outcome, cause, Some(old.clone()), new.clone());
+    for cause in [Cause::Host, Cause::Network, Cause::ControlPlane] {
+        assert!(should_offer(&new, Some(&of(Outcome::Rejected, cause))), "{cause:?}");
+    }
+    assert!(!should_offer(&new, Some(&of(Outcome::RolledBack, Cause::Content))));
+    assert!(!should_offer(&new, Some(&of(Outcome::Broken, Cause::Host))), "a person is needed");
+}
+
+#[test]
+fn a_host_that_tries_what_is_no_longer_wanted_is_told_so() {
+    let (new, old) = (version(5, "new"), version(1, "old"));
+    let back = ItemVersion { generation: Generation::new(1, 6), ..old.clone() };
+    let trying = failed(Outcome::Rejected, Cause::Host, Some(old.clone()), new.clone());
+    assert!(should_offer(&back, Some(&trying)), "or it would still come to what it tries");
+    let refused = failed(Outcome::Rejected, Cause::Content, Some(old), new.clone());
+    assert!(!should_offer(&back, Some(&refused)));
+    let trying = failed(Outcome::Rejected, Cause::Host, None, new);
+    assert!(should_remove(&trying, Generation::new(1, 6)));
+}
+
 #[test]
 fn only_what_is_there_is_removed() {
-    assert!(should_remove(&reported(Some(version(1, "x")), None, None)));
-    assert!(!should_remove(&reported(None, Some(version(1, "x")), Some(Outcome::Removed))));
+    let at = Generation::new(1, 7);
+    assert!(should_remove(&reported(Some(version(1, "x")), None, None), at));
+    assert!(!should_remove(&reported(None, Some(version(1, "x")), Some(Outcome::Removed)), at));
+}
+
+#[test]
+fn a_removal_that_a_host_refused_is_asked_for_again_only_when_it_changes() {
+    let attempted = ItemVersion { sha256: Sha256::ZERO, ..version(7, "") };
+    let of = |cause| failed(Outcome::RolledBack, cause, Some(version(1, "x")), attempted.clone());
+    let refused = of(Cause::Content);
+    assert!(!should_remove(&refused, Generation::new(1, 7)));
+    assert!(!should_remove(&refused, Generation::new(1, 6)));
+    assert!(should_remove(&refused, Generation::new(1, 8)));
+    assert!(should_remove(&of(Cause::Host), Generation::new(1, 7)));
 }
 
 /// Nodes 0 to 9; even ones are `env=prod`, those below 4 `canary`.

@@ -13,8 +13,14 @@ use crate::{
 pub struct Handler(pub App);
 
 impl Handler {
-    fn shown(&self, assignment: &Assignment) -> Option<pb::Assignment> {
-        Some(wire::assignment::assignment(assignment, self.0.reach(assignment)))
+    async fn shown(&self, assignments: &[Assignment]) -> Vec<pb::Assignment> {
+        let reach = self.0.reach(assignments).await;
+        let shown = assignments.iter().zip(reach);
+        shown.map(|(assignment, nodes)| wire::assignment::assignment(assignment, nodes)).collect()
+    }
+
+    async fn shown_one(&self, assignment: Assignment) -> Option<pb::Assignment> {
+        self.shown(&[assignment]).await.pop()
     }
 }
 
@@ -29,7 +35,7 @@ impl AssignmentsService for Handler {
         let wish = wire::assignment::wish_from(request.assignment)?;
         let made =
             self.0.create_assignment(&actor, wish, request.validate_only).await.map_err(status::of_app)?;
-        Ok(Response::new(pb::CreateAssignmentResponse { assignment: self.shown(&made) }))
+        Ok(Response::new(pb::CreateAssignmentResponse { assignment: self.shown_one(made).await }))
     }
 
     async fn get_assignment(
@@ -37,7 +43,7 @@ impl AssignmentsService for Handler {
         request: Request<pb::GetAssignmentRequest>,
     ) -> Result<Response<pb::GetAssignmentResponse>, Status> {
         let found = self.0.assignment(request.into_inner().name).await.map_err(status::of_app)?;
-        Ok(Response::new(pb::GetAssignmentResponse { assignment: self.shown(&found) }))
+        Ok(Response::new(pb::GetAssignmentResponse { assignment: self.shown_one(found).await }))
     }
 
     async fn list_assignments(
@@ -48,7 +54,7 @@ impl AssignmentsService for Handler {
         let (page, asked) = wire::page::page("ListAssignments", &[], request.page_size, &request.page_token)?;
         let listed = self.0.assignments(page).await.map_err(status::of_app)?;
         Ok(Response::new(pb::ListAssignmentsResponse {
-            assignments: listed.rows.iter().filter_map(|row| self.shown(row)).collect(),
+            assignments: self.shown(&listed.rows).await,
             next_page_token: wire::page::next(asked, listed.next.as_deref()),
         }))
     }
@@ -62,7 +68,7 @@ impl AssignmentsService for Handler {
         let wish = wire::assignment::wish_from(request.assignment)?;
         let made =
             self.0.update_assignment(&actor, wish, request.validate_only).await.map_err(status::of_app)?;
-        Ok(Response::new(pb::UpdateAssignmentResponse { assignment: self.shown(&made) }))
+        Ok(Response::new(pb::UpdateAssignmentResponse { assignment: self.shown_one(made).await }))
     }
 
     async fn delete_assignment(

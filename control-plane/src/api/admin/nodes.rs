@@ -38,9 +38,11 @@ impl NodesService for Handler {
         let (page, asked) =
             wire::page::page("ListNodes", &[&request.selector], request.page_size, &request.page_token)?;
         let (listed, total) = self.0.nodes(&selector, &page).map_err(status::of_app)?;
+        let shown = listed.rows.iter().map(wire::node::node);
+        let (nodes, next) = wire::page::fitting(shown, listed.next, |node| node.id.clone());
         Ok(Response::new(pb::ListNodesResponse {
-            nodes: listed.rows.iter().map(wire::node::node).collect(),
-            next_page_token: wire::page::next(asked, listed.next.as_deref()),
+            nodes,
+            next_page_token: wire::page::next(asked, next.as_deref()),
             total_size: i64::try_from(total).unwrap_or(i64::MAX),
         }))
     }
@@ -197,8 +199,10 @@ async fn follow(
 }
 
 async fn snapshot(app: &App, selector: &Selector, out: &Out<pb::WatchNodesResponse>) -> Result<u64, Gone> {
-    let (views, revision) = app.nodes_now(selector);
-    for view in views {
+    let (ids, revision) = app.nodes_now(selector);
+    for id in ids {
+        // One that went meanwhile is told of as news.
+        let Ok(view) = app.node(id) else { continue };
         // No token: a watch that breaks in here starts again.
         let event = Some(Event::Upserted(wire::node::node(&view)));
         out.send(pb::WatchNodesResponse { event, resume_token: String::new() }).await?;

@@ -1,6 +1,7 @@
 //! `OperationsService`.
 
 use muster_common::ids::OperationId;
+use muster_domain::command::Command;
 use muster_proto::admin::v1::{
     self as pb, operations_service_server::OperationsService, watch_operation_response::Event,
 };
@@ -125,7 +126,7 @@ async fn follow(
     let mut applied = app.feed.applied();
     loop {
         let before = app.resume_token(place.revision);
-        let (news, told) = match app.operation_news(id, &mut place, with_output).await {
+        let (news, told) = match app.operation_news(id, &mut place).await {
             Ok(news) => news,
             Err(error) => return Err(out.fail(status::of_app(error)).await),
         };
@@ -137,8 +138,12 @@ async fn follow(
                 OperationNews::Operation(operation, counts) => {
                     Event::Operation(wire::operation::operation(&operation, &counts))
                 }
-                OperationNews::Command(command) => Event::Command(wire::operation::command(&command, &[])),
-                OperationNews::Output(piece, node) => Event::Output(wire::operation::output(piece, node)),
+                OperationNews::Command(command) => {
+                    if with_output {
+                        output(app, &command, &mut place, &before, out).await?;
+                    }
+                    Event::Command(wire::operation::command(&command, &[]))
+                }
             });
             out.send(pb::WatchOperationResponse { event, resume_token }).await?;
         }
@@ -155,6 +160,29 @@ async fn follow(
                     return Ok(());
                 }
             }
+        }
+    }
+}
+
+/// Sends what a command printed since last time, some pieces at a time.
+async fn output(
+    app: &App,
+    command: &Command,
+    place: &mut Place,
+    before: &str,
+    out: &Out<pb::WatchOperationResponse>,
+) -> Result<(), Gone> {
+    loop {
+        let pieces = match app.output_news(command.id, place).await {
+            Ok(pieces) => pieces,
+            Err(error) => return Err(out.fail(status::of_app(error)).await),
+        };
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        for piece in pieces {
+            let event = Some(Event::Output(wire::operation::output(piece, command.node)));
+            out.send(pb::WatchOperationResponse { event, resume_token: before.to_owned() }).await?;
         }
     }
 }

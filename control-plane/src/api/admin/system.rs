@@ -54,7 +54,7 @@ impl SystemService for Handler {
         request: Request<pb::GetCallerRequest>,
     ) -> Result<Response<pb::GetCallerResponse>, Status> {
         let principal = caller::actor(&request)?.principal;
-        let role = self.0.access.role(&principal);
+        let role = self.0.access.role(&principal, &caller::peer(&request)?.serial).ok();
         Ok(Response::new(pb::GetCallerResponse {
             principal,
             role: role.map(|role| role.as_str().to_owned()).unwrap_or_default(),

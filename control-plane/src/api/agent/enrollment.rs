@@ -12,9 +12,6 @@ use crate::{
     app::{App, enrollment, recovery},
 };
 
-/// Enrollments at work at once: a crowd of strangers must not starve the nodes.
-const AT_ONCE: usize = 32;
-
 /// Answers hosts without an identity.
 pub struct Handler {
     app: App,
@@ -22,16 +19,17 @@ pub struct Handler {
 }
 
 impl Handler {
-    /// With its own bound.
+    /// With its own bound: a crowd of strangers must not starve the nodes.
     #[must_use]
-    pub fn new(app: App) -> Self {
-        Self { app, permits: Arc::new(Semaphore::new(AT_ONCE)) }
+    pub fn new(app: App, at_once: usize) -> Self {
+        Self { app, permits: Arc::new(Semaphore::new(at_once.max(1))) }
     }
 
     fn permit(&self) -> Result<SemaphorePermit<'_>, Status> {
-        self.permits
-            .try_acquire()
-            .map_err(|_| status::status(Reason::Overloaded, "too many hosts come at once; try again"))
+        self.permits.try_acquire().map_err(|_| {
+            self.app.metrics.limit_met("enrollment", "enrollments-at-once");
+            status::status(Reason::Overloaded, "too many hosts come at once; try again")
+        })
     }
 }
 

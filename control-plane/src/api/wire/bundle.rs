@@ -1,7 +1,7 @@
 //! Bundles.
 
 use bytes::Bytes;
-use muster_domain::bundle::{Bundle, Content, File, Hook, check_content};
+use muster_domain::bundle::{Bundle, Content, File, Hook, check_content, check_whole};
 use muster_proto::{admin::v1 as pb, types::v1 as types};
 use prost::Message as _;
 use tonic::{Code, Status};
@@ -42,6 +42,7 @@ pub(in crate::api) fn payload_from(content: Option<&types::BundleContent>) -> Re
         on_change: on_change.as_ref().map(hook_from),
         probe: probe.as_ref().map(hook_from),
     });
+    let checked = checked.and_then(|()| check_whole(content.encoded_len()).map_err(|fault| vec![fault]));
     match checked {
         Ok(()) => Ok(Bytes::from(content.encode_to_vec())),
         Err(violations) => Err(refused(&violations)),

@@ -21,6 +21,8 @@ use crate::{
 
 /// Largest script.
 const SCRIPT: usize = 64 * 1024;
+/// The same with interpreter and all: a message to a host holds it.
+const WHOLE: usize = SCRIPT + 8 * 1024;
 /// Most words of an interpreter, and most variables.
 const WORDS: usize = 64;
 
@@ -146,12 +148,13 @@ fn check_script(args: &types::RunScript) -> Result<(), Status> {
     }
     let environment: usize = args.environment.iter().map(|(key, value)| key.len() + value.len()).sum();
     let words = args.interpreter.len().max(args.environment.len());
-    if args.script.len() + environment > SCRIPT || words > WORDS {
+    if args.script.len() + environment > SCRIPT || words > WORDS || args.encoded_len() > WHOLE {
         return Err(of_app(Error::Invalid {
             reason: muster_common::reason::Reason::TooLarge,
             field: "spec.run_script".to_owned(),
             message: format!(
-                "at most {SCRIPT} bytes of script and environment, at most {WORDS} words or variables"
+                "at most {SCRIPT} bytes of script and environment, at most {WORDS} words or variables, \
+                 at most {WHOLE} bytes in all"
             ),
         }));
     }
@@ -173,4 +176,44 @@ fn spec(kind: &str, args: &[u8]) -> Option<types::CommandSpec> {
         _ => return None,
     };
     Some(types::CommandSpec { kind: Some(kind) })
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_common::reason::Reason;
+    use tonic_types::StatusExt as _;
+
+    use super::*;
+
+    fn script() -> types::RunScript {
+        types::RunScript { script: "true".to_owned(), ..Default::default() }
+    }
+
+    fn refused(args: &types::RunScript) -> Option<String> {
+        let status = check_script(args).err()?;
+        status.get_error_details().error_info().map(|info| info.reason.clone())
+    }
+
+    #[test]
+    fn no_part_of_a_script_can_make_its_order_too_large_for_a_host() {
+        let large = Some(Reason::TooLarge.as_str().to_owned());
+        let long = "x".repeat(SCRIPT);
+        assert_eq!(refused(&types::RunScript { script: long.clone(), ..script() }), None);
+        assert_eq!(refused(&types::RunScript { script: long.clone() + "x", ..script() }), large);
+        let interpreter = vec!["/bin/sh".to_owned(), long.clone(), long];
+        assert_eq!(refused(&types::RunScript { interpreter, ..script() }), large);
+    }
+
+    #[test]
+    fn the_same_environment_in_another_order_has_the_same_bytes() {
+        let variable = |key: &str| {
+            let environment = [(key.to_owned(), "1".to_owned())].into_iter().collect();
+            types::RunScript { environment, ..Default::default() }.encode_to_vec()
+        };
+        let keys = ["A", "B", "C", "D", "E", "F", "G", "H"];
+        let there: Vec<u8> = keys.iter().flat_map(|key| variable(key)).collect();
+        let back: Vec<u8> = keys.iter().rev().flat_map(|key| variable(key)).collect();
+        let again = |bytes: &[u8]| types::RunScript::decode(bytes).unwrap().encode_to_vec();
+        assert_eq!(again(&there), again(&back));
+    }
 }

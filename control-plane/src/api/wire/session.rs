@@ -15,6 +15,8 @@ use muster_proto::{
     types::v1 as types,
 };
 
+use prost::Message as _;
+
 use super::{item, reason_from};
 use crate::{
     api::AGENT_MESSAGE,
@@ -252,7 +254,15 @@ pub(in crate::api) fn outbound(frame: Frame) -> pb::SessionResponse {
         }),
         Outbound::Removed { reason } => Out::Removed(pb::Removed { reason }),
     };
-    pb::SessionResponse { session_id: frame.session.to_string(), kind: Some(kind) }
+    let message = pb::SessionResponse { session_id: frame.session.to_string(), kind: Some(kind) };
+    let bytes = message.encoded_len();
+    // Whatever is in it was bounded when it was made. An agent that refuses a
+    // message refuses it again in every session to come.
+    debug_assert!(bytes <= AGENT_MESSAGE, "a message of {bytes} bytes");
+    if bytes > AGENT_MESSAGE {
+        tracing::error!(bytes, "a message to a node has {bytes} bytes; at most {AGENT_MESSAGE} are promised");
+    }
+    message
 }
 
 fn welcome_to(welcome: Welcome) -> pb::Welcome {

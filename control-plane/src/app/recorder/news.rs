@@ -92,13 +92,17 @@ impl App {
         let session = self.hub.get(news.node.id);
         if let Some(stored) = &news.facts {
             self.fleet.with(news.node.id, |mut entry| {
-                entry.node.facts = stored.facts.clone();
-                entry.node.facts_sha256.clone_from(&stored.sha256);
                 if entry.told.as_ref() == Some(stored) {
                     entry.told = None;
                 }
+                // Somebody edited the node since, and what was read then has these facts, too.
+                if written.revision < entry.node.selector_revision {
+                    return;
+                }
+                entry.node.facts = stored.facts.clone();
+                entry.node.facts_sha256.clone_from(&stored.sha256);
                 if news.can_tell {
-                    entry.node.selector_revision = entry.node.selector_revision.max(written.revision);
+                    entry.node.selector_revision = written.revision;
                 }
             });
             if let (true, Some(session)) = (news.can_tell, &session) {
@@ -107,8 +111,11 @@ impl App {
         }
         self.moved(&written.interrupted);
         self.close_operations(&written.ended);
-        if let (true, Some(session)) = (news.dirty.items_seq > 0, &session) {
-            session.ack_items(news.dirty.items_seq);
+        if news.dirty.items_seq > 0 {
+            self.metrics.item_report_stored();
+            if let Some(session) = &session {
+                session.ack_items(news.dirty.items_seq);
+            }
         }
     }
 

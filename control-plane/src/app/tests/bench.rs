@@ -34,6 +34,7 @@ use crate::{
     session::{
         frames::{Caller, CommandReport, Hello, Refusal},
         hub::{Handle, Hub},
+        line::Line,
         ports::{Inbox as _, Opened},
     },
 };
@@ -115,8 +116,9 @@ impl Bench {
         serial: &str,
         hello: &Hello,
     ) -> Result<(Handle, Opened), Refusal> {
-        let handle = Handle::new(node);
-        let caller = Caller { node, serial: serial.to_owned(), remote: ([127, 0, 0, 1], 1).into() };
+        let line = Line::default();
+        let handle = Handle::new(node, line.clone());
+        let caller = Caller { node, serial: serial.to_owned(), remote: ([127, 0, 0, 1], 1).into(), line };
         let opened = self.app.opened(&handle, &caller, hello, 1)?;
         Ok((handle, opened))
     }
@@ -170,6 +172,8 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
         catalog: catalog::Catalog::default(),
         open: operations::Open::default(),
         access: access::Access::default(),
+        lines: Arc::new(NoLines),
+        denials: crate::app::denials::Denials::new(60, 600),
         feed: feed::Feed::default(),
         recorder: recorder::Recorder::default(),
         dispatch: dispatch::Dispatch::default(),
@@ -192,6 +196,7 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
                 reconnect_min: Duration::from_secs(1),
                 reconnect_max: Duration::from_secs(60),
             },
+            retention: crate::config::Retention::default(),
             node_certificate_ttl: Duration::from_secs(3600),
             renew_spread: Duration::from_secs(60),
             recovery: recovery::Policy { enabled: true, within: Some(Duration::from_secs(86_400)), limit: 2 },
@@ -202,6 +207,14 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
             methods_of: |_| Vec::new(),
         },
     })
+}
+
+/// There are no connections here.
+struct NoLines;
+
+impl access::Lines for NoLines {
+    fn cut_others(&self, _: &str, _: Option<&str>) {}
+    fn leave(&self, _: NodeId) {}
 }
 
 pub(super) fn stamp() -> Stamp {

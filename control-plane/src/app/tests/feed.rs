@@ -38,6 +38,24 @@ async fn nobody_waits_for_ever_for_memory_to_follow() {
 }
 
 #[tokio::test]
+async fn a_caller_is_told_that_the_write_stands_when_memory_does_not_follow() {
+    let bench = Bench::new().await;
+    let id = bench.node(1).await;
+    let before = *bench.app.store.committed().borrow();
+    let actor = alice();
+    let mut call = pin!(bench.app.remove_node(&actor, id, String::new(), String::new()));
+    assert!(poll!(&mut call).is_pending());
+    written(&bench, before).await;
+    tokio::time::pause(); // nobody follows: the time for it passes at once
+    let Err(Error::Refused { reason, message }) = call.await else { panic!("it is not seen") };
+    assert_eq!(reason, Reason::Overloaded);
+    assert!(message.contains("was stored, as revision"), "{message}");
+    tokio::time::resume();
+    bench.app.follow().await.unwrap();
+    assert!(bench.app.fleet.was_removed(id), "it stands");
+}
+
+#[tokio::test]
 async fn an_order_whose_caller_went_away_is_handed_out_all_the_same() {
     let bench = Bench::new().await;
     let id = bench.node(1).await;

@@ -6,8 +6,9 @@ use muster_domain::{
     command::State,
     facts::Facts,
     item::{ItemName, ItemState, ItemVersion, MAX_ITEMS, Outcome},
-    labels::Selector,
+    labels::{Labels, Selector},
 };
+use muster_store::WriteNodes as _;
 
 use super::bench::{Bench, hello, ledger, said};
 use crate::session::{
@@ -113,4 +114,46 @@ async fn facts_that_change_twice_before_they_are_stored_raise_the_revision() {
     let node = bench.app.node(id).unwrap().node;
     assert!(node.selector_revision > before);
     assert_eq!(node.facts.boot_id, "b");
+}
+
+#[tokio::test]
+async fn facts_that_were_stored_before_an_edit_are_seen_with_that_edit() {
+    let bench = Bench::new().await;
+    let id = bench.node(1).await;
+    let facts = Facts { os: "debian".to_owned(), ..Facts::default() };
+    let stored = facts.clone();
+    bench.write(move |tx| Ok(tx.node_set_facts(id, &stored, b"debian", true)?)).await;
+    let labels = Labels::from([("env".to_owned(), "prod".to_owned())]);
+    bench.write(move |tx| Ok(tx.node_edit(id, "host", &labels)?)).await;
+    bench.app.follow().await.unwrap();
+    let (known, stored) = (bench.app.node(id).unwrap().node, bench.stored(id).await);
+    assert_eq!(known.facts, facts);
+    assert_eq!((known.selector_revision, &known.labels), (stored.selector_revision, &stored.labels));
+}
+
+#[tokio::test]
+async fn a_node_that_tells_of_ever_other_items_is_stopped_when_the_store_does_not_follow() {
+    let bench = Bench::new().await;
+    let id = bench.node(1).await;
+    let (session, _) = bench.hello(id, &hello(ledger(1, 1))).unwrap();
+    for n in 0..100 {
+        let items = (n * 100..n * 100 + 100).map(item).collect();
+        bench.app.items(&session, ItemReport { seq: 1, items, complete: true });
+    }
+    let waiting = bench.app.fleet.with(id, |entry| entry.dirty.items.len()).unwrap();
+    assert!(waiting < 6 * MAX_ITEMS, "{waiting}");
+    bench.app.record().await.unwrap();
+    bench.app.items(&session, ItemReport { seq: 2, items: vec![item(1)], complete: true });
+    assert_eq!(bench.app.fleet.with(id, |entry| entry.node.items.len()), Some(1));
+}
+
+#[tokio::test]
+async fn what_was_read_before_a_node_was_removed_does_not_bring_it_back() {
+    let bench = Bench::new().await;
+    let id = bench.node(1).await;
+    let read = bench.stored(id).await;
+    bench.write(move |tx| Ok(tx.node_delete(id)?)).await;
+    bench.app.follow().await.unwrap();
+    bench.app.fleet.put(read, |node| bench.app.tracker_of_new(node));
+    assert!(bench.app.fleet.get(id).is_none() && bench.app.fleet.was_removed(id));
 }

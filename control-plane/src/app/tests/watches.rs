@@ -97,7 +97,7 @@ async fn a_watch_of_an_operation_ends_after_its_last_result_and_not_before() {
         })
         .await;
     let (id, mut place) = (operation().id, Place::default());
-    let (news, told) = bench.app.operation_news(id, &mut place, true).await.unwrap();
+    let (news, told) = bench.app.operation_news(id, &mut place).await.unwrap();
     assert_eq!((news.len(), told), (1 + 3 * usize::try_from(MANY).unwrap(), Told::All));
     for part in 0..3 {
         let ids = part * MANY + 1..=(part + 1) * MANY;
@@ -112,7 +112,7 @@ async fn a_watch_of_an_operation_ends_after_its_last_result_and_not_before() {
     }
     let mut ended: BTreeSet<CommandId> = BTreeSet::new();
     for _ in 0..10 {
-        let (news, told) = bench.app.operation_news(id, &mut place, true).await.unwrap();
+        let (news, told) = bench.app.operation_news(id, &mut place).await.unwrap();
         for one in news {
             if let OperationNews::Command(command) = one {
                 assert_eq!(command.state, State::Succeeded);

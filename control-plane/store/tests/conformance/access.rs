@@ -29,6 +29,6 @@ pub(crate) fn callers_are_put_and_replaced(database: &impl Database) {
 pub(crate) fn meta_says_what_it_is(database: &impl Database) {
     let store = database.open();
     let meta = read(&store, |tx| Ok((tx.epoch()?, tx.trust_domain()?, tx.revision()?, tx.schema_version()?)));
-    assert_eq!(meta, (1, "example.test".to_owned(), 0, 1));
+    assert_eq!(meta, (1, "example.test".to_owned(), 0, 2));
     assert_eq!(*store.committed().borrow(), 0);
 }

@@ -120,11 +120,18 @@ pub(crate) fn pruning_raises_the_floor(database: &impl Database) {
     });
     let last = heard(&store, 1);
     assert_eq!(read(&store, |tx| tx.changes_floor()), 0);
-    assert_eq!(report(&store, |tx| tx.changes_prune(100)).value, 0);
-    assert_eq!(report(&store, |tx| tx.changes_prune(3)).value, 7);
+    let all = u64::MAX;
+    assert_eq!(report(&store, move |tx| tx.changes_prune(100, all, all)).value, 0);
+    assert_eq!(
+        report(&store, move |tx| tx.changes_prune(3, 2, all)).value,
+        2,
+        "not what is still to be read"
+    );
+    assert_eq!(report(&store, move |tx| tx.changes_prune(3, all, 1)).value, 1, "in steps");
+    assert_eq!(report(&store, move |tx| tx.changes_prune(3, all, all)).value, 4);
     let (floor, newest) = read(&store, |tx| Ok((tx.changes_floor()?, tx.revision()?)));
     assert_eq!((floor, newest), (last - 3, last), "who has seen the floor can go on from it");
     assert_eq!(read(&store, move |tx| tx.changes_since(floor, 100)).len(), 3);
-    assert_eq!(report(&store, |tx| tx.changes_prune(5)).value, 0, "the floor never sinks");
+    assert_eq!(report(&store, move |tx| tx.changes_prune(5, all, all)).value, 0, "the floor never sinks");
     assert_eq!(read(&store, |tx| tx.changes_floor()), floor);
 }

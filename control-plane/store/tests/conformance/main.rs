@@ -57,7 +57,7 @@ macro_rules! suite_on {
                 a_node_comes_back_whole, parts_are_written_apart, a_removed_node_stays_known, pages_cover_all_once,
                 certificates_are_issued_and_promoted, items_go_to_their_own_nodes,
             }
-            operations { operations_come_back, counts_follow_commands, a_request_id_is_taken_once }
+            operations { operations_come_back, counts_follow_commands, a_request_id_is_taken_once, what_ended_long_ago_goes_in_steps }
             races { a_token_is_used_no_more_than_it_may, handles_hear_of_each_other, an_etag_lets_one_of_two_through }
             writes {
                 a_failing_write_leaves_the_others, a_panic_harms_nobody, a_swallowed_failure_is_not_committed,

@@ -1,9 +1,11 @@
-use muster_common::ids::OperationId;
+use std::time::Duration;
+
+use muster_common::ids::{CommandId, OperationId};
 use muster_domain::{
-    command::{Command, State},
+    command::{Command, Output, State},
     operation::Operation,
 };
-use muster_store::{Error, ReadOperations as _, WriteCommands as _, WriteOperations as _};
+use muster_store::{Error, ReadCommands as _, ReadOperations as _, WriteCommands as _, WriteOperations as _};
 
 use crate::{
     harness::{Database, NOW, note, pages, read, report, stamp, write},
@@ -71,4 +73,35 @@ pub(crate) fn a_request_id_is_taken_once(database: &impl Database) {
         tx.operation_insert(&without(3))?;
         tx.operation_insert(&without(4))
     });
+}
+
+pub(crate) fn what_ended_long_ago_goes_in_steps(database: &impl Database) {
+    let store = database.open();
+    write(&store, |tx| {
+        (1..=3).try_for_each(|number| tx.operation_insert(&operation(number)))?;
+        tx.command_insert(&[command(1, 1, 1), command(2, 1, 2), command(3, 1, 3), command(4, 2, 1)])?;
+        tx.output_append(&Output {
+            command: CommandId::from_u128(1),
+            seq: 1,
+            stderr: false,
+            offset: 0,
+            data: b"said".to_vec(),
+            dropped_bytes: 0,
+        })
+    });
+    let ids = [1, 2, 3].map(OperationId::from_u128);
+    let second = Duration::from_secs(1);
+    report(&store, move |tx| {
+        tx.operation_set_ended(ids[0], NOW)?;
+        tx.operation_set_ended(ids[1], NOW + second)
+    });
+    assert_eq!(report(&store, |tx| tx.operation_prune(NOW, 2)).value, 0, "nothing ended before that");
+    let later = NOW + Duration::from_millis(1);
+    let prune = || report(&store, move |tx| tx.operation_prune(later, 2)).value;
+    assert_eq!((prune(), prune(), prune()), (2, 2, 0), "two commands, then one and its operation");
+    assert_eq!(read(&store, move |tx| tx.operation_get(ids[0])), None);
+    assert_eq!(read(&store, |tx| tx.output_list(CommandId::from_u128(1), 0, 9)), []);
+    let kept = read(&store, move |tx| Ok((tx.operation_get(ids[1])?, tx.operation_get(ids[2])?)));
+    assert!(kept.0.is_some() && kept.1 == Some(operation(3)), "younger, or not ended");
+    assert_eq!(read(&store, move |tx| tx.operation_counts(ids[1])).total(), 1);
 }

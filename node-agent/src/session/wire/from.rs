@@ -156,6 +156,8 @@ fn millis(millis: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::*;
 
     #[test]
@@ -190,6 +192,16 @@ mod tests {
             welcome(pb::Welcome { limits, ..pb::Welcome::default() }).max_message_bytes
         };
         assert_eq!((bytes(0), bytes(1), bytes(1 << 20)), (MESSAGE, SMALLEST_MESSAGE, 1 << 20));
+    }
+
+    #[test]
+    fn a_message_of_a_kind_that_came_later_is_passed_over() {
+        let mut bytes = pb::SessionResponse { session_id: "s".to_owned(), kind: None }.encode_to_vec();
+        // A field with the number 900, which no release knows: three bytes.
+        bytes.extend([0xa2, 0x38, 0x03, b'n', b'e', b'w']);
+        let message = pb::SessionResponse::decode(bytes.as_slice()).expect("unknown fields are no error");
+        assert_eq!(message.session_id, "s");
+        assert_eq!(inbound(message).body, Body::Unknown);
     }
 
     #[test]

@@ -32,6 +32,7 @@ struct Fake {
     items: Vec<ItemState>,
     command: Option<(OpenCommand, Vec<Report>)>,
     news: VecDeque<Changes>,
+    later: mpsc::Receiver<Changes>,
     orders: mpsc::UnboundedSender<Order>,
 }
 
@@ -85,7 +86,7 @@ impl Host for Fake {
     async fn changed(&mut self) -> Changes {
         match self.news.pop_front() {
             Some(news) => news,
-            None => std::future::pending().await,
+            None => self.later.recv().await.unwrap_or_default(),
         }
     }
 
@@ -112,6 +113,8 @@ fn applied(offer: &Offer) -> ItemState {
 }
 
 struct Lab {
+    /// What changes on the host.
+    news: mpsc::Sender<Changes>,
     peers: mpsc::Receiver<Peer>,
     orders: mpsc::UnboundedReceiver<Order>,
     stop: watch::Sender<Stop>,
@@ -128,14 +131,15 @@ fn lab_with(items: Vec<ItemState>, command: Option<(OpenCommand, Vec<Report>)>) 
     let (orders, told) = mpsc::unbounded_channel();
     let (streams, peers) = mpsc::channel(4);
     let (stop, stopped) = watch::channel(Stop::No);
-    let host = Fake { items, command, news: VecDeque::new(), orders };
+    let (news, later) = mpsc::channel(4);
+    let host = Fake { items, command, news: VecDeque::new(), later, orders };
     let options = Options {
         clock: Clock::System,
         reconnect: watch::channel((Duration::from_secs(1), Duration::from_secs(60))).1,
         stop: stopped,
     };
     let (worker, status) = Worker::new(host, Memory(streams), options);
-    Lab { peers, orders: told, stop, status, end: tokio::spawn(worker.run()) }
+    Lab { news, peers, orders: told, stop, status, end: tokio::spawn(worker.run()) }
 }
 
 const INTERVAL: Duration = Duration::from_secs(15);
@@ -433,4 +437,31 @@ async fn an_address_where_nobody_says_welcome_is_left_for_the_next() {
     assert_eq!((address.as_str(), second.address.as_str()), ("there:1", "there:2"));
     drop(second);
     assert_eq!(lab.open().await.address, "there:2", "it had served us");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_later_release_says_is_passed_over_and_the_session_goes_on() {
+    let mut lab = lab(None);
+    let mut peer = lab.open().await;
+    let first = peer.hear_until(beat).await.seq;
+    peer.say(Body::Unknown).await;
+    peer.say(Body::Need(Need { facts: true, items: false })).await;
+    peer.hear_until(|message| matches!(message, Outbound::Facts(_)).then_some(())).await;
+    assert!(peer.hear_until(beat).await.seq > first, "in the same session");
+}
+
+#[tokio::test(start_paused = true)]
+async fn facts_are_sent_when_asked_for_and_when_they_changed_and_not_else() {
+    let is_facts = |message: &Outbound| matches!(message, Outbound::Facts(_));
+    let mut lab = lab(None);
+    let mut peer = lab.open().await;
+    assert!(is_facts(&peer.hear().await), "Welcome asked for them");
+    for seq in 1..10 {
+        assert_eq!(beat(peer.hear().await).map(|beat| beat.seq), Some(seq), "nothing but heartbeats");
+    }
+    lab.news.send(Changes { facts: true, ..Changes::default() }).await.unwrap();
+    assert!(is_facts(&peer.hear().await));
+    for seq in 10..20 {
+        assert_eq!(beat(peer.hear().await).map(|beat| beat.seq), Some(seq), "once for one change");
+    }
 }

@@ -113,6 +113,13 @@ fn reports_come_in_order_without_gaps() {
 }
 
 #[test]
+fn a_step_that_cannot_follow_is_a_conflict_of_states() {
+    let refused = apply(&command(State::Running), &Event::Delivered, NOW).unwrap_err();
+    assert_eq!(refused, Refused::Illegal { from: State::Running, to: State::Delivered });
+    assert_eq!(refused.reason(), Reason::StateConflict);
+}
+
+#[test]
 fn a_host_cannot_report_a_way_back() {
     for (from, to) in [
         (State::Delivered, State::Queued),

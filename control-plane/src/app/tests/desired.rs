@@ -1,0 +1,53 @@
+//! What nodes should have.
+
+use bytes::Bytes;
+use muster_common::{digest::Sha256, reason::Reason};
+use muster_domain::{assignment::Target, bundle::Bundle, item::MAX_WANTED};
+use muster_store::WriteBundles as _;
+
+use super::bench::{Bench, NOW, alice};
+use crate::app::{Error, assignments::Wish};
+
+fn bundle(number: usize) -> Bundle {
+    Bundle {
+        name: format!("b{number}"),
+        version: 1,
+        sha256: Sha256::of(b"{}"),
+        size_bytes: 2,
+        created_at: NOW,
+        created_by: "operator/alice".to_owned(),
+    }
+}
+
+fn wish(number: usize, selector: &str) -> Wish {
+    Wish {
+        name: format!("a{number}"),
+        selector: selector.to_owned(),
+        target: Target::Bundle { name: format!("b{number}"), version: 1 },
+        priority: 0,
+        etag: String::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_node_is_not_told_to_have_more_items_than_it_can() {
+    let bench = Bench::following().await;
+    let id = bench.node(1).await;
+    let payload = Bytes::from_static(b"{}");
+    bench
+        .write(move |tx| Ok((0..=MAX_WANTED).try_for_each(|n| tx.bundle_insert(&bundle(n), &payload))?))
+        .await;
+    for number in 0..MAX_WANTED {
+        bench.app.create_assignment(&alice(), wish(number, "*"), false).await.unwrap();
+    }
+    assert_eq!(bench.app.node(id).unwrap().desired.len(), MAX_WANTED);
+    let refused = bench.app.create_assignment(&alice(), wish(MAX_WANTED, "*"), false).await.unwrap_err();
+    assert!(matches!(refused, Error::Refused { reason: Reason::TooLarge, .. }), "{refused}");
+    bench.app.update_assignment(&alice(), wish(0, "*"), false).await.unwrap();
+    // One that reaches the node only after its labels change: it is left out.
+    bench.app.create_assignment(&alice(), wish(MAX_WANTED, "env=prod"), false).await.unwrap();
+    let labels = [("env".to_owned(), "prod".to_owned())].into();
+    let edit = crate::app::nodes::Edit { labels: Some(labels), ..Default::default() };
+    let view = bench.app.edit_node(&alice(), id, edit).await.unwrap();
+    assert_eq!(view.desired.len(), MAX_WANTED);
+}

@@ -1,0 +1,46 @@
+//! What is kept, and how long.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// What is kept, and how long.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Retention {
+    /// Newest revisions of the change feed.
+    pub revisions: u64,
+    /// Ended operations, with their commands and output.
+    #[serde(with = "humantime_serde")]
+    pub operations: Duration,
+    /// How often to look.
+    #[serde(with = "humantime_serde")]
+    pub every: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            revisions: 1_000_000,
+            operations: Duration::from_secs(30 * 24 * 3600),
+            every: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Retention {
+    /// What cannot be, each as a sentence.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.revisions < 10 {
+            problems.push(format!("retention.revisions is {}; it must be at least 10", self.revisions));
+        }
+        if self.operations < Duration::from_secs(1) {
+            problems.push("retention.operations is less than 1s".to_owned());
+        }
+        if !(Duration::from_secs(1)..=Duration::from_secs(24 * 3600)).contains(&self.every) {
+            problems.push("retention.every must be from 1s to 1 day".to_owned());
+        }
+        problems
+    }
+}

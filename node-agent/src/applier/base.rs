@@ -1,0 +1,89 @@
+//! What every step of the applier needs: where it works and under which rules.
+
+use std::{
+    fs::File,
+    io,
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+};
+
+use muster_common::clock::Clock;
+use rustix::fs::{FlockOperation, flock};
+
+use crate::{locks, platform::files};
+
+/// What the room needs from others.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Its own folder.
+    pub folder: PathBuf,
+    /// The host's rules.
+    pub locks: locks::Reader,
+    /// What time it is.
+    pub clock: Clock,
+    /// Files and folders of the agent itself: no bundle writes there, whatever the rules allow.
+    pub protected: Vec<PathBuf>,
+}
+
+/// The same, opened. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Base {
+    pub(super) folder: PathBuf,
+    pub(super) locks: locks::Reader,
+    pub(super) clock: Clock,
+    protected: Arc<Vec<PathBuf>>,
+    /// One applier works in a folder. The work of a cancelled one goes on for a
+    /// moment on its thread; it holds this, and the next applier waits for it.
+    held: Arc<File>,
+}
+
+impl Base {
+    /// Waits until nobody else works there. For a thread that may wait.
+    pub(super) fn open(options: Options) -> io::Result<Self> {
+        files::private_folder(&options.folder)?;
+        let held = File::create(options.folder.join("lock"))?;
+        flock(&held, FlockOperation::LockExclusive)?;
+        let mut protected = options.protected;
+        let resolved: Vec<PathBuf> = protected.iter().map(|path| resolve(path)).collect();
+        protected.extend(resolved);
+        let Options { folder, locks, clock, .. } = options;
+        Ok(Self { folder, locks, clock, protected: Arc::new(protected), held: Arc::new(held) })
+    }
+
+    /// Works with files on a thread where waiting for the disk harms nobody.
+    pub(super) async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let held = Arc::clone(&self.held);
+        let done = tokio::task::spawn_blocking(move || {
+            let result = work();
+            drop(held);
+            result
+        });
+        match done.await {
+            Ok(done) => done,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// Whether a path belongs to the agent, by its name or by where it leads.
+    pub(super) fn protects(&self, path: &Path) -> bool {
+        let real = resolve(path);
+        self.protected.iter().any(|own| path.starts_with(own) || real.starts_with(own))
+    }
+}
+
+/// Where a path leads: links are followed as far as it exists.
+fn resolve(path: &Path) -> PathBuf {
+    for above in path.ancestors() {
+        if let Ok(real) = above.canonicalize() {
+            let rest = path.strip_prefix(above).unwrap_or(Path::new(""));
+            return rest.components().filter(|part| matches!(part, Component::Normal(_))).fold(
+                real,
+                |mut real, part| {
+                    real.push(part);
+                    real
+                },
+            );
+        }
+    }
+    path.to_owned()
+}
