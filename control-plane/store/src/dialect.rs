@@ -24,5 +24,8 @@ pub(crate) static SQLITE: Dialect = Dialect {
     begin_read: "BEGIN",
     take_feed: "SELECT revision, audit_place FROM feed",
     has_schema: "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'migrations'",
-    migrations: &[("start", include_str!("../migrations/sqlite/0001_start.sql"))],
+    migrations: &[
+        ("start", include_str!("../migrations/sqlite/0001_start.sql")),
+        ("audit-checkpoints", include_str!("../migrations/sqlite/0002_audit_checkpoints.sql")),
+    ],
 };

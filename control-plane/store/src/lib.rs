@@ -44,7 +44,7 @@ mod writer;
 
 pub use access::{ReadAccess, WriteAccess};
 pub use assignments::{ReadAssignments, WriteAssignments};
-pub use audit::ReadAudit;
+pub use audit::{Piece, ReadAudit, WriteAudit};
 pub use bundles::{ReadBundles, WriteBundles};
 pub use changes::{Change, ChangeKind, ReadChanges, WriteChanges};
 pub use commands::{ReadCommands, WriteCommands};

@@ -144,7 +144,9 @@ impl<'a> WriteTx<'a> {
             Some(link) => link,
             None => self.last_link()?,
         };
-        let (stamp, seq, place) = (self.stamp, last + 1, self.head.audit_place + 1);
+        let (seq, place) = (last + 1, self.head.audit_place + 1);
+        // Some of it was said by callers: bounded and harmless before it is sealed, for every reader to come.
+        let (stamp, note) = (&self.stamp.bounded(), note.bounded());
         let hash = audit::seal(self.replica, seq, stamp, &note, previous);
         let row = params![
             place,

@@ -3,7 +3,7 @@
 
 use muster_common::{ids::NodeId, reason::Reason};
 use muster_domain::item::{Cause, Outcome};
-use muster_store::{Error, Options, ReadNodes as _, Store};
+use muster_store::{Error, Options, ReadAudit as _, ReadNodes as _, Store};
 
 const NODE: &str = r#"
 INSERT INTO nodes VALUES ('00000000-0000-0000-0000-000000000001', 'web-1', '{"env":"prod"}', x'01', x'02',
@@ -37,6 +37,28 @@ fn rows_of_the_first_release_are_read() {
     assert_eq!(item.attempted.as_ref().map(|version| version.generation.number), Some(7));
     let error = item.error.as_ref().unwrap();
     assert_eq!((error.reason, error.cause), (Some(Reason::InvalidArgument), Some(Cause::ControlPlane)));
+}
+
+#[test]
+fn a_store_without_checkpoints_gets_them_and_keeps_its_chain() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options::sqlite(folder.path().join("store.db"));
+    let store = Store::create(&options, "example.test").unwrap();
+    crate::write(&store, |_| Ok(())).unwrap();
+    store.close_blocking().unwrap();
+    let before = "DROP TABLE audit_checkpoints; DROP INDEX audit_by_action; DROP INDEX audit_by_replica; \
+                  DROP INDEX audit_denied; DROP INDEX audit_by_time; \
+                  DELETE FROM migrations WHERE name = 'audit-checkpoints'";
+    rusqlite::Connection::open(&options.path).unwrap().execute_batch(before).unwrap();
+    let store = Store::open(&options).unwrap();
+    let found = store.read_blocking::<_, Error, _>(|tx| {
+        Ok((
+            tx.audit_last("main")?.map(|entry| entry.seq),
+            tx.audit_verify("main")?,
+            tx.checkpoint_last("main")?,
+        ))
+    });
+    assert_eq!(found.unwrap(), (Some(1), None, None));
 }
 
 #[test]
