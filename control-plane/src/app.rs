@@ -75,6 +75,8 @@ pub struct Core {
     pub hub: Hub,
     /// Issues certificates.
     pub ca: Arc<Ca>,
+    /// Signs the audit.
+    pub audit: audit::Signer,
     /// Numbers.
     pub metrics: Metrics,
     /// The time.

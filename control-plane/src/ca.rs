@@ -2,6 +2,7 @@
 //! intermediate that signs every leaf. Names come from here; of a request only
 //! the public key is taken.
 
+pub mod audit_key;
 pub mod csr;
 mod files;
 mod issue;

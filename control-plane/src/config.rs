@@ -2,6 +2,7 @@
 //! every room takes its own section by value.
 
 mod addresses;
+mod audit;
 mod template;
 
 use std::{
@@ -14,6 +15,7 @@ use muster_common::{telemetry::Format, tls::spiffe::TrustDomain};
 use serde::Deserialize;
 
 pub use addresses::Addresses;
+pub use audit::Audit;
 pub use template::render;
 
 /// The whole file. The text that `init` writes explains every key.
@@ -42,6 +44,9 @@ pub struct Config {
     /// How hosts come. Since 0.1.
     #[serde(default)]
     pub enrollment: Enrollment,
+    /// How often the audit is signed. Since 0.1.
+    #[serde(default)]
+    pub audit: Audit,
     /// What is logged. Since 0.1.
     #[serde(default)]
     pub log: Log,
@@ -254,6 +259,7 @@ impl Config {
             identity: Identity::default(),
             session: Session::default(),
             enrollment: Enrollment::default(),
+            audit: Audit::default(),
             log: Log::default(),
             drain_within: default_drain(),
         }
@@ -296,6 +302,8 @@ impl Config {
             second * 10,
             day * 365,
         );
+        range("audit.checkpoint-every", self.audit.checkpoint_every, second, day);
+        problems.extend(self.audit.problem());
         if !muster_common::tls::spiffe::is_principal_name(&self.replica) {
             problems
                 .push(format!("replica is {:?}; it must be letters, digits, '.', '_', '-'", self.replica));

@@ -1,6 +1,7 @@
 //! Background work. It takes no input: woken by a hint and a timer, it looks at
 //! the whole truth, and is safe to run twice.
 
+mod checkpoints;
 pub mod driver;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub fn start(app: &App, tasks: &Tasks, drain: &Drain) {
     drive(app, tasks, drain, HandOut);
     drive(app, tasks, drain, Sweep { last: None, next: None });
     drive(app, tasks, drain, Expiry);
+    drive(app, tasks, drain, checkpoints::Checkpoints);
 }
 
 /// Keeps memory true to the store.

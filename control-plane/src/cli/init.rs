@@ -15,9 +15,10 @@ use muster_common::{
 use muster_domain::access::Role;
 use muster_store::{Options, Store};
 
-use super::operator;
+use super::{operator, stamp};
 use crate::{
-    ca::Ca,
+    app::audit::key_note,
+    ca::{Ca, audit_key::AuditKey},
     config::{Config, render},
 };
 
@@ -95,8 +96,12 @@ fn make(args: &Args, config: &Config) -> anyhow::Result<()> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.with_context(|| format!("cannot make {}", dir.display()))?;
     let ca = Ca::create(&config.ca_dir(), &args.trust_domain, Clock::System.now())?;
+    let audit_key = AuditKey::open_or_create(&config.ca_dir())?;
     let options = Options::sqlite(config.store_path()).with_replica("cli");
     let store = Store::create(&options, args.trust_domain.as_str())?;
+    store.write_blocking::<_, muster_store::Error, _>(stamp("audit.create-key"), move |tx| {
+        tx.audit(key_note(&audit_key))
+    })?;
     let admin = Principal::Operator("admin".to_owned());
     operator::create(config, &ca, &store, &admin, Role::Admin, &dir.join("operators"))?;
     store.close_blocking()?;

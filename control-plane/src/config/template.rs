@@ -107,6 +107,7 @@ pub fn render(config: &Config) -> String {
             "Whether new nodes may come. The port stays open either way.",
         )],
     );
+    section(&mut text, "audit", "How often the audit is signed.", &config.audit.keys());
     let format = match config.log.format {
         Format::Text => "text",
         Format::Json => "json",
@@ -162,7 +163,7 @@ fn quoted(value: impl std::fmt::Display) -> String {
     toml::Value::String(value.to_string()).to_string()
 }
 
-fn span(value: Duration) -> String {
+pub(super) fn span(value: Duration) -> String {
     quoted(humantime::format_duration(value))
 }
 
