@@ -53,6 +53,8 @@ struct Inner {
     connections: Family<Door, Gauge>,
     handshakes_failed: Family<DoorReason, Count>,
     refused: Family<Word, Count>,
+    audit_signed: Count,
+    audit_broken: Gauge,
 }
 
 impl Default for Metrics {
@@ -69,6 +71,8 @@ impl Default for Metrics {
             connections: Family::default(),
             handshakes_failed: Family::default(),
             refused: Family::default(),
+            audit_signed: Count::default(),
+            audit_broken: Gauge::default(),
         };
         register(&mut all);
         Self(Arc::new(all))
@@ -93,6 +97,16 @@ fn register(all: &mut Inner) {
     registry.register("connections", "Open connections by door", all.connections.clone());
     registry.register("handshakes_failed", "TLS handshakes that failed", all.handshakes_failed.clone());
     registry.register("calls_refused", "Calls refused before they reached a service", all.refused.clone());
+    registry.register(
+        "audit_checkpoints",
+        "Checkpoints of the audit that were signed",
+        all.audit_signed.clone(),
+    );
+    registry.register(
+        "audit_chains_broken",
+        "Chains of the audit that were changed in the store",
+        all.audit_broken.clone(),
+    );
 }
 
 impl Metrics {
@@ -145,6 +159,16 @@ impl Metrics {
     /// A call was refused.
     pub fn refused(&self, reason: &'static str) {
         self.0.refused.get_or_create(&Word { reason }).inc();
+    }
+
+    /// A chain of the audit was signed.
+    pub fn audit_signed(&self) {
+        self.0.audit_signed.inc();
+    }
+
+    /// A chain of the audit does not hold any more.
+    pub fn audit_chain_broken(&self) {
+        self.0.audit_broken.inc();
     }
 
     /// All of it in OpenMetrics text.

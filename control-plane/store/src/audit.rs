@@ -8,7 +8,7 @@ use muster_common::digest::Sha256;
 use muster_domain::{
     audit::{
         Checkpoint, Entry, Filter, Note, Placed, Record, Stamp, Walk,
-        walk::{Scope, Verdict},
+        walk::{Bad, Scope, Verdict},
     },
     page::{Listed, Page},
 };
@@ -167,6 +167,29 @@ pub trait ReadAudit: Reader {
             after = piece.reached;
         }
         Ok(())
+    }
+
+    /// Walks a replica's chain up to its newest entry: from a checkpoint on, or
+    /// from its start. The first entry that does not hold, if there is one.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn audit_since(&mut self, replica: &str, checkpoint: Option<&Checkpoint>) -> Result<Option<Bad>, Error> {
+        let trust = |_: &Checkpoint| Ok(());
+        let (mut walk, mut after) = match checkpoint {
+            Some(checkpoint) => (Walk::after(checkpoint, &trust), checkpoint.seq),
+            None => (Walk::new(Scope::Whole, &trust, Vec::new()), 0),
+        };
+        loop {
+            let entries = self.audit_chain(replica, after, PIECE)?;
+            let Some(reached) = entries.last().map(|(_, entry)| entry.seq) else { return Ok(None) };
+            for (place, entry) in entries {
+                if let Some(bad) = walk.see(&(place, Record::Entry(entry))) {
+                    return Ok(Some(bad.clone()));
+                }
+            }
+            after = reached;
+        }
     }
 
     /// Walks everything that is kept, with signatures taken on trust. The

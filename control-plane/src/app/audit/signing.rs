@@ -6,11 +6,10 @@ use std::collections::BTreeSet;
 
 use muster_common::clock::UnixMillis;
 use muster_domain::audit::{
-    Checkpoint, Entry, Note, Record, Walk,
+    Checkpoint, Entry, Note,
     checkpoint::{BadSignature, Rhythm},
-    walk::Scope,
 };
-use muster_store::{ReadAudit, ReadTx, WriteAudit as _};
+use muster_store::{ReadAudit as _, ReadTx, WriteAudit as _};
 use parking_lot::Mutex;
 
 use crate::{
@@ -20,8 +19,6 @@ use crate::{
 
 /// The chain of the command line, which has no process of its own that stays.
 pub const COMMAND_LINE: &str = "cli";
-/// Entries read in one go.
-const PIECE: u32 = 500;
 
 /// What signing needs.
 pub struct Signer {
@@ -85,6 +82,7 @@ impl App {
             Found::Broken(what) => {
                 tracing::error!(replica, %what, "the audit of {replica} was changed in the store, and is not signed any more: {what}");
                 signer.broken.lock().insert(replica.to_owned());
+                self.metrics.audit_chain_broken();
                 return Ok(());
             }
         };
@@ -94,6 +92,7 @@ impl App {
         })?;
         let stamp = self.own_stamp("audit.sign");
         self.store.write(stamp, move |tx| tx.checkpoint_insert(&signed).map_err(Error::from)).await?;
+        self.metrics.audit_signed();
         tracing::debug!(replica, seq = newest.seq, "the audit of {replica} was signed up to {}", newest.seq);
         Ok(())
     }
@@ -115,25 +114,20 @@ fn find(
     if !rhythm.is_due(last.as_ref(), newest.seq, now) {
         return Ok(Found::Nothing);
     }
-    let check = |checkpoint: &Checkpoint| keys.check(checkpoint);
-    let (mut walk, mut after) = match last {
-        Some(last) => match keys.check(&last) {
-            Ok(()) => (Walk::after(&last, &check), last.seq),
-            // The key was replaced: its successor vouches for everything anew.
-            Err(BadSignature::UnknownKey) => (Walk::new(Scope::Whole, &check, Vec::new()), 0),
-            Err(wrong) => return Ok(Found::Broken(format!("the checkpoint of entry {}: {wrong}", last.seq))),
-        },
-        None => (Walk::new(Scope::Whole, &check, Vec::new()), 0),
-    };
-    while after < newest.seq {
-        let entries = tx.audit_chain(replica, after, PIECE)?;
-        let Some(reached) = entries.last().map(|(_, entry)| entry.seq) else { break };
-        for (place, entry) in entries {
-            if let Some(bad) = walk.see(&(place, Record::Entry(entry))) {
-                return Ok(Found::Broken(bad.to_string()));
-            }
+    let trusted = match last.as_ref().map(|last| (last, keys.check(last))) {
+        Some((last, Ok(()))) => Some(last),
+        Some((last, Err(BadSignature::Wrong))) => {
+            return Ok(Found::Broken(format!(
+                "the checkpoint of entry {}: {}",
+                last.seq,
+                BadSignature::Wrong
+            )));
         }
-        after = reached;
-    }
-    Ok(Found::Newest(Box::new(newest)))
+        // The first signature, or the first of a new key: it vouches for everything.
+        Some((_, Err(BadSignature::UnknownKey))) | None => None,
+    };
+    Ok(match tx.audit_since(replica, trusted)? {
+        Some(bad) => Found::Broken(bad.to_string()),
+        None => Found::Newest(Box::new(newest)),
+    })
 }

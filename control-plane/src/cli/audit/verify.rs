@@ -62,7 +62,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         bail!("the audit does not hold: line {number} is damaged, and nothing after it was read: {why}");
     }
     if bad > 0 {
-        bail!("the audit does not hold: of {} chains, {bad} were changed", verdicts.len());
+        bail!("the audit does not hold: chains that were changed: {bad} of {}", verdicts.len());
     }
     Ok(())
 }
@@ -154,12 +154,12 @@ fn told(verdict: &Verdict) -> String {
     let Verdict { first, last, entries, checkpoints, signed, .. } = verdict;
     let hold = match (*entries, &verdict.bad) {
         (0, _) => "no entry holds".to_owned(),
-        (_, None) => format!("every entry fits the one before: {entries} entries, {first} to {last}"),
-        (_, Some(_)) => format!("{entries} entries hold, {first} to {last}"),
+        (_, None) => format!("every entry fits the one before: {first} to {last}, {entries} in all"),
+        (_, Some(_)) => format!("entries that hold: {first} to {last}, {entries} in all"),
     };
     let signed = match signed {
         Some((seq, at)) => {
-            format!("{checkpoints} checkpoints hold, the last signs entry {seq} at {}", time(*at))
+            format!("checkpoints that hold: {checkpoints}, the last of entry {seq}, at {}", time(*at))
         }
         None => "no checkpoints".to_owned(),
     };

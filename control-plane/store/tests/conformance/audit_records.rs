@@ -306,6 +306,26 @@ pub(crate) fn every_kind_of_tampering_is_named(database: &impl Database) {
     assert_eq!((bad[0].seq, bad[0].damage), (1205, Break::Content.into()), "a hash that is none");
 }
 
+pub(crate) fn what_was_changed_since_a_checkpoint_is_found(database: &impl Database) {
+    let store = database.open();
+    append(&store, 3);
+    let checkpoint = sign_newest(&store, "main");
+    append(&store, 700); // more than are read at once
+    let since = |checkpoint: Option<&Checkpoint>| {
+        let checkpoint = checkpoint.cloned();
+        let bad = read(&store, move |tx| tx.audit_since("main", checkpoint.as_ref()));
+        bad.map(|bad| (bad.seq, bad.damage))
+    };
+    assert_eq!((since(Some(&checkpoint)), since(None)), (None, None));
+    let forged = Checkpoint { hash: Sha256::of(b"another"), ..checkpoint.clone() };
+    assert_eq!(since(Some(&forged)), Some((4, Break::Previous.into())));
+    database.tamper("UPDATE audit SET actor = 'operator/eve' WHERE seq = 2");
+    assert_eq!(since(Some(&checkpoint)), None, "what was signed is held against the signature by others");
+    assert_eq!(since(None), Some((2, Break::Content.into())));
+    database.tamper("UPDATE audit SET actor = 'operator/eve' WHERE seq = 650");
+    assert_eq!(since(Some(&checkpoint)), Some((650, Break::Content.into())));
+}
+
 pub(crate) fn a_cut_end_is_found_from_elsewhere(database: &impl Database) {
     let store = database.open();
     append(&store, 4);
