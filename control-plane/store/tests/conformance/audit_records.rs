@@ -197,7 +197,7 @@ pub(crate) fn only_what_is_there_is_signed(database: &impl Database) {
     for changed in [
         Entry { seq: 3, ..last.clone() },
         Entry { replica: "other".into(), ..last.clone() },
-        Entry { hash: Sha256::of(b"another"), ..last.clone() },
+        Entry { hash: Sha256::of(b"another"), ..last },
     ] {
         let checkpoint = sign(&changed);
         assert!(!report(&store, move |tx| tx.checkpoint_insert(&checkpoint)).value, "{changed:?}");
