@@ -46,7 +46,7 @@ pub trait ReadAudit: Reader {
         let before = place_before(page)?;
         let rows = match self.audit_window(filter)? {
             Some((first, last)) => {
-                let span = Span { above: first - 1, below: before.min(last.saturating_add(1)) };
+                let span = Span { above: first.saturating_sub(1), below: before.min(last.saturating_add(1)) };
                 select::entries(self, filter, span, Order::Newest, page::limit(page))?
             }
             None => Vec::new(),

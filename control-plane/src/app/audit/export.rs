@@ -42,7 +42,7 @@ impl Range {
     ) -> Result<Self, muster_store::Error> {
         let window = tx.audit_window(&Filter { since, until, ..Filter::default() })?;
         let (first, last) = window.unwrap_or((1, 0));
-        Ok(Self { after: first - 1, to: last.min(tx.audit_place()?) })
+        Ok(Self { after: first.saturating_sub(1), to: last.min(tx.audit_place()?) })
     }
 
     /// The part from one place to another, both included; 0: no bound.

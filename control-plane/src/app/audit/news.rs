@@ -57,7 +57,7 @@ impl App {
                     None => None,
                 };
                 match since {
-                    Some((first, _)) => Ok(first - 1),
+                    Some((first, _)) => Ok(first.saturating_sub(1)),
                     None => tx.audit_place().map_err(Error::from),
                 }
             })

@@ -52,6 +52,22 @@ fn every_way_to_ask_goes_through_an_index_and_sorts_nothing() {
     }
 }
 
+/// Asked before every write, and every second by whoever signs.
+#[test]
+fn the_end_of_a_chain_is_found_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut engine = engine(folder.path());
+    for text in [
+        crate::tx::LAST_LINK,
+        columns!("WHERE replica = $1 ORDER BY seq DESC LIMIT 1"),
+        columns!("WHERE replica = $1 AND seq > $2 ORDER BY seq LIMIT $3"),
+    ] {
+        let plan = plan(&mut engine, text, text.matches('$').count());
+        assert!(plan.contains("USING INDEX sqlite_autoindex_audit_1 (replica=?"), "{text}: {plan}");
+        assert!(!plan.contains("TEMP B-TREE"), "{text}: {plan}");
+    }
+}
+
 #[test]
 fn the_condition_that_leaves_least_drives() {
     let given = |text: &str| text.to_owned();
