@@ -242,6 +242,15 @@ pub(crate) fn records_come_in_order_piece_by_piece(database: &impl Database) {
     assert_eq!(in_pieces(2, 3, 9), some);
     assert_eq!(read(&a, |tx| tx.audit_place()), 15);
     assert_eq!(walked(&a, Vec::new()), []);
+    database.tamper("DELETE FROM audit WHERE place > 2 AND place < 15");
+    let left: Vec<Placed<Record>> = whole
+        .iter()
+        .filter(|(place, record)| matches!(record, Record::Checkpoint(_)) || *place <= 2 || *place == 15)
+        .cloned()
+        .collect();
+    for limit in [1, 2, 3, 7] {
+        assert_eq!(in_pieces(limit, 0, 15), left, "checkpoints stay without their entries, by {limit}");
+    }
 }
 
 /// Past the store, as whoever owns the database could.
