@@ -2,7 +2,7 @@
 //! signature is held against it: what was changed in the store meanwhile must
 //! not get our signature.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_common::clock::UnixMillis;
 use muster_domain::audit::{
@@ -25,6 +25,8 @@ pub struct Signer {
     key: AuditKey,
     keys: AuditKeys,
     rhythm: Rhythm,
+    /// Entries that this process has signed last: the store must still have them so.
+    signed: Mutex<BTreeMap<String, u64>>,
     /// Chains that do not hold: told once, and not signed any more.
     broken: Mutex<BTreeSet<String>>,
 }
@@ -40,7 +42,7 @@ impl Signer {
     /// With a key, in a rhythm.
     #[must_use]
     pub fn new(key: AuditKey, rhythm: Rhythm) -> Self {
-        Self { keys: AuditKeys::of(&key), key, rhythm, broken: Mutex::default() }
+        Self { keys: AuditKeys::of(&key), key, rhythm, signed: Mutex::default(), broken: Mutex::default() }
     }
 }
 
@@ -74,8 +76,14 @@ impl App {
         }
         let (rhythm, keys, now) = (signer.rhythm, signer.keys.clone(), self.clock.now());
         let rhythm = if end { Rhythm { entries: 1, ..rhythm } } else { rhythm };
-        let chain = replica.to_owned();
-        let found = self.store.read(move |tx| find(tx, &chain, rhythm, &keys, now)).await?;
+        let (chain, known) = (replica.to_owned(), signer.signed.lock().get(replica).copied().unwrap_or(0));
+        let found = self
+            .store
+            .read(move |tx| match lost(tx, &chain, known)? {
+                Some(what) => Ok(Found::Broken(what)),
+                None => find(tx, &chain, rhythm, &keys, now),
+            })
+            .await?;
         let newest = match found {
             Found::Nothing => return Ok(()),
             Found::Newest(newest) => newest,
@@ -91,11 +99,22 @@ impl App {
             Error::refused(muster_common::reason::Reason::Internal, format!("cannot sign the audit: {error}"))
         })?;
         let stamp = self.own_stamp("audit.sign");
-        self.store.write(stamp, move |tx| tx.checkpoint_insert(&signed).map_err(Error::from)).await?;
+        let written = self.store.write(stamp, move |tx| tx.checkpoint_insert(&signed).map_err(Error::from));
+        if !written.await?.value {
+            return Ok(()); // another replica was first with the command line's
+        }
+        signer.signed.lock().insert(replica.to_owned(), newest.seq);
         self.metrics.audit_signed();
         tracing::debug!(replica, seq = newest.seq, "the audit of {replica} was signed up to {}", newest.seq);
         Ok(())
     }
+}
+
+/// Whether a checkpoint of ours was taken out since: who does that wants the
+/// chain signed anew.
+fn lost(tx: &mut ReadTx<'_>, replica: &str, known: u64) -> Result<Option<String>, Error> {
+    let last = tx.checkpoint_last(replica)?.map_or(0, |last| last.seq);
+    Ok((last < known).then(|| format!("the checkpoint of entry {known} is not there any more")))
 }
 
 fn find(
@@ -131,3 +150,6 @@ fn find(
         None => Found::Newest(Box::new(newest)),
     })
 }
+
+#[cfg(test)]
+mod tests;
