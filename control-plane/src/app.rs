@@ -94,6 +94,8 @@ pub struct Core {
     pub ca: Arc<Ca>,
     /// For proofs of keys.
     pub challenges: crate::ca::proof::Challenges,
+    /// Signs the audit.
+    pub audit: audit::Signer,
     /// Numbers.
     pub metrics: Metrics,
     /// The time.

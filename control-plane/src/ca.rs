@@ -6,6 +6,7 @@
 //! and never leave it. `ca/N/`: `root.crt`, `issuing.crt`, `issuing.key`, and for
 //! slots that brought a root of their own `root.key` and `cross.crt`.
 
+pub mod audit_key;
 pub mod csr;
 mod files;
 mod issue;

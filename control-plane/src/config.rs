@@ -2,6 +2,7 @@
 //! every room takes its own section by value.
 
 mod addresses;
+mod audit;
 mod doors;
 mod retention;
 mod template;
@@ -16,6 +17,7 @@ use muster_common::{telemetry::Format, tls::spiffe::TrustDomain};
 use serde::Deserialize;
 
 pub use addresses::Addresses;
+pub use audit::Audit;
 pub use doors::{Door, Doors, Rates};
 pub use retention::Retention;
 pub use template::render;
@@ -55,6 +57,9 @@ pub struct Config {
     /// What is kept, and how long. Since 0.1.
     #[serde(default)]
     pub retention: Retention,
+    /// How often the audit is signed. Since 0.1.
+    #[serde(default)]
+    pub audit: Audit,
     /// What is logged. Since 0.1.
     #[serde(default)]
     pub log: Log,
@@ -314,6 +319,7 @@ impl Config {
             enrollment: Enrollment::default(),
             doors: Doors::default(),
             retention: Retention::default(),
+            audit: Audit::default(),
             log: Log::default(),
             drain_within: default_drain(),
         }
@@ -357,6 +363,8 @@ impl Config {
             second * 10,
             day * 365,
         );
+        range("audit.checkpoint-every", self.audit.checkpoint_every, second, day);
+        problems.extend(self.audit.problem());
         if !muster_common::tls::spiffe::is_principal_name(&self.replica) {
             problems
                 .push(format!("replica is {:?}; it must be letters, digits, '.', '_', '-'", self.replica));

@@ -71,6 +71,8 @@ struct Inner {
     authority_behind: Count,
     enrollments_refused: Family<Word, Count>,
     pruned: Family<What, Count>,
+    audit_signed: Count,
+    audit_broken: Gauge,
 }
 
 impl Default for Metrics {
@@ -94,6 +96,8 @@ impl Default for Metrics {
             authority_behind: Count::default(),
             enrollments_refused: Family::default(),
             pruned: Family::default(),
+            audit_signed: Count::default(),
+            audit_broken: Gauge::default(),
         };
         register(&mut all);
         Self(Arc::new(all))
@@ -140,6 +144,16 @@ fn register(all: &mut Inner) {
         "enrollments_refused",
         "Hosts that were not made nodes",
         all.enrollments_refused.clone(),
+    );
+    registry.register(
+        "audit_checkpoints",
+        "Checkpoints of the audit that were signed",
+        all.audit_signed.clone(),
+    );
+    registry.register(
+        "audit_chains_broken",
+        "Chains of the audit that were changed in the store",
+        all.audit_broken.clone(),
     );
 }
 
@@ -228,6 +242,16 @@ impl Metrics {
     /// A host was not made a node.
     pub fn enrollment_refused(&self, reason: &'static str) {
         self.0.enrollments_refused.get_or_create(&Word { reason }).inc();
+    }
+
+    /// A chain of the audit was signed.
+    pub fn audit_signed(&self) {
+        self.0.audit_signed.inc();
+    }
+
+    /// A chain of the audit does not hold any more.
+    pub fn audit_chain_broken(&self) {
+        self.0.audit_broken.inc();
     }
 
     /// All of it in OpenMetrics text.

@@ -1,6 +1,7 @@
 //! Puts the rooms together, in phases: storage, identity, services, workers,
 //! doors. Nothing is served before everything it needs is there.
 
+mod audit;
 mod callers;
 mod tls;
 
@@ -84,6 +85,7 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
         hub: Hub::default(),
         ca: Arc::clone(&ca),
         challenges: crate::ca::proof::Challenges::default(),
+        audit: audit::signer(&config, &store, &clock).await?,
         metrics: metrics.clone(),
         clock: clock.clone(),
         tasks: tasks.clone(),
@@ -243,5 +245,8 @@ async fn finish(app: &App, tasks: &Tasks, drain: &Drain, within: Duration) {
     if tokio::time::timeout(within, tasks.ended()).await.is_err() {
         tracing::warn!("some tasks did not end in time");
         tasks.abort_all();
+    }
+    if let Err(error) = app.sign_audit(true).await {
+        tracing::warn!(error = %muster_common::error_chain::Chain(&error), "the end of the audit was not signed");
     }
 }

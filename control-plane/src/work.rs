@@ -1,6 +1,7 @@
 //! Background work. It takes no input: woken by a hint and a timer, it looks at
 //! the whole truth, and is safe to run twice.
 
+mod checkpoints;
 pub mod driver;
 
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub fn start(app: &App, tasks: &Tasks, drain: &Drain) {
     drive(app, tasks, drain, GiveUp);
     drive(app, tasks, drain, Denials);
     drive(app, tasks, drain, Prune);
+    drive(app, tasks, drain, checkpoints::Checkpoints);
 }
 
 /// Keeps memory true to the store.

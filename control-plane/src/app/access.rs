@@ -7,6 +7,7 @@ use muster_common::{ids::NodeId, reason::Reason, tls::spiffe::Principal};
 use muster_domain::{
     access::{Caller, Role},
     certificate::Shown,
+    revocation::Subject,
 };
 
 use super::App;
@@ -53,6 +54,9 @@ impl Access {
 pub trait Lines: Send + Sync + 'static {
     /// Cuts a principal's connections: all, or those without this certificate.
     fn cut_others(&self, principal: &str, serial: Option<&str>);
+
+    /// Cuts everything that a revocation names. Answers how many connections.
+    fn cut(&self, subject: &Subject) -> usize;
 
     /// Asks a node's connections to end: what was said goes out first.
     fn leave(&self, node: NodeId);

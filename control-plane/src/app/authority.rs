@@ -58,7 +58,7 @@ pub async fn prepare(
     let now = stamp.at;
     // Asked first: no files are made for a move that is not possible.
     let slot = slot(place, &before, source, now)?;
-    let prepared = before.prepare(slot).map_err(refused)?;
+    let prepared = before.prepare(slot).map_err(|error| refused(&error))?;
     let put = move |tx: &mut WriteTx<'_>| -> Result<Authority, Error> {
         if tx.authority_get()? != before {
             return Err(changed());
@@ -73,7 +73,7 @@ pub async fn prepare(
 fn slot(place: Place<'_>, before: &Authority, source: &Source, now: UnixMillis) -> Result<Slot, Error> {
     let probe =
         before.slots.last().cloned().ok_or_else(|| refused_text("there is no certificate authority"))?;
-    before.prepare(Slot { number: before.next_number(), ..probe }).map_err(refused)?;
+    before.prepare(Slot { number: before.next_number(), ..probe }).map_err(|error| refused(&error))?;
     let made = match source {
         Source::Own(scope) => ca::prepare(place.dir, place.trust_domain, before, *scope, now),
         Source::Files { chain, key } => ca::from_files(place.dir, before.next_number(), chain, key, now),
@@ -101,7 +101,7 @@ pub async fn go(
     let write = move |tx: &mut WriteTx<'_>| -> Result<Authority, Error> {
         let before = tx.authority_get()?;
         let progress = progress(&before, &tx.node_all()?, &tx.caller_all()?);
-        let after = before.go(step, &progress, forced, now).map_err(refused)?;
+        let after = before.go(step, &progress, forced, now).map_err(|error| refused(&error))?;
         tx.authority_put(&after)?;
         note(tx, &after, forced)?;
         Ok(after)
@@ -147,9 +147,9 @@ fn note(tx: &mut WriteTx<'_>, after: &Authority, forced: bool) -> Result<(), Err
     Ok(tx.audit(Note { subject: "authority".to_owned(), after: text.to_string(), ..Note::default() })?)
 }
 
-fn refused(error: Refused) -> Error {
+fn refused(error: &Refused) -> Error {
     use muster_common::reason::Reason;
-    let reason = match &error {
+    let reason = match error {
         Refused::Phase(..) => Reason::StateConflict,
         Refused::Unready(_) => Reason::AuthorityNotReady,
     };

@@ -12,9 +12,11 @@ use muster_common::{
     ids::{InstanceId, NodeId},
     reason::Reason,
     tasks::Kind,
+    tls::spiffe::Principal,
 };
 use muster_domain::{
     audit::{Note, Stamp},
+    certificate::Shown,
     join_token::check_description,
     sighting::{Quarantine, Sighting, Suspicion},
 };
@@ -44,6 +46,25 @@ impl App {
         });
         let stamp = Stamp { remote_address: remote.to_string(), ..self.own_stamp("nodes.quarantine") };
         self.lock_up(stamp, id, Quarantine { reason: why, since: now, seen }, String::new()).await
+    }
+
+    /// A certificate was shown that is none of this node's any more. If it was
+    /// replaced by a renewal, two hosts have had it.
+    pub fn suspect_replaced(&self, id: NodeId, serial: &str, remote: IpAddr) {
+        let was_replaced = self.fleet.with(id, |entry| {
+            let is_free = entry.node.quarantine.is_none() && !entry.locking && entry.kept.is_none();
+            is_free && entry.node.certificate.judge(serial) == Shown::Superseded
+        });
+        let revoked = self.revocations.check(&Principal::Node(id), serial).is_err();
+        if was_replaced != Some(true) || revoked {
+            return;
+        }
+        let app = self.clone();
+        self.tasks.spawn("suspect", Kind::BestEffort, async move {
+            if let Err(error) = app.suspect(id, Suspicion::ReplacedCertificate, remote).await {
+                tracing::error!(node = %id, error = %Chain(&error), "the quarantine of node {id} was not stored");
+            }
+        });
     }
 
     /// Locks a node up.

@@ -1,9 +1,6 @@
 //! Who is not let in any more.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, OnceLock},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use muster_common::{error_chain::Chain, reason::Reason, tasks::Kind, tls::spiffe::Principal};
@@ -17,20 +14,9 @@ use serde_json::json;
 
 use super::{Actor, App, Error};
 
-/// Cuts open connections. The doors implement it.
-pub trait Cutter: Send + Sync + 'static {
-    /// Everything of a principal. Answers how many.
-    fn cut_principal(&self, principal: &Principal) -> usize;
-    /// Everything with a certificate. Answers how many.
-    fn cut_serial(&self, serial: &str) -> usize;
-}
-
 /// What is revoked, in memory: asked at every call.
 #[derive(Default)]
-pub struct Revocations {
-    now: ArcSwap<HashMap<Subject, Revocation>>,
-    cutter: OnceLock<Arc<dyn Cutter>>,
-}
+pub struct Revocations(ArcSwap<HashMap<Subject, Revocation>>);
 
 impl Revocations {
     /// Whether a caller is let in.
@@ -38,7 +24,7 @@ impl Revocations {
     /// # Errors
     /// `CERTIFICATE_REVOKED`.
     pub fn check(&self, principal: &Principal, serial: &str) -> Result<(), Reason> {
-        let now = self.now.load();
+        let now = self.0.load();
         if now.is_empty() {
             return Ok(()); // nearly always
         }
@@ -50,33 +36,18 @@ impl Revocations {
     /// All of them, by subject.
     #[must_use]
     pub fn all(&self) -> Vec<Revocation> {
-        let mut all: Vec<Revocation> = self.now.load().values().cloned().collect();
+        let mut all: Vec<Revocation> = self.0.load().values().cloned().collect();
         all.sort_by_key(|revocation| revocation.subject.to_string());
         all
     }
 
-    /// Who cuts connections; told once, when the doors are there.
-    pub fn cut_with(&self, cutter: Arc<dyn Cutter>) {
-        let _ = self.cutter.set(cutter);
-    }
-
-    /// Puts others in the place of these, and cuts who is newly among them.
-    pub fn replace(&self, revocations: Vec<Revocation>) {
+    /// Puts others in the place of these. Answers who is newly among them.
+    fn replace(&self, revocations: Vec<Revocation>) -> Vec<Subject> {
         let next: HashMap<Subject, Revocation> =
             revocations.into_iter().map(|revocation| (revocation.subject.clone(), revocation)).collect();
-        let before = self.now.swap(Arc::new(next.clone()));
-        for subject in next.keys().filter(|subject| !before.contains_key(subject)) {
-            self.cut(subject);
-        }
-    }
-
-    fn cut(&self, subject: &Subject) {
-        let Some(cutter) = self.cutter.get() else { return };
-        let cut = match subject {
-            Subject::Principal(principal) => cutter.cut_principal(principal),
-            Subject::Serial(serial) => cutter.cut_serial(serial),
-        };
-        tracing::warn!(%subject, cut, "{subject} was revoked: {cut} connections were cut");
+        let subjects: Vec<Subject> = next.keys().cloned().collect();
+        let before = self.0.swap(Arc::new(next));
+        subjects.into_iter().filter(|subject| !before.contains_key(subject)).collect()
     }
 }
 
@@ -142,7 +113,11 @@ impl App {
 
     pub(crate) async fn reload_revocations(&self) -> Result<(), Error> {
         let all = self.store.read(|tx| tx.revocation_all().map_err(Error::from)).await?;
-        self.revocations.replace(all);
+        // In force before anything is cut: whoever comes back finds the door shut.
+        for subject in self.revocations.replace(all) {
+            let cut = self.lines.cut(&subject);
+            tracing::warn!(%subject, cut, "{subject} is revoked: {cut} connections were cut");
+        }
         Ok(())
     }
 }

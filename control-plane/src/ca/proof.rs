@@ -79,7 +79,7 @@ mod tests {
         for length in 0..challenge.len() {
             assert!(!ours.check(&challenge[..length], "node/a", NOW));
         }
-        let mut later = challenge.clone();
+        let mut later = challenge;
         later[7] ^= 1;
         assert!(!ours.check(&later, "node/a", NOW));
     }

@@ -145,7 +145,7 @@ fn an_authority_is_the_same_when_opened_again_and_never_made_twice() {
 fn keys_that_do_not_belong_to_the_certificate_are_told() {
     let lab = Lab::new();
     std::fs::copy(lab.dir().join("1/root.key"), lab.dir().join("1/issuing.key")).unwrap();
-    let refused = Ca::open(&lab.dir(), &domain(), lab.authority.clone());
+    let refused = Ca::open(&lab.dir(), &domain(), lab.authority);
     assert!(matches!(refused, Err(Error::Unusable { .. })));
 }
 

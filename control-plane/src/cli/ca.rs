@@ -82,7 +82,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
                     ScopeArg::Root => ca::Scope::Root,
                 }),
             };
-            step(&args.config.load()?, Move::Prepare, Some(source), false)
+            step(&args.config.load()?, Move::Prepare, Some(&source), false)
         }
         Command::Activate(args) => step(&args.config.load()?, Move::Activate, None, args.force),
         Command::Rollback { config } => step(&config.load()?, Move::Rollback, None, false),
@@ -90,14 +90,14 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-fn step(config: &Config, step: Move, source: Option<Source>, force: bool) -> anyhow::Result<()> {
+fn step(config: &Config, step: Move, source: Option<&Source>, force: bool) -> anyhow::Result<()> {
     let store = open_store(config)?;
     let dir = config.ca_dir();
     let place = Place { dir: &dir, trust_domain: &config.trust_domain };
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let stamp = stamp(&format!("authority.{}", step.as_str()));
     let done = runtime.block_on(async {
-        match &source {
+        match source {
             Some(source) => authority::prepare(&store, place, source, stamp).await,
             None => authority::go(&store, place, step, force, stamp).await,
         }

@@ -15,9 +15,10 @@ use muster_common::{
 use muster_domain::{access::Role, audit::Note, authority::Authority};
 use muster_store::{Options, Store, WriteAuthority as _};
 
-use super::operator;
+use super::{operator, stamp};
 use crate::{
-    ca::{self, Ca},
+    app::audit::key_note,
+    ca::{self, Ca, audit_key::AuditKey},
     config::{Config, render},
 };
 
@@ -110,9 +111,13 @@ fn make(args: &Args, config: &Config) -> anyhow::Result<()> {
     let store = Store::create(&options, args.trust_domain.as_str())?;
     let authority = Authority::first(slot);
     let kept = authority.clone();
-    store.write_blocking::<_, muster_store::Error, _>(super::stamp("authority.create"), move |tx| {
+    store.write_blocking::<_, muster_store::Error, _>(stamp("authority.create"), move |tx| {
         tx.authority_put(&kept)?;
         tx.audit(Note { subject: "authority".to_owned(), ..Note::default() })
+    })?;
+    let audit_key = AuditKey::open_or_create(&ca_dir)?;
+    store.write_blocking::<_, muster_store::Error, _>(stamp("audit.create-key"), move |tx| {
+        tx.audit(key_note(&audit_key))
     })?;
     let ca = Ca::open(&ca_dir, &args.trust_domain, authority)?;
     let admin = Principal::Operator("admin".to_owned());

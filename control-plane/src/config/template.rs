@@ -151,6 +151,7 @@ pub fn render(config: &Config) -> String {
             ("every", span(retention.every), "How often the worker looks. 1s to 1 day."),
         ],
     );
+    section(&mut text, "audit", "How often the audit is signed.", &config.audit.keys());
     let format = match config.log.format {
         Format::Text => "text",
         Format::Json => "json",
@@ -206,7 +207,7 @@ fn quoted(value: impl std::fmt::Display) -> String {
     toml::Value::String(value.to_string()).to_string()
 }
 
-fn span(value: Duration) -> String {
+pub(super) fn span(value: Duration) -> String {
     quoted(humantime::format_duration(value))
 }
 

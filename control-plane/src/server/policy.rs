@@ -122,6 +122,9 @@ const TABLE: &[(&str, Rule)] = &[
     ("/muster.admin.v1.IdentityService/ListRevocations", read(Read)),
 
     ("/muster.admin.v1.AuditService/ListAuditEntries", read(Audit)),
+    ("/muster.admin.v1.AuditService/ListCheckpoints", read(Audit)),
+    ("/muster.admin.v1.AuditService/WatchAuditEntries", read(Audit)),
+    ("/muster.admin.v1.AuditService/ExportAuditEntries", read(Audit)),
 
     ("/muster.admin.v1.SystemService/GetSystem", read(Read)),
     ("/muster.admin.v1.SystemService/GetCaller", read(Known)),

@@ -45,7 +45,7 @@ mod writer;
 
 pub use access::{ReadAccess, WriteAccess};
 pub use assignments::{ReadAssignments, WriteAssignments};
-pub use audit::ReadAudit;
+pub use audit::{Piece, ReadAudit, WriteAudit};
 pub use authority::{ReadAuthority, WriteAuthority};
 pub use bundles::{ReadBundles, WriteBundles};
 pub use changes::{Change, ChangeKind, ReadChanges, WriteChanges};

@@ -10,7 +10,7 @@ use muster_common::{
     tasks::{Kind, Tasks},
 };
 use muster_domain::{
-    audit::{Note, Stamp},
+    audit::{Note, Stamp, checkpoint::Rhythm},
     authority::Authority,
     certificate::{Issued, NodeCertificate},
     command::{Command, State},
@@ -26,8 +26,8 @@ use muster_store::{
 
 use crate::{
     app::{
-        Actor, App, Core, Error, Fixed, SessionRules, access, catalog, dispatch, feed, fleet, operations,
-        operations::Wish, recorder, recovery, revocation,
+        Actor, App, Core, Error, Fixed, SessionRules, access, audit, catalog, dispatch, feed, fleet,
+        operations, operations::Wish, recorder, recovery, revocation,
     },
     ca::{self, Ca},
     metrics::Metrics,
@@ -181,6 +181,7 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
         revocations: revocation::Revocations::default(),
         ca: Arc::new(Ca::open(&folder.path().join("ca"), &trust_domain, authority).unwrap()),
         challenges: ca::proof::Challenges::default(),
+        audit: signer(folder),
         metrics: Metrics::default(),
         clock: Clock::test(NOW),
         tasks: Tasks::default(),
@@ -209,11 +210,19 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
     })
 }
 
+fn signer(folder: &tempfile::TempDir) -> audit::Signer {
+    let key = ca::audit_key::AuditKey::open_or_create(&folder.path().join("ca")).unwrap();
+    audit::Signer::new(key, Rhythm { entries: 1000, time: Duration::from_secs(600) })
+}
+
 /// There are no connections here.
 struct NoLines;
 
 impl access::Lines for NoLines {
     fn cut_others(&self, _: &str, _: Option<&str>) {}
+    fn cut(&self, _: &muster_domain::revocation::Subject) -> usize {
+        0
+    }
     fn leave(&self, _: NodeId) {}
 }
 

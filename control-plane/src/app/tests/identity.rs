@@ -10,6 +10,7 @@ use muster_common::{
     tls::spiffe::Principal,
 };
 use muster_domain::{
+    audit::Filter,
     authority::{Move, Phase},
     certificate::NodeCertificate,
     liveness::State,
@@ -72,13 +73,17 @@ fn request(bench: &Bench, node: NodeId, key: &KeyPair, next: &KeyPair) -> recove
 
 async fn audited(bench: &Bench, action: &'static str) -> Vec<String> {
     let page = muster_domain::page::Page { size: 100, after: None };
-    let listed =
-        bench.app.store.read(move |tx| Ok::<_, Error>(tx.audit_list(&page, None, None)?)).await.unwrap();
+    let listed = bench
+        .app
+        .store
+        .read(move |tx| Ok::<_, Error>(tx.audit_list(&page, &Filter::default())?))
+        .await
+        .unwrap();
     listed
         .rows
         .into_iter()
-        .filter(|entry| entry.stamp.action == action)
-        .map(|entry| entry.note.after)
+        .filter(|entry| entry.1.stamp.action == action)
+        .map(|entry| entry.1.note.after)
         .collect()
 }
 

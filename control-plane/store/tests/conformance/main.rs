@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod audit_records;
 mod authority;
 mod bundles;
 mod commands;
@@ -41,6 +42,12 @@ macro_rules! suite_on {
             authority {
                 slots_and_their_version_are_kept_together, a_revocation_is_made_once_and_taken_back,
                 trust_recoveries_and_quarantine_of_a_node_are_kept,
+            }
+            audit_records {
+                every_combination_of_filters_lists_what_it_should, filters_follow_as_they_list,
+                times_of_a_clock_that_went_back_are_found, nonsense_in_a_field_is_harmless,
+                checkpoints_come_back_once, only_what_is_there_is_signed, records_come_in_order_piece_by_piece,
+                every_kind_of_tampering_is_named, what_was_changed_since_a_checkpoint_is_found, a_cut_end_is_found_from_elsewhere,
             }
             bundles { versions_come_newest_first, a_deleted_version_is_not_given_again, a_version_is_never_replaced }
             commands {
