@@ -125,6 +125,8 @@ pub struct Fixed {
     pub node_certificate_ttl: Duration,
     /// Renewals that the control plane asks for come within this time.
     pub renew_spread: Duration,
+    /// Files of an authority that is not ours.
+    pub authority: crate::config::Authority,
     /// How nodes may come back.
     pub recovery: recovery::Policy,
     /// Whether new nodes may come.

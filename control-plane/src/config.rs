@@ -3,6 +3,7 @@
 
 mod addresses;
 mod audit;
+mod authority;
 mod doors;
 mod retention;
 mod template;
@@ -18,6 +19,7 @@ use serde::Deserialize;
 
 pub use addresses::Addresses;
 pub use audit::Audit;
+pub use authority::Authority;
 pub use doors::{Door, Doors, Rates};
 pub use retention::Retention;
 pub use template::render;
@@ -57,6 +59,9 @@ pub struct Config {
     /// What is kept, and how long. Since 0.1.
     #[serde(default)]
     pub retention: Retention,
+    /// An authority of your own. Since 0.1.
+    #[serde(default)]
+    pub authority: Authority,
     /// How often the audit is signed. Since 0.1.
     #[serde(default)]
     pub audit: Audit,
@@ -320,6 +325,7 @@ impl Config {
             doors: Doors::default(),
             retention: Retention::default(),
             audit: Audit::default(),
+            authority: Authority::default(),
             log: Log::default(),
             drain_within: default_drain(),
         }
@@ -380,6 +386,7 @@ impl Config {
         }
         problems.extend(self.doors.problems());
         problems.extend(self.retention.problems());
+        problems.extend(self.authority.problems());
         problems
     }
 

@@ -192,6 +192,7 @@ async fn fixed(
         },
         node_certificate_ttl: config.identity.node_certificate_ttl,
         renew_spread: config.identity.renew_spread,
+        authority: config.authority.clone(),
         recovery: app::recovery::Policy {
             enabled: config.enrollment.recover,
             within: config.identity.recover_within.limit(),

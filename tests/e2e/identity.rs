@@ -121,6 +121,45 @@ async fn a_rotation_is_taken_back_step_by_step_by_the_command_line() {
     operator.until_liveness(&agent.node, Liveness::Online).await;
 }
 
+/// Chain and key of the authority of a control plane that serves for nothing else.
+fn other_authority(folder: &Path, chain: &Path, key: &Path) {
+    let other = Plane::init(folder, &options()).state().join("ca/1");
+    let text = |name: &str| std::fs::read_to_string(other.join(name)).unwrap();
+    std::fs::write(key, text("issuing.key")).unwrap();
+    std::fs::write(chain, text("issuing.crt") + &text("root.crt")).unwrap();
+}
+
+#[tokio::test]
+async fn an_authority_of_files_is_followed_and_what_does_not_fit_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
+    other_authority(&folder.path().join("first"), &chain, &key);
+    let with_files = Options { authority: Some((chain.clone(), key.clone())), ..options() };
+    let plane = plane_with(folder.path(), &[("every", "\"1s\"")], &with_files).await;
+    let operator = plane.operator().await;
+    let agent = Agent::start(folder.path(), "host", &plane.join(1, &[]).await);
+    operator.until_liveness(&agent.node, Liveness::Online).await;
+    let good = std::fs::read_to_string(&chain).unwrap();
+    std::fs::write(&chain, "nonsense").unwrap();
+    eventually("it is told", LONG, || async {
+        (metric(&plane, "muster_authority_behind_total ").await > 0).then_some(())
+    })
+    .await;
+    assert_eq!(authority(&operator).await.phase(), AuthorityPhase::Steady, "the old one goes on");
+    std::fs::write(&chain, good).unwrap();
+    other_authority(&folder.path().join("second"), &chain, &key);
+    eventually("the new one is the next slot", LONG, || async {
+        (authority(&operator).await.phase() == AuthorityPhase::Prepared).then_some(())
+    })
+    .await;
+    let slots = authority(&operator).await.slots;
+    assert_eq!(
+        slots.iter().map(|slot| (slot.standing.as_str(), slot.external)).collect::<Vec<_>>(),
+        [("active", true), ("next", true)]
+    );
+    operator.until_liveness(&agent.node, Liveness::Online).await;
+}
+
 #[tokio::test]
 async fn an_expired_host_comes_back_within_the_policy_and_not_outside_of_it() {
     let folder = tempfile::tempdir().unwrap();

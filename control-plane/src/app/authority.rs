@@ -5,17 +5,22 @@
 
 use std::path::Path;
 
-use muster_common::{clock::UnixMillis, tls::spiffe::TrustDomain};
+use muster_common::{
+    clock::UnixMillis,
+    digest::Sha256,
+    tls::{pem, spiffe::TrustDomain},
+};
 use muster_domain::{
     access::Caller,
     audit::{Note, Stamp},
-    authority::{Authority, Move, Progress, Refused, Slot, Standing},
+    authority::{Authority, Move, Phase, Progress, Refused, Slot, Standing},
     liveness::State,
     node::Node,
 };
 use muster_store::{
     ReadAccess as _, ReadAuthority as _, ReadNodes as _, Store, WriteAuthority as _, WriteTx,
 };
+use rustls::pki_types::CertificateDer;
 use serde_json::json;
 
 use super::{Actor, App, Error};
@@ -197,6 +202,43 @@ impl App {
         self.reload_authority().await
     }
 
+    /// Takes the configured files as the next slot, if they hold another issuing
+    /// certificate than any slot has had. `refused`: what could not be taken.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn take_authority_files(&self, refused: &mut Option<Sha256>) -> Result<(), Error> {
+        let Some((chain, key)) = self.fixed.authority.files() else { return Ok(()) };
+        let content = content(chain, key);
+        let authority = self.ca.authority();
+        let known =
+            |der: &CertificateDer<'_>| authority.slots.iter().any(|slot| slot.issuing_der == der.as_ref());
+        let is_new = pem::certificates(chain).map(|found| !found.first().is_some_and(known));
+        if matches!(is_new, Ok(false)) || *refused == Some(content) {
+            return Ok(());
+        }
+        if authority.phase() != Phase::Steady {
+            tracing::debug!(
+                "the authority's files changed; they are taken when the rotation under way is over"
+            );
+            return Ok(());
+        }
+        let source = Source::Files { chain: chain.clone(), key: key.clone() };
+        match prepare(&self.store, self.place(), &source, self.own_stamp("authority.prepare")).await {
+            Ok(_) => {
+                tracing::warn!("{} holds another authority: it is the next slot now", chain.display());
+                self.reload_authority().await.map(drop)
+            }
+            Err(Error::Refused { message, .. }) => {
+                *refused = Some(content);
+                self.metrics.authority_behind();
+                tracing::error!("{} cannot be taken: {message}", chain.display());
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// The slots, and how far the fleet is.
     ///
     /// # Errors
@@ -229,6 +271,12 @@ impl App {
         self.hub.for_each(crate::session::hub::Handle::hint_trust);
         Ok(authority)
     }
+}
+
+/// Of both files, as they are.
+fn content(chain: &Path, key: &Path) -> Sha256 {
+    let read = |path: &Path| std::fs::read(path).unwrap_or_default();
+    Sha256::of(&[read(chain), read(key)].concat())
 }
 
 /// Opens the authority that the store knows, for the command line.

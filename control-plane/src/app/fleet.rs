@@ -56,7 +56,7 @@ pub struct Entry {
     /// Who spoke as this node lately.
     pub sightings: Sightings,
     /// Released from quarantine as this process, until its next certificate is in use.
-    pub kept: Option<InstanceId>,
+    pub kept: Option<Kept>,
     /// Its quarantine is on the way to the store.
     pub locking: bool,
     /// Facts it told that are not stored yet. Selectors see them together with
@@ -103,11 +103,22 @@ impl ItemsRefused {
 /// Changes of items that may wait to be stored.
 const MAX_DIRTY_ITEMS: usize = 4 * MAX_ITEMS;
 
+/// The one process that is a node after a quarantine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Which.
+    pub instance: InstanceId,
+    /// What it had in common with the other one.
+    pub serial: String,
+}
+
 /// A node's session.
 #[derive(Debug, Clone)]
 pub struct Live {
     /// Which.
     pub session: SessionId,
+    /// Of which process.
+    pub instance: InstanceId,
     /// From where.
     pub remote: SocketAddr,
     /// Item and command kinds the agent knows.
@@ -161,7 +172,8 @@ impl Entry {
     /// A person let it out of quarantine; as this process alone, if one was named.
     pub fn released(&mut self, keep: Option<InstanceId>) {
         self.node.quarantine = None;
-        self.kept = keep;
+        let serial = self.node.certificate.current.serial.clone();
+        self.kept = keep.map(|instance| Kept { instance, serial });
         match keep {
             Some(instance) => self.sightings.keep(instance),
             None => self.sightings = Sightings::default(),

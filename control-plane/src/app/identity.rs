@@ -1,6 +1,9 @@
 //! A node's care for its own identity.
 
-use muster_common::{ids::NodeId, reason::Reason};
+use muster_common::{
+    ids::{InstanceId, NodeId},
+    reason::Reason,
+};
 use muster_domain::{
     audit::{Note, Stamp},
     certificate::{Issued, NodeCertificate},
@@ -13,6 +16,15 @@ use crate::ca::csr;
 
 /// How often a certificate is made anew because another one came first.
 const ATTEMPTS: usize = 3;
+
+/// Who asks for a renewal.
+#[derive(Debug, Clone)]
+pub struct By {
+    /// The process, if it said which.
+    pub instance: Option<InstanceId>,
+    /// The certificate it shows.
+    pub serial: String,
+}
 
 /// A certificate for a node.
 #[derive(Debug, Clone)]
@@ -28,7 +40,18 @@ impl App {
     ///
     /// # Errors
     /// If the request carries no acceptable key, or the node is no more.
-    pub async fn renew(&self, actor: &Actor, node: NodeId, csr_der: &[u8]) -> Result<Renewed, Error> {
+    pub async fn renew(
+        &self,
+        actor: &Actor,
+        node: NodeId,
+        by: &By,
+        csr_der: &[u8],
+    ) -> Result<Renewed, Error> {
+        let kept = self.fleet.with(node, |entry| entry.kept.as_ref().map(|kept| kept.instance)).flatten();
+        if kept.is_some() && kept != by.instance {
+            let (reason, message) = super::quarantine::not_kept();
+            return Err(Error::refused(reason, message));
+        }
         let refuse = |reason| Error::refused(reason, "the certificate request cannot be taken");
         let key = csr::public_key(csr_der).map_err(refuse)?;
         for _ in 0..ATTEMPTS {
@@ -42,7 +65,8 @@ impl App {
                 None => self.issue(node, &key, held.newest() + 1)?,
             };
             let stamp: Stamp = actor.stamp("identity.renew", self.clock.now());
-            let shown = held.current.serial;
+            // Both are in use: what a session has shown, and what is shown here.
+            let shown = [held.current.serial, by.serial.clone()];
             let stored = self.commit(stamp, move |tx| put_next(tx, node, &shown, &offer)).await?;
             if let Some(next) = stored {
                 let chain_der = self.ca.chain_for(&next.der, next.issuer);
@@ -66,7 +90,7 @@ impl App {
 fn put_next(
     tx: &mut WriteTx<'_>,
     node: NodeId,
-    shown: &str,
+    shown: &[String],
     offer: &Issued,
 ) -> Result<Option<Issued>, Error> {
     let stored = tx.node_get(node)?.ok_or_else(gone)?.certificate;
@@ -80,7 +104,7 @@ fn put_next(
         return Ok(None);
     }
     // It was shown, and that is not stored yet: what is in use must not be replaced.
-    let in_use = waiting.is_some_and(|next| next.serial == shown);
+    let in_use = waiting.is_some_and(|next| shown.contains(&next.serial));
     let current = if in_use { stored.promoted().current } else { stored.current };
     tx.node_set_certificate(node, &NodeCertificate { current, next: Some(offer.clone()) })?;
     tx.audit(Note {

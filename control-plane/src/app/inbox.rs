@@ -33,11 +33,13 @@ impl Inbox for App {
     ) -> Result<Opened, Refusal> {
         let now = self.clock.monotonic();
         let opened = self.fleet.with(caller.node, |mut entry| {
+            only_who_was_kept(&entry, hello)?;
             self.admit(&mut entry, caller)?;
-            self.recognize(&mut entry, caller, hello)?;
+            self.recognize(&mut entry, caller, hello);
             self.take_hello(&mut entry, hello)?;
             entry.live = Some(Live {
                 session: handle.id(),
+                instance: hello.instance,
                 remote: caller.remote,
                 capabilities: hello.capabilities.clone(),
                 since: now,
@@ -155,12 +157,18 @@ impl App {
     }
 
     fn admit(&self, entry: &mut MutexGuard<'_, Entry>, caller: &Caller) -> Result<(), Refusal> {
+        self.judge(entry, caller)?;
+        // It has a certificate of its own: what it had in common with its twin goes.
+        if let Some(kept) = entry.kept.take_if(|kept| kept.serial != caller.serial) {
+            self.revoke_replaced(kept.serial);
+        }
+        Ok(())
+    }
+
+    fn judge(&self, entry: &mut MutexGuard<'_, Entry>, caller: &Caller) -> Result<(), Refusal> {
         match entry.node.certificate.judge(&caller.serial) {
             Shown::Current => Ok(()),
             Shown::Next => {
-                if entry.kept.take().is_some() {
-                    self.revoke_replaced(entry.node.certificate.current.serial.clone());
-                }
                 entry.node.certificate = entry.node.certificate.clone().promoted();
                 entry.dirty.certificate = true;
                 self.note(entry);
@@ -182,16 +190,7 @@ impl App {
     }
 
     /// Whether this is the host that the node always was.
-    fn recognize(
-        &self,
-        entry: &mut MutexGuard<'_, Entry>,
-        caller: &Caller,
-        hello: &Hello,
-    ) -> Result<(), Refusal> {
-        if entry.kept.is_some_and(|kept| kept != hello.instance) {
-            let (reason, message) = super::quarantine::not_kept();
-            return Err(Refusal::new(reason, message));
-        }
+    fn recognize(&self, entry: &mut MutexGuard<'_, Entry>, caller: &Caller, hello: &Hello) {
         let at = self.clock.now();
         let seen = Sighting {
             instance: hello.instance,
@@ -209,7 +208,6 @@ impl App {
             entry.locking = true;
             self.lock_up_soon(entry.node.id, quarantine, caller.remote.ip());
         }
-        Ok(())
     }
 
     /// What Hello changes.
@@ -259,6 +257,16 @@ impl App {
 
 fn refused_items(refused: ItemsRefused) -> Refusal {
     Refusal::new(refused.reason(), refused.to_string())
+}
+
+/// After a quarantine one process may be the node alone. Asked before anything
+/// else: the other one must not become it by a certificate that it got meanwhile.
+fn only_who_was_kept(entry: &Entry, hello: &Hello) -> Result<(), Refusal> {
+    if entry.kept.as_ref().is_some_and(|kept| kept.instance != hello.instance) {
+        let (reason, message) = super::quarantine::not_kept();
+        return Err(Refusal::new(reason, message));
+    }
+    Ok(())
 }
 
 fn how(why: &Closed) -> liveness::Closed {

@@ -24,6 +24,7 @@ use muster_store::{ReadNodes as _, WriteNodes as _};
 use serde_json::json;
 
 use super::{Actor, App, Error};
+use crate::session::{frames::Refusal, ports::End};
 
 /// Between tries to store what was noticed.
 const RETRY_MIN: Duration = Duration::from_millis(100);
@@ -179,8 +180,15 @@ impl App {
             Ok(())
         })
         .await?;
-        self.fleet.with(id, |mut entry| entry.released(keep));
-        if let Some(session) = self.hub.get(id) {
+        let speaks = self.fleet.with(id, |mut entry| {
+            entry.released(keep);
+            entry.live.as_ref().map(|live| live.instance)
+        });
+        let Some(session) = self.hub.get(id) else { return Ok(()) };
+        if keep.is_some() && speaks.flatten() != keep {
+            let (reason, message) = not_kept();
+            session.end(End::Refuse(Refusal::new(reason, message)));
+        } else {
             session.hint_trust();
             session.hint_desired();
             session.hint_tickets();

@@ -95,7 +95,15 @@ fn config(args: &Args) -> Config {
     let names = args.server_names.iter().cloned();
     config.public.server_names = names.chain(config.public.server_names).collect();
     config.public.server_ips.extend(&args.server_ips);
+    if let (Some(chain), Some(key)) = (&args.ca_chain, &args.ca_key) {
+        (config.authority.chain, config.authority.key) = (absolute(chain), absolute(key));
+    }
     config
+}
+
+/// Where the files are wherever the control plane is started.
+fn absolute(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn make(args: &Args, config: &Config) -> anyhow::Result<()> {

@@ -151,6 +151,12 @@ pub fn render(config: &Config) -> String {
             ("every", span(retention.every), "How often the worker looks. 1s to 1 day."),
         ],
     );
+    section(
+        &mut text,
+        "authority",
+        "The certificate authority, if it is one of your own.",
+        &config.authority.keys(),
+    );
     section(&mut text, "audit", "How often the audit is signed.", &config.audit.keys());
     let format = match config.log.format {
         Format::Text => "text",
@@ -203,7 +209,7 @@ fn entry(text: &mut String, key: &str, value: &str, meaning: &str) {
     let _ = write!(text, "# {meaning} Since 0.1.\n{key} = {value}\n");
 }
 
-fn quoted(value: impl std::fmt::Display) -> String {
+pub(super) fn quoted(value: impl std::fmt::Display) -> String {
     toml::Value::String(value.to_string()).to_string()
 }
 

@@ -8,6 +8,7 @@ use muster_common::{
     clock::{Clock, Instant, UnixMillis},
     drain::Drain,
     error_chain::Chain,
+    ids::InstanceId,
     reason::Reason,
     tasks,
 };
@@ -51,6 +52,8 @@ impl Wanted {
 /// The task that keeps the identity of a running agent fresh.
 #[derive(Debug)]
 pub struct Keeper {
+    /// This process.
+    pub instance: InstanceId,
     /// Where the identity lies.
     pub store: Store,
     /// The identity of now; the keeper puts new ones in.
@@ -97,6 +100,8 @@ impl Keeper {
             let now = self.clock.monotonic();
             match renewed {
                 Ok(()) => {
+                    // What was asked for meanwhile was asked of the certificate that is gone.
+                    self.wanted.0.send_replace(None);
                     backoff.reset();
                     part = rand::rng().random();
                     // On a host whose clock is far ahead every certificate looks old.
@@ -182,7 +187,7 @@ impl Keeper {
     async fn renew(&self) -> Result<(), Error> {
         let held = self.current.borrow().clone();
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
-        let answer = rpc::renew(&held, &key).await?;
+        let answer = rpc::renew(&held, self.instance, &key).await?;
         let (chain_pem, life) = rpc::chain(&answer.certificate_chain_der)?;
         let generation = answer.certificate_generation;
         let key_pem = Zeroizing::new(key.serialize_pem());
@@ -218,7 +223,13 @@ mod tests {
         let life =
             Identity { not_before: UnixMillis(0), not_after: UnixMillis(100 * 3_600_000), ..identity() };
         let current = Arc::new(watch::Sender::new(life));
-        Keeper { store: Store::new(folder), current, wanted: Wanted::default(), clock: clock.clone() }
+        Keeper {
+            instance: InstanceId::generate(),
+            store: Store::new(folder),
+            current,
+            wanted: Wanted::default(),
+            clock: clock.clone(),
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use muster_common::{
     clock::UnixMillis,
+    ids::InstanceId,
     tls::{pem, spiffe},
 };
 use muster_proto::agent::v1::{self as pb, identity_service_client::IdentityServiceClient};
@@ -26,10 +27,15 @@ pub async fn leave(identity: &Identity, reason: &str) -> Result<(), Error> {
     within(IdentityServiceClient::new(channel).leave(request)).await.map(|_| ())
 }
 
-pub(super) async fn renew(identity: &Identity, key: &KeyPair) -> Result<pb::RenewCertificateResponse, Error> {
+pub(super) async fn renew(
+    identity: &Identity,
+    instance: InstanceId,
+    key: &KeyPair,
+) -> Result<pb::RenewCertificateResponse, Error> {
     let request = pb::RenewCertificateRequest {
         csr_der: csr(key)?.into(),
         certificate_generation: identity.certificate_generation,
+        instance_id: instance.to_string(),
     };
     let channel = connect(identity).await?;
     within(IdentityServiceClient::new(channel).renew_certificate(request)).await

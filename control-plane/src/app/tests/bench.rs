@@ -200,6 +200,7 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
             retention: crate::config::Retention::default(),
             node_certificate_ttl: Duration::from_secs(3600),
             renew_spread: Duration::from_secs(60),
+            authority: crate::config::Authority::default(),
             recovery: recovery::Policy { enabled: true, within: Some(Duration::from_secs(86_400)), limit: 2 },
             enrollment_enabled: true,
             session_addresses: Vec::new(),

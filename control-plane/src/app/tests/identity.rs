@@ -22,7 +22,7 @@ use rcgen::{CertificateParams, DistinguishedName, KeyPair, SigningKey as _};
 
 use super::bench::{Bench, NOW, alice, hello, ledger};
 use crate::{
-    app::{Error, authority::Source, recovery},
+    app::{Error, authority::Source, identity::By, recovery},
     ca::{Scope, csr},
     session::{frames::Hello, ports::Desk as _},
 };
@@ -38,6 +38,10 @@ fn reason(error: &Error) -> Option<Reason> {
         Error::Refused { reason, .. } => Some(*reason),
         _ => None,
     }
+}
+
+fn by(instance: Option<u128>) -> By {
+    By { instance: instance.map(InstanceId::from_u128), serial: "1".to_owned() }
 }
 
 fn hello_of(instance: u128) -> Hello {
@@ -141,7 +145,9 @@ async fn of_two_twins_the_one_that_a_person_names_goes_on_alone() {
     assert_eq!(bench.app.trust(&session).renew.map(|renew| renew.0), Some(Duration::ZERO));
     // It renews; from then on the certificate that both had is worth nothing.
     let key = csr_of(&KeyPair::generate().unwrap());
-    bench.app.renew(&alice(), id, &key).await.unwrap();
+    let wrong = bench.app.renew(&alice(), id, &by(Some(1)), &key).await;
+    assert_eq!(reason(&wrong.unwrap_err()), Some(Reason::Quarantined));
+    bench.app.renew(&alice(), id, &by(Some(2)), &key).await.unwrap();
     let next = bench.app.node(id).unwrap().node.certificate.next.unwrap().serial;
     bench.hello_with(id, &next, &hello_of(2)).unwrap();
     bench.until(|| !bench.app.revocations.all().is_empty()).await;
@@ -214,12 +220,27 @@ async fn recovery_ends_with_time_with_number_with_quarantine_and_with_revocation
 }
 
 #[tokio::test]
+async fn a_certificate_that_asks_for_the_next_one_is_in_use() {
+    let bench = Bench::following().await;
+    let id = bench.node(1).await;
+    let csr = || csr_of(&KeyPair::generate().unwrap());
+    bench.app.renew(&alice(), id, &by(None), &csr()).await.unwrap();
+    let second = bench.app.node(id).unwrap().node.certificate.next.unwrap().serial;
+    // It asks again before it opens a session; what it asked with must stay good.
+    let with_second = By { instance: None, serial: second.clone() };
+    bench.app.renew(&alice(), id, &with_second, &csr()).await.unwrap();
+    assert_eq!(bench.app.node_may_speak(id, &second), Ok(()));
+    bench.hello_with(id, &second, &hello_of(1)).unwrap();
+    assert_eq!(bench.app.node(id).unwrap().node.quarantine, None);
+}
+
+#[tokio::test]
 async fn a_thief_that_renewed_first_is_noticed_when_the_host_speaks() {
     let bench = Bench::following().await;
     let id = bench.node(1).await;
     // The thief renews, and speaks with what it got.
     let stolen = csr_of(&KeyPair::generate().unwrap());
-    bench.app.renew(&alice(), id, &stolen).await.unwrap();
+    bench.app.renew(&alice(), id, &by(None), &stolen).await.unwrap();
     let next = bench.app.node(id).unwrap().node.certificate.next.unwrap().serial;
     bench.hello_with(id, &next, &hello_of(2)).unwrap();
     assert_eq!(bench.app.node_may_speak(id, "1"), Err(Reason::CertificateRevoked));
@@ -243,7 +264,7 @@ async fn a_rotation_waits_for_those_that_are_connected() {
     assert_eq!(go(Move::Activate, false).await.unwrap().phase(), Phase::Activated);
     assert_eq!(bench.app.trust(&session).renew, Some((Duration::from_secs(60), "new-issuer")));
     assert_eq!(reason(&go(Move::Retire, false).await.unwrap_err()), Some(Reason::AuthorityNotReady));
-    bench.app.renew(&alice(), id, &csr_of(&KeyPair::generate().unwrap())).await.unwrap();
+    bench.app.renew(&alice(), id, &by(None), &csr_of(&KeyPair::generate().unwrap())).await.unwrap();
     let next = bench.app.node(id).unwrap().node.certificate.next.unwrap();
     assert_eq!(next.issuer, 2);
     let (session, _) = bench.hello_with(id, &next.serial, &hello_of(1)).unwrap();
