@@ -10,6 +10,7 @@ pub mod error_chain;
 pub mod generation;
 pub mod ids;
 pub mod join;
+pub mod proof;
 pub mod reason;
 pub mod settings;
 pub mod tasks;

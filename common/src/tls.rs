@@ -10,8 +10,8 @@ pub mod pin;
 mod server;
 pub mod spiffe;
 
-pub use client::{client_config, enrollment_client_config, judge_server};
-pub use server::{server_config, server_config_without_client_certificates};
+pub use client::{client_config, enrollment_client_config, judge_server, recovery_client_config};
+pub use server::{client_verifier, server_config, server_config_without_client_certificates};
 
 use std::sync::Arc;
 

@@ -11,6 +11,7 @@
 pub mod access;
 pub mod assignments;
 pub mod audit;
+pub mod authority;
 pub mod bundles;
 pub mod catalog;
 pub mod commands;
@@ -26,8 +27,11 @@ pub mod inbox;
 pub mod join_tokens;
 pub mod nodes;
 pub mod operations;
+pub mod quarantine;
 pub mod recorder;
+pub mod recovery;
 pub mod retention;
+pub mod revocation;
 pub mod settings;
 pub mod system;
 pub mod watch;
@@ -72,6 +76,8 @@ pub struct Core {
     pub open: operations::Open,
     /// Who may call.
     pub access: access::Access,
+    /// Who may not.
+    pub revocations: revocation::Revocations,
     /// Callers' connections.
     pub lines: Arc<dyn access::Lines>,
     /// Refusals to be written down.
@@ -86,6 +92,10 @@ pub struct Core {
     pub hub: Hub,
     /// Issues certificates.
     pub ca: Arc<Ca>,
+    /// For proofs of keys.
+    pub challenges: crate::ca::proof::Challenges,
+    /// Signs the audit.
+    pub audit: audit::Signer,
     /// Numbers.
     pub metrics: Metrics,
     /// The time.
@@ -113,6 +123,12 @@ pub struct Fixed {
     pub session: SessionRules,
     /// Life of nodes' certificates.
     pub node_certificate_ttl: Duration,
+    /// Renewals that the control plane asks for come within this time.
+    pub renew_spread: Duration,
+    /// Files of an authority that is not ours.
+    pub authority: crate::config::Authority,
+    /// How nodes may come back.
+    pub recovery: recovery::Policy,
     /// Whether new nodes may come.
     pub enrollment_enabled: bool,
     /// Addresses told to agents, for sessions.

@@ -1,41 +1,69 @@
-//! The certificate authority: a root that is used once, and an issuing
-//! intermediate that signs every leaf. Names come from here; of a request only
-//! the public key is taken.
+//! The certificate authority: slots of a root and an issuing certificate each.
+//! One of them signs every leaf. Names come from here; of a request only the
+//! public key is taken.
+//!
+//! Which slot stands where is in the store; keys are files in a folder per slot
+//! and never leave it. `ca/N/`: `root.crt`, `issuing.crt`, `issuing.key`, and for
+//! slots that brought a root of their own `root.key` and `cross.crt`.
 
+pub mod audit_key;
 pub mod csr;
 mod files;
 mod issue;
+pub mod proof;
+mod slots;
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use muster_common::{
     clock::UnixMillis,
     digest::Sha256,
     tls::{pem, pin, spiffe::TrustDomain},
 };
+use muster_domain::authority::{Authority, Standing};
 use rcgen::{Issuer, KeyPair};
 use rustls::pki_types::CertificateDer;
+use tokio::sync::watch;
 
-pub use issue::Certificate;
+pub use issue::{Certificate, ServerIdentity};
+pub use slots::{Scope, first, forget_keys, from_files, prepare};
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
 const ROOT_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 const ISSUING_TTL: Duration = Duration::from_secs(2 * 365 * 24 * 3600);
 
-const ROOT: &str = "root";
-const ISSUING: &str = "issuing";
-
-/// The authority of one installation.
+/// The authority of one installation. Follows the store's slots with [`Ca::take`].
 pub struct Ca {
+    dir: PathBuf,
     trust_domain: TrustDomain,
+    ring: ArcSwap<Ring>,
+    changed: watch::Sender<u64>,
+}
+
+/// The slots of now, with the key that signs.
+struct Ring {
+    authority: Authority,
+    number: u32,
     root: CertificateDer<'static>,
     issuing: CertificateDer<'static>,
     issuing_until: UnixMillis,
     issuer: Issuer<'static, KeyPair>,
     pin: Sha256,
+}
+
+/// What others should trust.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustBundle {
+    /// Rises.
+    pub version: u64,
+    /// Roots: for whoever comes without more, to enroll or to recover.
+    pub roots: Vec<CertificateDer<'static>>,
+    /// Issuing certificates: for sessions.
+    pub issuers: Vec<CertificateDer<'static>>,
 }
 
 /// Why the authority cannot be made, opened or used.
@@ -64,78 +92,114 @@ pub enum Error {
         /// What is wrong.
         what: &'static str,
     },
+    /// The store knows no active slot.
+    #[error("the store has no certificate authority")]
+    None,
     /// Signing failed.
     #[error("cannot issue a certificate")]
     Issue(#[from] rcgen::Error),
 }
 
 impl Ca {
-    /// Makes a new authority in an empty or absent folder.
+    /// Opens the authority whose slots the store has.
     ///
     /// # Errors
-    /// If one is there already, or files cannot be written.
-    pub fn create(dir: &Path, trust_domain: &TrustDomain, now: UnixMillis) -> Result<Self, Error> {
-        let root_path = dir.join("root.crt");
-        if root_path.exists() {
-            return Err(Error::Exists(root_path));
-        }
-        let root = issue::root(trust_domain, now, ROOT_TTL)?;
-        let (issuing, issuing_key) = issue::intermediate(trust_domain, &root, now, ISSUING_TTL)?;
-        files::folder(dir)?;
-        files::secret(&dir.join("issuing.key"), &issuing_key.serialize_pem())?;
-        files::public(&dir.join("issuing.crt"), &pem::encode_certificates([&issuing]))?;
-        files::secret(&dir.join("root.key"), &root.key().serialize_pem())?;
-        // Last: its presence says that the rest is there.
-        files::public(&root_path, &pem::encode_certificates([root.der()]))?;
-        Self::open(dir, trust_domain)
+    /// If files are missing or do not fit each other or the slots.
+    pub fn open(dir: &Path, trust_domain: &TrustDomain, authority: Authority) -> Result<Self, Error> {
+        let ring = Ring::open(dir, authority)?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            trust_domain: trust_domain.clone(),
+            ring: ArcSwap::from_pointee(ring),
+            changed: watch::Sender::new(0),
+        })
     }
 
-    /// Opens the authority of a folder.
+    /// Goes on with other slots.
     ///
     /// # Errors
-    /// If files are missing or do not fit each other.
-    pub fn open(dir: &Path, trust_domain: &TrustDomain) -> Result<Self, Error> {
-        let (root, _) = first(&dir.join(format!("{ROOT}.crt")))?;
-        let (issuing, path) = first(&dir.join(format!("{ISSUING}.crt")))?;
-        let key_path = dir.join(format!("{ISSUING}.key"));
-        let key = std::fs::read_to_string(&key_path)
-            .map_err(|source| pem::Error::Read { path: key_path.clone(), source })?;
-        let key = KeyPair::from_pem(&key)
-            .map_err(|_| Error::Unusable { path: key_path.clone(), what: "it is not a private key" })?;
-        let unusable = |what| Error::Unusable { path: path.clone(), what };
-        let facts = issue::read(&issuing).ok_or_else(|| unusable("it is not a certificate"))?;
-        if facts.public_key_sha256 != Sha256::of(&rcgen::PublicKeyData::subject_public_key_info(&key)) {
-            return Err(unusable("its key is another one than issuing.key"));
+    /// If their files are missing or do not fit; then the former ones go on.
+    pub fn take(&self, authority: Authority) -> Result<(), Error> {
+        if self.ring.load().authority == authority {
+            return Ok(());
         }
-        let pin = pin::of_certificate(&root).ok_or_else(|| unusable("the root is not a certificate"))?;
-        let issuer = Issuer::from_ca_cert_der(&issuing, key)?;
-        let issuing_until = facts.not_after;
-        Ok(Self { trust_domain: trust_domain.clone(), root, issuing, issuing_until, issuer, pin })
+        self.ring.store(Arc::new(Ring::open(&self.dir, authority)?));
+        self.changed.send_modify(|count| *count += 1);
+        Ok(())
     }
 
-    /// Roots that nodes should trust, and their version.
+    /// News of other slots.
     #[must_use]
-    pub fn trust_bundle(&self) -> (u64, Vec<CertificateDer<'static>>) {
-        (1, vec![self.root.clone()])
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
     }
 
-    /// What join strings carry: SHA-256 of the root's public key info.
+    /// Where its files are.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The slots of now.
+    #[must_use]
+    pub fn authority(&self) -> Authority {
+        self.ring.load().authority.clone()
+    }
+
+    /// Number of the slot that issues.
+    #[must_use]
+    pub fn active(&self) -> u32 {
+        self.ring.load().number
+    }
+
+    /// What nodes should trust.
+    #[must_use]
+    pub fn trust_bundle(&self) -> TrustBundle {
+        let ring = self.ring.load();
+        let mut roots: Vec<CertificateDer<'static>> = Vec::new();
+        for slot in ring.authority.trusted() {
+            if !roots.iter().any(|root| root.as_ref() == slot.root_der) {
+                roots.push(slot.root_der.clone().into());
+            }
+        }
+        let issuers = ring.authority.trusted().map(|slot| slot.issuing_der.clone().into()).collect();
+        TrustBundle { version: ring.authority.bundle_version, roots, issuers }
+    }
+
+    /// What join strings carry: SHA-256 of the active root's public key info.
     #[must_use]
     pub fn pin(&self) -> Sha256 {
-        self.pin
+        self.ring.load().pin
     }
 
-    /// A leaf with what is needed to reach the root; leaf first, root not included.
+    /// A leaf with the certificate of the slot that issued it.
     #[must_use]
-    pub fn chain_for(&self, leaf_der: &[u8]) -> Vec<Vec<u8>> {
-        vec![leaf_der.to_vec(), self.issuing.to_vec()]
+    pub fn chain_for(&self, leaf_der: &[u8], issuer: u32) -> Vec<Vec<u8>> {
+        let ring = self.ring.load();
+        let slot = ring.authority.slots.iter().find(|slot| slot.number == issuer);
+        let issuing = slot.map(|slot| slot.issuing_der.clone());
+        std::iter::once(leaf_der.to_vec()).chain(issuing).collect()
     }
 }
 
-fn first(path: &Path) -> Result<(CertificateDer<'static>, PathBuf), Error> {
-    let found = pem::certificates(path)?.into_iter().next();
-    let found = found.ok_or(Error::Unusable { path: path.to_owned(), what: "it holds no certificate" })?;
-    Ok((found, path.to_owned()))
+impl Ring {
+    fn open(dir: &Path, authority: Authority) -> Result<Self, Error> {
+        let slot = authority.at(Standing::Active).ok_or(Error::None)?;
+        let opened = slots::open(dir, slot)?;
+        let pin = pin::of_certificate(&opened.root).ok_or(Error::Unusable {
+            path: slots::folder(dir, slot.number),
+            what: "the root is not a certificate",
+        })?;
+        Ok(Self {
+            number: slot.number,
+            root: opened.root,
+            issuing: opened.issuing,
+            issuing_until: slot.not_after,
+            issuer: opened.issuer,
+            pin,
+            authority,
+        })
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // answers go to standard output, hints to standard error
 
 mod audit;
+mod ca;
 mod config;
 mod init;
 mod operator;
@@ -16,7 +17,11 @@ use muster_common::{build_info, clock::Clock};
 use muster_domain::audit::Stamp;
 use muster_store::{Options, Store};
 
-use crate::config::Config;
+use crate::{
+    app::{self, authority::Place},
+    ca::Ca,
+    config::Config,
+};
 
 /// Muster's control plane: keeps a fleet of hosts in the state its operators want.
 #[derive(Debug, Parser)]
@@ -38,6 +43,9 @@ enum Command {
     /// Operators and their certificates.
     #[command(subcommand)]
     Operator(operator::Command),
+    /// The certificate authority.
+    #[command(subcommand)]
+    Ca(ca::Command),
     /// The audit.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -64,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Token(command) => token::run(command),
         Command::Operator(command) => operator::run(command),
+        Command::Ca(command) => ca::run(command),
         Command::Audit(command) => audit::run(&command),
         Command::Config(command) => config::run(&command),
         Command::Version => {
@@ -89,6 +98,12 @@ impl ConfigArg {
 /// Opens the store beside a control plane that may be serving it.
 fn open_store(config: &Config) -> anyhow::Result<Store> {
     Ok(Store::open(&Options::sqlite(config.store_path()).with_replica("cli"))?)
+}
+
+/// Opens the authority that the store knows.
+fn open_ca(config: &Config, store: &Store) -> anyhow::Result<Ca> {
+    let dir = config.ca_dir();
+    app::authority::open(store, Place { dir: &dir, trust_domain: &config.trust_domain })
 }
 
 /// Whoever sits at the command line.

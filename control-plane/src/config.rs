@@ -2,6 +2,8 @@
 //! every room takes its own section by value.
 
 mod addresses;
+mod audit;
+mod authority;
 mod doors;
 mod retention;
 mod template;
@@ -16,6 +18,8 @@ use muster_common::{telemetry::Format, tls::spiffe::TrustDomain};
 use serde::Deserialize;
 
 pub use addresses::Addresses;
+pub use audit::Audit;
+pub use authority::Authority;
 pub use doors::{Door, Doors, Rates};
 pub use retention::Retention;
 pub use template::render;
@@ -55,6 +59,12 @@ pub struct Config {
     /// What is kept, and how long. Since 0.1.
     #[serde(default)]
     pub retention: Retention,
+    /// An authority of your own. Since 0.1.
+    #[serde(default)]
+    pub authority: Authority,
+    /// How often the audit is signed. Since 0.1.
+    #[serde(default)]
+    pub audit: Audit,
     /// What is logged. Since 0.1.
     #[serde(default)]
     pub log: Log,
@@ -135,6 +145,46 @@ pub struct Identity {
     /// Of the control plane itself; renewed at half of it.
     #[serde(with = "humantime_serde")]
     pub server_certificate_ttl: Duration,
+    /// Renewals that the control plane asks for after a change of its authority
+    /// come spread over this time.
+    #[serde(with = "humantime_serde")]
+    pub renew_spread: Duration,
+    /// How long after the end of its certificate a node may come back by proof of its key.
+    pub recover_within: RecoverWithin,
+    /// How often it may before a person must say yes.
+    pub recover_limit: u32,
+}
+
+/// A length of time, or `unlimited`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct RecoverWithin(Option<Duration>);
+
+impl RecoverWithin {
+    /// `None`: any absence.
+    #[must_use]
+    pub const fn limit(self) -> Option<Duration> {
+        self.0
+    }
+}
+
+impl TryFrom<String> for RecoverWithin {
+    type Error = humantime::DurationError;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text == "unlimited" {
+            return Ok(Self(None));
+        }
+        humantime::parse_duration(&text).map(|within| Self(Some(within)))
+    }
+}
+
+impl std::fmt::Display for RecoverWithin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            None => f.write_str("unlimited"),
+            Some(within) => humantime::format_duration(within).fmt(f),
+        }
+    }
 }
 
 impl Default for Identity {
@@ -144,6 +194,9 @@ impl Default for Identity {
             node_certificate_ttl: days(7),
             operator_certificate_ttl: days(90),
             server_certificate_ttl: days(30),
+            renew_spread: Duration::from_secs(3600),
+            recover_within: RecoverWithin(Some(days(90))),
+            recover_limit: 3,
         }
     }
 }
@@ -186,11 +239,13 @@ impl Default for Session {
 pub struct Enrollment {
     /// Whether new nodes may come; the port stays open either way.
     pub enabled: bool,
+    /// Whether nodes may come back after their certificate has run out.
+    pub recover: bool,
 }
 
 impl Default for Enrollment {
     fn default() -> Self {
-        Self { enabled: true }
+        Self { enabled: true, recover: true }
     }
 }
 
@@ -269,6 +324,8 @@ impl Config {
             enrollment: Enrollment::default(),
             doors: Doors::default(),
             retention: Retention::default(),
+            audit: Audit::default(),
+            authority: Authority::default(),
             log: Log::default(),
             drain_within: default_drain(),
         }
@@ -298,6 +355,7 @@ impl Config {
         );
         range("session.reconnect-min", session.reconnect_min, second / 20, second * 60);
         range("session.reconnect-max", session.reconnect_max, session.reconnect_min, second * 3600);
+        range("identity.renew-spread", self.identity.renew_spread, Duration::ZERO, day * 7);
         range("identity.node-certificate-ttl", self.identity.node_certificate_ttl, second * 10, day * 365);
         range(
             "identity.operator-certificate-ttl",
@@ -311,6 +369,8 @@ impl Config {
             second * 10,
             day * 365,
         );
+        range("audit.checkpoint-every", self.audit.checkpoint_every, second, day);
+        problems.extend(self.audit.problem());
         if !muster_common::tls::spiffe::is_principal_name(&self.replica) {
             problems
                 .push(format!("replica is {:?}; it must be letters, digits, '.', '_', '-'", self.replica));
@@ -326,6 +386,7 @@ impl Config {
         }
         problems.extend(self.doors.problems());
         problems.extend(self.retention.problems());
+        problems.extend(self.authority.problems());
         problems
     }
 

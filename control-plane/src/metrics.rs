@@ -66,8 +66,13 @@ struct Inner {
     handshakes_failed: Family<DoorReason, Count>,
     limits_met: Family<DoorLimit, Count>,
     refused: Family<Word, Count>,
+    recovered: Count,
+    quarantined: Family<Word, Count>,
+    authority_behind: Count,
     enrollments_refused: Family<Word, Count>,
     pruned: Family<What, Count>,
+    audit_signed: Count,
+    audit_broken: Gauge,
 }
 
 impl Default for Metrics {
@@ -86,8 +91,13 @@ impl Default for Metrics {
             handshakes_failed: Family::default(),
             limits_met: Family::default(),
             refused: Family::default(),
+            recovered: Count::default(),
+            quarantined: Family::default(),
+            authority_behind: Count::default(),
             enrollments_refused: Family::default(),
             pruned: Family::default(),
+            audit_signed: Count::default(),
+            audit_broken: Gauge::default(),
         };
         register(&mut all);
         Self(Arc::new(all))
@@ -116,6 +126,13 @@ fn register(all: &mut Inner) {
     registry.register("nodes", "Nodes by liveness", all.nodes.clone());
     registry.register("connections", "Open connections by door", all.connections.clone());
     registry.register("handshakes_failed", "TLS handshakes that failed", all.handshakes_failed.clone());
+    registry.register("nodes_recovered", "Nodes that recovered their identity", all.recovered.clone());
+    registry.register("nodes_quarantined", "Nodes put in quarantine", all.quarantined.clone());
+    registry.register(
+        "authority_behind",
+        "Times that the authority's files did not fit the store",
+        all.authority_behind.clone(),
+    );
     registry.register(
         "door_limits",
         "Times that a limit of a door turned someone away, cut someone or kept someone waiting",
@@ -127,6 +144,16 @@ fn register(all: &mut Inner) {
         "enrollments_refused",
         "Hosts that were not made nodes",
         all.enrollments_refused.clone(),
+    );
+    registry.register(
+        "audit_checkpoints",
+        "Checkpoints of the audit that were signed",
+        all.audit_signed.clone(),
+    );
+    registry.register(
+        "audit_chains_broken",
+        "Chains of the audit that were changed in the store",
+        all.audit_broken.clone(),
     );
 }
 
@@ -192,6 +219,21 @@ impl Metrics {
         self.0.refused.get_or_create(&Word { reason }).inc();
     }
 
+    /// A node recovered its identity.
+    pub fn recovered(&self) {
+        self.0.recovered.inc();
+    }
+
+    /// A node was put in quarantine.
+    pub fn quarantined(&self, reason: &'static str) {
+        self.0.quarantined.get_or_create(&Word { reason }).inc();
+    }
+
+    /// The authority's files did not fit the store.
+    pub fn authority_behind(&self) {
+        self.0.authority_behind.inc();
+    }
+
     /// Old things were taken away.
     pub fn pruned(&self, what: &'static str, count: u64) {
         self.0.pruned.get_or_create(&What { what }).inc_by(count);
@@ -200,6 +242,16 @@ impl Metrics {
     /// A host was not made a node.
     pub fn enrollment_refused(&self, reason: &'static str) {
         self.0.enrollments_refused.get_or_create(&Word { reason }).inc();
+    }
+
+    /// A chain of the audit was signed.
+    pub fn audit_signed(&self) {
+        self.0.audit_signed.inc();
+    }
+
+    /// A chain of the audit does not hold any more.
+    pub fn audit_chain_broken(&self) {
+        self.0.audit_broken.inc();
     }
 
     /// All of it in OpenMetrics text.

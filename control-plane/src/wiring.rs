@@ -1,6 +1,7 @@
 //! Puts the rooms together, in phases: storage, identity, services, workers,
 //! doors. Nothing is served before everything it needs is there.
 
+mod audit;
 mod callers;
 mod tls;
 
@@ -12,7 +13,7 @@ use muster_common::{
     drain::Drain,
     tasks::{Kind, Tasks},
 };
-use muster_store::{Options, ReadMeta as _, Store};
+use muster_store::{Options, ReadAuthority as _, ReadMeta as _, Store};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -50,7 +51,8 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
     ready.waits_for("doors");
 
     let store = open_store(&config)?;
-    let ca = Arc::new(Ca::open(&config.ca_dir(), &config.trust_domain)?);
+    let authority = store.read(|tx| tx.authority_get()).await.context("cannot read the store")?;
+    let ca = Arc::new(Ca::open(&config.ca_dir(), &config.trust_domain, authority)?);
     let identity = tls::Source::start(&config, &ca, &clock)?;
 
     // The ports are opened before the services are made: join strings name them.
@@ -74,6 +76,7 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
         catalog: app::catalog::Catalog::default(),
         open: app::operations::Open::default(),
         access: app::access::Access::default(),
+        revocations: app::revocation::Revocations::default(),
         lines: Arc::new(connections.clone()),
         denials: app::denials::Denials::new(doors.denials_per_minute, doors.denials_per_minute_in_all),
         feed: app::feed::Feed::default(),
@@ -81,6 +84,8 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
         dispatch: app::dispatch::Dispatch::default(),
         hub: Hub::default(),
         ca: Arc::clone(&ca),
+        challenges: crate::ca::proof::Challenges::default(),
+        audit: audit::signer(&config, &store, &clock).await?,
         metrics: metrics.clone(),
         clock: clock.clone(),
         tasks: tasks.clone(),
@@ -89,7 +94,6 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
     });
     app.load().await?;
     work::start(&app, &tasks, &drain);
-    identity.renew_in_background(config.clone(), ca, &tasks, &drain);
 
     let gate = Gate {
         callers: callers::Door::new(&app),
@@ -105,17 +109,18 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
     let health = health::add(&mut operators);
     let door = |name, routes, tls| Door { name, limits: Limits::of(name, doors), routes, tls };
     let doors = [
-        (sockets.agents, door(DoorName::Agents, api::agents(&app), identity.mutual())),
+        (sockets.agents, door(DoorName::Agents, api::agents(&app), identity.agents())),
         (
             sockets.enrollment,
             door(
                 DoorName::Enrollment,
                 api::enrollment(&app, doors.rates.enrollments_at_once),
-                identity.server_only(),
+                identity.enrollment(),
             ),
         ),
-        (sockets.operators, door(DoorName::Operators, operators.routes(), identity.mutual())),
+        (sockets.operators, door(DoorName::Operators, operators.routes(), identity.operators())),
     ];
+    identity.renew_in_background(config.clone(), ca, &tasks, &drain);
     for (listener, door) in doors {
         let serve = accept::serve(listener, door, gate.clone(), drain.clone(), tasks.clone());
         tasks.spawn("door", Kind::Fatal, serve);
@@ -186,6 +191,13 @@ async fn fixed(
             reconnect_max: session.reconnect_max,
         },
         node_certificate_ttl: config.identity.node_certificate_ttl,
+        renew_spread: config.identity.renew_spread,
+        authority: config.authority.clone(),
+        recovery: app::recovery::Policy {
+            enabled: config.enrollment.recover,
+            within: config.identity.recover_within.limit(),
+            limit: config.identity.recover_limit,
+        },
         enrollment_enabled: config.enrollment.enabled,
         session_addresses: config.told(&config.public.session_addresses, addresses.agents),
         enrollment_addresses: config.told(&config.public.enrollment_addresses, addresses.enrollment),
@@ -234,5 +246,8 @@ async fn finish(app: &App, tasks: &Tasks, drain: &Drain, within: Duration) {
     if tokio::time::timeout(within, tasks.ended()).await.is_err() {
         tracing::warn!("some tasks did not end in time");
         tasks.abort_all();
+    }
+    if let Err(error) = app.sign_audit(true).await {
+        tracing::warn!(error = %muster_common::error_chain::Chain(&error), "the end of the audit was not signed");
     }
 }

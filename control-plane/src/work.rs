@@ -1,6 +1,8 @@
 //! Background work. It takes no input: woken by a hint and a timer, it looks at
 //! the whole truth, and is safe to run twice.
 
+mod authority;
+mod checkpoints;
 pub mod driver;
 
 use std::time::Duration;
@@ -20,6 +22,10 @@ pub fn start(app: &App, tasks: &Tasks, drain: &Drain) {
     drive(app, tasks, drain, GiveUp);
     drive(app, tasks, drain, Denials);
     drive(app, tasks, drain, Prune);
+    drive(app, tasks, drain, checkpoints::Checkpoints);
+    if app.fixed.authority.files().is_some() {
+        drive(app, tasks, drain, authority::Files::default());
+    }
 }
 
 /// Keeps memory true to the store.

@@ -175,6 +175,59 @@ pub struct Refusal {
     pub message: String,
     /// When to try again, if it said so.
     pub retry_after: Option<Duration>,
+    /// TLS said it: the certificate that was shown is not accepted.
+    pub alert: bool,
+}
+
+impl Refusal {
+    /// Whether the certificate that was shown is of no use any more.
+    #[must_use]
+    pub fn is_about_identity(&self) -> bool {
+        self.alert || matches!(self.reason, Some(Reason::CertificateExpired | Reason::CertificateRevoked))
+    }
+}
+
+impl Error {
+    /// Whether one of the two sides does not accept the other's certificate.
+    #[must_use]
+    pub fn is_about_identity(&self) -> bool {
+        match self {
+            Self::Untrusted { .. } => true,
+            Self::Handshake { source, .. } => is_alert(source),
+            Self::Http { source, .. } => is_alert(source),
+            Self::Address(_) | Self::Connect { .. } | Self::Slow { .. } => false,
+        }
+    }
+}
+
+/// Whether the other side ended TLS for the certificate that it was shown. With TLS
+/// 1.3 that is told after our side has finished its handshake.
+fn is_alert(error: &(dyn std::error::Error + 'static)) -> bool {
+    use rustls::AlertDescription as Alert;
+    let tls = |error: &rustls::Error| {
+        matches!(
+            error,
+            rustls::Error::AlertReceived(
+                Alert::BadCertificate
+                    | Alert::CertificateExpired
+                    | Alert::CertificateRevoked
+                    | Alert::CertificateUnknown
+                    | Alert::UnknownCA
+                    | Alert::AccessDenied
+            )
+        )
+    };
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if error.downcast_ref().is_some_and(tls)
+            || inner.and_then(|inner| inner.downcast_ref()).is_some_and(tls)
+        {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 impl From<&Status> for Refusal {
@@ -187,6 +240,7 @@ impl From<&Status> for Refusal {
         } else {
             status.message().to_owned()
         };
-        Self { reason, message, retry_after }
+        let alert = std::error::Error::source(status).is_some_and(is_alert);
+        Self { reason, message, retry_after, alert }
     }
 }

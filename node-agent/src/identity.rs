@@ -2,6 +2,7 @@
 //! readable by the agent's user alone, replaced as a whole.
 
 mod enroll;
+mod recover;
 mod renew;
 mod rpc;
 mod store;
@@ -39,6 +40,9 @@ pub struct Identity {
     pub trust_bundle_version: u64,
     /// `host:port` for sessions.
     pub session_addresses: Vec<String>,
+    /// `host:port` to come back by, when the certificate is of no use any more.
+    #[serde(default)]
+    pub enrollment_addresses: Vec<String>,
     /// Begin of the certificate's life.
     pub not_before: UnixMillis,
     /// End of the certificate's life.
@@ -47,8 +51,11 @@ pub struct Identity {
     pub chain_pem: String,
     /// Of the leaf. Wiped from memory when it is no longer needed.
     pub key_pem: Zeroizing<String>,
-    /// Roots that the host trusts.
+    /// Roots that the host trusts when it comes back.
     pub roots_pem: String,
+    /// Issuing certificates that it trusts in sessions; empty: the roots.
+    #[serde(default)]
+    pub issuers_pem: String,
 }
 
 impl std::fmt::Debug for Identity {
@@ -138,6 +145,17 @@ impl Error {
             _ => None,
         }
     }
+
+    /// Whether this identity, or the trust in the control plane, is of no use any
+    /// more: reason to come back by proof of the key.
+    #[must_use]
+    pub fn is_about_identity(&self) -> bool {
+        match self {
+            Self::Dial(error) => error.is_about_identity(),
+            Self::Refused(refusal) => refusal.is_about_identity(),
+            _ => false,
+        }
+    }
 }
 
 impl Identity {
@@ -149,43 +167,78 @@ impl Identity {
         let chain = certificates(&self.chain_pem)?;
         let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes())
             .map_err(|_| Error::Answer("no private key"))?;
-        let roots = tls::roots(&certificates(&self.roots_pem)?)?;
+        let anchors = if self.issuers_pem.is_empty() { &self.roots_pem } else { &self.issuers_pem };
+        let roots = tls::roots(&certificates(anchors)?)?;
         Ok(tls::client_config(tls::Identity { chain, key }, roots, self.trust_domain.clone())?)
     }
 
-    /// The same host with other roots. `None`: it has exactly these. `server` is what
-    /// the control plane showed in the session that brought them: roots that would
-    /// shut it out would shut this host out.
+    /// The same host with another trust. `None`: it has exactly this one. `server` is
+    /// what the control plane showed in the session that brought it: a trust that
+    /// would shut it out would shut this host out.
     ///
     /// # Errors
-    /// If they are not newer, empty, not certificates, or do not vouch for the server.
-    pub fn with_roots(
+    /// If it is not newer, empty, no certificates, or does not vouch for the server.
+    pub fn with_trust(
         &self,
         version: u64,
-        roots_der: &[Vec<u8>],
+        trust: &Roots,
         server: &[CertificateDer<'_>],
         now: UnixMillis,
     ) -> Result<Option<Self>, Error> {
         let refuse = |why| Err(Error::Roots { version, why });
-        let roots: Vec<CertificateDer<'static>> =
-            roots_der.iter().map(|der| CertificateDer::from(der.clone())).collect();
-        if roots.is_empty() {
-            return refuse("there are none");
-        }
         if version < self.trust_bundle_version {
             return refuse("they are older than those in force");
         }
-        if version == self.trust_bundle_version {
-            let same = sorted(roots) == sorted(certificates(&self.roots_pem)?);
-            return if same { Ok(None) } else { refuse("others have this version") };
-        }
-        tls::judge_server(server, tls::roots(&roots)?, self.trust_domain.clone(), now)?;
         let changed = Self {
             trust_bundle_version: version,
-            roots_pem: tls::pem::encode_certificates(&roots),
+            roots_pem: trust.roots_pem.clone(),
+            issuers_pem: trust.issuers_pem.clone(),
             ..self.clone()
         };
+        if version == self.trust_bundle_version {
+            let same = sorted(certificates(&changed.roots_pem)?) == sorted(certificates(&self.roots_pem)?)
+                && (self.issuers_pem.is_empty()
+                    || sorted(certificates(&changed.issuers_pem)?)
+                        == sorted(certificates(&self.issuers_pem)?));
+            return if same { Ok(None) } else { refuse("others have this version") };
+        }
+        tls::judge_server(server, tls::roots(&trust.anchors()?)?, self.trust_domain.clone(), now)?;
         changed.client_config().map(|_| Some(changed))
+    }
+
+    /// Whether the certificate has run out, by the host's clock.
+    #[must_use]
+    pub fn is_over(&self, now: UnixMillis) -> bool {
+        self.not_after <= now
+    }
+}
+
+/// Whom a control plane says to trust.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Roots {
+    roots_pem: String,
+    issuers_pem: String,
+}
+
+impl Roots {
+    /// As they come over the wire.
+    ///
+    /// # Errors
+    /// If there are no roots.
+    pub fn of<B: AsRef<[u8]>>(roots_der: &[B], issuers_der: &[B]) -> Result<Self, Error> {
+        let pem = |ders: &[B]| {
+            let ders: Vec<CertificateDer<'_>> =
+                ders.iter().map(|der| CertificateDer::from(der.as_ref())).collect();
+            tls::pem::encode_certificates(&ders)
+        };
+        if roots_der.is_empty() {
+            return Err(Error::Answer("no roots"));
+        }
+        Ok(Self { roots_pem: pem(roots_der), issuers_pem: pem(issuers_der) })
+    }
+
+    fn anchors(&self) -> Result<Vec<CertificateDer<'static>>, Error> {
+        certificates(if self.issuers_pem.is_empty() { &self.roots_pem } else { &self.issuers_pem })
     }
 }
 

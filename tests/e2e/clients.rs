@@ -110,8 +110,11 @@ async fn grpcurl_lists_describes_and_calls_every_method() {
     assert_eq!(grpc.refusal("bundles-get.sh", &["app"]), "NotFound");
     operations(&grpc, &operator, node).await;
     assert!(grpc.script("audit-list.sh", &["", "operator/admin"]).pointer("/entries/0/action").is_some());
+    grpcurl_reads_the_audit(&grpc, node);
+    identity(&grpc, node);
     grpc.script("nodes-delete.sh", &[node, "the test is over"]);
     assert!(operator.node(node).await.is_none());
+    authority(&grpc);
 }
 
 fn nodes(grpc: &Grpcurl, node: &str) {
@@ -195,6 +198,76 @@ async fn operations(grpc: &Grpcurl, operator: &Operator, node: &str) {
     assert_eq!(cancelled.pointer("/operation/cancelRequested"), Some(&Value::Bool(true)), "{cancelled}");
     let ended = operator.ended(text(&long, "/operation/id"), LONG).await;
     assert_eq!(ended[node].state(), CommandState::Cancelled);
+}
+
+fn identity(grpc: &Grpcurl, node: &str) {
+    grpc.script("nodes-quarantine.sh", &[node, "to see it locked"]);
+    assert_eq!(text(&grpc.script("nodes-get.sh", &[node]), "/node/quarantine/reason"), "ByOperator");
+    assert!(grpc.script("nodes-release.sh", &[node]).pointer("/node/quarantine").is_none());
+    grpc.script("nodes-allow-recovery.sh", &[node]);
+    assert_eq!(
+        text(&grpc.script("revoke.sh", &["serial/0a", "stolen"]), "/revocation/revokedBy"),
+        "operator/admin"
+    );
+    assert_eq!(text(&grpc.script("revocations-list.sh", &[]), "/revocations/0/subject"), "serial/0a");
+    grpc.script("revocations-delete.sh", &["serial/0a"]);
+}
+
+/// The last step ends the operator's own certificate, too.
+fn authority(grpc: &Grpcurl) {
+    assert_eq!(
+        text(&grpc.script("authority-prepare.sh", &["ISSUING"]), "/authority/phase"),
+        "AUTHORITY_PHASE_PREPARED"
+    );
+    assert_eq!(text(&grpc.script("authority-get.sh", &[]), "/authority/slots/1/standing"), "next");
+    assert_eq!(
+        text(&grpc.script("authority-activate.sh", &[]), "/authority/phase"),
+        "AUTHORITY_PHASE_ACTIVATED"
+    );
+    assert_eq!(
+        text(&grpc.script("authority-rollback.sh", &[]), "/authority/phase"),
+        "AUTHORITY_PHASE_PREPARED"
+    );
+    grpc.script("authority-activate.sh", &["force"]);
+    assert_eq!(
+        text(&grpc.script("authority-retire.sh", &["force"]), "/authority/phase"),
+        "AUTHORITY_PHASE_STEADY"
+    );
+}
+
+fn grpcurl_reads_the_audit(grpc: &Grpcurl, node: &str) {
+    assert!(grpc.script("audit-list.sh", &["", "operator/admin"]).pointer("/entries/0/action").is_some());
+    let subject = format!("node/{node}");
+    let past = "2001-01-01T00:00:00Z";
+    let filters = [subject.as_str(), "operator/admin", "nodes.", past, "2999-01-01T00:00:00Z", "a", "false"];
+    let listed = grpc.script("audit-list.sh", &filters);
+    assert_eq!(text(&listed, "/entries/0/action"), "nodes.update");
+    assert_eq!(text(&listed, "/entries/0/subject"), subject);
+    let none = grpc.script("audit-list.sh", &["", "", "", "", past]);
+    assert!(none.pointer("/entries").is_none(), "{none}");
+    let first = grpc.watch("audit-watch.sh", &["nodes."]);
+    assert!(first.pointer("/bookmark").is_some(), "nothing is new: {first}");
+    let again = grpc.watch("audit-watch.sh", &["nodes.", text(&first, "/resumeToken")]);
+    assert!(again.pointer("/bookmark").is_some(), "{again}");
+    let checkpoint = grpc.script("audit-checkpoints.sh", &["cli"]);
+    let line = text(&checkpoint, "/checkpoints/0/line");
+    assert!(line.contains("\"kind\":\"checkpoint\""), "{line}");
+    let chunk = grpc.script("audit-export.sh", &[past]);
+    let chunk = base64(text(&chunk, "/chunk"));
+    assert!(chunk.lines().any(|exported| exported == line), "{chunk}");
+    assert!(grpc.script("audit-export.sh", &["", past]).is_null(), "nothing is that old");
+}
+
+fn base64(text: &str) -> String {
+    let mut decode = Command::new("base64");
+    let decode = decode.arg("-d").stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut decode = decode.spawn().unwrap();
+    let mut stdin = decode.stdin.take().unwrap();
+    let text = text.to_owned();
+    let writer = std::thread::spawn(move || std::io::Write::write_all(&mut stdin, text.as_bytes()));
+    let done = decode.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    String::from_utf8(done.stdout).unwrap()
 }
 
 impl Grpcurl {

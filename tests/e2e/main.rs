@@ -2,6 +2,7 @@
 //! what happens on the host. Build first: `make test` does.
 #![allow(clippy::unwrap_used)]
 
+mod audit;
 mod bad_input;
 mod benches;
 mod bundles;
@@ -12,6 +13,7 @@ mod doors;
 mod fleet;
 mod for_real;
 mod handshakes;
+mod identity;
 mod leaving;
 mod probes;
 mod recovery;

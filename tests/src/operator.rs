@@ -8,9 +8,9 @@ use muster_proto::{
     admin::v1::{
         self as pb, assignments_service_client::AssignmentsServiceClient,
         audit_service_client::AuditServiceClient, bundles_service_client::BundlesServiceClient,
-        join_tokens_service_client::JoinTokensServiceClient, nodes_service_client::NodesServiceClient,
-        operations_service_client::OperationsServiceClient, settings_service_client::SettingsServiceClient,
-        system_service_client::SystemServiceClient,
+        identity_service_client::IdentityServiceClient, join_tokens_service_client::JoinTokensServiceClient,
+        nodes_service_client::NodesServiceClient, operations_service_client::OperationsServiceClient,
+        settings_service_client::SettingsServiceClient, system_service_client::SystemServiceClient,
     },
     types::v1 as types,
 };
@@ -31,6 +31,7 @@ pub struct Operator {
     pub assignments: AssignmentsServiceClient<Channel>,
     pub operations: OperationsServiceClient<Channel>,
     pub audit: AuditServiceClient<Channel>,
+    pub identity: IdentityServiceClient<Channel>,
     pub system: SystemServiceClient<Channel>,
 }
 
@@ -81,6 +82,7 @@ impl Operator {
             assignments: AssignmentsServiceClient::new(channel.clone()),
             operations: OperationsServiceClient::new(channel.clone()),
             audit: AuditServiceClient::new(channel.clone()),
+            identity: IdentityServiceClient::new(channel.clone()),
             system: SystemServiceClient::new(channel),
         }
     }

@@ -33,8 +33,10 @@ pub struct Options {
     pub heartbeat: Duration,
     /// Life of nodes' certificates.
     pub certificate_ttl: Duration,
-    /// Lines to be added to the configuration, by section.
+    /// What is logged.
     pub log: String,
+    /// Chain and key of an authority that is not its own.
+    pub authority: Option<(PathBuf, PathBuf)>,
 }
 
 impl Default for Options {
@@ -43,6 +45,7 @@ impl Default for Options {
             heartbeat: Duration::from_millis(500),
             certificate_ttl: Duration::from_secs(7 * 24 * 3600),
             log: "info".to_owned(),
+            authority: None,
         }
     }
 }
@@ -87,6 +90,9 @@ impl Plane {
         init.arg("--config").arg(&config);
         for port in ["agents", "enrollment", "operators", "console"] {
             init.args([&format!("--listen-{port}"), "127.0.0.1:0"]);
+        }
+        if let Some((chain, key)) = &options.authority {
+            init.arg("--ca-chain").arg(chain).arg("--ca-key").arg(key);
         }
         let made = init.output().unwrap();
         assert!(made.status.success(), "init: {}", String::from_utf8_lossy(&made.stderr));

@@ -15,6 +15,7 @@ use std::{
 use anyhow::Context as _;
 use muster_common::{
     clock::Clock,
+    ids::InstanceId,
     join::JoinString,
     tasks::{Kind, Tasks},
     tls::{self, pem},
@@ -142,8 +143,12 @@ impl Swarm {
             let host = SwarmHost::new(address.to_string(), Arc::clone(&counters));
             let transport =
                 Paced { grpc: Grpc::with_config(Arc::clone(identity)), permits: Arc::clone(&permits) };
-            let options =
-                Options { clock: Clock::System, reconnect: reconnect.clone(), stop: stopped.clone() };
+            let options = Options {
+                instance: InstanceId::generate(),
+                clock: Clock::System,
+                reconnect: reconnect.clone(),
+                stop: stopped.clone(),
+            };
             let (worker, _) = Worker::new(host, transport, options);
             tasks.spawn("swarm", Kind::BestEffort, async move {
                 let _ = worker.run().await;

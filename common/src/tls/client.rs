@@ -67,6 +67,18 @@ pub fn enrollment_client_config(ca_pin: Sha256) -> Result<ClientConfig, Error> {
     Ok(finish(builder(Trust::Pin(ca_pin))?.with_no_client_auth()))
 }
 
+/// For a host whose certificate is of no use any more: the control plane is known
+/// by roots of before.
+///
+/// # Errors
+/// Never with the provider this crate uses.
+pub fn recovery_client_config(
+    roots: RootCertStore,
+    trust_domain: TrustDomain,
+) -> Result<ClientConfig, Error> {
+    Ok(finish(builder(Trust::Roots { roots, trust_domain })?.with_no_client_auth()))
+}
+
 fn builder(
     trust: Trust,
 ) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>, Error> {

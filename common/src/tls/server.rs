@@ -17,11 +17,18 @@ const ALPN_H2: &[u8] = b"h2";
 /// # Errors
 /// If the roots are empty or the identity does not fit itself.
 pub fn server_config(identity: Identity, client_roots: RootCertStore) -> Result<ServerConfig, Error> {
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(client_roots), provider())
+    build(identity, client_verifier(client_roots)?)
+}
+
+/// Accepts client certificates under these anchors.
+///
+/// # Errors
+/// If there are none.
+pub fn client_verifier(anchors: RootCertStore) -> Result<Arc<dyn ClientCertVerifier>, Error> {
+    Ok(WebPkiClientVerifier::builder_with_provider(Arc::new(anchors), provider())
         // The list of our roots' names helps no agent and would tell strangers who we are.
         .clear_root_hint_subjects()
-        .build()?;
-    build(identity, verifier)
+        .build()?)
 }
 
 /// For the enrollment port: the caller has no certificate yet.

@@ -34,6 +34,8 @@ pub enum Permission {
     Enroll,
     /// To read the audit.
     Audit,
+    /// To change the authority, to revoke, to lock up and to release.
+    Secure,
 }
 
 impl Role {
@@ -49,7 +51,7 @@ impl Role {
             Permission::EditNodes | Permission::Command => matches!(self, Self::Operator | Self::Admin),
             Permission::Deploy => matches!(self, Self::Deployer | Self::Admin),
             Permission::Enroll => matches!(self, Self::Enroller | Self::Admin),
-            Permission::Audit => matches!(self, Self::SecurityAdmin | Self::Admin),
+            Permission::Audit | Permission::Secure => matches!(self, Self::SecurityAdmin | Self::Admin),
         }
     }
 
@@ -82,6 +84,10 @@ pub struct Caller {
     pub role: Role,
     /// Serial of its newest certificate.
     pub serial: String,
+    /// Slot of the authority that issued it.
+    pub issuer: u32,
+    /// End of that certificate.
+    pub not_after: muster_common::clock::UnixMillis,
     /// When it was made.
     pub created_at: muster_common::clock::UnixMillis,
 }
@@ -93,15 +99,15 @@ mod tests {
     /// Written out, so that a slip in `allows` needs a second one here.
     #[test]
     fn each_role_may_what_its_row_says() {
-        use Permission::{Audit, Command, Deploy, EditNodes, Enroll, Known, Read};
-        let all = [Known, Read, EditNodes, Command, Deploy, Enroll, Audit];
+        use Permission::{Audit, Command, Deploy, EditNodes, Enroll, Known, Read, Secure};
+        let all = [Known, Read, EditNodes, Command, Deploy, Enroll, Audit, Secure];
         for (role, may) in [
-            (Role::Viewer, "KR-----"),
-            (Role::Operator, "KRNC---"),
-            (Role::Deployer, "KR--D--"),
-            (Role::Enroller, "KR---E-"),
-            (Role::SecurityAdmin, "KR----A"),
-            (Role::Admin, "KRNCDEA"),
+            (Role::Viewer, "KR------"),
+            (Role::Operator, "KRNC----"),
+            (Role::Deployer, "KR--D---"),
+            (Role::Enroller, "KR---E--"),
+            (Role::SecurityAdmin, "KR----AS"),
+            (Role::Admin, "KRNCDEAS"),
         ] {
             for (permission, mark) in all.into_iter().zip(may.chars()) {
                 assert_eq!(role.allows(permission), mark != '-', "{role:?} {permission:?}");

@@ -1,6 +1,22 @@
-//! Who did what: entries whose hashes form one chain per replica.
+//! Who did what: entries whose hashes form one chain per replica, and signed
+//! checkpoints of those chains.
+//!
+//! An entry is a link: it cannot be changed without changing all that follow.
+//! A [`Checkpoint`] says, under a key that is not in the store, what a chain was
+//! at one place; [`Walk`] holds records against all of that, and [`line`] is how
+//! they are written down for those who have no store.
+
+pub mod checkpoint;
+pub mod filter;
+pub mod line;
+pub mod text;
+pub mod walk;
 
 use muster_common::{clock::UnixMillis, digest::Sha256};
+
+pub use checkpoint::Checkpoint;
+pub use filter::Filter;
+pub use walk::Walk;
 
 /// Who writes, why, when. Every write of the store takes one, so that a write
 /// without an actor does not compile.
@@ -46,6 +62,39 @@ pub struct Entry {
     pub previous: Sha256,
     /// Over all of the above.
     pub hash: Sha256,
+}
+
+/// What is kept of the audit, in the order of commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// Something was done.
+    Entry(Entry),
+    /// A chain was signed.
+    Checkpoint(Checkpoint),
+}
+
+/// A record and its place in the order of commits over all replicas. A
+/// checkpoint has the place of the entry that it signs, and follows it.
+pub type Placed<T> = (u64, T);
+
+impl Record {
+    /// Whose chain.
+    #[must_use]
+    pub fn replica(&self) -> &str {
+        match self {
+            Self::Entry(entry) => &entry.replica,
+            Self::Checkpoint(checkpoint) => &checkpoint.replica,
+        }
+    }
+
+    /// The entry that it is, or signs.
+    #[must_use]
+    pub const fn seq(&self) -> u64 {
+        match self {
+            Self::Entry(entry) => entry.seq,
+            Self::Checkpoint(checkpoint) => checkpoint.seq,
+        }
+    }
 }
 
 /// What the first entry of a chain says of the one before.
@@ -113,7 +162,9 @@ pub enum Break {
 pub fn verify<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Result<(), BadLink> {
     let mut before: Option<&Entry> = None;
     for entry in entries {
-        if let Some(what) = broken(before, entry) {
+        let same_chain = before.is_none_or(|before| before.replica == entry.replica);
+        let broken = broken(before.map(|before| (before.seq, before.hash)), entry);
+        if let Some(what) = (!same_chain).then_some(Break::Gap).or(broken) {
             return Err(BadLink { replica: entry.replica.clone(), seq: entry.seq, what });
         }
         before = Some(entry);
@@ -121,9 +172,10 @@ pub fn verify<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Result<(), Ba
     Ok(())
 }
 
-fn broken(before: Option<&Entry>, entry: &Entry) -> Option<Break> {
+/// How an entry fails to follow the number and hash of the one before it.
+fn broken(before: Option<(u64, Sha256)>, entry: &Entry) -> Option<Break> {
     let (follows, previous) = match before {
-        Some(before) => (before.seq + 1 == entry.seq && before.replica == entry.replica, before.hash),
+        Some((seq, hash)) => (seq.checked_add(1) == Some(entry.seq), hash),
         None if entry.seq == 1 => (true, START),
         None => (entry.seq > 1, entry.previous),
     };

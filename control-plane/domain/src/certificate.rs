@@ -10,12 +10,24 @@ pub struct Issued {
     pub serial: String,
     /// Counts a node's certificates from 1.
     pub generation: u64,
+    /// Slot of the authority that issued it.
+    pub issuer: u32,
+    /// Begin of validity.
+    pub not_before: UnixMillis,
     /// End of validity.
     pub not_after: UnixMillis,
     /// SHA-256 of the public key.
     pub key_sha256: Vec<u8>,
     /// The leaf, so that a repeated request gets the same answer.
     pub der: Vec<u8>,
+}
+
+impl Issued {
+    /// From when on its node renews it: half of its life.
+    #[must_use]
+    pub fn renew_after(&self) -> UnixMillis {
+        self.not_before + self.not_after.since(self.not_before) / 2
+    }
 }
 
 /// The certificates with which a node may speak.
@@ -89,6 +101,8 @@ mod tests {
         let issued = |generation: u64| Issued {
             serial: format!("{generation:x}"),
             generation,
+            issuer: 1,
+            not_before: UnixMillis(0),
             not_after: UnixMillis(0),
             key_sha256: Vec::new(),
             der: Vec::new(),

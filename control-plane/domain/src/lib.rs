@@ -4,6 +4,7 @@
 pub mod access;
 pub mod assignment;
 pub mod audit;
+pub mod authority;
 pub mod bundle;
 pub mod certificate;
 pub mod command;
@@ -17,5 +18,7 @@ pub mod liveness;
 pub mod node;
 pub mod operation;
 pub mod page;
+pub mod revocation;
 pub mod settings;
+pub mod sighting;
 pub mod violation;

@@ -7,6 +7,7 @@ use muster_common::{
 
 use crate::{
     certificate::NodeCertificate, facts::Facts, item::ItemState, labels::Labels, liveness::Liveness,
+    sighting::Quarantine,
 };
 
 /// All the control plane keeps about one host.
@@ -38,6 +39,12 @@ pub struct Node {
     pub created_at: UnixMillis,
     /// Of its last Hello. `None`: never connected.
     pub ledger: Option<LedgerMark>,
+    /// Newest trust bundle that it acknowledged.
+    pub trust_bundle_version: u64,
+    /// How often it recovered its identity since a person last said yes to it.
+    pub recoveries: u32,
+    /// Why it gets nothing, if so.
+    pub quarantine: Option<Quarantine>,
     /// Revision of the last write to labels or facts: since when selectors may see it differently.
     pub selector_revision: u64,
     /// Revision of the last write to what an operator can edit; the etag.

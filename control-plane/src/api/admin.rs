@@ -3,6 +3,7 @@
 pub mod assignments;
 pub mod audit;
 pub mod bundles;
+pub mod identity;
 pub mod join_tokens;
 pub mod nodes;
 pub mod operations;

@@ -85,11 +85,15 @@ fn code(reason: Reason) -> Code {
         AlreadyExists | RequestIdReused => Code::AlreadyExists,
         EtagMismatch | Fenced => Code::Aborted,
         ResumeTokenExpired => Code::OutOfRange,
-        Unauthenticated | WrongTrustDomain | TokenUnknown | CertificateExpired => Code::Unauthenticated,
+        Unauthenticated | WrongTrustDomain | TokenUnknown | CertificateExpired | ProofInvalid => {
+            Code::Unauthenticated
+        }
         WrongKindOfCaller | PermissionDenied | CertificateRevoked | TokenExpired | TokenUsedUp
-        | TokenRevoked | TokenWrongNetwork | NodeRemoved => Code::PermissionDenied,
+        | TokenRevoked | TokenWrongNetwork | NodeRemoved | RecoveryTooLate | RecoveryLimit | Quarantined => {
+            Code::PermissionDenied
+        }
         RateLimited | FrameTooLarge | SlowReader => Code::ResourceExhausted,
-        Overloaded | ShuttingDown | EnrollmentDisabled => Code::Unavailable,
+        Overloaded | ShuttingDown | EnrollmentDisabled | RecoveryDisabled => Code::Unavailable,
         Internal => Code::Internal,
         // The rest says that something is not possible in the present state, or is said by hosts alone.
         _ => Code::FailedPrecondition,

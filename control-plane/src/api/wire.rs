@@ -2,6 +2,7 @@
 
 pub(super) mod assignment;
 pub(super) mod audit;
+pub(super) mod authority;
 pub(super) mod bundle;
 pub(super) mod identity;
 pub(super) mod item;

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use arc_swap::ArcSwap;
-use muster_common::{ids::NodeId, reason::Reason};
+use muster_common::{ids::NodeId, reason::Reason, tls::spiffe::Principal};
 use muster_domain::{
     access::{Caller, Role},
     certificate::Shown,
+    revocation::Subject,
 };
 
 use super::App;
@@ -54,6 +55,9 @@ pub trait Lines: Send + Sync + 'static {
     /// Cuts a principal's connections: all, or those without this certificate.
     fn cut_others(&self, principal: &str, serial: Option<&str>);
 
+    /// Cuts everything that a revocation names. Answers how many connections.
+    fn cut(&self, subject: &Subject) -> usize;
+
     /// Asks a node's connections to end: what was said goes out first.
     fn leave(&self, node: NodeId);
 }
@@ -64,6 +68,7 @@ impl App {
     /// # Errors
     /// The reason why not.
     pub fn node_may_speak(&self, node: NodeId, serial: &str) -> Result<(), Reason> {
+        self.revocations.check(&Principal::Node(node), serial)?;
         let judged = self.fleet.with(node, |entry| entry.node.certificate.judge(serial));
         match judged {
             Some(Shown::Current | Shown::Next) => Ok(()),
@@ -83,7 +88,7 @@ mod tests {
 
     fn caller(name: &str, role: Role, serial: &str) -> Caller {
         let (principal, serial) = (format!("operator/{name}"), serial.to_owned());
-        Caller { principal, role, serial, created_at: UnixMillis(0) }
+        Caller { principal, role, serial, issuer: 1, not_after: UnixMillis(0), created_at: UnixMillis(0) }
     }
 
     #[test]

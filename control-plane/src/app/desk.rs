@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use muster_common::clock::UnixMillis;
-use muster_domain::{command, effective, liveness};
+use muster_domain::{command, effective};
 
 use super::{
     App,
@@ -10,7 +10,7 @@ use super::{
     operations::OpenOperation,
 };
 use crate::session::{
-    frames::{Desired, Removal, Ticket, Tune, Upsert},
+    frames::{Desired, Removal, Ticket, Trust, TrustBundle, Tune, Upsert},
     hub::Handle,
     ports::Desk,
 };
@@ -21,7 +21,7 @@ pub const OUTPUT_CREDIT: u32 = 64 * 1024;
 impl Desk for App {
     fn desired(&self, session: &Handle) -> Desired {
         let look = |entry: parking_lot::MutexGuard<'_, Entry>| {
-            let quarantined = entry.tracker.state() == liveness::State::Quarantined;
+            let quarantined = entry.node.quarantine.is_some();
             (entry.is_live(session.id()) && !quarantined).then(|| self.difference(&entry))
         };
         self.fleet.with(session.node(), look).flatten().unwrap_or_default()
@@ -29,7 +29,7 @@ impl Desk for App {
 
     fn tickets(&self, session: &Handle) -> Vec<Ticket> {
         let take = |mut entry: parking_lot::MutexGuard<'_, Entry>| {
-            if !entry.is_live(session.id()) {
+            if !entry.is_live(session.id()) || entry.node.quarantine.is_some() {
                 return Vec::new();
             }
             let is_due = |ticket: &OpenTicket| {
@@ -44,6 +44,25 @@ impl Desk for App {
             .collect()
         };
         self.fleet.with(session.node(), take).unwrap_or_default()
+    }
+
+    fn trust(&self, session: &Handle) -> Trust {
+        let bundle = self.ca.trust_bundle();
+        let active = self.ca.active();
+        let look = |entry: parking_lot::MutexGuard<'_, Entry>| {
+            let certificate = &entry.node.certificate;
+            let renew = match () {
+                () if entry.kept.is_some() => Some((std::time::Duration::ZERO, "released")),
+                () if certificate.current.issuer != active => Some((self.fixed.renew_spread, "new-issuer")),
+                () => None,
+            };
+            Trust {
+                bundle: (entry.node.trust_bundle_version < bundle.version).then(|| trust_bundle(&bundle)),
+                renew,
+                quarantine: entry.node.quarantine.as_ref().map(|q| (q.reason.as_str(), q.reason.describe())),
+            }
+        };
+        self.fleet.with(session.node(), look).unwrap_or_default()
     }
 
     fn tune(&self, session: &Handle) -> Tune {
@@ -105,4 +124,11 @@ impl App {
             cancel,
         }
     }
+}
+
+fn trust_bundle(bundle: &crate::ca::TrustBundle) -> TrustBundle {
+    let ders = |all: &[rustls::pki_types::CertificateDer<'_>]| {
+        all.iter().map(|der| Bytes::copy_from_slice(der)).collect()
+    };
+    TrustBundle { version: bundle.version, roots: ders(&bundle.roots), issuers: ders(&bundle.issuers) }
 }

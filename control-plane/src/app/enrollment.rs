@@ -114,7 +114,7 @@ impl App {
         let current = &enrolled.certificate.current;
         Grant {
             node: enrolled.id,
-            chain_der: self.ca.chain_for(&current.der),
+            chain_der: self.ca.chain_for(&current.der, current.issuer),
             generation: current.generation,
         }
     }
@@ -138,6 +138,9 @@ impl App {
             enrolled_with: muster_common::ids::JoinTokenId::from_u128(0),
             created_at: now,
             ledger: None,
+            trust_bundle_version: 0,
+            recoveries: 0,
+            quarantine: None,
             selector_revision: 0,
             revision: 0,
         })
@@ -153,6 +156,8 @@ impl App {
         Ok(Issued {
             serial: issued.serial,
             generation,
+            issuer: issued.issuer,
+            not_before: issued.not_before,
             not_after: issued.not_after,
             key_sha256: issued.key_sha256,
             der: issued.leaf_der,

@@ -70,6 +70,8 @@ struct Touched {
     commands: Vec<CommandId>,
     catalog: bool,
     access: bool,
+    authority: bool,
+    revocations: bool,
 }
 
 impl Touched {
@@ -82,6 +84,8 @@ impl Touched {
                 ChangeKind::Command => touched.commands.extend(change.id.parse::<CommandId>()),
                 ChangeKind::Assignment | ChangeKind::Profile => touched.catalog = true,
                 ChangeKind::Caller => touched.access = true,
+                ChangeKind::Authority => touched.authority = true,
+                ChangeKind::Revocation => touched.revocations = true,
                 // What nodes report was in memory before it was stored; the rest is read when asked for.
                 ChangeKind::NodeReport | ChangeKind::Bundle | ChangeKind::JoinToken => {}
             }
@@ -125,6 +129,7 @@ impl App {
         }
         self.reload_catalog().await?;
         self.reload_access().await?;
+        self.reload_revocations().await?;
         self.feed.advance(revision);
         Ok(())
     }
@@ -159,6 +164,16 @@ impl App {
         }
         if touched.access {
             self.reload_access().await?;
+        }
+        if touched.revocations {
+            self.reload_revocations().await?;
+        }
+        if touched.authority
+            && let Err(error) = self.reload_authority().await
+        {
+            // Told where it happened; the rest of the feed must not wait for files.
+            self.metrics.authority_behind();
+            drop(error);
         }
         if !touched.nodes.is_empty() {
             self.reload_nodes(touched.nodes).await?;
@@ -239,8 +254,11 @@ impl App {
             match node {
                 Some(node) => {
                     self.fleet.put(node, |node| self.tracker_of_new(node));
+                    let now = self.clock.monotonic();
+                    self.fleet.with(id, |mut entry| self.observe_quarantine(&mut entry, now));
                     if let Some(session) = self.hub.get(id) {
                         session.hint_tune();
+                        session.hint_trust();
                         session.hint_desired();
                     }
                 }

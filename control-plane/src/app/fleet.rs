@@ -9,7 +9,7 @@ use muster_common::{
     clock::Instant,
     digest::{Sha256, state_hash},
     generation::Generation,
-    ids::{NodeId, SessionId},
+    ids::{InstanceId, NodeId, SessionId},
     reason::Reason,
 };
 use muster_domain::{
@@ -18,6 +18,7 @@ use muster_domain::{
     item::{ItemName, ItemState, MAX_ITEMS},
     liveness::Tracker,
     node::Node,
+    sighting::Sightings,
 };
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
@@ -52,6 +53,12 @@ pub struct Entry {
     pub conditions: Vec<Condition>,
     /// Its orders that have not ended.
     pub tickets: Vec<OpenTicket>,
+    /// Who spoke as this node lately.
+    pub sightings: Sightings,
+    /// Released from quarantine as this process, until its next certificate is in use.
+    pub kept: Option<Kept>,
+    /// Its quarantine is on the way to the store.
+    pub locking: bool,
     /// Facts it told that are not stored yet. Selectors see them together with
     /// the revision at which they were stored, so that no generation is offered
     /// twice with different content.
@@ -96,11 +103,22 @@ impl ItemsRefused {
 /// Changes of items that may wait to be stored.
 const MAX_DIRTY_ITEMS: usize = 4 * MAX_ITEMS;
 
+/// The one process that is a node after a quarantine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Which.
+    pub instance: InstanceId,
+    /// What it had in common with the other one.
+    pub serial: String,
+}
+
 /// A node's session.
 #[derive(Debug, Clone)]
 pub struct Live {
     /// Which.
     pub session: SessionId,
+    /// Of which process.
+    pub instance: InstanceId,
     /// From where.
     pub remote: SocketAddr,
     /// Item and command kinds the agent knows.
@@ -120,6 +138,8 @@ pub struct Dirty {
     pub facts: bool,
     /// Its certificate: the next became the current one.
     pub certificate: bool,
+    /// The trust bundle that it acknowledged.
+    pub trust_bundle: bool,
     /// Items that changed, gone ones included.
     pub items: Vec<ItemName>,
     /// Acknowledge item reports up to this once stored; 0: none.
@@ -140,9 +160,23 @@ impl Entry {
             load: Load::default(),
             conditions: Vec::new(),
             tickets: Vec::new(),
+            sightings: Sightings::default(),
+            kept: None,
+            locking: false,
             told: None,
             farewell: None,
             dirty: Dirty::default(),
+        }
+    }
+
+    /// A person let it out of quarantine; as this process alone, if one was named.
+    pub fn released(&mut self, keep: Option<InstanceId>) {
+        self.node.quarantine = None;
+        let serial = self.node.certificate.current.serial.clone();
+        self.kept = keep.map(|instance| Kept { instance, serial });
+        match keep {
+            Some(instance) => self.sightings.keep(instance),
+            None => self.sightings = Sightings::default(),
         }
     }
 
@@ -298,6 +332,11 @@ fn merge(entry: &mut Entry, stored: Node) {
         node.labels = stored.labels;
         node.facts = stored.facts;
         node.facts_sha256 = stored.facts_sha256;
+    }
+    node.machine_fingerprint = stored.machine_fingerprint;
+    node.recoveries = stored.recoveries;
+    if !entry.locking {
+        node.quarantine = stored.quarantine;
     }
     if stored.certificate.is_as_new_as(&node.certificate) {
         node.certificate = stored.certificate;

@@ -62,6 +62,12 @@ impl App {
         swept
     }
 
+    /// Has the machine know what the node's record says of quarantine.
+    pub(crate) fn observe_quarantine(&self, entry: &mut MutexGuard<'_, Entry>, now: Instant) {
+        let event = if entry.node.quarantine.is_some() { Event::Quarantined } else { Event::Released };
+        self.observe(entry, event, now);
+    }
+
     /// Tells a node's machine what happened; a change of state is noted to be stored.
     pub(crate) fn observe(&self, entry: &mut MutexGuard<'_, Entry>, event: Event, now: Instant) -> bool {
         let (tracker, change) = entry.tracker.on(event, now, &self.liveness_limits());

@@ -1,12 +1,12 @@
 //! What nodes tell us, taken in without waiting: memory first, then a note for
 //! the recorder.
 
-use bytes::Bytes;
 use muster_common::{digest::Sha256, reason::Reason};
 use muster_domain::{
     certificate::Shown,
     command,
     liveness::{self, Event},
+    sighting::{Quarantine, Sighting},
 };
 use parking_lot::MutexGuard;
 
@@ -33,16 +33,20 @@ impl Inbox for App {
     ) -> Result<Opened, Refusal> {
         let now = self.clock.monotonic();
         let opened = self.fleet.with(caller.node, |mut entry| {
+            only_who_was_kept(&entry, hello)?;
             self.admit(&mut entry, caller)?;
+            self.recognize(&mut entry, caller, hello);
             self.take_hello(&mut entry, hello)?;
             entry.live = Some(Live {
                 session: handle.id(),
+                instance: hello.instance,
                 remote: caller.remote,
                 capabilities: hello.capabilities.clone(),
                 since: now,
             });
             entry.last_heard = Some(self.clock.now());
             self.observe(&mut entry, Event::Connected, now);
+            self.observe_quarantine(&mut entry, now);
             // Under the entry's lock: of two Hellos at once, the one that the hub
             // has is the one that speaks for the node. The older session is only
             // told here; what its end has to do, it does later and by itself.
@@ -52,10 +56,7 @@ impl Inbox for App {
         let (welcome, state_hash) = opened.unwrap_or_else(|| Err(self.stranger(caller)))?;
         self.dispatch.add(caller.node);
         self.metrics.session_opened();
-        let (version, roots) = self.ca.trust_bundle();
-        let trust_bundle = (hello.trust_bundle_version < version)
-            .then(|| (version, roots.iter().map(|root| Bytes::copy_from_slice(root)).collect()));
-        Ok(Opened { welcome, state_hash, trust_bundle })
+        Ok(Opened { welcome, state_hash })
     }
 
     fn heard(&self, session: &Handle, beat: Heartbeat) {
@@ -115,8 +116,7 @@ impl Inbox for App {
     }
 
     fn trust_bundle(&self, session: &Handle, version: u64) {
-        let node = session.node();
-        tracing::debug!(%node, version, "node {node} trusts bundle {version}");
+        self.live(session, |mut entry| self.trusts(&mut entry, version));
     }
 
     fn unknown(&self, _: &Handle) {
@@ -157,6 +157,15 @@ impl App {
     }
 
     fn admit(&self, entry: &mut MutexGuard<'_, Entry>, caller: &Caller) -> Result<(), Refusal> {
+        self.judge(entry, caller)?;
+        // It has a certificate of its own: what it had in common with its twin goes.
+        if let Some(kept) = entry.kept.take_if(|kept| kept.serial != caller.serial) {
+            self.revoke_replaced(kept.serial);
+        }
+        Ok(())
+    }
+
+    fn judge(&self, entry: &mut MutexGuard<'_, Entry>, caller: &Caller) -> Result<(), Refusal> {
         match entry.node.certificate.judge(&caller.serial) {
             Shown::Current => Ok(()),
             Shown::Next => {
@@ -172,6 +181,35 @@ impl App {
         }
     }
 
+    fn trusts(&self, entry: &mut MutexGuard<'_, Entry>, version: u64) {
+        if entry.node.trust_bundle_version != version {
+            entry.node.trust_bundle_version = version;
+            entry.dirty.trust_bundle = true;
+            self.note(entry);
+        }
+    }
+
+    /// Whether this is the host that the node always was.
+    fn recognize(&self, entry: &mut MutexGuard<'_, Entry>, caller: &Caller, hello: &Hello) {
+        let at = self.clock.now();
+        let seen = Sighting {
+            instance: hello.instance,
+            boot_id: hello.boot_id.clone(),
+            machine_fingerprint: hello.machine_fingerprint.clone(),
+            remote: caller.remote.ip(),
+            at,
+        };
+        let machine = entry.node.machine_fingerprint.clone();
+        let suspicion = entry.sightings.look(seen, &machine);
+        if let (Some(reason), None) = (suspicion, &entry.node.quarantine) {
+            let seen = entry.sightings.last_two();
+            let quarantine = Quarantine { reason, since: at, seen };
+            entry.node.quarantine = Some(quarantine.clone());
+            entry.locking = true;
+            self.lock_up_soon(entry.node.id, quarantine, caller.remote.ip());
+        }
+    }
+
     /// What Hello changes.
     fn take_hello(&self, entry: &mut MutexGuard<'_, Entry>, hello: &Hello) -> Result<(), Refusal> {
         entry.take_items(hello.items.clone(), true).map_err(refused_items)?;
@@ -180,6 +218,7 @@ impl App {
             let node = entry.node.id;
             tracing::warn!(%node, "the ledger of node {node} went back: what was delivered is not repeated");
         }
+        self.trusts(entry, hello.trust_bundle_version);
         entry.node.ledger = Some(hello.ledger);
         entry.dirty.ledger = true;
         for ticket in &mut entry.tickets {
@@ -218,6 +257,16 @@ impl App {
 
 fn refused_items(refused: ItemsRefused) -> Refusal {
     Refusal::new(refused.reason(), refused.to_string())
+}
+
+/// After a quarantine one process may be the node alone. Asked before anything
+/// else: the other one must not become it by a certificate that it got meanwhile.
+fn only_who_was_kept(entry: &Entry, hello: &Hello) -> Result<(), Refusal> {
+    if entry.kept.as_ref().is_some_and(|kept| kept.instance != hello.instance) {
+        let (reason, message) = super::quarantine::not_kept();
+        return Err(Refusal::new(reason, message));
+    }
+    Ok(())
 }
 
 fn how(why: &Closed) -> liveness::Closed {

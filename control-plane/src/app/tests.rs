@@ -5,6 +5,7 @@ mod certificates;
 mod commands;
 mod desired;
 mod feed;
+mod identity;
 mod ledger;
 mod reports;
 mod sessions;

@@ -13,12 +13,12 @@ use muster_common::{
 };
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::{Ca, DAY, Error, csr};
+use super::{Ca, Error, ROOT_TTL, csr};
 
 /// Clocks differ: a certificate is valid from a little before it was made.
 const BACKDATE: Duration = Duration::from_secs(5 * 60);
@@ -30,16 +30,31 @@ pub struct Certificate {
     pub leaf_der: Vec<u8>,
     /// Leaf first, root not included.
     pub chain_der: Vec<Vec<u8>>,
+    /// Slot that issued it.
+    pub issuer: u32,
     /// Lower-case hexadecimal.
     pub serial: String,
+    /// Begin of validity.
+    pub not_before: UnixMillis,
     /// End of validity.
     pub not_after: UnixMillis,
     /// SHA-256 of the public key info.
     pub key_sha256: Vec<u8>,
 }
 
+/// The control plane's own certificate, with the chains that its ports show.
+#[derive(Debug, Clone)]
+pub struct ServerIdentity {
+    /// For those who know the issuing certificates: nodes.
+    pub short: Identity,
+    /// With the root, and the way back to roots before it: for hosts that know
+    /// a pin or an old root, and for operators.
+    pub long: Identity,
+}
+
 /// What is read from one of our own certificates.
 pub(super) struct Facts {
+    pub(super) not_before: UnixMillis,
     pub(super) not_after: UnixMillis,
     pub(super) serial: String,
     pub(super) public_key_sha256: Sha256,
@@ -47,8 +62,10 @@ pub(super) struct Facts {
 
 pub(super) fn read(der: &[u8]) -> Option<Facts> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let at = |time: x509_parser::time::ASN1Time| UnixMillis(time.timestamp().saturating_mul(1000));
     Some(Facts {
-        not_after: UnixMillis(certificate.validity().not_after.timestamp().saturating_mul(1000)),
+        not_before: at(certificate.validity().not_before),
+        not_after: at(certificate.validity().not_after),
         serial: hex::encode(certificate.raw_serial()),
         public_key_sha256: Sha256::of(certificate.public_key().raw),
     })
@@ -56,26 +73,63 @@ pub(super) fn read(der: &[u8]) -> Option<Facts> {
 
 pub(super) fn root(
     trust_domain: &TrustDomain,
+    number: u32,
     now: UnixMillis,
-    ttl: Duration,
 ) -> Result<CertifiedIssuer<'static, KeyPair>, Error> {
-    let mut params = authority(&format!("Muster root of {trust_domain}"), now, now + ttl);
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
+    let params = root_params(trust_domain, number, now, now + ROOT_TTL);
     Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
+}
+
+/// The same root as seen by those who know only the one before.
+pub(super) fn cross(
+    trust_domain: &TrustDomain,
+    number: u32,
+    key: &KeyPair,
+    before: &Issuer<'_, KeyPair>,
+    lives: (UnixMillis, UnixMillis),
+) -> Result<CertificateDer<'static>, Error> {
+    let mut params = root_params(trust_domain, number, lives.0, lives.1);
+    params.use_authority_key_identifier_extension = true;
+    Ok(params.signed_by(key, before)?.der().clone())
+}
+
+fn root_params(
+    trust_domain: &TrustDomain,
+    number: u32,
+    from: UnixMillis,
+    until: UnixMillis,
+) -> CertificateParams {
+    let mut params = authority(&format!("Muster root {number} of {trust_domain}"), from, until);
+    // No bound on the path: a root of later years may hang under this one.
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params
 }
 
 pub(super) fn intermediate(
     trust_domain: &TrustDomain,
-    root: &CertifiedIssuer<'static, KeyPair>,
-    now: UnixMillis,
-    ttl: Duration,
+    number: u32,
+    root: &Issuer<'_, KeyPair>,
+    lives: (UnixMillis, UnixMillis),
 ) -> Result<(CertificateDer<'static>, KeyPair), Error> {
-    let mut params = authority(&format!("Muster issuing CA of {trust_domain}"), now, now + ttl);
+    // Each has a name of its own: verifiers look for issuers by name.
+    let name = format!("Muster issuing CA {number} of {trust_domain}");
+    let mut params = authority(&name, lives.0, lives.1);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.use_authority_key_identifier_extension = true;
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, root)?;
     Ok((certificate.der().clone(), key))
+}
+
+/// A leaf that nobody keeps, to try an issuer.
+pub(super) fn probe(
+    issuer: &Issuer<'_, impl rcgen::SigningKey>,
+    now: UnixMillis,
+) -> Result<CertificateDer<'static>, Error> {
+    let mut params = validity(now, now + BACKDATE);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    Ok(params.signed_by(&KeyPair::generate()?, issuer)?.der().clone())
 }
 
 fn authority(name: &str, now: UnixMillis, until: UnixMillis) -> CertificateParams {
@@ -132,8 +186,8 @@ impl Ca {
         Ok((self.sign(&params, &key)?, key.serialize_pem()))
     }
 
-    /// The control plane's own certificate, with its root in the chain: a host
-    /// that enrolls knows nothing but the pin of that root.
+    /// The control plane's own certificate. The long chain has the root in it: a
+    /// host that enrolls knows nothing but the pin of that root.
     ///
     /// # Errors
     /// If signing fails.
@@ -144,7 +198,7 @@ impl Ca {
         ips: &[IpAddr],
         ttl: Duration,
         now: UnixMillis,
-    ) -> Result<Identity, Error> {
+    ) -> Result<ServerIdentity, Error> {
         let key = KeyPair::generate()?;
         let principal = Principal::ControlPlane(replica.to_owned());
         let mut params = self.leaf(principal, ExtendedKeyUsagePurpose::ServerAuth, ttl, now)?;
@@ -153,10 +207,18 @@ impl Ca {
         }
         params.subject_alt_names.extend(ips.iter().map(|ip| SanType::IpAddress(*ip)));
         let certificate = self.sign(&params, &key)?;
-        let mut chain: Vec<CertificateDer<'static>> =
-            certificate.chain_der.into_iter().map(Into::into).collect();
-        chain.push(self.root.clone());
-        Ok(Identity { chain, key: PrivateKeyDer::Pkcs8(key.serialize_der().into()) })
+        let chain: Vec<CertificateDer<'static>> = certificate.chain_der.into_iter().map(Into::into).collect();
+        let mut long = chain.clone();
+        let ring = self.ring.load();
+        long.push(ring.root.clone());
+        // A root may be on the way twice, and need not be sent twice.
+        for der in ring.authority.way_back() {
+            if !long.iter().any(|sent| sent.as_ref() == der) {
+                long.push(CertificateDer::from(der.to_vec()));
+            }
+        }
+        let with = |chain| Identity { chain, key: PrivateKeyDer::Pkcs8(key.serialize_der().into()) };
+        Ok(ServerIdentity { short: with(chain), long: with(long) })
     }
 
     fn leaf(
@@ -167,7 +229,7 @@ impl Ca {
         now: UnixMillis,
     ) -> Result<CertificateParams, Error> {
         // A leaf that outlives its issuer would fail without a warning.
-        let mut params = validity(now, (now + ttl).min(self.issuing_until));
+        let mut params = validity(now, (now + ttl).min(self.ring.load().issuing_until));
         let id = SpiffeId { trust_domain: self.trust_domain.clone(), principal };
         params.subject_alt_names = vec![SanType::URI(id.to_string().as_str().try_into()?)];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -177,21 +239,18 @@ impl Ca {
     }
 
     fn sign(&self, params: &CertificateParams, key: &impl PublicKeyData) -> Result<Certificate, Error> {
-        let signed = params.signed_by(key, &self.issuer)?;
+        let ring = self.ring.load();
+        let signed = params.signed_by(key, &ring.issuer)?;
         let leaf_der = signed.der().to_vec();
         let facts = read(&leaf_der).ok_or(rcgen::Error::CouldNotParseCertificate)?;
         Ok(Certificate {
-            chain_der: self.chain_for(&leaf_der),
+            chain_der: vec![leaf_der.clone(), ring.issuing.to_vec()],
             leaf_der,
+            issuer: ring.number,
             serial: facts.serial,
+            not_before: facts.not_before,
             not_after: facts.not_after,
             key_sha256: facts.public_key_sha256.as_bytes().to_vec(),
         })
-    }
-
-    /// How long the issuing certificate still lives.
-    #[must_use]
-    pub fn days_left(&self, now: UnixMillis) -> u64 {
-        self.issuing_until.since(now).as_secs() / DAY.as_secs()
     }
 }

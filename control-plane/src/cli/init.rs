@@ -12,12 +12,13 @@ use muster_common::{
     clock::Clock,
     tls::spiffe::{Principal, TrustDomain},
 };
-use muster_domain::access::Role;
-use muster_store::{Options, Store};
+use muster_domain::{access::Role, audit::Note, authority::Authority};
+use muster_store::{Options, Store, WriteAuthority as _};
 
-use super::operator;
+use super::{operator, stamp};
 use crate::{
-    ca::Ca,
+    app::audit::key_note,
+    ca::{self, Ca, audit_key::AuditKey},
     config::{Config, render},
 };
 
@@ -50,6 +51,13 @@ pub(super) struct Args {
     /// Address by which others reach this host; repeat for more.
     #[arg(long = "server-ip")]
     server_ips: Vec<IpAddr>,
+    /// Chain of your own authority, its issuing certificate first and its root last;
+    /// without it, an authority is made.
+    #[arg(long, requires = "ca_key")]
+    ca_chain: Option<PathBuf>,
+    /// Key of that issuing certificate.
+    #[arg(long, requires = "ca_chain")]
+    ca_key: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
@@ -87,16 +95,39 @@ fn config(args: &Args) -> Config {
     let names = args.server_names.iter().cloned();
     config.public.server_names = names.chain(config.public.server_names).collect();
     config.public.server_ips.extend(&args.server_ips);
+    if let (Some(chain), Some(key)) = (&args.ca_chain, &args.ca_key) {
+        (config.authority.chain, config.authority.key) = (absolute(chain), absolute(key));
+    }
     config
+}
+
+/// Where the files are wherever the control plane is started.
+fn absolute(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn make(args: &Args, config: &Config) -> anyhow::Result<()> {
     let dir = &args.state_dir;
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.with_context(|| format!("cannot make {}", dir.display()))?;
-    let ca = Ca::create(&config.ca_dir(), &args.trust_domain, Clock::System.now())?;
+    let (ca_dir, now) = (config.ca_dir(), Clock::System.now());
+    let slot = match (&args.ca_chain, &args.ca_key) {
+        (Some(chain), Some(key)) => ca::from_files(&ca_dir, 1, chain, key, now)?,
+        _ => ca::first(&ca_dir, &args.trust_domain, now)?,
+    };
     let options = Options::sqlite(config.store_path()).with_replica("cli");
     let store = Store::create(&options, args.trust_domain.as_str())?;
+    let authority = Authority::first(slot);
+    let kept = authority.clone();
+    store.write_blocking::<_, muster_store::Error, _>(stamp("authority.create"), move |tx| {
+        tx.authority_put(&kept)?;
+        tx.audit(Note { subject: "authority".to_owned(), ..Note::default() })
+    })?;
+    let audit_key = AuditKey::open_or_create(&ca_dir)?;
+    store.write_blocking::<_, muster_store::Error, _>(stamp("audit.create-key"), move |tx| {
+        tx.audit(key_note(&audit_key))
+    })?;
+    let ca = Ca::open(&ca_dir, &args.trust_domain, authority)?;
     let admin = Principal::Operator("admin".to_owned());
     operator::create(config, &ca, &store, &admin, Role::Admin, &dir.join("operators"))?;
     store.close_blocking()?;

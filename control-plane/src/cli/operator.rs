@@ -23,7 +23,7 @@ use muster_domain::{
 use muster_store::{ReadAccess as _, Store, WriteAccess as _};
 use rustls::pki_types::CertificateDer;
 
-use super::{ConfigArg, open_store, stamp};
+use super::{ConfigArg, open_ca, open_store, stamp};
 use crate::{ca::Ca, config::Config};
 
 #[derive(Debug, Subcommand)]
@@ -62,8 +62,8 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
             if !spiffe::is_principal_name(&name) {
                 bail!("{name:?} is not a name: letters, digits, '.', '_', '@', '-', at most 128");
             }
-            let ca = Ca::open(&config.ca_dir(), &config.trust_domain)?;
             let store = open_store(&config)?;
+            let ca = open_ca(&config, &store)?;
             let out = out.unwrap_or_else(|| config.state_dir.join("operators"));
             create(&config, &ca, &store, &Principal::Operator(name.clone()), role, &out)?;
             store.close_blocking()?;
@@ -95,6 +95,8 @@ pub(super) fn create(
         principal: principal.to_string(),
         role,
         serial: certificate.serial.clone(),
+        issuer: certificate.issuer,
+        not_after: certificate.not_after,
         created_at: Clock::System.now(),
     };
     store.write_blocking(stamp("operators.create"), move |tx| {
@@ -110,7 +112,7 @@ pub(super) fn create(
     made.with_context(|| format!("cannot make {}", out.display()))?;
     let chain: Vec<CertificateDer<'_>> =
         certificate.chain_der.iter().map(|der| der.as_slice().into()).collect();
-    let (_, roots) = ca.trust_bundle();
+    let roots = ca.trust_bundle().roots;
     write(&out.join(format!("{name}.key")), &key, 0o600)?;
     write(&out.join(format!("{name}.crt")), &pem::encode_certificates(&chain), 0o644)?;
     write(&out.join("ca.crt"), &pem::encode_certificates(&roots), 0o644)

@@ -14,11 +14,8 @@ use muster_domain::{
 };
 use muster_store::{ReadJoinTokens as _, WriteJoinTokens as _};
 
-use super::{ConfigArg, open_store, stamp};
-use crate::{
-    ca::Ca,
-    config::{Addresses, Config},
-};
+use super::{ConfigArg, open_ca, open_store, stamp};
+use crate::config::{Addresses, Config};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -93,12 +90,9 @@ fn create(args: Create) -> anyhow::Result<()> {
         revoked_at: None,
         allowed: terms.allowed,
     };
-    let join = JoinString {
-        addresses: addresses(&config)?,
-        ca_pin: Ca::open(&config.ca_dir(), &config.trust_domain)?.pin(),
-        secret,
-    };
     let store = open_store(&config)?;
+    let ca_pin = open_ca(&config, &store)?.pin();
+    let join = JoinString { addresses: addresses(&config)?, ca_pin, secret };
     store.write_blocking(stamp("join-tokens.create"), move |tx| {
         tx.join_token_insert(&token)?;
         tx.audit(Note {

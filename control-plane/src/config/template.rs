@@ -68,6 +68,21 @@ pub fn render(config: &Config) -> String {
                 span(identity.server_certificate_ttl),
                 "Of the control plane; renewed at half of it. 10s to 365 days.",
             ),
+            (
+                "renew-spread",
+                span(identity.renew_spread),
+                "Renewals that the control plane asks for, after a change of its authority, are spread over this time. At most 7 days.",
+            ),
+            (
+                "recover-within",
+                quoted(identity.recover_within),
+                "How long after the end of its certificate a node may come back by proof of its key; or \"unlimited\".",
+            ),
+            (
+                "recover-limit",
+                identity.recover_limit.to_string(),
+                "How often it may, before a person must allow more (NodesService.AllowRecovery).",
+            ),
         ],
     );
     let session = &config.session;
@@ -103,11 +118,18 @@ pub fn render(config: &Config) -> String {
         &mut text,
         "enrollment",
         "How hosts become nodes.",
-        &[(
-            "enabled",
-            config.enrollment.enabled.to_string(),
-            "Whether new nodes may come. The port stays open either way.",
-        )],
+        &[
+            (
+                "enabled",
+                config.enrollment.enabled.to_string(),
+                "Whether new nodes may come. The port stays open either way.",
+            ),
+            (
+                "recover",
+                config.enrollment.recover.to_string(),
+                "Whether nodes may come back after their certificate has run out.",
+            ),
+        ],
     );
     doors::write(&mut text, &config.doors);
     let retention = &config.retention;
@@ -129,6 +151,13 @@ pub fn render(config: &Config) -> String {
             ("every", span(retention.every), "How often the worker looks. 1s to 1 day."),
         ],
     );
+    section(
+        &mut text,
+        "authority",
+        "The certificate authority, if it is one of your own.",
+        &config.authority.keys(),
+    );
+    section(&mut text, "audit", "How often the audit is signed.", &config.audit.keys());
     let format = match config.log.format {
         Format::Text => "text",
         Format::Json => "json",
@@ -180,11 +209,11 @@ fn entry(text: &mut String, key: &str, value: &str, meaning: &str) {
     let _ = write!(text, "# {meaning} Since 0.1.\n{key} = {value}\n");
 }
 
-fn quoted(value: impl std::fmt::Display) -> String {
+pub(super) fn quoted(value: impl std::fmt::Display) -> String {
     toml::Value::String(value.to_string()).to_string()
 }
 
-fn span(value: Duration) -> String {
+pub(super) fn span(value: Duration) -> String {
     quoted(humantime::format_duration(value))
 }
 

@@ -50,6 +50,13 @@ impl Registry {
             .count()
     }
 
+    /// Cuts the connections with a certificate. Answers how many.
+    pub fn cut_serial(&self, serial: &str) -> usize {
+        let all = self.0.lock();
+        let open = all.values().flatten().filter(|open| open.serial == serial);
+        open.inspect(|open| open.line.cut()).count()
+    }
+
     /// Asks all connections of a principal to end: what was said goes out. Answers how many.
     pub fn leave(&self, principal: &Principal) -> usize {
         let all = self.0.lock();
@@ -85,6 +92,7 @@ mod tests {
         let _first = registry.enter(&a, "01", &lines[0], 9);
         let _second = registry.enter(&a, "02", &lines[1], 9);
         let _other = registry.enter(&b, "03", &lines[2], 9);
+        assert_eq!(registry.cut_serial("04"), 0);
         assert_eq!(registry.cut_others(&a, Some("02")), 1);
         assert_eq!(lines.each_ref().map(Line::is_ending), [true, false, false]);
         assert_eq!(registry.cut_others(&a, None), 2);

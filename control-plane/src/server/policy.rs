@@ -45,6 +45,10 @@ const fn node(rate: Rate) -> Rule {
     Rule { door: DoorName::Agents, who: Who::Node, rate }
 }
 
+const fn stranger() -> Rule {
+    Rule { door: DoorName::Enrollment, who: Who::Anyone, rate: Rate::Enroll }
+}
+
 const fn read(permission: Permission) -> Rule {
     Rule { door: DoorName::Operators, who: Who::Operator(permission), rate: Rate::Read }
 }
@@ -57,7 +61,7 @@ const fn write(permission: Permission) -> Rule {
     Rule { door: DoorName::Operators, who: Who::Operator(permission), rate: Rate::Write }
 }
 
-use Permission::{Audit, Command, Deploy, EditNodes, Enroll, Known, Read};
+use Permission::{Audit, Command, Deploy, EditNodes, Enroll, Known, Read, Secure};
 
 /// The whole policy.
 #[rustfmt::skip] // one row per method, to be read as a table
@@ -66,13 +70,18 @@ const TABLE: &[(&str, Rule)] = &[
     ("/muster.agent.v1.IdentityService/RenewCertificate", node(Rate::Session)),
     ("/muster.agent.v1.IdentityService/Leave", node(Rate::Session)),
 
-    ("/muster.agent.v1.EnrollmentService/Enroll", Rule { door: DoorName::Enrollment, who: Who::Anyone, rate: Rate::Enroll }),
+    ("/muster.agent.v1.EnrollmentService/Enroll", stranger()),
+    ("/muster.agent.v1.EnrollmentService/BeginRecovery", stranger()),
+    ("/muster.agent.v1.EnrollmentService/Recover", stranger()),
 
     ("/muster.admin.v1.NodesService/ListNodes", read(Read)),
     ("/muster.admin.v1.NodesService/GetNode", read(Read)),
     ("/muster.admin.v1.NodesService/WatchNodes", watch(Read)),
     ("/muster.admin.v1.NodesService/UpdateNode", write(EditNodes)),
     ("/muster.admin.v1.NodesService/DeleteNode", write(EditNodes)),
+    ("/muster.admin.v1.NodesService/QuarantineNode", write(Secure)),
+    ("/muster.admin.v1.NodesService/ReleaseQuarantine", write(Secure)),
+    ("/muster.admin.v1.NodesService/AllowRecovery", write(Secure)),
 
     ("/muster.admin.v1.JoinTokensService/CreateJoinToken", write(Enroll)),
     ("/muster.admin.v1.JoinTokensService/GetJoinToken", read(Enroll)),
@@ -103,7 +112,19 @@ const TABLE: &[(&str, Rule)] = &[
     ("/muster.admin.v1.OperationsService/WatchOperation", watch(Read)),
     ("/muster.admin.v1.OperationsService/CancelOperation", write(Command)),
 
+    ("/muster.admin.v1.IdentityService/GetAuthority", read(Read)),
+    ("/muster.admin.v1.IdentityService/PrepareAuthority", write(Secure)),
+    ("/muster.admin.v1.IdentityService/ActivateAuthority", write(Secure)),
+    ("/muster.admin.v1.IdentityService/RollbackAuthority", write(Secure)),
+    ("/muster.admin.v1.IdentityService/RetireAuthority", write(Secure)),
+    ("/muster.admin.v1.IdentityService/Revoke", write(Secure)),
+    ("/muster.admin.v1.IdentityService/DeleteRevocation", write(Secure)),
+    ("/muster.admin.v1.IdentityService/ListRevocations", read(Read)),
+
     ("/muster.admin.v1.AuditService/ListAuditEntries", read(Audit)),
+    ("/muster.admin.v1.AuditService/ListCheckpoints", read(Audit)),
+    ("/muster.admin.v1.AuditService/WatchAuditEntries", read(Audit)),
+    ("/muster.admin.v1.AuditService/ExportAuditEntries", read(Audit)),
 
     ("/muster.admin.v1.SystemService/GetSystem", read(Read)),
     ("/muster.admin.v1.SystemService/GetCaller", read(Known)),
@@ -179,7 +200,8 @@ mod tests {
         for (name, rule) in TABLE.iter().filter(|(_, rule)| rule.rate == Rate::Write) {
             let Who::Operator(permission) = rule.who else { continue };
             assert!(!Role::Viewer.allows(permission), "{name}");
-            assert!(!Role::SecurityAdmin.allows(permission), "{name}");
+            let secures = permission == Permission::Secure;
+            assert_eq!(Role::SecurityAdmin.allows(permission), secures, "{name}");
         }
     }
 }

@@ -194,12 +194,21 @@ pub enum Outbound {
     Need(Need),
     /// A new rhythm.
     Tune(Tune),
-    /// Roots to trust.
-    TrustBundle {
-        /// Rises.
-        version: u64,
-        /// DER.
-        roots: Vec<Bytes>,
+    /// Whom to trust.
+    TrustBundle(TrustBundle),
+    /// Renew the certificate.
+    Renew {
+        /// Within this time.
+        spread: Duration,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The node gets nothing.
+    Quarantine {
+        /// One stable word.
+        reason: &'static str,
+        /// For people.
+        message: &'static str,
     },
     /// Come again later.
     Reconnect {
@@ -236,6 +245,28 @@ pub struct Welcome {
     pub tune: Tune,
     /// What is wanted whole.
     pub need: Need,
+}
+
+/// Whom a node should trust.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustBundle {
+    /// Rises.
+    pub version: u64,
+    /// DER; for enrollment and recovery.
+    pub roots: Vec<Bytes>,
+    /// DER; for sessions.
+    pub issuers: Vec<Bytes>,
+}
+
+/// What a node should know of identity.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Trust {
+    /// Newer than the node's.
+    pub bundle: Option<TrustBundle>,
+    /// Its certificate is to be renewed within this time, for this reason.
+    pub renew: Option<(Duration, &'static str)>,
+    /// It is locked up: a stable word, and a text for people.
+    pub quarantine: Option<(&'static str, &'static str)>,
 }
 
 /// The rhythm of a session.

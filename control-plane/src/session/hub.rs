@@ -160,6 +160,11 @@ impl Handle {
         self.hint(|hints| hints.tune = true);
     }
 
+    /// Roots, certificate or quarantine may differ: look again.
+    pub fn hint_trust(&self) {
+        self.hint(|hints| hints.trust = true);
+    }
+
     /// Every item report up to `seq` is stored.
     pub fn ack_items(&self, seq: u64) {
         self.hint(|hints| hints.ack.items_seq = hints.ack.items_seq.max(seq));

@@ -7,7 +7,7 @@ use muster_domain::liveness;
 use super::{
     frames::{
         Ack, Caller, CommandReport, Desired, FactsReport, Heartbeat, Hello, ItemReport, Refusal, Ticket,
-        Tune, Welcome,
+        Trust, Tune, Welcome,
     },
     hub::Handle,
 };
@@ -56,8 +56,6 @@ pub struct Opened {
     pub welcome: Welcome,
     /// Hash of what the node says it runs.
     pub state_hash: Sha256,
-    /// Roots to send, if the node's are older.
-    pub trust_bundle: Option<(u64, Vec<bytes::Bytes>)>,
 }
 
 /// Why a stream ended.
@@ -79,6 +77,9 @@ pub trait Desk: Send + Sync + 'static {
     /// Orders marked as delivered and not yet handed to this session.
     fn tickets(&self, session: &Handle) -> Vec<Ticket>;
 
+    /// What the node should know of identity: roots, a renewal, quarantine.
+    fn trust(&self, session: &Handle) -> Trust;
+
     /// The rhythm of now.
     fn tune(&self, session: &Handle) -> Tune;
 }
@@ -93,6 +94,8 @@ pub struct Hints {
     pub tickets: bool,
     /// The rhythm changed.
     pub tune: bool,
+    /// Roots, certificate or quarantine may differ.
+    pub trust: bool,
     /// Stored reports.
     pub ack: Ack,
     /// The session is to end.

@@ -107,6 +107,9 @@ where
         if hints.tune {
             self.outbox.push_back(Outbound::Tune(self.ports.desk.tune(&self.handle)));
         }
+        if hints.trust {
+            self.tell_trust();
+        }
         if hints.tickets {
             self.hand_out_tickets();
         }
@@ -129,6 +132,16 @@ where
                 Closed::Goodbye(liveness::Closed::Moved)
             }
         });
+    }
+
+    fn tell_trust(&mut self) {
+        let trust = self.ports.desk.trust(&self.handle);
+        let quarantine = trust.quarantine.map(|(reason, message)| Outbound::Quarantine { reason, message });
+        let renew = trust.renew.map(|(spread, reason)| Outbound::Renew { spread, reason });
+        // Roots first: the new certificate may be under one of them.
+        self.outbox.extend(trust.bundle.map(Outbound::TrustBundle));
+        self.outbox.extend(renew);
+        self.outbox.extend(quarantine);
     }
 
     fn hand_out_tickets(&mut self) {
@@ -173,13 +186,11 @@ where
         let (Inbound::Hello(hello), Some(caller)) = (message, self.caller.take()) else { return };
         self.hello_by = None;
         match self.ports.inbox.opened(&self.handle, &caller, &hello, protocol) {
-            Ok(Opened { welcome, state_hash, trust_bundle }) => {
+            Ok(Opened { welcome, state_hash }) => {
                 self.opened = true;
                 self.machine.opened(state_hash);
                 self.outbox.push_back(Outbound::Welcome(Box::new(welcome)));
-                if let Some((version, roots)) = trust_bundle {
-                    self.outbox.push_back(Outbound::TrustBundle { version, roots });
-                }
+                self.tell_trust();
                 self.hand_out_tickets();
                 self.offer();
             }

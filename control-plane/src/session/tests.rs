@@ -22,7 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::{
     frames::{
         Caller, CommandAck, CommandReport, Desired, FactsReport, Goodbye, Heartbeat, Hello, Inbound,
-        ItemReport, Load, Need, Outbound, Refusal, Removal, Ticket, Tune, Upsert, Welcome,
+        ItemReport, Load, Need, Outbound, Refusal, Removal, Ticket, Trust, Tune, Upsert, Welcome,
     },
     hub::{Handle, Hub},
     line::Line,
@@ -260,7 +260,7 @@ impl Inbox for Fake {
             tune: tune(),
             need: Need::default(),
         };
-        Ok(Opened { welcome, state_hash: nothing(), trust_bundle: None })
+        Ok(Opened { welcome, state_hash: nothing() })
     }
 
     fn heard(&self, _: &Handle, beat: Heartbeat) {
@@ -305,6 +305,10 @@ impl Desk for Fake {
 
     fn tickets(&self, _: &Handle) -> Vec<Ticket> {
         std::mem::take(&mut self.tickets.lock())
+    }
+
+    fn trust(&self, _: &Handle) -> Trust {
+        Trust::default()
     }
 
     fn tune(&self, _: &Handle) -> Tune {

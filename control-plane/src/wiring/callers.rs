@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use muster_common::{ids::NodeId, reason::Reason, tls::spiffe::Principal};
-use muster_domain::access::Role;
+use muster_domain::{access::Role, revocation::Subject};
 
 use crate::{
     api::peer::Peer,
@@ -23,6 +23,7 @@ impl Door {
 
 impl Callers for Door {
     fn role(&self, principal: &Principal, serial: &str) -> Result<Role, Reason> {
+        self.0.revocations.check(principal, serial)?;
         self.0.access.role(&principal.to_string(), serial)
     }
 
@@ -40,6 +41,9 @@ impl Callers for Door {
     }
 
     fn denied(&self, peer: &Peer, method: &str, reason: Reason) {
+        if let (Some(Principal::Node(node)), Reason::CertificateRevoked) = (&peer.principal, reason) {
+            self.0.suspect_replaced(*node, &peer.serial, peer.remote.ip());
+        }
         self.0.denied(Refused {
             principal: peer.principal.as_ref().map(Principal::to_string).unwrap_or_default(),
             remote_address: peer.remote.to_string(),
@@ -60,6 +64,13 @@ impl Lines for Registry {
         let cut = Self::cut_others(self, &principal, serial);
         if cut > 0 {
             tracing::info!(%principal, cut, "{cut} connections of {principal} were cut: it has another role or certificate");
+        }
+    }
+
+    fn cut(&self, subject: &Subject) -> usize {
+        match subject {
+            Subject::Principal(principal) => Self::cut_others(self, principal, None),
+            Subject::Serial(serial) => self.cut_serial(serial),
         }
     }
 

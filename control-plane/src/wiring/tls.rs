@@ -22,50 +22,65 @@ const AGAIN: Duration = Duration::from_secs(60);
 
 /// The present TLS configurations.
 pub(super) struct Source {
-    mutual: watch::Sender<Arc<ServerConfig>>,
-    server_only: watch::Sender<Arc<ServerConfig>>,
+    agents: watch::Sender<Arc<ServerConfig>>,
+    enrollment: watch::Sender<Arc<ServerConfig>>,
+    operators: watch::Sender<Arc<ServerConfig>>,
     clock: Clock,
 }
 
-struct Pair {
-    mutual: Arc<ServerConfig>,
-    server_only: Arc<ServerConfig>,
+struct Doors {
+    agents: Arc<ServerConfig>,
+    enrollment: Arc<ServerConfig>,
+    operators: Arc<ServerConfig>,
 }
 
 impl Source {
     pub(super) fn start(config: &Config, ca: &Ca, clock: &Clock) -> anyhow::Result<Self> {
-        let pair = issue(config, ca, clock)?;
+        let doors = issue(config, ca, clock)?;
         Ok(Self {
-            mutual: watch::Sender::new(pair.mutual),
-            server_only: watch::Sender::new(pair.server_only),
+            agents: watch::Sender::new(doors.agents),
+            enrollment: watch::Sender::new(doors.enrollment),
+            operators: watch::Sender::new(doors.operators),
             clock: clock.clone(),
         })
     }
 
-    /// For ports where every peer has a certificate.
-    pub(super) fn mutual(&self) -> Newest {
-        self.mutual.subscribe()
+    /// For nodes.
+    pub(super) fn agents(&self) -> Newest {
+        self.agents.subscribe()
     }
 
-    /// For the enrollment port.
-    pub(super) fn server_only(&self) -> Newest {
-        self.server_only.subscribe()
+    /// For hosts without an identity.
+    pub(super) fn enrollment(&self) -> Newest {
+        self.enrollment.subscribe()
     }
 
-    pub(super) fn renew_in_background(&self, config: Config, ca: Arc<Ca>, tasks: &Tasks, drain: &Drain) {
-        let (mutual, server_only) = (self.mutual.clone(), self.server_only.clone());
-        let (clock, drain) = (self.clock.clone(), drain.clone());
+    /// For operators and services.
+    pub(super) fn operators(&self) -> Newest {
+        self.operators.subscribe()
+    }
+
+    fn replace(&self, doors: Doors) {
+        self.agents.send_replace(doors.agents);
+        self.enrollment.send_replace(doors.enrollment);
+        self.operators.send_replace(doors.operators);
+    }
+
+    /// Issues anew at half of the certificate's life, and when the authority changes.
+    pub(super) fn renew_in_background(self, config: Config, ca: Arc<Ca>, tasks: &Tasks, drain: &Drain) {
+        let drain = drain.clone();
         tasks.spawn("server-certificate", Kind::Fatal, async move {
+            let mut changed = ca.changed();
             let mut wait = config.identity.server_certificate_ttl / 2;
             loop {
                 tokio::select! {
                     () = drain.deadline() => return,
                     () = tokio::time::sleep(wait) => {}
+                    Ok(()) = changed.changed() => {}
                 }
-                wait = match issue(&config, &ca, &clock) {
-                    Ok(pair) => {
-                        mutual.send_replace(pair.mutual);
-                        server_only.send_replace(pair.server_only);
+                wait = match issue(&config, &ca, &self.clock) {
+                    Ok(doors) => {
+                        self.replace(doors);
                         tracing::info!("the server's certificate was renewed");
                         config.identity.server_certificate_ttl / 2
                     }
@@ -79,13 +94,16 @@ impl Source {
     }
 }
 
-fn issue(config: &Config, ca: &Ca, clock: &Clock) -> anyhow::Result<Pair> {
+fn issue(config: &Config, ca: &Ca, clock: &Clock) -> anyhow::Result<Doors> {
     let (public, ttl) = (&config.public, config.identity.server_certificate_ttl);
     let identity =
         ca.issue_server(&config.replica, &public.server_names, &public.server_ips, ttl, clock.now())?;
-    let roots = tls::roots(&ca.trust_bundle().1)?;
-    Ok(Pair {
-        mutual: Arc::new(tls::server_config(identity.clone(), roots)?),
-        server_only: Arc::new(tls::server_config_without_client_certificates(identity)?),
+    // Callers are accepted under the issuing certificates themselves, not under the
+    // roots: what a retired one has issued is worth nothing from then on.
+    let anchors = tls::roots(&ca.trust_bundle().issuers)?;
+    Ok(Doors {
+        agents: Arc::new(tls::server_config(identity.short, anchors.clone())?),
+        enrollment: Arc::new(tls::server_config_without_client_certificates(identity.long.clone())?),
+        operators: Arc::new(tls::server_config(identity.long, anchors)?),
     })
 }

@@ -145,6 +145,8 @@ fn node(number: u128) -> Node {
     let issued = Issued {
         serial: format!("{number:x}"),
         generation: 1,
+        issuer: 1,
+        not_before: AT,
         not_after: AT,
         key_sha256: vec![1; 32],
         der: vec![2; 700],
@@ -163,6 +165,9 @@ fn node(number: u128) -> Node {
         enrolled_with: JoinTokenId::from_u128(1),
         created_at: AT,
         ledger: None,
+        trust_bundle_version: 0,
+        recoveries: 0,
+        quarantine: None,
         selector_revision: 0,
         revision: 0,
     }

@@ -16,7 +16,8 @@ pub trait ReadAccess: Reader {
     /// # Errors
     /// If the store fails.
     fn caller_get(&mut self, principal: &str) -> Result<Option<Caller>, Error> {
-        const SQL: &str = "SELECT principal, role, serial, created_at FROM callers WHERE principal = $1";
+        const SQL: &str =
+            "SELECT principal, role, serial, issuer, not_after, created_at FROM callers WHERE principal = $1";
         self.row(SQL, params![principal], decode)
     }
 
@@ -25,7 +26,9 @@ pub trait ReadAccess: Reader {
     /// # Errors
     /// If the store fails.
     fn caller_all(&mut self) -> Result<Vec<Caller>, Error> {
-        self.rows("SELECT principal, role, serial, created_at FROM callers ORDER BY principal", &[], decode)
+        const SQL: &str =
+            "SELECT principal, role, serial, issuer, not_after, created_at FROM callers ORDER BY principal";
+        self.rows(SQL, &[], decode)
     }
 }
 
@@ -36,12 +39,20 @@ pub trait WriteAccess: ReadAccess + Writer {
     /// # Errors
     /// If the store fails.
     fn caller_put(&mut self, caller: &Caller) -> Result<(), Error> {
-        const SQL: &str = "INSERT INTO callers (principal, role, serial, created_at) VALUES ($1, $2, $3, $4) \
-                           ON CONFLICT (principal) DO UPDATE SET role = excluded.role, serial = excluded.serial, \
+        const SQL: &str = "INSERT INTO callers (principal, role, serial, issuer, not_after, created_at) \
+                           VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (principal) DO UPDATE SET role = excluded.role, \
+                           serial = excluded.serial, issuer = excluded.issuer, not_after = excluded.not_after, \
                            created_at = excluded.created_at";
         self.needs_audit("a caller");
         self.changed(ChangeKind::Caller, caller.principal.clone());
-        let row = params![&caller.principal, caller.role.as_str(), &caller.serial, caller.created_at];
+        let row = params![
+            &caller.principal,
+            caller.role.as_str(),
+            &caller.serial,
+            caller.issuer,
+            caller.not_after,
+            caller.created_at,
+        ];
         self.execute(SQL, row).map(drop)
     }
 }
@@ -51,6 +62,8 @@ fn decode(row: &mut Row) -> Result<Caller, Error> {
         principal: row.text("principal")?,
         role: row.word("role", Role::parse)?,
         serial: row.text("serial")?,
+        issuer: row.u32("issuer")?,
+        not_after: row.millis("not_after")?,
         created_at: row.millis("created_at")?,
     })
 }

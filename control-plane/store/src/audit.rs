@@ -1,8 +1,15 @@
-//! The audit: entries are appended by `WriteTx::audit` and read here. Nothing
-//! changes or deletes one.
+//! The audit: entries are appended by `WriteTx::audit`, checkpoints of them by
+//! [`WriteAudit`], and both are read here. Nothing changes or deletes one.
 
+mod checkpoints;
+mod select;
+
+use muster_common::digest::Sha256;
 use muster_domain::{
-    audit::{self, Entry, Note, Stamp},
+    audit::{
+        Checkpoint, Entry, Filter, Note, Placed, Record, Stamp, Walk,
+        walk::{Bad, Scope, Verdict},
+    },
     page::{Listed, Page},
 };
 
@@ -10,70 +17,77 @@ use crate::{
     engine::{Row, params},
     error::Error,
     page,
-    tx::{ReadTx, Reader, WriteTx},
+    tx::{ReadTx, Reader, WriteTx, Writer},
 };
+use select::{Order, Span};
 
-/// Entries that are checked at once.
-const PIECE: u32 = 1000;
+/// Records that are read at once.
+const PIECE: u32 = 500;
 /// No entry's place is above this: both engines count with 63 bits.
 const LAST_PLACE: u64 = i64::MAX as u64;
 
-/// The columns of an entry; its place first, where a list needs it.
-macro_rules! entries {
-    ($columns:literal, $rest:literal) => {
-        concat!(
-            "SELECT ",
-            $columns,
-            "replica, seq, actor, action, at, remote_address, trace_id, subject, before_json, after_json, denied, \
-             previous, hash FROM audit ",
-            $rest
-        )
-    };
+/// Some records in the order of commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// An entry comes before the checkpoint that signs it.
+    pub records: Vec<Placed<Record>>,
+    /// Everything up to this place is among them; the next piece goes on from it.
+    pub reached: u64,
 }
 
 /// Reads the audit.
 pub trait ReadAudit: Reader {
-    /// One page of entries of all replicas against the order of their commits,
-    /// the newest first, of one subject or actor or of all.
+    /// One page of the entries that are wanted, of all replicas, against the
+    /// order of their commits.
     ///
     /// # Errors
     /// If the page's key is none of this list, or the store fails.
-    fn audit_list(
-        &mut self,
-        page: &Page,
-        subject: Option<&str>,
-        actor: Option<&str>,
-    ) -> Result<Listed<Entry>, Error> {
-        let before = match &page.after {
-            Some(key) => key.parse::<u64>().map_err(|_| Error::PageKey(key.chars().take(80).collect()))?,
-            None => LAST_PLACE,
+    fn audit_list(&mut self, page: &Page, filter: &Filter) -> Result<Listed<Placed<Entry>>, Error> {
+        let before = place_before(page)?;
+        let rows = match self.audit_window(filter)? {
+            Some((first, last)) => {
+                let span = Span { above: first.saturating_sub(1), below: before.min(last.saturating_add(1)) };
+                select::entries(self, filter, span, Order::Newest, page::limit(page))?
+            }
+            None => Vec::new(),
         };
-        let limit = page::limit(page);
-        let placed = |row: &mut Row| Ok((row.u64("audit place")?, decode(row)?));
-        let rows = match (subject, actor) {
-            (None, None) => {
-                let sql = entries!("place, ", "WHERE place < $1 ORDER BY place DESC LIMIT $2");
-                self.rows(sql, params![before, limit], placed)
-            }
-            (Some(subject), None) => {
-                let sql =
-                    entries!("place, ", "WHERE subject = $1 AND place < $2 ORDER BY place DESC LIMIT $3");
-                self.rows(sql, params![subject, before, limit], placed)
-            }
-            (None, Some(actor)) => {
-                let sql = entries!("place, ", "WHERE actor = $1 AND place < $2 ORDER BY place DESC LIMIT $3");
-                self.rows(sql, params![actor, before, limit], placed)
-            }
-            (Some(subject), Some(actor)) => {
-                let sql = entries!(
-                    "place, ",
-                    "WHERE subject = $1 AND actor = $2 AND place < $3 ORDER BY place DESC LIMIT $4"
-                );
-                self.rows(sql, params![subject, actor, before, limit], placed)
-            }
-        }?;
-        let listed = page::listed(page, rows, |(place, _)| place.to_string());
-        Ok(Listed { rows: listed.rows.into_iter().map(|(_, entry)| entry).collect(), next: listed.next })
+        Ok(page::listed(page, rows, |(place, _)| place.to_string()))
+    }
+
+    /// The entries after a place that are wanted, in the order of their commits.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn audit_after(&mut self, place: u64, filter: &Filter, limit: u32) -> Result<Vec<Placed<Entry>>, Error> {
+        // Entries come while this is read: only the times of the filter bound it.
+        let span = Span { above: place, below: LAST_PLACE };
+        select::entries(self, filter, span, Order::Oldest, limit.into())
+    }
+
+    /// The first and last place of the entries of a filter's time; `None`: there are none.
+    /// A clock can step back, so between them may be entries of other times.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn audit_window(&mut self, filter: &Filter) -> Result<Option<(u64, u64)>, Error> {
+        if filter.since.is_none() && filter.until.is_none() {
+            return Ok(Some((1, LAST_PLACE - 1)));
+        }
+        let sql = "SELECT MIN(place), MAX(place) FROM audit WHERE at >= $1 AND at < $2";
+        let (since, until) = select::times(filter);
+        let window = self.row(sql, params![since, until], |row| {
+            Ok((row.opt_u64("audit place")?, row.opt_u64("audit place")?))
+        })?;
+        Ok(window.and_then(|(first, last)| first.zip(last)))
+    }
+
+    /// The newest place.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn audit_place(&mut self) -> Result<u64, Error> {
+        let place = self.row("SELECT audit_place FROM feed", &[], |row| row.u64("audit place"))?;
+        Ok(place.unwrap_or(0))
     }
 
     /// The newest entry of a replica's chain.
@@ -81,44 +95,149 @@ pub trait ReadAudit: Reader {
     /// # Errors
     /// If the store fails.
     fn audit_last(&mut self, replica: &str) -> Result<Option<Entry>, Error> {
-        let sql = entries!("", "WHERE replica = $1 ORDER BY seq DESC LIMIT 1");
-        self.row(sql, params![replica], decode)
+        let sql = select::columns!("WHERE replica = $1 ORDER BY seq DESC LIMIT 1");
+        Ok(self.row(sql, params![replica], select::placed)?.map(|(_, entry)| entry))
     }
 
-    /// Names of all replicas that have a chain.
+    /// Entries of a replica's chain after one of them, in order.
     ///
     /// # Errors
     /// If the store fails.
-    fn audit_replicas(&mut self) -> Result<Vec<String>, Error> {
-        let sql = "SELECT DISTINCT replica FROM audit ORDER BY replica";
-        self.rows(sql, &[], |row| row.text("audit replica"))
+    fn audit_chain(&mut self, replica: &str, after: u64, limit: u32) -> Result<Vec<Placed<Entry>>, Error> {
+        let sql = select::columns!("WHERE replica = $1 AND seq > $2 ORDER BY seq LIMIT $3");
+        self.rows(sql, params![replica, after, limit], select::placed)
     }
 
-    /// Walks a replica's chain from its start. The number of the first entry
-    /// that does not hold, if there is one.
+    /// The newest checkpoint of a replica's chain.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn checkpoint_last(&mut self, replica: &str) -> Result<Option<Checkpoint>, Error> {
+        checkpoints::last(self, replica)
+    }
+
+    /// One page of the checkpoints, of one replica's chain or of all, against
+    /// the order of the entries that they sign.
+    ///
+    /// # Errors
+    /// If the page's key is none of this list, or the store fails.
+    fn checkpoint_list(
+        &mut self,
+        page: &Page,
+        replica: Option<&str>,
+    ) -> Result<Listed<Placed<Checkpoint>>, Error> {
+        let rows = checkpoints::before(self, place_before(page)?, replica, page::limit(page))?;
+        Ok(page::listed(page, rows, |(place, _)| place.to_string()))
+    }
+
+    /// What is kept after a place, up to and with another, at most so many records.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn audit_records(&mut self, after: u64, to: u64, limit: u32) -> Result<Piece, Error> {
+        let to = to.min(LAST_PLACE - 1);
+        let limit = limit.max(1);
+        let span = Span { above: after, below: to + 1 };
+        let entries = select::entries(self, &Filter::default(), span, Order::Oldest, limit.into())?;
+        let checkpoints = checkpoints::between(self, after, to, limit)?;
+        // What comes after the last record of a full answer is not known.
+        let known =
+            |length: usize, last: Option<u64>| last.filter(|_| length >= limit as usize).unwrap_or(to);
+        let reached = known(entries.len(), entries.last().map(|(place, _)| *place))
+            .min(known(checkpoints.len(), checkpoints.last().map(|(place, _)| *place)));
+        let mut records: Vec<Placed<Record>> =
+            entries.into_iter().map(|(place, entry)| (place, Record::Entry(entry))).collect();
+        records.extend(checkpoints.into_iter().map(|(place, it)| (place, Record::Checkpoint(it))));
+        records.retain(|(place, _)| *place <= reached);
+        records.sort_by_key(|(place, record)| (*place, matches!(record, Record::Checkpoint(_))));
+        Ok(Piece { records, reached })
+    }
+
+    /// Shows everything that is kept to a walk.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn audit_walk(&mut self, walk: &mut Walk<'_>) -> Result<(), Error> {
+        let (mut after, to) = (0, LAST_PLACE - 1);
+        while after < to {
+            let piece = self.audit_records(after, to, PIECE)?;
+            for record in &piece.records {
+                walk.see(record);
+            }
+            after = piece.reached;
+        }
+        Ok(())
+    }
+
+    /// Walks a replica's chain up to its newest entry: from a checkpoint on, or
+    /// from its start. The first entry that does not hold, if there is one.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn audit_since(&mut self, replica: &str, checkpoint: Option<&Checkpoint>) -> Result<Option<Bad>, Error> {
+        let trust = |_: &Checkpoint| Ok(());
+        let (mut walk, mut after) = match checkpoint {
+            Some(checkpoint) => (Walk::after(checkpoint, &trust), checkpoint.seq),
+            None => (Walk::new(Scope::Whole, &trust, Vec::new()), 0),
+        };
+        loop {
+            let entries = self.audit_chain(replica, after, PIECE)?;
+            let Some(reached) = entries.last().map(|(_, entry)| entry.seq) else { return Ok(None) };
+            for (place, entry) in entries {
+                if let Some(bad) = walk.see(&(place, Record::Entry(entry))) {
+                    return Ok(Some(bad.clone()));
+                }
+            }
+            after = reached;
+        }
+    }
+
+    /// Walks everything that is kept, with signatures taken on trust. The
+    /// number of the first entry of a replica's chain that does not hold, if
+    /// there is one.
     ///
     /// # Errors
     /// If the store fails.
     fn audit_verify(&mut self, replica: &str) -> Result<Option<u64>, Error> {
-        let sql = entries!("", "WHERE replica = $1 AND seq > $2 ORDER BY seq LIMIT $3");
-        let mut piece: Vec<Entry> = Vec::new();
-        loop {
-            // The last entry of a piece starts the next one, so that no link goes unseen.
-            let before = piece.pop();
-            let after = before.as_ref().map_or(0, |entry| entry.seq);
-            piece = before.into_iter().collect();
-            let known = piece.len();
-            piece.extend(self.rows(sql, params![replica, after, PIECE], decode)?);
-            if piece.len() == known {
-                return Ok(None);
-            }
-            if known == 0 && piece[0].seq != 1 {
-                return Ok(Some(piece[0].seq)); // the start was taken out
-            }
-            if let Err(bad) = audit::verify(&piece) {
-                return Ok(Some(bad.seq));
-            }
+        let mut walk = Walk::new(Scope::Whole, &|_| Ok(()), Vec::new());
+        self.audit_walk(&mut walk)?;
+        let is_asked = |verdict: &Verdict| verdict.replica == replica;
+        let verdict = walk.finish().into_iter().find(is_asked);
+        Ok(verdict.and_then(|verdict| verdict.bad).map(|bad| bad.seq))
+    }
+}
+
+/// Signs the audit.
+pub trait WriteAudit: ReadAudit + Writer {
+    /// Appends a checkpoint. `false`: its entry is not there with that hash, or
+    /// is signed already; then nothing was written.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn checkpoint_insert(&mut self, checkpoint: &Checkpoint) -> Result<bool, Error> {
+        let sql = "INSERT INTO audit_checkpoints (trust_domain, at, key_id, signature, place, replica, seq, hash) \
+                   SELECT $1, $2, $3, $4, place, replica, seq, hash FROM audit \
+                   WHERE replica = $5 AND seq = $6 AND hash = $7 ON CONFLICT DO NOTHING";
+        let row = params![
+            &checkpoint.trust_domain,
+            checkpoint.at,
+            &checkpoint.key_id,
+            &checkpoint.signature,
+            &checkpoint.replica,
+            checkpoint.seq,
+            &checkpoint.hash,
+        ];
+        Ok(self.execute(sql, row)? > 0)
+    }
+}
+
+fn place_before(page: &Page) -> Result<u64, Error> {
+    match &page.after {
+        Some(key) => {
+            let place = key.parse::<u64>().ok().filter(|place| *place <= LAST_PLACE);
+            place.ok_or_else(|| Error::PageKey(key.chars().take(80).collect()))
         }
+        None => Ok(LAST_PLACE),
     }
 }
 
@@ -139,10 +258,18 @@ fn decode(row: &mut Row) -> Result<Entry, Error> {
             after: row.text("after")?,
             denied: row.bool("denied")?,
         },
-        previous: row.sha256("previous hash")?,
-        hash: row.sha256("hash")?,
+        previous: digest(row, "previous hash")?,
+        hash: digest(row, "hash")?,
     })
+}
+
+/// A digest. Bytes that are none were not written by us: they become one that
+/// fits nothing, so that whoever walks the audit can name the record.
+fn digest(row: &mut Row, what: &'static str) -> Result<Sha256, Error> {
+    let bytes = row.bytes(what)?;
+    Ok(Sha256::from_slice(&bytes).unwrap_or_else(|| Sha256::of(&bytes)))
 }
 
 impl ReadAudit for ReadTx<'_> {}
 impl ReadAudit for WriteTx<'_> {}
+impl WriteAudit for WriteTx<'_> {}

@@ -28,6 +28,10 @@ pub enum ChangeKind {
     Command,
     /// A caller.
     Caller,
+    /// The certificate authority.
+    Authority,
+    /// Someone or something that is not let in any more, or is again.
+    Revocation,
 }
 
 /// One row of the feed.
@@ -43,7 +47,7 @@ pub struct Change {
 
 impl ChangeKind {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Node,
         Self::NodeReport,
         Self::JoinToken,
@@ -53,6 +57,8 @@ impl ChangeKind {
         Self::Operation,
         Self::Command,
         Self::Caller,
+        Self::Authority,
+        Self::Revocation,
     ];
 
     /// Its written form.
@@ -68,6 +74,8 @@ impl ChangeKind {
             Self::Operation => "operation",
             Self::Command => "command",
             Self::Caller => "caller",
+            Self::Authority => "authority",
+            Self::Revocation => "revocation",
         }
     }
 

@@ -27,5 +27,6 @@ pub(crate) static SQLITE: Dialect = Dialect {
     migrations: &[
         ("start", include_str!("../migrations/sqlite/0001_start.sql")),
         ("ended-operations", include_str!("../migrations/sqlite/0002_ended_operations.sql")),
+        ("audit-checkpoints", include_str!("../migrations/sqlite/0003_audit_checkpoints.sql")),
     ],
 };

@@ -20,6 +20,7 @@
 mod access;
 mod assignments;
 mod audit;
+mod authority;
 mod bundles;
 mod changes;
 mod commands;
@@ -44,7 +45,8 @@ mod writer;
 
 pub use access::{ReadAccess, WriteAccess};
 pub use assignments::{ReadAssignments, WriteAssignments};
-pub use audit::ReadAudit;
+pub use audit::{Piece, ReadAudit, WriteAudit};
+pub use authority::{ReadAuthority, WriteAuthority};
 pub use bundles::{ReadBundles, WriteBundles};
 pub use changes::{Change, ChangeKind, ReadChanges, WriteChanges};
 pub use commands::{ReadCommands, WriteCommands};

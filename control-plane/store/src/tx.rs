@@ -40,6 +40,9 @@ pub(crate) struct Head {
     pub(crate) link: Option<(u64, Sha256)>,
 }
 
+/// The last entry of a chain.
+pub(crate) const LAST_LINK: &str = "SELECT seq, hash FROM audit WHERE replica = $1 ORDER BY seq DESC LIMIT 1";
+
 /// How nouns read. Not to be implemented, nor called, by others.
 pub trait Reader {
     #[doc(hidden)]
@@ -144,7 +147,9 @@ impl<'a> WriteTx<'a> {
             Some(link) => link,
             None => self.last_link()?,
         };
-        let (stamp, seq, place) = (self.stamp, last + 1, self.head.audit_place + 1);
+        let (seq, place) = (last + 1, self.head.audit_place + 1);
+        // Some of it was said by callers: bounded and harmless before it is sealed, for every reader to come.
+        let (stamp, note) = (&self.stamp.bounded(), note.bounded());
         let hash = audit::seal(self.replica, seq, stamp, &note, previous);
         let row = params![
             place,
@@ -170,10 +175,9 @@ impl<'a> WriteTx<'a> {
     }
 
     fn last_link(&mut self) -> Result<(u64, Sha256), Error> {
-        const LAST: &str = "SELECT seq, hash FROM audit WHERE replica = $1 ORDER BY seq DESC LIMIT 1";
         let replica = self.replica;
-        let last =
-            self.row(LAST, params![replica], |row| Ok((row.u64("audit seq")?, row.sha256("audit hash")?)))?;
+        let last = self
+            .row(LAST_LINK, params![replica], |row| Ok((row.u64("audit seq")?, row.sha256("audit hash")?)))?;
         Ok(last.unwrap_or((0, audit::START)))
     }
 

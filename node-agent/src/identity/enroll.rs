@@ -9,7 +9,7 @@ use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
 use super::{
-    Error, Identity, Store,
+    Error, Identity, Roots, Store,
     rpc::{self, csr},
     store::Pending,
 };
@@ -87,18 +87,21 @@ fn identity(
     join: &JoinString,
 ) -> Result<Identity, Error> {
     let (chain_pem, life) = rpc::chain(&answer.certificate_chain_der)?;
-    let roots_pem =
-        rpc::roots(&answer.trust_bundle_der, |root| tls::pin::of_certificate(root) == Some(join.ca_pin))?;
+    // Who sent it was known by the pin; the root of now may be a later one.
+    let roots = Roots::of(&answer.trust_bundle_der, &answer.trust_issuers_der)?;
+    let told = answer.enrollment_addresses;
     Ok(Identity {
         node: answer.node_id.parse().map_err(|_| Error::Answer("no node id"))?,
         trust_domain: answer.trust_domain.parse().map_err(|_| Error::Answer("no trust domain"))?,
         certificate_generation: answer.certificate_generation,
         trust_bundle_version: answer.trust_bundle_version,
         session_addresses: answer.session_addresses,
+        enrollment_addresses: if told.is_empty() { join.addresses.clone() } else { told },
         not_before: life.0,
         not_after: life.1,
         chain_pem,
         key_pem,
-        roots_pem,
+        roots_pem: roots.roots_pem,
+        issuers_pem: roots.issuers_pem,
     })
 }

@@ -8,6 +8,7 @@ use muster_common::{
     clock::{Clock, Instant, UnixMillis},
     drain::Drain,
     error_chain::Chain,
+    ids::InstanceId,
     reason::Reason,
     tasks,
 };
@@ -16,7 +17,7 @@ use rcgen::KeyPair;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-use super::{Error, Identity, Store, rpc};
+use super::{Error, Identity, Store, recover, rpc};
 
 const RETRY_MIN: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(15 * 60);
@@ -51,6 +52,8 @@ impl Wanted {
 /// The task that keeps the identity of a running agent fresh.
 #[derive(Debug)]
 pub struct Keeper {
+    /// This process.
+    pub instance: InstanceId,
     /// Where the identity lies.
     pub store: Store,
     /// The identity of now; the keeper puts new ones in.
@@ -92,11 +95,13 @@ impl Keeper {
             let renewed = tokio::select! {
                 biased;
                 () = drain.begun() => return,
-                renewed = self.renew() => renewed,
+                renewed = self.freshen() => renewed,
             };
             let now = self.clock.monotonic();
             match renewed {
                 Ok(()) => {
+                    // What was asked for meanwhile was asked of the certificate that is gone.
+                    self.wanted.0.send_replace(None);
                     backoff.reset();
                     part = rand::rng().random();
                     // On a host whose clock is far ahead every certificate looks old.
@@ -133,10 +138,56 @@ impl Keeper {
         asked.map_or(aged, |asked| asked.min(aged))
     }
 
+    /// Renews; or comes back, where a certificate is shown that is of no use any more.
+    async fn freshen(&self) -> Result<(), Error> {
+        let held = self.current.borrow().clone();
+        let error = match held.is_over(self.clock.now()) {
+            // It may be our clock that is wrong: so renewing is tried, too.
+            true => None,
+            false => match self.renew().await {
+                Err(error) if error.is_about_identity() => Some(error),
+                done => return done,
+            },
+        };
+        match (self.recover(&held).await, error) {
+            (Ok(()), _) => Ok(()),
+            (Err(refused), None) => self.renew().await.map_err(|_| refused),
+            (Err(refused), Some(error)) => {
+                let error = Chain(&error).to_string();
+                tracing::warn!(
+                    error,
+                    "the control plane does not accept this host's certificate, or is another one"
+                );
+                Err(refused)
+            }
+        }
+    }
+
+    async fn recover(&self, held: &Identity) -> Result<(), Error> {
+        let recovered = recover::recover(&self.store, held).await?;
+        let generation = recovered.certificate_generation;
+        let (store, current) = (self.store.clone(), Arc::clone(&self.current));
+        let node = held.node;
+        tasks::blocking(move || {
+            store.update(
+                node,
+                |_| Ok(Some(recovered)),
+                |recovered| {
+                    current.send_replace(recovered);
+                },
+            )?;
+            store.forget_recovery_key();
+            Ok::<_, Error>(())
+        })
+        .await?;
+        tracing::info!(generation, "the identity was recovered; its certificate is number {generation}");
+        Ok(())
+    }
+
     async fn renew(&self) -> Result<(), Error> {
         let held = self.current.borrow().clone();
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
-        let answer = rpc::renew(&held, &key).await?;
+        let answer = rpc::renew(&held, self.instance, &key).await?;
         let (chain_pem, life) = rpc::chain(&answer.certificate_chain_der)?;
         let generation = answer.certificate_generation;
         let key_pem = Zeroizing::new(key.serialize_pem());
@@ -172,7 +223,13 @@ mod tests {
         let life =
             Identity { not_before: UnixMillis(0), not_after: UnixMillis(100 * 3_600_000), ..identity() };
         let current = Arc::new(watch::Sender::new(life));
-        Keeper { store: Store::new(folder), current, wanted: Wanted::default(), clock: clock.clone() }
+        Keeper {
+            instance: InstanceId::generate(),
+            store: Store::new(folder),
+            current,
+            wanted: Wanted::default(),
+            clock: clock.clone(),
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use muster_common::{
     clock::UnixMillis,
+    ids::InstanceId,
     tls::{pem, spiffe},
 };
 use muster_proto::agent::v1::{self as pb, identity_service_client::IdentityServiceClient};
@@ -26,10 +27,15 @@ pub async fn leave(identity: &Identity, reason: &str) -> Result<(), Error> {
     within(IdentityServiceClient::new(channel).leave(request)).await.map(|_| ())
 }
 
-pub(super) async fn renew(identity: &Identity, key: &KeyPair) -> Result<pb::RenewCertificateResponse, Error> {
+pub(super) async fn renew(
+    identity: &Identity,
+    instance: InstanceId,
+    key: &KeyPair,
+) -> Result<pb::RenewCertificateResponse, Error> {
     let request = pb::RenewCertificateRequest {
         csr_der: csr(key)?.into(),
         certificate_generation: identity.certificate_generation,
+        instance_id: instance.to_string(),
     };
     let channel = connect(identity).await?;
     within(IdentityServiceClient::new(channel).renew_certificate(request)).await
@@ -69,13 +75,4 @@ pub(super) fn chain(ders: &[bytes::Bytes]) -> Result<(String, (UnixMillis, UnixM
     let leaf = spiffe::read_leaf(leaf).map_err(|_| Error::Answer("a certificate without a name"))?;
     let at = |seconds: i64| UnixMillis(seconds.saturating_mul(1000));
     Ok((pem::encode_certificates(&chain), (at(leaf.not_before_s), at(leaf.not_after_s))))
-}
-
-/// Roots as PEM; at least one of them must be known.
-pub(super) fn roots(ders: &[bytes::Bytes], known: impl Fn(&[u8]) -> bool) -> Result<String, Error> {
-    if !ders.iter().any(|der| known(der)) {
-        return Err(Error::Answer("roots that this host does not know"));
-    }
-    let roots: Vec<CertificateDer<'_>> = ders.iter().map(|der| CertificateDer::from(der.as_ref())).collect();
-    Ok(pem::encode_certificates(&roots))
 }

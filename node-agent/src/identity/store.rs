@@ -7,6 +7,7 @@ use std::{
 };
 
 use muster_common::ids::NodeId;
+use rcgen::KeyPair;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
@@ -29,6 +30,13 @@ pub(super) struct Pending {
     pub key_pem: Zeroizing<String>,
     /// SHA-256 of the join token's secret: another token is another enrollment.
     pub token_sha256: muster_common::digest::Sha256,
+}
+
+/// A key for a recovery that is under way.
+#[derive(Serialize, serde::Deserialize)]
+struct Recovery {
+    node: NodeId,
+    key_pem: Zeroizing<String>,
 }
 
 impl Store {
@@ -89,7 +97,7 @@ impl Store {
         if self.load()?.is_none_or(|held| held.node != node) {
             return Ok(());
         }
-        for path in [self.path(), self.pending_path()] {
+        for path in [self.path(), self.pending_path(), self.recovery_path()] {
             match fs::remove_file(&path) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
                     return Err(Error::Io { doing: "remove", path, source });
@@ -115,6 +123,23 @@ impl Store {
         locked.map_err(|source| Error::Io { doing: "lock", path, source })
     }
 
+    /// The key for a recovery of this node: the same until it has succeeded.
+    pub(super) fn recovery_key(&self, node: NodeId) -> Result<Zeroizing<String>, Error> {
+        let path = self.recovery_path();
+        let known: Option<Recovery> = read(&path).unwrap_or_default(); // damaged: another key does as well
+        if let Some(known) = known.filter(|known| known.node == node) {
+            return Ok(known.key_pem);
+        }
+        let key_pem = Zeroizing::new(KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?.serialize_pem());
+        self.write(&path, &Recovery { node, key_pem: key_pem.clone() })?;
+        Ok(key_pem)
+    }
+
+    /// The key is in use, or of no use any more.
+    pub(super) fn forget_recovery_key(&self) {
+        let _ = fs::remove_file(self.recovery_path()); // it is checked against the node before it is used
+    }
+
     pub(super) fn pending(&self) -> Result<Option<Pending>, Error> {
         read(&self.pending_path())
     }
@@ -132,6 +157,10 @@ impl Store {
 
     fn path(&self) -> PathBuf {
         self.folder.join("current.json")
+    }
+
+    fn recovery_path(&self) -> PathBuf {
+        self.folder.join("recovery.json")
     }
 
     fn pending_path(&self) -> PathBuf {

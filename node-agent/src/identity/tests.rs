@@ -10,6 +10,8 @@ pub(super) fn identity() -> Identity {
         trust_domain: "fleet.example".parse().unwrap(),
         certificate_generation: 1,
         trust_bundle_version: 1,
+        enrollment_addresses: Vec::new(),
+        issuers_pem: String::new(),
         session_addresses: vec!["127.0.0.1:8443".to_owned()],
         not_before: UnixMillis(0),
         not_after: UnixMillis(10_000),
@@ -136,17 +138,17 @@ fn roots_that_are_older_empty_or_would_shut_the_control_plane_out_are_refused() 
     let (ours, theirs) = (authority(), authority());
     let now = muster_common::clock::Clock::System.now();
     let (root, foreign) = (ours.root.to_vec(), theirs.root.to_vec());
-    let try_roots = |version, roots: &[Vec<u8>]| ours.member.with_roots(version, roots, &ours.server, now);
+    let with = |member: &Identity, version, roots: &[Vec<u8>], server: &[CertificateDer<'_>]| {
+        member.with_trust(version, &Roots::of(roots, &[])?, server, now)
+    };
+    let try_roots = |version, roots: &[Vec<u8>]| with(&ours.member, version, roots, &ours.server);
     let newer = try_roots(2, &[root.clone(), foreign.clone()]).unwrap().unwrap();
     assert_eq!(newer.trust_bundle_version, 2);
-    assert_eq!(newer.with_roots(2, &[foreign.clone(), root.clone()], &ours.server, now).unwrap(), None);
-    assert!(matches!(
-        newer.with_roots(1, std::slice::from_ref(&root), &ours.server, now),
-        Err(Error::Roots { .. })
-    ));
+    assert_eq!(with(&newer, 2, &[foreign.clone(), root.clone()], &ours.server).unwrap(), None);
+    assert!(matches!(with(&newer, 1, std::slice::from_ref(&root), &ours.server), Err(Error::Roots { .. })));
     assert!(matches!(try_roots(1, std::slice::from_ref(&foreign)), Err(Error::Roots { version: 1, .. })));
-    assert!(matches!(try_roots(2, &[]), Err(Error::Roots { .. })));
+    assert!(matches!(try_roots(2, &[]), Err(Error::Answer(_))));
     assert!(matches!(try_roots(2, &[foreign]), Err(Error::Tls(tls::Error::Server(_)))));
     assert!(try_roots(2, &[b"no certificate".to_vec()]).is_err());
-    assert!(ours.member.with_roots(2, &[root], &[], now).is_err(), "nobody was seen");
+    assert!(with(&ours.member, 2, &[root], &[]).is_err(), "nobody was seen");
 }

@@ -174,6 +174,8 @@ pub enum Body {
         version: u64,
         /// All of them.
         roots_der: Vec<Vec<u8>>,
+        /// DER; for sessions. Empty: the roots.
+        issuers_der: Vec<Vec<u8>>,
     },
     /// The certificate is to be renewed within this time.
     Renew(Duration),

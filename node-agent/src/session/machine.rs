@@ -82,7 +82,9 @@ fn live(body: Body) -> Step {
         Body::Ack(ack) => Step::Stored(ack),
         Body::Need(need) => Step::Report(need),
         Body::Tune(tune) => Step::Retune(tune),
-        Body::TrustBundle { version, roots_der } => Step::Tell(Order::TrustBundle { version, roots_der }),
+        Body::TrustBundle { version, roots_der, issuers_der } => {
+            Step::Tell(Order::TrustBundle { version, roots_der, issuers_der })
+        }
         Body::Renew(spread) => Step::Tell(Order::Renew(spread)),
         Body::Quarantine(reason) => Step::Tell(Order::Quarantine(reason)),
         Body::Reconnect(reconnect) => Step::Leave(reconnect),
@@ -134,7 +136,7 @@ mod tests {
             Just(Body::Ack(Ack::default())),
             Just(Body::Need(Need::default())),
             Just(Body::Tune(tune())),
-            Just(Body::TrustBundle { version: 1, roots_der: Vec::new() }),
+            Just(Body::TrustBundle { version: 1, roots_der: Vec::new(), issuers_der: Vec::new() }),
             Just(Body::Renew(Duration::ZERO)),
             Just(Body::Quarantine(String::new())),
             Just(Body::Reconnect(Reconnect::default())),

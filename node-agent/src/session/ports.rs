@@ -78,7 +78,11 @@ pub enum Order {
         version: u64,
         /// All of them.
         roots_der: Vec<Vec<u8>>,
+        /// DER; for sessions. Empty: the roots.
+        issuers_der: Vec<Vec<u8>>,
     },
+    /// One side does not accept the other's certificate.
+    IdentityRefused,
     /// The certificate is to be renewed after this time.
     Renew(std::time::Duration),
     /// The node gets nothing for now.

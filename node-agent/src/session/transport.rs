@@ -31,6 +31,18 @@ pub enum Error {
     Stuck,
 }
 
+impl Error {
+    /// Whether one of the two sides does not accept the other's certificate.
+    #[must_use]
+    pub fn is_about_identity(&self) -> bool {
+        match self {
+            Self::Dial(error) => error.is_about_identity(),
+            Self::Refused(refusal) => refusal.is_about_identity(),
+            Self::Identity(_) | Self::Closed | Self::Stuck => false,
+        }
+    }
+}
+
 /// Opens streams.
 pub trait Transport: Send + 'static {
     /// What it opens.

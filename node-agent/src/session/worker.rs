@@ -30,6 +30,8 @@ const REFUSED: Duration = Duration::from_secs(3600);
 /// What a worker needs besides its host and its transport.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// This process.
+    pub instance: InstanceId,
     /// What time it is.
     pub clock: Clock,
     /// First and longest wait between tries, as the host has it; the control
@@ -84,7 +86,6 @@ pub struct Worker<H, T> {
     host: H,
     transport: T,
     options: Options,
-    instance: InstanceId,
     status: watch::Sender<Status>,
     backoff: Backoff,
     /// What the control plane wants at least.
@@ -104,7 +105,6 @@ impl<H: Host, T: Transport> Worker<H, T> {
             host,
             transport,
             options,
-            instance: InstanceId::generate(),
             status,
             backoff: Backoff::new(min, max),
             asked: (Duration::ZERO, Duration::ZERO),
@@ -130,7 +130,12 @@ impl<H: Host, T: Transport> Worker<H, T> {
                 End::Removed(reason) => return Why::Removed(reason),
                 End::Leave(reconnect) => self.leave(reconnect).await,
                 End::Lost(error) => match self.lost(&error) {
-                    Some(wait) => wait,
+                    Some(wait) => {
+                        if error.is_about_identity() {
+                            self.host.take(Order::IdentityRefused).await;
+                        }
+                        wait
+                    }
                     None => return Why::Removed(Chain(&error).to_string()),
                 },
             };
@@ -147,7 +152,7 @@ impl<H: Host, T: Transport> Worker<H, T> {
         };
         self.steady = false;
         let mut hello = Hello {
-            instance: self.instance,
+            instance: self.options.instance,
             host: self.host.introduce().await,
             wall_time: self.options.clock.now(),
         };

@@ -84,11 +84,12 @@ impl NodeHost {
         }
     }
 
-    async fn trust(&self, version: u64, roots_der: Vec<Vec<u8>>) {
+    async fn trust(&self, version: u64, roots_der: &[Vec<u8>], issuers_der: &[Vec<u8>]) {
         let (store, current) = (self.parts.store.clone(), Arc::clone(&self.parts.identity));
         let (server, now) = (self.parts.server.borrow().clone(), self.parts.clock.now());
         let node = self.identity.borrow().node;
-        let change = move |held: &identity::Identity| held.with_roots(version, &roots_der, &server, now);
+        let trust = identity::Roots::of(roots_der, issuers_der);
+        let change = move |held: &identity::Identity| held.with_trust(version, &trust?, &server, now);
         let tell = move |changed| {
             tracing::info!(version, "roots of version {version} are in force");
             current.send_replace(changed);
@@ -197,7 +198,10 @@ impl Host for NodeHost {
             Order::Command(ticket) => self.parts.commands.deliver(*ticket).await,
             Order::Cancel(id) => self.parts.commands.cancel(id).await,
             Order::Acked(id, seq) => self.parts.commands.acked(id, seq).await,
-            Order::TrustBundle { version, roots_der } => self.trust(version, roots_der).await,
+            Order::TrustBundle { version, roots_der, issuers_der } => {
+                self.trust(version, &roots_der, &issuers_der).await;
+            }
+            Order::IdentityRefused => self.parts.renew.by(self.parts.clock.monotonic()),
             Order::Renew(spread) => {
                 let wait = spread.mul_f64(rand::rng().random());
                 self.parts.renew.by(self.parts.clock.monotonic() + wait);

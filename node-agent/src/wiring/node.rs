@@ -5,6 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use muster_common::{
     clock::UnixMillis,
     drain::Drain,
+    ids::InstanceId,
     tasks::{Kind, Tasks},
 };
 use tokio::sync::{Notify, oneshot, watch};
@@ -54,9 +55,11 @@ where
     let (facts_interval, facts_interval_told) = watch::channel(in_force.facts_interval);
     let (reconnect, reconnect_told) = watch::channel(in_force.reconnect);
     let current = Arc::clone(&parts.identity);
-    let options = session::Options { clock: house.clock.clone(), reconnect: reconnect_told, stop: stopped };
+    let instance = InstanceId::generate();
+    let options =
+        session::Options { instance, clock: house.clock.clone(), reconnect: reconnect_told, stop: stopped };
     let transport = Grpc::new(current.subscribe());
-    let (host, started) = parts.start(house, facts_interval_told, transport.server());
+    let (host, started) = parts.start(house, instance, facts_interval_told, transport.server());
     let (worker, status) = Worker::new(host, transport, options);
     tasks.spawn("commands", Kind::Fatal, started.commands.run(drain.clone()));
     tasks.spawn("applier", Kind::Fatal, started.applier.run(drain.clone()));
@@ -152,6 +155,7 @@ impl Parts {
     fn start(
         self,
         house: &House,
+        instance: InstanceId,
         interval: watch::Receiver<Duration>,
         server: watch::Receiver<dial::Chain>,
     ) -> (NodeHost, Started) {
@@ -176,6 +180,7 @@ impl Parts {
         });
         let facts = FactsReader { facts: self.facts, wanted: self.refresh_facts, interval, load, beat };
         let keeper = Keeper {
+            instance,
             store: house.identity.clone(),
             current: self.identity,
             wanted: renew,

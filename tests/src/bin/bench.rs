@@ -92,7 +92,7 @@ async fn main() -> anyhow::Result<()> {
 /// What the bare server and the bare client need, beside the control plane.
 fn hand_over(plane: &Plane, folder: &Path) -> anyhow::Result<()> {
     let uri = format!("spiffe://{TRUST_DOMAIN}/control-plane/bare");
-    let identity = swarm::server_identity(&plane.state().join("ca"), &uri)?;
+    let identity = swarm::server_identity(&plane.state().join("ca/1"), &uri)?;
     std::fs::write(folder.join("bare.crt"), pem::encode_certificates(&identity.chain))?;
     std::fs::write(folder.join("bare.key"), pem::encode("PRIVATE KEY", identity.key.secret_der()))?;
     std::fs::write(folder.join("domain"), TRUST_DOMAIN)?;

@@ -21,6 +21,12 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(30);
 /// Answers about nodes.
 pub struct Handler(pub App);
 
+impl Handler {
+    fn shown(&self, id: muster_common::ids::NodeId) -> Result<pb::Node, Status> {
+        self.0.node(id).map(|view| wire::node::node(&view)).map_err(status::of_app)
+    }
+}
+
 #[tonic::async_trait]
 impl NodesService for Handler {
     async fn list_nodes(
@@ -73,6 +79,40 @@ impl NodesService for Handler {
         let id = wire::id("id", &request.id)?;
         self.0.remove_node(&actor, id, request.etag, request.reason).await.map_err(status::of_app)?;
         Ok(Response::new(pb::DeleteNodeResponse {}))
+    }
+
+    async fn quarantine_node(
+        &self,
+        request: Request<pb::QuarantineNodeRequest>,
+    ) -> Result<Response<pb::QuarantineNodeResponse>, Status> {
+        let (actor, request) = (caller::actor(&request)?, request.into_inner());
+        let id = wire::id("id", &request.id)?;
+        self.0.quarantine_node(&actor, id, request.reason).await.map_err(status::of_app)?;
+        Ok(Response::new(pb::QuarantineNodeResponse { node: Some(self.shown(id)?) }))
+    }
+
+    async fn release_quarantine(
+        &self,
+        request: Request<pb::ReleaseQuarantineRequest>,
+    ) -> Result<Response<pb::ReleaseQuarantineResponse>, Status> {
+        let (actor, request) = (caller::actor(&request)?, request.into_inner());
+        let id = wire::id("id", &request.id)?;
+        let keep = match request.keep_instance_id.as_str() {
+            "" => None,
+            text => Some(wire::id("keep_instance_id", text)?),
+        };
+        self.0.release_quarantine(&actor, id, keep, request.reason).await.map_err(status::of_app)?;
+        Ok(Response::new(pb::ReleaseQuarantineResponse { node: Some(self.shown(id)?) }))
+    }
+
+    async fn allow_recovery(
+        &self,
+        request: Request<pb::AllowRecoveryRequest>,
+    ) -> Result<Response<pb::AllowRecoveryResponse>, Status> {
+        let (actor, request) = (caller::actor(&request)?, request.into_inner());
+        let id = wire::id("id", &request.id)?;
+        self.0.allow_recovery(&actor, id).await.map_err(status::of_app)?;
+        Ok(Response::new(pb::AllowRecoveryResponse { node: Some(self.shown(id)?) }))
     }
 
     type WatchNodesStream = Watch<pb::WatchNodesResponse>;

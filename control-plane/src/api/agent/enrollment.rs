@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use muster_common::reason::Reason;
 use muster_proto::agent::v1::{self as pb, enrollment_service_server::EnrollmentService};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::{Request, Response, Status};
 
 use crate::{
     api::{caller, status, wire},
-    app::{App, enrollment},
+    app::{App, enrollment, recovery},
 };
 
 /// Answers hosts without an identity.
@@ -24,6 +24,13 @@ impl Handler {
     pub fn new(app: App, at_once: usize) -> Self {
         Self { app, permits: Arc::new(Semaphore::new(at_once.max(1))) }
     }
+
+    fn permit(&self) -> Result<SemaphorePermit<'_>, Status> {
+        self.permits.try_acquire().map_err(|_| {
+            self.app.metrics.limit_met("enrollment", "enrollments-at-once");
+            status::status(Reason::Overloaded, "too many hosts come at once; try again")
+        })
+    }
 }
 
 #[tonic::async_trait]
@@ -32,10 +39,7 @@ impl EnrollmentService for Handler {
         &self,
         request: Request<pb::EnrollRequest>,
     ) -> Result<Response<pb::EnrollResponse>, Status> {
-        let Ok(_permit) = self.permits.try_acquire() else {
-            self.app.metrics.limit_met("enrollment", "enrollments-at-once");
-            return Err(status::status(Reason::Overloaded, "too many hosts enroll at once; try again"));
-        };
+        let _permit = self.permit()?;
         let (remote, trace_id) = (caller::peer(&request)?.remote.ip(), caller::trace_id(&request));
         let request = request.into_inner();
         let wanted = enrollment::Request {
@@ -49,5 +53,34 @@ impl EnrollmentService for Handler {
         };
         let grant = self.app.enroll(wanted).await.map_err(status::of_app)?;
         Ok(Response::new(wire::identity::enrolled(&self.app, grant)))
+    }
+
+    async fn begin_recovery(
+        &self,
+        request: Request<pb::BeginRecoveryRequest>,
+    ) -> Result<Response<pb::BeginRecoveryResponse>, Status> {
+        let node = wire::id("node_id", &request.get_ref().node_id)?;
+        let challenge = self.app.begin_recovery(node).map_err(status::of_app)?;
+        Ok(Response::new(pb::BeginRecoveryResponse { challenge: challenge.into() }))
+    }
+
+    async fn recover(
+        &self,
+        request: Request<pb::RecoverRequest>,
+    ) -> Result<Response<pb::RecoverResponse>, Status> {
+        let _permit = self.permit()?;
+        let (remote, trace_id) = (caller::peer(&request)?.remote.ip(), caller::trace_id(&request));
+        let request = request.into_inner();
+        let wanted = recovery::Request {
+            node: wire::id("node_id", &request.node_id)?,
+            challenge: request.challenge.to_vec(),
+            csr_der: request.csr_der.to_vec(),
+            signature: request.signature.to_vec(),
+            machine_fingerprint: request.machine_fingerprint.to_vec(),
+            remote,
+            trace_id,
+        };
+        let renewed = self.app.recover(wanted).await.map_err(status::of_app)?;
+        Ok(Response::new(wire::identity::recovered(&self.app, renewed)))
     }
 }

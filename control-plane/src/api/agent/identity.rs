@@ -5,7 +5,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     api::{caller, status, wire},
-    app::App,
+    app::{App, identity::By},
 };
 
 /// Answers nodes about their identity.
@@ -17,8 +17,11 @@ impl IdentityService for Handler {
         &self,
         request: Request<pb::RenewCertificateRequest>,
     ) -> Result<Response<pb::RenewCertificateResponse>, Status> {
-        let (actor, (node, _)) = (caller::actor(&request)?, caller::node(&request)?);
-        let renewed = self.0.renew(&actor, node, &request.get_ref().csr_der).await.map_err(status::of_app)?;
+        let (actor, (node, caller)) = (caller::actor(&request)?, caller::node(&request)?);
+        let request = request.into_inner();
+        // Older agents do not say it; they are taken for another process than the one that was kept.
+        let by = By { instance: request.instance_id.parse().ok(), serial: caller.serial };
+        let renewed = self.0.renew(&actor, node, &by, &request.csr_der).await.map_err(status::of_app)?;
         Ok(Response::new(wire::identity::renewed(&self.0, renewed)))
     }
 

@@ -2,31 +2,52 @@
 
 use bytes::Bytes;
 use muster_proto::agent::v1 as pb;
+use rustls::pki_types::CertificateDer;
 
 use crate::app::{App, enrollment::Grant, identity::Renewed};
 
 pub(in crate::api) fn enrolled(app: &App, grant: Grant) -> pb::EnrollResponse {
-    let (trust_bundle_version, roots) = app.ca.trust_bundle();
+    let bundle = app.ca.trust_bundle();
     pb::EnrollResponse {
         node_id: grant.node.to_string(),
         trust_domain: app.fixed.trust_domain.to_string(),
         certificate_chain_der: chain(grant.chain_der),
         certificate_generation: grant.generation,
-        trust_bundle_der: roots.iter().map(|root| Bytes::copy_from_slice(root)).collect(),
-        trust_bundle_version,
+        trust_bundle_der: ders(&bundle.roots),
+        trust_bundle_version: bundle.version,
         session_addresses: app.fixed.session_addresses.clone(),
         epoch: app.fixed.epoch,
+        trust_issuers_der: ders(&bundle.issuers),
+        enrollment_addresses: app.fixed.enrollment_addresses.clone(),
     }
 }
 
 pub(in crate::api) fn renewed(app: &App, renewed: Renewed) -> pb::RenewCertificateResponse {
-    let (trust_bundle_version, roots) = app.ca.trust_bundle();
+    let bundle = app.ca.trust_bundle();
     pb::RenewCertificateResponse {
         certificate_chain_der: chain(renewed.chain_der),
         certificate_generation: renewed.generation,
-        trust_bundle_der: roots.iter().map(|root| Bytes::copy_from_slice(root)).collect(),
-        trust_bundle_version,
+        trust_bundle_der: ders(&bundle.roots),
+        trust_bundle_version: bundle.version,
+        trust_issuers_der: ders(&bundle.issuers),
     }
+}
+
+pub(in crate::api) fn recovered(app: &App, renewed: Renewed) -> pb::RecoverResponse {
+    let bundle = app.ca.trust_bundle();
+    pb::RecoverResponse {
+        certificate_chain_der: chain(renewed.chain_der),
+        certificate_generation: renewed.generation,
+        trust_bundle_der: ders(&bundle.roots),
+        trust_bundle_version: bundle.version,
+        trust_issuers_der: ders(&bundle.issuers),
+        session_addresses: app.fixed.session_addresses.clone(),
+        enrollment_addresses: app.fixed.enrollment_addresses.clone(),
+    }
+}
+
+fn ders(certificates: &[CertificateDer<'_>]) -> Vec<Bytes> {
+    certificates.iter().map(|der| Bytes::copy_from_slice(der)).collect()
 }
 
 fn chain(ders: Vec<Vec<u8>>) -> Vec<Bytes> {

@@ -1,6 +1,13 @@
 //! Nodes as operators see them.
 
-use muster_domain::{condition::Condition, facts::Facts, item::ItemName, liveness::State};
+use bytes::Bytes;
+use muster_domain::{
+    condition::Condition,
+    facts::Facts,
+    item::ItemName,
+    liveness::State,
+    sighting::{Quarantine, Sighting},
+};
 use muster_proto::{admin::v1 as pb, types::v1 as types};
 
 use super::{item, timestamp};
@@ -23,10 +30,32 @@ pub(in crate::api) fn node(view: &View) -> pb::Node {
             serial: current.serial.clone(),
             generation: current.generation,
             not_after: Some(timestamp(current.not_after)),
+            not_before: Some(timestamp(current.not_before)),
+            issuer: current.issuer,
+            renew_after: Some(timestamp(current.renew_after())),
+            trust_bundle_version: node.trust_bundle_version,
+            recoveries: node.recoveries,
         }),
         create_time: Some(timestamp(node.created_at)),
         enrolled_with: node.enrolled_with.to_string(),
         etag: muster_domain::node::etag(node.revision),
+        quarantine: node.quarantine.as_ref().map(quarantine),
+    }
+}
+
+fn quarantine(quarantine: &Quarantine) -> pb::Quarantine {
+    let sighting = |seen: &Sighting| pb::Sighting {
+        instance_id: seen.instance.to_string(),
+        boot_id: seen.boot_id.clone(),
+        machine_fingerprint: Bytes::copy_from_slice(&seen.machine_fingerprint),
+        remote_address: seen.remote.to_string(),
+        time: Some(timestamp(seen.at)),
+    };
+    pb::Quarantine {
+        reason: quarantine.reason.as_str().to_owned(),
+        message: quarantine.reason.describe().to_owned(),
+        since: Some(timestamp(quarantine.since)),
+        seen: quarantine.seen.iter().map(sighting).collect(),
     }
 }
 

@@ -235,8 +235,16 @@ pub(in crate::api) fn outbound(frame: Frame) -> pb::SessionResponse {
         }),
         Outbound::Need(need) => Out::ReportRequest(need_to(need)),
         Outbound::Tune(tune) => Out::Tune(tune_to(tune)),
-        Outbound::TrustBundle { version, roots } => {
-            Out::TrustBundle(pb::TrustBundle { version, roots_der: roots })
+        Outbound::TrustBundle(bundle) => Out::TrustBundle(pb::TrustBundle {
+            version: bundle.version,
+            roots_der: bundle.roots,
+            issuers_der: bundle.issuers,
+        }),
+        Outbound::Renew { spread, reason } => {
+            Out::Renew(pb::Renew { spread_ms: millis(spread), reason: reason.to_owned() })
+        }
+        Outbound::Quarantine { reason, message } => {
+            Out::Quarantine(pb::Quarantine { reason: reason.to_owned(), message: message.to_owned() })
         }
         Outbound::Reconnect { after, spread, reason } => Out::Reconnect(pb::Reconnect {
             after_ms: millis(after),

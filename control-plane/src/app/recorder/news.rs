@@ -132,6 +132,7 @@ impl App {
             dirty.liveness |= news.dirty.liveness;
             dirty.ledger |= news.dirty.ledger;
             dirty.certificate |= news.dirty.certificate;
+            dirty.trust_bundle |= news.dirty.trust_bundle;
             dirty.facts |= news.dirty.facts;
             dirty.items_seq = dirty.items_seq.max(news.dirty.items_seq);
             let lost = news.dirty.items.iter().filter(|item| !dirty.items.contains(item)).cloned();
@@ -177,6 +178,9 @@ fn write_news(tx: &mut WriteTx<'_>, news: &News, now: UnixMillis) -> Result<Writ
     }
     if dirty.certificate {
         written.was_replaced = !promote(tx, node)?;
+    }
+    if dirty.trust_bundle {
+        tx.node_set_trust_bundle(node.id, node.trust_bundle_version)?;
     }
     if !dirty.items.is_empty() {
         tx.node_set_items(node.id, &news.upserts, &news.gone)?;

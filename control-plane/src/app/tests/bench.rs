@@ -10,7 +10,8 @@ use muster_common::{
     tasks::{Kind, Tasks},
 };
 use muster_domain::{
-    audit::{Note, Stamp},
+    audit::{Note, Stamp, checkpoint::Rhythm},
+    authority::Authority,
     certificate::{Issued, NodeCertificate},
     command::{Command, State},
     facts::Facts,
@@ -18,14 +19,17 @@ use muster_domain::{
     liveness::{self, Liveness},
     node::{LedgerMark, Node},
 };
-use muster_store::{Options, ReadCommands as _, ReadNodes as _, Store, WriteNodes as _, WriteTx};
+use muster_store::{
+    Options, ReadAuthority as _, ReadCommands as _, ReadNodes as _, Store, WriteAuthority as _,
+    WriteNodes as _, WriteTx,
+};
 
 use crate::{
     app::{
-        Actor, App, Core, Error, Fixed, SessionRules, access, catalog, dispatch, feed, fleet, operations,
-        operations::Wish, recorder,
+        Actor, App, Core, Error, Fixed, SessionRules, access, audit, catalog, dispatch, feed, fleet,
+        operations, operations::Wish, recorder, recovery, revocation,
     },
-    ca::Ca,
+    ca::{self, Ca},
     metrics::Metrics,
     session::{
         frames::{Caller, CommandReport, Hello, Refusal},
@@ -47,8 +51,13 @@ impl Bench {
     pub(super) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::create(&options(&folder), "fleet.test").unwrap();
-        Ca::create(&folder.path().join("ca"), &"fleet.test".parse().unwrap(), NOW).unwrap();
-        let app = app(&folder, store);
+        let slot = ca::first(&folder.path().join("ca"), &"fleet.test".parse().unwrap(), NOW).unwrap();
+        let put = move |tx: &mut WriteTx<'_>| {
+            tx.authority_put(&Authority::first(slot.clone()))?;
+            tx.audit(Note { subject: "authority".to_owned(), ..Note::default() })
+        };
+        store.write::<_, muster_store::Error, _>(stamp(), put).await.unwrap();
+        let app = app(&folder, store).await;
         app.load().await.unwrap();
         Self { app, folder }
     }
@@ -70,7 +79,7 @@ impl Bench {
     pub(super) async fn killed(self) -> Self {
         let Self { app: old, folder } = self;
         old.store.clone().close().await.unwrap();
-        let app = app(&folder, Store::open(&options(&folder)).unwrap());
+        let app = app(&folder, Store::open(&options(&folder)).unwrap()).await;
         app.load().await.unwrap();
         Self { app, folder }
     }
@@ -134,6 +143,17 @@ impl Bench {
         self.app.store.read(move |tx| Ok::<_, Error>(tx.command_get(id)?)).await.unwrap().unwrap()
     }
 
+    /// Waits until something holds that others bring about.
+    pub(super) async fn until(&self, holds: impl Fn() -> bool) {
+        for _ in 0..2000 {
+            if holds() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("it did not come to hold");
+    }
+
     pub(super) async fn stored(&self, node: NodeId) -> Node {
         self.app.store.read(move |tx| Ok::<_, Error>(tx.node_get(node)?)).await.unwrap().unwrap()
     }
@@ -143,7 +163,8 @@ fn options(folder: &tempfile::TempDir) -> Options {
     Options::sqlite(folder.path().join("muster.db"))
 }
 
-fn app(folder: &tempfile::TempDir, store: Store) -> App {
+async fn app(folder: &tempfile::TempDir, store: Store) -> App {
+    let authority = store.read::<_, muster_store::Error, _>(|tx| tx.authority_get()).await.unwrap();
     let trust_domain: muster_common::tls::spiffe::TrustDomain = "fleet.test".parse().unwrap();
     App::new(Core {
         store,
@@ -157,7 +178,10 @@ fn app(folder: &tempfile::TempDir, store: Store) -> App {
         recorder: recorder::Recorder::default(),
         dispatch: dispatch::Dispatch::default(),
         hub: Hub::default(),
-        ca: Arc::new(Ca::open(&folder.path().join("ca"), &trust_domain).unwrap()),
+        revocations: revocation::Revocations::default(),
+        ca: Arc::new(Ca::open(&folder.path().join("ca"), &trust_domain, authority).unwrap()),
+        challenges: ca::proof::Challenges::default(),
+        audit: signer(folder),
         metrics: Metrics::default(),
         clock: Clock::test(NOW),
         tasks: Tasks::default(),
@@ -175,6 +199,9 @@ fn app(folder: &tempfile::TempDir, store: Store) -> App {
             },
             retention: crate::config::Retention::default(),
             node_certificate_ttl: Duration::from_secs(3600),
+            renew_spread: Duration::from_secs(60),
+            authority: crate::config::Authority::default(),
+            recovery: recovery::Policy { enabled: true, within: Some(Duration::from_secs(86_400)), limit: 2 },
             enrollment_enabled: true,
             session_addresses: Vec::new(),
             enrollment_addresses: Vec::new(),
@@ -184,11 +211,19 @@ fn app(folder: &tempfile::TempDir, store: Store) -> App {
     })
 }
 
+fn signer(folder: &tempfile::TempDir) -> audit::Signer {
+    let key = ca::audit_key::AuditKey::open_or_create(&folder.path().join("ca")).unwrap();
+    audit::Signer::new(key, Rhythm { entries: 1000, time: Duration::from_secs(600) })
+}
+
 /// There are no connections here.
 struct NoLines;
 
 impl access::Lines for NoLines {
     fn cut_others(&self, _: &str, _: Option<&str>) {}
+    fn cut(&self, _: &muster_domain::revocation::Subject) -> usize {
+        0
+    }
     fn leave(&self, _: NodeId) {}
 }
 
@@ -210,6 +245,8 @@ pub(super) fn issued(serial: &str, generation: u64) -> Issued {
     Issued {
         serial: serial.to_owned(),
         generation,
+        issuer: 1,
+        not_before: NOW,
         not_after: NOW + Duration::from_secs(3600),
         key_sha256: Sha256::of(serial.as_bytes()).as_bytes().to_vec(),
         der: serial.as_bytes().to_vec(),
@@ -231,6 +268,9 @@ pub(super) fn node(number: u128) -> Node {
         enrolled_with: JoinTokenId::from_u128(1),
         created_at: NOW,
         ledger: None,
+        trust_bundle_version: 0,
+        recoveries: 0,
+        quarantine: None,
         selector_revision: 0,
         revision: 0,
     }

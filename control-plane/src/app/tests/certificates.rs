@@ -59,15 +59,17 @@ async fn a_repeated_renewal_gets_the_same_certificate_and_another_key_a_higher_n
     let bench = Bench::following().await;
     let id = bench.node(1).await;
     let (first, second) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
-    let once = bench.app.renew(&alice(), id, &request(&first)).await.unwrap();
-    let again = bench.app.renew(&alice(), id, &request(&first)).await.unwrap();
+    let once = bench.app.renew(&alice(), id, &by(), &request(&first)).await.unwrap();
+    let again = bench.app.renew(&alice(), id, &by(), &request(&first)).await.unwrap();
     assert_eq!((once.generation, &once.chain_der), (2, &again.chain_der));
-    let other = bench.app.renew(&alice(), id, &request(&second)).await.unwrap();
+    let other = bench.app.renew(&alice(), id, &by(), &request(&second)).await.unwrap();
     assert_eq!(other.generation, 3, "a number is given once");
     // Two at once: both are answered, and the store has one of them.
     let (third, fourth) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
     let (actor, third, fourth) = (alice(), request(&third), request(&fourth));
-    let both = tokio::join!(bench.app.renew(&actor, id, &third), bench.app.renew(&actor, id, &fourth));
+    let by = by();
+    let both =
+        tokio::join!(bench.app.renew(&actor, id, &by, &third), bench.app.renew(&actor, id, &by, &fourth));
     let mut generations = [both.0.unwrap().generation, both.1.unwrap().generation];
     generations.sort_unstable();
     assert_eq!(generations, [4, 5]);
@@ -80,10 +82,14 @@ async fn a_renewal_keeps_what_is_in_use_though_its_first_use_is_not_stored_yet()
     let id = with_next(&bench, "2").await;
     bench.hello_with(id, "2", &hello(ledger(1, 1))).unwrap();
     let key = KeyPair::generate().unwrap();
-    bench.app.renew(&alice(), id, &request(&key)).await.unwrap();
+    bench.app.renew(&alice(), id, &by(), &request(&key)).await.unwrap();
     let stored = bench.stored(id).await.certificate;
     assert_eq!((stored.current.serial.as_str(), stored.newest()), ("2", 3));
     bench.app.record().await.unwrap();
     assert_eq!(bench.stored(id).await.certificate, stored);
     bench.hello_with(id, "2", &hello(ledger(1, 2))).unwrap();
+}
+
+fn by() -> crate::app::identity::By {
+    crate::app::identity::By { instance: None, serial: "1".to_owned() }
 }

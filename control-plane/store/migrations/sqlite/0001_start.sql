@@ -9,11 +9,12 @@ CREATE TABLE migrations (
     name    TEXT NOT NULL
 ) STRICT;
 
--- epoch, trust-domain.
+-- epoch, trust-domain, trust-bundle-version.
 CREATE TABLE meta (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+INSERT INTO meta (name, value) VALUES ('trust-bundle-version', '0');
 
 -- The revision row: taken by every transaction that writes, so revisions are
 -- committed in their order.
@@ -30,6 +31,28 @@ CREATE TABLE changes (
     kind     TEXT NOT NULL,
     id       TEXT NOT NULL,
     PRIMARY KEY (revision, kind, id)
+) STRICT, WITHOUT ROWID;
+
+-- The certificate authority's slots: what is public of them. Keys are files.
+CREATE TABLE authority_slots (
+    number      INTEGER PRIMARY KEY,
+    standing    TEXT NOT NULL,
+    root_of     INTEGER NOT NULL,
+    root_der    BLOB NOT NULL,
+    issuing_der BLOB NOT NULL,
+    cross_der   BLOB,
+    external    INTEGER NOT NULL,
+    not_after   INTEGER NOT NULL,
+    created_at  INTEGER NOT NULL,
+    changed_at  INTEGER NOT NULL
+) STRICT;
+
+-- Who is not let in, whatever certificate is shown.
+CREATE TABLE revocations (
+    subject TEXT PRIMARY KEY, -- "node/ID", "operator/NAME", "service/NAME", "serial/HEX"
+    reason  TEXT NOT NULL,
+    at      INTEGER NOT NULL,
+    by      TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- A node is spread by who writes how often: what operators edit, what the host
@@ -53,7 +76,10 @@ CREATE TABLE node_status (
     liveness_since  INTEGER NOT NULL,
     liveness_reason TEXT NOT NULL,
     ledger_id       TEXT,
-    ledger_seq      INTEGER
+    ledger_seq      INTEGER,
+    trust_bundle    INTEGER NOT NULL DEFAULT 0,
+    recoveries      INTEGER NOT NULL DEFAULT 0,
+    quarantine      TEXT -- JSON
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE node_facts (
@@ -67,6 +93,8 @@ CREATE TABLE node_certificates (
     is_next    INTEGER NOT NULL,
     serial     TEXT NOT NULL,
     generation INTEGER NOT NULL,
+    issuer     INTEGER NOT NULL, -- slot of the authority
+    not_before INTEGER NOT NULL,
     not_after  INTEGER NOT NULL,
     key_sha256 BLOB NOT NULL,
     der        BLOB NOT NULL,
@@ -209,6 +237,8 @@ CREATE TABLE callers (
     principal  TEXT PRIMARY KEY,
     role       TEXT NOT NULL,
     serial     TEXT NOT NULL,
+    issuer     INTEGER NOT NULL, -- slot of the authority
+    not_after  INTEGER NOT NULL,
     created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 

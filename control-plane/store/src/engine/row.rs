@@ -127,6 +127,12 @@ impl Row {
         serde_json::from_str(&text).map_err(|error| Error::row(what, format!("{error}: {text}")))
     }
 
+    /// A value with a JSON form, or nothing.
+    pub(crate) fn opt_json<T: DeserializeOwned>(&mut self, what: &'static str) -> Result<Option<T>, Error> {
+        let Some(text) = self.opt_text(what)? else { return Ok(None) };
+        serde_json::from_str(&text).map(Some).map_err(|error| Error::row(what, format!("{error}: {text}")))
+    }
+
     /// A word of a fixed list.
     pub(crate) fn word<T>(&mut self, what: &'static str, parse: fn(&str) -> Option<T>) -> Result<T, Error> {
         let text = self.text(what)?;

@@ -20,10 +20,10 @@ macro_rules! nodes {
     ($rest:literal) => {
         concat!(
             "SELECT n.id, n.display_name, n.labels, f.facts, f.facts_sha256, s.liveness, s.liveness_since, \
-             s.liveness_reason, s.ledger_id, s.ledger_seq, n.enrolled_key_sha256, n.machine_fingerprint, \
+             s.liveness_reason, s.ledger_id, s.ledger_seq, s.trust_bundle, s.recoveries, s.quarantine, n.enrolled_key_sha256, n.machine_fingerprint, \
              n.enrolled_with, n.created_at, n.selector_revision, n.revision, \
-             c.serial, c.generation, c.not_after, c.key_sha256, c.der, \
-             x.serial, x.generation, x.not_after, x.key_sha256, x.der \
+             c.serial, c.generation, c.issuer, c.not_before, c.not_after, c.key_sha256, c.der, \
+             x.serial, x.generation, x.issuer, x.not_before, x.not_after, x.key_sha256, x.der \
              FROM nodes n JOIN node_status s ON s.node_id = n.id JOIN node_facts f ON f.node_id = n.id \
              JOIN node_certificates c ON c.node_id = n.id AND c.is_next = 0 \
              LEFT JOIN node_certificates x ON x.node_id = n.id AND x.is_next = 1 ",
@@ -124,6 +124,9 @@ fn decode(row: &mut Row) -> Result<Node, Error> {
             reason: row.text("liveness_reason")?,
         },
         ledger: ledger(row)?,
+        trust_bundle_version: row.u64("trust bundle")?,
+        recoveries: row.u32("recoveries")?,
+        quarantine: row.opt_json("quarantine")?,
         enrolled_key_sha256: row.bytes("enrolled key hash")?,
         machine_fingerprint: row.bytes("machine fingerprint")?,
         enrolled_with: row.parsed("join token id")?,
@@ -147,12 +150,20 @@ fn ledger(row: &mut Row) -> Result<Option<LedgerMark>, Error> {
 
 fn issued(row: &mut Row) -> Result<Option<Issued>, Error> {
     let (serial, generation) = (row.opt_text("serial")?, row.opt_u64("certificate generation")?);
+    let (issuer, not_before) = (row.opt_i64("issuer")?, row.opt_millis("not_before")?);
     let (not_after, key) = (row.opt_millis("not_after")?, row.opt_bytes("key hash")?);
     let der = row.opt_bytes("certificate")?;
-    match (serial, generation, not_after, key, der) {
-        (Some(serial), Some(generation), Some(not_after), Some(key_sha256), Some(der)) => {
-            Ok(Some(Issued { serial, generation, not_after, key_sha256, der }))
-        }
+    let issuer = issuer.map(|n| u32::try_from(n).map_err(|_| Error::row("issuer", n))).transpose()?;
+    match (serial, generation, issuer, not_before, not_after, key, der) {
+        (
+            Some(serial),
+            Some(generation),
+            Some(issuer),
+            Some(not_before),
+            Some(not_after),
+            Some(key_sha256),
+            Some(der),
+        ) => Ok(Some(Issued { serial, generation, issuer, not_before, not_after, key_sha256, der })),
         _ => Ok(None),
     }
 }

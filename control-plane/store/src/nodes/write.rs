@@ -8,6 +8,7 @@ use muster_domain::{
     labels::Labels,
     liveness::Liveness,
     node::{LedgerMark, Node},
+    sighting::Quarantine,
 };
 
 use super::read::{ReadNodes, state_as_str};
@@ -125,6 +126,54 @@ pub trait WriteNodes: ReadNodes + Writer {
         Ok(self.execute(sql, params![ledger.id, ledger.seq, id])? > 0)
     }
 
+    /// The newest trust bundle that it acknowledged. Only progress is asked of it: not on the feed.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn node_set_trust_bundle(&mut self, id: NodeId, version: u64) -> Result<bool, Error> {
+        let sql = "UPDATE node_status SET trust_bundle = $1 WHERE node_id = $2";
+        Ok(self.execute(sql, params![version, id])? > 0)
+    }
+
+    /// How often it recovered since a person last said yes.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn node_set_recoveries(&mut self, id: NodeId, count: u32) -> Result<bool, Error> {
+        let found = self
+            .execute("UPDATE node_status SET recoveries = $1 WHERE node_id = $2", params![count, id])?
+            > 0;
+        if found {
+            self.needs_audit("a node's recoveries");
+            self.changed(ChangeKind::Node, id.to_string());
+        }
+        Ok(found)
+    }
+
+    /// Puts it in quarantine, or lets it out. `machine`: the fingerprint it is
+    /// known by from now on.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn node_set_quarantine(
+        &mut self,
+        id: NodeId,
+        quarantine: Option<&Quarantine>,
+        machine: Option<&[u8]>,
+    ) -> Result<bool, Error> {
+        let sql = "UPDATE node_status SET quarantine = $1 WHERE node_id = $2";
+        let found = self.execute(sql, params![quarantine.map(json), id])? > 0;
+        if let (true, Some(machine)) = (found, machine) {
+            let sql = "UPDATE nodes SET machine_fingerprint = $1 WHERE id = $2";
+            self.execute(sql, params![machine, id])?;
+        }
+        if found {
+            self.needs_audit("a node's quarantine");
+            self.changed(ChangeKind::Node, id.to_string());
+        }
+        Ok(found)
+    }
+
     /// What it reports of its items: new states, and items of which nothing is left.
     ///
     /// # Errors
@@ -198,8 +247,8 @@ fn put_items<W: Writer + ?Sized>(tx: &mut W, id: NodeId, items: &[ItemState]) ->
 }
 
 fn put_certificates<W: Writer + ?Sized>(tx: &mut W, id: NodeId, pair: &NodeCertificate) -> Result<(), Error> {
-    const SQL: &str = "INSERT INTO node_certificates (node_id, is_next, serial, generation, not_after, key_sha256, \
-                       der) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    const SQL: &str = "INSERT INTO node_certificates (node_id, is_next, serial, generation, issuer, not_before, \
+                       not_after, key_sha256, der) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     tx.execute("DELETE FROM node_certificates WHERE node_id = $1", params![id])?;
     let both: [(bool, Option<&Issued>); 2] = [(false, Some(&pair.current)), (true, pair.next.as_ref())];
     for (is_next, issued) in both.into_iter().filter_map(|(is_next, issued)| Some((is_next, issued?))) {
@@ -208,6 +257,8 @@ fn put_certificates<W: Writer + ?Sized>(tx: &mut W, id: NodeId, pair: &NodeCerti
             is_next,
             &issued.serial,
             issued.generation,
+            issued.issuer,
+            issued.not_before,
             issued.not_after,
             &issued.key_sha256,
             &issued.der,

@@ -5,6 +5,8 @@
 
 mod access;
 mod audit;
+mod audit_records;
+mod authority;
 mod bundles;
 mod commands;
 mod desired;
@@ -36,6 +38,16 @@ macro_rules! suite_on {
             audit {
                 chains_hold_and_are_listed_the_newest_first, a_write_without_its_entry_is_refused, a_refused_call_leaves_an_entry,
                 a_tampered_entry_is_found,
+            }
+            authority {
+                slots_and_their_version_are_kept_together, a_revocation_is_made_once_and_taken_back,
+                trust_recoveries_and_quarantine_of_a_node_are_kept,
+            }
+            audit_records {
+                every_combination_of_filters_lists_what_it_should, filters_follow_as_they_list,
+                times_of_a_clock_that_went_back_are_found, nonsense_in_a_field_is_harmless,
+                checkpoints_come_back_once, only_what_is_there_is_signed, records_come_in_order_piece_by_piece,
+                every_kind_of_tampering_is_named, what_was_changed_since_a_checkpoint_is_found, a_cut_end_is_found_from_elsewhere,
             }
             bundles { versions_come_newest_first, a_deleted_version_is_not_given_again, a_version_is_never_replaced }
             commands {

@@ -42,6 +42,9 @@ pub(crate) fn node(number: u128) -> Node {
         enrolled_with: JoinTokenId::from_u128(5),
         created_at: NOW,
         ledger: Some(LedgerMark { id: LedgerId::from_u128(6), seq: 99 }),
+        trust_bundle_version: 0,
+        recoveries: 0,
+        quarantine: None,
         selector_revision: 0,
         revision: 0,
     }
@@ -95,6 +98,8 @@ pub(crate) fn issued(generation: u64) -> Issued {
     Issued {
         serial: format!("{generation:02x}"),
         generation,
+        issuer: 2,
+        not_before: NOW,
         not_after: NOW + Duration::from_secs(604_800),
         key_sha256: vec![9; 32],
         der: (0..=255).collect(),

@@ -41,8 +41,12 @@ fn body(kind: Kind) -> Option<Body> {
         Kind::ReportRequest(message) => Body::Need(need(message)),
         Kind::Tune(message) => Body::Tune(tune(message)),
         Kind::TrustBundle(message) => {
-            let roots_der = message.roots_der.iter().map(|der| der.to_vec()).collect();
-            Body::TrustBundle { version: message.version, roots_der }
+            let ders = |ders: Vec<bytes::Bytes>| ders.iter().map(|der| der.to_vec()).collect();
+            Body::TrustBundle {
+                version: message.version,
+                roots_der: ders(message.roots_der),
+                issuers_der: ders(message.issuers_der),
+            }
         }
         Kind::Renew(message) => Body::Renew(wait(message.spread_ms)),
         Kind::Quarantine(message) => Body::Quarantine(format!("{}: {}", message.reason, message.message)),

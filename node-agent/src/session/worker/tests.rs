@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use muster_common::{
     digest::Sha256,
     generation::Generation,
-    ids::{CommandId, LedgerId, OperationId},
+    ids::{CommandId, InstanceId, LedgerId, OperationId},
     reason::Reason,
 };
 use tokio::{
@@ -134,6 +134,7 @@ fn lab_with(items: Vec<ItemState>, command: Option<(OpenCommand, Vec<Report>)>) 
     let (news, later) = mpsc::channel(4);
     let host = Fake { items, command, news: VecDeque::new(), later, orders };
     let options = Options {
+        instance: InstanceId::generate(),
         clock: Clock::System,
         reconnect: watch::channel((Duration::from_secs(1), Duration::from_secs(60))).1,
         stop: stopped,
@@ -289,6 +290,7 @@ fn refusal(reason: Reason) -> dial::Refusal {
         reason: Some(reason),
         message: "no".to_owned(),
         retry_after: Some(Duration::from_secs(5)),
+        alert: false,
     }
 }
 

@@ -1,0 +1,21 @@
+//! What is signed to prove that one holds a key.
+
+use crate::digest::Sha256;
+
+/// The bytes that a node signs to recover its identity: see `RecoverRequest` in
+/// the protocol.
+#[must_use]
+pub fn recovery(challenge: &[u8], csr: Sha256) -> Vec<u8> {
+    signed(b"muster-recover-v1\0", challenge, csr)
+}
+
+/// Each purpose has a prefix of its own, so that a signature for one is worth
+/// nothing for another.
+fn signed(purpose: &[u8], challenge: &[u8], csr: Sha256) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(purpose.len() + 8 + challenge.len() + 32);
+    bytes.extend_from_slice(purpose);
+    bytes.extend_from_slice(&(challenge.len() as u64).to_be_bytes());
+    bytes.extend_from_slice(challenge);
+    bytes.extend_from_slice(csr.as_bytes());
+    bytes
+}

@@ -1,0 +1,117 @@
+use super::*;
+
+const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+fn slot(number: u32, root_of: u32) -> Slot {
+    let der = |what: &str, number: u32| format!("{what}{number}").into_bytes();
+    Slot {
+        number,
+        standing: Standing::Next,
+        root_of,
+        root_der: der("root", root_of),
+        issuing_der: der("issuing", number),
+        cross_der: (root_of == number && number > 1).then(|| der("cross", number)),
+        external: false,
+        not_after: NOW,
+        created_at: NOW,
+        changed_at: NOW,
+    }
+}
+
+fn standings(authority: &Authority) -> Vec<(u32, Standing)> {
+    authority.slots.iter().map(|slot| (slot.number, slot.standing)).collect()
+}
+
+fn go(authority: &Authority, step: Move) -> Authority {
+    authority.go(step, &Progress::default(), false, NOW).unwrap()
+}
+
+/// A whole rotation to a slot.
+fn rotated(authority: &Authority, slot: Slot) -> Authority {
+    let prepared = authority.prepare(slot).unwrap();
+    go(&go(&prepared, Move::Activate), Move::Retire)
+}
+
+#[test]
+fn a_rotation_goes_by_its_phases_and_counts_the_changes_of_trust() {
+    let start = Authority::first(slot(1, 1));
+    assert_eq!((start.phase(), start.bundle_version), (Phase::Steady, 1));
+    let prepared = start.prepare(slot(2, 2)).unwrap();
+    assert_eq!((prepared.phase(), prepared.bundle_version), (Phase::Prepared, 2));
+    let activated = go(&prepared, Move::Activate);
+    assert_eq!(standings(&activated), [(1, Standing::Previous), (2, Standing::Active)]);
+    assert_eq!((activated.phase(), activated.bundle_version), (Phase::Activated, 2), "trust is the same");
+    let retired = go(&activated, Move::Retire);
+    assert_eq!(standings(&retired), [(1, Standing::Retired), (2, Standing::Active)]);
+    assert_eq!((retired.phase(), retired.bundle_version), (Phase::Steady, 3));
+}
+
+#[test]
+fn each_phase_but_the_last_can_be_taken_back() {
+    let prepared = Authority::first(slot(1, 1)).prepare(slot(2, 2)).unwrap();
+    let activated = go(&prepared, Move::Activate);
+    let back = go(&activated, Move::Rollback);
+    assert_eq!(standings(&back), standings(&prepared));
+    assert_eq!(back.bundle_version, 2, "the set is the same in both");
+    let dropped = go(&back, Move::Rollback);
+    assert_eq!(standings(&dropped), [(1, Standing::Active), (2, Standing::Dropped)]);
+    assert_eq!((dropped.phase(), dropped.bundle_version), (Phase::Steady, 3));
+    assert_eq!(dropped.next_number(), 3, "a number is not given twice");
+    assert!(dropped.prepare(slot(3, 3)).is_ok());
+}
+
+#[test]
+fn a_move_out_of_turn_is_refused() {
+    let steady = Authority::first(slot(1, 1));
+    let prepared = steady.prepare(slot(2, 2)).unwrap();
+    let activated = go(&prepared, Move::Activate);
+    let refused = |authority: &Authority, step| authority.go(step, &Progress::default(), true, NOW).is_err();
+    for step in [Move::Activate, Move::Rollback, Move::Retire] {
+        assert!(refused(&steady, step), "{step:?}");
+    }
+    assert!(refused(&prepared, Move::Retire) && refused(&activated, Move::Activate));
+    assert_eq!(prepared.prepare(slot(3, 3)), Err(Refused::Phase(Phase::Prepared, Move::Prepare)));
+    assert!(activated.prepare(slot(3, 3)).is_err());
+}
+
+#[test]
+fn nobody_is_left_behind_unless_it_is_forced() {
+    let node = NodeId::from_u128(7);
+    let prepared = Authority::first(slot(1, 1)).prepare(slot(2, 2)).unwrap();
+    let waiting = Progress { live: 3, unacknowledged: vec![node], ..Progress::default() };
+    let refused = prepared.go(Move::Activate, &waiting, false, NOW).unwrap_err().to_string();
+    assert!(refused.contains("1 of 3") && refused.contains(&node.to_string()), "{refused}");
+    let activated = prepared.go(Move::Activate, &waiting, true, NOW).unwrap();
+
+    let nodes = Progress { on_previous: vec![node; 12], ..Progress::default() };
+    let refused = activated.go(Move::Retire, &nodes, false, NOW).unwrap_err().to_string();
+    assert!(refused.contains("and 2 more"), "{refused}");
+    let callers = Progress { callers_on_previous: vec!["operator/alice".into()], ..Progress::default() };
+    let refused = activated.go(Move::Retire, &callers, false, NOW).unwrap_err().to_string();
+    assert!(refused.contains("operator/alice"), "{refused}");
+    let absent = Progress { absent_on_previous: vec![node], ..Progress::default() };
+    assert!(activated.go(Move::Retire, &absent, false, NOW).is_ok(), "who is away comes back by recovery");
+    assert!(activated.go(Move::Rollback, &nodes, false, NOW).is_ok(), "going back loses nobody");
+}
+
+#[test]
+fn hosts_that_slept_through_two_roots_are_led_back() {
+    let one = Authority::first(slot(1, 1));
+    assert!(one.way_back().is_empty());
+    // An issuing certificate alone, then two roots.
+    let two = rotated(&one, slot(2, 1));
+    assert!(two.way_back().is_empty());
+    let three = rotated(&two, slot(3, 3));
+    let four = rotated(&three, slot(4, 4));
+    let way: Vec<&str> = four.way_back().into_iter().map(|der| std::str::from_utf8(der).unwrap()).collect();
+    assert_eq!(way, ["cross4", "root3", "cross3", "root1"]);
+}
+
+#[test]
+fn a_dropped_root_leads_nowhere() {
+    let one = Authority::first(slot(1, 1));
+    let dropped = go(&one.prepare(slot(2, 2)).unwrap(), Move::Rollback);
+    let three = rotated(&dropped, slot(3, 3));
+    let way: Vec<&str> = three.way_back().into_iter().map(|der| std::str::from_utf8(der).unwrap()).collect();
+    assert_eq!(way, ["cross3", "root1"]);
+}

@@ -1,0 +1,290 @@
+//! The life of the certificate authority: its moves, and how far the fleet is.
+//!
+//! The command line beside a serving control plane makes the same moves with the
+//! same functions; the change feed brings them to the process that serves.
+
+use std::path::Path;
+
+use muster_common::{
+    clock::UnixMillis,
+    digest::Sha256,
+    tls::{pem, spiffe::TrustDomain},
+};
+use muster_domain::{
+    access::Caller,
+    audit::{Note, Stamp},
+    authority::{Authority, Move, Phase, Progress, Refused, Slot, Standing},
+    liveness::State,
+    node::Node,
+};
+use muster_store::{
+    ReadAccess as _, ReadAuthority as _, ReadNodes as _, Store, WriteAuthority as _, WriteTx,
+};
+use rustls::pki_types::CertificateDer;
+use serde_json::json;
+
+use super::{Actor, App, Error};
+use crate::ca::{self, Ca, Scope};
+
+/// What a move needs besides the store.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// Where the authority's files are.
+    pub dir: &'a Path,
+    /// Under which all names stand.
+    pub trust_domain: &'a TrustDomain,
+}
+
+/// From where a new slot comes.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// Made here.
+    Own(Scope),
+    /// Files of another authority.
+    Files {
+        /// Issuing certificate first, root last.
+        chain: std::path::PathBuf,
+        /// Of the issuing certificate.
+        key: std::path::PathBuf,
+    },
+}
+
+/// Makes a new slot and trusts it.
+///
+/// # Errors
+/// If one is on its way already, or its files cannot be made or used.
+pub async fn prepare(
+    store: &Store,
+    place: Place<'_>,
+    source: &Source,
+    stamp: Stamp,
+) -> Result<Authority, Error> {
+    let before: Authority = store.read(|tx| tx.authority_get()).await?;
+    let now = stamp.at;
+    // Asked first: no files are made for a move that is not possible.
+    let slot = slot(place, &before, source, now)?;
+    let prepared = before.prepare(slot).map_err(|error| refused(&error))?;
+    let put = move |tx: &mut WriteTx<'_>| -> Result<Authority, Error> {
+        if tx.authority_get()? != before {
+            return Err(changed());
+        }
+        tx.authority_put(&prepared)?;
+        note(tx, &prepared, false)?;
+        Ok(prepared.clone())
+    };
+    Ok(store.write(stamp, put).await?.value)
+}
+
+fn slot(place: Place<'_>, before: &Authority, source: &Source, now: UnixMillis) -> Result<Slot, Error> {
+    let probe =
+        before.slots.last().cloned().ok_or_else(|| refused_text("there is no certificate authority"))?;
+    before.prepare(Slot { number: before.next_number(), ..probe }).map_err(|error| refused(&error))?;
+    let made = match source {
+        Source::Own(scope) => ca::prepare(place.dir, place.trust_domain, before, *scope, now),
+        Source::Files { chain, key } => ca::from_files(place.dir, before.next_number(), chain, key, now),
+    };
+    made.map_err(|error| {
+        Error::refused(
+            muster_common::reason::Reason::AuthorityUnusable,
+            muster_common::error_chain::Chain(&error).to_string(),
+        )
+    })
+}
+
+/// Activates, takes back, or retires.
+///
+/// # Errors
+/// If the phase does not allow it, or, unless `forced`, somebody would be lost.
+pub async fn go(
+    store: &Store,
+    place: Place<'_>,
+    step: Move,
+    forced: bool,
+    stamp: Stamp,
+) -> Result<Authority, Error> {
+    let now = stamp.at;
+    let write = move |tx: &mut WriteTx<'_>| -> Result<Authority, Error> {
+        let before = tx.authority_get()?;
+        let progress = progress(&before, &tx.node_all()?, &tx.caller_all()?);
+        let after = before.go(step, &progress, forced, now).map_err(|error| refused(&error))?;
+        tx.authority_put(&after)?;
+        note(tx, &after, forced)?;
+        Ok(after)
+    };
+    let after = store.write(stamp, write).await?.value;
+    if let Err(error) = ca::forget_keys(place.dir, &after) {
+        let error = muster_common::error_chain::Chain(&error);
+        tracing::error!(%error, "keys of a slot that is no longer trusted are still there: {error}");
+    }
+    Ok(after)
+}
+
+/// How far the fleet is with the moves that are under way.
+#[must_use]
+pub fn progress(authority: &Authority, nodes: &[Node], callers: &[Caller]) -> Progress {
+    let previous = authority.at(Standing::Previous).map(|slot| slot.number);
+    let mut progress = Progress::default();
+    for node in nodes {
+        let live = matches!(node.liveness.state, State::Online | State::Late | State::Quarantined);
+        let on_previous = previous == Some(node.certificate.current.issuer);
+        progress.live += usize::from(live);
+        if live && node.trust_bundle_version < authority.bundle_version {
+            progress.unacknowledged.push(node.id);
+        }
+        match (on_previous, live) {
+            (true, true) => progress.on_previous.push(node.id),
+            (true, false) => progress.absent_on_previous.push(node.id),
+            (false, _) => {}
+        }
+    }
+    let held = callers.iter().filter(|caller| previous == Some(caller.issuer));
+    progress.callers_on_previous = held.map(|caller| caller.principal.clone()).collect();
+    progress
+}
+
+fn note(tx: &mut WriteTx<'_>, after: &Authority, forced: bool) -> Result<(), Error> {
+    let standings: Vec<_> =
+        after.slots.iter().map(|slot| json!({ "slot": slot.number, "is": slot.standing.as_str() })).collect();
+    let text = json!({
+        "phase": after.phase().as_str(), "trust_bundle_version": after.bundle_version,
+        "slots": standings, "forced": forced,
+    });
+    Ok(tx.audit(Note { subject: "authority".to_owned(), after: text.to_string(), ..Note::default() })?)
+}
+
+fn refused(error: &Refused) -> Error {
+    use muster_common::reason::Reason;
+    let reason = match error {
+        Refused::Phase(..) => Reason::StateConflict,
+        Refused::Unready(_) => Reason::AuthorityNotReady,
+    };
+    Error::refused(reason, error.to_string())
+}
+
+fn refused_text(text: &str) -> Error {
+    Error::refused(muster_common::reason::Reason::StateConflict, text)
+}
+
+fn changed() -> Error {
+    refused_text("the authority changed meanwhile; look again")
+}
+
+impl App {
+    fn place(&self) -> Place<'_> {
+        Place { dir: self.ca.dir(), trust_domain: &self.fixed.trust_domain }
+    }
+
+    /// Makes a new slot and trusts it.
+    ///
+    /// # Errors
+    /// As [`prepare`].
+    pub async fn authority_prepare(&self, actor: &Actor, source: &Source) -> Result<Authority, Error> {
+        let stamp = actor.stamp("authority.prepare", self.clock.now());
+        prepare(&self.store, self.place(), source, stamp).await?;
+        self.reload_authority().await
+    }
+
+    /// Any other move.
+    ///
+    /// # Errors
+    /// As [`go`].
+    pub async fn authority_go(&self, actor: &Actor, step: Move, forced: bool) -> Result<Authority, Error> {
+        let action = match step {
+            Move::Prepare => "authority.prepare",
+            Move::Activate => "authority.activate",
+            Move::Rollback => "authority.rollback",
+            Move::Retire => "authority.retire",
+        };
+        // What nodes acknowledged a moment ago counts.
+        self.record().await?;
+        let stamp = actor.stamp(action, self.clock.now());
+        go(&self.store, self.place(), step, forced, stamp).await?;
+        self.reload_authority().await
+    }
+
+    /// Takes the configured files as the next slot, if they hold another issuing
+    /// certificate than any slot has had. `refused`: what could not be taken.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn take_authority_files(&self, refused: &mut Option<Sha256>) -> Result<(), Error> {
+        let Some((chain, key)) = self.fixed.authority.files() else { return Ok(()) };
+        let content = content(chain, key);
+        let authority = self.ca.authority();
+        let known =
+            |der: &CertificateDer<'_>| authority.slots.iter().any(|slot| slot.issuing_der == der.as_ref());
+        let is_new = pem::certificates(chain).map(|found| !found.first().is_some_and(known));
+        if matches!(is_new, Ok(false)) || *refused == Some(content) {
+            return Ok(());
+        }
+        if authority.phase() != Phase::Steady {
+            tracing::debug!(
+                "the authority's files changed; they are taken when the rotation under way is over"
+            );
+            return Ok(());
+        }
+        let source = Source::Files { chain: chain.clone(), key: key.clone() };
+        match prepare(&self.store, self.place(), &source, self.own_stamp("authority.prepare")).await {
+            Ok(_) => {
+                tracing::warn!("{} holds another authority: it is the next slot now", chain.display());
+                self.reload_authority().await.map(drop)
+            }
+            Err(Error::Refused { message, .. }) => {
+                *refused = Some(content);
+                self.metrics.authority_behind();
+                tracing::error!("{} cannot be taken: {message}", chain.display());
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The slots, and how far the fleet is.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn authority(&self) -> Result<(Authority, Progress), Error> {
+        let authority = self.ca.authority();
+        let callers = self.store.read(|tx| tx.caller_all().map_err(Error::from)).await?;
+        let mut nodes = Vec::new();
+        self.fleet.for_each(|entry| {
+            let mut node = entry.node.clone();
+            node.liveness.state = entry.tracker.state();
+            node.items = Vec::new();
+            nodes.push(node);
+        });
+        let progress = progress(&authority, &nodes, &callers);
+        Ok((authority, progress))
+    }
+
+    /// Takes the store's slots, and tells every session what follows from them.
+    ///
+    /// # Errors
+    /// If the store fails, or files are missing; then the former slots go on.
+    pub(crate) async fn reload_authority(&self) -> Result<Authority, Error> {
+        let authority: Authority = self.store.read(|tx| tx.authority_get().map_err(Error::from)).await?;
+        self.ca.take(authority.clone()).map_err(|error| {
+            let error = muster_common::error_chain::Chain(&error).to_string();
+            tracing::error!(error, "the certificate authority could not follow the store: {error}");
+            Error::refused(muster_common::reason::Reason::AuthorityUnusable, error)
+        })?;
+        self.hub.for_each(crate::session::hub::Handle::hint_trust);
+        Ok(authority)
+    }
+}
+
+/// Of both files, as they are.
+fn content(chain: &Path, key: &Path) -> Sha256 {
+    let read = |path: &Path| std::fs::read(path).unwrap_or_default();
+    Sha256::of(&[read(chain), read(key)].concat())
+}
+
+/// Opens the authority that the store knows, for the command line.
+///
+/// # Errors
+/// If the store fails, or files are missing.
+pub fn open(store: &Store, place: Place<'_>) -> anyhow::Result<Ca> {
+    let authority: Authority =
+        store.read_blocking(|tx| tx.authority_get()).map_err(|e: muster_store::Error| anyhow::anyhow!(e))?;
+    Ok(Ca::open(place.dir, place.trust_domain, authority)?)
+}

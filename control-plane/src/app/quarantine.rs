@@ -1,0 +1,225 @@
+//! Locking a node up, and letting it out.
+//!
+//! A node in quarantine stays connected, is told why, and gets nothing: no desired
+//! state, no orders. What noticed it writes one audit entry that names everyone
+//! who spoke as the node.
+
+use std::{net::IpAddr, time::Duration};
+
+use muster_common::{
+    backoff::Backoff,
+    error_chain::Chain,
+    ids::{InstanceId, NodeId},
+    reason::Reason,
+    tasks::Kind,
+    tls::spiffe::Principal,
+};
+use muster_domain::{
+    audit::{Note, Stamp},
+    certificate::Shown,
+    join_token::check_description,
+    sighting::{Quarantine, Sighting, Suspicion},
+};
+use muster_store::{ReadNodes as _, WriteNodes as _};
+use serde_json::json;
+
+use super::{Actor, App, Error};
+use crate::session::{frames::Refusal, ports::End};
+
+/// Between tries to store what was noticed.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+impl App {
+    /// Something was noticed outside of a session. The first suspicion stays.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn suspect(&self, id: NodeId, why: Suspicion, remote: IpAddr) -> Result<(), Error> {
+        let now = self.clock.now();
+        let mut seen = self.fleet.with(id, |entry| entry.sightings.last_two()).unwrap_or_default();
+        seen.push(Sighting {
+            instance: InstanceId::from_u128(0), // it said no more than its certificate
+            boot_id: String::new(),
+            machine_fingerprint: Vec::new(),
+            remote,
+            at: now,
+        });
+        let stamp = Stamp { remote_address: remote.to_string(), ..self.own_stamp("nodes.quarantine") };
+        self.lock_up(stamp, id, Quarantine { reason: why, since: now, seen }, String::new()).await
+    }
+
+    /// A certificate was shown that is none of this node's any more. If it was
+    /// replaced by a renewal, two hosts have had it.
+    pub fn suspect_replaced(&self, id: NodeId, serial: &str, remote: IpAddr) {
+        let was_replaced = self.fleet.with(id, |entry| {
+            let is_free = entry.node.quarantine.is_none() && !entry.locking && entry.kept.is_none();
+            is_free && entry.node.certificate.judge(serial) == Shown::Superseded
+        });
+        let revoked = self.revocations.check(&Principal::Node(id), serial).is_err();
+        if was_replaced != Some(true) || revoked {
+            return;
+        }
+        let app = self.clone();
+        self.tasks.spawn("suspect", Kind::BestEffort, async move {
+            if let Err(error) = app.suspect(id, Suspicion::ReplacedCertificate, remote).await {
+                tracing::error!(node = %id, error = %Chain(&error), "the quarantine of node {id} was not stored");
+            }
+        });
+    }
+
+    /// Locks a node up.
+    ///
+    /// # Errors
+    /// If there is no such node, or the store fails.
+    pub async fn quarantine_node(&self, actor: &Actor, id: NodeId, reason: String) -> Result<(), Error> {
+        check_description(&reason).map_err(|violation| Error::invalid("reason", violation.description))?;
+        let now = self.clock.now();
+        let seen = self.fleet.with(id, |entry| entry.sightings.last_two()).unwrap_or_default();
+        let quarantine = Quarantine { reason: Suspicion::ByOperator, since: now, seen };
+        self.lock_up(actor.stamp("nodes.quarantine", now), id, quarantine, reason).await
+    }
+
+    /// A session noticed something: memory knows it at once, the store as soon as it can.
+    pub(crate) fn lock_up_soon(&self, id: NodeId, quarantine: Quarantine, remote: IpAddr) {
+        let app = self.clone();
+        self.tasks.spawn("lock-up", Kind::BestEffort, async move {
+            let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
+            loop {
+                let stamp = Stamp { remote_address: remote.to_string(), ..app.own_stamp("nodes.quarantine") };
+                let done = app.lock_up(stamp, id, quarantine.clone(), String::new()).await;
+                match done {
+                    Ok(()) | Err(Error::NotFound { .. }) => break,
+                    Err(error) => {
+                        tracing::error!(node = %id, error = %Chain(&error), "the quarantine of node {id} was not stored");
+                    }
+                }
+                tokio::select! {
+                    () = app.drain.deadline() => break,
+                    () = tokio::time::sleep(backoff.next_wait()) => {}
+                }
+            }
+            app.fleet.with(id, |mut entry| entry.locking = false);
+        });
+    }
+
+    /// Locks a node up, once, and writes down who was seen.
+    pub(crate) async fn lock_up(
+        &self,
+        stamp: Stamp,
+        id: NodeId,
+        quarantine: Quarantine,
+        reason: String,
+    ) -> Result<(), Error> {
+        let why = quarantine.reason;
+        let locked = self
+            .commit(stamp, move |tx| {
+                let node = tx.node_get(id)?.ok_or_else(|| Error::not_found("node", &id))?;
+                if node.quarantine.is_some() {
+                    return Ok(false);
+                }
+                tx.node_set_quarantine(id, Some(&quarantine), None)?;
+                tx.audit(note(id, &quarantine, &reason))?;
+                Ok(true)
+            })
+            .await?;
+        if locked {
+            self.quarantined(id, why);
+        }
+        Ok(())
+    }
+
+    /// Says that a node was locked up.
+    pub(crate) fn quarantined(&self, id: NodeId, why: Suspicion) {
+        self.metrics.quarantined(why.as_str());
+        let reason = why.as_str();
+        tracing::error!(node = %id, reason, "node {id} was put in quarantine: {}", why.describe());
+    }
+
+    /// Lets a node out, and has it renew with a new key. `keep`: the process that
+    /// is the right one; others with the same certificate are refused until then,
+    /// and their certificate is revoked when the right one has its new one.
+    ///
+    /// # Errors
+    /// If there is no such node, nobody was seen of that name, or the store fails.
+    pub async fn release_quarantine(
+        &self,
+        actor: &Actor,
+        id: NodeId,
+        keep: Option<InstanceId>,
+        reason: String,
+    ) -> Result<(), Error> {
+        check_description(&reason).map_err(|violation| Error::invalid("reason", violation.description))?;
+        let known = self
+            .fleet
+            .with(id, |entry| {
+                let seen = entry.node.quarantine.as_ref().map(|found| found.seen.clone()).unwrap_or_default();
+                [seen, entry.sightings.last_two()].concat()
+            })
+            .ok_or_else(|| Error::not_found("node", &id))?;
+        let kept = match keep {
+            None => None,
+            Some(instance) => {
+                let found = known.into_iter().rev().find(|seen| seen.instance == instance);
+                let text = "nobody of this name spoke as the node";
+                Some(found.ok_or_else(|| Error::invalid("keep_instance_id", text))?)
+            }
+        };
+        let machine = kept.as_ref().map(|seen| seen.machine_fingerprint.clone());
+        self.commit(actor.stamp("nodes.release-quarantine", self.clock.now()), move |tx| {
+            let node = tx.node_get(id)?.ok_or_else(|| Error::not_found("node", &id))?;
+            tx.node_set_quarantine(id, None, machine.as_deref())?;
+            tx.audit(Note {
+                subject: format!("node/{id}"),
+                before: json!({ "quarantine": node.quarantine.as_ref().map(|q| q.reason.as_str()) })
+                    .to_string(),
+                after: json!({ "quarantine": null, "kept": kept.as_ref().map(shown), "reason": reason })
+                    .to_string(),
+                ..Note::default()
+            })?;
+            Ok(())
+        })
+        .await?;
+        let speaks = self.fleet.with(id, |mut entry| {
+            entry.released(keep);
+            entry.live.as_ref().map(|live| live.instance)
+        });
+        let Some(session) = self.hub.get(id) else { return Ok(()) };
+        if keep.is_some() && speaks.flatten() != keep {
+            let (reason, message) = not_kept();
+            session.end(End::Refuse(Refusal::new(reason, message)));
+        } else {
+            session.hint_trust();
+            session.hint_desired();
+            session.hint_tickets();
+        }
+        Ok(())
+    }
+}
+
+/// The entry of the audit: everyone who spoke as the node is named.
+pub(crate) fn note(id: NodeId, quarantine: &Quarantine, reason: &str) -> Note {
+    Note {
+        subject: format!("node/{id}"),
+        after: json!({
+            "quarantine": quarantine.reason.as_str(),
+            "reason": reason,
+            "seen": quarantine.seen.iter().map(shown).collect::<Vec<_>>(),
+        })
+        .to_string(),
+        ..Note::default()
+    }
+}
+
+fn shown(seen: &Sighting) -> serde_json::Value {
+    json!({
+        "instance": seen.instance, "boot_id": seen.boot_id, "remote_address": seen.remote,
+        "machine_fingerprint": hex::encode(&seen.machine_fingerprint), "at": seen.at.to_string(),
+    })
+}
+
+/// The refusal of whoever was not kept.
+#[must_use]
+pub fn not_kept() -> (Reason, &'static str) {
+    (Reason::Quarantined, "another process was released as this node; this one is not it")
+}

@@ -1,0 +1,200 @@
+//! How a node comes back after its certificate has run out, or after its issuer
+//! is trusted no more: by proof of the key that it is known by.
+
+use std::{net::IpAddr, time::Duration};
+
+use muster_common::{ids::NodeId, reason::Reason, tls::spiffe::Principal};
+use muster_domain::{
+    audit::{Note, Stamp},
+    certificate::{Issued, NodeCertificate},
+    node::Node,
+    sighting::Suspicion,
+};
+use muster_store::{ReadNodes as _, WriteNodes as _};
+use serde_json::json;
+
+use super::{Actor, App, Error, identity::Renewed};
+use crate::ca::{csr, proof};
+
+/// What is allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether nodes may recover at all.
+    pub enabled: bool,
+    /// Longest absence after the certificate's end. `None`: any.
+    pub within: Option<Duration>,
+    /// How often before a person must say yes.
+    pub limit: u32,
+}
+
+/// What a host brings.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Who it says it is.
+    pub node: NodeId,
+    /// Ours, of a moment ago.
+    pub challenge: Vec<u8>,
+    /// With its next key.
+    pub csr_der: Vec<u8>,
+    /// By its last key.
+    pub signature: Vec<u8>,
+    /// Claim.
+    pub machine_fingerprint: Vec<u8>,
+    /// From where.
+    pub remote: IpAddr,
+    /// Of the request.
+    pub trace_id: String,
+}
+
+impl App {
+    /// A challenge to be signed by whoever says to be this node.
+    ///
+    /// # Errors
+    /// `RECOVERY_DISABLED`.
+    pub fn begin_recovery(&self, node: NodeId) -> Result<Vec<u8>, Error> {
+        self.recovery_enabled()?;
+        Ok(self.challenges.make(&node.to_string(), self.clock.now()))
+    }
+
+    /// A certificate for a node that proves to hold its last key; the same one
+    /// again for the same request.
+    ///
+    /// # Errors
+    /// Why not, with a stable reason.
+    pub async fn recover(&self, request: Request) -> Result<Renewed, Error> {
+        self.recovery_enabled()?;
+        let (id, now) = (request.node, self.clock.now());
+        let node = self.proven(&request)?;
+        let key = csr::public_key(&request.csr_der)
+            .map_err(|reason| Error::refused(reason, "the certificate request cannot be taken"))?;
+        self.revocations
+            .check(&Principal::Node(id), &node.certificate.current.serial)
+            .map_err(|reason| Error::refused(reason, "the node is revoked"))?;
+        if is_other_machine(&node, &request.machine_fingerprint) {
+            self.suspect(id, Suspicion::OtherMachine, request.remote).await?;
+            return Err(quarantined());
+        }
+        let waiting = node.certificate.next.clone().filter(|next| {
+            next.key_sha256 == key.sha256() && next.issuer == self.ca.active() && next.not_after > now
+        });
+        let next = match waiting {
+            Some(next) => next,
+            None => self.issue(id, &key, newest(&node.certificate) + 1)?,
+        };
+        let (row, policy) = (next.clone(), self.fixed.recovery.clone());
+        let stamp = Stamp {
+            actor: format!("node/{id}"),
+            action: "identity.recover".to_owned(),
+            at: now,
+            remote_address: request.remote.to_string(),
+            trace_id: request.trace_id,
+        };
+        self.commit(stamp, move |tx| {
+            let stored = tx.node_get(id)?.ok_or_else(gone)?;
+            if stored.certificate.next.as_ref() == Some(&row) {
+                tx.audit(note(&stored, &row, stored.recoveries))?;
+                return Ok(()); // asked again: the reply was lost
+            }
+            check(&stored, &policy, now)?;
+            let pair = NodeCertificate { next: Some(row.clone()), ..stored.certificate.clone() };
+            tx.node_set_certificate(id, &pair)?;
+            tx.node_set_recoveries(id, stored.recoveries + 1)?;
+            tx.audit(note(&stored, &row, stored.recoveries + 1))?;
+            Ok(())
+        })
+        .await?;
+        self.metrics.recovered();
+        Ok(Renewed { chain_der: self.ca.chain_for(&next.der, next.issuer), generation: next.generation })
+    }
+
+    /// Says yes to as many recoveries as the policy allows.
+    ///
+    /// # Errors
+    /// If there is no such node, or the store fails.
+    pub async fn allow_recovery(&self, actor: &Actor, id: NodeId) -> Result<(), Error> {
+        self.commit(actor.stamp("nodes.allow-recovery", self.clock.now()), move |tx| {
+            let node = tx.node_get(id)?.ok_or_else(|| Error::not_found("node", &id))?;
+            tx.node_set_recoveries(id, 0)?;
+            tx.audit(Note {
+                subject: format!("node/{id}"),
+                before: json!({ "recoveries": node.recoveries }).to_string(),
+                after: json!({ "recoveries": 0 }).to_string(),
+                ..Note::default()
+            })?;
+            Ok(())
+        })
+        .await
+    }
+
+    fn recovery_enabled(&self) -> Result<(), Error> {
+        if self.fixed.recovery.enabled {
+            return Ok(());
+        }
+        Err(Error::refused(Reason::RecoveryDisabled, "recovery is switched off"))
+    }
+
+    /// The node, if the caller holds one of its keys. Whoever does not learns
+    /// nothing, not even whether it exists.
+    fn proven(&self, request: &Request) -> Result<Node, Error> {
+        let invalid = || {
+            let text = "the signature is not by the key that the node is known by, or came too late";
+            Error::refused(Reason::ProofInvalid, text)
+        };
+        let (id, now) = (request.node, self.clock.now());
+        if !self.challenges.check(&request.challenge, &id.to_string(), now) {
+            return Err(invalid());
+        }
+        let Some(node) = self.fleet.with(id, |entry| entry.node.clone()) else {
+            return Err(if self.fleet.was_removed(id) { gone() } else { invalid() });
+        };
+        let keys = [Some(&node.certificate.current), node.certificate.next.as_ref()];
+        let signed = keys.into_iter().flatten().any(|issued| {
+            proof::holds(&issued.der, &request.challenge, &request.csr_der, &request.signature)
+        });
+        if signed { Ok(node) } else { Err(invalid()) }
+    }
+}
+
+fn newest(certificate: &NodeCertificate) -> u64 {
+    let next = certificate.next.as_ref().map_or(0, |next| next.generation);
+    certificate.current.generation.max(next)
+}
+
+fn is_other_machine(node: &Node, claim: &[u8]) -> bool {
+    !node.machine_fingerprint.is_empty() && !claim.is_empty() && node.machine_fingerprint != claim
+}
+
+fn check(node: &Node, policy: &Policy, now: muster_common::clock::UnixMillis) -> Result<(), Error> {
+    if node.quarantine.is_some() {
+        return Err(quarantined());
+    }
+    let ended = node.certificate.current.not_after;
+    if policy.within.is_some_and(|within| now > ended + within) {
+        let text = format!("the certificate ended at {ended}: too long ago; enroll the host again");
+        return Err(Error::refused(Reason::RecoveryTooLate, text));
+    }
+    if node.recoveries >= policy.limit {
+        let text = format!("the node recovered {} times; a person must allow more", node.recoveries);
+        return Err(Error::refused(Reason::RecoveryLimit, text));
+    }
+    Ok(())
+}
+
+fn note(node: &Node, issued: &Issued, recoveries: u32) -> Note {
+    Note {
+        subject: format!("node/{}", node.id),
+        after: json!({
+            "certificate_serial": issued.serial, "generation": issued.generation, "recoveries": recoveries,
+        })
+        .to_string(),
+        ..Note::default()
+    }
+}
+
+fn gone() -> Error {
+    Error::refused(Reason::NodeRemoved, "the node is no more")
+}
+
+fn quarantined() -> Error {
+    Error::refused(Reason::Quarantined, "the node is in quarantine; a person must release it")
+}

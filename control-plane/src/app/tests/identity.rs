@@ -1,0 +1,274 @@
+//! Twins, recovery, revocation: who may be a node.
+
+use std::time::Duration;
+
+use muster_common::{
+    digest::Sha256,
+    ids::{InstanceId, NodeId},
+    proof,
+    reason::Reason,
+    tls::spiffe::Principal,
+};
+use muster_domain::{
+    audit::Filter,
+    authority::{Move, Phase},
+    certificate::NodeCertificate,
+    liveness::State,
+    revocation::Subject,
+    sighting::Suspicion,
+};
+use muster_store::{ReadAudit as _, WriteNodes as _};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, SigningKey as _};
+
+use super::bench::{Bench, NOW, alice, hello, ledger};
+use crate::{
+    app::{Error, authority::Source, identity::By, recovery},
+    ca::{Scope, csr},
+    session::{frames::Hello, ports::Desk as _},
+};
+
+fn csr_of(key: &KeyPair) -> Vec<u8> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.serialize_request(key).unwrap().der().to_vec()
+}
+
+fn reason(error: &Error) -> Option<Reason> {
+    match error {
+        Error::Refused { reason, .. } => Some(*reason),
+        _ => None,
+    }
+}
+
+fn by(instance: Option<u128>) -> By {
+    By { instance: instance.map(InstanceId::from_u128), serial: "1".to_owned() }
+}
+
+fn hello_of(instance: u128) -> Hello {
+    Hello { instance: InstanceId::from_u128(instance), ..hello(ledger(1, 1)) }
+}
+
+/// A node whose certificate is real, and its key.
+async fn known(bench: &Bench, ttl: Duration) -> (NodeId, KeyPair) {
+    let id = bench.node(1).await;
+    let key = KeyPair::generate().unwrap();
+    let public = csr::public_key(&csr_of(&key)).unwrap();
+    let mut issued = bench.app.issue(id, &public, 1).unwrap();
+    issued.not_after = NOW + ttl;
+    let pair = NodeCertificate { current: issued, next: None };
+    bench.write(move |tx| Ok(tx.node_set_certificate(id, &pair)?)).await;
+    bench.app.follow().await.unwrap();
+    (id, key)
+}
+
+fn request(bench: &Bench, node: NodeId, key: &KeyPair, next: &KeyPair) -> recovery::Request {
+    let (challenge, csr_der) = (bench.app.begin_recovery(node).unwrap(), csr_of(next));
+    let signature = key.sign(&proof::recovery(&challenge, Sha256::of(&csr_der))).unwrap();
+    recovery::Request {
+        node,
+        challenge,
+        csr_der,
+        signature,
+        machine_fingerprint: Vec::new(),
+        remote: [192, 0, 2, 7].into(),
+        trace_id: String::new(),
+    }
+}
+
+async fn audited(bench: &Bench, action: &'static str) -> Vec<String> {
+    let page = muster_domain::page::Page { size: 100, after: None };
+    let listed = bench
+        .app
+        .store
+        .read(move |tx| Ok::<_, Error>(tx.audit_list(&page, &Filter::default())?))
+        .await
+        .unwrap();
+    listed
+        .rows
+        .into_iter()
+        .filter(|entry| entry.1.stamp.action == action)
+        .map(|entry| entry.1.note.after)
+        .collect()
+}
+
+#[tokio::test]
+async fn two_processes_that_take_turns_are_both_locked_up_and_named() {
+    let bench = Bench::following().await;
+    let id = bench.node(1).await;
+    for instance in [1, 1, 2] {
+        bench.hello(id, &hello_of(instance)).unwrap();
+        assert_eq!(bench.app.node(id).unwrap().node.quarantine, None);
+    }
+    let (session, _) = bench.hello(id, &hello_of(1)).unwrap();
+    let node = bench.app.node(id).unwrap().node;
+    assert_eq!(node.liveness.state, State::Quarantined);
+    assert_eq!(node.quarantine.as_ref().unwrap().reason, Suspicion::TwoProcesses);
+    assert_eq!(bench.app.trust(&session).quarantine.map(|(reason, _)| reason), Some("TwoProcesses"));
+    bench.until(|| bench.app.fleet.with(id, |entry| !entry.locking).unwrap()).await;
+    assert!(bench.stored(id).await.quarantine.is_some(), "also after a restart");
+    let events = audited(&bench, "nodes.quarantine").await;
+    assert_eq!(events.len(), 1, "one event for both");
+    for instance in [1, 2] {
+        assert!(events[0].contains(&InstanceId::from_u128(instance).to_string()), "{}", events[0]);
+    }
+}
+
+#[tokio::test]
+async fn who_is_locked_up_gets_nothing_until_a_person_lets_it_out() {
+    let bench = Bench::following().await;
+    let id = bench.node(1).await;
+    let (session, _) = bench.hello(id, &hello_of(1)).unwrap();
+    bench.app.quarantine_node(&alice(), id, "to look at it".to_owned()).await.unwrap();
+    bench.ordered().await;
+    assert!(bench.app.tickets(&session).is_empty());
+    assert_eq!(bench.app.node(id).unwrap().node.liveness.state, State::Quarantined);
+    bench.app.release_quarantine(&alice(), id, None, String::new()).await.unwrap();
+    assert_eq!(bench.app.node(id).unwrap().node.liveness.state, State::Online);
+    assert_eq!(bench.app.trust(&session).quarantine, None);
+    assert_eq!(bench.app.tickets(&session).len(), 1);
+}
+
+#[tokio::test]
+async fn of_two_twins_the_one_that_a_person_names_goes_on_alone() {
+    let bench = Bench::following().await;
+    let id = bench.node(1).await;
+    for instance in [1, 2, 1] {
+        bench.hello(id, &hello_of(instance)).unwrap();
+    }
+    let (right, stranger) = (InstanceId::from_u128(2), InstanceId::from_u128(9));
+    let unknown = bench.app.release_quarantine(&alice(), id, Some(stranger), String::new()).await;
+    assert!(matches!(unknown, Err(Error::Invalid { .. })));
+    bench.until(|| bench.app.fleet.with(id, |entry| !entry.locking).unwrap()).await;
+    bench.app.release_quarantine(&alice(), id, Some(right), "rack 7".to_owned()).await.unwrap();
+    assert_eq!(bench.hello(id, &hello_of(1)).unwrap_err().reason, Reason::Quarantined);
+    let (session, _) = bench.hello(id, &hello_of(2)).unwrap();
+    assert_eq!(bench.app.trust(&session).renew.map(|renew| renew.0), Some(Duration::ZERO));
+    // It renews; from then on the certificate that both had is worth nothing.
+    let key = csr_of(&KeyPair::generate().unwrap());
+    let wrong = bench.app.renew(&alice(), id, &by(Some(1)), &key).await;
+    assert_eq!(reason(&wrong.unwrap_err()), Some(Reason::Quarantined));
+    bench.app.renew(&alice(), id, &by(Some(2)), &key).await.unwrap();
+    let next = bench.app.node(id).unwrap().node.certificate.next.unwrap().serial;
+    bench.hello_with(id, &next, &hello_of(2)).unwrap();
+    bench.until(|| !bench.app.revocations.all().is_empty()).await;
+    assert_eq!(bench.app.node_may_speak(id, "1"), Err(Reason::CertificateRevoked));
+    assert_eq!(bench.app.node_may_speak(id, &next), Ok(()));
+    assert_eq!(bench.app.node(id).unwrap().node.quarantine, None);
+}
+
+#[tokio::test]
+async fn another_machine_with_the_same_identity_is_locked_up_at_its_first_word() {
+    let bench = Bench::following().await;
+    let id = bench.node(1).await;
+    bench.write(move |tx| Ok(tx.node_set_quarantine(id, None, Some(&[1; 32]))?)).await;
+    bench.app.follow().await.unwrap();
+    let on = |machine: u8| Hello { machine_fingerprint: vec![machine; 32], ..hello_of(u128::from(machine)) };
+    bench.hello(id, &on(1)).unwrap();
+    assert_eq!(bench.app.node(id).unwrap().node.quarantine, None);
+    bench.hello(id, &on(2)).unwrap();
+    let found = bench.app.node(id).unwrap().node.quarantine.unwrap();
+    assert_eq!(found.reason, Suspicion::OtherMachine);
+}
+
+#[tokio::test]
+async fn a_node_comes_back_by_its_key_and_by_nothing_else() {
+    let bench = Bench::following().await;
+    let (id, key) = known(&bench, Duration::ZERO).await;
+    let (next, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let recovered = bench.app.recover(request(&bench, id, &key, &next)).await.unwrap();
+    assert_eq!((recovered.generation, recovered.chain_der.len()), (2, 2));
+    // The reply was lost: the same again, and it is not counted twice.
+    let again = bench.app.recover(request(&bench, id, &key, &next)).await.unwrap();
+    assert_eq!(again.chain_der, recovered.chain_der);
+    assert_eq!(bench.stored(id).await.recoveries, 1);
+
+    let refused = async |request| reason(&bench.app.recover(request).await.unwrap_err());
+    let invalid = Some(Reason::ProofInvalid);
+    assert_eq!(refused(request(&bench, id, &other, &next)).await, invalid, "another key");
+    let mut replayed = request(&bench, id, &key, &next);
+    replayed.csr_der = csr_of(&other);
+    assert_eq!(refused(replayed).await, invalid, "a signature for another request");
+    let stranger = NodeId::from_u128(77);
+    assert_eq!(refused(request(&bench, stranger, &key, &next)).await, invalid, "no such node");
+    let late = request(&bench, id, &key, &next);
+    bench.app.clock.advance(Duration::from_secs(61));
+    assert_eq!(refused(late).await, invalid, "a challenge of a minute ago");
+}
+
+#[tokio::test]
+async fn recovery_ends_with_time_with_number_with_quarantine_and_with_revocation() {
+    let bench = Bench::following().await;
+    let (id, key) = known(&bench, Duration::ZERO).await;
+    let next = || KeyPair::generate().unwrap();
+    for _ in 0..2 {
+        bench.app.recover(request(&bench, id, &key, &next())).await.unwrap();
+    }
+    let refused = async || reason(&bench.app.recover(request(&bench, id, &key, &next())).await.unwrap_err());
+    assert_eq!(refused().await, Some(Reason::RecoveryLimit));
+    bench.app.allow_recovery(&alice(), id).await.unwrap();
+    bench.app.recover(request(&bench, id, &key, &next())).await.unwrap();
+
+    bench.app.quarantine_node(&alice(), id, String::new()).await.unwrap();
+    assert_eq!(refused().await, Some(Reason::Quarantined));
+    bench.app.release_quarantine(&alice(), id, None, String::new()).await.unwrap();
+    let subject = Subject::Principal(Principal::Node(id));
+    bench.app.revoke(&alice(), subject.clone(), "stolen".to_owned()).await.unwrap();
+    assert_eq!(refused().await, Some(Reason::CertificateRevoked));
+    bench.app.delete_revocation(&alice(), subject).await.unwrap();
+    bench.app.clock.advance(Duration::from_secs(86_401));
+    assert_eq!(refused().await, Some(Reason::RecoveryTooLate));
+}
+
+#[tokio::test]
+async fn a_certificate_that_asks_for_the_next_one_is_in_use() {
+    let bench = Bench::following().await;
+    let id = bench.node(1).await;
+    let csr = || csr_of(&KeyPair::generate().unwrap());
+    bench.app.renew(&alice(), id, &by(None), &csr()).await.unwrap();
+    let second = bench.app.node(id).unwrap().node.certificate.next.unwrap().serial;
+    // It asks again before it opens a session; what it asked with must stay good.
+    let with_second = By { instance: None, serial: second.clone() };
+    bench.app.renew(&alice(), id, &with_second, &csr()).await.unwrap();
+    assert_eq!(bench.app.node_may_speak(id, &second), Ok(()));
+    bench.hello_with(id, &second, &hello_of(1)).unwrap();
+    assert_eq!(bench.app.node(id).unwrap().node.quarantine, None);
+}
+
+#[tokio::test]
+async fn a_thief_that_renewed_first_is_noticed_when_the_host_speaks() {
+    let bench = Bench::following().await;
+    let id = bench.node(1).await;
+    // The thief renews, and speaks with what it got.
+    let stolen = csr_of(&KeyPair::generate().unwrap());
+    bench.app.renew(&alice(), id, &by(None), &stolen).await.unwrap();
+    let next = bench.app.node(id).unwrap().node.certificate.next.unwrap().serial;
+    bench.hello_with(id, &next, &hello_of(2)).unwrap();
+    assert_eq!(bench.app.node_may_speak(id, "1"), Err(Reason::CertificateRevoked));
+    bench.app.suspect(id, Suspicion::ReplacedCertificate, [192, 0, 2, 9].into()).await.unwrap();
+    let found = bench.app.node(id).unwrap().node.quarantine.unwrap();
+    assert_eq!(found.reason, Suspicion::ReplacedCertificate);
+    assert_eq!(found.seen.last().unwrap().remote.to_string(), "192.0.2.9");
+}
+
+#[tokio::test]
+async fn a_rotation_waits_for_those_that_are_connected() {
+    let bench = Bench::following().await;
+    let id = bench.node(1).await;
+    let (session, _) = bench.hello(id, &hello_of(1)).unwrap();
+    bench.app.authority_prepare(&alice(), &Source::Own(Scope::Issuing)).await.unwrap();
+    let told = bench.app.trust(&session).bundle.unwrap();
+    assert_eq!((told.version, told.roots.len(), told.issuers.len()), (2, 1, 2));
+    let go = async |step, forced| bench.app.authority_go(&alice(), step, forced).await;
+    assert_eq!(reason(&go(Move::Activate, false).await.unwrap_err()), Some(Reason::AuthorityNotReady));
+    crate::session::ports::Inbox::trust_bundle(&bench.app, &session, 2);
+    assert_eq!(go(Move::Activate, false).await.unwrap().phase(), Phase::Activated);
+    assert_eq!(bench.app.trust(&session).renew, Some((Duration::from_secs(60), "new-issuer")));
+    assert_eq!(reason(&go(Move::Retire, false).await.unwrap_err()), Some(Reason::AuthorityNotReady));
+    bench.app.renew(&alice(), id, &by(None), &csr_of(&KeyPair::generate().unwrap())).await.unwrap();
+    let next = bench.app.node(id).unwrap().node.certificate.next.unwrap();
+    assert_eq!(next.issuer, 2);
+    let (session, _) = bench.hello_with(id, &next.serial, &hello_of(1)).unwrap();
+    assert_eq!(bench.app.trust(&session).renew, None);
+    assert_eq!(go(Move::Retire, false).await.unwrap().phase(), Phase::Steady);
+    assert_eq!(audited(&bench, "authority.retire").await.len(), 1);
+}

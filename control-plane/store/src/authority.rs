@@ -1,0 +1,140 @@
+//! The certificate authority's slots, and what is revoked.
+
+use muster_domain::{
+    authority::{Authority, Slot, Standing},
+    revocation::{Revocation, Subject},
+};
+
+use crate::{
+    changes::ChangeKind,
+    engine::{Row, params},
+    error::Error,
+    tx::{ReadTx, Reader, WriteTx, Writer},
+};
+
+const VERSION: &str = "trust-bundle-version";
+
+/// Reads the authority.
+pub trait ReadAuthority: Reader {
+    /// All slots and the version of the trusted set. Without slots: not made yet.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn authority_get(&mut self) -> Result<Authority, Error> {
+        const SQL: &str = "SELECT number, standing, root_of, root_der, issuing_der, cross_der, external, not_after, \
+                           created_at, changed_at FROM authority_slots ORDER BY number";
+        let slots = self.rows(SQL, &[], slot)?;
+        let sql = "SELECT value FROM meta WHERE name = $1";
+        let version = self.row(sql, params![VERSION], |row| row.parsed(VERSION))?;
+        Ok(Authority { slots, bundle_version: version.unwrap_or(0) })
+    }
+
+    /// Everything that is revoked.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn revocation_all(&mut self) -> Result<Vec<Revocation>, Error> {
+        self.rows("SELECT subject, reason, at, by FROM revocations ORDER BY subject", &[], revocation)
+    }
+
+    /// Whether and why a subject is revoked.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn revocation_get(&mut self, subject: &Subject) -> Result<Option<Revocation>, Error> {
+        let sql = "SELECT subject, reason, at, by FROM revocations WHERE subject = $1";
+        self.row(sql, params![subject.to_string()], revocation)
+    }
+}
+
+/// Writes the authority.
+pub trait WriteAuthority: ReadAuthority + Writer {
+    /// Puts the slots as they are after a move in the place of those before.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn authority_put(&mut self, authority: &Authority) -> Result<(), Error> {
+        const SQL: &str = "INSERT INTO authority_slots (number, standing, root_of, root_der, issuing_der, cross_der, \
+                           external, not_after, created_at, changed_at) \
+                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (number) DO UPDATE \
+                           SET standing = excluded.standing, changed_at = excluded.changed_at";
+        self.needs_audit("the certificate authority");
+        self.changed(ChangeKind::Authority, String::new());
+        for slot in &authority.slots {
+            let row = params![
+                slot.number,
+                slot.standing.as_str(),
+                slot.root_of,
+                &slot.root_der,
+                &slot.issuing_der,
+                slot.cross_der.as_ref(),
+                slot.external,
+                slot.not_after,
+                slot.created_at,
+                slot.changed_at,
+            ];
+            self.execute(SQL, row)?;
+        }
+        let row = params![authority.bundle_version.to_string(), VERSION];
+        self.execute("UPDATE meta SET value = $1 WHERE name = $2", row).map(drop)
+    }
+
+    /// Revokes a subject; who revoked it first, and why, stays.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn revocation_put(&mut self, revocation: &Revocation) -> Result<bool, Error> {
+        const SQL: &str = "INSERT INTO revocations (subject, reason, at, by) VALUES ($1, $2, $3, $4) \
+                           ON CONFLICT (subject) DO NOTHING";
+        self.needs_audit("a revocation");
+        let subject = revocation.subject.to_string();
+        let row = params![&subject, &revocation.reason, revocation.at, &revocation.by];
+        let is_new = self.execute(SQL, row)? > 0;
+        if is_new {
+            self.changed(ChangeKind::Revocation, subject);
+        }
+        Ok(is_new)
+    }
+
+    /// Takes a revocation back. Whether there was one.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn revocation_delete(&mut self, subject: &Subject) -> Result<bool, Error> {
+        self.needs_audit("a revocation");
+        let text = subject.to_string();
+        let found = self.execute("DELETE FROM revocations WHERE subject = $1", params![&text])? > 0;
+        if found {
+            self.changed(ChangeKind::Revocation, text);
+        }
+        Ok(found)
+    }
+}
+
+fn slot(row: &mut Row) -> Result<Slot, Error> {
+    Ok(Slot {
+        number: row.u32("slot number")?,
+        standing: row.word("standing", Standing::parse)?,
+        root_of: row.u32("root_of")?,
+        root_der: row.bytes("root")?,
+        issuing_der: row.bytes("issuing certificate")?,
+        cross_der: row.opt_bytes("cross-signed root")?,
+        external: row.bool("external")?,
+        not_after: row.millis("not_after")?,
+        created_at: row.millis("created_at")?,
+        changed_at: row.millis("changed_at")?,
+    })
+}
+
+fn revocation(row: &mut Row) -> Result<Revocation, Error> {
+    Ok(Revocation {
+        subject: row.parsed("revoked subject")?,
+        reason: row.text("reason")?,
+        at: row.millis("at")?,
+        by: row.text("by")?,
+    })
+}
+
+impl ReadAuthority for ReadTx<'_> {}
+impl ReadAuthority for WriteTx<'_> {}
+impl WriteAuthority for WriteTx<'_> {}

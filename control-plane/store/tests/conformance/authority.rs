@@ -1,0 +1,104 @@
+use muster_domain::{
+    authority::{Authority, Move, Phase, Progress, Slot, Standing},
+    revocation::Revocation,
+    sighting::{Quarantine, Sighting, Suspicion},
+};
+use muster_store::{
+    ChangeKind, Error, ReadAuthority as _, ReadChanges as _, ReadNodes as _, WriteAuthority as _,
+    WriteNodes as _,
+};
+
+use crate::{
+    harness::{Database, NOW, note, read, report, stamp, write},
+    samples::node,
+};
+
+fn slot(number: u32) -> Slot {
+    Slot {
+        number,
+        standing: Standing::Next,
+        root_of: number,
+        root_der: vec![1; 500],
+        issuing_der: vec![2; 500],
+        cross_der: (number > 1).then(|| vec![3; 500]),
+        external: number == 2,
+        not_after: NOW,
+        created_at: NOW,
+        changed_at: NOW,
+    }
+}
+
+pub(crate) fn slots_and_their_version_are_kept_together(database: &impl Database) {
+    let store = database.open();
+    assert_eq!(read(&store, |tx| tx.authority_get()), Authority { slots: vec![], bundle_version: 0 });
+    let first = Authority::first(slot(1));
+    let kept = first.clone();
+    write(&store, move |tx| tx.authority_put(&kept));
+    assert_eq!(read(&store, |tx| tx.authority_get()), first);
+    let prepared = first.prepare(slot(2)).unwrap();
+    let kept = prepared.clone();
+    write(&store, move |tx| tx.authority_put(&kept));
+    let activated = prepared.go(Move::Activate, &Progress::default(), false, NOW).unwrap();
+    let kept = activated.clone();
+    let revision = write(&store, move |tx| tx.authority_put(&kept)).revision;
+    let found = read(&store, |tx| tx.authority_get());
+    assert_eq!((found.phase(), found.bundle_version), (Phase::Activated, 2));
+    assert_eq!(found, activated);
+    let changes = read(&store, move |tx| tx.changes_since(revision - 1, 10));
+    assert_eq!(changes[0].kind, ChangeKind::Authority);
+    let unaudited = store.write_blocking::<_, Error, _>(stamp(), move |tx| tx.authority_put(&first));
+    assert!(matches!(unaudited, Err(Error::Unaudited(_))));
+}
+
+pub(crate) fn a_revocation_is_made_once_and_taken_back(database: &impl Database) {
+    let store = database.open();
+    let revocation = |subject: &str, reason: &str| Revocation {
+        subject: subject.parse().unwrap(),
+        reason: reason.into(),
+        at: NOW,
+        by: "operator/alice".into(),
+    };
+    let (stolen, again) = (revocation("operator/bob", "stolen"), revocation("operator/bob", "again"));
+    let serial = revocation("serial/0a", "copied");
+    for (row, is_new) in [(stolen.clone(), true), (again, false), (serial.clone(), true)] {
+        assert_eq!(write(&store, move |tx| tx.revocation_put(&row)).value, is_new);
+    }
+    let subject = stolen.subject.clone();
+    assert_eq!(read(&store, move |tx| tx.revocation_get(&subject)), Some(stolen.clone()));
+    assert_eq!(read(&store, |tx| tx.revocation_all()), [stolen.clone(), serial.clone()]);
+    for found in [true, false] {
+        let subject = stolen.subject.clone();
+        assert_eq!(write(&store, move |tx| tx.revocation_delete(&subject)).value, found);
+    }
+    assert_eq!(read(&store, |tx| tx.revocation_all()), [serial]);
+}
+
+pub(crate) fn trust_recoveries_and_quarantine_of_a_node_are_kept(database: &impl Database) {
+    let store = database.open();
+    let id = node(1).id;
+    write(&store, |tx| tx.node_insert(&node(1)));
+    let seen = Sighting {
+        instance: muster_common::ids::InstanceId::from_u128(3),
+        boot_id: "b".into(),
+        machine_fingerprint: vec![4; 32],
+        remote: [192, 0, 2, 1].into(),
+        at: NOW,
+    };
+    let quarantine = Quarantine { reason: Suspicion::TwoProcesses, since: NOW, seen: vec![seen] };
+    let (kept, machine) = (quarantine.clone(), [9_u8; 32]);
+    report(&store, move |tx| tx.node_set_trust_bundle(id, 4));
+    write(&store, move |tx| tx.node_set_recoveries(id, 2));
+    write(&store, move |tx| tx.node_set_quarantine(id, Some(&kept), Some(&machine)));
+    let found = read(&store, move |tx| tx.node_get(id)).unwrap();
+    assert_eq!((found.trust_bundle_version, found.recoveries), (4, 2));
+    assert_eq!((found.quarantine, found.machine_fingerprint), (Some(quarantine), vec![9; 32]));
+    write(&store, move |tx| tx.node_set_quarantine(id, None, None));
+    let found = read(&store, move |tx| tx.node_get(id)).unwrap();
+    assert_eq!((found.quarantine, found.machine_fingerprint), (None, vec![9; 32]));
+    let nobody = muster_common::ids::NodeId::from_u128(99);
+    let missing = write(&store, move |tx| {
+        tx.audit(note("node/99"))?;
+        tx.node_set_recoveries(nobody, 1)
+    });
+    assert!(!missing.value);
+}
