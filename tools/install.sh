@@ -14,7 +14,6 @@ fail() { say "$*"; exit 1; }
 need_packages() {
     missing=
     command -v python3 >/dev/null && python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
-    command -v curl >/dev/null || missing="$missing curl"
     command -v mount >/dev/null || missing="$missing mount"
     [ -z "$missing" ] && return
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

@@ -188,16 +188,24 @@ async fn command(operator: &Operator) -> anyhow::Result<()> {
 fn hints(folder: &Path, plane: &Plane) {
     let certs = format!("-cacert {0}/ca.crt -cert {0}/operator.crt -key {0}/operator.key", folder.display());
     let address = plane.addresses().operators;
-    say("ask it yourself (tools/install.sh puts grpcurl into .tools/bin)");
-    println!("grpcurl {certs} {address} list");
+    let grpcurl = grpcurl();
+    say("ask it yourself (`make tools` installs grpcurl, if there is none)");
+    println!("{grpcurl} {certs} {address} list");
     println!(
-        "grpcurl {certs} -d '{{\"selector\": \"role=web\"}}' {address} muster.admin.v1.NodesService/ListNodes"
+        "{grpcurl} {certs} -d '{{\"selector\": \"role=web\"}}' {address} muster.admin.v1.NodesService/ListNodes"
     );
-    println!("grpcurl {certs} {address} muster.admin.v1.SystemService/GetSystem");
+    println!("{grpcurl} {certs} {address} muster.admin.v1.SystemService/GetSystem");
     println!(
         "or the daily jobs: MUSTER_ADDRESS={address} MUSTER_CERTS={} deploy/grpcurl/nodes-list.sh",
         folder.display()
     );
+}
+
+/// As it can be called here: from PATH, or as `tools/install.sh` puts it.
+fn grpcurl() -> &'static str {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|folder| folder.join("grpcurl").is_file());
+    if found { "grpcurl" } else { ".tools/bin/grpcurl" }
 }
 
 async fn stop(mut plane: Plane, mut agents: Vec<Agent>, folder: &Path) -> anyhow::Result<()> {

@@ -1,10 +1,15 @@
 # Sourced by the scripts beside it. From the environment:
 #   MUSTER_ADDRESS  host:port of the operators' port       (127.0.0.1:8445)
 #   MUSTER_CERTS    folder with ca.crt, operator.crt and operator.key  (.)
-#   GRPCURL         the program                             (grpcurl)
+#   GRPCURL         the program   (grpcurl, or the one that tools/install.sh put into .tools/bin)
 #   MUSTER_MAX_TIME seconds after which a watch ends        (no limit)
 set -eu
-: "${MUSTER_ADDRESS:=127.0.0.1:8445}" "${MUSTER_CERTS:=.}" "${GRPCURL:=grpcurl}"
+: "${MUSTER_ADDRESS:=127.0.0.1:8445}" "${MUSTER_CERTS:=.}"
+if [ -z "${GRPCURL:-}" ]; then
+    GRPCURL=grpcurl
+    command -v grpcurl >/dev/null || GRPCURL=$(dirname "$0")/../../.tools/bin/grpcurl
+    command -v "$GRPCURL" >/dev/null || { echo "no grpcurl: tools/install.sh installs one" >&2; exit 1; }
+fi
 
 grpc() {
     "$GRPCURL" -cacert "$MUSTER_CERTS/ca.crt" -cert "$MUSTER_CERTS/operator.crt" -key "$MUSTER_CERTS/operator.key" \

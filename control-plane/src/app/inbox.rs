@@ -250,6 +250,7 @@ impl App {
             protocol,
             server_time: self.clock.now(),
             tune: self.rhythm(entry.node.display_name.clone()),
+            output_limit: self.fixed.output_limit,
             need: Need { facts, items: false },
         }
     }

@@ -243,6 +243,8 @@ pub struct Welcome {
     pub server_time: UnixMillis,
     /// The rhythm.
     pub tune: Tune,
+    /// Output kept of one command, in bytes.
+    pub output_limit: u64,
     /// What is wanted whole.
     pub need: Need,
 }

@@ -258,6 +258,7 @@ impl Inbox for Fake {
             protocol,
             server_time: UnixMillis(0),
             tune: tune(),
+            output_limit: 1024 * 1024,
             need: Need::default(),
         };
         Ok(Opened { welcome, state_hash: nothing() })

@@ -29,8 +29,6 @@ use crate::{
     },
 };
 
-/// Output of one command that is kept.
-const OUTPUT: u32 = 1024 * 1024;
 /// Most bytes that a host can say it has cut at one place: beyond any script,
 /// and so far from the end of the numbers that no sum of them gets there.
 const DROPPED: u64 = 1 << 40;
@@ -273,7 +271,7 @@ fn welcome_to(welcome: Welcome) -> pb::Welcome {
         tune: Some(tune_to(welcome.tune)),
         limits: Some(pb::Limits {
             max_message_bytes: u32::try_from(AGENT_MESSAGE).unwrap_or(u32::MAX),
-            max_output_bytes_per_command: OUTPUT,
+            max_output_bytes_per_command: u32::try_from(welcome.output_limit).unwrap_or(u32::MAX),
         }),
         needs: Some(need_to(welcome.need)),
         node_id: welcome.node.to_string(),
