@@ -22,6 +22,12 @@ struct DoorReason {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DoorKeyExchange {
+    door: &'static str,
+    key_exchange: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DoorLimit {
     door: &'static str,
     limit: &'static str,
@@ -63,6 +69,7 @@ struct Inner {
     queues_full: Family<Queue, Count>,
     nodes: Family<State, Gauge>,
     connections: Family<Door, Gauge>,
+    handshakes: Family<DoorKeyExchange, Count>,
     handshakes_failed: Family<DoorReason, Count>,
     limits_met: Family<DoorLimit, Count>,
     refused: Family<Word, Count>,
@@ -88,6 +95,7 @@ impl Default for Metrics {
             queues_full: Family::default(),
             nodes: Family::default(),
             connections: Family::default(),
+            handshakes: Family::default(),
             handshakes_failed: Family::default(),
             limits_met: Family::default(),
             refused: Family::default(),
@@ -125,6 +133,7 @@ fn register(all: &mut Inner) {
     registry.register("queue_full", "Times that a queue had no room", all.queues_full.clone());
     registry.register("nodes", "Nodes by liveness", all.nodes.clone());
     registry.register("connections", "Open connections by door", all.connections.clone());
+    registry.register("handshakes", "TLS handshakes by key exchange", all.handshakes.clone());
     registry.register("handshakes_failed", "TLS handshakes that failed", all.handshakes_failed.clone());
     registry.register("nodes_recovered", "Nodes that recovered their identity", all.recovered.clone());
     registry.register("nodes_quarantined", "Nodes put in quarantine", all.quarantined.clone());
@@ -202,6 +211,11 @@ impl Metrics {
     /// A connection opened or closed.
     pub fn connection(&self, door: &'static str, change: i64) {
         self.0.connections.get_or_create(&Door { door }).inc_by(change);
+    }
+
+    /// A handshake went well, and keys were agreed on in this way.
+    pub fn handshake(&self, door: &'static str, key_exchange: &'static str) {
+        self.0.handshakes.get_or_create(&DoorKeyExchange { door, key_exchange }).inc();
     }
 
     /// A handshake failed.

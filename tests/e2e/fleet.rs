@@ -19,6 +19,7 @@ async fn a_host_enrolls_and_is_online_with_its_facts_and_labels() {
     let node = operator.until_liveness(&agent.node, Liveness::Online).await;
     assert_eq!(node.display_name, "web-1");
     assert_eq!(node.labels.get("role").map(String::as_str), Some("web"));
+    assert_eq!(node.connection.unwrap().key_exchange, "X25519MLKEM768");
     let node = operator.until("the facts are known", &agent.node, |node| node.facts.is_some()).await;
     let facts = node.facts.unwrap();
     assert!(!facts.hostname.is_empty() && facts.cpu_count > 0 && facts.memory_bytes > 0, "{facts:?}");
@@ -26,8 +27,14 @@ async fn a_host_enrolls_and_is_online_with_its_facts_and_labels() {
     assert!(node.conditions.iter().any(|condition| condition.r#type == "ClockOk"));
     let shown = agent.cli(&["show", "session"]);
     assert_eq!(String::from_utf8_lossy(&shown.stdout).trim(), "connected");
+    let ages = ["certificate-issued", "certificate-renewed-from", "certificate-expires"].map(|name| {
+        let shown = agent.cli(&["show", name]);
+        String::from_utf8(shown.stdout).unwrap()
+    });
+    assert!(ages.is_sorted() && ages[0].starts_with("20"), "{ages:?}");
     let metrics = http_get(plane.addresses().console, "/metrics").await.unwrap();
     assert!(metrics.contains("muster_sessions 1"), "{metrics}");
+    assert!(metrics.contains("key_exchange=\"X25519MLKEM768\""), "{metrics}");
 }
 
 #[tokio::test]

@@ -41,7 +41,8 @@ pub(super) fn node<T>(request: &Request<T>) -> Result<(NodeId, Caller), Status> 
     match &peer.principal {
         Some(Principal::Node(node)) => {
             let (serial, line) = (peer.serial.clone(), peer.line.clone());
-            let caller = Caller { node: *node, serial, remote: peer.remote, line };
+            let (remote, key_exchange) = (peer.remote, peer.key_exchange);
+            let caller = Caller { node: *node, serial, remote, key_exchange, line };
             Ok((*node, caller))
         }
         _ => Err(status(Reason::WrongKindOfCaller, "only a node's certificate may call this")),

@@ -17,6 +17,8 @@ pub struct Peer {
     pub not_after: UnixMillis,
     /// From where.
     pub remote: SocketAddr,
+    /// How the keys of the connection were agreed on: `X25519MLKEM768`.
+    pub key_exchange: &'static str,
     /// The connection.
     pub line: Line,
 }

@@ -121,6 +121,8 @@ pub struct Live {
     pub instance: InstanceId,
     /// From where.
     pub remote: SocketAddr,
+    /// How the keys of its connection were agreed on.
+    pub key_exchange: &'static str,
     /// Item and command kinds the agent knows.
     pub capabilities: Vec<String>,
     /// Since when.

@@ -41,6 +41,7 @@ impl Inbox for App {
                 session: handle.id(),
                 instance: hello.instance,
                 remote: caller.remote,
+                key_exchange: caller.key_exchange,
                 capabilities: hello.capabilities.clone(),
                 since: now,
             });

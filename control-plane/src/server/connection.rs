@@ -93,6 +93,7 @@ pub(super) async fn serve(context: Arc<Context>, stream: TcpStream, remote: Sock
         }
         entry
     });
+    context.gate.metrics.handshake(door, opened.peer.key_exchange);
     context.gate.metrics.connection(door, 1);
     let end = run(&context, opened).await;
     context.gate.metrics.connection(door, -1);

@@ -410,6 +410,8 @@ pub struct Caller {
     pub serial: String,
     /// From where.
     pub remote: SocketAddr,
+    /// How the keys of the connection were agreed on.
+    pub key_exchange: &'static str,
     /// The connection.
     pub line: Line,
 }

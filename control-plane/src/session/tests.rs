@@ -325,6 +325,7 @@ fn open(fake: &Arc<Fake>, node: u128) -> (mpsc::Sender<Result<Inbound, Refusal>>
         node: NodeId::from_u128(node),
         serial: "01".to_owned(),
         remote: ([127, 0, 0, 1], 1).into(),
+        key_exchange: "X25519MLKEM768",
         line: Line::default(),
     };
     let ports = Ports { inbox: Arc::clone(fake) as _, desk: Arc::clone(fake) as _ };
@@ -468,6 +469,7 @@ async fn a_session_that_says_too_much_is_read_more_slowly_and_loses_nothing() {
         node: NodeId::from_u128(1),
         serial: "01".to_owned(),
         remote: ([127, 0, 0, 1], 1).into(),
+        key_exchange: "X25519MLKEM768",
         line: Line::default(),
     };
     let said = std::iter::once(hello()).chain((1..=2000).map(beat)).map(Ok);

@@ -86,6 +86,11 @@ fn properties(context: &Context) -> Result<BTreeMap<String, Value>, Failure> {
         put("trust-domain", json!(identity.trust_domain));
         put("control-plane", json!(identity.session_addresses.join(", ")));
         put("certificate-generation", json!(identity.certificate_generation));
+        put("certificate-issued", json!(time(identity.not_before)));
+        put(
+            "certificate-renewed-from",
+            json!(time(identity::renew_at(identity.not_before, identity.not_after, 0.0))),
+        );
         put("certificate-expires", json!(time(identity.not_after)));
         desired = applied_settings(&context.state.node(identity.node));
     }

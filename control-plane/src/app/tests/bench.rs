@@ -118,7 +118,13 @@ impl Bench {
     ) -> Result<(Handle, Opened), Refusal> {
         let line = Line::default();
         let handle = Handle::new(node, line.clone());
-        let caller = Caller { node, serial: serial.to_owned(), remote: ([127, 0, 0, 1], 1).into(), line };
+        let caller = Caller {
+            node,
+            serial: serial.to_owned(),
+            remote: ([127, 0, 0, 1], 1).into(),
+            key_exchange: "X25519",
+            line,
+        };
         let opened = self.app.opened(&handle, &caller, hello, 1)?;
         Ok((handle, opened))
     }
