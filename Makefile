@@ -27,7 +27,8 @@ check: tools ## Format, lints, dependencies, protos, architecture, unit tests.
 	$(CARGO) test --workspace --lib $(CRASH)
 
 soak: tools binaries ## What is too long for CI, whole; figures under target/soak.
-	MUSTER_ROUNDS=$${MUSTER_ROUNDS:-150} $(CARGO) test -p muster-tests --test fault -- --nocapture
+	MUSTER_ROUNDS=$${MUSTER_ROUNDS:-150} MUSTER_SECONDS=$${MUSTER_SECONDS:-30} MUSTER_HALF_OPEN=$${MUSTER_HALF_OPEN:-10000} \
+		$(CARGO) test -p muster-tests --test fault -- --nocapture
 
 bench: ## Ratios to a bare server in the same run, in target/bench; takes about an hour.
 	$(CARGO) build --release --bins

@@ -13,6 +13,7 @@ pub mod accept;
 mod addresses;
 pub mod connection;
 pub mod connections;
+mod frames;
 pub mod health;
 pub mod layers;
 pub mod limits;

@@ -10,7 +10,6 @@ use muster_common::clock::Clock;
 use muster_proto::admin::v1::{self as pb, Liveness};
 use muster_tests::{
     agent::{Agent, OPEN},
-    binaries::repository,
     plane::{Options, Plane},
 };
 use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
@@ -18,6 +17,7 @@ use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRa
 use crate::{
     check::{Checked, check},
     load::{Acknowledged, Load, bundle_of, content},
+    number,
 };
 
 const AGENTS: usize = 3;
@@ -89,12 +89,9 @@ pub(crate) struct Lab {
     pub(crate) enrolled: Vec<Agent>,
 }
 
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_and_nothing_runs_twice() {
+    let _alone = crate::ALONE.lock().await;
     let rounds = number("MUSTER_ROUNDS", 6);
     let seed = number("MUSTER_SEED", rand::rng().next_u64() % 1_000_000);
     eprintln!("kill9: {rounds} rounds, MUSTER_SEED={seed}");
@@ -118,7 +115,7 @@ async fn nothing_acknowledged_is_lost_and_nothing_runs_twice() {
     let (tally, acknowledged, checked) = (&tally, &acknowledged, &checked);
     let report = Report { rounds, seed, seconds, tally, acknowledged, checked }.print();
     eprintln!("{report}");
-    write_report(&report);
+    crate::report("kill9.md", &report);
     if rounds >= 50 {
         assert!(tally.in_flight >= 40, "a write and a command were in flight in {} rounds", tally.in_flight);
         assert!(
@@ -331,10 +328,4 @@ impl Report<'_> {
         }
         format!("| | |\n|---|---|\n{text}")
     }
-}
-
-fn write_report(report: &str) {
-    let folder = repository().join("target/soak");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("kill9.md"), report).unwrap();
 }

@@ -1,9 +1,28 @@
-//! Faults: what is promised must hold when processes die at any moment.
+//! Faults: what is promised must hold when processes die at any moment, and
+//! while somebody floods the doors.
 //!
-//! Small in CI; `make soak` runs it whole (`MUSTER_ROUNDS`). The seed is printed
-//! and can be given (`MUSTER_SEED`).
+//! Small in CI; `make soak` runs it whole (`MUSTER_ROUNDS`, `MUSTER_SECONDS`,
+//! `MUSTER_HALF_OPEN`). The seed is printed and can be given (`MUSTER_SEED`).
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod check;
+mod floods;
 mod kill9;
 mod load;
+
+use muster_tests::binaries::repository;
+
+/// Each of these tests needs the machine for itself.
+pub(crate) static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// How much of something, if the caller says.
+pub(crate) fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// Leaves a table where the soak's figures lie.
+pub(crate) fn report(name: &str, text: &str) {
+    let folder = repository().join("target/soak");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join(name), text).unwrap();
+}

@@ -43,6 +43,10 @@ pub struct Doors {
     pub local_resets: usize,
     /// Streams reset before they were accepted.
     pub pending_resets: usize,
+    /// HTTP/2 frames of one connection at once after a rest.
+    pub frames: u32,
+    /// HTTP/2 frames of one connection in a second.
+    pub frames_per_second: u32,
     /// Denials of one caller that are written down in a minute.
     pub denials_per_minute: u32,
     /// Denials of all callers that are written down in a minute.
@@ -137,6 +141,8 @@ impl Default for Doors {
             header_list: 16 * 1024,
             local_resets: 1024,
             pending_resets: 20,
+            frames: 4000,
+            frames_per_second: 2000,
             denials_per_minute: 10,
             denials_per_minute_in_all: 600,
             rates: Rates::default(),
@@ -233,6 +239,11 @@ impl Doors {
                 if window > i32::MAX.cast_unsigned() {
                     problems.push(format!("doors.{name}.{key} is {window}; HTTP/2 has at most {}", i32::MAX));
                 }
+            }
+        }
+        for (key, frames) in [("frames", self.frames), ("frames-per-second", self.frames_per_second)] {
+            if frames == 0 {
+                problems.push(format!("doors.{key} is 0; it must be at least 1"));
             }
         }
         let spans = [

@@ -12,7 +12,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use muster_common::{clock::Instant, drain::Drain};
+use muster_common::{clock::Instant, drain::Drain, error_chain::Chain};
 use tokio::{net::TcpStream, sync::watch, time::timeout};
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use tonic::service::Routes;
@@ -20,6 +20,7 @@ use tonic::service::Routes;
 use super::{
     DoorName, Gate,
     addresses::{Addresses, Place},
+    frames::{Bounds, Excess, Metered},
     layers::Guarded,
     limits::Limits,
     peer,
@@ -69,11 +70,14 @@ struct Opened {
     peer: Peer,
     connection: Pin<Box<Connection>>,
     requested: Flag,
+    excess: Excess,
     _place: Place,
 }
 
-type Connection =
-    http2::Connection<TokioIo<TlsStream<TcpStream>>, TowerToHyperService<Noting>, TokioExecutor>;
+type Connection = http2::Connection<Counted, TowerToHyperService<Noting>, TokioExecutor>;
+
+/// As hyper sees it, with its frames counted.
+pub(super) type Counted = TokioIo<Metered<TlsStream<TcpStream>>>;
 
 /// Serves one connection to its end.
 ///
@@ -101,7 +105,7 @@ pub(super) async fn serve(context: Arc<Context>, stream: TcpStream, remote: Sock
 }
 
 /// Shakes hands and learns who it is; who may not be served has been told so.
-async fn open(context: &Context, stream: TcpStream, remote: SocketAddr, waiting: Waiting) -> Option<Opened> {
+async fn open(context: &Arc<Context>, stream: TcpStream, remote: SocketAddr, waiting: Waiting) -> Option<Opened> {
     let door = context.name.as_str();
     let (stream, place) = match shake_hands(context, stream, remote, waiting).await {
         Ok(shaken) => shaken,
@@ -125,9 +129,10 @@ async fn open(context: &Context, stream: TcpStream, remote: SocketAddr, waiting:
     };
     let served = Guarded::new(context.routes.clone(), context.gate.clone(), context.name, peer.clone());
     let (service, requested) = first_request(served);
+    let (stream, excess) = metered(context, stream);
     let connection =
-        builder(&context.limits).serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    Some(Opened { peer, connection: Box::pin(connection), requested, _place: place })
+        builder(&context.limits).serve_connection(stream, TowerToHyperService::new(service));
+    Some(Opened { peer, connection: Box::pin(connection), requested, excess, _place: place })
 }
 
 /// Waits for the first words, then for a turn, then shakes hands. Only who has
@@ -189,7 +194,7 @@ impl Ends {
 }
 
 async fn run(context: &Context, opened: Opened) -> &'static str {
-    let Opened { peer, mut connection, requested, _place } = opened;
+    let Opened { peer, mut connection, requested, excess, _place } = opened;
     let (limits, clock) = (&context.limits, &context.gate.clock);
     let expires_in = peer.not_after.since(clock.now());
     let started = clock.monotonic();
@@ -216,7 +221,7 @@ async fn run(context: &Context, opened: Opened) -> &'static str {
                 connection.as_mut().graceful_shutdown();
                 ends.leave(clock.monotonic(), limits.leave_within);
             }
-            _ = connection.as_mut() => return "closed",
+            end = connection.as_mut() => return closed(context, &excess, end.err()),
             () = timer.as_mut() => {
                 let now = clock.monotonic();
                 if !requested.load(std::sync::atomic::Ordering::Relaxed) {
@@ -240,6 +245,38 @@ async fn run(context: &Context, opened: Opened) -> &'static str {
         }
         timer.as_mut().reset(ends.next());
     }
+}
+
+/// The connection as hyper sees it.
+pub(super) fn metered(context: &Arc<Context>, stream: TlsStream<TcpStream>) -> (Counted, Excess) {
+    let limits = &context.limits;
+    let bounds = Bounds {
+        burst: limits.frames,
+        per_second: limits.frames_per_second,
+        header_list: limits.header_list,
+    };
+    let door = Arc::clone(context);
+    let met = Arc::new(move |limit: &'static str| door.met(limit));
+    let stream = Metered::new(stream, bounds, context.gate.clock.clone(), met);
+    let excess = stream.excess();
+    (TokioIo::new(stream), excess)
+}
+
+/// Words of hyper, h2 and the system, which have no types for this.
+const SAID: [(&str, &str); 2] = [("keep-alive timed out", "ping"), ("os error 110", "unacknowledged-within")];
+/// h2 sends its peer away; a peer's own last words are "received".
+const EXCESS: &str = "error detected: detected excessive load";
+
+/// A connection ended by itself: counts the limit that it met, if it did.
+pub(super) fn closed(context: &Context, excess: &Excess, error: Option<hyper::Error>) -> &'static str {
+    let said = error.map(|error| Chain(&error).to_string()).unwrap_or_default();
+    let limit = match SAID.iter().find(|(words, _)| said.contains(words)) {
+        Some((_, limit)) => *limit,
+        None if said.contains(EXCESS) => excess.limit(),
+        None => return "closed",
+    };
+    context.met(limit);
+    limit
 }
 
 pub(super) fn builder(limits: &Limits) -> http2::Builder<TokioExecutor> {

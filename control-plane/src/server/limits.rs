@@ -53,6 +53,10 @@ pub struct Limits {
     pub local_resets: usize,
     /// Streams reset before they were accepted.
     pub pending_resets: usize,
+    /// HTTP/2 frames of a connection at once.
+    pub frames: u32,
+    /// HTTP/2 frames of a connection in a second.
+    pub frames_per_second: u32,
     /// Until the kernel gives up on bytes that nobody acknowledges.
     pub unacknowledged_within: Duration,
     /// Whether to ask idle peers if they live; nodes say so by themselves.
@@ -91,6 +95,8 @@ impl Limits {
             header_list: doors.header_list,
             local_resets: doors.local_resets,
             pending_resets: doors.pending_resets,
+            frames: doors.frames,
+            frames_per_second: doors.frames_per_second,
             unacknowledged_within: doors.unacknowledged_within,
             ping: (!door.ping.is_zero()).then_some(door.ping),
         }

@@ -3,16 +3,15 @@
 //! look like a broken network; so each of their calls is told why, for a few
 //! seconds, and reaches no service.
 
-use std::{convert::Infallible, pin::pin, time::Duration};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use muster_common::reason::Reason;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::{
-    connection::{Context, builder},
+    connection::{Context, builder, closed, metered},
     refusal,
 };
 
@@ -20,18 +19,21 @@ use super::{
 const WITHIN: Duration = Duration::from_secs(5);
 
 /// Answers every call with this reason, then closes.
-pub(super) async fn serve(context: &Context, stream: TlsStream<TcpStream>, reason: Reason) {
+pub(super) async fn serve(context: &Arc<Context>, stream: TlsStream<TcpStream>, reason: Reason) {
     let metrics = context.gate.metrics.clone();
     let message = told(reason);
     let service = service_fn(move |_| {
         let refused = refusal::response(&metrics, reason, message);
         std::future::ready(Ok::<_, Infallible>(refused))
     });
-    let mut connection = pin!(builder(&context.limits).serve_connection(TokioIo::new(stream), service));
+    let (stream, excess) = metered(context, stream);
+    let mut connection = pin!(builder(&context.limits).serve_connection(stream, service));
     tokio::select! {
         () = context.drain.deadline() => {}
         () = tokio::time::sleep(WITHIN) => {}
-        _ = connection.as_mut() => {}
+        end = connection.as_mut() => {
+            closed(context, &excess, end.err());
+        }
     }
 }
 

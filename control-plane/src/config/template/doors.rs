@@ -99,6 +99,16 @@ fn counts(doors: &Doors) -> Vec<Key> {
             "Streams that a peer may reset before they were accepted (rapid reset); hyper's own default.",
         ),
         (
+            "frames",
+            doors.frames.to_string(),
+            "HTTP/2 frames of one connection at once after a rest: a call is about four; DATA does not count.",
+        ),
+        (
+            "frames-per-second",
+            doors.frames_per_second.to_string(),
+            "The same in a second (floods of PING, SETTINGS, resets); who says more is read no faster.",
+        ),
+        (
             "denials-per-minute",
             doors.denials_per_minute.to_string(),
             "Denials of one caller, or of one address, that are written to the audit; more are only counted.",
