@@ -3,7 +3,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use muster_common::{reason::Reason, tls};
+use muster_common::reason::Reason;
 use muster_node_agent::dial;
 use muster_proto::{
     admin::v1 as pb,
@@ -59,6 +59,7 @@ async fn without_a_certificate_of_this_fleet_the_handshake_is_refused_and_counte
     // The stranger trusts our control plane, but it was enrolled elsewhere.
     let stranger = muster_node_agent::identity::Identity {
         roots_pem: node.identity.roots_pem.clone(),
+        issuers_pem: node.identity.issuers_pem.clone(),
         ..stranger.identity.clone()
     };
     let doors = [
@@ -66,8 +67,11 @@ async fn without_a_certificate_of_this_fleet_the_handshake_is_refused_and_counte
         ("operators", plane.addresses().operators, plane.operator_tls()),
     ];
     for (door, address, good) in doors {
-        let nobody = tls::enrollment_client_config(join.ca_pin).unwrap();
-        assert_eq!(alert(first_byte(address, nobody).await), AlertDescription::CertificateRequired, "{door}");
+        assert_eq!(
+            alert(first_byte(address, plane.nobody_tls()).await),
+            AlertDescription::CertificateRequired,
+            "{door}"
+        );
         counted(&plane, door, 1).await;
         let foreign = stranger.client_config().unwrap();
         // Both fleets have the same names, so the issuer is found and its signature is wrong.

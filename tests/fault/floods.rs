@@ -98,7 +98,7 @@ impl Lab {
         let _ = plane.cli(&["operator", "create", "mallory", "--role", "viewer", "--out", told]);
         let honest = plane.join(i32::try_from(HONEST).unwrap(), &[("honest", "yes")]).await;
         let join = plane.join(1, &[]).await;
-        let nobody = Arc::new(tls::enrollment_client_config(join.ca_pin).unwrap());
+        let nobody = Arc::new(plane.nobody_tls());
         let node = RawNode::enroll(&join).await.identity.client_config().unwrap();
         let of = |door, address, tls: ClientConfig, path| Target {
             door,

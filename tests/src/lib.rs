@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod binaries;
 pub mod eventually;
+pub mod forge;
 pub mod frames;
 pub mod limits;
 pub mod operator;

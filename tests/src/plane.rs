@@ -243,8 +243,25 @@ impl Plane {
     /// If its authority cannot be used.
     #[must_use]
     pub fn tls_named(&self, uri: &str) -> ClientConfig {
-        let identity = swarm::server_identity(&self.state().join("ca"), uri).unwrap();
+        self.tls_with(swarm::server_identity(&self.state().join("ca/1"), uri).unwrap())
+    }
+
+    /// TLS of someone with this identity, who trusts this control plane.
+    ///
+    /// # Panics
+    /// If the identity does not fit itself.
+    #[must_use]
+    pub fn tls_with(&self, identity: tls::Identity) -> ClientConfig {
         tls::client_config(identity, self.roots(), TRUST_DOMAIN.parse().unwrap()).unwrap()
+    }
+
+    /// TLS of someone who trusts this control plane and shows no certificate.
+    ///
+    /// # Panics
+    /// If its roots do not fit.
+    #[must_use]
+    pub fn nobody_tls(&self) -> ClientConfig {
+        tls::recovery_client_config(self.roots(), TRUST_DOMAIN.parse().unwrap()).unwrap()
     }
 
     fn roots(&self) -> rustls::RootCertStore {

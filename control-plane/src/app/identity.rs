@@ -47,6 +47,12 @@ impl App {
         by: &By,
         csr_der: &[u8],
     ) -> Result<Renewed, Error> {
+        let locked = self.fleet.with(node, |entry| entry.node.quarantine.is_some() || entry.locking);
+        if locked == Some(true) {
+            // Whichever of the two it is: a new certificate would outlive what is decided.
+            let message = "the node is in quarantine; a person must release it";
+            return Err(Error::refused(Reason::Quarantined, message));
+        }
         let kept = self.fleet.with(node, |entry| entry.kept.as_ref().map(|kept| kept.instance)).flatten();
         if kept.is_some() && kept != by.instance {
             let (reason, message) = super::quarantine::not_kept();
