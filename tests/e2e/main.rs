@@ -20,6 +20,7 @@ mod probes;
 mod recovery;
 mod reflection;
 mod refusals;
+mod scan;
 mod sessions;
 mod upkeep;
 mod writes;
