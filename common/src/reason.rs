@@ -47,6 +47,7 @@ reasons! {
     StateConflict = "STATE_CONFLICT",
     AuthorityUnusable = "AUTHORITY_UNUSABLE",
     AuthorityNotReady = "AUTHORITY_NOT_READY",
+    LastAdmin = "LAST_ADMIN",
     Unauthenticated = "UNAUTHENTICATED",
     WrongKindOfCaller = "WRONG_KIND_OF_CALLER",
     PermissionDenied = "PERMISSION_DENIED",

@@ -12,11 +12,11 @@ mod wire;
 
 use muster_proto::{
     admin::v1::{
-        self as admin_v1, assignments_service_server::AssignmentsServiceServer,
-        audit_service_server::AuditServiceServer, bundles_service_server::BundlesServiceServer,
-        join_tokens_service_server::JoinTokensServiceServer, nodes_service_server::NodesServiceServer,
-        operations_service_server::OperationsServiceServer, settings_service_server::SettingsServiceServer,
-        system_service_server::SystemServiceServer,
+        self as admin_v1, access_service_server::AccessServiceServer,
+        assignments_service_server::AssignmentsServiceServer, audit_service_server::AuditServiceServer,
+        bundles_service_server::BundlesServiceServer, join_tokens_service_server::JoinTokensServiceServer,
+        nodes_service_server::NodesServiceServer, operations_service_server::OperationsServiceServer,
+        settings_service_server::SettingsServiceServer, system_service_server::SystemServiceServer,
     },
     agent::v1::{
         enrollment_service_server::EnrollmentServiceServer, identity_service_server::IdentityServiceServer,
@@ -81,6 +81,9 @@ pub fn operators(app: &App) -> RoutesBuilder {
         .add_service(
             admin_v1::identity_service_server::IdentityServiceServer::new(admin::identity::Handler(app()))
                 .max_decoding_message_size(READ_MESSAGE),
+        )
+        .add_service(
+            AccessServiceServer::new(admin::access::Handler(app())).max_decoding_message_size(READ_MESSAGE),
         )
         .add_service(
             AuditServiceServer::new(admin::audit::Handler(app())).max_decoding_message_size(READ_MESSAGE),

@@ -12,6 +12,7 @@ pub mod access;
 pub mod assignments;
 pub mod audit;
 pub mod authority;
+pub mod bindings;
 pub mod bundles;
 pub mod catalog;
 pub mod commands;
@@ -46,7 +47,7 @@ use muster_common::{
     tls::spiffe::TrustDomain,
 };
 use muster_domain::{
-    access::Role,
+    access::{Asked, Scope},
     audit::Stamp,
     labels::{Selector, SelectorError},
     violation::Violation,
@@ -139,8 +140,8 @@ pub struct Fixed {
     pub output_limit: u64,
     /// What is kept, and how long.
     pub retention: Retention,
-    /// Full names of the methods that a role may call.
-    pub methods_of: fn(Role) -> Vec<String>,
+    /// Full names of the operators' methods, and what they ask for.
+    pub methods: fn() -> Vec<(&'static str, Asked)>,
 }
 
 /// Rhythm of sessions.
@@ -214,11 +215,14 @@ impl App {
     }
 }
 
-/// Who asks, and from where; every write of an operator starts with one.
+/// Who asks, from where, and what of the fleet they may touch; every write of an
+/// operator starts with one.
 #[derive(Debug, Clone)]
 pub struct Actor {
     /// `operator/alice`.
     pub principal: String,
+    /// No write touches a node outside of it.
+    pub scope: Scope,
     /// From where.
     pub remote_address: String,
     /// Of the request.

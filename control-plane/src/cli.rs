@@ -40,9 +40,12 @@ enum Command {
     /// Join tokens.
     #[command(subcommand)]
     Token(token::Command),
-    /// Operators and their certificates.
+    /// Operators, their certificates and what they may do.
     #[command(subcommand)]
     Operator(operator::Command),
+    /// Services: programs that call the operators' API.
+    #[command(subcommand)]
+    Service(operator::Command),
     /// The certificate authority.
     #[command(subcommand)]
     Ca(ca::Command),
@@ -71,7 +74,8 @@ pub fn main() -> ExitCode {
         Command::Init(args) => init::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Token(command) => token::run(command),
-        Command::Operator(command) => operator::run(command),
+        Command::Operator(command) => operator::run(operator::Kind::Operator, command),
+        Command::Service(command) => operator::run(operator::Kind::Service, command),
         Command::Ca(command) => ca::run(command),
         Command::Audit(command) => audit::run(&command),
         Command::Config(command) => config::run(&command),

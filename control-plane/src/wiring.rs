@@ -203,7 +203,7 @@ async fn fixed(
         enrollment_addresses: config.told(&config.public.enrollment_addresses, addresses.enrollment),
         output_limit: session.output_limit,
         retention: config.retention.clone(),
-        methods_of: policy::methods_of,
+        methods: policy::methods,
     })
 }
 

@@ -112,6 +112,7 @@ async fn grpcurl_lists_describes_and_calls_every_method() {
     assert!(grpc.script("audit-list.sh", &["", "operator/admin"]).pointer("/entries/0/action").is_some());
     grpcurl_reads_the_audit(&grpc, node);
     identity(&grpc, node);
+    access(&grpc, node);
     grpc.script("nodes-delete.sh", &[node, "the test is over"]);
     assert!(operator.node(node).await.is_none());
     authority(&grpc);
@@ -211,6 +212,18 @@ fn identity(grpc: &Grpcurl, node: &str) {
     );
     assert_eq!(text(&grpc.script("revocations-list.sh", &[]), "/revocations/0/subject"), "serial/0a");
     grpc.script("revocations-delete.sh", &["serial/0a"]);
+}
+
+fn access(grpc: &Grpcurl, node: &str) {
+    let made = grpc.script("bindings-create.sh", &["ci", "service/ci-*", "operator", "env=test"]);
+    assert_eq!(text(&made, "/binding/createdBy"), "operator/admin");
+    assert_eq!(grpc.script("bindings-list.sh", &[]).pointer("/bindings/0"), made.pointer("/binding"));
+    let method = "muster.admin.v1.NodesService/GetNode";
+    let explained = grpc.script("access-explain.sh", &["operator/admin", method, node]);
+    assert_eq!(explained.pointer("/allowed"), Some(&Value::Bool(true)), "{explained}");
+    assert_eq!(text(&explained, "/bindings/0/binding/role"), "admin");
+    grpc.script("bindings-delete.sh", &["ci"]);
+    assert_eq!(grpc.refusal("bindings-delete.sh", &["operator/admin"]), "FailedPrecondition");
 }
 
 /// The last step ends the operator's own certificate, too.

@@ -2,6 +2,7 @@
 //! what happens on the host. Build first: `make test` does.
 #![allow(clippy::unwrap_used)]
 
+mod access;
 mod attacks;
 mod audit;
 mod bad_input;

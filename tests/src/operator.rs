@@ -6,11 +6,12 @@ use muster_common::reason::Reason;
 use muster_node_agent::dial;
 use muster_proto::{
     admin::v1::{
-        self as pb, assignments_service_client::AssignmentsServiceClient,
-        audit_service_client::AuditServiceClient, bundles_service_client::BundlesServiceClient,
-        identity_service_client::IdentityServiceClient, join_tokens_service_client::JoinTokensServiceClient,
-        nodes_service_client::NodesServiceClient, operations_service_client::OperationsServiceClient,
-        settings_service_client::SettingsServiceClient, system_service_client::SystemServiceClient,
+        self as pb, access_service_client::AccessServiceClient,
+        assignments_service_client::AssignmentsServiceClient, audit_service_client::AuditServiceClient,
+        bundles_service_client::BundlesServiceClient, identity_service_client::IdentityServiceClient,
+        join_tokens_service_client::JoinTokensServiceClient, nodes_service_client::NodesServiceClient,
+        operations_service_client::OperationsServiceClient, settings_service_client::SettingsServiceClient,
+        system_service_client::SystemServiceClient,
     },
     types::v1 as types,
 };
@@ -32,6 +33,7 @@ pub struct Operator {
     pub operations: OperationsServiceClient<Channel>,
     pub audit: AuditServiceClient<Channel>,
     pub identity: IdentityServiceClient<Channel>,
+    pub access: AccessServiceClient<Channel>,
     pub system: SystemServiceClient<Channel>,
 }
 
@@ -83,6 +85,7 @@ impl Operator {
             operations: OperationsServiceClient::new(channel.clone()),
             audit: AuditServiceClient::new(channel.clone()),
             identity: IdentityServiceClient::new(channel.clone()),
+            access: AccessServiceClient::new(channel.clone()),
             system: SystemServiceClient::new(channel),
         }
     }

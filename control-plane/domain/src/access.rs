@@ -1,4 +1,15 @@
-//! Who may do what.
+//! Who may do what, and on which nodes.
+//!
+//! A binding gives a role to principals, on the nodes that its selector matches.
+//! What a caller may do is the union of its bindings, permission by permission.
+
+mod binding;
+mod rights;
+mod scope;
+
+pub use binding::{Binding, InvalidPattern, Pattern, is_binding_name};
+pub use rights::{Rights, Verdict, is_last_admin, judge};
+pub use scope::{Reach, Scope};
 
 /// What an operator is trusted with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,7 +28,7 @@ pub enum Role {
     Admin,
 }
 
-/// What a method asks of its caller.
+/// What roles are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Permission {
     /// To be a known operator at all.
@@ -36,6 +47,29 @@ pub enum Permission {
     Audit,
     /// To change the authority, to revoke, to lock up and to release.
     Secure,
+}
+
+/// What a method asks of its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// A role that has this.
+    pub permission: Permission,
+    /// By a binding on every node: the method is about no node, or about all of them.
+    pub fleet: bool,
+}
+
+impl Permission {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Known,
+        Self::Read,
+        Self::EditNodes,
+        Self::Command,
+        Self::Deploy,
+        Self::Enroll,
+        Self::Audit,
+        Self::Secure,
+    ];
 }
 
 impl Role {
@@ -75,13 +109,12 @@ impl Role {
     }
 }
 
-/// A person or program that may call the operators' API.
+/// A person or program with a certificate for the operators' API. What it may do
+/// is in bindings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// `operator/alice` or `service/ci`.
     pub principal: String,
-    /// What it may do.
-    pub role: Role,
     /// Serial of its newest certificate.
     pub serial: String,
     /// Slot of the authority that issued it.
@@ -100,7 +133,7 @@ mod tests {
     #[test]
     fn each_role_may_what_its_row_says() {
         use Permission::{Audit, Command, Deploy, EditNodes, Enroll, Known, Read, Secure};
-        let all = [Known, Read, EditNodes, Command, Deploy, Enroll, Audit, Secure];
+        assert_eq!(Permission::ALL, [Known, Read, EditNodes, Command, Deploy, Enroll, Audit, Secure]);
         for (role, may) in [
             (Role::Viewer, "KR------"),
             (Role::Operator, "KRNC----"),
@@ -109,7 +142,7 @@ mod tests {
             (Role::SecurityAdmin, "KR----AS"),
             (Role::Admin, "KRNCDEAS"),
         ] {
-            for (permission, mark) in all.into_iter().zip(may.chars()) {
+            for (permission, mark) in Permission::ALL.into_iter().zip(may.chars()) {
                 assert_eq!(role.allows(permission), mark != '-', "{role:?} {permission:?}");
             }
         }

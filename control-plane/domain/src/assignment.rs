@@ -11,6 +11,9 @@ pub struct Assignment {
     pub name: String,
     /// As written; parsed by whoever matches.
     pub selector: String,
+    /// The nodes that whoever made it may deploy to: it reaches only those. A
+    /// written `Reach`.
+    pub scope: String,
     /// What its nodes get.
     pub target: Target,
     /// Higher wins.

@@ -7,6 +7,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 use muster_common::{digest::Sha256, generation::Generation, ids::NodeId};
 
 use crate::{
+    access::Reach,
     assignment::{Assignment, Target},
     facts::Facts,
     item::{ItemName, ItemState, ItemVersion},
@@ -26,16 +27,25 @@ pub struct Compiled {
     pub assignment: Assignment,
     /// Its selector.
     pub selector: Selector,
+    /// What its maker may deploy to.
+    pub scope: Reach,
 }
 
 impl Compiled {
-    /// Parses the assignment's selector.
+    /// Parses the assignment's selector and scope.
     ///
     /// # Errors
     /// When it does not parse; one that was stored always does.
     pub fn new(assignment: Assignment) -> Result<Self, SelectorError> {
         let selector = Selector::parse(&assignment.selector)?;
-        Ok(Self { assignment, selector })
+        let scope = assignment.scope.parse()?;
+        Ok(Self { assignment, selector, scope })
+    }
+
+    /// Whether a node with these gets the item.
+    #[must_use]
+    pub fn reaches(&self, labels: &Labels, facts: &Facts) -> bool {
+        self.selector.matches(labels, facts) && self.scope.matches(labels, facts)
     }
 }
 
@@ -49,7 +59,7 @@ pub fn winners<'a>(
     assignments: &'a [Compiled],
 ) -> BTreeMap<ItemName, Vec<&'a Compiled>> {
     let mut by_item: BTreeMap<ItemName, Vec<&Compiled>> = BTreeMap::new();
-    for compiled in assignments.iter().filter(|compiled| compiled.selector.matches(labels, facts)) {
+    for compiled in assignments.iter().filter(|compiled| compiled.reaches(labels, facts)) {
         by_item.entry(compiled.assignment.target.item()).or_default().push(compiled);
     }
     for reaching in by_item.values_mut() {
@@ -159,15 +169,15 @@ pub fn conflict<'n, 'p>(
         if let Some(keys) = contradicts(&new.assignment, &other.assignment, &profile) {
             let (name, item) = (other.assignment.name.clone(), new.assignment.target.item());
             found.push(Conflict { other: name, item, nodes: Vec::new(), total: 0, keys });
-            rivals.push(&other.selector);
+            rivals.push(other);
         }
     }
     if rivals.is_empty() {
         return None; // the usual case: not one node has to be looked at
     }
-    for (id, labels, facts) in nodes.filter(|(_, labels, facts)| new.selector.matches(labels, facts)) {
-        for (selector, conflict) in rivals.iter().zip(&mut found) {
-            if selector.matches(labels, facts) {
+    for (id, labels, facts) in nodes.filter(|(_, labels, facts)| new.reaches(labels, facts)) {
+        for (rival, conflict) in rivals.iter().zip(&mut found) {
+            if rival.reaches(labels, facts) {
                 conflict.total += 1;
                 if conflict.nodes.len() < NAMED_NODES {
                     conflict.nodes.push(id);

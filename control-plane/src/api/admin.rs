@@ -1,5 +1,6 @@
 //! What operators call: one file per service.
 
+pub mod access;
 pub mod assignments;
 pub mod audit;
 pub mod bundles;

@@ -1,6 +1,7 @@
 //! Who called, as the door saw it.
 
 use muster_common::{ids::NodeId, reason::Reason, tls::spiffe::Principal};
+use muster_domain::access::{Permission, Scope};
 use tonic::{Request, Status};
 
 use super::{
@@ -22,14 +23,26 @@ pub(super) fn trace_id<T>(request: &Request<T>) -> String {
     request.extensions().get::<TraceId>().map(|id| id.0.clone()).unwrap_or_default()
 }
 
+/// The nodes that an operator's call may touch. The door puts it there.
+pub(super) fn scope<T>(request: &Request<T>) -> Result<Scope, Status> {
+    let scope = request.extensions().get::<Scope>();
+    scope.cloned().ok_or_else(|| status(Reason::Internal, "the call came through no operators' door"))
+}
+
 /// Who acts, for the stamp of a write.
 pub(super) fn actor<T>(request: &Request<T>) -> Result<Actor, Status> {
     let peer = peer(request)?;
     let principal = peer.principal.as_ref();
     let principal =
         principal.ok_or_else(|| status(Reason::Unauthenticated, "the caller has no certificate"))?;
+    let scope = match principal {
+        // About itself: handlers of nodes take the node from the certificate.
+        Principal::Node(_) => Scope::whole(principal.to_string(), Permission::Known),
+        _ => scope(request)?,
+    };
     Ok(Actor {
         principal: principal.to_string(),
+        scope,
         remote_address: peer.remote.to_string(),
         trace_id: trace_id(request),
     })

@@ -1,5 +1,6 @@
 //! Between the wire and the house. `thing` goes to the wire, `thing_from` comes from it.
 
+pub(super) mod access;
 pub(super) mod assignment;
 pub(super) mod audit;
 pub(super) mod authority;

@@ -2,12 +2,13 @@
 
 use muster_common::{ids::NodeId, reason::Reason};
 use muster_domain::{
+    access::{Reach, Scope},
     assignment::{Assignment, Target},
     audit::Note,
     effective::{self, Compiled},
     facts::Facts,
     item::{MAX_WANTED, is_resource_name},
-    labels::{Labels, Selector},
+    labels::Labels,
     page::{Listed, Page},
 };
 use muster_store::{
@@ -80,13 +81,15 @@ impl App {
         super::selector(&wish.selector)?;
         let now = self.clock.now();
         let nodes = self.labelled();
-        let by = actor.principal.clone();
+        let (by, reach) = (actor.principal.clone(), actor.scope.reach.clone());
         let creating = action == "assignments.create";
         self.commit(actor.stamp(action, now), move |tx| {
             let before = tx.assignment_get(&wish.name)?;
             let mut after = Assignment {
                 name: wish.name.clone(),
                 selector: wish.selector.clone(),
+                // Of whoever made it, for good: a change of it moves no node of others.
+                scope: before.as_ref().map_or_else(|| reach.to_string(), |before| before.scope.clone()),
                 target: fixed(tx, &wish.target)?,
                 priority: wish.priority,
                 created_at: before.as_ref().map_or(now, |before| before.created_at),
@@ -94,8 +97,10 @@ impl App {
                 updated_by: by.clone(),
                 revision: tx.revision(),
             };
+            let is_ours = before.as_ref().is_none_or(|before| covers(&reach, before));
             match &before {
-                Some(same) if is_equal(same, &after) => return Ok(same.clone()),
+                Some(same) if is_ours && is_equal(same, &after) => return Ok(same.clone()),
+                Some(_) if !creating && !is_ours => return Err(not_ours(&wish.name)),
                 Some(_) if creating => {
                     let message = format!("assignment {:?} exists with other content", wish.name);
                     return Err(Error::refused(Reason::AlreadyExists, message));
@@ -127,31 +132,46 @@ impl App {
         .await
     }
 
-    /// One assignment.
+    /// One assignment, and how many nodes of the scope it reaches. One that is of
+    /// no concern to the scope is as if it were not there.
     ///
     /// # Errors
     /// If it does not exist.
-    pub async fn assignment(&self, name: String) -> Result<Assignment, Error> {
-        self.store
-            .read(move |tx| tx.assignment_get(&name)?.ok_or_else(|| Error::not_found("assignment", &name)))
-            .await
+    pub async fn assignment(&self, scope: &Scope, name: String) -> Result<(Assignment, usize), Error> {
+        let missing = Error::not_found("assignment", &name);
+        let found = self.store.read(move |tx| tx.assignment_get(&name).map_err(Error::from)).await?;
+        self.shown(scope, found.into_iter().collect()).await.pop().ok_or(missing)
     }
 
-    /// A page of assignments.
+    /// A page of assignments, and how many nodes of the scope each reaches. Those
+    /// that are of no concern to the scope are left out: a page may be short.
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn assignments(&self, page: Page) -> Result<Listed<Assignment>, Error> {
-        self.store.read(move |tx| tx.assignment_list(&page).map_err(Error::from)).await
+    pub async fn assignments(&self, scope: &Scope, page: Page) -> Result<Listed<(Assignment, usize)>, Error> {
+        let listed = self.store.read(move |tx| tx.assignment_list(&page).map_err(Error::from)).await?;
+        Ok(Listed { rows: self.shown(scope, listed.rows).await, next: listed.next })
+    }
+
+    async fn shown(&self, scope: &Scope, found: Vec<Assignment>) -> Vec<(Assignment, usize)> {
+        let counts = self.reach(scope, &found).await;
+        let concerns =
+            |(assignment, count): &(Assignment, usize)| *count > 0 || covers(&scope.reach, assignment);
+        found.into_iter().zip(counts).filter(concerns).collect()
     }
 
     /// Takes the item from its nodes.
     ///
     /// # Errors
-    /// If it does not exist or was changed since it was read.
+    /// If it does not exist, its scope is wider than the caller's, or it was changed
+    /// since it was read.
     pub async fn delete_assignment(&self, actor: &Actor, name: String, etag: String) -> Result<(), Error> {
+        let reach = actor.scope.reach.clone();
         self.commit(actor.stamp("assignments.delete", self.clock.now()), move |tx| {
             let before = tx.assignment_get(&name)?.ok_or_else(|| Error::not_found("assignment", &name))?;
+            if !covers(&reach, &before) {
+                return Err(not_ours(&name));
+            }
             check_etag(&etag, before.revision)?;
             tx.assignment_delete(&name)?;
             tx.item_mark(&before.target.item())?;
@@ -165,18 +185,21 @@ impl App {
         .await
     }
 
-    /// How many nodes each of these assignments reaches now: one look at the
-    /// fleet for all of them, with rests in which others work.
-    pub async fn reach(&self, assignments: &[Assignment]) -> Vec<usize> {
-        let selectors: Vec<Option<Selector>> =
-            assignments.iter().map(|assignment| Selector::parse(&assignment.selector).ok()).collect();
-        let mut counts = vec![0; selectors.len()];
-        for nodes in self.fleet.ids().chunks(REST_AFTER / selectors.len().max(1) + 1) {
+    /// How many nodes of the scope each of these assignments reaches now: one look
+    /// at the fleet for all of them, with rests in which others work.
+    pub async fn reach(&self, scope: &Scope, assignments: &[Assignment]) -> Vec<usize> {
+        let compiled: Vec<Option<Compiled>> =
+            assignments.iter().map(|assignment| Compiled::new(assignment.clone()).ok()).collect();
+        let mut counts = vec![0; compiled.len()];
+        for nodes in self.fleet.ids().chunks(REST_AFTER / compiled.len().max(1) + 1) {
             for node in nodes {
                 self.fleet.with(*node, |entry| {
-                    for (selector, count) in selectors.iter().zip(&mut counts) {
-                        let matches = |it: &Selector| it.matches(&entry.node.labels, &entry.node.facts);
-                        *count += usize::from(selector.as_ref().is_some_and(matches));
+                    if !scope.sees(&entry.node) {
+                        return;
+                    }
+                    for (compiled, count) in compiled.iter().zip(&mut counts) {
+                        let reaches = |it: &Compiled| it.reaches(&entry.node.labels, &entry.node.facts);
+                        *count += usize::from(compiled.as_ref().is_some_and(reaches));
                     }
                 });
             }
@@ -207,6 +230,17 @@ fn fixed(tx: &mut WriteTx<'_>, target: &Target) -> Result<Target, Error> {
             Ok(target.clone())
         }
     }
+}
+
+/// Whether all that an assignment can reach is in reach of a caller. One whose
+/// scope cannot be read may reach everything.
+fn covers(reach: &Reach, assignment: &Assignment) -> bool {
+    reach.covers(&assignment.scope.parse().unwrap_or_else(|_| Reach::all()))
+}
+
+fn not_ours(name: &str) -> Error {
+    let message = format!("assignment {name:?} may reach nodes outside of your scope");
+    Error::refused(Reason::PermissionDenied, message)
 }
 
 fn is_equal(a: &Assignment, b: &Assignment) -> bool {
@@ -242,7 +276,7 @@ fn check_room(
     let others = others.iter().filter(|other| other.assignment.name != new.assignment.name);
     let all: Vec<Compiled> = others.cloned().chain([new.clone()]).collect();
     for (id, labels, facts) in nodes {
-        if new.selector.matches(labels, facts) {
+        if new.reaches(labels, facts) {
             let count = effective::winners(labels, facts, &all).len();
             if count > MAX_WANTED {
                 let message = format!("node {id} would have {count} items; a node has at most {MAX_WANTED}");
@@ -258,5 +292,11 @@ fn shown(assignment: &Assignment) -> String {
         Target::Bundle { name, version } => json!({ "bundle": name, "version": version }),
         Target::Settings { profile } => json!({ "settings": profile }),
     };
-    json!({ "selector": assignment.selector, "priority": assignment.priority, "target": target }).to_string()
+    json!({
+        "selector": assignment.selector,
+        "scope": assignment.scope,
+        "priority": assignment.priority,
+        "target": target,
+    })
+    .to_string()
 }

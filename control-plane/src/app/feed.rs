@@ -83,7 +83,7 @@ impl Touched {
                 ChangeKind::Operation => touched.operations.extend(change.id.parse::<OperationId>()),
                 ChangeKind::Command => touched.commands.extend(change.id.parse::<CommandId>()),
                 ChangeKind::Assignment | ChangeKind::Profile => touched.catalog = true,
-                ChangeKind::Caller => touched.access = true,
+                ChangeKind::Caller | ChangeKind::Binding => touched.access = true,
                 ChangeKind::Authority => touched.authority = true,
                 ChangeKind::Revocation => touched.revocations = true,
                 // What nodes report was in memory before it was stored; the rest is read when asked for.
@@ -193,8 +193,9 @@ impl App {
     }
 
     async fn reload_access(&self) -> Result<(), Error> {
-        let callers = self.store.read_own(|tx| tx.caller_all()).await?;
-        for (principal, serial) in self.access.replace(callers) {
+        let read = self.store.read_own(|tx| Ok::<_, Error>((tx.caller_all()?, tx.binding_all()?)));
+        let (callers, bindings) = read.await?;
+        for (principal, serial) in self.access.replace(callers, &bindings) {
             self.lines.cut_others(&principal, serial.as_deref());
         }
         Ok(())

@@ -1,7 +1,8 @@
 //! Nodes as operators see and edit them.
 
-use muster_common::ids::NodeId;
+use muster_common::{ids::NodeId, reason::Reason};
 use muster_domain::{
+    access::Scope,
     audit::Note,
     command::Event,
     item::ItemVersion,
@@ -48,26 +49,37 @@ pub struct Edit {
 }
 
 impl App {
-    /// One node.
+    /// One node. One outside of the scope is as if it were not there.
     ///
     /// # Errors
     /// If it does not exist.
-    pub fn node(&self, id: NodeId) -> Result<View, Error> {
-        self.fleet.with(id, |entry| self.view(&entry)).ok_or_else(|| Error::not_found("node", &id))
+    pub fn node(&self, scope: &Scope, id: NodeId) -> Result<View, Error> {
+        let look = |entry: MutexGuard<'_, Entry>| scope.sees(&entry.node).then(|| self.view(&entry));
+        self.fleet.with(id, look).flatten().ok_or_else(|| Error::not_found("node", &id))
+    }
+
+    /// Whether a node is there, and in a scope.
+    pub(crate) fn sees(&self, scope: &Scope, id: NodeId) -> bool {
+        self.fleet.with(id, |entry| scope.sees(&entry.node)) == Some(true)
     }
 
     /// Nodes that match, in order of ids; and how many match in all.
     ///
     /// # Errors
     /// If the page's key is not a node's id.
-    pub fn nodes(&self, selector: &Selector, page: &Page) -> Result<(Listed<View>, usize), Error> {
+    pub fn nodes(
+        &self,
+        scope: &Scope,
+        selector: &Selector,
+        page: &Page,
+    ) -> Result<(Listed<View>, usize), Error> {
         let after = match &page.after {
             Some(key) => Some(key.parse::<NodeId>().map_err(|_| muster_store::Error::PageKey(key.clone()))?),
             None => None,
         };
         let (mut total, mut rows, mut more) = (0, Vec::new(), false);
         self.fleet.for_each(|entry| {
-            if !matches(selector, &entry) {
+            if !matches(scope, selector, &entry) {
                 return;
             }
             total += 1;
@@ -86,17 +98,18 @@ impl App {
 
     /// Ids of the nodes that match, in order.
     #[must_use]
-    pub fn matching(&self, selector: &Selector) -> Vec<NodeId> {
+    pub fn matching(&self, scope: &Scope, selector: &Selector) -> Vec<NodeId> {
         let mut ids = Vec::new();
         self.fleet.for_each(|entry| {
-            if matches(selector, &entry) {
+            if matches(scope, selector, &entry) {
                 ids.push(entry.node.id);
             }
         });
         ids
     }
 
-    /// Changes display name and labels.
+    /// Changes display name and labels. Nobody can give a node away: it must be
+    /// in the scope afterwards, too.
     ///
     /// # Errors
     /// If the node does not exist, was changed since it was read, or the values cannot be.
@@ -110,14 +123,18 @@ impl App {
         if let Some(labels) = &edit.labels {
             check_labels(labels).map_err(|error| Error::invalid("node.labels", error.to_string()))?;
         }
-        let stamp = actor.stamp("nodes.update", self.clock.now());
+        let (stamp, scope) = (actor.stamp("nodes.update", self.clock.now()), actor.scope.clone());
         self.commit(stamp, move |tx| {
-            let node = tx.node_get(id)?.ok_or_else(|| Error::not_found("node", &id))?;
+            let node = node_in(tx, &scope, id)?;
             check_etag(&edit.etag, node.revision)?;
             let name = edit.display_name.as_ref().unwrap_or(&node.display_name);
             let labels = edit.labels.as_ref().unwrap_or(&node.labels);
             if *name == node.display_name && *labels == node.labels {
                 return Ok(());
+            }
+            if !scope.reach.matches(labels, &node.facts) {
+                let message = "with these labels the node would be outside of your scope";
+                return Err(Error::refused(Reason::PermissionDenied, message));
             }
             tx.node_edit(id, name, labels)?;
             tx.audit(Note {
@@ -129,7 +146,7 @@ impl App {
             Ok(())
         })
         .await?;
-        self.node(id)
+        self.node(&actor.scope, id)
     }
 
     /// Removes a node for ever.
@@ -147,9 +164,14 @@ impl App {
         let now = self.clock.now();
         let stamp = actor.stamp("nodes.delete", now);
         // Before the write: its session is ended by whoever sees the write first.
-        self.fleet.with(id, |mut entry| entry.farewell = Some(reason.clone()));
+        self.fleet.with(id, |mut entry| {
+            if actor.scope.sees(&entry.node) {
+                entry.farewell = Some(reason.clone());
+            }
+        });
+        let scope = actor.scope.clone();
         self.commit(stamp, move |tx| {
-            let node = tx.node_get(id)?.ok_or_else(|| Error::not_found("node", &id))?;
+            let node = node_in(tx, &scope, id)?;
             check_etag(&etag, node.revision)?;
             end_commands(tx, id, now)?;
             tx.node_delete(id)?;
@@ -185,17 +207,29 @@ impl App {
         }
     }
 
-    /// How many nodes are in each state.
+    /// How many nodes of the scope are in each state, and how many of them have a session here.
     #[must_use]
-    pub fn node_counts(&self) -> Vec<(State, usize)> {
+    pub fn node_counts(&self, scope: &Scope) -> (Vec<(State, usize)>, usize) {
         let mut counts: std::collections::BTreeMap<State, usize> = std::collections::BTreeMap::new();
-        self.fleet.for_each(|entry| *counts.entry(entry.node.liveness.state).or_default() += 1);
-        counts.into_iter().collect()
+        let mut live = 0;
+        self.fleet.for_each(|entry| {
+            if scope.sees(&entry.node) {
+                *counts.entry(entry.node.liveness.state).or_default() += 1;
+                live += usize::from(entry.live.is_some());
+            }
+        });
+        (counts.into_iter().collect(), live)
     }
 }
 
-fn matches(selector: &Selector, entry: &MutexGuard<'_, Entry>) -> bool {
-    selector.matches(&entry.node.labels, &entry.node.facts)
+/// A node as stored, for a write; one outside of the scope is as if it were not there.
+pub(crate) fn node_in(tx: &mut WriteTx<'_>, scope: &Scope, id: NodeId) -> Result<Node, Error> {
+    let found = tx.node_get(id)?.filter(|node| scope.sees(node));
+    found.ok_or_else(|| Error::not_found("node", &id))
+}
+
+fn matches(scope: &Scope, selector: &Selector, entry: &MutexGuard<'_, Entry>) -> bool {
+    selector.matches(&entry.node.labels, &entry.node.facts) && scope.sees(&entry.node)
 }
 
 /// A removed node's open orders end with it.

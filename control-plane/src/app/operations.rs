@@ -1,5 +1,9 @@
 //! Operations: one order to many nodes.
 
+mod reading;
+
+pub(super) use reading::Sight;
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -11,9 +15,8 @@ use muster_common::{
 };
 use muster_domain::{
     audit::Note,
-    command::{self, Command, Event, Output},
+    command::{self, Command, Event},
     operation::{Counts, Operation, Timing},
-    page::{Listed, Page},
 };
 use muster_store::{
     ReadCommands as _, ReadOperations as _, WriteCommands as _, WriteOperations as _, WriteTx,
@@ -23,14 +26,6 @@ use serde_json::json;
 
 use super::{Actor, App, Error, check_reason, recorder::end_operations};
 
-/// Of a page of operations, or of commands with output: half of what a client takes in one message, if nobody tells it otherwise.
-const PAGE_BYTES: usize = 2 * 1024 * 1024;
-/// Of a command without output and message.
-const COMMAND_BYTES: usize = 512;
-/// Of an operation without arguments and selector.
-const OPERATION_BYTES: usize = 1024;
-/// Operations read in one go.
-const OPERATIONS: u32 = 16;
 /// Longest id that callers may give a request.
 const MAX_REQUEST_ID: usize = 128;
 
@@ -79,13 +74,13 @@ pub struct OpenOperation {
 pub struct Open(RwLock<HashMap<OperationId, Arc<OpenOperation>>>);
 
 impl App {
-    /// Starts an operation on the nodes that match now.
+    /// Starts an operation on the nodes that match now, as far as the scope goes.
     ///
     /// # Errors
     /// If the wish cannot be, or its request id stands for another one.
     pub async fn start_operation(&self, actor: &Actor, wish: Wish) -> Result<(Operation, Counts), Error> {
         let now = self.clock.now();
-        let nodes = self.matching(&super::selector(&wish.selector)?);
+        let nodes = self.matching(&actor.scope, &super::selector(&wish.selector)?);
         let timing = Timing::check(now, wish.not_before, wish.deliver_within, wish.run_timeout)?;
         if wish.request_id.len() > MAX_REQUEST_ID {
             return Err(Error::invalid("request_id", "it is longer than 128 bytes"));
@@ -101,90 +96,13 @@ impl App {
         // Memory learns of it from the feed, so also if the caller goes away now.
         let before =
             self.commit(actor.stamp("operations.start", now), move |tx| begin(tx, &row, &commands)).await?;
-        self.operation(before.unwrap_or(operation.id)).await
-    }
-
-    /// One operation with its counts.
-    ///
-    /// # Errors
-    /// If it does not exist.
-    pub async fn operation(&self, id: OperationId) -> Result<(Operation, Counts), Error> {
-        self.store
-            .read(move |tx| {
-                let operation = tx.operation_get(id)?.ok_or_else(|| Error::not_found("operation", &id))?;
-                Ok((operation, tx.operation_counts(id)?))
-            })
-            .await
-    }
-
-    /// A page of operations, newest first; it ends early where one message
-    /// would become too large for its reader.
-    ///
-    /// # Errors
-    /// If the store fails.
-    pub async fn operations(&self, page: Page) -> Result<Listed<(Operation, Counts)>, Error> {
-        self.store
-            .read(move |tx| {
-                let (mut rows, mut bytes, mut after) = (Vec::new(), 0, page.after);
-                loop {
-                    // A few at a time: each may carry a script.
-                    let size = OPERATIONS.min(page.size - u32::try_from(rows.len()).unwrap_or(page.size));
-                    let listed = tx.operation_list(&Page { size, after })?;
-                    for operation in listed.rows {
-                        bytes += OPERATION_BYTES + operation.args.len() + operation.selector.len();
-                        if bytes > PAGE_BYTES && !rows.is_empty() {
-                            let next = rows.last().map(|(last, _): &(Operation, _)| last.id.to_string());
-                            return Ok(Listed { rows, next });
-                        }
-                        let counts = tx.operation_counts(operation.id)?;
-                        rows.push((operation, counts));
-                    }
-                    if listed.next.is_none() || rows.len() >= page.size as usize {
-                        return Ok(Listed { rows, next: listed.next });
-                    }
-                    after = listed.next;
-                }
-            })
-            .await
-    }
-
-    /// A page of an operation's commands, with their output if asked; it ends
-    /// early where one message would become too large for its reader.
-    ///
-    /// # Errors
-    /// If the operation does not exist.
-    pub async fn commands(
-        &self,
-        id: OperationId,
-        page: Page,
-        with_output: bool,
-    ) -> Result<Listed<(Command, Vec<Output>)>, Error> {
-        self.store
-            .read(move |tx| {
-                tx.operation_get(id)?.ok_or_else(|| Error::not_found("operation", &id))?;
-                let listed = tx.command_list(id, &page)?;
-                let (mut rows, mut bytes) = (Vec::with_capacity(listed.rows.len()), 0);
-                for command in listed.rows {
-                    // Output is kept up to a limit per command, which fits into a message.
-                    let output =
-                        if with_output { tx.output_list(command.id, 0, u32::MAX)? } else { Vec::new() };
-                    let size: usize = output.iter().map(|piece| piece.data.len()).sum();
-                    bytes += COMMAND_BYTES + command.message.len() + size;
-                    if bytes > PAGE_BYTES && !rows.is_empty() {
-                        let next = rows.last().map(|(last, _): &(Command, _)| last.id.to_string());
-                        return Ok(Listed { rows, next });
-                    }
-                    rows.push((command, output));
-                }
-                Ok(Listed { rows, next: listed.next })
-            })
-            .await
+        self.operation(&actor.scope, before.unwrap_or(operation.id)).await
     }
 
     /// Asks an operation to end: queued orders end at once, delivered ones when their host says so.
     ///
     /// # Errors
-    /// If it does not exist.
+    /// If it does not exist, or some of its nodes are not in the scope.
     pub async fn cancel_operation(
         &self,
         actor: &Actor,
@@ -193,8 +111,13 @@ impl App {
     ) -> Result<(Operation, Counts), Error> {
         check_reason("reason", &reason)?;
         let now = self.clock.now();
+        let sight = self.sight(&actor.scope);
         self.commit(actor.stamp("operations.cancel", now), move |tx| {
-            tx.operation_get(id)?.ok_or_else(|| Error::not_found("operation", &id))?;
+            let (operation, _) = sight.operation(tx, id)?;
+            if !sight.is_all_of(tx, &operation)? {
+                let message = "the operation has commands on nodes outside of your scope, too";
+                return Err(Error::refused(Reason::PermissionDenied, message));
+            }
             let mut moved = 0;
             for before in tx.command_of_operation_open(id)? {
                 if let Ok(after) = command::apply(&before, &Event::CancelRequested, now)
@@ -213,7 +136,7 @@ impl App {
             end_operations(tx, vec![id], now)
         })
         .await?;
-        self.operation(id).await
+        self.operation(&actor.scope, id).await
     }
 
     /// Takes operations with open orders into memory; any number of times.

@@ -15,15 +15,16 @@ use muster_common::{
     tls::spiffe::Principal,
 };
 use muster_domain::{
+    access::{Permission, Scope},
     audit::{Note, Stamp},
     certificate::Shown,
     join_token::check_description,
     sighting::{Quarantine, Sighting, Suspicion},
 };
-use muster_store::{ReadNodes as _, WriteNodes as _};
+use muster_store::WriteNodes as _;
 use serde_json::json;
 
-use super::{Actor, App, Error};
+use super::{Actor, App, Error, nodes::node_in};
 use crate::session::{frames::Refusal, ports::End};
 
 /// Between tries to store what was noticed.
@@ -77,7 +78,8 @@ impl App {
         let now = self.clock.now();
         let seen = self.fleet.with(id, |entry| entry.sightings.last_two()).unwrap_or_default();
         let quarantine = Quarantine { reason: Suspicion::ByOperator, since: now, seen };
-        self.lock_up(actor.stamp("nodes.quarantine", now), id, quarantine, reason).await
+        self.lock_up_in(actor.scope.clone(), actor.stamp("nodes.quarantine", now), id, quarantine, reason)
+            .await
     }
 
     /// A session noticed something: memory knows it at once, the store as soon as it can.
@@ -103,9 +105,22 @@ impl App {
         });
     }
 
-    /// Locks a node up, once, and writes down who was seen.
+    /// Locks a node up for what the control plane noticed by itself.
     pub(crate) async fn lock_up(
         &self,
+        stamp: Stamp,
+        id: NodeId,
+        quarantine: Quarantine,
+        reason: String,
+    ) -> Result<(), Error> {
+        let scope = Scope::whole(stamp.actor.clone(), Permission::Secure);
+        self.lock_up_in(scope, stamp, id, quarantine, reason).await
+    }
+
+    /// Locks a node up, once, and writes down who was seen.
+    async fn lock_up_in(
+        &self,
+        scope: Scope,
         stamp: Stamp,
         id: NodeId,
         quarantine: Quarantine,
@@ -114,7 +129,7 @@ impl App {
         let why = quarantine.reason;
         let locked = self
             .commit(stamp, move |tx| {
-                let node = tx.node_get(id)?.ok_or_else(|| Error::not_found("node", &id))?;
+                let node = node_in(tx, &scope, id)?;
                 if node.quarantine.is_some() {
                     return Ok(false);
                 }
@@ -153,9 +168,13 @@ impl App {
         let known = self
             .fleet
             .with(id, |entry| {
+                if !actor.scope.sees(&entry.node) {
+                    return None;
+                }
                 let seen = entry.node.quarantine.as_ref().map(|found| found.seen.clone()).unwrap_or_default();
-                [seen, entry.sightings.last_two()].concat()
+                Some([seen, entry.sightings.last_two()].concat())
             })
+            .flatten()
             .ok_or_else(|| Error::not_found("node", &id))?;
         let kept = match keep {
             None => None,
@@ -166,8 +185,9 @@ impl App {
             }
         };
         let machine = kept.as_ref().map(|seen| seen.machine_fingerprint.clone());
+        let scope = actor.scope.clone();
         self.commit(actor.stamp("nodes.release-quarantine", self.clock.now()), move |tx| {
-            let node = tx.node_get(id)?.ok_or_else(|| Error::not_found("node", &id))?;
+            let node = node_in(tx, &scope, id)?;
             tx.node_set_quarantine(id, None, machine.as_deref())?;
             tx.audit(Note {
                 subject: format!("node/{id}"),

@@ -13,7 +13,7 @@ use muster_domain::{
 use muster_store::{ReadNodes as _, WriteNodes as _};
 use serde_json::json;
 
-use super::{Actor, App, Error, identity::Renewed};
+use super::{Actor, App, Error, identity::Renewed, nodes::node_in};
 use crate::ca::{csr, proof};
 
 /// What is allowed.
@@ -112,8 +112,9 @@ impl App {
     /// # Errors
     /// If there is no such node, or the store fails.
     pub async fn allow_recovery(&self, actor: &Actor, id: NodeId) -> Result<(), Error> {
+        let scope = actor.scope.clone();
         self.commit(actor.stamp("nodes.allow-recovery", self.clock.now()), move |tx| {
-            let node = tx.node_get(id)?.ok_or_else(|| Error::not_found("node", &id))?;
+            let node = node_in(tx, &scope, id)?;
             tx.node_set_recoveries(id, 0)?;
             tx.audit(Note {
                 subject: format!("node/{id}"),

@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use arc_swap::ArcSwap;
 use muster_common::{error_chain::Chain, reason::Reason, tasks::Kind, tls::spiffe::Principal};
 use muster_domain::{
+    access::{Permission, Scope},
     audit::Note,
     join_token::check_description,
     revocation::{Revocation, Subject},
@@ -99,8 +100,10 @@ impl App {
     pub(crate) fn revoke_replaced(&self, serial: String) {
         let app = self.clone();
         self.tasks.spawn("revoke-replaced", Kind::BestEffort, async move {
+            let principal = format!("control-plane/{}", app.fixed.replica);
             let actor = Actor {
-                principal: format!("control-plane/{}", app.fixed.replica),
+                scope: Scope::whole(principal.clone(), Permission::Secure),
+                principal,
                 remote_address: String::new(),
                 trace_id: String::new(),
             };

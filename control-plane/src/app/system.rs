@@ -1,6 +1,6 @@
 //! The control plane about itself.
 
-use muster_domain::liveness::State;
+use muster_domain::{access::Scope, liveness::State};
 use muster_store::ReadMeta as _;
 
 use super::{App, Error};
@@ -10,9 +10,9 @@ use super::{App, Error};
 pub struct System {
     /// Of the change feed.
     pub revision: u64,
-    /// Nodes by state.
+    /// Nodes of the scope by state.
     pub nodes: Vec<(State, usize)>,
-    /// Live sessions here.
+    /// Their live sessions here.
     pub sessions: usize,
 }
 
@@ -21,8 +21,10 @@ impl App {
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn system(&self) -> Result<System, Error> {
+    pub async fn system(&self, scope: &Scope) -> Result<System, Error> {
         let revision = self.store.read(|tx| tx.revision().map_err(Error::from)).await?;
-        Ok(System { revision, nodes: self.node_counts(), sessions: self.hub.len() })
+        let (nodes, live) = self.node_counts(scope);
+        let sessions = if scope.is_whole() { self.hub.len() } else { live };
+        Ok(System { revision, nodes, sessions })
     }
 }

@@ -8,5 +8,6 @@ mod feed;
 mod identity;
 mod ledger;
 mod reports;
+mod scopes;
 mod sessions;
 mod watches;

@@ -1,35 +1,30 @@
 //! What changed since a revision, for those who watch. Waking is a hint; the
 //! change feed is the truth.
 
+mod nodes;
+
 use std::collections::{BTreeSet, HashMap};
 
+pub use nodes::{NodeNews, NodeWatch};
+
 use muster_common::{
-    ids::{CommandId, NodeId, OperationId},
+    ids::{CommandId, OperationId},
     reason::Reason,
 };
 use muster_domain::{
+    access::Scope,
     command::{Command, Output},
-    labels::Selector,
     operation::{Counts, Operation},
     page::{Page, ResumeToken},
 };
-use muster_store::{Change, ChangeKind, ReadChanges, ReadCommands as _, ReadMeta as _, ReadOperations as _};
+use muster_store::{Change, ChangeKind, ReadChanges, ReadCommands as _, ReadMeta as _};
 
-use super::{App, Error, feed::reach, nodes::View};
+use super::{App, Error, feed::reach, operations::Sight};
 
 /// Changes read in one go.
 const BATCH: u32 = 500;
 /// Pieces of output read in one go: a watcher holds no more of it.
 const PIECES: u32 = 16;
-
-/// News of nodes.
-#[derive(Debug)]
-pub enum NodeNews {
-    /// New, changed, or now matching.
-    Upserted(Box<View>),
-    /// Deleted, or no longer matching.
-    Removed(NodeId),
-}
 
 /// News of an operation.
 #[derive(Debug)]
@@ -85,42 +80,18 @@ impl App {
         Ok(token.revision)
     }
 
-    /// All nodes that match, and the revision from which to go on. Only their
-    /// ids: a watcher that reads slowly must not hold a fleet of views.
-    #[must_use]
-    pub fn nodes_now(&self, selector: &Selector) -> (Vec<NodeId>, u64) {
-        // First the revision: what changes while we read is told again.
-        let revision = *self.feed.applied().borrow();
-        (self.matching(selector), revision)
-    }
-
-    /// News of nodes since a revision, and the revision they reach.
+    /// News of an operation, as far as the scope goes; moves the place on.
     ///
     /// # Errors
-    /// If the store fails.
-    pub async fn node_news(&self, selector: &Selector, from: u64) -> Result<(Vec<NodeNews>, u64), Error> {
-        let (changes, reached) = self.changes(from).await?;
-        let mut ids = ids_of::<NodeId>(&changes, ChangeKind::Node);
-        ids.append(&mut ids_of(&changes, ChangeKind::NodeReport));
-        let news = ids.into_iter().map(|id| match self.node(id) {
-            Ok(view) if selector.matches(&view.node.labels, &view.node.facts) => {
-                NodeNews::Upserted(Box::new(view))
-            }
-            _ => NodeNews::Removed(id),
-        });
-        Ok((news.collect(), reached))
-    }
-
-    /// News of an operation; moves the place on.
-    ///
-    /// # Errors
-    /// If it does not exist, or the store fails.
+    /// If it does not exist, the caller may not look any more, or the store fails.
     pub async fn operation_news(
         &self,
+        scope: &Scope,
         id: OperationId,
         place: &mut Place,
     ) -> Result<(Vec<OperationNews>, Told), Error> {
-        let seen = read_of(&self.store, id, place.revision).await?;
+        let scope = self.access.scope_now(scope, false).ok_or_else(not_any_more)?;
+        let seen = read_of(&self.store, self.sight(&scope), id, place.revision).await?;
         let start = place.revision == 0;
         let mut news: Vec<OperationNews> = Vec::new();
         if start || seen.is_news {
@@ -152,7 +123,7 @@ impl App {
         Ok(pieces)
     }
 
-    async fn changes(&self, from: u64) -> Result<(Vec<Change>, u64), Error> {
+    pub(super) async fn changes(&self, from: u64) -> Result<(Vec<Change>, u64), Error> {
         let applied = *self.feed.applied().borrow();
         let read = self.store.read(move |tx| {
             kept(tx, from)?;
@@ -178,15 +149,25 @@ struct Seen {
     is_behind: bool,
 }
 
+/// The bindings of a caller changed while it watched.
+pub(in crate::app) fn not_any_more() -> Error {
+    Error::refused(Reason::PermissionDenied, "no binding of yours allows this any more")
+}
+
 /// `from` 0: all of it.
-async fn read_of(store: &muster_store::Store, id: OperationId, from: u64) -> Result<Seen, Error> {
+async fn read_of(
+    store: &muster_store::Store,
+    sight: Sight,
+    id: OperationId,
+    from: u64,
+) -> Result<Seen, Error> {
     store
         .read(move |tx| {
             let newest = tx.revision()?.max(1);
-            let operation = tx.operation_get(id)?.ok_or_else(|| Error::not_found("operation", &id))?;
-            let counts = tx.operation_counts(id)?;
+            let (operation, counts) = sight.operation(tx, id)?;
             if from == 0 {
-                let commands = tx.command_list(id, &Page { size: u32::MAX, after: None })?.rows;
+                let mut commands = tx.command_list(id, &Page { size: u32::MAX, after: None })?.rows;
+                commands.retain(|command| sight.sees(command.node));
                 let (is_news, is_behind) = (true, false);
                 return Ok(Seen { operation, counts, commands, is_news, reached: newest, is_behind });
             }
@@ -194,7 +175,8 @@ async fn read_of(store: &muster_store::Store, id: OperationId, from: u64) -> Res
             let changes = tx.changes_since(from, BATCH)?;
             let (mut commands, mut is_news) = (Vec::new(), false);
             for command in ids_of::<CommandId>(&changes, ChangeKind::Command) {
-                commands.extend(tx.command_get(command)?.filter(|command| command.operation == id));
+                let is_shown = |command: &Command| command.operation == id && sight.sees(command.node);
+                commands.extend(tx.command_get(command)?.filter(is_shown));
             }
             is_news |= !commands.is_empty();
             is_news |= ids_of::<OperationId>(&changes, ChangeKind::Operation).contains(&id);

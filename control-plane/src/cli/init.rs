@@ -129,7 +129,8 @@ fn make(args: &Args, config: &Config) -> anyhow::Result<()> {
     })?;
     let ca = Ca::open(&ca_dir, &args.trust_domain, authority)?;
     let admin = Principal::Operator("admin".to_owned());
-    operator::create(config, &ca, &store, &admin, Role::Admin, &dir.join("operators"))?;
+    let place = operator::Place { config, ca: &ca, store: &store, out: &dir.join("operators") };
+    place.create(&admin, Role::Admin, "*")?;
     store.close_blocking()?;
     write_config(&args.config, &render(config))
 }

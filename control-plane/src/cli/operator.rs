@@ -1,34 +1,30 @@
-//! `operator`.
+//! `operator` and `service`: who may call the operators' API.
 
-use std::{
-    fs,
-    io::Write as _,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
-};
+mod files;
 
-use anyhow::{Context as _, bail};
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
 use clap::Subcommand;
-use muster_common::{
-    clock::Clock,
-    tls::{
-        pem,
-        spiffe::{self, Principal},
-    },
-};
+use muster_common::{clock::Clock, tls::spiffe::Principal};
 use muster_domain::{
-    access::{Caller, Role},
+    access::{Binding, Caller, Rights, Role},
     audit::Note,
+    join_token::check_description,
+    labels::Selector,
+    revocation::{Revocation, Subject},
 };
-use muster_store::{ReadAccess as _, Store, WriteAccess as _};
-use rustls::pki_types::CertificateDer;
+use muster_store::{
+    Error, ReadAccess as _, ReadAuthority as _, Store, WriteAccess as _, WriteAuthority as _, WriteTx,
+};
+use serde_json::json;
 
 use super::{ConfigArg, open_ca, open_store, stamp};
-use crate::{ca::Ca, config::Config};
+use crate::{app::bindings, ca::Ca, config::Config};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Make a certificate for an operator; replaces role and certificate of one that exists.
+    /// Make a certificate, and bind its name to a role; replaces both of one that exists.
     Create {
         #[command(flatten)]
         config: ConfigArg,
@@ -37,15 +33,47 @@ pub(super) enum Command {
         /// viewer, operator, deployer, enroller, security-admin or admin.
         #[arg(long, value_parser = role)]
         role: Role,
+        /// Nodes on which the role holds.
+        #[arg(long, default_value = "*")]
+        selector: Selector,
         /// Where to write NAME.crt, NAME.key and ca.crt.
         #[arg(long)]
         out: Option<PathBuf>,
     },
-    /// Who may call.
+    /// Make a new certificate for one that exists; the old one is refused from then on.
+    Renew {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// Name.
+        name: String,
+        /// Where to write NAME.crt, NAME.key and ca.crt.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Let one in no more, whatever certificate it shows, and cut what is open.
+    Revoke {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// Name.
+        name: String,
+        /// Why, for those who read the audit.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Who may call, with which certificate and which bindings.
     List {
         #[command(flatten)]
         config: ConfigArg,
     },
+}
+
+/// What kind of caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A person.
+    Operator,
+    /// A program.
+    Service,
 }
 
 fn role(text: &str) -> Result<Role, String> {
@@ -55,77 +83,178 @@ fn role(text: &str) -> Result<Role, String> {
     })
 }
 
-pub(super) fn run(command: Command) -> anyhow::Result<()> {
+impl Kind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Service => "service",
+        }
+    }
+
+    fn principal(self, name: &str) -> anyhow::Result<Principal> {
+        match format!("{}/{name}", self.as_str()).parse() {
+            Ok(principal) => Ok(principal),
+            Err(_) => bail!("{name:?} is not a name: letters, digits, '.', '_', '@', '-', at most 128"),
+        }
+    }
+
+    /// Where certificates go if nobody says otherwise.
+    fn folder(self, config: &Config) -> PathBuf {
+        config.state_dir.join(format!("{}s", self.as_str()))
+    }
+}
+
+pub(super) fn run(kind: Kind, command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Create { config, name, role, out } => {
-            let config = config.load()?;
-            if !spiffe::is_principal_name(&name) {
-                bail!("{name:?} is not a name: letters, digits, '.', '_', '@', '-', at most 128");
-            }
-            let store = open_store(&config)?;
-            let ca = open_ca(&config, &store)?;
-            let out = out.unwrap_or_else(|| config.state_dir.join("operators"));
-            create(&config, &ca, &store, &Principal::Operator(name.clone()), role, &out)?;
+        Command::Create { config, name, role, selector, out } => {
+            let principal = kind.principal(&name)?;
+            with_place(kind, &config, out, |place| place.create(&principal, role, &selector.to_string()))
+        }
+        Command::Renew { config, name, out } => {
+            let principal = kind.principal(&name)?;
+            with_place(kind, &config, out, |place| place.renew(&principal))
+        }
+        Command::Revoke { config, name, reason } => {
+            let principal = kind.principal(&name)?;
+            let store = open_store(&config.load()?)?;
+            let done = revoke(&store, principal, reason);
             store.close_blocking()?;
-            println!("{}", out.join(format!("{name}.crt")).display());
-            Ok(())
+            done
         }
         Command::List { config } => {
             let store = open_store(&config.load()?)?;
-            for caller in store.read_blocking(|tx| tx.caller_all())? {
-                println!("{}\t{}\t{}", caller.principal, caller.role.as_str(), caller.serial);
-            }
-            Ok(())
+            let done = list(&store, kind);
+            store.close_blocking()?;
+            done
         }
     }
 }
 
-/// Makes a caller with certificate and key in a folder.
-pub(super) fn create(
-    config: &Config,
-    ca: &Ca,
-    store: &Store,
-    principal: &Principal,
-    role: Role,
-    out: &Path,
+fn with_place(
+    kind: Kind,
+    config: &ConfigArg,
+    out: Option<PathBuf>,
+    act: impl FnOnce(&Place<'_>) -> anyhow::Result<PathBuf>,
 ) -> anyhow::Result<()> {
-    let (certificate, key) =
-        ca.issue_operator(principal.clone(), config.identity.operator_certificate_ttl, Clock::System.now())?;
-    let caller = Caller {
-        principal: principal.to_string(),
-        role,
-        serial: certificate.serial.clone(),
-        issuer: certificate.issuer,
-        not_after: certificate.not_after,
-        created_at: Clock::System.now(),
-    };
-    store.write_blocking(stamp("operators.create"), move |tx| {
-        tx.caller_put(&caller)?;
-        tx.audit(Note {
-            subject: caller.principal.clone(),
-            after: serde_json::json!({ "role": caller.role.as_str(), "serial": caller.serial }).to_string(),
-            ..Note::default()
-        })
-    })?;
-    let name = principal.to_string().rsplit('/').next().unwrap_or_default().to_owned();
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(out);
-    made.with_context(|| format!("cannot make {}", out.display()))?;
-    let chain: Vec<CertificateDer<'_>> =
-        certificate.chain_der.iter().map(|der| der.as_slice().into()).collect();
-    let roots = ca.trust_bundle().roots;
-    write(&out.join(format!("{name}.key")), &key, 0o600)?;
-    write(&out.join(format!("{name}.crt")), &pem::encode_certificates(&chain), 0o644)?;
-    write(&out.join("ca.crt"), &pem::encode_certificates(&roots), 0o644)
+    let config = config.load()?;
+    let store = open_store(&config)?;
+    let ca = open_ca(&config, &store)?;
+    let out = out.unwrap_or_else(|| kind.folder(&config));
+    let done = act(&Place { config: &config, ca: &ca, store: &store, out: &out });
+    store.close_blocking()?;
+    println!("{}", done?.display());
+    Ok(())
 }
 
-fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
-    let staged = path.with_extension("new");
-    let _ = fs::remove_file(&staged);
-    let write = || -> std::io::Result<()> {
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&staged)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&staged, path)
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
+/// Where callers are made, and where their files go.
+pub(super) struct Place<'a> {
+    pub(super) config: &'a Config,
+    pub(super) ca: &'a Ca,
+    pub(super) store: &'a Store,
+    pub(super) out: &'a Path,
+}
+
+impl Place<'_> {
+    /// Makes a caller with certificate and key in a folder, and binds it. Answers
+    /// where the certificate is.
+    pub(super) fn create(
+        &self,
+        principal: &Principal,
+        role: Role,
+        selector: &str,
+    ) -> anyhow::Result<PathBuf> {
+        let stamp = stamp(if matches!(principal, Principal::Service(_)) {
+            "services.create"
+        } else {
+            "operators.create"
+        });
+        let binding = Binding {
+            // The name that one principal's own binding has.
+            name: principal.to_string(),
+            principal: principal.to_string().parse()?,
+            role,
+            selector: selector.to_owned(),
+            created_at: stamp.at,
+            created_by: stamp.actor.clone(),
+        };
+        self.issue(principal, stamp, move |tx| {
+            tx.binding_put(&binding)?;
+            let subject = format!("binding/{}", binding.name);
+            tx.audit(Note { subject, after: bindings::shown(&binding), ..Note::default() })
+        })
+    }
+
+    /// Another certificate; the bindings stay.
+    fn renew(&self, principal: &Principal) -> anyhow::Result<PathBuf> {
+        let name = principal.to_string();
+        if self.store.read_blocking(move |tx| tx.caller_get(&name))?.is_none() {
+            bail!("{principal} does not exist; create makes one");
+        }
+        let action =
+            if matches!(principal, Principal::Service(_)) { "services.renew" } else { "operators.renew" };
+        self.issue(principal, stamp(action), |_| Ok(()))
+    }
+
+    fn issue(
+        &self,
+        principal: &Principal,
+        stamp: muster_domain::audit::Stamp,
+        also: impl Fn(&mut WriteTx<'_>) -> Result<(), Error> + Send + 'static,
+    ) -> anyhow::Result<PathBuf> {
+        let subject = Subject::Principal(principal.clone());
+        if self.store.read_blocking(move |tx| tx.revocation_get(&subject))?.is_some() {
+            bail!(
+                "{principal} is revoked: a new certificate would be refused, too; take the revocation back first"
+            );
+        }
+        let now = Clock::System.now();
+        let ttl = self.config.identity.operator_certificate_ttl;
+        let (certificate, key) = self.ca.issue_operator(principal.clone(), ttl, now)?;
+        let caller = Caller {
+            principal: principal.to_string(),
+            serial: certificate.serial.clone(),
+            issuer: certificate.issuer,
+            not_after: certificate.not_after,
+            created_at: now,
+        };
+        self.store.write_blocking(stamp, move |tx| {
+            tx.caller_put(&caller)?;
+            let (subject, after) = (caller.principal.clone(), json!({ "serial": caller.serial }).to_string());
+            tx.audit(Note { subject, after, ..Note::default() })?;
+            also(tx)
+        })?;
+        files::write(self.out, principal, &certificate.chain_der, &key, &self.ca.trust_bundle().roots)
+    }
+}
+
+fn revoke(store: &Store, principal: Principal, reason: String) -> anyhow::Result<()> {
+    if let Err(violation) = check_description(&reason) {
+        bail!("the reason cannot be taken: {}", violation.description);
+    }
+    let stamp = stamp("identity.revoke");
+    let (at, by) = (stamp.at, stamp.actor.clone());
+    let revocation = Revocation { subject: Subject::Principal(principal), reason, at, by };
+    store.write_blocking::<_, Error, _>(stamp, move |tx| {
+        let subject = revocation.subject.to_string();
+        if tx.revocation_put(&revocation)? {
+            let after = json!({ "revoked": true, "reason": revocation.reason }).to_string();
+            return tx.audit(Note { subject, after, ..Note::default() });
+        }
+        tx.audit(Note { subject, ..Note::default() })
+    })?;
+    Ok(())
+}
+
+fn list(store: &Store, kind: Kind) -> anyhow::Result<()> {
+    let (callers, bindings, revoked) = store
+        .read_blocking::<_, Error, _>(|tx| Ok((tx.caller_all()?, tx.binding_all()?, tx.revocation_all()?)))?;
+    for caller in callers.into_iter().filter(|caller| caller.principal.starts_with(kind.as_str())) {
+        let rights = Rights::of(&caller.principal, &bindings);
+        let held: Vec<String> =
+            rights.bindings.iter().map(|it| format!("{} on {}", it.role.as_str(), it.selector)).collect();
+        let is_revoked = revoked.iter().any(|it| it.subject.to_string() == caller.principal);
+        let state = if is_revoked { "revoked".to_owned() } else { format!("until {}", caller.not_after) };
+        println!("{}\t{}\t{state}\t{}", caller.principal, caller.serial, held.join("; "));
+    }
+    Ok(())
 }

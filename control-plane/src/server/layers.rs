@@ -10,7 +10,7 @@ use std::{
 
 use http::{Request, Response};
 use muster_common::{ids::NodeId, reason::Reason, tls::spiffe::Principal};
-use muster_domain::access::{Permission, Role};
+use muster_domain::access::{Asked, Scope};
 use tonic::{body::Body, service::Routes};
 use tower::Service;
 
@@ -24,11 +24,13 @@ use crate::api::peer::{Peer, TraceId};
 
 /// What the door asks about callers.
 pub trait Callers: Send + Sync + 'static {
-    /// The role of an operator or service with this certificate.
+    /// The nodes on which an operator or service with this certificate has what
+    /// is asked.
     ///
     /// # Errors
-    /// The reason why it has none: nobody knows it, or its certificate was replaced.
-    fn role(&self, principal: &Principal, serial: &str) -> Result<Role, Reason>;
+    /// The reason why it has it nowhere: nobody knows it, its certificate was
+    /// replaced, or no binding of it allows this.
+    fn scope(&self, principal: &Principal, serial: &str, asked: Asked) -> Result<Scope, Reason>;
 
     /// Whether a node may speak with this certificate.
     ///
@@ -57,14 +59,14 @@ impl Guarded {
         Self { routes, gate, door, peer }
     }
 
-    /// Whether the call may pass.
-    fn judge(&self, method: &str) -> Result<Option<Watching>, Refused> {
+    /// Whether the call may pass, and what it may touch.
+    fn judge(&self, method: &str) -> Result<Passed, Refused> {
         let Some(rule) = policy::rule(method).filter(|rule| rule.door == self.door) else {
             // Someone of the other kind is told so, whatever they ask for.
             self.check_kind_of_door()?;
             return Err(Refused::new(Reason::PermissionDenied, "no such method on this port"));
         };
-        self.check_caller(rule)?;
+        let scope = self.check_caller(rule)?;
         let caller = match &self.peer.principal {
             Some(principal) => principal.to_string(),
             None => self.peer.remote.ip().to_string(),
@@ -74,11 +76,12 @@ impl Guarded {
             self.limited(rule.rate.as_str(), message)
         })?;
         if rule.rate != Rate::Watch {
-            return Ok(None);
+            return Ok(Passed { scope, watching: None });
         }
         let message = "too many open watches; end one, or try again when one has ended";
         let watching = self.gate.watches.open(&caller);
-        watching.map(Some).ok_or_else(|| self.limited("watches-per-caller", message))
+        let watching = watching.ok_or_else(|| self.limited("watches-per-caller", message))?;
+        Ok(Passed { scope, watching: Some(watching) })
     }
 
     fn limited(&self, limit: &'static str, message: impl Into<String>) -> Refused {
@@ -100,19 +103,20 @@ impl Guarded {
         }
     }
 
-    fn check_caller(&self, rule: Rule) -> Result<(), Refused> {
+    fn check_caller(&self, rule: Rule) -> Result<Option<Scope>, Refused> {
         self.check_kind_of_door()?;
         if self.peer.not_after <= self.gate.clock.now() {
             return Err(Refused::new(Reason::CertificateExpired, "the certificate has run out"));
         }
         match (rule.who, &self.peer.principal) {
-            (Who::Anyone, _) => Ok(()),
+            (Who::Anyone, _) => Ok(None),
             (Who::Node, Some(Principal::Node(node))) => self
                 .gate
                 .callers
                 .node_allowed(*node, &self.peer.serial)
+                .map(|()| None)
                 .map_err(|reason| Refused::new(reason, format!("node {node} may not speak: {reason}"))),
-            (Who::Operator(permission), Some(principal)) => self.check_role(principal, permission),
+            (Who::Operator(asked), Some(principal)) => self.scope(principal, asked).map(Some),
             (Who::Node | Who::Operator(_), _) => {
                 Err(Refused::new(Reason::WrongKindOfCaller, "the method is for callers of another kind"))
             }
@@ -121,18 +125,27 @@ impl Guarded {
 }
 
 impl Guarded {
-    fn check_role(&self, principal: &Principal, permission: Permission) -> Result<(), Refused> {
-        let message = match self.gate.callers.role(principal, &self.peer.serial) {
-            Ok(role) if role.allows(permission) => return Ok(()),
-            Ok(role) => format!("{principal} has the role {}, which may not do this", role.as_str()),
-            Err(Reason::CertificateRevoked) => {
-                let message = format!("{principal} has another certificate now than {}", self.peer.serial);
-                return Err(Refused::new(Reason::CertificateRevoked, message));
-            }
-            Err(_) => format!("{principal} is not known here"),
-        };
-        Err(Refused::new(Reason::PermissionDenied, message))
+    fn scope(&self, principal: &Principal, asked: Asked) -> Result<Scope, Refused> {
+        let serial = &self.peer.serial;
+        self.gate.callers.scope(principal, serial, asked).map_err(|reason| {
+            let message = match reason {
+                Reason::CertificateRevoked => {
+                    format!("{principal} was revoked, or has another certificate now than {serial}")
+                }
+                _ if asked.fleet => format!("no binding of {principal} on every node (\"*\") allows this"),
+                _ => format!("no binding of {principal} allows this"),
+            };
+            Refused::new(reason, message)
+        })
     }
+}
+
+/// What a call that may pass takes along.
+struct Passed {
+    /// None: the method is not for operators.
+    scope: Option<Scope>,
+    /// If it is a watch.
+    watching: Option<Watching>,
 }
 
 struct Refused {
@@ -158,12 +171,12 @@ impl Service<Request<hyper::body::Incoming>> for Guarded {
     }
 
     fn call(&mut self, request: Request<hyper::body::Incoming>) -> Answer {
-        let method = request.uri().path();
-        let watching = match self.judge(method) {
-            Ok(watching) => watching,
+        let method = request.uri().path().to_owned();
+        let Passed { scope, watching } = match self.judge(&method) {
+            Ok(passed) => passed,
             Err(refused) => {
                 if refused.reason != Reason::RateLimited {
-                    self.gate.callers.denied(&self.peer, method, refused.reason);
+                    self.gate.callers.denied(&self.peer, &method, refused.reason);
                 }
                 let response = refusal::response(&self.gate.metrics, refused.reason, &refused.message);
                 return Box::pin(std::future::ready(Ok(response)));
@@ -173,16 +186,30 @@ impl Service<Request<hyper::body::Incoming>> for Guarded {
         let trace_id = trace_id(request.headers());
         request.extensions_mut().insert(self.peer.clone());
         request.extensions_mut().insert(TraceId(trace_id));
-        let (answer, metrics) = (self.routes.call(request), self.gate.metrics.clone());
+        if let Some(scope) = scope {
+            request.extensions_mut().insert(scope);
+        }
+        let (answer, this) = (self.routes.call(request), (self.gate.clone(), self.peer.clone()));
+        let told = (self.door == DoorName::Operators).then_some(method);
         Box::pin(async move {
+            let (gate, peer) = this;
             let answer = answer.await.unwrap_or_else(|never| match never {});
-            let response = unreadable::explained(&metrics, answer);
+            let response = unreadable::explained(&gate.metrics, answer);
+            if let Some(method) = told.filter(|_| is_denied(&response)) {
+                gate.callers.denied(&peer, &method, Reason::PermissionDenied);
+            }
             Ok(match watching {
                 Some(watching) => response.map(|body| watching.hold(body)),
                 None => response,
             })
         })
     }
+}
+
+/// Whether a use-case refused the call for its caller: what was asked reached beyond its scope.
+fn is_denied(response: &Response<Body>) -> bool {
+    tonic::Status::from_header_map(response.headers())
+        .is_some_and(|status| status.code() == tonic::Code::PermissionDenied)
 }
 
 /// The trace id of a W3C `traceparent`, or a new one.

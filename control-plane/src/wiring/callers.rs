@@ -4,7 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use muster_common::{ids::NodeId, reason::Reason, tls::spiffe::Principal};
-use muster_domain::{access::Role, revocation::Subject};
+use muster_domain::{
+    access::{Asked, Scope},
+    revocation::Subject,
+};
 
 use crate::{
     api::peer::Peer,
@@ -22,9 +25,9 @@ impl Door {
 }
 
 impl Callers for Door {
-    fn role(&self, principal: &Principal, serial: &str) -> Result<Role, Reason> {
+    fn scope(&self, principal: &Principal, serial: &str, asked: Asked) -> Result<Scope, Reason> {
         self.0.revocations.check(principal, serial)?;
-        self.0.access.role(&principal.to_string(), serial)
+        self.0.access.scope(&principal.to_string(), serial, asked)
     }
 
     fn node_allowed(&self, node: NodeId, serial: &str) -> Result<(), Reason> {
@@ -63,7 +66,7 @@ impl Lines for Registry {
         };
         let cut = Self::cut_others(self, &principal, serial);
         if cut > 0 {
-            tracing::info!(%principal, cut, "{cut} connections of {principal} were cut: it has another role or certificate");
+            tracing::info!(%principal, cut, "{cut} connections of {principal} were cut: it has another certificate");
         }
     }
 

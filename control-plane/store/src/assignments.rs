@@ -13,11 +13,11 @@ use crate::{
     tx::{ReadTx, Reader, WriteTx, Writer},
 };
 
-const BY_NAME: &str = "SELECT name, selector, target, target_name, target_version, priority, created_at, updated_at, \
+const BY_NAME: &str = "SELECT name, selector, scope, target, target_name, target_version, priority, created_at, updated_at, \
                        updated_by, revision FROM assignments WHERE name = $1";
-const ALL: &str = "SELECT name, selector, target, target_name, target_version, priority, created_at, updated_at, \
+const ALL: &str = "SELECT name, selector, scope, target, target_name, target_version, priority, created_at, updated_at, \
                    updated_by, revision FROM assignments ORDER BY name";
-const PAGE: &str = "SELECT name, selector, target, target_name, target_version, priority, created_at, updated_at, \
+const PAGE: &str = "SELECT name, selector, scope, target, target_name, target_version, priority, created_at, updated_at, \
                     updated_by, revision FROM assignments WHERE name > $1 ORDER BY name LIMIT $2";
 
 /// Reads assignments.
@@ -56,10 +56,10 @@ pub trait WriteAssignments: ReadAssignments + Writer {
     /// # Errors
     /// If the store fails.
     fn assignment_put(&mut self, assignment: &Assignment) -> Result<(), Error> {
-        const SQL: &str = "INSERT INTO assignments (name, selector, target, target_name, target_version, priority, \
-                           created_at, updated_at, updated_by, revision) \
-                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (name) DO UPDATE SET \
-                           selector = excluded.selector, target = excluded.target, \
+        const SQL: &str = "INSERT INTO assignments (name, selector, scope, target, target_name, target_version, \
+                           priority, created_at, updated_at, updated_by, revision) \
+                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (name) DO UPDATE SET \
+                           selector = excluded.selector, scope = excluded.scope, target = excluded.target, \
                            target_name = excluded.target_name, target_version = excluded.target_version, \
                            priority = excluded.priority, created_at = excluded.created_at, \
                            updated_at = excluded.updated_at, updated_by = excluded.updated_by, \
@@ -74,6 +74,7 @@ pub trait WriteAssignments: ReadAssignments + Writer {
         let row = params![
             &assignment.name,
             &assignment.selector,
+            &assignment.scope,
             kind,
             name,
             version,
@@ -104,6 +105,7 @@ fn decode(row: &mut Row) -> Result<Assignment, Error> {
     Ok(Assignment {
         name: row.text("assignment name")?,
         selector: row.text("selector")?,
+        scope: row.text("scope")?,
         target: target(row)?,
         priority: row.i32("priority")?,
         created_at: row.millis("created_at")?,

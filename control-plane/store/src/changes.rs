@@ -28,6 +28,8 @@ pub enum ChangeKind {
     Command,
     /// A caller.
     Caller,
+    /// A binding of callers to roles.
+    Binding,
     /// The certificate authority.
     Authority,
     /// Someone or something that is not let in any more, or is again.
@@ -47,7 +49,7 @@ pub struct Change {
 
 impl ChangeKind {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Node,
         Self::NodeReport,
         Self::JoinToken,
@@ -57,6 +59,7 @@ impl ChangeKind {
         Self::Operation,
         Self::Command,
         Self::Caller,
+        Self::Binding,
         Self::Authority,
         Self::Revocation,
     ];
@@ -74,6 +77,7 @@ impl ChangeKind {
             Self::Operation => "operation",
             Self::Command => "command",
             Self::Caller => "caller",
+            Self::Binding => "binding",
             Self::Authority => "authority",
             Self::Revocation => "revocation",
         }

@@ -47,6 +47,17 @@ pub trait ReadCommands: Reader {
         Ok(page::listed(page, rows, |command| command.id.to_string()))
     }
 
+    /// The node and the state of each of an operation's commands, by id.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn command_places(&mut self, operation: OperationId) -> Result<Vec<(NodeId, State)>, Error> {
+        let sql = "SELECT node_id, state FROM commands WHERE operation_id = $1 ORDER BY id";
+        self.rows(sql, params![operation], |row| {
+            Ok((row.parsed("node id")?, row.word("command state", State::parse)?))
+        })
+    }
+
     /// A node's commands that have not ended, oldest first.
     ///
     /// # Errors

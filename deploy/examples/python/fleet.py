@@ -10,6 +10,7 @@ MUSTER_CERTS, a folder with ca.crt, operator.crt and operator.key.
 """
 
 import argparse
+import fcntl
 import os
 import sys
 import time
@@ -28,12 +29,17 @@ def generate() -> None:
     """Makes Python modules of the protos, once and whenever a proto is newer."""
     protos = [p for folder in ("admin", "types") for p in sorted((PROTOS / "muster" / folder).rglob("*.proto"))]
     stamp = GENERATED / "stamp"
-    if stamp.exists() and all(p.stat().st_mtime <= stamp.stat().st_mtime for p in protos):
-        return
+    GENERATED.mkdir(exist_ok=True)
+    with open(GENERATED / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another program may be making them
+        if not (stamp.exists() and all(p.stat().st_mtime <= stamp.stat().st_mtime for p in protos)):
+            compile_protos(protos, stamp)
+
+
+def compile_protos(protos: list[Path], stamp: Path) -> None:
     import grpc_tools
     from grpc_tools import protoc
 
-    GENERATED.mkdir(exist_ok=True)
     include = Path(grpc_tools.__file__).parent / "_proto"
     args = ["protoc", f"-I{PROTOS}", f"-I{include}", f"--python_out={GENERATED}", f"--grpc_python_out={GENERATED}"]
     if protoc.main(args + [str(p) for p in protos]) != 0:

@@ -8,6 +8,7 @@ fn assignment(name: &str, selector: &str, target: Target, priority: i32) -> Comp
     Compiled::new(Assignment {
         name: name.into(),
         selector: selector.into(),
+        scope: "*".into(),
         target,
         priority,
         created_at: at,

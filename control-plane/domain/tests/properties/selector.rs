@@ -80,6 +80,7 @@ fn assignment() -> impl Strategy<Value = Compiled> {
         let assignment = Assignment {
             name,
             selector,
+            scope: "*".into(),
             target,
             priority,
             created_at: at,

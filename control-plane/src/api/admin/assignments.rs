@@ -6,21 +6,16 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     api::{caller, status, wire},
-    app::App,
+    app::{Actor, App},
 };
 
 /// Answers about assignments.
 pub struct Handler(pub App);
 
 impl Handler {
-    async fn shown(&self, assignments: &[Assignment]) -> Vec<pb::Assignment> {
-        let reach = self.0.reach(assignments).await;
-        let shown = assignments.iter().zip(reach);
-        shown.map(|(assignment, nodes)| wire::assignment::assignment(assignment, nodes)).collect()
-    }
-
-    async fn shown_one(&self, assignment: Assignment) -> Option<pb::Assignment> {
-        self.shown(&[assignment]).await.pop()
+    async fn made(&self, actor: &Actor, assignment: &Assignment) -> Option<pb::Assignment> {
+        let reach = self.0.reach(&actor.scope, std::slice::from_ref(assignment)).await.pop()?;
+        Some(wire::assignment::assignment(assignment, reach))
     }
 }
 
@@ -35,26 +30,29 @@ impl AssignmentsService for Handler {
         let wish = wire::assignment::wish_from(request.assignment)?;
         let made =
             self.0.create_assignment(&actor, wish, request.validate_only).await.map_err(status::of_app)?;
-        Ok(Response::new(pb::CreateAssignmentResponse { assignment: self.shown_one(made).await }))
+        Ok(Response::new(pb::CreateAssignmentResponse { assignment: self.made(&actor, &made).await }))
     }
 
     async fn get_assignment(
         &self,
         request: Request<pb::GetAssignmentRequest>,
     ) -> Result<Response<pb::GetAssignmentResponse>, Status> {
-        let found = self.0.assignment(request.into_inner().name).await.map_err(status::of_app)?;
-        Ok(Response::new(pb::GetAssignmentResponse { assignment: self.shown_one(found).await }))
+        let (scope, request) = (caller::scope(&request)?, request.into_inner());
+        let (found, reach) = self.0.assignment(&scope, request.name).await.map_err(status::of_app)?;
+        let assignment = Some(wire::assignment::assignment(&found, reach));
+        Ok(Response::new(pb::GetAssignmentResponse { assignment }))
     }
 
     async fn list_assignments(
         &self,
         request: Request<pb::ListAssignmentsRequest>,
     ) -> Result<Response<pb::ListAssignmentsResponse>, Status> {
-        let request = request.into_inner();
+        let (scope, request) = (caller::scope(&request)?, request.into_inner());
         let (page, asked) = wire::page::page("ListAssignments", &[], request.page_size, &request.page_token)?;
-        let listed = self.0.assignments(page).await.map_err(status::of_app)?;
+        let listed = self.0.assignments(&scope, page).await.map_err(status::of_app)?;
+        let shown = listed.rows.iter().map(|(found, reach)| wire::assignment::assignment(found, *reach));
         Ok(Response::new(pb::ListAssignmentsResponse {
-            assignments: self.shown(&listed.rows).await,
+            assignments: shown.collect(),
             next_page_token: wire::page::next(asked, listed.next.as_deref()),
         }))
     }
@@ -68,7 +66,7 @@ impl AssignmentsService for Handler {
         let wish = wire::assignment::wish_from(request.assignment)?;
         let made =
             self.0.update_assignment(&actor, wish, request.validate_only).await.map_err(status::of_app)?;
-        Ok(Response::new(pb::UpdateAssignmentResponse { assignment: self.shown_one(made).await }))
+        Ok(Response::new(pb::UpdateAssignmentResponse { assignment: self.made(&actor, &made).await }))
     }
 
     async fn delete_assignment(

@@ -8,7 +8,7 @@ use muster_proto::admin::v1::{self as pb, audit_service_server::AuditService};
 use tonic::{Request, Response, Status};
 
 use crate::{
-    api::{status, watch::Watch, wire},
+    api::{caller, status, watch::Watch, wire},
     app::App,
 };
 
@@ -56,7 +56,7 @@ impl AuditService for Handler {
         &self,
         request: Request<pb::WatchAuditEntriesRequest>,
     ) -> Result<Response<Self::WatchAuditEntriesStream>, Status> {
-        let request = request.into_inner();
+        let (scope, request) = (caller::scope(&request)?, request.into_inner());
         let token = request.resume_token.clone();
         let filter: Filter = wire::audit::filter_of_watch(request);
         let from = match token.as_str() {
@@ -64,7 +64,7 @@ impl AuditService for Handler {
             token => self.0.audit_resume(&filter, token).await,
         };
         let from = from.map_err(status::of_app)?;
-        Ok(Response::new(watch::start(&self.0, filter, from)))
+        Ok(Response::new(watch::start(&self.0, scope, filter, from)))
     }
 
     type ExportAuditEntriesStream = Watch<pb::ExportAuditEntriesResponse>;
@@ -73,11 +73,11 @@ impl AuditService for Handler {
         &self,
         request: Request<pb::ExportAuditEntriesRequest>,
     ) -> Result<Response<Self::ExportAuditEntriesStream>, Status> {
-        let request = request.into_inner();
+        let (scope, request) = (caller::scope(&request)?, request.into_inner());
         let since = request.since.as_ref().map(wire::timestamp_from);
         let until = request.until.as_ref().map(wire::timestamp_from);
         let range = self.0.audit_range(since, until).await.map_err(status::of_app)?;
         let range = range.within(request.from_place, request.to_place);
-        Ok(Response::new(export::start(&self.0, range)))
+        Ok(Response::new(export::start(&self.0, scope, range)))
     }
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use muster_domain::labels::Selector;
 use muster_proto::admin::v1::{self as pb, nodes_service_server::NodesService, watch_nodes_response::Event};
 use tonic::{Request, Response, Status};
 
@@ -12,7 +11,11 @@ use crate::{
         watch::{self, Gone, Out, Watch},
         wire,
     },
-    app::{self, App, nodes::Edit, watch::NodeNews},
+    app::{
+        self, Actor, App,
+        nodes::Edit,
+        watch::{NodeNews, NodeWatch},
+    },
 };
 
 /// A watcher with nothing to hear hears at least this often where it is.
@@ -22,8 +25,8 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(30);
 pub struct Handler(pub App);
 
 impl Handler {
-    fn shown(&self, id: muster_common::ids::NodeId) -> Result<pb::Node, Status> {
-        self.0.node(id).map(|view| wire::node::node(&view)).map_err(status::of_app)
+    fn shown(&self, actor: &Actor, id: muster_common::ids::NodeId) -> Result<pb::Node, Status> {
+        self.0.node(&actor.scope, id).map(|view| wire::node::node(&view)).map_err(status::of_app)
     }
 }
 
@@ -33,11 +36,11 @@ impl NodesService for Handler {
         &self,
         request: Request<pb::ListNodesRequest>,
     ) -> Result<Response<pb::ListNodesResponse>, Status> {
-        let request = request.into_inner();
+        let (scope, request) = (caller::scope(&request)?, request.into_inner());
         let selector = app::selector_or_all(&request.selector).map_err(status::of_app)?;
         let (page, asked) =
             wire::page::page("ListNodes", &[&request.selector], request.page_size, &request.page_token)?;
-        let (listed, total) = self.0.nodes(&selector, &page).map_err(status::of_app)?;
+        let (listed, total) = self.0.nodes(&scope, &selector, &page).map_err(status::of_app)?;
         let shown = listed.rows.iter().map(wire::node::node);
         let (nodes, next) = wire::page::fitting(shown, listed.next, |node| node.id.clone());
         Ok(Response::new(pb::ListNodesResponse {
@@ -52,7 +55,7 @@ impl NodesService for Handler {
         request: Request<pb::GetNodeRequest>,
     ) -> Result<Response<pb::GetNodeResponse>, Status> {
         let id = wire::id("id", &request.get_ref().id)?;
-        let node = self.0.node(id).map_err(status::of_app)?;
+        let node = self.0.node(&caller::scope(&request)?, id).map_err(status::of_app)?;
         Ok(Response::new(pb::GetNodeResponse { node: Some(wire::node::node(&node)) }))
     }
 
@@ -88,7 +91,7 @@ impl NodesService for Handler {
         let (actor, request) = (caller::actor(&request)?, request.into_inner());
         let id = wire::id("id", &request.id)?;
         self.0.quarantine_node(&actor, id, request.reason).await.map_err(status::of_app)?;
-        Ok(Response::new(pb::QuarantineNodeResponse { node: Some(self.shown(id)?) }))
+        Ok(Response::new(pb::QuarantineNodeResponse { node: Some(self.shown(&actor, id)?) }))
     }
 
     async fn release_quarantine(
@@ -102,7 +105,7 @@ impl NodesService for Handler {
             text => Some(wire::id("keep_instance_id", text)?),
         };
         self.0.release_quarantine(&actor, id, keep, request.reason).await.map_err(status::of_app)?;
-        Ok(Response::new(pb::ReleaseQuarantineResponse { node: Some(self.shown(id)?) }))
+        Ok(Response::new(pb::ReleaseQuarantineResponse { node: Some(self.shown(&actor, id)?) }))
     }
 
     async fn allow_recovery(
@@ -112,7 +115,7 @@ impl NodesService for Handler {
         let (actor, request) = (caller::actor(&request)?, request.into_inner());
         let id = wire::id("id", &request.id)?;
         self.0.allow_recovery(&actor, id).await.map_err(status::of_app)?;
-        Ok(Response::new(pb::AllowRecoveryResponse { node: Some(self.shown(id)?) }))
+        Ok(Response::new(pb::AllowRecoveryResponse { node: Some(self.shown(&actor, id)?) }))
     }
 
     type WatchNodesStream = Watch<pb::WatchNodesResponse>;
@@ -121,15 +124,16 @@ impl NodesService for Handler {
         &self,
         request: Request<pb::WatchNodesRequest>,
     ) -> Result<Response<Self::WatchNodesStream>, Status> {
-        let request = request.into_inner();
+        let (scope, request) = (caller::scope(&request)?, request.into_inner());
         let selector = app::selector_or_all(&request.selector).map_err(status::of_app)?;
+        let nodes = NodeWatch::new(scope, selector);
         let from = match request.resume_token.as_str() {
             "" => None,
-            token => Some(self.0.resume_from(token).await.map_err(status::of_app)?),
+            token => Some(self.0.resume_nodes_from(&nodes, token).await.map_err(status::of_app)?),
         };
         let app = self.0.clone();
         Ok(Response::new(watch::start(&self.0.tasks, |out| async move {
-            let _ = follow(&app, &selector, from, &out).await;
+            let _ = follow(&app, nodes, from, &out).await;
         })))
     }
 }
@@ -158,32 +162,30 @@ fn edit_from(node: pb::Node, mask: &[String]) -> Result<Edit, Status> {
 
 async fn follow(
     app: &App,
-    selector: &Selector,
+    mut nodes: NodeWatch,
     from: Option<u64>,
     out: &Out<pb::WatchNodesResponse>,
 ) -> Result<(), Gone> {
     let mut revision = match from {
         Some(revision) => revision,
-        None => snapshot(app, selector, out).await?,
+        None => snapshot(app, &mut nodes, out).await?,
     };
     let mut applied = app.feed.applied();
     loop {
-        let (news, reached) = match app.node_news(selector, revision).await {
+        let (ids, reached) = match app.node_changes(&mut nodes, revision).await {
             Ok(news) => news,
             Err(error) => return Err(out.fail(status::of_app(error)).await),
         };
-        let resume_token = app.resume_token(reached);
-        for news in news {
-            let event = match news {
-                NodeNews::Upserted(view) => Event::Upserted(wire::node::node(&view)),
-                NodeNews::Removed(id) => Event::RemovedId(id.to_string()),
-            };
+        for id in ids {
+            let Some(news) = app.node_news(&mut nodes, id) else { continue };
             // Until all news of these revisions are sent, a resume starts before them.
-            let resume_token = app.resume_token(revision);
-            out.send(pb::WatchNodesResponse { event: Some(event), resume_token }).await?;
+            out.send(told(news, app.node_token(&nodes, revision))).await?;
+        }
+        if let Err(error) = app.may_watch(&nodes) {
+            return Err(out.fail(status::of_app(error)).await);
         }
         if reached > revision {
-            bookmark(out, resume_token).await?;
+            bookmark(out, app.node_token(&nodes, reached)).await?;
         }
         revision = reached;
         tokio::select! {
@@ -193,22 +195,29 @@ async fn follow(
                     return Ok(());
                 }
             }
-            () = tokio::time::sleep(BOOKMARK_EVERY) => bookmark(out, app.resume_token(revision)).await?,
+            () = tokio::time::sleep(BOOKMARK_EVERY) => bookmark(out, app.node_token(&nodes, revision)).await?,
         }
     }
 }
 
-async fn snapshot(app: &App, selector: &Selector, out: &Out<pb::WatchNodesResponse>) -> Result<u64, Gone> {
-    let (ids, revision) = app.nodes_now(selector);
+async fn snapshot(app: &App, nodes: &mut NodeWatch, out: &Out<pb::WatchNodesResponse>) -> Result<u64, Gone> {
+    let (ids, revision) = app.nodes_now(nodes);
     for id in ids {
         // One that went meanwhile is told of as news.
-        let Ok(view) = app.node(id) else { continue };
+        let Some(news @ NodeNews::Upserted(_)) = app.node_news(nodes, id) else { continue };
         // No token: a watch that breaks in here starts again.
-        let event = Some(Event::Upserted(wire::node::node(&view)));
-        out.send(pb::WatchNodesResponse { event, resume_token: String::new() }).await?;
+        out.send(told(news, String::new())).await?;
     }
-    bookmark(out, app.resume_token(revision)).await?;
+    bookmark(out, app.node_token(nodes, revision)).await?;
     Ok(revision)
+}
+
+fn told(news: NodeNews, resume_token: String) -> pb::WatchNodesResponse {
+    let event = match news {
+        NodeNews::Upserted(view) => Event::Upserted(wire::node::node(&view)),
+        NodeNews::Removed(id) => Event::RemovedId(id.to_string()),
+    };
+    pb::WatchNodesResponse { event: Some(event), resume_token }
 }
 
 async fn bookmark(out: &Out<pb::WatchNodesResponse>, resume_token: String) -> Result<(), Gone> {

@@ -1,7 +1,7 @@
 //! `OperationsService`.
 
 use muster_common::ids::OperationId;
-use muster_domain::command::Command;
+use muster_domain::{access::Scope, command::Command};
 use muster_proto::admin::v1::{
     self as pb, operations_service_server::OperationsService, watch_operation_response::Event,
 };
@@ -41,7 +41,8 @@ impl OperationsService for Handler {
         request: Request<pb::GetOperationRequest>,
     ) -> Result<Response<pb::GetOperationResponse>, Status> {
         let id = wire::id("id", &request.get_ref().id)?;
-        let (operation, counts) = self.0.operation(id).await.map_err(status::of_app)?;
+        let (operation, counts) =
+            self.0.operation(&caller::scope(&request)?, id).await.map_err(status::of_app)?;
         Ok(Response::new(pb::GetOperationResponse {
             operation: Some(wire::operation::operation(&operation, &counts)),
         }))
@@ -51,9 +52,9 @@ impl OperationsService for Handler {
         &self,
         request: Request<pb::ListOperationsRequest>,
     ) -> Result<Response<pb::ListOperationsResponse>, Status> {
-        let request = request.into_inner();
+        let (scope, request) = (caller::scope(&request)?, request.into_inner());
         let (page, asked) = wire::page::page("ListOperations", &[], request.page_size, &request.page_token)?;
-        let listed = self.0.operations(page).await.map_err(status::of_app)?;
+        let listed = self.0.operations(&scope, page).await.map_err(status::of_app)?;
         let shown =
             listed.rows.iter().map(|(operation, counts)| wire::operation::operation(operation, counts));
         Ok(Response::new(pb::ListOperationsResponse {
@@ -66,7 +67,7 @@ impl OperationsService for Handler {
         &self,
         request: Request<pb::ListCommandsRequest>,
     ) -> Result<Response<pb::ListCommandsResponse>, Status> {
-        let request = request.into_inner();
+        let (scope, request) = (caller::scope(&request)?, request.into_inner());
         let id = wire::id("operation_id", &request.operation_id)?;
         let (page, asked) = wire::page::page(
             "ListCommands",
@@ -74,7 +75,7 @@ impl OperationsService for Handler {
             request.page_size,
             &request.page_token,
         )?;
-        let listed = self.0.commands(id, page, request.with_output).await.map_err(status::of_app)?;
+        let listed = self.0.commands(&scope, id, page, request.with_output).await.map_err(status::of_app)?;
         let shown = listed.rows.iter().map(|(command, output)| wire::operation::command(command, output));
         Ok(Response::new(pb::ListCommandsResponse {
             commands: shown.collect(),
@@ -88,16 +89,17 @@ impl OperationsService for Handler {
         &self,
         request: Request<pb::WatchOperationRequest>,
     ) -> Result<Response<Self::WatchOperationStream>, Status> {
-        let request = request.into_inner();
+        let (scope, request) = (caller::scope(&request)?, request.into_inner());
         let id = wire::id("id", &request.id)?;
-        self.0.operation(id).await.map_err(status::of_app)?;
+        self.0.operation(&scope, id).await.map_err(status::of_app)?;
         let mut place = Place::default();
         if !request.resume_token.is_empty() {
             place.revision = self.0.resume_from(&request.resume_token).await.map_err(status::of_app)?;
         }
         let app = self.0.clone();
         Ok(Response::new(watch::start(&self.0.tasks, move |out| async move {
-            let _ = follow(&app, id, place, request.with_output, &out).await;
+            let watch = OneWatch { app: &app, scope, id, with_output: request.with_output };
+            let _ = follow(watch, place, &out).await;
         })))
     }
 
@@ -116,17 +118,24 @@ impl OperationsService for Handler {
     }
 }
 
-async fn follow(
-    app: &App,
+/// What one watcher asked for.
+struct OneWatch<'a> {
+    app: &'a App,
+    scope: Scope,
     id: OperationId,
-    mut place: Place,
     with_output: bool,
+}
+
+async fn follow(
+    watch: OneWatch<'_>,
+    mut place: Place,
     out: &Out<pb::WatchOperationResponse>,
 ) -> Result<(), Gone> {
+    let OneWatch { app, scope, id, with_output } = watch;
     let mut applied = app.feed.applied();
     loop {
         let before = app.resume_token(place.revision);
-        let (news, told) = match app.operation_news(id, &mut place).await {
+        let (news, told) = match app.operation_news(&scope, id, &mut place).await {
             Ok(news) => news,
             Err(error) => return Err(out.fail(status::of_app(error)).await),
         };

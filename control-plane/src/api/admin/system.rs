@@ -1,7 +1,7 @@
 //! `SystemService`.
 
 use muster_common::build_info;
-use muster_domain::liveness::State;
+use muster_domain::{access::Rights, liveness::State};
 use muster_proto::admin::v1::{self as pb, system_service_server::SystemService};
 use tonic::{Request, Response, Status};
 
@@ -17,15 +17,16 @@ pub struct Handler(pub App);
 impl SystemService for Handler {
     async fn get_system(
         &self,
-        _: Request<pb::GetSystemRequest>,
+        request: Request<pb::GetSystemRequest>,
     ) -> Result<Response<pb::GetSystemResponse>, Status> {
-        let system = self.0.system().await.map_err(status::of_app)?;
+        let system = self.0.system(&caller::scope(&request)?).await.map_err(status::of_app)?;
         let fixed = &self.0.fixed;
         let count = |wanted: State| {
             let found =
                 system.nodes.iter().find(|(state, _)| *state == wanted).map_or(0, |(_, count)| *count);
             i64::try_from(found).unwrap_or(i64::MAX)
         };
+        let total: usize = system.nodes.iter().map(|(_, count)| count).sum();
         Ok(Response::new(pb::GetSystemResponse {
             version: build_info::VERSION.to_owned(),
             trust_domain: fixed.trust_domain.to_string(),
@@ -35,7 +36,7 @@ impl SystemService for Handler {
             start_time: Some(wire::timestamp(fixed.started)),
             server_time: Some(wire::timestamp(self.0.clock.now())),
             nodes: Some(pb::NodeCounts {
-                total: i64::try_from(self.0.fleet.len()).unwrap_or(i64::MAX),
+                total: i64::try_from(total).unwrap_or(i64::MAX),
                 online: count(State::Online),
                 late: count(State::Late),
                 offline: count(State::Offline),
@@ -54,11 +55,13 @@ impl SystemService for Handler {
         request: Request<pb::GetCallerRequest>,
     ) -> Result<Response<pb::GetCallerResponse>, Status> {
         let principal = caller::actor(&request)?.principal;
-        let role = self.0.access.role(&principal, &caller::peer(&request)?.serial).ok();
+        let rights = self.0.access.rights(&principal).unwrap_or_else(|| Rights::of(&principal, &[]));
+        let role = rights.strongest().map(|role| role.as_str().to_owned());
         Ok(Response::new(pb::GetCallerResponse {
+            role: role.unwrap_or_default(),
+            methods: self.0.methods_of(&rights),
+            bindings: rights.bindings.iter().map(wire::access::binding).collect(),
             principal,
-            role: role.map(|role| role.as_str().to_owned()).unwrap_or_default(),
-            methods: role.map(|role| (self.0.fixed.methods_of)(role)).unwrap_or_default(),
         }))
     }
 }

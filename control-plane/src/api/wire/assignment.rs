@@ -25,6 +25,7 @@ pub(in crate::api) fn assignment(row: &Assignment, matched: usize) -> pb::Assign
         updated_by: row.updated_by.clone(),
         etag: muster_domain::node::etag(row.revision),
         matched_nodes: i64::try_from(matched).unwrap_or(i64::MAX),
+        scope: row.scope.clone(),
     }
 }
 

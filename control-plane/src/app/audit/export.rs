@@ -2,10 +2,13 @@
 //! The command line and the API write the same.
 
 use muster_common::clock::UnixMillis;
-use muster_domain::audit::{Filter, line};
+use muster_domain::{
+    access::Scope,
+    audit::{Filter, line},
+};
 use muster_store::{ReadAudit, ReadTx};
 
-use crate::app::{App, Error};
+use crate::app::{App, Error, watch::not_any_more};
 
 /// Records in memory at once.
 const PIECE: u32 = 100;
@@ -92,7 +95,8 @@ impl App {
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn audit_lines(&self, range: Range) -> Result<Lines, Error> {
+    pub async fn audit_lines(&self, scope: &Scope, range: Range) -> Result<Lines, Error> {
+        self.access.scope_now(scope, true).ok_or_else(not_any_more)?;
         self.store.read(move |tx| Lines::next(tx, range).map_err(Error::from)).await
     }
 }

@@ -3,12 +3,13 @@
 
 use muster_common::reason::Reason;
 use muster_domain::{
+    access::Scope,
     audit::{Entry, Filter, Placed},
     page,
 };
 use muster_store::ReadAudit as _;
 
-use crate::app::{App, Error};
+use crate::app::{App, Error, watch::not_any_more};
 
 /// Entries read in one go.
 const BATCH: u32 = 100;
@@ -29,8 +30,9 @@ impl App {
     /// What was written after a place and is wanted.
     ///
     /// # Errors
-    /// If the store fails.
-    pub async fn audit_news(&self, filter: &Filter, after: u64) -> Result<News, Error> {
+    /// If the caller may not look any more, or the store fails.
+    pub async fn audit_news(&self, scope: &Scope, filter: &Filter, after: u64) -> Result<News, Error> {
+        self.access.scope_now(scope, true).ok_or_else(not_any_more)?;
         let filter = filter.clone();
         self.store
             .read(move |tx| {

@@ -10,6 +10,7 @@ use muster_common::{
     tasks::{Kind, Tasks},
 };
 use muster_domain::{
+    access::{Asked, Binding, Permission, Role, Scope},
     audit::{Note, Stamp, checkpoint::Rhythm},
     authority::Authority,
     certificate::{Issued, NodeCertificate},
@@ -20,8 +21,8 @@ use muster_domain::{
     node::{LedgerMark, Node},
 };
 use muster_store::{
-    Options, ReadAuthority as _, ReadCommands as _, ReadNodes as _, Store, WriteAuthority as _,
-    WriteNodes as _, WriteTx,
+    Options, ReadAuthority as _, ReadCommands as _, ReadNodes as _, Store, WriteAccess as _,
+    WriteAuthority as _, WriteNodes as _, WriteTx,
 };
 
 use crate::{
@@ -54,6 +55,8 @@ impl Bench {
         let slot = ca::first(&folder.path().join("ca"), &"fleet.test".parse().unwrap(), NOW).unwrap();
         let put = move |tx: &mut WriteTx<'_>| {
             tx.authority_put(&Authority::first(slot.clone()))?;
+            tx.caller_put(&caller("operator/alice"))?;
+            tx.binding_put(&binding("operator/alice", Role::Admin, "*"))?;
             tx.audit(Note { subject: "authority".to_owned(), ..Note::default() })
         };
         store.write::<_, muster_store::Error, _>(stamp(), put).await.unwrap();
@@ -135,7 +138,7 @@ impl Bench {
         self.app.hand_out().await.unwrap();
         let page = muster_domain::page::Page { size: 100, after: None };
         self.app
-            .commands(operation.id, page, false)
+            .commands(&whole(), operation.id, page, false)
             .await
             .unwrap()
             .rows
@@ -212,7 +215,7 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
             session_addresses: Vec::new(),
             enrollment_addresses: Vec::new(),
             output_limit: 1024 * 1024,
-            methods_of: |_| Vec::new(),
+            methods: || vec![("muster.admin.v1.NodesService/GetNode", READ)],
         },
     })
 }
@@ -243,8 +246,42 @@ pub(super) fn stamp() -> Stamp {
     }
 }
 
+/// Someone with a certificate.
+pub(super) fn caller(principal: &str) -> muster_domain::access::Caller {
+    muster_domain::access::Caller {
+        principal: principal.to_owned(),
+        serial: "01".to_owned(),
+        issuer: 2, // in no authority that a test has begun with
+        not_after: NOW + Duration::from_secs(86_400),
+        created_at: NOW,
+    }
+}
+
+/// What a principal's own binding is.
+pub(super) fn binding(principal: &str, role: Role, selector: &str) -> Binding {
+    Binding {
+        name: principal.to_owned(),
+        principal: principal.parse().unwrap(),
+        role,
+        selector: selector.to_owned(),
+        created_at: NOW,
+        created_by: "cli/root".to_owned(),
+    }
+}
+
+const READ: Asked = Asked { permission: Permission::Read, fleet: false };
+
 pub(super) fn alice() -> Actor {
-    Actor { principal: "operator/alice".to_owned(), remote_address: String::new(), trace_id: String::new() }
+    actor("operator/alice", whole())
+}
+
+pub(super) fn actor(principal: &str, scope: Scope) -> Actor {
+    let principal = principal.to_owned();
+    Actor { principal, scope, remote_address: String::new(), trace_id: String::new() }
+}
+
+pub(super) fn whole() -> Scope {
+    Scope::whole("operator/alice", Permission::Read)
 }
 
 pub(super) fn issued(serial: &str, generation: u64) -> Issued {

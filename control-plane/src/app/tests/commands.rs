@@ -6,7 +6,7 @@ use bytes::Bytes;
 use muster_common::reason::Reason;
 use muster_domain::command::State;
 
-use super::bench::{Bench, hello, ledger, said};
+use super::bench::{Bench, hello, ledger, said, whole};
 use crate::session::{
     frames::{Chunk, CommandReport},
     ports::Inbox as _,
@@ -30,7 +30,7 @@ async fn an_order_without_an_answer_ends_and_a_late_answer_is_kept() {
     assert_eq!(bench.app.give_up_commands().await.unwrap(), 1);
     let given_up = bench.command(&order).await;
     assert_eq!((given_up.state, given_up.reason), (State::Interrupted, Some(Reason::FinishByPassed)));
-    let (operation, _) = bench.app.operation(order.operation).await.unwrap();
+    let (operation, _) = bench.app.operation(&whole(), order.operation).await.unwrap();
     assert!(operation.ended_at.is_some() && operation.ended_at == given_up.ended_at);
     assert_eq!(bench.app.fleet.with(id, |entry| entry.tickets.len()), Some(0));
 

@@ -5,7 +5,7 @@ use muster_common::{digest::Sha256, reason::Reason};
 use muster_domain::{assignment::Target, bundle::Bundle, item::MAX_WANTED};
 use muster_store::WriteBundles as _;
 
-use super::bench::{Bench, NOW, alice};
+use super::bench::{Bench, NOW, alice, whole};
 use crate::app::{Error, assignments::Wish};
 
 fn bundle(number: usize) -> Bundle {
@@ -40,7 +40,7 @@ async fn a_node_is_not_told_to_have_more_items_than_it_can() {
     for number in 0..MAX_WANTED {
         bench.app.create_assignment(&alice(), wish(number, "*"), false).await.unwrap();
     }
-    assert_eq!(bench.app.node(id).unwrap().desired.len(), MAX_WANTED);
+    assert_eq!(bench.app.node(&whole(), id).unwrap().desired.len(), MAX_WANTED);
     let refused = bench.app.create_assignment(&alice(), wish(MAX_WANTED, "*"), false).await.unwrap_err();
     assert!(matches!(refused, Error::Refused { reason: Reason::TooLarge, .. }), "{refused}");
     bench.app.update_assignment(&alice(), wish(0, "*"), false).await.unwrap();

@@ -10,7 +10,7 @@ use muster_domain::{
 };
 use muster_store::{WriteCommands as _, WriteNodes as _, WriteOperations as _};
 
-use super::bench::{Bench, NOW, alice, hello, ledger, node, wish};
+use super::bench::{Bench, NOW, alice, hello, ledger, node, whole, wish};
 use crate::{
     app::{Error, feed::Feed},
     session::ports::Desk as _,
@@ -135,10 +135,10 @@ async fn a_node_is_unknown_after_a_restart_until_it_is_heard() {
     bench.app.record().await.unwrap();
     assert_eq!(bench.stored(id).await.liveness.state, liveness::State::Online);
     let bench = bench.killed().await;
-    let seen = bench.app.node(id).unwrap().node.liveness;
+    let seen = bench.app.node(&whole(), id).unwrap().node.liveness;
     assert_eq!((seen.state, seen.reason.as_str()), (liveness::State::Unknown, liveness::AWAY));
     bench.hello(id, &hello(ledger(1, 1))).unwrap();
-    assert_eq!(bench.app.node(id).unwrap().node.liveness.state, liveness::State::Online);
+    assert_eq!(bench.app.node(&whole(), id).unwrap().node.liveness.state, liveness::State::Online);
 }
 
 #[tokio::test]
@@ -146,7 +146,7 @@ async fn a_page_that_nobody_gave_out_is_the_callers_fault() {
     let bench = Bench::new().await;
     let page = muster_domain::page::Page { size: 10, after: Some("no id".to_owned()) };
     let all = muster_domain::labels::Selector::parse("*").unwrap();
-    let refused = bench.app.nodes(&all, &page).unwrap_err();
+    let refused = bench.app.nodes(&whole(), &all, &page).unwrap_err();
     assert!(matches!(refused, Error::Store(muster_store::Error::PageKey(_))), "{refused}");
 }
 

@@ -20,7 +20,7 @@ use muster_domain::{
 use muster_store::{ReadAudit as _, WriteNodes as _};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, SigningKey as _};
 
-use super::bench::{Bench, NOW, alice, hello, ledger};
+use super::bench::{Bench, NOW, alice, hello, ledger, whole};
 use crate::{
     app::{Error, authority::Source, identity::By, recovery},
     ca::{Scope, csr},
@@ -97,10 +97,10 @@ async fn two_processes_that_take_turns_are_both_locked_up_and_named() {
     let id = bench.node(1).await;
     for instance in [1, 1, 2] {
         bench.hello(id, &hello_of(instance)).unwrap();
-        assert_eq!(bench.app.node(id).unwrap().node.quarantine, None);
+        assert_eq!(bench.app.node(&whole(), id).unwrap().node.quarantine, None);
     }
     let (session, _) = bench.hello(id, &hello_of(1)).unwrap();
-    let node = bench.app.node(id).unwrap().node;
+    let node = bench.app.node(&whole(), id).unwrap().node;
     assert_eq!(node.liveness.state, State::Quarantined);
     assert_eq!(node.quarantine.as_ref().unwrap().reason, Suspicion::TwoProcesses);
     assert_eq!(bench.app.trust(&session).quarantine.map(|(reason, _)| reason), Some("TwoProcesses"));
@@ -121,9 +121,9 @@ async fn who_is_locked_up_gets_nothing_until_a_person_lets_it_out() {
     bench.app.quarantine_node(&alice(), id, "to look at it".to_owned()).await.unwrap();
     bench.ordered().await;
     assert!(bench.app.tickets(&session).is_empty());
-    assert_eq!(bench.app.node(id).unwrap().node.liveness.state, State::Quarantined);
+    assert_eq!(bench.app.node(&whole(), id).unwrap().node.liveness.state, State::Quarantined);
     bench.app.release_quarantine(&alice(), id, None, String::new()).await.unwrap();
-    assert_eq!(bench.app.node(id).unwrap().node.liveness.state, State::Online);
+    assert_eq!(bench.app.node(&whole(), id).unwrap().node.liveness.state, State::Online);
     assert_eq!(bench.app.trust(&session).quarantine, None);
     assert_eq!(bench.app.tickets(&session).len(), 1);
 }
@@ -148,12 +148,12 @@ async fn of_two_twins_the_one_that_a_person_names_goes_on_alone() {
     let wrong = bench.app.renew(&alice(), id, &by(Some(1)), &key).await;
     assert_eq!(reason(&wrong.unwrap_err()), Some(Reason::Quarantined));
     bench.app.renew(&alice(), id, &by(Some(2)), &key).await.unwrap();
-    let next = bench.app.node(id).unwrap().node.certificate.next.unwrap().serial;
+    let next = bench.app.node(&whole(), id).unwrap().node.certificate.next.unwrap().serial;
     bench.hello_with(id, &next, &hello_of(2)).unwrap();
     bench.until(|| !bench.app.revocations.all().is_empty()).await;
     assert_eq!(bench.app.node_may_speak(id, "1"), Err(Reason::CertificateRevoked));
     assert_eq!(bench.app.node_may_speak(id, &next), Ok(()));
-    assert_eq!(bench.app.node(id).unwrap().node.quarantine, None);
+    assert_eq!(bench.app.node(&whole(), id).unwrap().node.quarantine, None);
 }
 
 #[tokio::test]
@@ -164,9 +164,9 @@ async fn another_machine_with_the_same_identity_is_locked_up_at_its_first_word()
     bench.app.follow().await.unwrap();
     let on = |machine: u8| Hello { machine_fingerprint: vec![machine; 32], ..hello_of(u128::from(machine)) };
     bench.hello(id, &on(1)).unwrap();
-    assert_eq!(bench.app.node(id).unwrap().node.quarantine, None);
+    assert_eq!(bench.app.node(&whole(), id).unwrap().node.quarantine, None);
     bench.hello(id, &on(2)).unwrap();
-    let found = bench.app.node(id).unwrap().node.quarantine.unwrap();
+    let found = bench.app.node(&whole(), id).unwrap().node.quarantine.unwrap();
     assert_eq!(found.reason, Suspicion::OtherMachine);
 }
 
@@ -225,13 +225,13 @@ async fn a_certificate_that_asks_for_the_next_one_is_in_use() {
     let id = bench.node(1).await;
     let csr = || csr_of(&KeyPair::generate().unwrap());
     bench.app.renew(&alice(), id, &by(None), &csr()).await.unwrap();
-    let second = bench.app.node(id).unwrap().node.certificate.next.unwrap().serial;
+    let second = bench.app.node(&whole(), id).unwrap().node.certificate.next.unwrap().serial;
     // It asks again before it opens a session; what it asked with must stay good.
     let with_second = By { instance: None, serial: second.clone() };
     bench.app.renew(&alice(), id, &with_second, &csr()).await.unwrap();
     assert_eq!(bench.app.node_may_speak(id, &second), Ok(()));
     bench.hello_with(id, &second, &hello_of(1)).unwrap();
-    assert_eq!(bench.app.node(id).unwrap().node.quarantine, None);
+    assert_eq!(bench.app.node(&whole(), id).unwrap().node.quarantine, None);
 }
 
 #[tokio::test]
@@ -241,11 +241,11 @@ async fn a_thief_that_renewed_first_is_noticed_when_the_host_speaks() {
     // The thief renews, and speaks with what it got.
     let stolen = csr_of(&KeyPair::generate().unwrap());
     bench.app.renew(&alice(), id, &by(None), &stolen).await.unwrap();
-    let next = bench.app.node(id).unwrap().node.certificate.next.unwrap().serial;
+    let next = bench.app.node(&whole(), id).unwrap().node.certificate.next.unwrap().serial;
     bench.hello_with(id, &next, &hello_of(2)).unwrap();
     assert_eq!(bench.app.node_may_speak(id, "1"), Err(Reason::CertificateRevoked));
     bench.app.suspect(id, Suspicion::ReplacedCertificate, [192, 0, 2, 9].into()).await.unwrap();
-    let found = bench.app.node(id).unwrap().node.quarantine.unwrap();
+    let found = bench.app.node(&whole(), id).unwrap().node.quarantine.unwrap();
     assert_eq!(found.reason, Suspicion::ReplacedCertificate);
     assert_eq!(found.seen.last().unwrap().remote.to_string(), "192.0.2.9");
 }
@@ -265,7 +265,7 @@ async fn a_rotation_waits_for_those_that_are_connected() {
     assert_eq!(bench.app.trust(&session).renew, Some((Duration::from_secs(60), "new-issuer")));
     assert_eq!(reason(&go(Move::Retire, false).await.unwrap_err()), Some(Reason::AuthorityNotReady));
     bench.app.renew(&alice(), id, &by(None), &csr_of(&KeyPair::generate().unwrap())).await.unwrap();
-    let next = bench.app.node(id).unwrap().node.certificate.next.unwrap();
+    let next = bench.app.node(&whole(), id).unwrap().node.certificate.next.unwrap();
     assert_eq!(next.issuer, 2);
     let (session, _) = bench.hello_with(id, &next.serial, &hello_of(1)).unwrap();
     assert_eq!(bench.app.trust(&session).renew, None);

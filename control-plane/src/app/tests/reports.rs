@@ -10,7 +10,7 @@ use muster_domain::{
 };
 use muster_store::WriteNodes as _;
 
-use super::bench::{Bench, hello, ledger, said};
+use super::bench::{Bench, hello, ledger, said, whole};
 use crate::session::{
     frames::{Chunk, CommandReport, FactsReport, Hello, ItemReport},
     ports::Inbox as _,
@@ -78,19 +78,19 @@ async fn facts_are_seen_by_selectors_together_with_their_revision() {
     let (session, _) = bench.hello(id, &hello(ledger(1, 1))).unwrap();
     bench.app.record().await.unwrap();
     let selector = Selector::parse("facts.os=debian").unwrap();
-    let before = bench.app.node(id).unwrap().node.selector_revision;
+    let before = bench.app.node(&whole(), id).unwrap().node.selector_revision;
     let told = |os: &str| FactsReport {
         facts: Facts { os: os.to_owned(), ..Facts::default() },
         sha256: os.as_bytes().to_vec(),
     };
     bench.app.facts(&session, told("debian"));
-    assert!(bench.app.matching(&selector).is_empty(), "not before they are stored");
+    assert!(bench.app.matching(&whole(), &selector).is_empty(), "not before they are stored");
     let (_, opened) =
         bench.hello(id, &Hello { facts_sha256: b"debian".to_vec(), ..hello(ledger(1, 1)) }).unwrap();
     assert!(!opened.welcome.need.facts, "and they are not asked for again meanwhile");
     bench.app.record().await.unwrap();
-    assert_eq!(bench.app.matching(&selector), [id]);
-    let (known, stored) = (bench.app.node(id).unwrap().node, bench.stored(id).await);
+    assert_eq!(bench.app.matching(&whole(), &selector), [id]);
+    let (known, stored) = (bench.app.node(&whole(), id).unwrap().node, bench.stored(id).await);
     assert!(known.selector_revision > before);
     assert_eq!(known.selector_revision, stored.selector_revision);
     assert_eq!((known.facts, known.facts_sha256), (stored.facts, stored.facts_sha256));
@@ -102,7 +102,7 @@ async fn facts_that_change_twice_before_they_are_stored_raise_the_revision() {
     let id = bench.node(1).await;
     let (session, _) = bench.hello(id, &hello(ledger(1, 1))).unwrap();
     bench.app.record().await.unwrap();
-    let before = bench.app.node(id).unwrap().node.selector_revision;
+    let before = bench.app.node(&whole(), id).unwrap().node.selector_revision;
     let told = |kernel: &str| FactsReport {
         facts: Facts { os: "debian".to_owned(), boot_id: kernel.to_owned(), ..Facts::default() },
         sha256: kernel.as_bytes().to_vec(),
@@ -111,7 +111,7 @@ async fn facts_that_change_twice_before_they_are_stored_raise_the_revision() {
     bench.app.facts(&session, told("a"));
     bench.app.facts(&session, told("b"));
     bench.app.record().await.unwrap();
-    let node = bench.app.node(id).unwrap().node;
+    let node = bench.app.node(&whole(), id).unwrap().node;
     assert!(node.selector_revision > before);
     assert_eq!(node.facts.boot_id, "b");
 }
@@ -126,7 +126,7 @@ async fn facts_that_were_stored_before_an_edit_are_seen_with_that_edit() {
     let labels = Labels::from([("env".to_owned(), "prod".to_owned())]);
     bench.write(move |tx| Ok(tx.node_edit(id, "host", &labels)?)).await;
     bench.app.follow().await.unwrap();
-    let (known, stored) = (bench.app.node(id).unwrap().node, bench.stored(id).await);
+    let (known, stored) = (bench.app.node(&whole(), id).unwrap().node, bench.stored(id).await);
     assert_eq!(known.facts, facts);
     assert_eq!((known.selector_revision, &known.labels), (stored.selector_revision, &stored.labels));
 }

@@ -13,10 +13,10 @@ use muster_domain::{
 };
 use muster_store::{WriteCommands as _, WriteNodes as _, WriteOperations as _};
 
-use super::bench::{Bench, NOW, node};
+use super::bench::{Bench, NOW, node, whole};
 use crate::app::{
     nodes::View,
-    watch::{NodeNews, OperationNews, Place, Told},
+    watch::{NodeNews, NodeWatch, OperationNews, Place, Told},
 };
 
 const MANY: u128 = 700; // more than one batch
@@ -30,14 +30,15 @@ async fn a_watch_of_nodes_sees_every_node_of_a_large_write() {
         bench.write(move |tx| Ok(ids.clone().try_for_each(|n| tx.node_insert(&node(n)))?)).await;
     }
     bench.app.follow().await.unwrap();
-    let (all, newest) = (Selector::parse("*").unwrap(), *bench.app.feed.applied().borrow());
+    let mut all = NodeWatch::new(whole(), Selector::all());
+    let newest = *bench.app.feed.applied().borrow();
     let mut seen: BTreeSet<NodeId> = BTreeSet::new();
     while from < newest {
-        let (news, reached) = bench.app.node_news(&all, from).await.unwrap();
+        let (ids, reached) = bench.app.node_changes(&mut all, from).await.unwrap();
         assert!(reached > from, "it moves on");
         from = reached;
-        for one in news {
-            let NodeNews::Upserted(view) = one else { panic!("{one:?}") };
+        for id in ids {
+            let Some(NodeNews::Upserted(view)) = bench.app.node_news(&mut all, id) else { panic!("{id}") };
             let View { node, .. } = *view;
             seen.insert(node.id);
         }
@@ -97,7 +98,7 @@ async fn a_watch_of_an_operation_ends_after_its_last_result_and_not_before() {
         })
         .await;
     let (id, mut place) = (operation().id, Place::default());
-    let (news, told) = bench.app.operation_news(id, &mut place).await.unwrap();
+    let (news, told) = bench.app.operation_news(&whole(), id, &mut place).await.unwrap();
     assert_eq!((news.len(), told), (1 + 3 * usize::try_from(MANY).unwrap(), Told::All));
     for part in 0..3 {
         let ids = part * MANY + 1..=(part + 1) * MANY;
@@ -112,7 +113,7 @@ async fn a_watch_of_an_operation_ends_after_its_last_result_and_not_before() {
     }
     let mut ended: BTreeSet<CommandId> = BTreeSet::new();
     for _ in 0..10 {
-        let (news, told) = bench.app.operation_news(id, &mut place).await.unwrap();
+        let (news, told) = bench.app.operation_news(&whole(), id, &mut place).await.unwrap();
         for one in news {
             if let OperationNews::Command(command) = one {
                 assert_eq!(command.state, State::Succeeded);

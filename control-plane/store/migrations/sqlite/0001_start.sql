@@ -165,6 +165,7 @@ CREATE TABLE profiles (
 CREATE TABLE assignments (
     name           TEXT PRIMARY KEY,
     selector       TEXT NOT NULL,
+    scope          TEXT NOT NULL, -- selectors of whoever made it, "*" for all nodes
     target         TEXT NOT NULL CHECK (target IN ('bundle', 'settings')),
     target_name    TEXT NOT NULL,
     target_version INTEGER,
@@ -235,11 +236,20 @@ CREATE TABLE command_output (
 
 CREATE TABLE callers (
     principal  TEXT PRIMARY KEY,
-    role       TEXT NOT NULL,
     serial     TEXT NOT NULL,
     issuer     INTEGER NOT NULL, -- slot of the authority
     not_after  INTEGER NOT NULL,
     created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What callers may: the union of the bindings that match them.
+CREATE TABLE bindings (
+    name       TEXT PRIMARY KEY,
+    principal  TEXT NOT NULL, -- a pattern: "operator/alice", "service/ci-*"
+    role       TEXT NOT NULL,
+    selector   TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    created_by TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- One chain per replica; `place` is the order of commits over all of them.

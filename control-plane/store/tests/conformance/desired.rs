@@ -23,6 +23,7 @@ fn assignment(name: &str, target: Target, priority: i32) -> Assignment {
     Assignment {
         name: name.into(),
         selector: "env=prod,!canary".into(),
+        scope: "env=prod | env=test".into(),
         target,
         priority,
         created_at: NOW,

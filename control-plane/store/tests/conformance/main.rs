@@ -34,7 +34,7 @@ macro_rules! suite {
 macro_rules! suite_on {
     ($($name:ident: $engine:ty),*) => { $(mod $name {
         suite! { $engine:
-            access { callers_are_put_and_replaced, meta_says_what_it_is }
+            access { callers_are_put_and_replaced, bindings_are_put_listed_and_deleted, meta_says_what_it_is }
             audit {
                 chains_hold_and_are_listed_the_newest_first, a_write_without_its_entry_is_refused, a_refused_call_leaves_an_entry,
                 a_tampered_entry_is_found,

@@ -1,6 +1,7 @@
 //! The audit as a file, in chunks.
 
 use bytes::Bytes;
+use muster_domain::access::Scope;
 use muster_proto::admin::v1 as pb;
 
 use crate::{
@@ -16,17 +17,17 @@ const CHUNK: usize = 256 * 1024;
 
 type Response = pb::ExportAuditEntriesResponse;
 
-pub(super) fn start(app: &App, range: Range) -> Watch<Response> {
+pub(super) fn start(app: &App, scope: Scope, range: Range) -> Watch<Response> {
     let exported = app.clone();
     watch::start(&app.tasks, move |out| async move {
-        let _ = send(&exported, range, &out).await;
+        let _ = send(&exported, &scope, range, &out).await;
     })
 }
 
-async fn send(app: &App, mut range: Range, out: &Out<Response>) -> Result<(), Gone> {
+async fn send(app: &App, scope: &Scope, mut range: Range, out: &Out<Response>) -> Result<(), Gone> {
     let mut place = 0;
     while range.is_open() {
-        let lines = match app.audit_lines(range).await {
+        let lines = match app.audit_lines(scope, range).await {
             Ok(lines) => lines,
             Err(error) => return Err(out.fail(status::of_app(error)).await),
         };

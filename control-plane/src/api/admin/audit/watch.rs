@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use muster_common::clock::Instant;
-use muster_domain::audit::Filter;
+use muster_domain::{access::Scope, audit::Filter};
 use muster_proto::admin::v1::{self as pb, watch_audit_entries_response::Event};
 
 use crate::{
@@ -23,21 +23,27 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 type Response = pb::WatchAuditEntriesResponse;
 
-pub(super) fn start(app: &App, filter: Filter, from: u64) -> Watch<Response> {
+pub(super) fn start(app: &App, scope: Scope, filter: Filter, from: u64) -> Watch<Response> {
     let watched = app.clone();
     watch::start(&app.tasks, move |out| async move {
-        let _ = follow(&watched, &filter, from, &out).await;
+        let _ = follow(&watched, &scope, &filter, from, &out).await;
     })
 }
 
-async fn follow(app: &App, filter: &Filter, from: u64, out: &Out<Response>) -> Result<(), Gone> {
+async fn follow(
+    app: &App,
+    scope: &Scope,
+    filter: &Filter,
+    from: u64,
+    out: &Out<Response>,
+) -> Result<(), Gone> {
     let mut committed = app.store.committed();
     let mut place = from;
     let mut told: Option<Instant> = None; // when the last bookmark was sent; none since the last entry
     loop {
         // Before the look: what is committed after it wakes us again.
         committed.mark_unchanged();
-        let news = match app.audit_news(filter, place).await {
+        let news = match app.audit_news(scope, filter, place).await {
             Ok(news) => news,
             Err(error) => return Err(out.fail(status::of_app(error)).await),
         };
