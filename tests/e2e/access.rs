@@ -18,9 +18,19 @@ async fn someone(plane: &Plane, folder: &Path, name: &str, role: &str, selector:
     let out = folder.join("people");
     let args = ["operator", "create", name, "--role", role, "--selector", selector, "--out"];
     let _ = plane.cli(&[&args[..], &[out.to_str().unwrap()]].concat());
-    let operator = Operator::connect(plane.addresses().operators, plane.tls_of(&out, name)).await;
-    known(&operator).await;
-    operator
+    // Whoever asks too early is refused, and too many refusals are not written down.
+    let admin = plane.operator().await;
+    let request = pb::ExplainAccessRequest {
+        principal: format!("operator/{name}"),
+        method: "muster.admin.v1.SystemService/GetCaller".to_owned(),
+        node_id: String::new(),
+    };
+    eventually("the binding is known", LONG, || async {
+        let told = admin.access.clone().explain_access(request.clone()).await.ok()?.into_inner();
+        told.allowed.then_some(())
+    })
+    .await;
+    Operator::connect(plane.addresses().operators, plane.tls_of(&out, name)).await
 }
 
 /// Until the control plane has seen what the command line wrote.

@@ -100,14 +100,14 @@ async fn an_installation_is_made_served_joined_and_used_as_the_readme_says() {
     script(&plane, &certs, "run-script.sh", &["role=web", "true"]);
 
     let operators = plane.cli(&["operator", "list"]);
-    for (name, role) in [("operator/admin", "admin"), ("operator/operator", "admin")] {
-        let is = |line: &str| line.starts_with(&format!("{name}\t{role}\t"));
+    for name in ["operator/admin", "operator/operator"] {
+        let is = |line: &str| line.starts_with(&format!("{name}\t")) && line.ends_with("\tadmin on *");
         assert!(operators.lines().any(is), "{name} in {operators}");
     }
     let verified = plane.cli(&["audit", "verify"]);
     for chain in ["a", "cli"] {
         let fits = format!("{chain}: every entry fits the one before");
-        assert!(verified.lines().any(|line| line == fits), "{verified}");
+        assert!(verified.lines().any(|line| line.starts_with(&fits)), "{verified}");
     }
 }
 
