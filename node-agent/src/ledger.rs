@@ -93,19 +93,24 @@ impl Ledger {
     /// # Errors
     /// If the file system refuses.
     pub fn open(folder: &Path, clock: Clock) -> Result<Self, Error> {
+        match Self::read(folder, clock.clone()) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::InvalidData => {
+                let aside = folder.join(format!("journal.damaged-{}", clock.now().0));
+                tracing::error!(error = %source, "the ledger was damaged and set aside as {}", aside.display());
+                let io = |source| Error::Io { doing: "set aside", folder: folder.to_owned(), source };
+                fs::rename(folder.join("journal"), aside).map_err(io)?;
+                Self::read(folder, clock)
+            }
+            read => read,
+        }
+    }
+
+    fn read(folder: &Path, clock: Clock) -> Result<Self, Error> {
         let io = |doing| move |source| Error::Io { doing, folder: folder.to_owned(), source };
         files::private_folder(folder).map_err(io("create"))?;
         let spool = Spool::open(&folder.join("spool")).map_err(io("open"))?;
-        let (journal, lines) = match Journal::open(&folder.join("journal")) {
-            Ok(opened) => opened,
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                let aside = folder.join(format!("journal.damaged-{}", clock.now().0));
-                tracing::error!(%error, "the ledger was damaged and set aside as {}", aside.display());
-                fs::rename(folder.join("journal"), aside).map_err(io("set aside"))?;
-                Journal::open(&folder.join("journal")).map_err(io("open"))?
-            }
-            Err(error) => return Err(io("open")(error)),
-        };
+        let (journal, lines) = Journal::open(&folder.join("journal")).map_err(io("open"))?;
+        entry::check(&lines).map_err(io("open"))?;
         let mut ledger = Self {
             folder: folder.to_owned(),
             clock,
@@ -243,7 +248,7 @@ impl Ledger {
         })?;
         found.extend(spooled);
         let last = found.last().map_or(after, |report| report.seq);
-        found.extend(entry.end.iter().filter(|end| end.seq == last + 1).cloned());
+        found.extend(entry.end.iter().filter(|end| last.checked_add(1) == Some(end.seq)).cloned());
         for report in &mut found {
             report.ledger_seq = self.durable;
             report.trace.clone_from(&entry.ticket.trace);
@@ -350,7 +355,7 @@ impl Ledger {
         }
         for entry in self.open.values() {
             // Numbers have no gaps, or the end would never be told.
-            let until = entry.end.as_ref().map_or(entry.last_seq + 1, |end| end.seq);
+            let until = entry.end.as_ref().map_or(entry.last_seq.saturating_add(1), |end| end.seq);
             let (id, at) = (entry.ticket.id, self.clock.now());
             self.spool.fill(id, entry.first.is_some(), until, at).map_err(io)?;
         }

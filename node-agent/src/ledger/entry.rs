@@ -1,5 +1,7 @@
 //! One command in the ledger, and the changes that make it what it is.
 
+use std::io;
+
 use muster_common::{
     clock::UnixMillis,
     ids::{CommandId, LedgerId},
@@ -10,6 +12,9 @@ use crate::{
     platform::process::Mark,
     state::{CommandState, Report, Ticket},
 };
+
+/// No ledger gets so far: changes of a century, a billion a second.
+const LAST_SEQ: u64 = 1 << 62;
 
 /// A command whose end is not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +66,17 @@ impl Entry {
             (None, None) => CommandState::Delivered,
         }
     }
+}
+
+/// Whether lines whose checksums hold can be a journal of ours: what goes on
+/// from numbers near the end of all numbers, or without knowing which ledger it
+/// is, would only fail later.
+pub(super) fn check(lines: &[Line]) -> io::Result<()> {
+    let begins = lines.first().is_none_or(|line| matches!(line.change, Change::Begun { .. }));
+    if begins && lines.iter().all(|line| line.seq < LAST_SEQ) {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, "its lines are not those of a ledger"))
 }
 
 /// A line of the journal.

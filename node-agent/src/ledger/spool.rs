@@ -21,6 +21,10 @@ use crate::{
 /// Reports read at once, however small: somebody waits for the answer.
 const AT_ONCE: usize = 256;
 
+/// Reports that are replaced when they are lost. Where more are missing, it is
+/// their number that is damaged.
+const MAX_MISSING: u64 = 1 << 16;
+
 #[derive(Debug)]
 pub(super) struct Spool {
     folder: PathBuf,
@@ -108,8 +112,13 @@ impl Spool {
     ) -> io::Result<()> {
         let first = if started { 2 } else { 1 };
         let known = self.files.get(&id).map_or(0, |places| places.reports.len() as u64);
-        if first + known >= until {
+        let missing = until.saturating_sub(first + known);
+        if missing == 0 {
             return Ok(());
+        }
+        if missing > MAX_MISSING {
+            let message = format!("{missing} reports of command {id} are missing");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         let kept = self.whole(id)?;
         let all: Vec<Report> = (first..until)

@@ -257,3 +257,69 @@ fn output_is_read_in_bounded_steps_and_goes_on_in_a_later_process() {
     assert!(rest.iter().map(|report| report.seq).eq(258..=302));
     assert_eq!(ledger.reports(command.id, 1, 0).unwrap(), []);
 }
+
+/// A journal of these lines, their checksums right.
+fn journal(folder: &Path, lines: &[&str]) {
+    let mut bytes = Vec::new();
+    for line in lines {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        lines::encode(&value, &mut bytes).unwrap();
+    }
+    fs::write(folder.join("journal"), bytes).unwrap();
+}
+
+fn begun(seq: u64) -> String {
+    let id = LedgerId::from_u128(1);
+    format!(r#"{{"seq":{seq},"change":"begun","ledger":"{id}","watermark":0,"closed":[]}}"#)
+}
+
+fn set_aside(folder: &Path) -> bool {
+    let name = |file: io::Result<fs::DirEntry>| file.unwrap().file_name().into_string().unwrap();
+    fs::read_dir(folder).unwrap().map(name).any(|name| name.starts_with("journal.damaged-"))
+}
+
+#[test]
+fn a_ledger_at_the_end_of_all_numbers_is_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    journal(folder.path(), &[&begun(u64::MAX)]);
+    let mut ledger = open(folder.path());
+    assert!(set_aside(folder.path()));
+    assert_eq!(ledger.take(&ticket(1, 9_000)).unwrap(), Taken::New);
+}
+
+#[test]
+fn a_journal_that_does_not_say_whose_it_is_is_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let closed = format!(r#"{{"seq":5,"change":"closed","id":"{}"}}"#, CommandId::from_u128(1));
+    journal(folder.path(), &[&closed]);
+    let id = open(folder.path()).mark().0;
+    assert!(set_aside(folder.path()));
+    assert_eq!(open(folder.path()).mark().0, id, "it is one ledger from now on");
+}
+
+#[test]
+fn an_end_with_a_number_that_no_command_reaches_is_damage() {
+    for seq in [1 << 40, u64::MAX] {
+        let folder = tempfile::tempdir().unwrap();
+        let ticket = serde_json::to_value(ticket(1, 9_000)).unwrap();
+        let end = serde_json::to_value(Report { seq, ..report(CommandState::Succeeded) }).unwrap();
+        let refused = serde_json::json!({ "seq": 2, "change": "refused", "ticket": ticket, "report": end });
+        journal(folder.path(), &[&begun(1), &refused.to_string()]);
+        assert_eq!(open(folder.path()).entries().count(), 0);
+        assert!(set_aside(folder.path()));
+    }
+}
+
+#[test]
+fn a_command_that_told_the_last_of_all_numbers_is_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = CommandId::from_u128(1);
+    let mut ledger = open(folder.path());
+    ledger.take(&ticket(1, 9_000)).unwrap();
+    drop(ledger);
+    let mut bytes = Vec::new();
+    lines::encode(&Report { seq: u64::MAX, ..chunk("x") }, &mut bytes).unwrap();
+    fs::write(folder.path().join(format!("spool/{id}")), bytes).unwrap();
+    assert_eq!(open(folder.path()).entries().count(), 0);
+    assert!(set_aside(folder.path()));
+}
