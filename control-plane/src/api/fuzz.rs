@@ -1,0 +1,208 @@
+//! Ways for the fuzz targets from foreign bytes to what a use-case would get.
+//! Compiled with the feature `fuzzing` only.
+
+use muster_common::{
+    clock::UnixMillis,
+    digest::Sha256,
+    ids::{InstanceId, JoinTokenId, NodeId, OperationId},
+};
+use muster_domain::{
+    join_token::{Terms, check_description},
+    labels::check_labels,
+    operation::Timing,
+    page::ResumeToken,
+    revocation::Subject,
+};
+use muster_proto::{admin::v1 as pb, agent::v1 as agent};
+use prost::Message;
+
+use super::wire;
+use crate::{
+    app,
+    ca::csr,
+    session::frames::{Inbound, Refusal},
+};
+
+/// A request: its name, and all that happens to it before a use-case gets it.
+pub type Parser = (&'static str, fn(&[u8]));
+
+/// When requests are judged.
+const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+macro_rules! requests {
+    ($($package:ident :: $name:ident => $then:expr,)+) => {
+        /// Every request there is; `tests/house.rs` holds the list complete.
+        pub const REQUESTS: &[Parser] = &[
+            $((stringify!($name), |bytes| {
+                let then: fn($package::$name) = $then;
+                decode::<$package::$name>(bytes).map(then).unwrap_or_default();
+            }),)+
+        ];
+    };
+}
+
+requests! {
+    agent::EnrollRequest => |it| drop(csr::public_key(&it.csr_der)),
+    agent::BeginRecoveryRequest => |it| id::<NodeId>(&it.node_id),
+    agent::RecoverRequest => |it| {
+        id::<NodeId>(&it.node_id);
+        drop(csr::public_key(&it.csr_der));
+    },
+    agent::RenewCertificateRequest => |it| {
+        id::<InstanceId>(&it.instance_id);
+        drop(csr::public_key(&it.csr_der));
+    },
+    agent::LeaveRequest => drop,
+    agent::SessionRequest => |it| drop(wire::session::inbound(it)),
+    pb::CreateAssignmentRequest => |it| assignment(it.assignment),
+    pb::UpdateAssignmentRequest => |it| assignment(it.assignment),
+    pb::GetAssignmentRequest => drop,
+    pb::ListAssignmentsRequest => |it| page(&[], it.page_size, &it.page_token),
+    pb::DeleteAssignmentRequest => drop,
+    pb::ListAuditEntriesRequest => |it| {
+        page(&[&it.subject, &it.actor], it.page_size, &it.page_token);
+        drop(wire::audit::filter_of_list(it));
+    },
+    pb::ListCheckpointsRequest => |it| page(&[&it.replica], it.page_size, &it.page_token),
+    pb::WatchAuditEntriesRequest => |it| {
+        resume(&it.resume_token);
+        drop(wire::audit::filter_of_watch(it));
+    },
+    pb::ExportAuditEntriesRequest => |it| {
+        let _ = (it.since.as_ref().map(wire::timestamp_from), it.until.as_ref().map(wire::timestamp_from));
+    },
+    pb::CreateBundleRequest => |it| drop(wire::bundle::payload_from(it.content.as_ref())),
+    pb::GetBundleRequest => drop,
+    pb::ListBundlesRequest => |it| page(&[], it.page_size, &it.page_token),
+    pb::DeleteBundleRequest => drop,
+    pb::GetAuthorityRequest => drop,
+    pb::PrepareAuthorityRequest => drop,
+    pb::ActivateAuthorityRequest => drop,
+    pb::RollbackAuthorityRequest => drop,
+    pb::RetireAuthorityRequest => drop,
+    pb::RevokeRequest => |it| subject(&it.subject),
+    pb::DeleteRevocationRequest => |it| subject(&it.subject),
+    pb::ListRevocationsRequest => drop,
+    pb::CreateJoinTokenRequest => join_token,
+    pb::GetJoinTokenRequest => |it| id::<JoinTokenId>(&it.id),
+    pb::ListJoinTokensRequest => |it| page(&[], it.page_size, &it.page_token),
+    pb::RevokeJoinTokenRequest => |it| id::<JoinTokenId>(&it.id),
+    pb::ListNodesRequest => |it| {
+        drop(app::selector_or_all(&it.selector));
+        page(&[&it.selector], it.page_size, &it.page_token);
+    },
+    pb::GetNodeRequest => |it| id::<NodeId>(&it.id),
+    pb::UpdateNodeRequest => |it| {
+        let mask = it.update_mask.map(|mask| mask.paths).unwrap_or_default();
+        let edit = it.node.and_then(|node| super::admin::nodes::edit_from(node, &mask).ok());
+        if let Some(labels) = edit.and_then(|edit| edit.labels) {
+            drop(check_labels(&labels));
+        }
+    },
+    pb::DeleteNodeRequest => |it| id::<NodeId>(&it.id),
+    pb::WatchNodesRequest => |it| {
+        drop(app::selector_or_all(&it.selector));
+        resume(&it.resume_token);
+    },
+    pb::QuarantineNodeRequest => |it| id::<NodeId>(&it.id),
+    pb::ReleaseQuarantineRequest => |it| {
+        id::<NodeId>(&it.id);
+        id::<InstanceId>(&it.keep_instance_id);
+    },
+    pb::AllowRecoveryRequest => |it| id::<NodeId>(&it.id),
+    pb::StartOperationRequest => operation,
+    pb::GetOperationRequest => |it| id::<OperationId>(&it.id),
+    pb::ListOperationsRequest => |it| page(&[], it.page_size, &it.page_token),
+    pb::ListCommandsRequest => |it| {
+        id::<OperationId>(&it.operation_id);
+        page(&[&it.operation_id], it.page_size, &it.page_token);
+    },
+    pb::WatchOperationRequest => |it| id::<OperationId>(&it.id),
+    pb::CancelOperationRequest => |it| id::<OperationId>(&it.id),
+    pb::GetSettingsSchemaRequest => drop,
+    pb::PutSettingsProfileRequest => |it| {
+        for (key, value) in it.profile.map(|profile| profile.values).unwrap_or_default() {
+            drop(muster_common::settings::check(&key, &value));
+        }
+    },
+    pb::GetSettingsProfileRequest => drop,
+    pb::ListSettingsProfilesRequest => |it| page(&[], it.page_size, &it.page_token),
+    pb::DeleteSettingsProfileRequest => drop,
+    pb::GetSystemRequest => drop,
+    pb::GetCallerRequest => drop,
+}
+
+/// What a session would hear.
+///
+/// # Errors
+/// As the session would refuse it.
+pub fn heard(message: agent::SessionRequest) -> Result<Inbound, Refusal> {
+    wire::session::inbound(message)
+}
+
+/// The payload of a bundle, if the control plane takes the content.
+#[must_use]
+pub fn bundle(content: &muster_proto::types::v1::BundleContent) -> Option<bytes::Bytes> {
+    wire::bundle::payload_from(Some(content)).ok()
+}
+
+/// A message, and that it survives being written again.
+fn decode<M: Message + Default + PartialEq>(bytes: &[u8]) -> Option<M> {
+    let message = M::decode(bytes).ok()?;
+    let again = M::decode(message.encode_to_vec().as_slice()).ok();
+    // Not of every value: a number that is none is not equal to itself. None of ours has one.
+    assert!(again.as_ref() == Some(&message), "a message changed on its way");
+    Some(message)
+}
+
+fn id<T>(text: &str)
+where
+    T: std::str::FromStr,
+    T::Err: ToString,
+{
+    drop(wire::id::<T>("id", text));
+}
+
+fn page(parts: &[&str], size: i32, token: &str) {
+    if let Ok((page, asked)) = wire::page::page("Method", parts, size, token) {
+        assert!(page.size > 0 && page.size <= muster_domain::page::MAX_SIZE);
+        let next = wire::page::next(asked, page.after.as_deref());
+        assert!(page.after.is_none() || wire::page::page("Method", parts, size, &next).is_ok());
+    }
+}
+
+fn resume(token: &str) {
+    if let Ok(resume) = token.parse::<ResumeToken>() {
+        assert_eq!(resume.to_string().parse(), Ok(resume));
+    }
+}
+
+fn subject(text: &str) {
+    if let Ok(subject) = text.parse::<Subject>() {
+        assert_eq!(subject.to_string().parse::<Subject>().as_ref(), Ok(&subject));
+    }
+}
+
+fn assignment(wish: Option<pb::Assignment>) {
+    if let Ok(wish) = wire::assignment::wish_from(wish) {
+        drop(app::selector(&wish.selector));
+    }
+}
+
+fn join_token(request: pb::CreateJoinTokenRequest) {
+    if let Ok(wish) = wire::join_token::wish_from(request) {
+        drop(check_description(&wish.description));
+        drop(check_labels(&wish.labels));
+        drop(Terms::check(NOW, wish.max_uses, wish.ttl, &wish.allowed));
+    }
+}
+
+fn operation(request: pb::StartOperationRequest) {
+    if let Ok(wish) = wire::operation::wish_from(request) {
+        drop(app::selector(&wish.selector));
+        let _ = Sha256::of(&wish.args);
+        if let Ok(timing) = Timing::check(NOW, wish.not_before, wish.deliver_within, wish.run_timeout) {
+            assert!(timing.not_before.is_none_or(|start| start < timing.deliver_by));
+        }
+    }
+}
