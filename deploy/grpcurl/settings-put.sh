@@ -1,7 +1,7 @@
 #!/bin/sh
 # Writes a settings profile whole.
 # Usage: settings-put.sh NAME KEY=VALUE...
-# Role: deployer.
+# Role: deployer, on "*".
 . "$(dirname "$0")/lib.sh"
 [ $# -ge 2 ] || usage
 name=$1

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes a join token; prints the join string, this one time.
 # Usage: tokens-create.sh [DESCRIPTION [USES [TTL_SECONDS [KEY=VALUE]]]]
-# Role: enroller.
+# Role: enroller, on "*".
 . "$(dirname "$0")/lib.sh"
 label=${4:-}
 labels=

@@ -1,7 +1,7 @@
 #!/bin/sh
 # All join tokens.
 # Usage: tokens-list.sh [PAGE_SIZE [PAGE_TOKEN]]
-# Role: enroller.
+# Role: enroller, on "*".
 . "$(dirname "$0")/lib.sh"
 call muster.admin.v1.JoinTokensService/ListJoinTokens <<EOF
 {"page_size": ${1:-100}, "page_token": $(quote "${2:-}")}
