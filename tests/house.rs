@@ -150,6 +150,26 @@ fn links_between_documents_lead_somewhere() {
     }
 }
 
+#[test]
+fn every_threat_and_attack_names_tests_that_exist() {
+    let page = read("docs/security.md");
+    let code: String = files(&[".rs"]).iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    for title in ["## Threats", "## Attacks"] {
+        let part = page.split(&format!("{title}\n")).nth(1).unwrap();
+        let part = part.split("\n## ").next().unwrap();
+        let rows: Vec<&str> = part.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+        assert!(rows.len() >= 15, "{title}: {rows:?}");
+        for row in rows {
+            let cell = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+            let names: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
+            assert!(!names.is_empty(), "no test in: {row}");
+            for name in names {
+                assert!(code.contains(&format!("fn {name}(")), "{name} is no test; it stands in: {row}");
+            }
+        }
+    }
+}
+
 /// Targets of `[text](target)`.
 fn links(text: &str) -> Vec<&str> {
     text.match_indices("](").filter_map(|(at, _)| text[at + 2..].split(')').next()).collect()
