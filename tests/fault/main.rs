@@ -1,14 +1,15 @@
 //! Faults: what is promised must hold when processes die at any moment, and
-//! while somebody floods the doors.
+//! while somebody floods the doors, and while the authority rotates.
 //!
 //! Small in CI; `make soak` runs it whole (`MUSTER_ROUNDS`, `MUSTER_SECONDS`,
-//! `MUSTER_HALF_OPEN`). The seed is printed and can be given (`MUSTER_SEED`).
+//! `MUSTER_HALF_OPEN`, `MUSTER_SESSIONS`). The seed is printed and can be given (`MUSTER_SEED`).
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod check;
 mod floods;
 mod kill9;
 mod load;
+mod rotation;
 
 use muster_tests::binaries::repository;
 

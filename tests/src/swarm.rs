@@ -2,6 +2,8 @@
 //! code over real connections, and hosts that do at once what they are told.
 
 mod host;
+mod kept;
+mod watched;
 
 use std::{
     net::SocketAddr,
@@ -21,7 +23,7 @@ use muster_common::{
     tls::{self, pem},
 };
 use muster_node_agent::{
-    dial,
+    dial, identity,
     session::{
         Options, Stop, Worker,
         frames::{Goodbye, Outbound},
@@ -29,6 +31,7 @@ use muster_node_agent::{
     },
 };
 use muster_proto::agent::v1::{self as pb, enrollment_service_client::EnrollmentServiceClient};
+use rcgen::KeyPair;
 use rustls::{
     ClientConfig,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
@@ -36,6 +39,8 @@ use rustls::{
 use tokio::sync::{Semaphore, watch};
 
 pub use host::SwarmHost;
+use kept::Kept;
+use watched::Watched;
 
 /// Hosts that enroll at once.
 const ENROLLING: usize = 8;
@@ -51,6 +56,12 @@ pub struct Counters {
     pub beats: AtomicU64,
     /// Items that were received.
     pub received: AtomicU64,
+    /// Sessions that broke, and nobody had said that they would end.
+    pub lost: AtomicU64,
+    /// Certificates that were renewed.
+    pub renewed: AtomicU64,
+    /// Renewals that failed, and identities or trust that did not serve.
+    pub failed: AtomicU64,
 }
 
 /// A host's TLS.
@@ -63,6 +74,8 @@ pub struct Swarm {
     pub counters: Arc<Counters>,
     tasks: Tasks,
     stop: watch::Sender<Stop>,
+    permits: Arc<Semaphore>,
+    reconnect: watch::Receiver<(Duration, Duration)>,
 }
 
 /// Enrolls many hosts, each with a key of its own.
@@ -70,6 +83,22 @@ pub struct Swarm {
 /// # Errors
 /// If one is refused.
 pub async fn enroll(join: &JoinString, count: usize) -> anyhow::Result<Vec<Identity>> {
+    enroll_as(join, count, |answer, key| config(&answer, key)).await
+}
+
+/// Enrolls many hosts that keep their identities as agents do.
+///
+/// # Errors
+/// If one is refused.
+pub async fn enroll_members(join: &JoinString, count: usize) -> anyhow::Result<Vec<identity::Identity>> {
+    enroll_as(join, count, |answer, key| kept::enrolled(answer, key, join)).await
+}
+
+async fn enroll_as<T>(
+    join: &JoinString,
+    count: usize,
+    made: impl Fn(pb::EnrollResponse, &KeyPair) -> anyhow::Result<T>,
+) -> anyhow::Result<Vec<T>> {
     let mut identities = Vec::with_capacity(count);
     while identities.len() < count {
         // From another loopback address: rates are counted for each.
@@ -86,7 +115,8 @@ pub async fn enroll(join: &JoinString, count: usize) -> anyhow::Result<Vec<Ident
             let batch = ENROLLING.min(left);
             let calls: Vec<_> = (0..batch).map(|_| enroll_one(client.clone(), join)).collect();
             for call in calls {
-                identities.push(call.await?);
+                let (answer, key) = call.await?;
+                identities.push(made(answer, &key)?);
             }
             left -= batch;
         }
@@ -97,17 +127,25 @@ pub async fn enroll(join: &JoinString, count: usize) -> anyhow::Result<Vec<Ident
 async fn enroll_one(
     mut client: EnrollmentServiceClient<tonic::transport::Channel>,
     join: &JoinString,
-) -> anyhow::Result<Identity> {
-    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
-    let mut params = rcgen::CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
+) -> anyhow::Result<(pb::EnrollResponse, KeyPair)> {
+    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
     let request = pb::EnrollRequest {
         token: join.secret.clone(),
-        csr_der: params.serialize_request(&key)?.der().to_vec().into(),
+        csr_der: csr(&key)?.into(),
         hostname: "swarm".to_owned(),
         ..Default::default()
     };
-    let answer = client.enroll(request).await?.into_inner();
+    Ok((client.enroll(request).await?.into_inner(), key))
+}
+
+/// A request that carries a key and no names.
+fn csr(key: &KeyPair) -> anyhow::Result<Vec<u8>> {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    Ok(params.serialize_request(key)?.der().to_vec())
+}
+
+fn config(answer: &pb::EnrollResponse, key: &KeyPair) -> anyhow::Result<Identity> {
     let chain = answer.certificate_chain_der.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
     let roots: Vec<CertificateDer<'static>> =
         answer.trust_bundle_der.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
@@ -120,14 +158,16 @@ async fn enroll_one(
 struct Paced {
     grpc: Grpc,
     permits: Arc<Semaphore>,
+    counters: Arc<Counters>,
 }
 
 impl Transport for Paced {
-    type Link = <Grpc as Transport>::Link;
+    type Link = Watched<<Grpc as Transport>::Link>;
 
     async fn open(&mut self, address: &str, hello: Outbound) -> Result<Self::Link, Error> {
         let _permit = self.permits.acquire().await.map_err(|_| Error::Closed)?;
-        self.grpc.open(address, hello).await
+        let link = self.grpc.open(address, hello).await?;
+        Ok(Watched { link, told: false, counters: Arc::clone(&self.counters) })
     }
 }
 
@@ -135,26 +175,62 @@ impl Swarm {
     /// Opens a session for each identity, `at_once` at a time.
     #[must_use]
     pub fn start(address: SocketAddr, identities: &[Identity], at_once: usize) -> Self {
-        let (counters, tasks) = (Arc::<Counters>::default(), Tasks::default());
-        let (stop, stopped) = watch::channel(Stop::No);
-        let permits = Arc::new(Semaphore::new(at_once));
-        let (_, reconnect) = watch::channel((Duration::from_millis(100), Duration::from_secs(5)));
+        let swarm = Self::empty(at_once);
         for identity in identities {
-            let host = SwarmHost::new(address.to_string(), Arc::clone(&counters));
-            let transport =
-                Paced { grpc: Grpc::with_config(Arc::clone(identity)), permits: Arc::clone(&permits) };
-            let options = Options {
-                instance: InstanceId::generate(),
-                clock: Clock::System,
-                reconnect: reconnect.clone(),
-                stop: stopped.clone(),
-            };
-            let (worker, _) = Worker::new(host, transport, options);
-            tasks.spawn("swarm", Kind::BestEffort, async move {
-                let _ = worker.run().await;
-            });
+            let host = SwarmHost::new(address.to_string(), Arc::clone(&swarm.counters));
+            swarm.add(host, Grpc::with_config(Arc::clone(identity)), InstanceId::generate());
         }
-        Self { counters, tasks, stop }
+        swarm
+    }
+
+    /// Opens a session for each host, which renews and trusts as it is told.
+    #[must_use]
+    pub fn start_members(members: Vec<identity::Identity>, at_once: usize) -> Self {
+        let swarm = Self::empty(at_once);
+        for identity in members {
+            let (address, instance) = (identity.session_addresses[0].clone(), InstanceId::generate());
+            let generation = identity.certificate_generation;
+            let current = Arc::new(watch::Sender::new(identity));
+            let grpc = Grpc::new(current.subscribe());
+            let kept = Kept {
+                instance,
+                seen: current.subscribe(),
+                current,
+                server: grpc.server(),
+                counters: Arc::clone(&swarm.counters),
+                tasks: swarm.tasks.clone(),
+                generation,
+                renewing: Arc::default(),
+            };
+            let host = SwarmHost::new(address, Arc::clone(&swarm.counters)).keeping(kept);
+            swarm.add(host, grpc, instance);
+        }
+        swarm
+    }
+
+    fn empty(at_once: usize) -> Self {
+        let (_, reconnect) = watch::channel((Duration::from_millis(100), Duration::from_secs(5)));
+        Self {
+            counters: Arc::default(),
+            tasks: Tasks::default(),
+            stop: watch::Sender::new(Stop::No),
+            permits: Arc::new(Semaphore::new(at_once)),
+            reconnect,
+        }
+    }
+
+    fn add(&self, host: SwarmHost, grpc: Grpc, instance: InstanceId) {
+        let (permits, counters) = (Arc::clone(&self.permits), Arc::clone(&self.counters));
+        let options = Options {
+            instance,
+            clock: Clock::System,
+            reconnect: self.reconnect.clone(),
+            stop: self.stop.subscribe(),
+        };
+        let (worker, _) = Worker::new(host, Paced { grpc, permits, counters }, options);
+        self.tasks.spawn("swarm", Kind::BestEffort, async move {
+            let _ = worker.run().await;
+        });
     }
 
     /// Ends all sessions.

@@ -15,7 +15,7 @@ use muster_node_agent::{
     state::{CommandState, Condition, Facts, ItemState, Load, Offer, Outcome, Report},
 };
 
-use super::Counters;
+use super::{Counters, kept::Kept};
 
 /// One host of a swarm.
 #[derive(Debug)]
@@ -26,6 +26,7 @@ pub struct SwarmHost {
     items: Vec<ItemState>,
     commands: Vec<OpenCommand>,
     news: Changes,
+    kept: Option<Kept>,
 }
 
 impl SwarmHost {
@@ -39,7 +40,13 @@ impl SwarmHost {
             items: Vec::new(),
             commands: Vec::new(),
             news: Changes::default(),
+            kept: None,
         }
+    }
+
+    /// The same with an identity that it keeps.
+    pub(super) fn keeping(self, kept: Kept) -> Self {
+        Self { kept: Some(kept), ..self }
     }
 
     fn apply(&mut self, offer: Offer) {
@@ -60,14 +67,16 @@ impl SwarmHost {
 
 impl Host for SwarmHost {
     async fn introduce(&mut self) -> Introduction {
+        let (certificate_generation, trust_bundle_version) =
+            self.kept.as_mut().map_or((1, u64::MAX), Kept::introduce);
         Introduction {
             ledger: self.ledger,
             boot_id: "swarm".to_owned(),
             machine_fingerprint: Sha256::ZERO,
             capabilities: vec!["bundle".to_owned(), "settings".to_owned()],
             epoch: 0,
-            certificate_generation: 1,
-            trust_bundle_version: u64::MAX,
+            certificate_generation,
+            trust_bundle_version,
             facts_sha256: Sha256::ZERO,
             items: self.items.clone(),
             commands: self.commands.clone(),
@@ -103,13 +112,26 @@ impl Host for SwarmHost {
     }
 
     async fn changed(&mut self) -> Changes {
-        if self.news == Changes::default() {
-            std::future::pending::<()>().await;
+        if self.news != Changes::default() {
+            return std::mem::take(&mut self.news);
         }
-        std::mem::take(&mut self.news)
+        match &mut self.kept {
+            Some(kept) => kept.changed().await,
+            None => std::future::pending().await,
+        }
     }
 
     async fn take(&mut self, order: Order) {
+        if let Some(kept) = &self.kept {
+            match &order {
+                Order::TrustBundle { version, roots_der, issuers_der } => {
+                    kept.trust(*version, roots_der, issuers_der);
+                }
+                Order::Renew(spread) => kept.renew(*spread),
+                Order::IdentityRefused => kept.failed("refused"),
+                _ => {}
+            }
+        }
         match order {
             Order::Welcome(_) => {
                 self.counters.opened.fetch_add(1, Ordering::Relaxed);

@@ -1,0 +1,52 @@
+//! A session's stream that counts itself as lost when it breaks and nobody had
+//! said that it would end.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use muster_node_agent::session::{
+    frames::{Body, Inbound, Outbound},
+    transport::{Error, Link},
+};
+
+use super::Counters;
+
+/// A stream that is watched.
+#[derive(Debug)]
+pub(super) struct Watched<L> {
+    pub(super) link: L,
+    pub(super) told: bool,
+    pub(super) counters: Arc<Counters>,
+}
+
+impl<L> Watched<L> {
+    fn lost(&mut self) {
+        if !self.told {
+            self.counters.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        self.told = true;
+    }
+}
+
+impl<L: Link> Link for Watched<L> {
+    async fn send(&mut self, message: Outbound) -> Result<(), Error> {
+        self.told |= matches!(message, Outbound::Goodbye(_));
+        let sent = self.link.send(message).await;
+        if sent.is_err() {
+            self.lost();
+        }
+        sent
+    }
+
+    async fn next(&mut self) -> Result<Inbound, Error> {
+        let next = self.link.next().await;
+        match &next {
+            Ok(inbound) => self.told |= matches!(inbound.body, Body::Reconnect(_)),
+            Err(_) => self.lost(),
+        }
+        next
+    }
+
+    async fn finish(self) {
+        self.link.finish().await;
+    }
+}
