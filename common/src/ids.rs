@@ -80,6 +80,10 @@ id!(
     JoinTokenId, "join token"
 );
 id!(
+    /// One host that waits to be let in.
+    JoinRequestId, "join request"
+);
+id!(
     /// One run of an agent process.
     InstanceId, "instance"
 );

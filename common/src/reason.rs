@@ -73,6 +73,8 @@ reasons! {
     RecoveryLimit = "RECOVERY_LIMIT",
     ProofInvalid = "PROOF_INVALID",
     Quarantined = "QUARANTINED",
+    ApprovalPending = "APPROVAL_PENDING",
+    ApprovalDenied = "APPROVAL_DENIED",
     HelloMissing = "HELLO_MISSING",
     HelloRepeated = "HELLO_REPEATED",
     FrameTooLarge = "FRAME_TOO_LARGE",

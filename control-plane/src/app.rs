@@ -25,6 +25,7 @@ pub mod fleet;
 pub mod heartbeats;
 pub mod identity;
 pub mod inbox;
+pub mod join_requests;
 pub mod join_tokens;
 pub mod nodes;
 pub mod operations;
@@ -132,6 +133,8 @@ pub struct Fixed {
     pub recovery: recovery::Policy,
     /// Whether new nodes may come.
     pub enrollment_enabled: bool,
+    /// How many may wait for approval.
+    pub join_requests: join_requests::Bounds,
     /// Addresses told to agents, for sessions.
     pub session_addresses: Vec<String>,
     /// Addresses in join strings, for enrollment.

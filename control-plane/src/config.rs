@@ -241,11 +241,15 @@ pub struct Enrollment {
     pub enabled: bool,
     /// Whether nodes may come back after their certificate has run out.
     pub recover: bool,
+    /// Hosts that may wait for approval at once.
+    pub join_requests: u64,
+    /// Of them with one token.
+    pub join_requests_per_token: u64,
 }
 
 impl Default for Enrollment {
     fn default() -> Self {
-        Self { enabled: true, recover: true }
+        Self { enabled: true, recover: true, join_requests: 1000, join_requests_per_token: 200 }
     }
 }
 

@@ -199,6 +199,10 @@ async fn fixed(
             limit: config.identity.recover_limit,
         },
         enrollment_enabled: config.enrollment.enabled,
+        join_requests: app::join_requests::Bounds {
+            in_all: config.enrollment.join_requests,
+            of_token: config.enrollment.join_requests_per_token,
+        },
         session_addresses: config.told(&config.public.session_addresses, addresses.agents),
         enrollment_addresses: config.told(&config.public.enrollment_addresses, addresses.enrollment),
         output_limit: session.output_limit,

@@ -2,6 +2,7 @@
 //! readable by the agent's user alone, replaced as a whole.
 
 mod enroll;
+mod patience;
 mod recover;
 mod renew;
 mod rpc;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 pub use enroll::{Wish, enroll};
+pub use patience::{Waiting, enroll_when_approved};
 pub use renew::{Keeper, Wanted, renew_at};
 pub use rpc::leave;
 pub use store::Store;

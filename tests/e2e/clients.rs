@@ -99,6 +99,7 @@ async fn grpcurl_lists_describes_and_calls_every_method() {
     assert_eq!(text(&grpc.script("tokens-list.sh", &[]), "/joinTokens/0/id"), token);
     assert!(grpc.script("tokens-revoke.sh", &[&token]).pointer("/joinToken/revokeTime").is_some());
     operator.until_liveness(&agent.node, Liveness::Online).await;
+    join_requests(&grpc).await;
 
     let node = agent.node.as_str();
     nodes(&grpc, node);
@@ -116,6 +117,20 @@ async fn grpcurl_lists_describes_and_calls_every_method() {
     grpc.script("nodes-delete.sh", &[node, "the test is over"]);
     assert!(operator.node(node).await.is_none());
     authority(&grpc);
+}
+
+async fn join_requests(grpc: &Grpcurl) {
+    let made = grpc.script("tokens-create.sh", &["", "2", "600", "", "true"]);
+    let join = text(&made, "/joinString").parse().unwrap();
+    for answer in ["approve", "deny"] {
+        crate::approval::ask(&join).await;
+        let listed = grpc.script("join-requests-list.sh", &[]);
+        let waiting = listed.pointer("/joinRequests").and_then(Value::as_array).unwrap();
+        let waiting = waiting.iter().find(|request| text(request, "/state").ends_with("PENDING")).unwrap();
+        let script = format!("join-requests-{answer}.sh");
+        let decided = grpc.script(&script, &[text(waiting, "/id")]);
+        assert_eq!(text(&decided, "/joinRequest/decidedBy"), "operator/admin");
+    }
 }
 
 fn nodes(grpc: &Grpcurl, node: &str) {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod approval;
 mod attacks;
 mod audit;
 mod bad_input;

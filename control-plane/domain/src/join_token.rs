@@ -41,6 +41,8 @@ pub struct JoinToken {
     pub revoked_at: Option<UnixMillis>,
     /// From where; empty: from anywhere.
     pub allowed: Vec<IpNet>,
+    /// A person says yes to each host.
+    pub require_approval: bool,
 }
 
 /// Whether a host may enroll with a token now. To be asked only of one who has
@@ -49,6 +51,15 @@ pub struct JoinToken {
 /// # Errors
 /// The reason against it.
 pub fn judge(token: &JoinToken, now: UnixMillis, remote: IpAddr) -> Result<(), Reason> {
+    judge_approved(token, now, remote)?;
+    if token.uses >= token.max_uses { Err(Reason::TokenUsedUp) } else { Ok(()) }
+}
+
+/// The same for a host for which a use was counted before, when a person said yes.
+///
+/// # Errors
+/// The reason against it.
+pub fn judge_approved(token: &JoinToken, now: UnixMillis, remote: IpAddr) -> Result<(), Reason> {
     // An IPv4 peer of an IPv6 socket is still an IPv4 peer.
     let remote = remote.to_canonical();
     if token.revoked_at.is_some() {
@@ -57,8 +68,6 @@ pub fn judge(token: &JoinToken, now: UnixMillis, remote: IpAddr) -> Result<(), R
         Err(Reason::TokenExpired)
     } else if !token.allowed.is_empty() && !token.allowed.iter().any(|network| network.contains(&remote)) {
         Err(Reason::TokenWrongNetwork)
-    } else if token.uses >= token.max_uses {
-        Err(Reason::TokenUsedUp)
     } else {
         Ok(())
     }
@@ -148,6 +157,7 @@ mod tests {
             expires_at: NOW + TTL,
             revoked_at: None,
             allowed: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
+            require_approval: false,
         }
     }
 
@@ -174,6 +184,8 @@ mod tests {
         assert_eq!(judged(&expired, "192.0.2.7"), Err(Reason::TokenExpired));
         let used_up = JoinToken { uses: 2, ..token() };
         assert_eq!(judged(&used_up, "192.0.2.7"), Err(Reason::TokenUsedUp));
+        let approved = judge_approved(&used_up, NOW, "192.0.2.7".parse().unwrap());
+        assert_eq!(approved, Ok(()), "the use was counted when it was approved");
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod condition;
 pub mod effective;
 pub mod facts;
 pub mod item;
+pub mod join_request;
 pub mod join_token;
 pub mod labels;
 pub mod liveness;

@@ -70,10 +70,19 @@ pub fn whole_message_too_large(message: &str) -> Status {
 fn details(reason: Reason) -> ErrorDetails {
     let mut details = ErrorDetails::new();
     details.set_error_info(reason.as_str(), DOMAIN, std::collections::HashMap::new());
-    if matches!(reason, Reason::Overloaded | Reason::RateLimited | Reason::ShuttingDown) {
-        details.set_retry_info(Some(Duration::from_secs(1)));
+    if let Some(wait) = retry_after(reason) {
+        details.set_retry_info(Some(wait));
     }
     details
+}
+
+/// When it is worth asking again; a person takes longer than a queue.
+const fn retry_after(reason: Reason) -> Option<Duration> {
+    match reason {
+        Reason::Overloaded | Reason::RateLimited | Reason::ShuttingDown => Some(Duration::from_secs(1)),
+        Reason::ApprovalPending => Some(Duration::from_secs(5)),
+        _ => None,
+    }
 }
 
 fn code(reason: Reason) -> Code {
@@ -89,11 +98,12 @@ fn code(reason: Reason) -> Code {
             Code::Unauthenticated
         }
         WrongKindOfCaller | PermissionDenied | CertificateRevoked | TokenExpired | TokenUsedUp
-        | TokenRevoked | TokenWrongNetwork | NodeRemoved | RecoveryTooLate | RecoveryLimit | Quarantined => {
-            Code::PermissionDenied
-        }
+        | TokenRevoked | TokenWrongNetwork | NodeRemoved | RecoveryTooLate | RecoveryLimit | Quarantined
+        | ApprovalDenied => Code::PermissionDenied,
         RateLimited | FrameTooLarge | SlowReader => Code::ResourceExhausted,
-        Overloaded | ShuttingDown | EnrollmentDisabled | RecoveryDisabled => Code::Unavailable,
+        Overloaded | ShuttingDown | EnrollmentDisabled | RecoveryDisabled | ApprovalPending => {
+            Code::Unavailable
+        }
         Internal => Code::Internal,
         // The rest says that something is not possible in the present state, or is said by hosts alone.
         _ => Code::FailedPrecondition,

@@ -87,7 +87,10 @@ impl Touched {
                 ChangeKind::Authority => touched.authority = true,
                 ChangeKind::Revocation => touched.revocations = true,
                 // What nodes report was in memory before it was stored; the rest is read when asked for.
-                ChangeKind::NodeReport | ChangeKind::Bundle | ChangeKind::JoinToken => {}
+                ChangeKind::NodeReport
+                | ChangeKind::Bundle
+                | ChangeKind::JoinToken
+                | ChangeKind::JoinRequest => {}
             }
         }
         unique(&mut touched.nodes);

@@ -28,6 +28,8 @@ pub struct Wish {
     pub ttl: Option<Duration>,
     /// Networks.
     pub allowed: Vec<String>,
+    /// A person says yes to each host.
+    pub require_approval: bool,
 }
 
 impl App {
@@ -56,15 +58,18 @@ impl App {
             expires_at: terms.expires_at,
             revoked_at: None,
             allowed: terms.allowed,
+            require_approval: wish.require_approval,
         };
         let row = token.clone();
         self.commit(actor.stamp("join-tokens.create", now), move |tx| {
             tx.join_token_insert(&row)?;
             tx.audit(Note {
                 subject: format!("join-token/{}", row.id),
-                after:
-                    json!({ "labels": row.labels, "max_uses": row.max_uses, "expires_at_ms": row.expires_at })
-                        .to_string(),
+                after: json!({
+                    "labels": row.labels, "max_uses": row.max_uses, "expires_at_ms": row.expires_at,
+                    "require_approval": row.require_approval,
+                })
+                .to_string(),
                 ..Note::default()
             })?;
             Ok(())

@@ -1,8 +1,8 @@
-//! What is taken away because it is old: the tail of the change feed, and
-//! operations that ended long ago with their commands and output. In small
-//! writes, between which others get their turn.
+//! What is taken away because it is old: join requests whose token has run
+//! out, the tail of the change feed, and operations that ended long ago with their
+//! commands and output. In small writes, between which others get their turn.
 
-use muster_store::{WriteChanges as _, WriteOperations as _, WriteTx};
+use muster_store::{WriteChanges as _, WriteJoinRequests as _, WriteOperations as _, WriteTx};
 
 use super::{App, Error};
 
@@ -19,6 +19,8 @@ impl App {
         let (revisions, before) = (kept.revisions, self.clock.now() - kept.operations);
         // Never what this process has not taken in itself.
         let applied = *self.feed.applied().borrow();
+        let now = self.clock.now();
+        self.in_steps("join-requests", move |tx| Ok(tx.join_request_prune(now, STEP)?)).await?;
         self.in_steps("changes", move |tx| Ok(tx.changes_prune(revisions, applied, STEP)?)).await?;
         self.in_steps("operations", move |tx| Ok(tx.operation_prune(before, STEP)?)).await
     }

@@ -54,6 +54,9 @@ pub(super) struct Create {
     /// Network from which it can be used; repeat for more.
     #[arg(long = "cidr")]
     cidrs: Vec<String>,
+    /// Each host waits until a person says yes (JoinTokensService.ApproveJoinRequest).
+    #[arg(long)]
+    require_approval: bool,
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -89,6 +92,7 @@ fn create(args: Create) -> anyhow::Result<()> {
         expires_at: terms.expires_at,
         revoked_at: None,
         allowed: terms.allowed,
+        require_approval: args.require_approval,
     };
     let store = open_store(&config)?;
     let ca_pin = open_ca(&config, &store)?.pin();
@@ -97,7 +101,10 @@ fn create(args: Create) -> anyhow::Result<()> {
         tx.join_token_insert(&token)?;
         tx.audit(Note {
             subject: format!("join-token/{}", token.id),
-            after: serde_json::json!({ "labels": token.labels, "max_uses": token.max_uses }).to_string(),
+            after: serde_json::json!({
+                "labels": token.labels, "max_uses": token.max_uses, "require_approval": token.require_approval,
+            })
+            .to_string(),
             ..Note::default()
         })
     })?;

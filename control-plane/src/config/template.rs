@@ -129,6 +129,16 @@ pub fn render(config: &Config) -> String {
                 config.enrollment.recover.to_string(),
                 "Whether nodes may come back after their certificate has run out.",
             ),
+            (
+                "join-requests",
+                config.enrollment.join_requests.to_string(),
+                "Hosts that may wait for approval at once, those denied until their token ends included.",
+            ),
+            (
+                "join-requests-per-token",
+                config.enrollment.join_requests_per_token.to_string(),
+                "Of them with one token: who holds one keeps no other's hosts out.",
+            ),
         ],
     );
     doors::write(&mut text, &config.doors);

@@ -102,6 +102,9 @@ const TABLE: &[(&str, Rule)] = &[
     ("/muster.admin.v1.JoinTokensService/GetJoinToken", fleet_read(Enroll)),
     ("/muster.admin.v1.JoinTokensService/ListJoinTokens", fleet_read(Enroll)),
     ("/muster.admin.v1.JoinTokensService/RevokeJoinToken", fleet_write(Enroll)),
+    ("/muster.admin.v1.JoinTokensService/ListJoinRequests", fleet_read(Enroll)),
+    ("/muster.admin.v1.JoinTokensService/ApproveJoinRequest", fleet_write(Enroll)),
+    ("/muster.admin.v1.JoinTokensService/DenyJoinRequest", fleet_write(Enroll)),
 
     ("/muster.admin.v1.BundlesService/CreateBundle", fleet_write(Deploy)),
     ("/muster.admin.v1.BundlesService/GetBundle", read(Read)),

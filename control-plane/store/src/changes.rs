@@ -16,6 +16,8 @@ pub enum ChangeKind {
     NodeReport,
     /// A join token.
     JoinToken,
+    /// A host that waits to be let in.
+    JoinRequest,
     /// A version of a bundle; its id is `NAME/VERSION`.
     Bundle,
     /// A settings profile.
@@ -53,6 +55,7 @@ impl ChangeKind {
         Self::Node,
         Self::NodeReport,
         Self::JoinToken,
+        Self::JoinRequest,
         Self::Bundle,
         Self::Profile,
         Self::Assignment,
@@ -71,6 +74,7 @@ impl ChangeKind {
             Self::Node => "node",
             Self::NodeReport => "node-report",
             Self::JoinToken => "join-token",
+            Self::JoinRequest => "join-request",
             Self::Bundle => "bundle",
             Self::Profile => "profile",
             Self::Assignment => "assignment",

@@ -3,9 +3,10 @@
 use std::{
     io::Read as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use muster_common::join::JoinString;
+use muster_common::{error_chain::Chain, join::JoinString};
 
 use super::{
     Context,
@@ -32,6 +33,9 @@ pub(super) struct Args {
     /// How people are to call this node; the host name by default.
     #[arg(long, default_value = "")]
     display_name: String,
+    /// How long to wait for a person to approve this host, if its token asks for that.
+    #[arg(long, default_value = "10m", value_parser = humantime::parse_duration)]
+    wait: Duration,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
@@ -43,7 +47,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     };
     let store = identity::Store::new(context.state.path());
     eprintln!("connecting to {}", join.addresses.join(", "));
-    let identity = runtime()?.block_on(identity::enroll(&store, &join, &wish))?;
+    let connect = identity::enroll_when_approved(&store, &join, &wish, args.wait, |waiting| {
+        eprintln!("this host's key is SHA256 {}", waiting.key_sha256);
+        if let Some(pause) = waiting.pause {
+            eprintln!("  {}; asking again in {pause:.0?}", Chain(waiting.why));
+        }
+    });
+    let identity = runtime()?.block_on(connect)?;
     println!("{}", identity.node);
     eprintln!(
         "this host is node {} of {}; `muster-node-agent run` keeps it there",

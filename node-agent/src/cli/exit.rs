@@ -55,6 +55,13 @@ pub(super) const REFUSED: Code =
 pub(super) const PROPERTY: Code =
     Code { number: 19, name: "PROPERTY_UNKNOWN", remedy: "`show` without a name lists all properties" };
 
+/// Nobody has said yes yet.
+pub(super) const PENDING: Code = Code {
+    number: 20,
+    name: "APPROVAL_PENDING",
+    remedy: "have somebody approve this host, then run the same command again",
+};
+
 /// For `--help`.
 pub(super) const TABLE: &str = "\
 Exit codes:
@@ -64,7 +71,7 @@ Exit codes:
  10  CONFIG_INVALID              17  UNREACHABLE
  11  STATE_UNUSABLE              18  REFUSED
  12  ALREADY_RUNNING             19  PROPERTY_UNKNOWN
- 13  NOT_CONNECTED";
+ 13  NOT_CONNECTED               20  APPROVAL_PENDING";
 
 /// One way to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +118,7 @@ impl From<identity::Error> for Failure {
             (identity::Error::Refused(_), None | Some(Reason::Overloaded | Reason::ShuttingDown)) => {
                 UNREACHABLE
             }
+            (identity::Error::Refused(_), Some(Reason::ApprovalPending)) => PENDING,
             (identity::Error::Refused(_), Some(_)) => REFUSED,
             (
                 identity::Error::Answer(_)
@@ -142,6 +150,7 @@ mod tests {
             UNREACHABLE,
             REFUSED,
             PROPERTY,
+            PENDING,
         ];
         for (n, code) in all.iter().enumerate() {
             assert!(code.number <= 125 && !all[..n].iter().any(|other| other.number == code.number));

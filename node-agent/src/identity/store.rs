@@ -6,8 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use muster_common::ids::NodeId;
-use rcgen::KeyPair;
+use muster_common::{digest::Sha256, ids::NodeId};
+use rcgen::{KeyPair, PublicKeyData as _};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
@@ -29,7 +29,7 @@ pub struct Store {
 pub(super) struct Pending {
     pub key_pem: Zeroizing<String>,
     /// SHA-256 of the join token's secret: another token is another enrollment.
-    pub token_sha256: muster_common::digest::Sha256,
+    pub token_sha256: Sha256,
 }
 
 /// A key for a recovery that is under way.
@@ -142,6 +142,12 @@ impl Store {
 
     pub(super) fn pending(&self) -> Result<Option<Pending>, Error> {
         read(&self.pending_path())
+    }
+
+    /// What others see of the key that is to be certified.
+    pub(super) fn pending_key_sha256(&self) -> Result<Sha256, Error> {
+        let pending = self.pending()?.ok_or(Error::None)?;
+        Ok(Sha256::of(&KeyPair::from_pem(&pending.key_pem)?.subject_public_key_info()))
     }
 
     pub(super) fn save_pending(&self, pending: &Pending) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! `JoinTokensService`.
 
+use muster_domain::join_request::Answer;
 use muster_proto::admin::v1::{self as pb, join_tokens_service_server::JoinTokensService};
 use tonic::{Request, Response, Status};
 
@@ -57,6 +58,43 @@ impl JoinTokensService for Handler {
         let token = self.0.revoke_join_token(&actor, id).await.map_err(status::of_app)?;
         Ok(Response::new(pb::RevokeJoinTokenResponse {
             join_token: Some(wire::join_token::join_token(&token)),
+        }))
+    }
+
+    async fn list_join_requests(
+        &self,
+        request: Request<pb::ListJoinRequestsRequest>,
+    ) -> Result<Response<pb::ListJoinRequestsResponse>, Status> {
+        let request = request.into_inner();
+        let (page, asked) =
+            wire::page::page("ListJoinRequests", &[], request.page_size, &request.page_token)?;
+        let listed = self.0.join_requests(page).await.map_err(status::of_app)?;
+        Ok(Response::new(pb::ListJoinRequestsResponse {
+            join_requests: listed.rows.iter().map(wire::join_token::join_request).collect(),
+            next_page_token: wire::page::next(asked, listed.next.as_deref()),
+        }))
+    }
+
+    async fn approve_join_request(
+        &self,
+        request: Request<pb::ApproveJoinRequestRequest>,
+    ) -> Result<Response<pb::ApproveJoinRequestResponse>, Status> {
+        let (actor, id) = (caller::actor(&request)?, wire::id("id", &request.get_ref().id)?);
+        let decided =
+            self.0.answer_join_request(&actor, id, Answer::Approve).await.map_err(status::of_app)?;
+        Ok(Response::new(pb::ApproveJoinRequestResponse {
+            join_request: Some(wire::join_token::join_request(&decided)),
+        }))
+    }
+
+    async fn deny_join_request(
+        &self,
+        request: Request<pb::DenyJoinRequestRequest>,
+    ) -> Result<Response<pb::DenyJoinRequestResponse>, Status> {
+        let (actor, id) = (caller::actor(&request)?, wire::id("id", &request.get_ref().id)?);
+        let decided = self.0.answer_join_request(&actor, id, Answer::Deny).await.map_err(status::of_app)?;
+        Ok(Response::new(pb::DenyJoinRequestResponse {
+            join_request: Some(wire::join_token::join_request(&decided)),
         }))
     }
 }

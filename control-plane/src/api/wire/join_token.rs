@@ -1,6 +1,9 @@
 //! Join tokens.
 
-use muster_domain::join_token::JoinToken;
+use muster_domain::{
+    join_request::{JoinRequest, State},
+    join_token::JoinToken,
+};
 use muster_proto::admin::v1 as pb;
 use tonic::Status;
 
@@ -18,6 +21,29 @@ pub(in crate::api) fn join_token(token: &JoinToken) -> pb::JoinToken {
         expire_time: Some(timestamp(token.expires_at)),
         revoke_time: token.revoked_at.map(timestamp),
         allowed_cidrs: token.allowed.iter().map(ToString::to_string).collect(),
+        require_approval: token.require_approval,
+    }
+}
+
+pub(in crate::api) fn join_request(request: &JoinRequest) -> pb::JoinRequest {
+    let state = match request.state {
+        State::Pending => pb::JoinRequestState::Pending,
+        State::Approved => pb::JoinRequestState::Approved,
+        State::Denied => pb::JoinRequestState::Denied,
+    };
+    pb::JoinRequest {
+        id: request.id.to_string(),
+        join_token_id: request.token.to_string(),
+        display_name: request.display_name.clone(),
+        hostname: request.hostname.clone(),
+        machine_fingerprint: request.machine_fingerprint.clone().into(),
+        key_sha256: hex::encode(&request.key_sha256),
+        remote_address: request.remote_address.clone(),
+        state: state.into(),
+        create_time: Some(timestamp(request.created_at)),
+        expire_time: Some(timestamp(request.expires_at)),
+        decide_time: request.decided_at.map(timestamp),
+        decided_by: request.decided_by.clone(),
     }
 }
 
@@ -28,5 +54,6 @@ pub(in crate::api) fn wish_from(request: pb::CreateJoinTokenRequest) -> Result<W
         max_uses: request.max_uses,
         ttl: duration_from("ttl", request.ttl)?,
         allowed: request.allowed_cidrs,
+        require_approval: request.require_approval,
     })
 }

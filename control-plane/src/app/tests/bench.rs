@@ -212,6 +212,7 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
             authority: crate::config::Authority::default(),
             recovery: recovery::Policy { enabled: true, within: Some(Duration::from_secs(86_400)), limit: 2 },
             enrollment_enabled: true,
+            join_requests: crate::app::join_requests::Bounds { in_all: 100, of_token: 10 },
             session_addresses: Vec::new(),
             enrollment_addresses: Vec::new(),
             output_limit: 1024 * 1024,

@@ -125,9 +125,28 @@ CREATE TABLE join_tokens (
     created_at    INTEGER NOT NULL,
     expires_at    INTEGER NOT NULL,
     revoked_at    INTEGER,
-    allowed       TEXT NOT NULL -- JSON
+    allowed       TEXT NOT NULL, -- JSON
+    require_approval INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX join_tokens_by_secret ON join_tokens (secret_sha256);
+
+-- Hosts that wait until a person says yes.
+CREATE TABLE join_requests (
+    id                  TEXT PRIMARY KEY,
+    token_id            TEXT NOT NULL REFERENCES join_tokens (id),
+    key_sha256          BLOB NOT NULL,
+    display_name        TEXT NOT NULL,
+    hostname            TEXT NOT NULL,
+    machine_fingerprint BLOB NOT NULL,
+    remote_address      TEXT NOT NULL,
+    created_at          INTEGER NOT NULL,
+    expires_at          INTEGER NOT NULL,
+    state               TEXT NOT NULL,
+    decided_at          INTEGER,
+    decided_by          TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX join_requests_by_key ON join_requests (token_id, key_sha256);
+CREATE INDEX join_requests_by_end ON join_requests (expires_at);
 
 CREATE TABLE bundles (
     name       TEXT NOT NULL,

@@ -1,12 +1,17 @@
 use std::time::Duration;
 
-use muster_common::ids::JoinTokenId;
-use muster_domain::join_token::JoinToken;
-use muster_store::{ReadJoinTokens as _, WriteJoinTokens as _};
+use muster_common::ids::{JoinRequestId, JoinTokenId};
+use muster_domain::{
+    join_request::{JoinRequest, State},
+    join_token::JoinToken,
+};
+use muster_store::{
+    ReadJoinRequests as _, ReadJoinTokens as _, WriteJoinRequests as _, WriteJoinTokens as _,
+};
 
 use crate::{
-    harness::{Database, NOW, pages, read, write},
-    samples::join_token,
+    harness::{Database, NOW, pages, read, report, write},
+    samples::{join_request, join_token},
 };
 
 pub(crate) fn tokens_come_back(database: &impl Database) {
@@ -33,4 +38,49 @@ pub(crate) fn tokens_end_once(database: &impl Database) {
     let expected = JoinToken { uses: 2, revoked_at: Some(NOW), ..join_token(1, 2) };
     assert_eq!(read(&store, move |tx| tx.join_token_get(id)), Some(expected));
     assert!(!write(&store, |tx| tx.join_token_use_once(JoinTokenId::from_u128(9))).value);
+}
+
+pub(crate) fn requests_come_back_and_are_decided(database: &impl Database) {
+    let store = database.open();
+    for number in [1, 2] {
+        write(&store, move |tx| tx.join_token_insert(&join_token(number, 5)));
+    }
+    for number in [3, 1, 2] {
+        write(&store, move |tx| tx.join_request_insert(&join_request(number, 1)));
+    }
+    let (token, key) = (JoinTokenId::from_u128(1), join_request(2, 1).key_sha256);
+    let found = read(&store, move |tx| tx.join_request_by_key(token, &key));
+    assert_eq!(found, Some(join_request(2, 1)));
+    let key = join_request(2, 1).key_sha256;
+    assert_eq!(read(&store, move |tx| tx.join_request_by_key(JoinTokenId::from_u128(2), &key)), None);
+    let listed = pages(2, |page| read(&store, move |tx| tx.join_request_list(NOW, &page)));
+    assert_eq!(listed, [1, 2, 3].map(|number| join_request(number, 1)));
+    assert_eq!(read(&store, move |tx| tx.join_request_counts(token)), (3, 3));
+    assert_eq!(read(&store, |tx| tx.join_request_counts(JoinTokenId::from_u128(2))), (3, 0));
+    let id = JoinRequestId::from_u128(2);
+    write(&store, move |tx| tx.join_request_decide(id, State::Approved, NOW, "operator/alice"));
+    let expected = JoinRequest {
+        state: State::Approved,
+        decided_at: Some(NOW),
+        decided_by: "operator/alice".into(),
+        ..join_request(2, 1)
+    };
+    assert_eq!(read(&store, move |tx| tx.join_request_get(id)), Some(expected));
+}
+
+pub(crate) fn requests_go_with_their_end(database: &impl Database) {
+    let store = database.open();
+    write(&store, |tx| tx.join_token_insert(&join_token(1, 5)));
+    for number in 1..=5 {
+        write(&store, move |tx| tx.join_request_insert(&join_request(number, 1)));
+    }
+    report(&store, |tx| tx.join_request_delete(JoinRequestId::from_u128(5)));
+    let over = join_request(1, 1).expires_at;
+    let listed = pages(9, |page| read(&store, move |tx| tx.join_request_list(over, &page)));
+    assert_eq!(listed, [], "what has run out is not shown");
+    assert_eq!(report(&store, |tx| tx.join_request_prune(NOW, 3)).value, 0);
+    let gone: Vec<u64> =
+        (0..3).map(|_| report(&store, move |tx| tx.join_request_prune(over, 3)).value).collect();
+    assert_eq!(gone, [3, 1, 0]);
+    assert_eq!(read(&store, |tx| tx.join_request_counts(JoinTokenId::from_u128(1))), (0, 0));
 }

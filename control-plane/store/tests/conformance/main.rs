@@ -59,7 +59,9 @@ macro_rules! suite_on {
                 a_write_is_on_it_once, it_misses_nothing_of_concurrent_writers, a_revision_is_never_cut,
                 pruning_raises_the_floor,
             }
-            join_tokens { tokens_come_back, tokens_end_once }
+            join_tokens {
+                tokens_come_back, tokens_end_once, requests_come_back_and_are_decided, requests_go_with_their_end,
+            }
             nodes {
                 a_node_comes_back_whole, parts_are_written_apart, a_removed_node_stays_known, pages_cover_all_once,
                 certificates_are_issued_and_promoted, items_go_to_their_own_nodes,

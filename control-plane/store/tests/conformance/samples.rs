@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use muster_common::{
     digest::Sha256,
     generation::Generation,
-    ids::{CommandId, JoinTokenId, LedgerId, NodeId, OperationId},
+    ids::{CommandId, JoinRequestId, JoinTokenId, LedgerId, NodeId, OperationId},
     reason::Reason,
 };
 use muster_domain::{
@@ -14,6 +14,7 @@ use muster_domain::{
     command::{Command, State},
     facts::{Address, Disk, Facts},
     item::{Cause, ItemError, ItemName, ItemState, ItemVersion, Outcome},
+    join_request::{self, JoinRequest},
     join_token::JoinToken,
     labels::Labels,
     liveness::{self, Liveness},
@@ -118,6 +119,25 @@ pub(crate) fn join_token(number: u128, max_uses: u32) -> JoinToken {
         expires_at: NOW + Duration::from_secs(3600),
         revoked_at: None,
         allowed: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
+        require_approval: number.is_multiple_of(2),
+    }
+}
+
+/// Of the token with this number.
+pub(crate) fn join_request(number: u128, token: u128) -> JoinRequest {
+    JoinRequest {
+        id: JoinRequestId::from_u128(number),
+        token: JoinTokenId::from_u128(token),
+        key_sha256: Sha256::of(&number.to_be_bytes()).as_bytes().to_vec(),
+        display_name: "web 1".into(),
+        hostname: "web-1".into(),
+        machine_fingerprint: vec![7; 32],
+        remote_address: "192.0.2.9".into(),
+        created_at: NOW,
+        expires_at: NOW + Duration::from_secs(3600),
+        state: join_request::State::Pending,
+        decided_at: None,
+        decided_by: String::new(),
     }
 }
 
