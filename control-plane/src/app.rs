@@ -37,6 +37,7 @@ pub mod revocation;
 pub mod settings;
 pub mod system;
 pub mod watch;
+pub mod workshop;
 
 use std::{sync::Arc, time::Duration};
 
@@ -94,6 +95,10 @@ pub struct Core {
     pub hub: Hub,
     /// Issues certificates.
     pub ca: Arc<Ca>,
+    /// Where strangers' signatures are checked and made.
+    pub workshop: workshop::Workshop,
+    /// Issuers whose tokens let hosts in.
+    pub oidc: crate::oidc::Issuers,
     /// For proofs of keys.
     pub challenges: crate::ca::proof::Challenges,
     /// Signs the audit.

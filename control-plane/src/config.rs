@@ -5,6 +5,9 @@ mod addresses;
 mod audit;
 mod authority;
 mod doors;
+mod enrollment;
+mod log;
+mod oidc;
 mod retention;
 mod template;
 
@@ -14,13 +17,16 @@ use std::{
     time::Duration,
 };
 
-use muster_common::{telemetry::Format, tls::spiffe::TrustDomain};
+use muster_common::tls::spiffe::TrustDomain;
 use serde::Deserialize;
 
 pub use addresses::Addresses;
 pub use audit::Audit;
 pub use authority::Authority;
 pub use doors::{Door, Doors, Rates};
+pub use enrollment::Enrollment;
+pub use log::Log;
+pub use oidc::{Oidc, Values};
 pub use retention::Retention;
 pub use template::render;
 
@@ -233,42 +239,6 @@ impl Default for Session {
     }
 }
 
-/// How hosts come.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Enrollment {
-    /// Whether new nodes may come; the port stays open either way.
-    pub enabled: bool,
-    /// Whether nodes may come back after their certificate has run out.
-    pub recover: bool,
-    /// Hosts that may wait for approval at once.
-    pub join_requests: u64,
-    /// Of them with one token.
-    pub join_requests_per_token: u64,
-}
-
-impl Default for Enrollment {
-    fn default() -> Self {
-        Self { enabled: true, recover: true, join_requests: 1000, join_requests_per_token: 200 }
-    }
-}
-
-/// What is logged.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Log {
-    /// `info`, or by module: `info,muster_control_plane::session=debug`.
-    pub filter: String,
-    /// For people or for machines.
-    pub format: Format,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { filter: "info".to_owned(), format: Format::Text }
-    }
-}
-
 /// A file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -390,6 +360,7 @@ impl Config {
         }
         problems.extend(self.doors.problems());
         problems.extend(self.retention.problems());
+        problems.extend(oidc::problems(&self.enrollment.oidc));
         problems.extend(self.authority.problems());
         problems
     }

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod console;
 pub mod metrics;
+pub mod oidc;
 pub mod server;
 pub mod session;
 pub mod wiring;

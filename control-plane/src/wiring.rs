@@ -84,6 +84,8 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
         dispatch: app::dispatch::Dispatch::default(),
         hub: Hub::default(),
         ca: Arc::clone(&ca),
+        workshop: app::workshop::Workshop::default(),
+        oidc: crate::oidc::Issuers::new(&config.enrollment.oidc).context("cannot use [[enrollment.oidc]]")?,
         challenges: crate::ca::proof::Challenges::default(),
         audit: audit::signer(&config, &store, &clock).await?,
         metrics: metrics.clone(),

@@ -21,7 +21,7 @@ use rustls::{
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-pub use enroll::{Wish, enroll};
+pub use enroll::{Join, Proof, Wish, enroll};
 pub use patience::{Waiting, enroll_when_approved};
 pub use renew::{Keeper, Wanted, renew_at};
 pub use rpc::leave;

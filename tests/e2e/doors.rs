@@ -221,7 +221,7 @@ async fn a_refused_enrollment_is_in_the_audit_and_counted() {
         machine_fingerprint: muster_common::digest::Sha256::ZERO,
     };
     let other = tempfile::tempdir().unwrap();
-    assert!(enroll(&Store::new(other.path()), &join, &wish).await.is_err(), "the token is used up");
+    assert!(enroll(&Store::new(other.path()), &join.into(), &wish).await.is_err(), "the token is used up");
     let admin = plane.operator().await;
     eventually("the refusal is in the audit", LONG, || async {
         let request = pb::ListAuditEntriesRequest { page_size: 100, ..Default::default() };

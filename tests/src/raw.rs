@@ -48,7 +48,8 @@ impl RawNode {
             hostname: "raw".to_owned(),
             machine_fingerprint: muster_common::digest::Sha256::ZERO,
         };
-        let identity = enroll(&Store::new(folder.path()), join, &wish).await.expect("it enrolls");
+        let identity =
+            enroll(&Store::new(folder.path()), &join.clone().into(), &wish).await.expect("it enrolls");
         Self { identity, _folder: folder }
     }
 

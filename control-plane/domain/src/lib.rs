@@ -10,6 +10,7 @@ pub mod certificate;
 pub mod command;
 pub mod condition;
 pub mod effective;
+pub mod enrolled_with;
 pub mod facts;
 pub mod item;
 pub mod join_request;

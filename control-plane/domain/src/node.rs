@@ -2,12 +2,12 @@
 
 use muster_common::{
     clock::UnixMillis,
-    ids::{JoinTokenId, LedgerId, NodeId},
+    ids::{LedgerId, NodeId},
 };
 
 use crate::{
-    certificate::NodeCertificate, facts::Facts, item::ItemState, labels::Labels, liveness::Liveness,
-    sighting::Quarantine,
+    certificate::NodeCertificate, enrolled_with::EnrolledWith, facts::Facts, item::ItemState, labels::Labels,
+    liveness::Liveness, sighting::Quarantine,
 };
 
 /// All the control plane keeps about one host.
@@ -33,8 +33,8 @@ pub struct Node {
     pub enrolled_key_sha256: Vec<u8>,
     /// Claim at enrollment.
     pub machine_fingerprint: Vec<u8>,
-    /// Token it enrolled with.
-    pub enrolled_with: JoinTokenId,
+    /// By what it was let in.
+    pub enrolled_with: EnrolledWith,
     /// When it enrolled.
     pub created_at: UnixMillis,
     /// Of its last Hello. `None`: never connected.

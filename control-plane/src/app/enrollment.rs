@@ -1,30 +1,30 @@
 //! How a host becomes a node.
 
+mod entry;
+
 use std::net::IpAddr;
 
 use muster_common::{
-    clock::UnixMillis,
     digest::Sha256,
-    ids::{JoinRequestId, NodeId},
+    ids::{JoinRequestId, JoinTokenId, NodeId},
     reason::Reason,
 };
 use muster_domain::{
-    audit::{Note, Stamp},
+    audit::Stamp,
     certificate::{Issued, NodeCertificate},
     facts::Facts,
     join_request::{JoinRequest, State},
-    join_token::{self, JoinToken},
+    join_token::JoinToken,
     liveness::{self, Liveness},
     node::{Node, is_display_name},
 };
-use muster_store::{
-    ReadJoinRequests, ReadJoinTokens, ReadNodes, WriteJoinRequests as _, WriteJoinTokens as _,
-    WriteNodes as _, WriteTx,
-};
-use serde_json::json;
 
 use super::{App, Error, denials::Refused, join_requests};
-use crate::ca::{self, csr};
+use crate::{
+    ca::{self, csr},
+    oidc,
+};
+use entry::{Entry, Verdict};
 
 /// What refusals name in the audit.
 const METHOD: &str = "/muster.agent.v1.EnrollmentService/Enroll";
@@ -32,8 +32,8 @@ const METHOD: &str = "/muster.agent.v1.EnrollmentService/Enroll";
 /// What a host brings.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Secret of a join token.
-    pub secret: String,
+    /// By what it wants in.
+    pub proof: Proof,
     /// Its certificate request.
     pub csr_der: Vec<u8>,
     /// A wish; empty: the host name.
@@ -48,6 +48,38 @@ pub struct Request {
     pub trace_id: String,
 }
 
+/// By what a host wants in.
+#[derive(Clone)]
+pub enum Proof {
+    /// Secret of a join token.
+    Secret(String),
+    /// Token of an issuer.
+    Oidc(String),
+}
+
+impl std::fmt::Debug for Proof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Secret(_) => "Secret",
+            Self::Oidc(_) => "Oidc",
+        })
+    }
+}
+
+impl Proof {
+    /// The one that is there.
+    ///
+    /// # Errors
+    /// If both are.
+    pub fn of(secret: String, oidc_token: String) -> Result<Self, Error> {
+        match (secret.is_empty(), oidc_token.is_empty()) {
+            (_, true) => Ok(Self::Secret(secret)),
+            (true, false) => Ok(Self::Oidc(oidc_token)),
+            (false, false) => Err(Error::invalid("oidc_token", "a host comes by one way: leave token empty")),
+        }
+    }
+}
+
 /// What it gets.
 #[derive(Debug, Clone)]
 pub struct Grant {
@@ -60,7 +92,7 @@ pub struct Grant {
 }
 
 impl App {
-    /// Makes a node of a host with a good token; the same node again for the same key and token.
+    /// Makes a node of a host with a good proof; the same node again for the same key and token.
     ///
     /// # Errors
     /// Why not, with a stable reason.
@@ -93,18 +125,20 @@ impl App {
             return Err(Error::refused(Reason::EnrollmentDisabled, "enrollment is switched off"));
         }
         let refuse = |reason| Error::refused(reason, "the certificate request cannot be taken");
-        let key = csr::public_key(&request.csr_der).map_err(refuse)?;
-        let secret_sha256 = Sha256::of(request.secret.as_bytes());
+        let csr_der = request.csr_der.clone();
+        let key = self.workshop.work(move || csr::public_key(&csr_der)).await.map_err(refuse)?;
+        let entry = self.entry(request.proof.clone()).await?;
         let (now, remote) = (self.clock.now(), request.remote);
         // A look before anything is signed: a stranger costs a read, and no work of the CA.
-        let asked = (secret_sha256, key.sha256());
-        match self.store.read(move |tx| judge(tx, asked.0, &asked.1, now, remote)).await? {
+        let asked = (entry.clone(), key.sha256());
+        match self.store.read(move |tx| asked.0.judge(tx, &asked.1, now, remote)).await? {
             Verdict::Known(known) => return Ok(self.grant(&known)),
             Verdict::Asks(token) => return Err(self.ask(token, &request, &key).await?),
-            Verdict::Enters(..) => {}
+            Verdict::Enters(_) => {}
         }
         let id = NodeId::generate();
-        let node = self.candidate(id, &request, &key)?;
+        let (app, asked) = (self.clone(), request.clone());
+        let node = self.workshop.work(move || app.candidate(id, &asked, &key)).await?;
         let stamp = Stamp {
             actor: format!("node/{id}"),
             action: "enrollment.enroll".to_owned(),
@@ -114,16 +148,28 @@ impl App {
         };
         let enrolled = self
             .commit(stamp, move |tx| {
-                match judge(tx, secret_sha256, &node.enrolled_key_sha256, now, remote)? {
+                match entry.judge(tx, &node.enrolled_key_sha256, now, remote)? {
                     Verdict::Known(known) => Ok(*known),
-                    Verdict::Enters(token, approved) => insert(tx, &token, approved.as_ref(), &node),
+                    Verdict::Enters(ticket) => ticket.insert(tx, &node),
                     // It was approved a moment ago; whoever took that back has the last word.
-                    Verdict::Asks(token) => Err(refused_token(Reason::StateConflict, &token)),
+                    Verdict::Asks(token) => Err(entry::refused_token(Reason::StateConflict, &token)),
                 }
             })
             .await?;
         muster_common::crash::point("app.enroll.before-answer");
         Ok(self.grant(&enrolled))
+    }
+
+    /// What a proof is worth, as far as that can be known without the store.
+    async fn entry(&self, proof: Proof) -> Result<Entry, Error> {
+        let token = match proof {
+            Proof::Secret(secret) => return Ok(Entry::Token(Sha256::of(secret.as_bytes()))),
+            Proof::Oidc(token) => token,
+        };
+        let keys = self.oidc.keys(&token, &self.clock).await.map_err(|error| refused_oidc(&error))?;
+        let (app, now) = (self.clone(), self.clock.now());
+        let judged = self.workshop.work(move || app.oidc.judge(&token, &keys, now)).await;
+        judged.map(Entry::Oidc).map_err(|error| refused_oidc(&error))
     }
 
     /// Makes the host known that waits, and says so: it is not let in yet.
@@ -186,7 +232,7 @@ impl App {
             enrolled_key_sha256: certificate.key_sha256.clone(),
             certificate: NodeCertificate { current: certificate, next: None },
             machine_fingerprint: request.machine_fingerprint.iter().copied().take(32).collect(),
-            enrolled_with: muster_common::ids::JoinTokenId::from_u128(0),
+            enrolled_with: JoinTokenId::from_u128(0).into(), // the ticket says by what
             created_at: now,
             ledger: None,
             trust_bundle_version: 0,
@@ -216,78 +262,11 @@ impl App {
     }
 }
 
-/// What becomes of a host with a good token.
-enum Verdict {
-    /// It is this node; the reply was lost.
-    Known(Box<Node>),
-    /// It becomes a node; with the request that was approved, if one was needed.
-    Enters(JoinToken, Option<JoinRequest>),
-    /// A person must say yes first, and does not know of it yet.
-    Asks(JoinToken),
-}
-
-/// What becomes of a host with this secret and this key.
-fn judge<R: ReadJoinTokens + ReadJoinRequests + ReadNodes>(
-    tx: &mut R,
-    secret_sha256: Sha256,
-    key_sha256: &[u8],
-    now: UnixMillis,
-    remote: IpAddr,
-) -> Result<Verdict, Error> {
-    let token = tx.join_token_by_secret(secret_sha256.as_bytes())?;
-    let token = token.ok_or_else(|| Error::refused(Reason::TokenUnknown, "no such join token"))?;
-    if let Some(known) = tx.node_by_enrolled_key(key_sha256)? {
-        return again(&token, known).map(|known| Verdict::Known(Box::new(known)));
-    }
-    let waits = if token.require_approval { tx.join_request_by_key(token.id, key_sha256)? } else { None };
-    let approved = waits.as_ref().is_some_and(|request| request.state == State::Approved);
-    let judged = if approved { join_token::judge_approved } else { join_token::judge };
-    judged(&token, now, remote).map_err(|reason| refused_token(reason, &token))?;
-    match waits {
-        Some(request) if approved => Ok(Verdict::Enters(token, Some(request))),
-        Some(request) => Err(join_requests::told(&request)),
-        None if token.require_approval => Ok(Verdict::Asks(token)),
-        None => Ok(Verdict::Enters(token, None)),
-    }
-}
-
-/// The reply was lost: the same key with the same token is the same node.
-fn again(token: &JoinToken, known: Node) -> Result<Node, Error> {
-    if known.enrolled_with == token.id {
-        return Ok(known);
-    }
-    Err(Error::refused(Reason::AlreadyExists, "this key is enrolled with another token"))
-}
-
-fn refused_token(reason: Reason, token: &JoinToken) -> Error {
-    Error::refused(reason, format!("join token {} cannot be used: {reason}", token.id))
-}
-
-fn insert(
-    tx: &mut WriteTx<'_>,
-    token: &JoinToken,
-    approved: Option<&JoinRequest>,
-    node: &Node,
-) -> Result<Node, Error> {
-    match approved {
-        // Its use was counted with the approval.
-        Some(request) => tx.join_request_delete(request.id)?,
-        None if !tx.join_token_use_once(token.id)? => return Err(refused_token(Reason::TokenUsedUp, token)),
-        None => {}
-    }
-    let node = Node { labels: token.labels.clone(), enrolled_with: token.id, ..node.clone() };
-    tx.node_insert(&node)?;
-    tx.audit(Note {
-        subject: format!("node/{}", node.id),
-        after: json!({
-            "display_name": node.display_name,
-            "labels": node.labels,
-            "join_token": token.id,
-            "approved_by": approved.map(|request| &request.decided_by),
-            "certificate_serial": node.certificate.current.serial,
-        })
-        .to_string(),
-        ..Note::default()
-    })?;
-    Ok(node)
+fn refused_oidc(error: &oidc::Error) -> Error {
+    let reason = match error {
+        oidc::Error::Token { .. } => Reason::OidcTokenInvalid,
+        oidc::Error::Issuer => Reason::OidcIssuerUnknown,
+        oidc::Error::Unavailable { .. } => Reason::OidcUnavailable,
+    };
+    Error::refused(reason, error.to_string())
 }

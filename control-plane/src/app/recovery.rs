@@ -64,9 +64,8 @@ impl App {
     pub async fn recover(&self, request: Request) -> Result<Renewed, Error> {
         self.recovery_enabled()?;
         let (id, now) = (request.node, self.clock.now());
-        let node = self.proven(&request)?;
-        let key = csr::public_key(&request.csr_der)
-            .map_err(|reason| Error::refused(reason, "the certificate request cannot be taken"))?;
+        let (app, asked) = (self.clone(), request.clone());
+        let (node, key) = self.workshop.work(move || app.proven_with_key(&asked)).await?;
         self.revocations
             .check(&Principal::Node(id), &node.certificate.current.serial)
             .map_err(|reason| Error::refused(reason, "the node is revoked"))?;
@@ -79,7 +78,10 @@ impl App {
         });
         let next = match waiting {
             Some(next) => next,
-            None => self.issue(id, &key, newest(&node.certificate) + 1)?,
+            None => {
+                let (app, generation) = (self.clone(), newest(&node.certificate) + 1);
+                self.workshop.work(move || app.issue(id, &key, generation)).await?
+            }
         };
         let (row, policy) = (next.clone(), self.fixed.recovery.clone());
         let stamp = Stamp {
@@ -132,6 +134,13 @@ impl App {
             return Ok(());
         }
         Err(Error::refused(Reason::RecoveryDisabled, "recovery is switched off"))
+    }
+
+    fn proven_with_key(&self, request: &Request) -> Result<(Node, csr::PublicKey), Error> {
+        let node = self.proven(request)?;
+        let key = csr::public_key(&request.csr_der)
+            .map_err(|reason| Error::refused(reason, "the certificate request cannot be taken"))?;
+        Ok((node, key))
     }
 
     /// The node, if the caller holds one of its keys. Whoever does not learns

@@ -2,7 +2,9 @@
 //! out, the tail of the change feed, and operations that ended long ago with their
 //! commands and output. In small writes, between which others get their turn.
 
-use muster_store::{WriteChanges as _, WriteJoinRequests as _, WriteOperations as _, WriteTx};
+use muster_store::{
+    WriteChanges as _, WriteJoinRequests as _, WriteOperations as _, WriteSpentTokens as _, WriteTx,
+};
 
 use super::{App, Error};
 
@@ -21,6 +23,7 @@ impl App {
         let applied = *self.feed.applied().borrow();
         let now = self.clock.now();
         self.in_steps("join-requests", move |tx| Ok(tx.join_request_prune(now, STEP)?)).await?;
+        self.in_steps("spent-tokens", move |tx| Ok(tx.spent_token_prune(now, STEP)?)).await?;
         self.in_steps("changes", move |tx| Ok(tx.changes_prune(revisions, applied, STEP)?)).await?;
         self.in_steps("operations", move |tx| Ok(tx.operation_prune(before, STEP)?)).await
     }

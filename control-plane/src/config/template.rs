@@ -2,6 +2,7 @@
 //! and what it means.
 
 mod doors;
+mod oidc;
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -141,6 +142,7 @@ pub fn render(config: &Config) -> String {
             ),
         ],
     );
+    oidc::write(&mut text, &config.enrollment.oidc);
     doors::write(&mut text, &config.doors);
     let retention = &config.retention;
     section(

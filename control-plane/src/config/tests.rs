@@ -55,3 +55,27 @@ fn one_key_of_a_door_leaves_the_others_as_they_are_there() {
     };
     assert!(problems[0].starts_with("doors.operators.silent"), "{problems:?}");
 }
+
+#[test]
+fn an_issuer_is_written_as_it_was_read() {
+    let issuer = r#"
+[[enrollment.oidc]]
+name = "ci"
+issuer = "https://issuer.example"
+audience = "muster"
+jwks = "/etc/muster/keys.json"
+claims = { ref = ["main", "next"], "https://a/b" = "c" }
+labels = { repo = "repository" }
+static-labels = { role = "runner" }
+"#;
+    let minimal = "trust-domain = \"fleet.example\"\nstate-dir = \"/var/lib/muster\"\n";
+    let config = load(&format!("{minimal}{issuer}")).unwrap();
+    let again = load(&render(&config)).unwrap();
+    assert_eq!(again.enrollment, config.enrollment);
+    assert_eq!(again.enrollment.oidc[0].claims["ref"].all(), ["main", "next"]);
+    let unsafe_place = issuer.replace("/etc/muster/keys.json", "http://issuer.example/keys");
+    let Err(Error::Invalid { problems, .. }) = load(&format!("{minimal}{unsafe_place}")) else {
+        panic!("it must be refused")
+    };
+    assert!(problems[0].starts_with("enrollment.oidc \"ci\": jwks"), "{problems:?}");
+}

@@ -162,7 +162,7 @@ fn node(number: u128) -> Node {
         certificate: NodeCertificate { current: issued, next: None },
         enrolled_key_sha256: Sha256::of(&number.to_be_bytes()).as_bytes().to_vec(),
         machine_fingerprint: vec![4; 32],
-        enrolled_with: JoinTokenId::from_u128(1),
+        enrolled_with: JoinTokenId::from_u128(1).into(),
         created_at: AT,
         ledger: None,
         trust_bundle_version: 0,

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use muster_common::{error_chain::Chain, join::JoinString};
+use muster_common::{digest::Sha256, error_chain::Chain, join::JoinString};
 
 use super::{
     Context,
@@ -14,22 +14,32 @@ use super::{
     runtime,
 };
 use crate::{
-    identity::{self, Wish},
+    identity::{self, Join, Proof, Wish},
     platform::host,
 };
 
-/// Longest file that can hold a join string.
-const MAX_FILE: u64 = 16 * 1024;
+/// Longest file that can hold a join string or a token.
+const MAX_FILE: u64 = 17 * 1024;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The join string, as `token create` printed it. Others on this host can see
     /// it here while the command runs; `--join-file` hides it.
-    #[arg(required_unless_present = "join_file", conflicts_with = "join_file")]
+    #[arg(required_unless_present_any = ["join_file", "oidc_token_file"], conflicts_with_all = ["join_file", "oidc_token_file"])]
     join: Option<String>,
     /// File that holds the join string; `-`: standard input.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "oidc_token_file")]
     join_file: Option<PathBuf>,
+    /// File that holds a token (JWT) of an issuer that the control plane trusts,
+    /// instead of a join string; `-`: standard input.
+    #[arg(long, value_name = "FILE", requires_all = ["address", "ca_pin"])]
+    oidc_token_file: Option<PathBuf>,
+    /// Enrollment port of the control plane, without a join string; repeat for more.
+    #[arg(long, value_name = "HOST:PORT", requires = "oidc_token_file")]
+    address: Vec<String>,
+    /// Pin of the control plane's root, as `muster-control-plane ca status` shows it.
+    #[arg(long, value_name = "SHA256", value_parser = pin, requires = "oidc_token_file")]
+    ca_pin: Option<Sha256>,
     /// How people are to call this node; the host name by default.
     #[arg(long, default_value = "")]
     display_name: String,
@@ -39,7 +49,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
-    let join: JoinString = text(args)?.parse().map_err(|error| Failure::new(exit::JOIN, &error))?;
+    let join = join(args)?;
     let wish = Wish {
         display_name: args.display_name.clone(),
         hostname: host::hostname(),
@@ -62,8 +72,24 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-fn text(args: &Args) -> Result<String, Failure> {
-    let Some(path) = &args.join_file else { return Ok(args.join.clone().unwrap_or_default()) };
+fn pin(text: &str) -> Result<Sha256, &'static str> {
+    Sha256::parse_hex(text).ok_or("64 hexadecimal digits are expected")
+}
+
+fn join(args: &Args) -> Result<Join, Failure> {
+    if let (Some(path), Some(ca_pin)) = (&args.oidc_token_file, args.ca_pin) {
+        let proof = Proof::Oidc(read(path)?.trim().to_owned());
+        return Ok(Join { addresses: args.address.clone(), ca_pin, proof });
+    }
+    let text = match &args.join_file {
+        Some(path) => read(path)?,
+        None => args.join.clone().unwrap_or_default(),
+    };
+    let join: JoinString = text.parse().map_err(|error| Failure::new(exit::JOIN, &error))?;
+    Ok(join.into())
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     let read = if path == Path::new("-") {
         std::io::stdin().take(MAX_FILE).read_to_string(&mut text)

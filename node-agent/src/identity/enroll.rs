@@ -26,25 +26,71 @@ pub struct Wish {
     pub machine_fingerprint: Sha256,
 }
 
+/// Where to go, and by what the host wants in.
+#[derive(Clone)]
+pub struct Join {
+    /// `host:port` of enrollment ports; tried in order.
+    pub addresses: Vec<String>,
+    /// SHA-256 of the root's public key info.
+    pub ca_pin: Sha256,
+    /// By what.
+    pub proof: Proof,
+}
+
+/// By what a host wants in.
+#[derive(Clone)]
+pub enum Proof {
+    /// Secret of a join token.
+    Secret(String),
+    /// Token of an issuer that the control plane trusts.
+    Oidc(String),
+}
+
+impl From<JoinString> for Join {
+    fn from(join: JoinString) -> Self {
+        Self { addresses: join.addresses, ca_pin: join.ca_pin, proof: Proof::Secret(join.secret) }
+    }
+}
+
+impl Join {
+    /// What makes an enrollment the same as one before. Issuers' tokens live for minutes:
+    /// a host comes with another one each time, and is the same host.
+    fn same_as(&self) -> Sha256 {
+        match &self.proof {
+            Proof::Secret(secret) => Sha256::of(secret.as_bytes()),
+            Proof::Oidc(_) => Sha256::of(&[b"oidc\0".as_slice(), self.ca_pin.as_bytes()].concat()),
+        }
+    }
+
+    fn request(&self, csr_der: Vec<u8>, wish: &Wish) -> pb::EnrollRequest {
+        let (token, oidc_token) = match &self.proof {
+            Proof::Secret(secret) => (secret.clone(), String::new()),
+            Proof::Oidc(token) => (String::new(), token.clone()),
+        };
+        pb::EnrollRequest {
+            token,
+            oidc_token,
+            csr_der: csr_der.into(),
+            display_name: wish.display_name.clone(),
+            hostname: wish.hostname.clone(),
+            machine_fingerprint: wish.machine_fingerprint.as_bytes().to_vec().into(),
+            agent_version: build_info::VERSION.to_owned(),
+        }
+    }
+}
+
 /// Enrolls this host. Safe to repeat with the same join string after any
 /// failure: the same node comes back.
 ///
 /// # Errors
 /// With a stable reason, if the control plane gave one.
-pub async fn enroll(store: &Store, join: &JoinString, wish: &Wish) -> Result<Identity, Error> {
+pub async fn enroll(store: &Store, join: &Join, wish: &Wish) -> Result<Identity, Error> {
     if let Some(identity) = store.load()? {
         return Err(Error::Enrolled(identity.node));
     }
     let pending = pending(store, join)?;
     let key = KeyPair::from_pem(&pending.key_pem)?;
-    let request = pb::EnrollRequest {
-        token: join.secret.clone(),
-        csr_der: csr(&key)?.into(),
-        display_name: wish.display_name.clone(),
-        hostname: wish.hostname.clone(),
-        machine_fingerprint: wish.machine_fingerprint.as_bytes().to_vec().into(),
-        agent_version: build_info::VERSION.to_owned(),
-    };
+    let request = join.request(csr(&key)?, wish);
     let channel = connect(join).await?;
     let answer = rpc::within(EnrollmentServiceClient::new(channel).enroll(request)).await?;
     let identity = identity(answer, pending.key_pem, join)?;
@@ -53,8 +99,8 @@ pub async fn enroll(store: &Store, join: &JoinString, wish: &Wish) -> Result<Ide
     Ok(identity)
 }
 
-fn pending(store: &Store, join: &JoinString) -> Result<Pending, Error> {
-    let token_sha256 = Sha256::of(join.secret.as_bytes());
+fn pending(store: &Store, join: &Join) -> Result<Pending, Error> {
+    let token_sha256 = join.same_as();
     if let Some(pending) = store.pending()?
         && pending.token_sha256 == token_sha256
     {
@@ -68,9 +114,9 @@ fn pending(store: &Store, join: &JoinString) -> Result<Pending, Error> {
 
 /// The first of the join string's addresses that can be reached. One that has
 /// the wrong root is not passed over in silence.
-async fn connect(join: &JoinString) -> Result<Channel, Error> {
+async fn connect(join: &Join) -> Result<Channel, Error> {
     let tls = Arc::new(tls::enrollment_client_config(join.ca_pin)?);
-    let mut last = Error::Answer("the join string names no address");
+    let mut last = Error::Answer("no address of a control plane was given");
     for address in &join.addresses {
         match dial::channel(address, Arc::clone(&tls)).await {
             Ok(channel) => return Ok(channel),
@@ -81,11 +127,7 @@ async fn connect(join: &JoinString) -> Result<Channel, Error> {
     Err(last)
 }
 
-fn identity(
-    answer: pb::EnrollResponse,
-    key_pem: Zeroizing<String>,
-    join: &JoinString,
-) -> Result<Identity, Error> {
+fn identity(answer: pb::EnrollResponse, key_pem: Zeroizing<String>, join: &Join) -> Result<Identity, Error> {
     let (chain_pem, life) = rpc::chain(&answer.certificate_chain_der)?;
     // Who sent it was known by the pin; the root of now may be a later one.
     let roots = Roots::of(&answer.trust_bundle_der, &answer.trust_issuers_der)?;

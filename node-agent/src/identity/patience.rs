@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use muster_common::{backoff::Backoff, clock::Clock, digest::Sha256, join::JoinString, reason::Reason};
+use muster_common::{backoff::Backoff, clock::Clock, digest::Sha256, reason::Reason};
 
-use super::{Error, Identity, Store, Wish, enroll};
+use super::{Error, Identity, Join, Store, Wish, enroll};
 
 /// Between two questions, if the control plane does not say.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -30,7 +30,7 @@ pub struct Waiting<'a> {
 /// As `enroll`; `APPROVAL_PENDING` when the time is over.
 pub async fn enroll_when_approved(
     store: &Store,
-    join: &JoinString,
+    join: &Join,
     wish: &Wish,
     patience: Duration,
     mut tell: impl FnMut(&Waiting<'_>),

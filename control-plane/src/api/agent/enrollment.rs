@@ -43,7 +43,7 @@ impl EnrollmentService for Handler {
         let (remote, trace_id) = (caller::peer(&request)?.remote.ip(), caller::trace_id(&request));
         let request = request.into_inner();
         let wanted = enrollment::Request {
-            secret: request.token,
+            proof: enrollment::Proof::of(request.token, request.oidc_token).map_err(status::of_app)?,
             csr_der: request.csr_der.to_vec(),
             display_name: request.display_name,
             hostname: request.hostname,

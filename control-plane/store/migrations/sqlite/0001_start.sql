@@ -130,6 +130,13 @@ CREATE TABLE join_tokens (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX join_tokens_by_secret ON join_tokens (secret_sha256);
 
+-- Tokens of issuers that have let a node in: none lets another in.
+CREATE TABLE spent_tokens (
+    id         BLOB PRIMARY KEY,
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX spent_tokens_by_end ON spent_tokens (expires_at);
+
 -- Hosts that wait until a person says yes.
 CREATE TABLE join_requests (
     id                  TEXT PRIMARY KEY,

@@ -129,7 +129,7 @@ fn decode(row: &mut Row) -> Result<Node, Error> {
         quarantine: row.opt_json("quarantine")?,
         enrolled_key_sha256: row.bytes("enrolled key hash")?,
         machine_fingerprint: row.bytes("machine fingerprint")?,
-        enrolled_with: row.parsed("join token id")?,
+        enrolled_with: row.parsed("what a node enrolled with")?,
         created_at: row.millis("created_at")?,
         selector_revision: row.u64("selector_revision")?,
         revision: row.u64("revision")?,

@@ -42,7 +42,7 @@ pub trait WriteNodes: ReadNodes + Writer {
             json(&node.labels),
             &node.enrolled_key_sha256,
             &node.machine_fingerprint,
-            node.enrolled_with,
+            node.enrolled_with.to_string(),
             node.created_at,
             revision,
         ];

@@ -1,12 +1,16 @@
 use std::time::Duration;
 
-use muster_common::ids::{JoinRequestId, JoinTokenId};
+use muster_common::{
+    digest::Sha256,
+    ids::{JoinRequestId, JoinTokenId},
+};
 use muster_domain::{
     join_request::{JoinRequest, State},
     join_token::JoinToken,
 };
 use muster_store::{
-    ReadJoinRequests as _, ReadJoinTokens as _, WriteJoinRequests as _, WriteJoinTokens as _,
+    ReadJoinRequests as _, ReadJoinTokens as _, ReadSpentTokens as _, WriteJoinRequests as _,
+    WriteJoinTokens as _, WriteSpentTokens as _,
 };
 
 use crate::{
@@ -83,4 +87,17 @@ pub(crate) fn requests_go_with_their_end(database: &impl Database) {
         (0..3).map(|_| report(&store, move |tx| tx.join_request_prune(over, 3)).value).collect();
     assert_eq!(gone, [3, 1, 0]);
     assert_eq!(read(&store, |tx| tx.join_request_counts(JoinTokenId::from_u128(1))), (0, 0));
+}
+
+pub(crate) fn a_token_is_spent_once_until_it_has_run_out(database: &impl Database) {
+    let store = database.open();
+    let id = Sha256::of(b"token");
+    let end = NOW + Duration::from_secs(60);
+    let spend = || report(&store, move |tx| tx.spent_token_insert(&id, end)).value;
+    assert!(!read(&store, move |tx| tx.spent_token_is_known(&id)));
+    assert_eq!([spend(), spend()], [true, false]);
+    assert!(read(&store, move |tx| tx.spent_token_is_known(&id)));
+    assert_eq!(report(&store, |tx| tx.spent_token_prune(NOW, 10)).value, 0);
+    assert_eq!(report(&store, move |tx| tx.spent_token_prune(end, 10)).value, 1);
+    assert!(spend());
 }

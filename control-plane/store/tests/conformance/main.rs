@@ -61,6 +61,7 @@ macro_rules! suite_on {
             }
             join_tokens {
                 tokens_come_back, tokens_end_once, requests_come_back_and_are_decided, requests_go_with_their_end,
+                a_token_is_spent_once_until_it_has_run_out,
             }
             nodes {
                 a_node_comes_back_whole, parts_are_written_apart, a_removed_node_stays_known, pages_cover_all_once,

@@ -12,6 +12,7 @@ use muster_domain::{
     bundle::Bundle,
     certificate::{Issued, NodeCertificate},
     command::{Command, State},
+    enrolled_with::EnrolledWith,
     facts::{Address, Disk, Facts},
     item::{Cause, ItemError, ItemName, ItemState, ItemVersion, Outcome},
     join_request::{self, JoinRequest},
@@ -40,7 +41,11 @@ pub(crate) fn node(number: u128) -> Node {
         certificate: NodeCertificate { current: issued(1), next: None },
         enrolled_key_sha256: Sha256::of(&number.to_be_bytes()).as_bytes().to_vec(),
         machine_fingerprint: vec![1, 2, 3],
-        enrolled_with: JoinTokenId::from_u128(5),
+        enrolled_with: if number.is_multiple_of(2) {
+            JoinTokenId::from_u128(5).into()
+        } else {
+            EnrolledWith::Oidc("ci".into())
+        },
         created_at: NOW,
         ledger: Some(LedgerMark { id: LedgerId::from_u128(6), seq: 99 }),
         trust_bundle_version: 0,

@@ -1,0 +1,166 @@
+//! By what a host is let in: what is looked at before anything is signed, and again
+//! in the write that makes the node.
+
+use std::net::IpAddr;
+
+use muster_common::{clock::UnixMillis, digest::Sha256, reason::Reason};
+use muster_domain::{
+    audit::Note,
+    enrolled_with::EnrolledWith,
+    join_request::{JoinRequest, State},
+    join_token::{self, JoinToken},
+    node::Node,
+};
+use muster_store::{
+    ReadJoinRequests, ReadJoinTokens, ReadNodes, ReadSpentTokens, WriteJoinRequests as _,
+    WriteJoinTokens as _, WriteNodes as _, WriteSpentTokens as _, WriteTx,
+};
+use serde_json::json;
+
+use crate::{
+    app::{Error, join_requests},
+    oidc::Passed,
+};
+
+/// By what a host wants in.
+#[derive(Debug, Clone)]
+pub(super) enum Entry {
+    /// Hash of a join token's secret.
+    Token(Sha256),
+    /// An issuer's token that passed every check.
+    Oidc(Passed),
+}
+
+/// What becomes of it.
+pub(super) enum Verdict {
+    /// It is this node; the reply was lost.
+    Known(Box<Node>),
+    /// It becomes a node.
+    Enters(Ticket),
+    /// A person must say yes first, and does not know of it yet.
+    Asks(JoinToken),
+}
+
+/// By what a host is let in.
+pub(super) enum Ticket {
+    /// A token; with the request that was approved, if one was needed.
+    Token(JoinToken, Option<Box<JoinRequest>>),
+    /// An issuer's token.
+    Oidc(Passed),
+}
+
+impl Entry {
+    /// What becomes of a host with this key.
+    pub(super) fn judge<R>(
+        &self,
+        tx: &mut R,
+        key_sha256: &[u8],
+        now: UnixMillis,
+        remote: IpAddr,
+    ) -> Result<Verdict, Error>
+    where
+        R: ReadJoinTokens + ReadJoinRequests + ReadNodes + ReadSpentTokens,
+    {
+        match self {
+            Self::Token(secret_sha256) => {
+                let token = tx.join_token_by_secret(secret_sha256.as_bytes())?;
+                let token =
+                    token.ok_or_else(|| Error::refused(Reason::TokenUnknown, "no such join token"))?;
+                if let Some(known) = tx.node_by_enrolled_key(key_sha256)? {
+                    return again(known, &token.id.into());
+                }
+                by_token(tx, token, key_sha256, now, remote)
+            }
+            Self::Oidc(passed) => {
+                if let Some(known) = tx.node_by_enrolled_key(key_sha256)? {
+                    return again(known, &EnrolledWith::Oidc(passed.issuer.clone()));
+                }
+                if tx.spent_token_is_known(&passed.id)? {
+                    return Err(spent());
+                }
+                Ok(Verdict::Enters(Ticket::Oidc(passed.clone())))
+            }
+        }
+    }
+}
+
+/// The reply was lost: the same key by the same way is the same node.
+fn again(known: Node, with: &EnrolledWith) -> Result<Verdict, Error> {
+    if known.enrolled_with == *with {
+        return Ok(Verdict::Known(Box::new(known)));
+    }
+    Err(Error::refused(Reason::AlreadyExists, "this key is enrolled with another token"))
+}
+
+fn by_token<R: ReadJoinRequests>(
+    tx: &mut R,
+    token: JoinToken,
+    key_sha256: &[u8],
+    now: UnixMillis,
+    remote: IpAddr,
+) -> Result<Verdict, Error> {
+    let waits = if token.require_approval { tx.join_request_by_key(token.id, key_sha256)? } else { None };
+    let approved = waits.as_ref().is_some_and(|request| request.state == State::Approved);
+    let judged = if approved { join_token::judge_approved } else { join_token::judge };
+    judged(&token, now, remote).map_err(|reason| refused_token(reason, &token))?;
+    match waits {
+        Some(request) if approved => Ok(Verdict::Enters(Ticket::Token(token, Some(Box::new(request))))),
+        Some(request) => Err(join_requests::told(&request)),
+        None if token.require_approval => Ok(Verdict::Asks(token)),
+        None => Ok(Verdict::Enters(Ticket::Token(token, None))),
+    }
+}
+
+pub(super) fn refused_token(reason: Reason, token: &JoinToken) -> Error {
+    Error::refused(reason, format!("join token {} cannot be used: {reason}", token.id))
+}
+
+fn spent() -> Error {
+    Error::refused(Reason::OidcTokenInvalid, "jti: this token has let a node in; get another")
+}
+
+impl Ticket {
+    /// Makes the node, and uses what let it in.
+    pub(super) fn insert(&self, tx: &mut WriteTx<'_>, node: &Node) -> Result<Node, Error> {
+        let (labels, enrolled_with, by) = match self {
+            Self::Token(token, approved) => {
+                use_token(tx, token, approved.as_deref())?;
+                let approved_by = approved.as_ref().map(|request| &request.decided_by);
+                let by = json!({ "join_token": token.id, "approved_by": approved_by });
+                (token.labels.clone(), token.id.into(), by)
+            }
+            Self::Oidc(passed) => {
+                if !tx.spent_token_insert(&passed.id, passed.until)? {
+                    return Err(spent());
+                }
+                let by = json!({ "oidc_issuer": passed.issuer });
+                (passed.labels.clone(), EnrolledWith::Oidc(passed.issuer.clone()), by)
+            }
+        };
+        let node = Node { labels, enrolled_with, ..node.clone() };
+        tx.node_insert(&node)?;
+        tx.audit(Note {
+            subject: format!("node/{}", node.id),
+            after: json!({
+                "display_name": node.display_name,
+                "labels": node.labels,
+                "enrolled_with": node.enrolled_with.to_string(),
+                "by": by,
+                "certificate_serial": node.certificate.current.serial,
+            })
+            .to_string(),
+            ..Note::default()
+        })?;
+        Ok(node)
+    }
+}
+
+fn use_token(tx: &mut WriteTx<'_>, token: &JoinToken, approved: Option<&JoinRequest>) -> Result<(), Error> {
+    match approved {
+        // Its use was counted with the approval.
+        Some(request) => tx.join_request_delete(request.id)?,
+        None if !tx.join_token_use_once(token.id)? => return Err(refused_token(Reason::TokenUsedUp, token)),
+        None => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Issuers of OpenID Connect whose tokens let hosts in.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::PathBuf,
+};
+
+use serde::Deserialize;
+
+/// Most issuers.
+const MAX: usize = 32;
+
+/// One issuer, and what its tokens must say.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Oidc {
+    /// For people, and in `enrolled_with` of the nodes.
+    pub name: String,
+    /// `iss` of its tokens, to the letter.
+    pub issuer: String,
+    /// `aud` that its tokens must name.
+    pub audience: String,
+    /// Where its keys are: an https URL, http on this machine, or a file.
+    pub jwks: String,
+    /// Roots for that URL; the system's, if there is none.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// Claims that must have one of these values.
+    #[serde(default)]
+    pub claims: BTreeMap<String, Values>,
+    /// Labels that are claims of the token: label = claim.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Labels that every node gets.
+    #[serde(default)]
+    pub static_labels: BTreeMap<String, String>,
+}
+
+/// One value or several.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Values {
+    /// This one.
+    One(String),
+    /// Any of these.
+    Any(Vec<String>),
+}
+
+impl Values {
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> &[String] {
+        match self {
+            Self::One(value) => std::slice::from_ref(value),
+            Self::Any(values) => values,
+        }
+    }
+}
+
+/// What cannot be, each as a sentence.
+pub(super) fn problems(issuers: &[Oidc]) -> Vec<String> {
+    let mut problems = Vec::new();
+    if issuers.len() > MAX {
+        problems.push(format!("enrollment.oidc stands {} times; at most {MAX}", issuers.len()));
+    }
+    let (mut names, mut urls) = (HashSet::new(), HashSet::new());
+    for oidc in issuers {
+        let name = &oidc.name;
+        let mut problem = |what: &str| problems.push(format!("enrollment.oidc {name:?}: {what}"));
+        let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if name.is_empty() || name.len() > 63 || !name.bytes().all(word) {
+            problem("name must be 1 to 63 of a-z, 0-9 and -");
+        }
+        if !names.insert(name) {
+            problem("another one has this name");
+        }
+        if oidc.issuer.is_empty() || !urls.insert(&oidc.issuer) {
+            problem("issuer is empty, or another one has it");
+        }
+        if oidc.audience.is_empty() {
+            problem("audience is empty: tokens made for others would be taken");
+        }
+        if oidc.claims.values().any(|values| values.all().is_empty()) {
+            problem("a claim that may have no value can never hold");
+        }
+        if let Err(error) = muster_domain::labels::check_labels(&oidc.static_labels) {
+            problem(&format!("static-labels: {error}"));
+        }
+        let named = oidc.labels.keys().map(|key| (key.clone(), String::new())).collect();
+        if let Err(error) = muster_domain::labels::check_labels(&named) {
+            problem(&format!("labels: {error}"));
+        }
+        if let Some(what) = is_no_place(&oidc.jwks) {
+            problem(&format!("jwks: {what}"));
+        }
+    }
+    problems
+}
+
+/// Why keys cannot be had from there.
+fn is_no_place(jwks: &str) -> Option<&'static str> {
+    if jwks.starts_with('/') {
+        return None;
+    }
+    let Ok(url) = jwks.parse::<http::Uri>() else { return Some("it is neither a URL nor an absolute path") };
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_loopback = host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    match url.scheme_str() {
+        Some("https") if !host.is_empty() => None,
+        Some("http") if is_loopback => None,
+        Some("http") => {
+            Some("http is for 127.0.0.1 and [::1] alone: whoever stands between could be the issuer")
+        }
+        _ => Some("it is neither an https URL nor an absolute path"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn oidc() -> Oidc {
+        Oidc {
+            name: "ci".to_owned(),
+            issuer: "https://issuer.example".to_owned(),
+            audience: "muster".to_owned(),
+            jwks: "https://issuer.example/keys".to_owned(),
+            ca_file: None,
+            claims: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            static_labels: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn keys_come_over_https_from_this_machine_or_from_a_file() {
+        for good in ["https://a.example/k", "http://127.0.0.1:80/k", "http://[::1]:80/k", "/etc/keys.json"] {
+            assert_eq!(problems(&[Oidc { jwks: good.to_owned(), ..oidc() }]), [""; 0], "{good}");
+        }
+        for bad in ["http://a.example/k", "http://localhost/k", "keys.json", "", "ftp://a.example/k"] {
+            assert_eq!(problems(&[Oidc { jwks: bad.to_owned(), ..oidc() }]).len(), 1, "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_problem_of_an_issuer_is_told() {
+        assert_eq!(problems(&[oidc(), oidc()]).len(), 2, "name and issuer stand once");
+        assert_eq!(problems(&[Oidc { audience: String::new(), ..oidc() }]).len(), 1);
+        assert_eq!(problems(&[Oidc { name: "C I".to_owned(), ..oidc() }]).len(), 1);
+        let claims = [("ref".to_owned(), Values::Any(Vec::new()))].into();
+        assert_eq!(problems(&[Oidc { claims, ..oidc() }]).len(), 1);
+        let labels = [("no label!".to_owned(), "claim".to_owned())].into();
+        assert_eq!(problems(&[Oidc { labels, ..oidc() }]).len(), 1);
+    }
+}

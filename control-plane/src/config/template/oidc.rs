@@ -1,0 +1,53 @@
+//! Issuers in the file.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use super::{entry, list, quoted};
+use crate::config::{Oidc, Values};
+
+/// One example, for who writes the first; then those that are there.
+const EXAMPLE: &str = r#"
+# Tokens of OpenID Connect that let hosts in; one section for each issuer. Since 0.1.
+# [[enrollment.oidc]]
+# name = "ci"
+# issuer = "https://issuer.example"
+# audience = "muster"
+# jwks = "https://issuer.example/jwks"
+# claims = { repository = "acme/app", ref = ["refs/heads/main", "refs/heads/next"] }
+# labels = { repository = "repository_name" }
+# static-labels = { role = "runner" }
+"#;
+
+pub(super) fn write(text: &mut String, issuers: &[Oidc]) {
+    text.push_str(EXAMPLE);
+    for oidc in issuers {
+        let _ = write!(text, "\n[[enrollment.oidc]]\n");
+        entry(text, "name", &quoted(&oidc.name), "As nodes' enrolled_with shows it.");
+        entry(text, "issuer", &quoted(&oidc.issuer), "`iss` of its tokens.");
+        entry(text, "audience", &quoted(&oidc.audience), "`aud` that they must name.");
+        entry(text, "jwks", &quoted(&oidc.jwks), "Its keys: an https URL, http on this machine, or a file.");
+        if let Some(file) = &oidc.ca_file {
+            entry(text, "ca-file", &quoted(file.display()), "Roots for that URL, instead of the system's.");
+        }
+        let claims = oidc.claims.iter().map(|(claim, values)| (claim, wanted(values)));
+        entry(text, "claims", &table(claims), "Claims that must have this value, or one of these.");
+        entry(text, "labels", &table(texts(&oidc.labels)), "Label = claim that gives its value.");
+        entry(text, "static-labels", &table(texts(&oidc.static_labels)), "Labels of every node.");
+    }
+}
+
+fn wanted(values: &Values) -> String {
+    match values {
+        Values::One(value) => quoted(value),
+        Values::Any(values) => list(values),
+    }
+}
+
+fn texts(map: &BTreeMap<String, String>) -> impl Iterator<Item = (&String, String)> {
+    map.iter().map(|(key, value)| (key, quoted(value)))
+}
+
+fn table<'a>(entries: impl Iterator<Item = (&'a String, String)>) -> String {
+    let entries: Vec<String> = entries.map(|(key, value)| format!("{} = {value}", quoted(key))).collect();
+    if entries.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", entries.join(", ")) }
+}

@@ -1,0 +1,172 @@
+//! The keys of one issuer: fetched when they are needed, kept for a while, fetched
+//! again for a key that nobody knows, and not more often than that is worth.
+
+use std::{sync::Arc, time::Duration};
+
+use jsonwebtoken::jwk::Jwk;
+use muster_common::{
+    clock::{Clock, Instant},
+    error_chain::Chain,
+    tls::pem,
+};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use super::fetch::Place;
+use crate::config;
+
+/// Most keys of an issuer that are looked at.
+const MAX_KEYS: usize = 64;
+
+/// How long keys are good.
+#[derive(Debug, Clone, Copy)]
+struct Rhythm {
+    /// After this they are fetched again, so that a key that was taken away is gone.
+    fresh: Duration,
+    /// So long they serve if that fails.
+    stale: Duration,
+    /// Between two fetches, whatever tokens name.
+    pause: Duration,
+    /// The same while there are none.
+    first: Duration,
+}
+
+const REMOTE: Rhythm = Rhythm {
+    fresh: Duration::from_secs(300),
+    stale: Duration::from_secs(3600),
+    pause: Duration::from_secs(60),
+    first: Duration::from_secs(5),
+};
+/// A file costs nothing, and whoever changes it expects it to count.
+const FILE: Rhythm = Rhythm {
+    fresh: Duration::from_secs(1),
+    stale: Duration::from_secs(1),
+    pause: Duration::from_secs(1),
+    first: Duration::from_secs(1),
+};
+
+pub(super) type Set = Arc<Vec<Jwk>>;
+
+/// The keys of one issuer.
+pub(super) struct Keys {
+    issuer: String,
+    place: Place,
+    rhythm: Rhythm,
+    /// One fetch at a time; whoever waits looks at what it brought.
+    turn: Semaphore,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    set: Option<(Set, Instant)>,
+    tried: Option<Instant>,
+}
+
+/// What is to be done for a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Use,
+    Fetch,
+    Refuse,
+}
+
+impl Held {
+    fn step(&self, key_id: &str, rhythm: Rhythm, now: Instant) -> Step {
+        let pause = if self.set.is_some() { rhythm.pause } else { rhythm.first };
+        let may_fetch = self.tried.is_none_or(|tried| now - tried >= pause);
+        let Some((set, since)) = &self.set else {
+            return if may_fetch { Step::Fetch } else { Step::Refuse };
+        };
+        let age = now - *since;
+        let known = set.iter().any(|key| key.common.key_id.as_deref() == Some(key_id));
+        match (known && age < rhythm.fresh, may_fetch) {
+            (true, _) => Step::Use,
+            (false, true) => Step::Fetch,
+            // Not known: the set says so itself.
+            (false, false) if age < rhythm.stale.max(rhythm.pause) => Step::Use,
+            (false, false) => Step::Refuse,
+        }
+    }
+}
+
+impl Keys {
+    pub(super) fn new(oidc: &config::Oidc) -> Result<Self, pem::Error> {
+        let place = Place::new(&oidc.jwks, oidc.ca_file.as_deref())?;
+        let rhythm = if matches!(place, Place::File(_)) { FILE } else { REMOTE };
+        let held = Mutex::default();
+        Ok(Self { issuer: oidc.name.clone(), place, rhythm, turn: Semaphore::new(1), held })
+    }
+
+    /// The keys to look for this one in. `None`: there are none to be had.
+    pub(super) async fn with(&self, key_id: &str, clock: &Clock) -> Option<Set> {
+        if self.step(key_id, clock) == Step::Fetch {
+            let _turn = self.turn.acquire().await.ok()?;
+            if self.step(key_id, clock) == Step::Fetch {
+                self.held.lock().tried = Some(clock.monotonic());
+                self.fetch(clock).await;
+            }
+        }
+        let held = self.held.lock();
+        let (set, since) = held.set.as_ref()?;
+        let limit = self.rhythm.stale.max(self.rhythm.pause);
+        (clock.monotonic() - *since <= limit).then(|| Arc::clone(set))
+    }
+
+    fn step(&self, key_id: &str, clock: &Clock) -> Step {
+        self.held.lock().step(key_id, self.rhythm, clock.monotonic())
+    }
+
+    async fn fetch(&self, clock: &Clock) {
+        match self.place.fetch().await.and_then(|bytes| parse(&bytes)) {
+            Ok(set) => self.held.lock().set = Some((Arc::new(set), clock.monotonic())),
+            Err(error) => {
+                let issuer = &self.issuer;
+                tracing::warn!(%issuer, error = %Chain(&error), "the keys of issuer {issuer} cannot be had");
+            }
+        }
+    }
+}
+
+/// A key that cannot be read is passed over: issuers have some that are not for us.
+fn parse(bytes: &[u8]) -> Result<Vec<Jwk>, super::fetch::Error> {
+    #[derive(serde::Deserialize)]
+    struct Set {
+        keys: Vec<serde_json::Value>,
+    }
+    let set: Set = serde_json::from_slice(bytes)?;
+    let keys = set.keys.into_iter().take(MAX_KEYS);
+    Ok(keys.filter_map(|key| serde_json::from_value(key).ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(age: Duration, now: Instant) -> Held {
+        let key = r#"{"keys":[{"kid":"a","kty":"OKP","crv":"Ed25519","x":"AAAA"},{"kid":"b","kty":"?"},7]}"#;
+        let set = Arc::new(parse(key.as_bytes()).unwrap());
+        Held { set: Some((set, now - age)), tried: Some(now - age) }
+    }
+
+    #[test]
+    fn keys_are_fetched_for_an_unknown_one_once_a_minute_and_again_when_they_are_old() {
+        let now = Clock::System.monotonic() + Duration::from_secs(7200);
+        let step = |age: u64, key| held(Duration::from_secs(age), now).step(key, REMOTE, now);
+        assert_eq!(step(10, "a"), Step::Use);
+        assert_eq!(step(10, "c"), Step::Use, "it is not there, and was looked for a moment ago");
+        assert_eq!(step(60, "c"), Step::Fetch);
+        assert_eq!(step(299, "a"), Step::Use);
+        assert_eq!(step(300, "a"), Step::Fetch, "it may have been taken away");
+        assert_eq!(Held::default().step("a", REMOTE, now), Step::Fetch);
+        let failed = |ago: u64| Held { set: None, tried: Some(now - Duration::from_secs(ago)) };
+        assert_eq!(failed(4).step("a", REMOTE, now), Step::Refuse);
+        assert_eq!(failed(5).step("a", REMOTE, now), Step::Fetch);
+        let stale = |age: u64| Held {
+            tried: Some(now - Duration::from_secs(1)),
+            ..held(Duration::from_secs(age), now)
+        };
+        assert_eq!(stale(3599).step("a", REMOTE, now), Step::Use, "the issuer is away");
+        assert_eq!(stale(3600).step("a", REMOTE, now), Step::Refuse, "and was for too long");
+    }
+}
