@@ -66,27 +66,32 @@ struct Held {
 /// What is to be done for a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
+    /// It is there, and fresh.
     Use,
+    /// Ask the issuer.
     Fetch,
-    Refuse,
+    /// The issuer was asked a moment ago, or is being asked: what that brings is all.
+    Wait,
 }
 
 impl Held {
     fn step(&self, key_id: &str, rhythm: Rhythm, now: Instant) -> Step {
-        let pause = if self.set.is_some() { rhythm.pause } else { rhythm.first };
-        let may_fetch = self.tried.is_none_or(|tried| now - tried >= pause);
-        let Some((set, since)) = &self.set else {
-            return if may_fetch { Step::Fetch } else { Step::Refuse };
+        let is_there = |(set, since): &(Set, Instant)| {
+            let known = set.iter().any(|key| key.common.key_id.as_deref() == Some(key_id));
+            known && now - *since < rhythm.fresh
         };
-        let age = now - *since;
-        let known = set.iter().any(|key| key.common.key_id.as_deref() == Some(key_id));
-        match (known && age < rhythm.fresh, may_fetch) {
-            (true, _) => Step::Use,
-            (false, true) => Step::Fetch,
-            // Not known: the set says so itself.
-            (false, false) if age < rhythm.stale.max(rhythm.pause) => Step::Use,
-            (false, false) => Step::Refuse,
+        let pause = if self.set.is_some() { rhythm.pause } else { rhythm.first };
+        match self.tried {
+            _ if self.set.as_ref().is_some_and(is_there) => Step::Use,
+            Some(tried) if now - tried < pause => Step::Wait,
+            Some(_) | None => Step::Fetch,
         }
+    }
+
+    /// The keys, as long as they are good.
+    fn good(&self, rhythm: Rhythm, now: Instant) -> Option<Set> {
+        let (set, since) = self.set.as_ref()?;
+        (now - *since <= rhythm.stale).then(|| Arc::clone(set))
     }
 }
 
@@ -100,17 +105,15 @@ impl Keys {
 
     /// The keys to look for this one in. `None`: there are none to be had.
     pub(super) async fn with(&self, key_id: &str, clock: &Clock) -> Option<Set> {
-        if self.step(key_id, clock) == Step::Fetch {
+        if self.step(key_id, clock) != Step::Use {
             let _turn = self.turn.acquire().await.ok()?;
             if self.step(key_id, clock) == Step::Fetch {
+                // Before it: who hangs up while the issuer is asked has asked all the same.
                 self.held.lock().tried = Some(clock.monotonic());
                 self.fetch(clock).await;
             }
         }
-        let held = self.held.lock();
-        let (set, since) = held.set.as_ref()?;
-        let limit = self.rhythm.stale.max(self.rhythm.pause);
-        (clock.monotonic() - *since <= limit).then(|| Arc::clone(set))
+        self.held.lock().good(self.rhythm, clock.monotonic())
     }
 
     fn step(&self, key_id: &str, clock: &Clock) -> Step {
@@ -154,19 +157,16 @@ mod tests {
         let now = Clock::System.monotonic() + Duration::from_secs(7200);
         let step = |age: u64, key| held(Duration::from_secs(age), now).step(key, REMOTE, now);
         assert_eq!(step(10, "a"), Step::Use);
-        assert_eq!(step(10, "c"), Step::Use, "it is not there, and was looked for a moment ago");
+        assert_eq!(step(10, "c"), Step::Wait, "it is not there, and was looked for a moment ago");
         assert_eq!(step(60, "c"), Step::Fetch);
         assert_eq!(step(299, "a"), Step::Use);
         assert_eq!(step(300, "a"), Step::Fetch, "it may have been taken away");
         assert_eq!(Held::default().step("a", REMOTE, now), Step::Fetch);
         let failed = |ago: u64| Held { set: None, tried: Some(now - Duration::from_secs(ago)) };
-        assert_eq!(failed(4).step("a", REMOTE, now), Step::Refuse);
+        assert_eq!(failed(4).step("a", REMOTE, now), Step::Wait);
         assert_eq!(failed(5).step("a", REMOTE, now), Step::Fetch);
-        let stale = |age: u64| Held {
-            tried: Some(now - Duration::from_secs(1)),
-            ..held(Duration::from_secs(age), now)
-        };
-        assert_eq!(stale(3599).step("a", REMOTE, now), Step::Use, "the issuer is away");
-        assert_eq!(stale(3600).step("a", REMOTE, now), Step::Refuse, "and was for too long");
+        let good = |age: u64| held(Duration::from_secs(age), now).good(REMOTE, now).is_some();
+        assert!(good(3600), "the issuer is away");
+        assert!(!good(3601), "and was for too long");
     }
 }

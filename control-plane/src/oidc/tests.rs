@@ -342,3 +342,12 @@ async fn keys_over_https_come_from_a_server_under_the_configured_roots_alone() {
     assert_eq!(judged("127.0.0.1", Some(&root)).await, unavailable, "another name");
     assert_eq!(judged("localhost", None).await, unavailable, "not under a root of the system");
 }
+
+#[tokio::test]
+async fn hosts_that_come_while_the_keys_are_fetched_wait_for_them() {
+    let key = Key::ed();
+    let place = Place::new(&[key.jwk("a")]);
+    let token = key.token(&header("EdDSA"), &claims());
+    let judged = futures_util::future::join_all((0..8).map(|_| place.judge(&token))).await;
+    assert!(judged.iter().all(Result::is_ok), "{judged:?}");
+}
