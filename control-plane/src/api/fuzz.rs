@@ -4,7 +4,7 @@
 use muster_common::{
     clock::UnixMillis,
     digest::Sha256,
-    ids::{InstanceId, JoinTokenId, NodeId, OperationId},
+    ids::{InstanceId, JoinRequestId, JoinTokenId, NodeId, OperationId},
 };
 use muster_domain::{
     join_token::{Terms, check_description},
@@ -130,6 +130,17 @@ requests! {
     pb::DeleteSettingsProfileRequest => drop,
     pb::GetSystemRequest => drop,
     pb::GetCallerRequest => drop,
+    pb::CreateBindingRequest => |it| {
+        if let Ok(wish) = wire::access::wish_from(it.binding) {
+            drop(app::selector(&wish.selector));
+        }
+    },
+    pb::ListBindingsRequest => |it| page(&[], it.page_size, &it.page_token),
+    pb::DeleteBindingRequest => drop,
+    pb::ExplainAccessRequest => |it| id::<NodeId>(&it.node_id),
+    pb::ListJoinRequestsRequest => |it| page(&[], it.page_size, &it.page_token),
+    pb::ApproveJoinRequestRequest => |it| id::<JoinRequestId>(&it.id),
+    pb::DenyJoinRequestRequest => |it| id::<JoinRequestId>(&it.id),
 }
 
 /// What a session would hear.

@@ -105,7 +105,12 @@ pub(super) async fn serve(context: Arc<Context>, stream: TcpStream, remote: Sock
 }
 
 /// Shakes hands and learns who it is; who may not be served has been told so.
-async fn open(context: &Arc<Context>, stream: TcpStream, remote: SocketAddr, waiting: Waiting) -> Option<Opened> {
+async fn open(
+    context: &Arc<Context>,
+    stream: TcpStream,
+    remote: SocketAddr,
+    waiting: Waiting,
+) -> Option<Opened> {
     let door = context.name.as_str();
     let (stream, place) = match shake_hands(context, stream, remote, waiting).await {
         Ok(shaken) => shaken,
@@ -130,8 +135,7 @@ async fn open(context: &Arc<Context>, stream: TcpStream, remote: SocketAddr, wai
     let served = Guarded::new(context.routes.clone(), context.gate.clone(), context.name, peer.clone());
     let (service, requested) = first_request(served);
     let (stream, excess) = metered(context, stream);
-    let connection =
-        builder(&context.limits).serve_connection(stream, TowerToHyperService::new(service));
+    let connection = builder(&context.limits).serve_connection(stream, TowerToHyperService::new(service));
     Some(Opened { peer, connection: Box::pin(connection), requested, excess, _place: place })
 }
 

@@ -20,7 +20,10 @@ use muster_domain::{
     node::LedgerMark,
 };
 
+pub use self::trust::{Trust, TrustBundle};
 use super::line::Line;
+
+mod trust;
 
 /// From a node.
 #[derive(Debug, Clone, PartialEq)]
@@ -247,28 +250,6 @@ pub struct Welcome {
     pub output_limit: u64,
     /// What is wanted whole.
     pub need: Need,
-}
-
-/// Whom a node should trust.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TrustBundle {
-    /// Rises.
-    pub version: u64,
-    /// DER; for enrollment and recovery.
-    pub roots: Vec<Bytes>,
-    /// DER; for sessions.
-    pub issuers: Vec<Bytes>,
-}
-
-/// What a node should know of identity.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Trust {
-    /// Newer than the node's.
-    pub bundle: Option<TrustBundle>,
-    /// Its certificate is to be renewed within this time, for this reason.
-    pub renew: Option<(Duration, &'static str)>,
-    /// It is locked up: a stable word, and a text for people.
-    pub quarantine: Option<(&'static str, &'static str)>,
 }
 
 /// The rhythm of a session.
