@@ -123,7 +123,10 @@ impl Lab {
         // About fifty renewals in a second.
         plane.configure("renew-spread", &format!("\"{}s\"", (hosts / 50).max(1)));
         plane.serve(&[]).await;
-        let operator = watch::Sender::new(plane.operator().await);
+        let operator = plane.operator().await;
+        // A connection without a call would be dropped before thousands have enrolled.
+        let _ = operator.select("").await;
+        let operator = watch::Sender::new(operator);
         Self { plane, operator, hosts, phases: Vec::new(), _folder: folder }
     }
 
