@@ -55,7 +55,10 @@ async fn the_authority_rotates_and_rolls_back_under_load_and_no_session_is_lost(
     let turned = lab.rotate(3).await;
     lab.roll_back(turned).await;
     load.abort();
-    let late = lab.not_online().await;
+    eventually("those that just renewed are back", PHASE, || async {
+        (lab.not_online().await == 0).then_some(())
+    })
+    .await;
     let told = |count: &AtomicU64| count.load(Ordering::Relaxed);
     let (lost, failed, renewed) = (told(&counters.lost), told(&counters.failed), told(&counters.renewed));
     let mut text = format!("| | |\n|---|---|\n| hosts | {hosts} |\n");
@@ -67,15 +70,15 @@ async fn the_authority_rotates_and_rolls_back_under_load_and_no_session_is_lost(
         ("sessions opened", told(&counters.opened)),
         ("sessions lost without a word before", lost),
         ("renewals", renewed),
-        ("renewals that failed, trust that did not serve", failed),
-        ("nodes not online at the end", late as u64),
+        ("renewals that were refused, trust that did not serve", failed),
+        ("renewals that met a full door and were tried again", told(&counters.retried)),
     ] {
         let _ = writeln!(text, "| {what} | {count} |");
     }
     eprintln!("{text}");
     report("rotation.md", &text);
     swarm.end().await;
-    assert_eq!((lost, failed, late), (0, 0, 0), "lost, failed, not online");
+    assert_eq!((lost, failed), (0, 0), "lost, failed");
     assert!(renewed >= 3 * hosts as u64 && told(&changes) > 0, "{renewed} renewals");
 }
 
@@ -120,8 +123,8 @@ impl Lab {
         let heartbeat = if hosts > 200 { Duration::from_secs(15) } else { Duration::from_secs(2) };
         let options = Options { heartbeat, log: "warn".to_owned(), ..Options::default() };
         let mut plane = Plane::init(folder.path(), &options);
-        // About fifty renewals in a second.
-        plane.configure("renew-spread", &format!("\"{}s\"", (hosts / 50).max(1)));
+        // Some 25 renewals in a second: each is two handshakes, with both their sides on this machine.
+        plane.configure("renew-spread", &format!("\"{}s\"", (hosts / 25).max(1)));
         plane.serve(&[]).await;
         let operator = plane.operator().await;
         // A connection without a call would be dropped before thousands have enrolled.

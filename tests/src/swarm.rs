@@ -60,7 +60,9 @@ pub struct Counters {
     pub lost: AtomicU64,
     /// Certificates that were renewed.
     pub renewed: AtomicU64,
-    /// Renewals that failed, and identities or trust that did not serve.
+    /// Renewals that reached nobody, and were tried again.
+    pub retried: AtomicU64,
+    /// Renewals that were refused, and identities or trust that did not serve.
     pub failed: AtomicU64,
 }
 

@@ -10,6 +10,7 @@ use std::{
 };
 
 use muster_common::{
+    backoff::Backoff,
     clock::{Clock, UnixMillis},
     error_chain::Chain,
     ids::InstanceId,
@@ -31,6 +32,10 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::Counters;
+
+/// Between tries of a renewal that was not answered.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(15);
 
 /// An identity in use.
 #[derive(Debug)]
@@ -96,7 +101,18 @@ impl Kept {
         self.tasks.spawn("renewal", Kind::BestEffort, async move {
             tokio::time::sleep(wait).await;
             let held = current.borrow().clone();
-            match renewed(&held, instance).await {
+            let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
+            let done = loop {
+                match renewed(&held, instance).await {
+                    // Nobody said no: an agent comes again, too.
+                    Err(error) if error.is::<dial::Error>() => {
+                        counters.retried.fetch_add(1, Ordering::Relaxed);
+                        tokio::time::sleep(backoff.next_wait()).await;
+                    }
+                    done => break done,
+                }
+            };
+            match done {
                 Ok(new) => {
                     counters.renewed.fetch_add(1, Ordering::Relaxed);
                     current.send_modify(|latest| {
