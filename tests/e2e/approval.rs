@@ -47,6 +47,10 @@ async fn uses(operator: &Operator, token: &pb::JoinToken) -> i32 {
 }
 
 async fn enroll(join: &JoinString, key: &rcgen::KeyPair) -> Result<String, Status> {
+    enroll_as("host", join, key).await
+}
+
+async fn enroll_as(hostname: &str, join: &JoinString, key: &rcgen::KeyPair) -> Result<String, Status> {
     let tls = Arc::new(tls::enrollment_client_config(join.ca_pin).unwrap());
     let channel = dial::channel(&join.addresses[0], tls).await.unwrap();
     let mut params = rcgen::CertificateParams::default();
@@ -54,7 +58,7 @@ async fn enroll(join: &JoinString, key: &rcgen::KeyPair) -> Result<String, Statu
     let request = agent::EnrollRequest {
         token: join.secret.clone(),
         csr_der: params.serialize_request(key).unwrap().der().to_vec().into(),
-        hostname: "host".to_owned(),
+        hostname: hostname.to_owned(),
         ..Default::default()
     };
     EnrollmentServiceClient::new(channel).enroll(request).await.map(|answer| answer.into_inner().node_id)
@@ -134,7 +138,9 @@ async fn asking_again_makes_neither_another_request_nor_another_node() {
     let [request] = <[_; 1]>::try_from(requests(&operator).await).unwrap();
     approve(&operator, &request.id).await.unwrap();
     approve(&operator, &request.id).await.expect("it may be said again, and counts once");
-    let node = enroll(&join, &key).await.unwrap();
+    let node = enroll_as("vault", &join, &key).await.unwrap();
+    let name = operator.node(&node).await.unwrap().display_name;
+    assert_eq!(name, "host", "the one that was approved, whatever the host says now");
     assert_eq!(enroll(&join, &key).await.unwrap(), node, "a lost answer costs nothing");
     let other = enroll(&join, &rcgen::KeyPair::generate().unwrap()).await.unwrap_err();
     assert_eq!(why(&other), (Code::PermissionDenied, Some(Reason::TokenUsedUp)));
@@ -193,6 +199,7 @@ async fn hosts_that_wait_are_so_many_and_no_more_and_a_token_that_ended_lets_non
     operator.join_tokens.clone().revoke_join_token(revoke).await.unwrap();
     let revoked = approve(&operator, &of_first[1].id).await.unwrap_err();
     assert!(revoked.message().contains("TOKEN_REVOKED"), "{revoked}");
+    assert_eq!(ask(&other).await, PENDING, "who was answered, or cannot come any more, keeps nobody out");
     let missing = approve(&operator, &first.id).await.unwrap_err();
     assert_eq!(why(&missing), (Code::NotFound, Some(Reason::NotFound)));
 }

@@ -95,7 +95,7 @@ pub(super) fn ask(tx: &mut WriteTx<'_>, request: &JoinRequest, bounds: Bounds) -
     if let Some(known) = tx.join_request_by_key(request.token, &request.key_sha256)? {
         return Ok(known);
     }
-    let (all, of_token) = tx.join_request_counts(request.token)?;
+    let (all, of_token) = tx.join_requests_waiting(request.token, request.created_at)?;
     if all >= bounds.in_all || of_token >= bounds.of_token {
         let text = "too many hosts wait for approval; somebody must approve or deny some, or end their token";
         return Err(Error::refused(Reason::Overloaded, text));

@@ -70,6 +70,11 @@ const fn fleet_read(permission: Permission) -> Rule {
     operator(permission, true, Rate::Read)
 }
 
+/// A watch of what is about no node, or about all of them.
+const fn fleet_watch(permission: Permission) -> Rule {
+    operator(permission, true, Rate::Watch)
+}
+
 /// A write of what is about no node, or about all of them.
 const fn fleet_write(permission: Permission) -> Rule {
     operator(permission, true, Rate::Write)
@@ -146,8 +151,8 @@ const TABLE: &[(&str, Rule)] = &[
 
     ("/muster.admin.v1.AuditService/ListAuditEntries", fleet_read(Audit)),
     ("/muster.admin.v1.AuditService/ListCheckpoints", fleet_read(Audit)),
-    ("/muster.admin.v1.AuditService/WatchAuditEntries", fleet_read(Audit)),
-    ("/muster.admin.v1.AuditService/ExportAuditEntries", fleet_read(Audit)),
+    ("/muster.admin.v1.AuditService/WatchAuditEntries", fleet_watch(Audit)),
+    ("/muster.admin.v1.AuditService/ExportAuditEntries", fleet_watch(Audit)),
 
     ("/muster.admin.v1.SystemService/GetSystem", read(Read)),
     ("/muster.admin.v1.SystemService/GetCaller", read(Known)),

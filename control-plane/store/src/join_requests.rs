@@ -57,15 +57,18 @@ pub trait ReadJoinRequests: Reader {
         Ok(page::listed(page, rows, |request| request.id.to_string()))
     }
 
-    /// How many there are: in all, and of one token.
+    /// How many wait for an answer under tokens that are still good: in all, and of
+    /// one token.
     ///
     /// # Errors
     /// If the store fails.
-    fn join_request_counts(&mut self, token: JoinTokenId) -> Result<(u64, u64), Error> {
-        const ALL: &str = "SELECT COUNT(*) FROM join_requests";
-        const OF_TOKEN: &str = "SELECT COUNT(*) FROM join_requests WHERE token_id = $1";
-        let all = self.row(ALL, &[], |row| row.u64("count"))?;
-        let of_token = self.row(OF_TOKEN, params![token], |row| row.u64("count"))?;
+    fn join_requests_waiting(&mut self, token: JoinTokenId, now: UnixMillis) -> Result<(u64, u64), Error> {
+        const ALL: &str = "SELECT COUNT(*) FROM join_requests JOIN join_tokens ON join_tokens.id = token_id \
+                           WHERE state = $1 AND revoked_at IS NULL AND join_requests.expires_at > $2";
+        const OF_TOKEN: &str = "SELECT COUNT(*) FROM join_requests WHERE token_id = $1 AND state = $2";
+        let waiting = State::Pending.as_str();
+        let all = self.row(ALL, params![waiting, now], |row| row.u64("count"))?;
+        let of_token = self.row(OF_TOKEN, params![token, waiting], |row| row.u64("count"))?;
         Ok((all.unwrap_or(0), of_token.unwrap_or(0)))
     }
 }

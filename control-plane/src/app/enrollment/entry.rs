@@ -137,7 +137,10 @@ impl Ticket {
                 (passed.labels.clone(), EnrolledWith::Oidc(passed.issuer.clone()), by)
             }
         };
-        let node = Node { labels, enrolled_with, ..node.clone() };
+        let mut node = Node { labels, enrolled_with, ..node.clone() };
+        if let Self::Token(_, Some(approved)) = self {
+            as_approved(&mut node, approved);
+        }
         tx.node_insert(&node)?;
         tx.audit(Note {
             subject: format!("node/{}", node.id),
@@ -153,6 +156,14 @@ impl Ticket {
         })?;
         Ok(node)
     }
+}
+
+/// Who comes in is who was shown to the person that said yes, whatever it says now.
+fn as_approved(node: &mut Node, request: &JoinRequest) {
+    let name = &request.display_name;
+    node.display_name = if name.is_empty() { node.id.to_string() } else { name.clone() };
+    node.facts.hostname.clone_from(&request.hostname);
+    node.machine_fingerprint.clone_from(&request.machine_fingerprint);
 }
 
 fn use_token(tx: &mut WriteTx<'_>, token: &JoinToken, approved: Option<&JoinRequest>) -> Result<(), Error> {
