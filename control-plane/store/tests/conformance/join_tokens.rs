@@ -59,8 +59,8 @@ pub(crate) fn requests_come_back_and_are_decided(database: &impl Database) {
     assert_eq!(read(&store, move |tx| tx.join_request_by_key(JoinTokenId::from_u128(2), &key)), None);
     let listed = pages(2, |page| read(&store, move |tx| tx.join_request_list(NOW, &page)));
     assert_eq!(listed, [1, 2, 3].map(|number| join_request(number, 1)));
-    assert_eq!(read(&store, move |tx| tx.join_request_counts(token)), (3, 3));
-    assert_eq!(read(&store, |tx| tx.join_request_counts(JoinTokenId::from_u128(2))), (3, 0));
+    let waiting = |token| read(&store, move |tx| tx.join_requests_waiting(token, NOW));
+    assert_eq!((waiting(token), waiting(JoinTokenId::from_u128(2))), ((3, 3), (3, 0)));
     let id = JoinRequestId::from_u128(2);
     write(&store, move |tx| tx.join_request_decide(id, State::Approved, NOW, "operator/alice"));
     let expected = JoinRequest {
@@ -70,6 +70,9 @@ pub(crate) fn requests_come_back_and_are_decided(database: &impl Database) {
         ..join_request(2, 1)
     };
     assert_eq!(read(&store, move |tx| tx.join_request_get(id)), Some(expected));
+    assert_eq!(waiting(token), (2, 2), "who was answered waits no more");
+    write(&store, move |tx| tx.join_token_revoke(token, NOW));
+    assert_eq!(waiting(JoinTokenId::from_u128(2)), (0, 0), "nor does who cannot come any more");
 }
 
 pub(crate) fn requests_go_with_their_end(database: &impl Database) {
@@ -86,7 +89,7 @@ pub(crate) fn requests_go_with_their_end(database: &impl Database) {
     let gone: Vec<u64> =
         (0..3).map(|_| report(&store, move |tx| tx.join_request_prune(over, 3)).value).collect();
     assert_eq!(gone, [3, 1, 0]);
-    assert_eq!(read(&store, |tx| tx.join_request_counts(JoinTokenId::from_u128(1))), (0, 0));
+    assert_eq!(pages(9, |page| read(&store, move |tx| tx.join_request_list(NOW, &page))), []);
 }
 
 pub(crate) fn a_token_is_spent_once_until_it_has_run_out(database: &impl Database) {
