@@ -122,6 +122,7 @@ impl Inbox for House {
             protocol,
             server_time: UnixMillis(0),
             tune: tune(),
+            output_limit: 1024 * 1024,
             need: Need::default(),
         };
         Ok(Opened { welcome, state_hash: Sha256::ZERO })
@@ -201,6 +202,7 @@ async fn live(events: Vec<Event>) {
         node: NodeId::from_u128(1),
         serial: "01".to_owned(),
         remote: ([127, 0, 0, 1], 1).into(),
+        key_exchange: "X25519MLKEM768",
         line: Line::default(),
     };
     let ports = Ports { inbox: Arc::clone(&house) as _, desk: Arc::clone(&house) as _ };
