@@ -349,6 +349,8 @@ impl Ledger {
         let io = |source| Error::Io { doing: "read output from", folder: self.folder.clone(), source };
         for (id, last) in self.spool.recover(self.clock.now()).map_err(io)? {
             match self.open.get_mut(&id) {
+                // What ended says nothing after its end.
+                Some(entry) if entry.end.is_some() => {}
                 Some(entry) => entry.last_seq = entry.last_seq.max(last),
                 None => self.spool.remove(id),
             }
@@ -357,7 +359,7 @@ impl Ledger {
             // Numbers have no gaps, or the end would never be told.
             let until = entry.end.as_ref().map_or(entry.last_seq.saturating_add(1), |end| end.seq);
             let (id, at) = (entry.ticket.id, self.clock.now());
-            self.spool.fill(id, entry.first.is_some(), until, at).map_err(io)?;
+            self.spool.fit(id, entry.first.is_some(), until, at).map_err(io)?;
         }
         Ok(())
     }

@@ -102,20 +102,16 @@ impl Spool {
         Ok(found)
     }
 
-    /// Puts empty reports where numbers are missing, after the start and before `until`.
-    pub(super) fn fill(
-        &mut self,
-        id: CommandId,
-        started: bool,
-        until: u64,
-        at: UnixMillis,
-    ) -> io::Result<()> {
+    /// Makes the reports those after the start and before `until`: empty ones where
+    /// numbers are missing, and none that has no place there.
+    pub(super) fn fit(&mut self, id: CommandId, started: bool, until: u64, at: UnixMillis) -> io::Result<()> {
         let first = if started { 2 } else { 1 };
-        let known = self.files.get(&id).map_or(0, |places| places.reports.len() as u64);
-        let missing = until.saturating_sub(first + known);
-        if missing == 0 {
+        let places = self.files.get(&id).map_or(&[][..], |places| &places.reports);
+        if places.iter().map(|place| place.seq).eq(first..until) {
             return Ok(());
         }
+        let known = places.iter().filter(|place| (first..until).contains(&place.seq)).count();
+        let missing = until.saturating_sub(first + known as u64);
         if missing > MAX_MISSING {
             let message = format!("{missing} reports of command {id} are missing");
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));

@@ -323,3 +323,27 @@ fn a_command_that_told_the_last_of_all_numbers_is_damage() {
     assert_eq!(open(folder.path()).entries().count(), 0);
     assert!(set_aside(folder.path()));
 }
+
+#[test]
+fn output_that_is_numbered_after_the_end_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = CommandId::from_u128(1);
+    let mut ledger = open(folder.path());
+    ledger.take(&ticket(1, 9_000)).unwrap();
+    ledger.started(id).unwrap();
+    ledger.ended(id, report(CommandState::Succeeded)).unwrap();
+    let before = ledger.entry(id).cloned();
+    drop(ledger);
+    let mut bytes = Vec::new();
+    lines::encode(&Report { seq: 8, ..chunk("x") }, &mut bytes).unwrap();
+    fs::write(folder.path().join(format!("spool/{id}")), bytes).unwrap();
+    for _ in 0..2 {
+        let mut ledger = open(folder.path());
+        assert_eq!(ledger.entry(id), before.as_ref());
+        assert!(
+            ledger.reports(id, 0, usize::MAX).unwrap().iter().any(|told| told.seq == 2),
+            "the end is told"
+        );
+        ledger.acked(id, 1).unwrap();
+    }
+}
