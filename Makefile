@@ -39,7 +39,7 @@ soak: tools binaries ## What is too long for CI, whole; figures under target/soa
 		$(CARGO) test -p muster-tests --test fault -- --nocapture
 	MUSTER_FUZZ_SECONDS=$${MUSTER_FUZZ_SECONDS:-600} $(MAKE) fuzz
 
-bench: ## Ratios to a bare server in the same run, in target/bench; takes about an hour.
+bench: ## Ratios to a bare server in the same run, in target/bench; some ten minutes after the build.
 	$(CARGO) build --release --bins
 	target/release/muster-bench $(ARGS)
 

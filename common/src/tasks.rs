@@ -39,11 +39,19 @@ pub struct Tasks {
     running: Arc<Mutex<Running>>,
 }
 
-/// Tasks that have not ended.
+/// Tasks that have not ended. `None`: it is just being started.
 #[derive(Debug, Default)]
 struct Running {
     last: u64,
-    aborts: HashMap<u64, AbortHandle>,
+    aborts: HashMap<u64, Option<AbortHandle>>,
+}
+
+impl Running {
+    fn begin(&mut self) -> u64 {
+        self.last += 1;
+        self.aborts.insert(self.last, None);
+        self.last
+    }
 }
 
 impl Default for Tasks {
@@ -65,17 +73,17 @@ impl Tasks {
         let fatal = Arc::clone(&self.fatal);
         let tracker = self.tracker.clone();
         let ours = Arc::clone(&self.running);
-        // Held until the task is noted, so that it cannot end before that.
-        let mut running = self.running.lock();
-        running.last += 1;
-        let number = running.last;
+        let number = self.running.lock().begin();
         #[allow(clippy::disallowed_methods)] // the one place
         let handle = self.tracker.spawn(Guarded {
             task,
             guard: Guard { name, kind, fatal, tracker, running: ours, number, done: false },
         });
         let abort = handle.abort_handle();
-        running.aborts.insert(number, abort.clone());
+        // Not held while it was spawned: when the runtime is ending, a task ends within that call.
+        if let Some(place) = self.running.lock().aborts.get_mut(&number) {
+            *place = Some(abort.clone());
+        }
         abort
     }
 
@@ -100,8 +108,8 @@ impl Tasks {
 
     /// Ends all tasks where they are.
     pub fn abort_all(&self) {
-        let running = std::mem::take(&mut self.running.lock().aborts);
-        running.values().for_each(AbortHandle::abort);
+        let running: Vec<_> = self.running.lock().aborts.values().flatten().cloned().collect();
+        running.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -200,6 +208,28 @@ mod tests {
         tasks.close();
         tasks.abort_all();
         tasks.ended().await;
+    }
+
+    #[test]
+    fn a_task_that_comes_while_the_runtime_ends_holds_nobody_up() {
+        struct Late(Tasks);
+        impl Drop for Late {
+            fn drop(&mut self) {
+                self.0.spawn("late", Kind::BestEffort, std::future::pending());
+            }
+        }
+        let tasks = Tasks::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let late = Late(tasks.clone());
+        runtime.block_on(async {
+            tasks.spawn("first", Kind::BestEffort, async move {
+                let _late = late;
+                std::future::pending::<()>().await;
+            });
+            tokio::task::yield_now().await;
+        });
+        drop(runtime);
+        assert!(tasks.running.lock().aborts.is_empty());
     }
 
     #[tokio::test]

@@ -294,13 +294,6 @@ impl Fleet {
         self.0.nodes.read().keys().copied().collect()
     }
 
-    /// Ids after a given one, in order.
-    #[must_use]
-    pub fn ids_after(&self, after: Option<NodeId>) -> Vec<NodeId> {
-        let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        self.0.nodes.read().range((from, std::ops::Bound::Unbounded)).map(|(id, _)| *id).collect()
-    }
-
     /// Every node at some moment of the call, in order of ids.
     pub fn for_each(&self, mut visit: impl FnMut(MutexGuard<'_, Entry>)) {
         let entries: Vec<Arc<Mutex<Entry>>> = self.0.nodes.read().values().cloned().collect();
