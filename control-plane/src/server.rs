@@ -4,8 +4,8 @@
 //!
 //! A connection passes, in order: the bound of everyone; its first words within
 //! their time; the bound of its address; a turn at the handshake, which it does
-//! not keep while its peer is silent; the bound of its identity; a first request
-//! within its time. Then every call passes [`layers`], which asks [`policy`].
+//! not keep while its peer is silent; the bound of those that go on without one;
+//! the bound of its identity; a first request within its time. Then every call passes [`layers`], which asks [`policy`].
 //! Whoever is turned away for a bound is counted under its name in the
 //! configuration.
 
@@ -22,10 +22,10 @@ pub mod policy;
 pub mod rates;
 pub mod reflection;
 pub mod refusal;
-mod silent;
 pub mod strangers;
 mod turns;
 mod unreadable;
+mod waiters;
 pub mod watches;
 
 use std::sync::Arc;

@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, sync::Arc, ti
 use muster_common::{clock::Clock, tls};
 use muster_tests::{
     eventually::LONG,
+    frames,
     limits::raise_open_files,
     operator::Operator,
     plane::{Options, Plane, http_get},
@@ -43,6 +44,8 @@ pub(crate) struct Target {
     pub(crate) tls: Arc<ClientConfig>,
     /// With no certificate.
     pub(crate) nobody: Arc<ClientConfig>,
+    /// The first words of a handshake.
+    pub(crate) hello: Arc<[u8]>,
     /// A method that is served there.
     pub(crate) path: &'static str,
 }
@@ -103,6 +106,7 @@ impl Lab {
         let of = |door, address, tls: ClientConfig, path| Target {
             door,
             address,
+            hello: frames::client_hello(address, Arc::new(tls.clone())).into(),
             tls: Arc::new(tls),
             nobody: Arc::clone(&nobody),
             path,

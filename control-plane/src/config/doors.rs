@@ -78,6 +78,10 @@ pub struct Door {
     pub silent: usize,
     /// Of them from one address.
     pub silent_per_address: usize,
+    /// Handshakes that go on without their turn.
+    pub half_open: usize,
+    /// Of them from one address.
+    pub half_open_per_address: usize,
     /// Handshakes at once.
     pub handshakes: usize,
     /// Of them from one address.
@@ -178,6 +182,8 @@ impl Door {
             per_identity: 64,
             silent: 128,
             silent_per_address: 32,
+            half_open: 64,
+            half_open_per_address: 32,
             handshakes: 8,
             handshakes_per_address: 4,
             age: Duration::from_secs(30 * 60),
@@ -200,6 +206,8 @@ impl Door {
             per_identity: 3,
             silent: 4096,
             silent_per_address: 1024,
+            half_open: 256,
+            half_open_per_address: 128,
             handshakes: 16,
             handshakes_per_address: 8,
             age: Duration::from_secs(24 * 3600),
@@ -227,6 +235,8 @@ impl Doors {
             at_least("per-identity", door.per_identity, 1);
             at_least("silent", door.silent, 1);
             at_least("silent-per-address", door.silent_per_address, 1);
+            at_least("half-open", door.half_open, 1);
+            at_least("half-open-per-address", door.half_open_per_address, 1);
             at_least("handshakes", door.handshakes, 1);
             at_least("handshakes-per-address", door.handshakes_per_address, 1);
             at_least("streams", door.streams as usize, 1);

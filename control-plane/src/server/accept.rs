@@ -17,8 +17,8 @@ use super::{
     Door, DoorName, Gate,
     addresses::Addresses,
     connection::{self, Context},
-    silent::Silent,
     turns::{Turns, owned},
+    waiters::{Most, Waiters},
 };
 
 use crate::config::Listen;
@@ -81,7 +81,16 @@ pub async fn serve(listener: TcpListener, door: Door, gate: Gate, drain: Drain, 
         name: door.name,
         gate,
         addresses: Addresses::default(),
-        silent: Silent::new(door.limits.silent, door.limits.silent_per_address),
+        silent: Waiters::new(Most {
+            all: door.limits.silent,
+            per_address: door.limits.silent_per_address,
+            names: ("silent", "silent-per-address"),
+        }),
+        half_open: Waiters::new(Most {
+            all: door.limits.half_open,
+            per_address: door.limits.half_open_per_address,
+            names: ("half-open", "half-open-per-address"),
+        }),
         turns: Turns::new(door.limits.handshakes, door.limits.handshakes_per_address),
         limits: door.limits,
         tls: door.tls,
@@ -104,10 +113,7 @@ pub async fn serve(listener: TcpListener, door: Door, gate: Gate, drain: Drain, 
             accepted = accept(&listener, &context, &mut trouble) => accepted,
         };
         // Here and not in its task, where a newer one could come before it.
-        let (waiting, made_room) = context.silent.enter(remote.ip());
-        if let Some(limit) = made_room {
-            context.met(limit);
-        }
+        let waiting = context.wait_in(&context.silent, remote);
         let context = Arc::clone(&context);
         tasks.spawn("connection", Kind::BestEffort, async move {
             let _permit = permit;

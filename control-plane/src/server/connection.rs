@@ -14,7 +14,7 @@ use hyper_util::{
 };
 use muster_common::{clock::Instant, drain::Drain, error_chain::Chain};
 use tokio::{net::TcpStream, sync::watch, time::timeout};
-use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tonic::service::Routes;
 
 use super::{
@@ -23,10 +23,9 @@ use super::{
     frames::{Bounds, Excess, Metered},
     layers::Guarded,
     limits::Limits,
-    peer,
-    silent::{Silent, Waiting},
-    strangers,
-    turns::Turns,
+    peer, strangers,
+    turns::{Turn, Turns},
+    waiters::{Waiters, Waiting},
 };
 use crate::api::peer::Peer;
 
@@ -36,7 +35,8 @@ pub(super) struct Context {
     pub(super) gate: Gate,
     pub(super) limits: Limits,
     pub(super) addresses: Addresses,
-    pub(super) silent: Silent,
+    pub(super) silent: Waiters,
+    pub(super) half_open: Waiters,
     pub(super) turns: Turns,
     pub(super) tls: watch::Receiver<Arc<rustls::ServerConfig>>,
     pub(super) routes: Routes,
@@ -55,6 +55,27 @@ impl Context {
     /// Someone met a limit, by the name that it has in the configuration.
     pub(super) fn met(&self, limit: &'static str) {
         self.gate.metrics.limit_met(self.name.as_str(), limit);
+    }
+
+    /// Someone is waited for; an older one may have to go for it.
+    pub(super) fn wait_in(&self, waiters: &Waiters, remote: SocketAddr) -> Waiting {
+        let (waiting, made_room) = waiters.enter(remote.ip());
+        if let Some(limit) = made_room {
+            self.met(limit);
+        }
+        waiting
+    }
+
+    /// A connection was not served.
+    fn failed(&self, remote: SocketAddr, failed: Failed) {
+        let door = self.name.as_str();
+        match failed {
+            Failed::Limit(limit) => {
+                self.met(limit);
+                tracing::debug!(door, %remote, limit, "a connection on {door} from {remote} met the limit {limit}");
+            }
+            Failed::Handshake(reason, why) => self.refused(remote, reason, &why),
+        }
     }
 
     /// A handshake failed, or named nobody.
@@ -82,11 +103,17 @@ pub(super) type Counted = TokioIo<Metered<TlsStream<TcpStream>>>;
 /// Serves one connection to its end.
 ///
 /// Ten thousand of these wait at a time, and a future is as big as the biggest
-/// of its steps. So what is needed only until the connection is open has a box
-/// of its own, freed by then.
+/// of its steps. So what is needed only from its turn until the connection is
+/// open has a box of its own, freed by then.
 pub(super) async fn serve(context: Arc<Context>, stream: TcpStream, remote: SocketAddr, waiting: Waiting) {
-    let Some(opened) = Box::pin(open(&context, stream, remote, waiting)).await else {
-        return;
+    let opened = match turn(&context, &stream, remote, waiting).await {
+        Ok(turn) => Box::pin(open(&context, stream, remote, turn)).await,
+        Err(failed) => Err(failed),
+    };
+    let opened = match opened {
+        Ok(Some(opened)) => opened,
+        Ok(None) => return,
+        Err(failed) => return context.failed(remote, failed),
     };
     let door = context.name.as_str();
     let _entry = opened.peer.principal.as_ref().map(|principal| {
@@ -104,77 +131,81 @@ pub(super) async fn serve(context: Arc<Context>, stream: TcpStream, remote: Sock
     tracing::debug!(door, %remote, end, "a connection on {door} from {remote} ended: {end}");
 }
 
+/// Waits for the first words, then for a turn. Until then a connection is a
+/// socket and no more: what it said is with the kernel.
+async fn turn(
+    context: &Context,
+    stream: &TcpStream,
+    remote: SocketAddr,
+    waiting: Waiting,
+) -> Result<(Place, Turn), Failed> {
+    let limits = &context.limits;
+    tokio::select! {
+        biased;
+        spoken = timeout(limits.hello_within, stream.readable()) => {
+            spoken.map_err(|_| Failed::Limit("hello-within"))?.map_err(refused)?;
+        }
+        () = waiting.cut() => return Err(Failed::Handshake("silent", "it said nothing, and others came".to_owned())),
+    }
+    drop(waiting);
+    // Only now does it count for its address: those that were silent took no place from it.
+    let place = context.addresses.enter(remote.ip(), limits.per_address);
+    let place = place.ok_or(Failed::Limit("per-address"))?;
+    let turn = timeout(limits.turn_within, context.turns.take(remote.ip())).await;
+    Ok((place, turn.map_err(|_| Failed::Limit("turn-within"))?))
+}
+
 /// Shakes hands and learns who it is; who may not be served has been told so.
 async fn open(
     context: &Arc<Context>,
     stream: TcpStream,
     remote: SocketAddr,
-    waiting: Waiting,
-) -> Option<Opened> {
-    let door = context.name.as_str();
-    let (stream, place) = match shake_hands(context, stream, remote, waiting).await {
-        Ok(shaken) => shaken,
-        Err(Failed::Limit(limit)) => {
-            context.met(limit);
-            tracing::debug!(door, %remote, limit, "a connection on {door} from {remote} met the limit {limit}");
-            return None;
-        }
-        Err(Failed::Handshake(reason, why)) => {
-            context.refused(remote, reason, &why);
-            return None;
-        }
-    };
+    (place, turn): (Place, Turn),
+) -> Result<Option<Opened>, Failed> {
+    let stream = shake_hands(context, stream, remote, turn).await?;
     let peer = match peer::name(stream.get_ref().1, remote, &context.gate.trust_domain) {
         Ok(peer) => peer,
         Err(reason) => {
             context.refused(remote, reason.as_str(), "its certificate names nobody of ours");
             strangers::serve(context, stream, reason).await;
-            return None;
+            return Ok(None);
         }
     };
     let served = Guarded::new(context.routes.clone(), context.gate.clone(), context.name, peer.clone());
     let (service, requested) = first_request(served);
     let (stream, excess) = metered(context, stream);
     let connection = builder(&context.limits).serve_connection(stream, TowerToHyperService::new(service));
-    Some(Opened { peer, connection: Box::pin(connection), requested, excess, _place: place })
+    Ok(Some(Opened { peer, connection: Box::pin(connection), requested, excess, _place: place }))
 }
 
-/// Waits for the first words, then for a turn, then shakes hands. Only who has
-/// spoken takes a turn, and nobody keeps one while the peer is silent.
+/// Nobody keeps a turn while its peer is silent, and so many go on without.
 async fn shake_hands(
     context: &Context,
     stream: TcpStream,
     remote: SocketAddr,
-    waiting: Waiting,
-) -> Result<(TlsStream<TcpStream>, Place), Failed> {
+    turn: Turn,
+) -> Result<TlsStream<TcpStream>, Failed> {
     let limits = &context.limits;
-    let refused = |error: std::io::Error| Failed::Handshake("refused", error.to_string());
-    let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
-    let start = tokio::select! {
-        biased;
-        hello = timeout(limits.hello_within, hello) => {
-            hello.map_err(|_| Failed::Limit("hello-within"))?.map_err(refused)?
-        }
-        () = waiting.cut() => return Err(Failed::Handshake("silent", "it said nothing, and others came".to_owned())),
-    };
-    drop(waiting);
-    // Only now does it count for its address: those that were silent took no place from it.
-    let place = context.addresses.enter(remote.ip(), limits.per_address);
-    let place = place.ok_or(Failed::Limit("per-address"))?;
-    let turn = timeout(limits.turn_within, context.turns.take(remote.ip())).await;
-    let turn = turn.map_err(|_| Failed::Limit("turn-within"))?;
-    let config = Arc::clone(&context.tls.borrow());
-    let mut shake = pin!(timeout(limits.handshake_within, start.into_stream(config)));
+    let acceptor = TlsAcceptor::from(Arc::clone(&context.tls.borrow()));
+    let mut shake = pin!(timeout(limits.handshake_within, acceptor.accept(stream)));
     let shaken = tokio::select! {
         biased;
         shaken = &mut shake => shaken,
         () = tokio::time::sleep(limits.turn) => {
+            let waiting = context.wait_in(&context.half_open, remote);
             drop(turn);
-            shake.await
+            tokio::select! {
+                biased;
+                shaken = shake => shaken,
+                () = waiting.cut() => return Err(Failed::Handshake("half-open", "it stopped half way, and others came".to_owned())),
+            }
         }
     };
-    let stream = shaken.map_err(|_| Failed::Limit("handshake-within"))?.map_err(refused)?;
-    Ok((stream, place))
+    shaken.map_err(|_| Failed::Limit("handshake-within"))?.map_err(refused)
+}
+
+fn refused(error: std::io::Error) -> Failed {
+    Failed::Handshake("refused", error.to_string())
 }
 
 /// When a connection has to end.

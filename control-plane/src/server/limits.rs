@@ -19,6 +19,10 @@ pub struct Limits {
     pub silent: usize,
     /// Of them from one address.
     pub silent_per_address: usize,
+    /// Handshakes that go on without their turn.
+    pub half_open: usize,
+    /// Of them from one address.
+    pub half_open_per_address: usize,
     /// Handshakes at once: about what the cores can bear.
     pub handshakes: usize,
     /// Of them from one address.
@@ -78,6 +82,8 @@ impl Limits {
             per_identity: door.per_identity,
             silent: door.silent,
             silent_per_address: door.silent_per_address,
+            half_open: door.half_open,
+            half_open_per_address: door.half_open_per_address,
             handshakes: door.handshakes,
             handshakes_per_address: door.handshakes_per_address,
             hello_within: doors.hello_within,

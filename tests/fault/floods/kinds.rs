@@ -86,7 +86,11 @@ pub(crate) const FLOODS: &[Flood] = &[
     flood("TLS without HTTP/2", &["first-request-within", "per-identity"], How::NoPreface),
     Flood {
         handshakes: &["half-open"],
-        ..flood("half-open handshakes", &["handshake-within", "turn-within", "per-address"], How::HalfOpen)
+        ..flood(
+            "half-open handshakes",
+            &["half-open", "half-open-per-address", "turn-within", "per-address"],
+            How::HalfOpen,
+        )
     },
     Flood {
         handshakes: &["silent"],
@@ -201,7 +205,7 @@ struct Peer {
 
 impl Peer {
     async fn flood(&self, how: How) -> std::io::Result<()> {
-        let Target { address, tls, nobody, .. } = &self.target;
+        let Target { address, tls, nobody, hello, .. } = &self.target;
         match how {
             How::Frames(batch) => return self.frames(batch, true).await,
             How::Unread(batch) => return self.frames(batch, false).await,
@@ -213,7 +217,7 @@ impl Peer {
             }
             How::HalfOpen => {
                 let mut stream = frames::tcp(self.from, *address).await?;
-                stream.write_all(&frames::client_hello(*address, Arc::clone(tls))).await?;
+                stream.write_all(hello).await?;
                 self.count(1);
                 stream.read_to_end(&mut Vec::new()).await?;
             }

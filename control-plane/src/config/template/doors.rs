@@ -182,6 +182,12 @@ fn door(text: &mut String, name: &str, meaning: &str, door: &Door, age: &str) {
             ),
             ("silent-per-address", door.silent_per_address.to_string(), "Of them from one address."),
             (
+                "half-open",
+                door.half_open.to_string(),
+                "Handshakes that wait for their peer longer than a turn, 35 KiB each; the oldest makes room. Turns come so often that whoever is half a second away is through before that.",
+            ),
+            ("half-open-per-address", door.half_open_per_address.to_string(), "Of them from one address."),
+            (
                 "handshakes",
                 door.handshakes.to_string(),
                 "Turns at the handshake at once: enough to keep the cores busy, few enough that the first are done before the last give up.",

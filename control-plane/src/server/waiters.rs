@@ -1,6 +1,7 @@
-//! Connections that have not said a word. They hold no permit of anybody: when
-//! there are too many, the oldest makes room. A client of ours speaks at once,
-//! so whoever is silent longest is the one who has nothing to say.
+//! Connections that keep us waiting: for a first word, or for the rest of a
+//! handshake. They hold no permit of anybody: when there are too many, the oldest
+//! makes room. A client of ours answers at once, so whoever is waited for longest
+//! is the one who has nothing to say.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -11,12 +12,19 @@ use std::{
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-/// All silent connections of a door. Cheap to clone.
+/// All connections of a door that are waited for. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Silent {
+pub(super) struct Waiters {
     all: Arc<Mutex<All>>,
-    most: usize,
-    per_address: usize,
+    most: Most,
+}
+
+/// How many may be waited for, and the names of these limits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Most {
+    pub(super) all: usize,
+    pub(super) per_address: usize,
+    pub(super) names: (&'static str, &'static str),
 }
 
 #[derive(Debug, Default)]
@@ -26,27 +34,28 @@ struct All {
     by_address: HashMap<IpAddr, BTreeSet<u64>>,
 }
 
-/// One of them; leaves when it speaks, or is dropped.
+/// One of them; leaves when it is dropped.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    silent: Silent,
+    waiters: Waiters,
     number: u64,
     cut: CancellationToken,
 }
 
-impl Silent {
-    pub(super) fn new(most: usize, per_address: usize) -> Self {
-        Self { all: Arc::default(), most, per_address }
+impl Waiters {
+    pub(super) fn new(most: Most) -> Self {
+        Self { all: Arc::default(), most }
     }
 
     /// Enters a connection. Answers the limit for which an older one had to go.
     pub(super) fn enter(&self, address: IpAddr) -> (Waiting, Option<&'static str>) {
         let mut all = self.all.lock();
         let of_address = all.by_address.get(&address).map_or(0, BTreeSet::len);
-        let (oldest, limit) = if of_address >= self.per_address {
-            (all.by_address.get(&address).and_then(|numbers| numbers.first().copied()), "silent-per-address")
-        } else if all.by_number.len() >= self.most {
-            (all.by_number.keys().next().copied(), "silent")
+        let (name, name_per_address) = self.most.names;
+        let (oldest, limit) = if of_address >= self.most.per_address {
+            (all.by_address.get(&address).and_then(|numbers| numbers.first().copied()), name_per_address)
+        } else if all.by_number.len() >= self.most.all {
+            (all.by_number.keys().next().copied(), name)
         } else {
             (None, "")
         };
@@ -58,7 +67,7 @@ impl Silent {
         all.by_number.insert(number, (address, cut.clone()));
         all.by_address.entry(address).or_default().insert(number);
         drop(all);
-        (Waiting { silent: self.clone(), number, cut }, oldest.map(|_| limit))
+        (Waiting { waiters: self.clone(), number, cut }, oldest.map(|_| limit))
     }
 }
 
@@ -84,7 +93,7 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.silent.all.lock().leave(self.number);
+        self.waiters.all.lock().leave(self.number);
     }
 }
 
@@ -93,8 +102,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_silent_connection_makes_room_first_of_its_own_address() {
-        let (silent, a, b) = (Silent::new(3, 2), IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+    fn the_oldest_makes_room_first_of_its_own_address() {
+        let most = Most { all: 3, per_address: 2, names: ("silent", "silent-per-address") };
+        let (silent, a, b) = (Waiters::new(most), IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         let (first, none) = silent.enter(a);
         assert_eq!(none, None);
         let (second, third) = (silent.enter(b).0, silent.enter(a).0);
