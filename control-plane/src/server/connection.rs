@@ -139,10 +139,11 @@ async fn turn(
     remote: SocketAddr,
     waiting: Waiting,
 ) -> Result<(Place, Turn), Failed> {
-    let limits = &context.limits;
+    let (limits, mut first) = (&context.limits, [0]);
     tokio::select! {
         biased;
-        spoken = timeout(limits.hello_within, stream.readable()) => {
+        // Looked at, not only waited for: a socket may be told as readable and have nothing.
+        spoken = timeout(limits.hello_within, stream.peek(&mut first)) => {
             spoken.map_err(|_| Failed::Limit("hello-within"))?.map_err(refused)?;
         }
         () = waiting.cut() => return Err(Failed::Handshake("silent", "it said nothing, and others came".to_owned())),
