@@ -9,6 +9,13 @@ pub fn recovery(challenge: &[u8], csr: Sha256) -> Vec<u8> {
     signed(b"muster-recover-v1\0", challenge, csr)
 }
 
+/// The bytes that a host signs with the key of a certificate of another authority,
+/// to be let in: see `HostCertificate` in the protocol.
+#[must_use]
+pub fn enrollment(challenge: &[u8], csr: Sha256) -> Vec<u8> {
+    signed(b"muster-enroll-v1\0", challenge, csr)
+}
+
 /// Each purpose has a prefix of its own, so that a signature for one is worth
 /// nothing for another.
 fn signed(purpose: &[u8], challenge: &[u8], csr: Sha256) -> Vec<u8> {

@@ -99,6 +99,8 @@ pub struct Core {
     pub workshop: workshop::Workshop,
     /// Issuers whose tokens let hosts in.
     pub oidc: crate::oidc::Issuers,
+    /// Authorities of others whose certificates let hosts in.
+    pub host_cas: crate::host_ca::Authorities,
     /// For proofs of keys.
     pub challenges: crate::ca::proof::Challenges,
     /// Signs the audit.

@@ -7,7 +7,6 @@ mod authority;
 mod doors;
 mod enrollment;
 mod log;
-mod oidc;
 mod retention;
 mod template;
 
@@ -24,9 +23,8 @@ pub use addresses::Addresses;
 pub use audit::Audit;
 pub use authority::Authority;
 pub use doors::{Door, Doors, Rates};
-pub use enrollment::Enrollment;
+pub use enrollment::{Enrollment, HostCa, Oidc, Values};
 pub use log::Log;
-pub use oidc::{Oidc, Values};
 pub use retention::Retention;
 pub use template::render;
 
@@ -360,7 +358,7 @@ impl Config {
         }
         problems.extend(self.doors.problems());
         problems.extend(self.retention.problems());
-        problems.extend(oidc::problems(&self.enrollment.oidc));
+        problems.extend(self.enrollment.problems());
         problems.extend(self.authority.problems());
         problems
     }

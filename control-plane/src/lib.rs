@@ -6,6 +6,7 @@ pub mod ca;
 pub mod cli;
 pub mod config;
 pub mod console;
+pub mod host_ca;
 pub mod metrics;
 pub mod oidc;
 pub mod server;

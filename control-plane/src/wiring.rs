@@ -86,6 +86,8 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
         ca: Arc::clone(&ca),
         workshop: app::workshop::Workshop::default(),
         oidc: crate::oidc::Issuers::new(&config.enrollment.oidc).context("cannot use [[enrollment.oidc]]")?,
+        host_cas: crate::host_ca::Authorities::new(&config.enrollment.host_ca)
+            .context("cannot use [[enrollment.host-ca]]")?,
         challenges: crate::ca::proof::Challenges::default(),
         audit: audit::signer(&config, &store, &clock).await?,
         metrics: metrics.clone(),

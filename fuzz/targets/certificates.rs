@@ -5,8 +5,15 @@
 use std::cell::OnceCell;
 
 use libfuzzer_sys::fuzz_target;
-use muster_common::tls::{pem, pin, spiffe};
-use muster_control_plane::ca::{audit_key::AuditKeys, csr, proof};
+use muster_common::{
+    clock::UnixMillis,
+    digest::Sha256,
+    tls::{pem, pin, spiffe},
+};
+use muster_control_plane::{
+    ca::{audit_key::AuditKeys, csr, proof},
+    host_ca::{Authorities, Shown},
+};
 use muster_fuzz::Scratch;
 
 thread_local!(static SCRATCH: OnceCell<Scratch> = const { OnceCell::new() });
@@ -44,6 +51,9 @@ fuzz_target!(init: muster_fuzz::seeds("certificates", seeds), |input: &[u8]| {
 fn leaf(der: &[u8]) {
     let _ = pin::of_certificate(der);
     assert!(!proof::holds(der, b"challenge", b"request", b"signature"));
+    let shown = Shown { chain_der: vec![der.to_vec(); 2], challenge: Vec::new(), signature: vec![0; 64] };
+    let nobody = Authorities::new(&[]).expect("no files");
+    assert!(nobody.judge(&shown, Sha256::of(b"request"), UnixMillis(0)).is_err());
     if let Ok(leaf) = spiffe::read_leaf(der) {
         named(&leaf.id);
         assert!(leaf.serial.bytes().all(|byte| byte.is_ascii_hexdigit()));

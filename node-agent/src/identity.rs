@@ -2,6 +2,7 @@
 //! readable by the agent's user alone, replaced as a whole.
 
 mod enroll;
+mod host_certificate;
 mod patience;
 mod recover;
 mod renew;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 pub use enroll::{Join, Proof, Wish, enroll};
+pub use host_certificate::HostCertificate;
 pub use patience::{Waiting, enroll_when_approved};
 pub use renew::{Keeper, Wanted, renew_at};
 pub use rpc::leave;
@@ -122,6 +124,9 @@ pub enum Error {
     /// Certificates and key do not fit.
     #[error("the identity cannot be used")]
     Tls(#[from] tls::Error),
+    /// What the host wants in by cannot be shown.
+    #[error(transparent)]
+    HostCertificate(#[from] host_certificate::Error),
     /// No key could be made.
     #[error("cannot make a key")]
     Key(#[from] rcgen::Error),

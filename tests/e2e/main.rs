@@ -17,6 +17,7 @@ mod enrollment_attacks;
 mod fleet;
 mod for_real;
 mod handshakes;
+mod host_certificates;
 mod identity;
 mod leaving;
 mod oidc;

@@ -86,7 +86,9 @@ async fn the_authority_rotates_and_rolls_back_under_load_and_no_session_is_lost(
 #[allow(clippy::disallowed_methods)] // a test's own task, ended by its test
 fn change_for_ever(operator: watch::Receiver<Operator>, changes: Arc<AtomicU64>) -> JoinHandle<()> {
     tokio::spawn(async move {
+        let mut every = tokio::time::interval(EVERY);
         for n in 0_u64.. {
+            every.tick().await;
             // The operator's certificate is replaced meanwhile: then the next one tries.
             let operator = operator.borrow().clone();
             let files = vec![file(std::path::Path::new("/srv/load"), &n.to_string())];
@@ -112,7 +114,6 @@ fn change_for_ever(operator: watch::Receiver<Operator>, changes: Arc<AtomicU64>)
                 };
                 changes.fetch_add(u64::from(done.is_ok()), Ordering::Relaxed);
             }
-            tokio::time::sleep(EVERY).await;
         }
     })
 }

@@ -2,22 +2,32 @@
 
 use std::{fmt, str::FromStr};
 
-use muster_common::ids::JoinTokenId;
+use muster_common::{digest::Sha256, ids::JoinTokenId};
 
 const OIDC: &str = "oidc/";
+const HOST_CA: &str = "host-ca/";
 
-/// By what a node was let in. Written as the id of a join token, or `oidc/NAME`.
+/// By what a node was let in. Written as the id of a join token, `oidc/NAME`, or
+/// `host-ca/NAME/SHA256`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EnrolledWith {
     /// A join token.
     Token(JoinTokenId),
     /// A token of the issuer with this name in the configuration.
     Oidc(String),
+    /// A certificate of an authority in the configuration.
+    HostCertificate {
+        /// The authority's name.
+        authority: String,
+        /// Of the certificate's public key info: the same for a certificate that was
+        /// renewed with its key, and whatever is done to the authority's signature.
+        key_sha256: Sha256,
+    },
 }
 
 /// A text that names nothing of the kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is neither the id of a join token nor oidc/NAME")]
+#[error("it is neither the id of a join token nor oidc/NAME nor host-ca/NAME/SHA256")]
 pub struct Invalid;
 
 impl fmt::Display for EnrolledWith {
@@ -25,6 +35,7 @@ impl fmt::Display for EnrolledWith {
         match self {
             Self::Token(id) => id.fmt(f),
             Self::Oidc(name) => write!(f, "{OIDC}{name}"),
+            Self::HostCertificate { authority, key_sha256 } => write!(f, "{HOST_CA}{authority}/{key_sha256}"),
         }
     }
 }
@@ -32,10 +43,15 @@ impl fmt::Display for EnrolledWith {
 impl FromStr for EnrolledWith {
     type Err = Invalid;
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        match text.strip_prefix(OIDC) {
-            Some(name) => Ok(Self::Oidc(name.to_owned())),
-            None => text.parse().map(Self::Token).map_err(|_| Invalid),
+        if let Some(name) = text.strip_prefix(OIDC) {
+            return Ok(Self::Oidc(name.to_owned()));
         }
+        if let Some(rest) = text.strip_prefix(HOST_CA) {
+            let (authority, key) = rest.rsplit_once('/').ok_or(Invalid)?;
+            let key_sha256 = Sha256::parse_hex(key).ok_or(Invalid)?;
+            return Ok(Self::HostCertificate { authority: authority.to_owned(), key_sha256 });
+        }
+        text.parse().map(Self::Token).map_err(|_| Invalid)
     }
 }
 
@@ -51,9 +67,14 @@ mod tests {
 
     #[test]
     fn it_survives_being_written_and_read() {
-        for with in [EnrolledWith::Token(JoinTokenId::from_u128(7)), EnrolledWith::Oidc("ci".to_owned())] {
+        let certificate =
+            EnrolledWith::HostCertificate { authority: "corp".to_owned(), key_sha256: Sha256::of(b"x") };
+        let oidc = EnrolledWith::Oidc("ci".to_owned());
+        for with in [EnrolledWith::Token(JoinTokenId::from_u128(7)), oidc, certificate] {
             assert_eq!(with.to_string().parse(), Ok(with));
         }
-        assert_eq!("ci".parse::<EnrolledWith>(), Err(Invalid));
+        for bad in ["ci", "host-ca/corp", "host-ca/corp/12"] {
+            assert_eq!(bad.parse::<EnrolledWith>(), Err(Invalid), "{bad}");
+        }
     }
 }

@@ -43,6 +43,7 @@ macro_rules! requests {
 
 requests! {
     agent::EnrollRequest => |it| drop(csr::public_key(&it.csr_der)),
+    agent::BeginEnrollmentRequest => drop,
     agent::BeginRecoveryRequest => |it| id::<NodeId>(&it.node_id),
     agent::RecoverRequest => |it| {
         id::<NodeId>(&it.node_id);

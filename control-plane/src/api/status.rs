@@ -80,7 +80,9 @@ fn details(reason: Reason) -> ErrorDetails {
 const fn retry_after(reason: Reason) -> Option<Duration> {
     match reason {
         Reason::Overloaded | Reason::RateLimited | Reason::ShuttingDown => Some(Duration::from_secs(1)),
-        Reason::ApprovalPending | Reason::OidcUnavailable => Some(Duration::from_secs(5)),
+        Reason::ApprovalPending | Reason::OidcUnavailable | Reason::HostCaUnavailable => {
+            Some(Duration::from_secs(5))
+        }
         _ => None,
     }
 }
@@ -94,14 +96,20 @@ fn code(reason: Reason) -> Code {
         AlreadyExists | RequestIdReused => Code::AlreadyExists,
         EtagMismatch | Fenced => Code::Aborted,
         ResumeTokenExpired => Code::OutOfRange,
-        Unauthenticated | WrongTrustDomain | TokenUnknown | OidcTokenInvalid | OidcIssuerUnknown
-        | CertificateExpired | ProofInvalid => Code::Unauthenticated,
+        Unauthenticated
+        | WrongTrustDomain
+        | TokenUnknown
+        | OidcTokenInvalid
+        | OidcIssuerUnknown
+        | HostCertificateInvalid
+        | CertificateExpired
+        | ProofInvalid => Code::Unauthenticated,
         WrongKindOfCaller | PermissionDenied | CertificateRevoked | TokenExpired | TokenUsedUp
         | TokenRevoked | TokenWrongNetwork | NodeRemoved | RecoveryTooLate | RecoveryLimit | Quarantined
         | ApprovalDenied => Code::PermissionDenied,
         RateLimited | FrameTooLarge | SlowReader => Code::ResourceExhausted,
         Overloaded | ShuttingDown | EnrollmentDisabled | RecoveryDisabled | ApprovalPending
-        | OidcUnavailable => Code::Unavailable,
+        | OidcUnavailable | HostCaUnavailable => Code::Unavailable,
         Internal => Code::Internal,
         // The rest says that something is not possible in the present state, or is said by hosts alone.
         _ => Code::FailedPrecondition,

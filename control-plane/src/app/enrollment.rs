@@ -22,12 +22,15 @@ use muster_domain::{
 use super::{App, Error, denials::Refused, join_requests};
 use crate::{
     ca::{self, csr},
-    oidc,
+    host_ca, oidc,
 };
 use entry::{Entry, Verdict};
 
 /// What refusals name in the audit.
 const METHOD: &str = "/muster.agent.v1.EnrollmentService/Enroll";
+
+/// For whom challenges are made that hosts without an identity sign.
+const CHALLENGED: &str = "enrollment";
 
 /// What a host brings.
 #[derive(Debug, Clone)]
@@ -55,6 +58,8 @@ pub enum Proof {
     Secret(String),
     /// Token of an issuer.
     Oidc(String),
+    /// Certificate of another authority.
+    HostCertificate(host_ca::Shown),
 }
 
 impl std::fmt::Debug for Proof {
@@ -62,6 +67,7 @@ impl std::fmt::Debug for Proof {
         f.write_str(match self {
             Self::Secret(_) => "Secret",
             Self::Oidc(_) => "Oidc",
+            Self::HostCertificate(_) => "HostCertificate",
         })
     }
 }
@@ -70,12 +76,15 @@ impl Proof {
     /// The one that is there.
     ///
     /// # Errors
-    /// If both are.
-    pub fn of(secret: String, oidc_token: String) -> Result<Self, Error> {
-        match (secret.is_empty(), oidc_token.is_empty()) {
-            (_, true) => Ok(Self::Secret(secret)),
-            (true, false) => Ok(Self::Oidc(oidc_token)),
-            (false, false) => Err(Error::invalid("oidc_token", "a host comes by one way: leave token empty")),
+    /// If there are several.
+    pub fn of(secret: String, oidc_token: String, shown: Option<host_ca::Shown>) -> Result<Self, Error> {
+        let one_way = "a host comes by one way: leave the others empty";
+        match (secret.is_empty(), oidc_token.is_empty(), shown) {
+            (_, true, None) => Ok(Self::Secret(secret)),
+            (true, false, None) => Ok(Self::Oidc(oidc_token)),
+            (true, true, Some(shown)) => Ok(Self::HostCertificate(shown)),
+            (false, _, _) => Err(Error::invalid("token", one_way)),
+            (true, false, Some(_)) => Err(Error::invalid("oidc_token", one_way)),
         }
     }
 }
@@ -92,6 +101,22 @@ pub struct Grant {
 }
 
 impl App {
+    /// A challenge for a host that comes with a certificate of another authority.
+    ///
+    /// # Errors
+    /// `ENROLLMENT_DISABLED`.
+    pub fn begin_enrollment(&self) -> Result<Vec<u8>, Error> {
+        self.enrollment_enabled()?;
+        Ok(self.challenges.make(CHALLENGED, self.clock.now()))
+    }
+
+    fn enrollment_enabled(&self) -> Result<(), Error> {
+        if self.fixed.enrollment_enabled {
+            return Ok(());
+        }
+        Err(Error::refused(Reason::EnrollmentDisabled, "enrollment is switched off"))
+    }
+
     /// Makes a node of a host with a good proof; the same node again for the same key and token.
     ///
     /// # Errors
@@ -121,13 +146,11 @@ impl App {
     }
 
     async fn judge_and_enroll(&self, request: Request) -> Result<Grant, Error> {
-        if !self.fixed.enrollment_enabled {
-            return Err(Error::refused(Reason::EnrollmentDisabled, "enrollment is switched off"));
-        }
+        self.enrollment_enabled()?;
         let refuse = |reason| Error::refused(reason, "the certificate request cannot be taken");
         let csr_der = request.csr_der.clone();
         let key = self.workshop.work(move || csr::public_key(&csr_der)).await.map_err(refuse)?;
-        let entry = self.entry(request.proof.clone()).await?;
+        let entry = self.entry(request.proof.clone(), Sha256::of(&request.csr_der)).await?;
         let (now, remote) = (self.clock.now(), request.remote);
         // A look before anything is signed: a stranger costs a read, and no work of the CA.
         let asked = (entry.clone(), key.sha256());
@@ -161,15 +184,23 @@ impl App {
     }
 
     /// What a proof is worth, as far as that can be known without the store.
-    async fn entry(&self, proof: Proof) -> Result<Entry, Error> {
-        let token = match proof {
-            Proof::Secret(secret) => return Ok(Entry::Token(Sha256::of(secret.as_bytes()))),
-            Proof::Oidc(token) => token,
-        };
-        let keys = self.oidc.keys(&token, &self.clock).await.map_err(|error| refused_oidc(&error))?;
+    async fn entry(&self, proof: Proof, csr: Sha256) -> Result<Entry, Error> {
         let (app, now) = (self.clone(), self.clock.now());
-        let judged = self.workshop.work(move || app.oidc.judge(&token, &keys, now)).await;
-        judged.map(Entry::Oidc).map_err(|error| refused_oidc(&error))
+        match proof {
+            Proof::Secret(secret) => Ok(Entry::Token(Sha256::of(secret.as_bytes()))),
+            Proof::Oidc(token) => {
+                let keys = self.oidc.keys(&token, &self.clock).await.map_err(|error| refused_oidc(&error))?;
+                let judged = self.workshop.work(move || app.oidc.judge(&token, &keys, now)).await;
+                judged.map(Entry::Oidc).map_err(|error| refused_oidc(&error))
+            }
+            Proof::HostCertificate(shown) => {
+                if !self.challenges.check(&shown.challenge, CHALLENGED, now) {
+                    return Err(refused_host(&host_ca::Error::Proof));
+                }
+                let judged = self.workshop.work(move || app.host_cas.judge(&shown, csr, now)).await;
+                judged.map(Entry::HostCertificate).map_err(|error| refused_host(&error))
+            }
+        }
     }
 
     /// Makes the host known that waits, and says so: it is not let in yet.
@@ -260,6 +291,15 @@ impl App {
             der: issued.leaf_der,
         })
     }
+}
+
+fn refused_host(error: &host_ca::Error) -> Error {
+    let reason = match error {
+        host_ca::Error::Certificate { .. } => Reason::HostCertificateInvalid,
+        host_ca::Error::Proof => Reason::ProofInvalid,
+        host_ca::Error::Unavailable { .. } => Reason::HostCaUnavailable,
+    };
+    Error::refused(reason, error.to_string())
 }
 
 fn refused_oidc(error: &oidc::Error) -> Error {

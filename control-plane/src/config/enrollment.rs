@@ -1,8 +1,12 @@
 //! How hosts come.
 
+mod host_ca;
+mod oidc;
+
 use serde::Deserialize;
 
-use super::Oidc;
+pub use host_ca::HostCa;
+pub use oidc::{Oidc, Values};
 
 /// How hosts come.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -18,6 +22,20 @@ pub struct Enrollment {
     pub join_requests_per_token: u64,
     /// Issuers of OpenID Connect whose tokens let hosts in.
     pub oidc: Vec<Oidc>,
+    /// Authorities of others whose certificates let hosts in.
+    pub host_ca: Vec<HostCa>,
+}
+
+impl Enrollment {
+    pub(super) fn problems(&self) -> Vec<String> {
+        [oidc::problems(&self.oidc), host_ca::problems(&self.host_ca)].concat()
+    }
+}
+
+/// Whether it can be shown in `enrolled_with`.
+fn is_name(name: &str) -> bool {
+    let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    !name.is_empty() && name.len() <= 63 && name.bytes().all(word)
 }
 
 impl Default for Enrollment {
@@ -28,6 +46,7 @@ impl Default for Enrollment {
             join_requests: 1000,
             join_requests_per_token: 200,
             oidc: Vec::new(),
+            host_ca: Vec::new(),
         }
     }
 }

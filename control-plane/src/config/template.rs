@@ -2,6 +2,7 @@
 //! and what it means.
 
 mod doors;
+mod host_ca;
 mod oidc;
 
 use std::{fmt::Write as _, time::Duration};
@@ -143,6 +144,7 @@ pub fn render(config: &Config) -> String {
         ],
     );
     oidc::write(&mut text, &config.enrollment.oidc);
+    host_ca::write(&mut text, &config.enrollment.host_ca);
     doors::write(&mut text, &config.doors);
     let retention = &config.retention;
     section(

@@ -57,7 +57,7 @@ fn one_key_of_a_door_leaves_the_others_as_they_are_there() {
 }
 
 #[test]
-fn an_issuer_is_written_as_it_was_read() {
+fn issuers_and_host_authorities_are_written_as_they_were_read() {
     let issuer = r#"
 [[enrollment.oidc]]
 name = "ci"
@@ -67,6 +67,15 @@ jwks = "/etc/muster/keys.json"
 claims = { ref = ["main", "next"], "https://a/b" = "c" }
 labels = { repo = "repository" }
 static-labels = { role = "runner" }
+
+[[enrollment.host-ca]]
+name = "corp"
+ca-file = "/etc/muster/corp.pem"
+crl-file = "/etc/muster/corp.crl"
+dns = ["*.prod.example", "one.example"]
+uri = ["spiffe://corp/host/*"]
+name-label = "host"
+static-labels = { site = "berlin" }
 "#;
     let minimal = "trust-domain = \"fleet.example\"\nstate-dir = \"/var/lib/muster\"\n";
     let config = load(&format!("{minimal}{issuer}")).unwrap();

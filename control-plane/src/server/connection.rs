@@ -144,7 +144,7 @@ async fn turn(
         biased;
         // Looked at, not only waited for: a socket may be told as readable and have nothing.
         spoken = timeout(limits.hello_within, stream.peek(&mut first)) => {
-            spoken.map_err(|_| Failed::Limit("hello-within"))?.map_err(refused)?;
+            spoken.map_err(|_| Failed::Limit("hello-within"))?.map_err(|error| refused(&error))?;
         }
         () = waiting.cut() => return Err(Failed::Handshake("silent", "it said nothing, and others came".to_owned())),
     }
@@ -202,10 +202,10 @@ async fn shake_hands(
             }
         }
     };
-    shaken.map_err(|_| Failed::Limit("handshake-within"))?.map_err(refused)
+    shaken.map_err(|_| Failed::Limit("handshake-within"))?.map_err(|error| refused(&error))
 }
 
-fn refused(error: std::io::Error) -> Failed {
+fn refused(error: &std::io::Error) -> Failed {
     Failed::Handshake("refused", error.to_string())
 }
 

@@ -90,6 +90,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("/muster.agent.v1.IdentityService/RenewCertificate", node(Rate::Session)),
     ("/muster.agent.v1.IdentityService/Leave", node(Rate::Session)),
 
+    ("/muster.agent.v1.EnrollmentService/BeginEnrollment", stranger()),
     ("/muster.agent.v1.EnrollmentService/Enroll", stranger()),
     ("/muster.agent.v1.EnrollmentService/BeginRecovery", stranger()),
     ("/muster.agent.v1.EnrollmentService/Recover", stranger()),

@@ -14,18 +14,21 @@ use super::{
     runtime,
 };
 use crate::{
-    identity::{self, Join, Proof, Wish},
+    identity::{self, HostCertificate, Join, Proof, Wish},
     platform::host,
 };
 
 /// Longest file that can hold a join string or a token.
 const MAX_FILE: u64 = 17 * 1024;
 
+/// What can be there instead of a join string.
+const OTHERS: [&str; 3] = ["join_file", "oidc_token_file", "host_certificate"];
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The join string, as `token create` printed it. Others on this host can see
     /// it here while the command runs; `--join-file` hides it.
-    #[arg(required_unless_present_any = ["join_file", "oidc_token_file"], conflicts_with_all = ["join_file", "oidc_token_file"])]
+    #[arg(required_unless_present_any = OTHERS, conflicts_with_all = OTHERS)]
     join: Option<String>,
     /// File that holds the join string; `-`: standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "oidc_token_file")]
@@ -34,11 +37,18 @@ pub(super) struct Args {
     /// instead of a join string; `-`: standard input.
     #[arg(long, value_name = "FILE", requires_all = ["address", "ca_pin"])]
     oidc_token_file: Option<PathBuf>,
+    /// File with this host's certificate (PEM, with what stands between it and its root)
+    /// of an authority that the control plane trusts, instead of a join string.
+    #[arg(long, value_name = "FILE", requires_all = ["host_key", "address", "ca_pin"], conflicts_with_all = ["join_file", "oidc_token_file"])]
+    host_certificate: Option<PathBuf>,
+    /// File with the key of that certificate (PEM). It never leaves the host.
+    #[arg(long, value_name = "FILE", requires = "host_certificate")]
+    host_key: Option<PathBuf>,
     /// Enrollment port of the control plane, without a join string; repeat for more.
-    #[arg(long, value_name = "HOST:PORT", requires = "oidc_token_file")]
+    #[arg(long, value_name = "HOST:PORT", requires = "ca_pin")]
     address: Vec<String>,
     /// Pin of the control plane's root, as `muster-control-plane ca status` shows it.
-    #[arg(long, value_name = "SHA256", value_parser = pin, requires = "oidc_token_file")]
+    #[arg(long, value_name = "SHA256", value_parser = pin, conflicts_with_all = ["join", "join_file"])]
     ca_pin: Option<Sha256>,
     /// How people are to call this node; the host name by default.
     #[arg(long, default_value = "")]
@@ -79,6 +89,13 @@ fn pin(text: &str) -> Result<Sha256, &'static str> {
 fn join(args: &Args) -> Result<Join, Failure> {
     if let (Some(path), Some(ca_pin)) = (&args.oidc_token_file, args.ca_pin) {
         let proof = Proof::Oidc(read(path)?.trim().to_owned());
+        return Ok(Join { addresses: args.address.clone(), ca_pin, proof });
+    }
+    if let (Some(certificate), Some(key), Some(ca_pin)) =
+        (&args.host_certificate, &args.host_key, args.ca_pin)
+    {
+        let proof =
+            Proof::HostCertificate(HostCertificate::read(certificate, key).map_err(identity::Error::from)?);
         return Ok(Join { addresses: args.address.clone(), ca_pin, proof });
     }
     let text = match &args.join_file {

@@ -62,6 +62,13 @@ pub(super) const PENDING: Code = Code {
     remedy: "have somebody approve this host, then run the same command again",
 };
 
+/// The certificate or key that the host wants in by.
+pub(super) const HOST_CERTIFICATE: Code = Code {
+    number: 21,
+    name: "HOST_CERTIFICATE_UNUSABLE",
+    remedy: "see that both files can be read and belong together",
+};
+
 /// For `--help`.
 pub(super) const TABLE: &str = "\
 Exit codes:
@@ -71,7 +78,8 @@ Exit codes:
  10  CONFIG_INVALID              17  UNREACHABLE
  11  STATE_UNUSABLE              18  REFUSED
  12  ALREADY_RUNNING             19  PROPERTY_UNKNOWN
- 13  NOT_CONNECTED               20  APPROVAL_PENDING";
+ 13  NOT_CONNECTED               20  APPROVAL_PENDING
+                                 21  HOST_CERTIFICATE_UNUSABLE";
 
 /// One way to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +122,7 @@ impl From<identity::Error> for Failure {
             (identity::Error::Enrolled(_), _) => CONNECTED,
             (identity::Error::None | identity::Error::Gone(_), _) => NOT_CONNECTED,
             (identity::Error::Dial(_), _) => UNREACHABLE,
+            (identity::Error::HostCertificate(_), _) => HOST_CERTIFICATE,
             (identity::Error::Io { .. } | identity::Error::Damaged { .. }, _) => STATE,
             (identity::Error::Refused(_), None | Some(Reason::Overloaded | Reason::ShuttingDown)) => {
                 UNREACHABLE
@@ -151,6 +160,7 @@ mod tests {
             REFUSED,
             PROPERTY,
             PENDING,
+            HOST_CERTIFICATE,
         ];
         for (n, code) in all.iter().enumerate() {
             assert!(code.number <= 125 && !all[..n].iter().any(|other| other.number == code.number));

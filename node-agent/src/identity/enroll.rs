@@ -9,7 +9,7 @@ use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
 use super::{
-    Error, Identity, Roots, Store,
+    Error, HostCertificate, Identity, Roots, Store,
     rpc::{self, csr},
     store::Pending,
 };
@@ -44,6 +44,8 @@ pub enum Proof {
     Secret(String),
     /// Token of an issuer that the control plane trusts.
     Oidc(String),
+    /// Certificate of another authority that the control plane trusts.
+    HostCertificate(HostCertificate),
 }
 
 impl From<JoinString> for Join {
@@ -53,29 +55,45 @@ impl From<JoinString> for Join {
 }
 
 impl Join {
-    /// What makes an enrollment the same as one before. Issuers' tokens live for minutes:
-    /// a host comes with another one each time, and is the same host.
+    /// What makes an enrollment the same as one before. Issuers' tokens live for minutes,
+    /// certificates are renewed: a host comes with another one each time, and is the same.
     fn same_as(&self) -> Sha256 {
         match &self.proof {
             Proof::Secret(secret) => Sha256::of(secret.as_bytes()),
             Proof::Oidc(_) => Sha256::of(&[b"oidc\0".as_slice(), self.ca_pin.as_bytes()].concat()),
+            Proof::HostCertificate(_) => {
+                Sha256::of(&[b"host-certificate\0".as_slice(), self.ca_pin.as_bytes()].concat())
+            }
         }
     }
 
-    fn request(&self, csr_der: Vec<u8>, wish: &Wish) -> pb::EnrollRequest {
-        let (token, oidc_token) = match &self.proof {
-            Proof::Secret(secret) => (secret.clone(), String::new()),
-            Proof::Oidc(token) => (String::new(), token.clone()),
-        };
-        pb::EnrollRequest {
+    async fn request(
+        &self,
+        channel: Channel,
+        csr_der: Vec<u8>,
+        wish: &Wish,
+    ) -> Result<pb::EnrollRequest, Error> {
+        let (mut token, mut oidc_token, mut host_certificate) = Default::default();
+        match &self.proof {
+            Proof::Secret(secret) => token = secret.clone(),
+            Proof::Oidc(given) => oidc_token = given.clone(),
+            Proof::HostCertificate(certificate) => {
+                let request = pb::BeginEnrollmentRequest {};
+                let answer =
+                    rpc::within(EnrollmentServiceClient::new(channel).begin_enrollment(request)).await?;
+                host_certificate = Some(certificate.shown(answer.challenge, &csr_der)?);
+            }
+        }
+        Ok(pb::EnrollRequest {
             token,
             oidc_token,
+            host_certificate,
             csr_der: csr_der.into(),
             display_name: wish.display_name.clone(),
             hostname: wish.hostname.clone(),
             machine_fingerprint: wish.machine_fingerprint.as_bytes().to_vec().into(),
             agent_version: build_info::VERSION.to_owned(),
-        }
+        })
     }
 }
 
@@ -90,8 +108,8 @@ pub async fn enroll(store: &Store, join: &Join, wish: &Wish) -> Result<Identity,
     }
     let pending = pending(store, join)?;
     let key = KeyPair::from_pem(&pending.key_pem)?;
-    let request = join.request(csr(&key)?, wish);
     let channel = connect(join).await?;
+    let request = join.request(channel.clone(), csr(&key)?, wish).await?;
     let answer = rpc::within(EnrollmentServiceClient::new(channel).enroll(request)).await?;
     let identity = identity(answer, pending.key_pem, join)?;
     identity.client_config()?;

@@ -42,8 +42,9 @@ impl EnrollmentService for Handler {
         let _permit = self.permit()?;
         let (remote, trace_id) = (caller::peer(&request)?.remote.ip(), caller::trace_id(&request));
         let request = request.into_inner();
+        let shown = request.host_certificate.as_ref().map(wire::identity::shown);
         let wanted = enrollment::Request {
-            proof: enrollment::Proof::of(request.token, request.oidc_token).map_err(status::of_app)?,
+            proof: enrollment::Proof::of(request.token, request.oidc_token, shown).map_err(status::of_app)?,
             csr_der: request.csr_der.to_vec(),
             display_name: request.display_name,
             hostname: request.hostname,
@@ -53,6 +54,14 @@ impl EnrollmentService for Handler {
         };
         let grant = self.app.enroll(wanted).await.map_err(status::of_app)?;
         Ok(Response::new(wire::identity::enrolled(&self.app, grant)))
+    }
+
+    async fn begin_enrollment(
+        &self,
+        _: Request<pb::BeginEnrollmentRequest>,
+    ) -> Result<Response<pb::BeginEnrollmentResponse>, Status> {
+        let challenge = self.app.begin_enrollment().map_err(status::of_app)?;
+        Ok(Response::new(pb::BeginEnrollmentResponse { challenge: challenge.into() }))
     }
 
     async fn begin_recovery(

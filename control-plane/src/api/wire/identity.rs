@@ -4,7 +4,18 @@ use bytes::Bytes;
 use muster_proto::agent::v1 as pb;
 use rustls::pki_types::CertificateDer;
 
-use crate::app::{App, enrollment::Grant, identity::Renewed};
+use crate::{
+    app::{App, enrollment::Grant, identity::Renewed},
+    host_ca::Shown,
+};
+
+pub(in crate::api) fn shown(certificate: &pb::HostCertificate) -> Shown {
+    Shown {
+        chain_der: certificate.chain_der.iter().map(|der| der.to_vec()).collect(),
+        challenge: certificate.challenge.to_vec(),
+        signature: certificate.signature.to_vec(),
+    }
+}
 
 pub(in crate::api) fn enrolled(app: &App, grant: Grant) -> pb::EnrollResponse {
     let bundle = app.ca.trust_bundle();

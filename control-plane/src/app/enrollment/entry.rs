@@ -19,7 +19,7 @@ use serde_json::json;
 
 use crate::{
     app::{Error, join_requests},
-    oidc::Passed,
+    host_ca, oidc,
 };
 
 /// By what a host wants in.
@@ -28,7 +28,9 @@ pub(super) enum Entry {
     /// Hash of a join token's secret.
     Token(Sha256),
     /// An issuer's token that passed every check.
-    Oidc(Passed),
+    Oidc(oidc::Passed),
+    /// A certificate of another authority that passed every check.
+    HostCertificate(host_ca::Passed),
 }
 
 /// What becomes of it.
@@ -46,7 +48,9 @@ pub(super) enum Ticket {
     /// A token; with the request that was approved, if one was needed.
     Token(JoinToken, Option<Box<JoinRequest>>),
     /// An issuer's token.
-    Oidc(Passed),
+    Oidc(oidc::Passed),
+    /// A certificate of another authority.
+    HostCertificate(host_ca::Passed),
 }
 
 impl Entry {
@@ -79,6 +83,17 @@ impl Entry {
                     return Err(spent());
                 }
                 Ok(Verdict::Enters(Ticket::Oidc(passed.clone())))
+            }
+            Self::HostCertificate(passed) => {
+                let with = enrolled_with(passed);
+                if let Some(known) = tx.node_by_enrolled_key(key_sha256)? {
+                    return again(known, &with);
+                }
+                if let Some(taken) = tx.node_by_enrolled_with(&with)? {
+                    let text = format!("this certificate is that of node {}; remove it first", taken.id);
+                    return Err(Error::refused(Reason::HostCertificateUsed, text));
+                }
+                Ok(Verdict::Enters(Ticket::HostCertificate(passed.clone())))
             }
         }
     }
@@ -115,6 +130,10 @@ pub(super) fn refused_token(reason: Reason, token: &JoinToken) -> Error {
     Error::refused(reason, format!("join token {} cannot be used: {reason}", token.id))
 }
 
+fn enrolled_with(passed: &host_ca::Passed) -> EnrolledWith {
+    EnrolledWith::HostCertificate { authority: passed.authority.clone(), key_sha256: passed.key_sha256 }
+}
+
 fn spent() -> Error {
     Error::refused(Reason::OidcTokenInvalid, "jti: this token has let a node in; get another")
 }
@@ -135,6 +154,10 @@ impl Ticket {
                 }
                 let by = json!({ "oidc_issuer": passed.issuer });
                 (passed.labels.clone(), EnrolledWith::Oidc(passed.issuer.clone()), by)
+            }
+            Self::HostCertificate(passed) => {
+                let by = json!({ "host_ca": passed.authority, "key_sha256": passed.key_sha256 });
+                (passed.labels.clone(), enrolled_with(passed), by)
             }
         };
         let mut node = Node { labels, enrolled_with, ..node.clone() };

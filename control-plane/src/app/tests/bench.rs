@@ -191,6 +191,7 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
         ca: Arc::new(Ca::open(&folder.path().join("ca"), &trust_domain, authority).unwrap()),
         workshop: crate::app::workshop::Workshop::default(),
         oidc: crate::oidc::Issuers::new(&[]).unwrap(),
+        host_cas: crate::host_ca::Authorities::new(&[]).unwrap(),
         challenges: ca::proof::Challenges::default(),
         audit: signer(folder),
         metrics: Metrics::default(),

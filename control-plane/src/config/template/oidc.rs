@@ -31,8 +31,8 @@ pub(super) fn write(text: &mut String, issuers: &[Oidc]) {
         }
         let claims = oidc.claims.iter().map(|(claim, values)| (claim, wanted(values)));
         entry(text, "claims", &table(claims), "Claims that must have this value, or one of these.");
-        entry(text, "labels", &table(texts(&oidc.labels)), "Label = claim that gives its value.");
-        entry(text, "static-labels", &table(texts(&oidc.static_labels)), "Labels of every node.");
+        entry(text, "labels", &labels(&oidc.labels), "Label = claim that gives its value.");
+        entry(text, "static-labels", &labels(&oidc.static_labels), "Labels of every node.");
     }
 }
 
@@ -43,8 +43,8 @@ fn wanted(values: &Values) -> String {
     }
 }
 
-fn texts(map: &BTreeMap<String, String>) -> impl Iterator<Item = (&String, String)> {
-    map.iter().map(|(key, value)| (key, quoted(value)))
+pub(super) fn labels(map: &BTreeMap<String, String>) -> String {
+    table(map.iter().map(|(key, value)| (key, quoted(value))))
 }
 
 fn table<'a>(entries: impl Iterator<Item = (&'a String, String)>) -> String {

@@ -3,6 +3,7 @@
 use muster_common::ids::NodeId;
 use muster_domain::{
     certificate::{Issued, NodeCertificate},
+    enrolled_with::EnrolledWith,
     item::ItemState,
     liveness::{Liveness, State},
     node::{LedgerMark, Node},
@@ -68,6 +69,15 @@ pub trait ReadNodes: Reader {
     fn node_by_enrolled_key(&mut self, key_sha256: &[u8]) -> Result<Option<Node>, Error> {
         let sql = nodes!("WHERE n.enrolled_key_sha256 = $1 ORDER BY n.id DESC LIMIT 1");
         Ok(nodes(self, sql, params![key_sha256])?.pop())
+    }
+
+    /// A node that was let in by this.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn node_by_enrolled_with(&mut self, with: &EnrolledWith) -> Result<Option<Node>, Error> {
+        let sql = nodes!("WHERE n.enrolled_with = $1 ORDER BY n.id DESC LIMIT 1");
+        Ok(nodes(self, sql, params![with.to_string()])?.pop())
     }
 
     /// Whether a node of this id was removed.

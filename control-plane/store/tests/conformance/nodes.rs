@@ -1,12 +1,13 @@
 use muster_common::ids::{LedgerId, NodeId};
 use muster_domain::{
     certificate::NodeCertificate,
+    enrolled_with::EnrolledWith,
     facts::Facts,
     item::ItemState,
     liveness::{Liveness, State},
     node::{LedgerMark, Node},
 };
-use muster_store::{ChangeKind, ReadChanges as _, ReadNodes as _, Store, WriteNodes as _};
+use muster_store::{ChangeKind, ReadChanges as _, ReadNodes as _, ReadTx, Store, WriteNodes as _};
 
 use crate::{
     harness::{Database, NOW, pages, read, report, write},
@@ -32,6 +33,9 @@ pub(crate) fn a_node_comes_back_whole(database: &impl Database) {
     let key = node(1).enrolled_key_sha256;
     assert_eq!(read(&store, move |tx| tx.node_by_enrolled_key(&key)), Some(expected));
     assert_eq!(read(&store, |tx| tx.node_by_enrolled_key(b"other")), None);
+    let with = |tx: &mut ReadTx<'_>| tx.node_by_enrolled_with(&node(1).enrolled_with);
+    assert_eq!(read(&store, with).map(|node| node.id), Some(ID));
+    assert_eq!(read(&store, |tx| tx.node_by_enrolled_with(&EnrolledWith::Oidc("x".to_owned()))), None);
     assert_eq!(read(&store, |tx| tx.node_get(NodeId::from_u128(2))), None);
     let states = [
         State::NeverSeen,

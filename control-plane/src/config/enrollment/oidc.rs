@@ -67,8 +67,7 @@ pub(super) fn problems(issuers: &[Oidc]) -> Vec<String> {
     for oidc in issuers {
         let name = &oidc.name;
         let mut problem = |what: &str| problems.push(format!("enrollment.oidc {name:?}: {what}"));
-        let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if name.is_empty() || name.len() > 63 || !name.bytes().all(word) {
+        if !super::is_name(name) {
             problem("name must be 1 to 63 of a-z, 0-9 and -");
         }
         if !names.insert(name) {

@@ -1,0 +1,2 @@
+-- A host certificate of another authority is one node's at a time.
+CREATE INDEX nodes_by_enrolled_with ON nodes (enrolled_with);
