@@ -12,7 +12,11 @@ mod fetch;
 mod jwt;
 mod keys;
 
-use muster_common::{clock::UnixMillis, digest::Sha256};
+use muster_common::{
+    clock::{Clock, UnixMillis},
+    digest::Sha256,
+    tasks::Tasks,
+};
 use muster_domain::labels::Labels;
 
 use crate::config;
@@ -85,10 +89,10 @@ impl Issuers {
     ///
     /// # Errors
     /// If it is none, or its issuer cannot be asked.
-    pub async fn keys(&self, token: &str, clock: &muster_common::clock::Clock) -> Result<KeySet, Error> {
+    pub async fn keys(&self, token: &str, clock: &Clock, tasks: &Tasks) -> Result<KeySet, Error> {
         let read = jwt::read(token)?;
         let issuer = self.of(&read)?;
-        let keys = issuer.keys.with(&read.key_id, clock).await;
+        let keys = issuer.keys.with(&read.key_id, clock, tasks).await;
         keys.map(KeySet).ok_or_else(|| Error::Unavailable { issuer: issuer.config.name.clone() })
     }
 

@@ -169,9 +169,11 @@ impl App {
             remote_address: remote.to_string(),
             trace_id: request.trace_id,
         };
+        let clock = self.clock.clone();
         let enrolled = self
             .commit(stamp, move |tx| {
-                match entry.judge(tx, &node.enrolled_key_sha256, now, remote)? {
+                // What may have run out while it waited is looked at again.
+                match entry.judge(tx, &node.enrolled_key_sha256, clock.now(), remote)? {
                     Verdict::Known(known) => Ok(*known),
                     Verdict::Enters(ticket) => ticket.insert(tx, &node),
                     // It was approved a moment ago; whoever took that back has the last word.
@@ -189,7 +191,11 @@ impl App {
         match proof {
             Proof::Secret(secret) => Ok(Entry::Token(Sha256::of(secret.as_bytes()))),
             Proof::Oidc(token) => {
-                let keys = self.oidc.keys(&token, &self.clock).await.map_err(|error| refused_oidc(&error))?;
+                let keys = self
+                    .oidc
+                    .keys(&token, &self.clock, &self.tasks)
+                    .await
+                    .map_err(|error| refused_oidc(&error))?;
                 let judged = self.workshop.work(move || app.oidc.judge(&token, &keys, now)).await;
                 judged.map(Entry::Oidc).map_err(|error| refused_oidc(&error))
             }
@@ -269,6 +275,7 @@ impl App {
             trust_bundle_version: 0,
             recoveries: 0,
             quarantine: None,
+            kept: None,
             selector_revision: 0,
             revision: 0,
         })

@@ -7,10 +7,11 @@ use jsonwebtoken::jwk::Jwk;
 use muster_common::{
     clock::{Clock, Instant},
     error_chain::Chain,
+    tasks::{Kind, Tasks},
     tls::pem,
 };
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::fetch::Place;
 use crate::config;
@@ -47,13 +48,16 @@ const FILE: Rhythm = Rhythm {
 
 pub(super) type Set = Arc<Vec<Jwk>>;
 
-/// The keys of one issuer.
-pub(super) struct Keys {
-    issuer: String,
+/// The keys of one issuer. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Keys(Arc<Issuer>);
+
+struct Issuer {
+    name: String,
     place: Place,
     rhythm: Rhythm,
     /// One fetch at a time; whoever waits looks at what it brought.
-    turn: Semaphore,
+    turn: Arc<Semaphore>,
     held: Mutex<Held>,
 }
 
@@ -99,23 +103,33 @@ impl Keys {
     pub(super) fn new(oidc: &config::Oidc) -> Result<Self, pem::Error> {
         let place = Place::new(&oidc.jwks, oidc.ca_file.as_deref())?;
         let rhythm = if matches!(place, Place::File(_)) { FILE } else { REMOTE };
-        let held = Mutex::default();
-        Ok(Self { issuer: oidc.name.clone(), place, rhythm, turn: Semaphore::new(1), held })
+        let (turn, held) = (Arc::new(Semaphore::new(1)), Mutex::default());
+        Ok(Self(Arc::new(Issuer { name: oidc.name.clone(), place, rhythm, turn, held })))
     }
 
     /// The keys to look for this one in. `None`: there are none to be had.
-    pub(super) async fn with(&self, key_id: &str, clock: &Clock) -> Option<Set> {
-        if self.step(key_id, clock) != Step::Use {
-            let _turn = self.turn.acquire().await.ok()?;
-            if self.step(key_id, clock) == Step::Fetch {
-                // Before it: who hangs up while the issuer is asked has asked all the same.
-                self.held.lock().tried = Some(clock.monotonic());
-                self.fetch(clock).await;
+    pub(super) async fn with(&self, key_id: &str, clock: &Clock, tasks: &Tasks) -> Option<Set> {
+        let issuer = &self.0;
+        if issuer.step(key_id, clock) != Step::Use {
+            let turn = Arc::clone(&issuer.turn).acquire_owned().await.ok()?;
+            if issuer.step(key_id, clock) == Step::Fetch {
+                issuer.held.lock().tried = Some(clock.monotonic());
+                // In a task of its own, with the turn: who hangs up meanwhile takes nothing from others.
+                let (done, fetched) = oneshot::channel();
+                let (issuer, clock) = (Arc::clone(issuer), clock.clone());
+                tasks.spawn("issuer-keys", Kind::BestEffort, async move {
+                    issuer.fetch(&clock).await;
+                    drop(turn);
+                    let _ = done.send(());
+                });
+                let _ = fetched.await;
             }
         }
-        self.held.lock().good(self.rhythm, clock.monotonic())
+        issuer.held.lock().good(issuer.rhythm, clock.monotonic())
     }
+}
 
+impl Issuer {
     fn step(&self, key_id: &str, clock: &Clock) -> Step {
         self.held.lock().step(key_id, self.rhythm, clock.monotonic())
     }
@@ -124,7 +138,7 @@ impl Keys {
         match self.place.fetch().await.and_then(|bytes| parse(&bytes)) {
             Ok(set) => self.held.lock().set = Some((Arc::new(set), clock.monotonic())),
             Err(error) => {
-                let issuer = &self.issuer;
+                let issuer = &self.name;
                 tracing::warn!(%issuer, error = %Chain(&error), "the keys of issuer {issuer} cannot be had");
             }
         }

@@ -10,7 +10,7 @@ use aws_lc_rs::{
     },
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
-use muster_common::clock::Clock;
+use muster_common::{clock::Clock, tasks::Tasks};
 use serde_json::{Value, json};
 
 use super::*;
@@ -114,6 +114,7 @@ impl Place {
             jwks: folder.path().join("keys.json").to_str().unwrap().to_owned(),
             ca_file: None,
             claims: [("ref".to_owned(), Values::Any(vec!["main".to_owned(), "next".to_owned()]))].into(),
+            any_subject: false,
             labels: [("repo".to_owned(), "repository".to_owned())].into(),
             static_labels: [("role".to_owned(), "runner".to_owned())].into(),
         };
@@ -140,7 +141,7 @@ impl Place {
 }
 
 async fn judge(issuers: &Issuers, token: &str) -> Result<Passed, Error> {
-    let keys = issuers.keys(token, &Clock::test(NOW)).await?;
+    let keys = issuers.keys(token, &Clock::test(NOW), &Tasks::default()).await?;
     issuers.judge(token, &keys, NOW)
 }
 
@@ -330,6 +331,7 @@ async fn keys_over_https_come_from_a_server_under_the_configured_roots_alone() {
             jwks: format!("https://{name}:{port}/keys"),
             ca_file,
             claims: BTreeMap::new(),
+            any_subject: true,
             labels: BTreeMap::new(),
             static_labels: BTreeMap::new(),
         };
@@ -350,4 +352,38 @@ async fn hosts_that_come_while_the_keys_are_fetched_wait_for_them() {
     let token = key.token(&header("EdDSA"), &claims());
     let judged = futures_util::future::join_all((0..8).map(|_| place.judge(&token))).await;
     assert!(judged.iter().all(Result::is_ok), "{judged:?}");
+}
+
+#[tokio::test]
+async fn who_hangs_up_while_the_issuer_is_asked_takes_nothing_from_others() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let key = Key::ed();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let oidc = config::Oidc {
+        name: "ci".to_owned(),
+        issuer: "https://issuer.example".to_owned(),
+        audience: "muster".to_owned(),
+        jwks: format!("http://{}/keys", listener.local_addr().unwrap()),
+        ca_file: None,
+        claims: BTreeMap::new(),
+        any_subject: true,
+        labels: BTreeMap::new(),
+        static_labels: BTreeMap::new(),
+    };
+    let issuers = Issuers::new(&[oidc]).unwrap();
+    let token = key.token(&header("EdDSA"), &claims());
+    let mut stranger = Box::pin(judge(&issuers, &token));
+    let (mut asked, _) = tokio::select! {
+        asked = listener.accept() => asked.unwrap(),
+        judged = &mut stranger => panic!("{judged:?}"),
+    };
+    drop(stranger);
+    let answers = async {
+        let keys = json!({ "keys": [key.jwk("a")] }).to_string();
+        assert!(asked.read(&mut [0; 4096]).await.unwrap() > 0);
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{keys}", keys.len());
+        asked.write_all(answer.as_bytes()).await.unwrap();
+    };
+    let (judged, ()) = tokio::join!(judge(&issuers, &token), answers);
+    assert!(judged.is_ok(), "{judged:?}");
 }

@@ -79,6 +79,9 @@ impl Entry {
                 if let Some(known) = tx.node_by_enrolled_key(key_sha256)? {
                     return again(known, &EnrolledWith::Oidc(passed.issuer.clone()));
                 }
+                if passed.until <= now {
+                    return Err(Error::refused(Reason::OidcTokenInvalid, "exp: it has run out"));
+                }
                 if tx.spent_token_is_known(&passed.id)? {
                     return Err(spent());
                 }

@@ -28,6 +28,9 @@ pub struct Oidc {
     /// Claims that must have one of these values.
     #[serde(default)]
     pub claims: BTreeMap<String, Values>,
+    /// Instead of claims: every token of the issuer for this audience is good.
+    #[serde(default)]
+    pub any_subject: bool,
     /// Labels that are claims of the token: label = claim.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -79,6 +82,12 @@ pub(super) fn problems(issuers: &[Oidc]) -> Vec<String> {
         if oidc.audience.is_empty() {
             problem("audience is empty: tokens made for others would be taken");
         }
+        if oidc.claims.is_empty() != oidc.any_subject {
+            problem(
+                "either claims say whose tokens are good, or any-subject = true: every token of the issuer for \
+                 this audience, which with a public issuer is everybody's",
+            );
+        }
         if oidc.claims.values().any(|values| values.all().is_empty()) {
             problem("a claim that may have no value can never hold");
         }
@@ -125,7 +134,8 @@ mod tests {
             audience: "muster".to_owned(),
             jwks: "https://issuer.example/keys".to_owned(),
             ca_file: None,
-            claims: BTreeMap::new(),
+            claims: [("ref".to_owned(), Values::One("main".to_owned()))].into(),
+            any_subject: false,
             labels: BTreeMap::new(),
             static_labels: BTreeMap::new(),
         }
@@ -146,6 +156,9 @@ mod tests {
         assert_eq!(problems(&[oidc(), oidc()]).len(), 2, "name and issuer stand once");
         assert_eq!(problems(&[Oidc { audience: String::new(), ..oidc() }]).len(), 1);
         assert_eq!(problems(&[Oidc { name: "C I".to_owned(), ..oidc() }]).len(), 1);
+        assert_eq!(problems(&[Oidc { claims: BTreeMap::new(), ..oidc() }]).len(), 1, "whose?");
+        assert_eq!(problems(&[Oidc { any_subject: true, ..oidc() }]).len(), 1, "one or the other");
+        assert_eq!(problems(&[Oidc { claims: BTreeMap::new(), any_subject: true, ..oidc() }]), [""; 0]);
         let claims = [("ref".to_owned(), Values::Any(Vec::new()))].into();
         assert_eq!(problems(&[Oidc { claims, ..oidc() }]).len(), 1);
         let labels = [("no label!".to_owned(), "claim".to_owned())].into();

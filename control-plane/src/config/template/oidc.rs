@@ -30,6 +30,9 @@ pub(super) fn write(text: &mut String, issuers: &[Oidc]) {
             entry(text, "ca-file", &quoted(file.display()), "Roots for that URL, instead of the system's.");
         }
         let claims = oidc.claims.iter().map(|(claim, values)| (claim, wanted(values)));
+        if oidc.any_subject {
+            entry(text, "any-subject", "true", "Every token of the issuer for this audience is good.");
+        }
         entry(text, "claims", &table(claims), "Claims that must have this value, or one of these.");
         entry(text, "labels", &labels(&oidc.labels), "Label = claim that gives its value.");
         entry(text, "static-labels", &labels(&oidc.static_labels), "Labels of every node.");
