@@ -30,8 +30,9 @@ use rcgen::{Issuer, KeyPair};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
 
+pub use files::{Alone, alone};
 pub use issue::{Certificate, ServerIdentity};
-pub use slots::{Scope, first, forget_keys, from_files, prepare};
+pub use slots::{Scope, check_active, first, forget_keys, from_files, prepare};
 
 const ROOT_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 const ISSUING_TTL: Duration = Duration::from_secs(2 * 365 * 24 * 3600);

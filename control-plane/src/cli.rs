@@ -107,7 +107,8 @@ fn open_store(config: &Config) -> anyhow::Result<Store> {
 /// Opens the authority that the store knows.
 fn open_ca(config: &Config, store: &Store) -> anyhow::Result<Ca> {
     let dir = config.ca_dir();
-    app::authority::open(store, Place { dir: &dir, trust_domain: &config.trust_domain })
+    let recovers = config.enrollment.recover;
+    app::authority::open(store, Place { dir: &dir, trust_domain: &config.trust_domain, recovers })
 }
 
 /// Whoever sits at the command line.

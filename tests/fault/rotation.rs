@@ -174,12 +174,16 @@ impl Lab {
 
     async fn roll_back(&mut self, slot: u32) {
         let begun = Clock::System.monotonic();
-        self.now().identity.rollback_authority(pb::RollbackAuthorityRequest {}).await.expect("back");
+        self.now()
+            .identity
+            .rollback_authority(pb::RollbackAuthorityRequest { force: false })
+            .await
+            .expect("back");
         self.done(format!("slot {slot}: rolled back to prepared"), begun);
         self.until_issued_by(slot - 1).await;
         let begun = Clock::System.monotonic();
         eventually("it is dropped", PHASE, || async {
-            self.now().identity.rollback_authority(pb::RollbackAuthorityRequest {}).await.ok()
+            self.now().identity.rollback_authority(pb::RollbackAuthorityRequest { force: false }).await.ok()
         })
         .await;
         self.done(format!("slot {slot}: dropped"), begun);

@@ -97,17 +97,27 @@ pub enum Move {
 /// How far the fleet is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Progress {
-    /// Nodes that are connected.
+    /// Whether a node can recover that holds nothing else any more.
+    pub recovers: bool,
+    /// Nodes that are connected and free.
     pub live: usize,
-    /// Connected nodes that have not acknowledged the newest trust bundle.
+    /// Those of them that have not acknowledged the newest trust bundle.
     pub unacknowledged: Vec<NodeId>,
-    /// Connected nodes whose certificate is of the previous slot.
-    pub on_previous: Vec<NodeId>,
-    /// Nodes that are not connected and hold a certificate of the previous slot:
-    /// they will have to recover.
-    pub absent_on_previous: Vec<NodeId>,
-    /// Operators and services whose certificate is of the previous slot.
-    pub callers_on_previous: Vec<String>,
+    /// Who holds certificates of the previous slot.
+    pub on_previous: Holders,
+    /// Who holds certificates of the next slot.
+    pub on_next: Holders,
+}
+
+/// Who holds certificates of a slot: they are lost when it is trusted no more.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Holders {
+    /// Nodes that are connected and free: they renew by themselves.
+    pub live: Vec<NodeId>,
+    /// Nodes that are not connected, or in quarantine: they will have to recover.
+    pub absent: Vec<NodeId>,
+    /// Operators and services: people renew them.
+    pub callers: Vec<String>,
 }
 
 /// Why a move is not made.
@@ -258,7 +268,7 @@ impl Authority {
         now: UnixMillis,
     ) -> Result<Self, Refused> {
         self.expect(step)?;
-        if !forced && let Some(why) = unready(step, progress) {
+        if !forced && let Some(why) = unready(step, self.phase(), progress) {
             return Err(Refused::Unready(why));
         }
         let moved = |from: Standing| match (step, self.phase(), from) {
@@ -295,38 +305,53 @@ impl Authority {
 }
 
 /// What stands against a move.
-fn unready(step: Move, progress: &Progress) -> Option<String> {
-    let named = |names: &[String], total: usize| {
-        let more = total.saturating_sub(names.len());
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        format!("{}{more}", names.join(", "))
-    };
-    let nodes = |ids: &[NodeId]| {
-        named(&ids.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>(), ids.len())
-    };
-    match step {
-        Move::Activate if !progress.unacknowledged.is_empty() => Some(format!(
+fn unready(step: Move, phase: Phase, progress: &Progress) -> Option<String> {
+    match (step, phase) {
+        (Move::Activate, _) if !progress.unacknowledged.is_empty() => Some(format!(
             "{} of {} connected nodes have not acknowledged the trust bundle: {}",
             progress.unacknowledged.len(),
             progress.live,
-            nodes(&progress.unacknowledged)
+            named(&progress.unacknowledged)
         )),
-        Move::Retire if !progress.on_previous.is_empty() => Some(format!(
-            "{} connected nodes still hold certificates of the previous issuer: {}",
-            progress.on_previous.len(),
-            nodes(&progress.on_previous)
-        )),
-        Move::Retire if !progress.callers_on_previous.is_empty() => {
-            let callers = &progress.callers_on_previous;
-            let first: Vec<String> = callers.iter().take(NAMED).cloned().collect();
-            Some(format!(
-                "{} callers still hold certificates of the previous issuer, renew them: {}",
-                callers.len(),
-                named(&first, callers.len())
-            ))
-        }
-        Move::Prepare | Move::Activate | Move::Rollback | Move::Retire => None,
+        (Move::Retire, _) => progress.on_previous.lost("previous", progress.recovers),
+        // What was issued before the first step back would be refused after the second.
+        (Move::Rollback, Phase::Prepared) => progress.on_next.lost("next", progress.recovers),
+        _ => None,
     }
+}
+
+impl Holders {
+    /// Who would be lost without the slot.
+    fn lost(&self, slot: &str, recovers: bool) -> Option<String> {
+        let Self { live, absent, callers } = self;
+        if !live.is_empty() {
+            let (count, names) = (live.len(), named(live));
+            return Some(format!(
+                "{count} connected nodes still hold certificates of the {slot} issuer: {names}"
+            ));
+        }
+        if !callers.is_empty() {
+            let (count, names) = (callers.len(), named(callers));
+            return Some(format!(
+                "{count} callers still hold certificates of the {slot} issuer, renew them: {names}"
+            ));
+        }
+        if !absent.is_empty() && !recovers {
+            let (count, names) = (absent.len(), named(absent));
+            return Some(format!(
+                "{count} nodes that are away or in quarantine hold certificates of the {slot} issuer, \
+                 and recovery is switched off: {names}"
+            ));
+        }
+        None
+    }
+}
+
+fn named<T: ToString>(all: &[T]) -> String {
+    let names: Vec<String> = all.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = all.len() - names.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", names.join(", "))
 }
 
 #[cfg(test)]

@@ -69,6 +69,11 @@ impl NodeCertificate {
         }
     }
 
+    /// Of all of them.
+    pub fn serials(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.current).chain(&self.next).map(|issued| issued.serial.as_str())
+    }
+
     /// Number of the newest one.
     #[must_use]
     pub fn newest(&self) -> u64 {

@@ -6,8 +6,13 @@ use muster_common::{
 };
 
 use crate::{
-    certificate::NodeCertificate, enrolled_with::EnrolledWith, facts::Facts, item::ItemState, labels::Labels,
-    liveness::Liveness, sighting::Quarantine,
+    certificate::NodeCertificate,
+    enrolled_with::EnrolledWith,
+    facts::Facts,
+    item::ItemState,
+    labels::Labels,
+    liveness::Liveness,
+    sighting::{Kept, Quarantine},
 };
 
 /// All the control plane keeps about one host.
@@ -45,6 +50,8 @@ pub struct Node {
     pub recoveries: u32,
     /// Why it gets nothing, if so.
     pub quarantine: Option<Quarantine>,
+    /// As which process alone it was let out of quarantine.
+    pub kept: Option<Kept>,
     /// Revision of the last write to labels or facts: since when selectors may see it differently.
     pub selector_revision: u64,
     /// Revision of the last write to what an operator can edit; the etag.

@@ -38,6 +38,30 @@ pub struct Quarantine {
     pub seen: Vec<Sighting>,
 }
 
+/// The one process that is a node after a quarantine, until it has a certificate
+/// that nobody else can have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Which.
+    pub instance: InstanceId,
+    /// Serials of the certificates that it may have in common with others.
+    pub serials: Vec<String>,
+}
+
+impl Kept {
+    /// Whether who shows this certificate is not the one.
+    #[must_use]
+    pub fn excludes(&self, instance: Option<InstanceId>, serial: &str) -> bool {
+        instance != Some(self.instance) && self.shares(serial)
+    }
+
+    /// Whether others may have this certificate.
+    #[must_use]
+    pub fn shares(&self, serial: &str) -> bool {
+        self.serials.iter().any(|shared| shared == serial)
+    }
+}
+
 /// What was noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Suspicion {

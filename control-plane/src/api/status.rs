@@ -106,7 +106,7 @@ fn code(reason: Reason) -> Code {
         | ProofInvalid => Code::Unauthenticated,
         WrongKindOfCaller | PermissionDenied | CertificateRevoked | TokenExpired | TokenUsedUp
         | TokenRevoked | TokenWrongNetwork | NodeRemoved | RecoveryTooLate | RecoveryLimit | Quarantined
-        | ApprovalDenied => Code::PermissionDenied,
+        | ApprovalDenied | HostCertificateUsed => Code::PermissionDenied,
         RateLimited | FrameTooLarge | SlowReader => Code::ResourceExhausted,
         Overloaded | ShuttingDown | EnrollmentDisabled | RecoveryDisabled | ApprovalPending
         | OidcUnavailable | HostCaUnavailable => Code::Unavailable,

@@ -13,7 +13,7 @@ use muster_common::{
 use muster_domain::{
     access::Caller,
     audit::{Note, Stamp},
-    authority::{Authority, Move, Phase, Progress, Refused, Slot, Standing},
+    authority::{Authority, Holders, Move, Phase, Progress, Refused, Slot, Standing},
     liveness::State,
     node::Node,
 };
@@ -33,6 +33,8 @@ pub struct Place<'a> {
     pub dir: &'a Path,
     /// Under which all names stand.
     pub trust_domain: &'a TrustDomain,
+    /// Whether nodes can recover that a move leaves without a certificate.
+    pub recovers: bool,
 }
 
 /// From where a new slot comes.
@@ -59,6 +61,7 @@ pub async fn prepare(
     source: &Source,
     stamp: Stamp,
 ) -> Result<Authority, Error> {
+    let _alone = alone(place)?;
     let before: Authority = store.read(|tx| tx.authority_get()).await?;
     let now = stamp.at;
     // Asked first: no files are made for a move that is not possible.
@@ -83,12 +86,18 @@ fn slot(place: Place<'_>, before: &Authority, source: &Source, now: UnixMillis) 
         Source::Own(scope) => ca::prepare(place.dir, place.trust_domain, before, *scope, now),
         Source::Files { chain, key } => ca::from_files(place.dir, before.next_number(), chain, key, now),
     };
-    made.map_err(|error| {
-        Error::refused(
-            muster_common::reason::Reason::AuthorityUnusable,
-            muster_common::error_chain::Chain(&error).to_string(),
-        )
-    })
+    made.map_err(|error| unusable(&error))
+}
+
+/// One move at a time, of whatever process: two would make files of one slot.
+fn alone(place: Place<'_>) -> Result<ca::Alone, Error> {
+    let alone = ca::alone(place.dir).map_err(|error| unusable(&error))?;
+    alone.ok_or_else(|| refused_text("another move of the authority is under way; try again"))
+}
+
+fn unusable(error: &ca::Error) -> Error {
+    let text = muster_common::error_chain::Chain(error).to_string();
+    Error::refused(muster_common::reason::Reason::AuthorityUnusable, text)
 }
 
 /// Activates, takes back, or retires.
@@ -102,11 +111,14 @@ pub async fn go(
     forced: bool,
     stamp: Stamp,
 ) -> Result<Authority, Error> {
-    let now = stamp.at;
+    let _alone = alone(place)?;
+    let (now, dir, recovers) = (stamp.at, place.dir.to_owned(), place.recovers);
     let write = move |tx: &mut WriteTx<'_>| -> Result<Authority, Error> {
         let before = tx.authority_get()?;
-        let progress = progress(&before, &tx.node_all()?, &tx.caller_all()?);
+        let progress = progress(&before, &tx.node_all()?, &tx.caller_all()?, recovers);
         let after = before.go(step, &progress, forced, now).map_err(|error| refused(&error))?;
+        // Before it is in force: what cannot sign must not be told to.
+        ca::check_active(&dir, &after).map_err(|error| unusable(&error))?;
         tx.authority_put(&after)?;
         note(tx, &after, forced)?;
         Ok(after)
@@ -121,25 +133,39 @@ pub async fn go(
 
 /// How far the fleet is with the moves that are under way.
 #[must_use]
-pub fn progress(authority: &Authority, nodes: &[Node], callers: &[Caller]) -> Progress {
-    let previous = authority.at(Standing::Previous).map(|slot| slot.number);
-    let mut progress = Progress::default();
-    for node in nodes {
-        let live = matches!(node.liveness.state, State::Online | State::Late | State::Quarantined);
-        let on_previous = previous == Some(node.certificate.current.issuer);
-        progress.live += usize::from(live);
-        if live && node.trust_bundle_version < authority.bundle_version {
+pub fn progress(authority: &Authority, nodes: &[Node], callers: &[Caller], recovers: bool) -> Progress {
+    let mut progress = Progress { recovers, ..Progress::default() };
+    for node in nodes.iter().filter(|node| is_live(node)) {
+        progress.live += 1;
+        if node.trust_bundle_version < authority.bundle_version {
             progress.unacknowledged.push(node.id);
         }
-        match (on_previous, live) {
-            (true, true) => progress.on_previous.push(node.id),
-            (true, false) => progress.absent_on_previous.push(node.id),
-            (false, _) => {}
-        }
     }
-    let held = callers.iter().filter(|caller| previous == Some(caller.issuer));
-    progress.callers_on_previous = held.map(|caller| caller.principal.clone()).collect();
-    progress
+    let of = |standing| match authority.at(standing) {
+        Some(slot) => holders(slot.number, nodes, callers),
+        None => Holders::default(),
+    };
+    Progress { on_previous: of(Standing::Previous), on_next: of(Standing::Next), ..progress }
+}
+
+/// In quarantine a node gets nothing, no trust and no certificate: nobody waits for it.
+fn is_live(node: &Node) -> bool {
+    node.quarantine.is_none() && matches!(node.liveness.state, State::Online | State::Late)
+}
+
+fn holders(slot: u32, nodes: &[Node], callers: &[Caller]) -> Holders {
+    let holds = |node: &&Node| {
+        let held = &node.certificate;
+        held.current.issuer == slot || held.next.as_ref().is_some_and(|next| next.issuer == slot)
+    };
+    let (live, absent): (Vec<&Node>, Vec<&Node>) = nodes.iter().filter(holds).partition(|node| is_live(node));
+    let ids = |nodes: Vec<&Node>| nodes.into_iter().map(|node| node.id).collect();
+    let callers = callers.iter().filter(|caller| caller.issuer == slot);
+    Holders {
+        live: ids(live),
+        absent: ids(absent),
+        callers: callers.map(|caller| caller.principal.clone()).collect(),
+    }
 }
 
 fn note(tx: &mut WriteTx<'_>, after: &Authority, forced: bool) -> Result<(), Error> {
@@ -171,7 +197,8 @@ fn changed() -> Error {
 
 impl App {
     fn place(&self) -> Place<'_> {
-        Place { dir: self.ca.dir(), trust_domain: &self.fixed.trust_domain }
+        let recovers = self.fixed.recovery.enabled;
+        Place { dir: self.ca.dir(), trust_domain: &self.fixed.trust_domain, recovers }
     }
 
     /// Makes a new slot and trusts it.
@@ -253,7 +280,7 @@ impl App {
             node.items = Vec::new();
             nodes.push(node);
         });
-        let progress = progress(&authority, &nodes, &callers);
+        let progress = progress(&authority, &nodes, &callers, self.fixed.recovery.enabled);
         Ok((authority, progress))
     }
 

@@ -52,7 +52,14 @@ impl Desk for App {
         let look = |entry: parking_lot::MutexGuard<'_, Entry>| {
             let certificate = &entry.node.certificate;
             let renew = match () {
-                () if entry.kept.is_some() => Some((std::time::Duration::ZERO, "released")),
+                () if entry
+                    .node
+                    .kept
+                    .as_ref()
+                    .is_some_and(|kept| kept.shares(&certificate.current.serial)) =>
+                {
+                    Some((std::time::Duration::ZERO, "released"))
+                }
                 () if certificate.current.issuer != active => Some((self.fixed.renew_spread, "new-issuer")),
                 () => None,
             };

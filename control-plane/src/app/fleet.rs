@@ -18,7 +18,7 @@ use muster_domain::{
     item::{ItemName, ItemState, MAX_ITEMS},
     liveness::Tracker,
     node::Node,
-    sighting::Sightings,
+    sighting::{Kept, Sightings},
 };
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
@@ -55,8 +55,6 @@ pub struct Entry {
     pub tickets: Vec<OpenTicket>,
     /// Who spoke as this node lately.
     pub sightings: Sightings,
-    /// Released from quarantine as this process, until its next certificate is in use.
-    pub kept: Option<Kept>,
     /// Its quarantine is on the way to the store.
     pub locking: bool,
     /// Facts it told that are not stored yet. Selectors see them together with
@@ -102,15 +100,6 @@ impl ItemsRefused {
 
 /// Changes of items that may wait to be stored.
 const MAX_DIRTY_ITEMS: usize = 4 * MAX_ITEMS;
-
-/// The one process that is a node after a quarantine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
-    /// Which.
-    pub instance: InstanceId,
-    /// What it had in common with the other one.
-    pub serial: String,
-}
 
 /// A node's session.
 #[derive(Debug, Clone)]
@@ -163,7 +152,6 @@ impl Entry {
             conditions: Vec::new(),
             tickets: Vec::new(),
             sightings: Sightings::default(),
-            kept: None,
             locking: false,
             told: None,
             farewell: None,
@@ -172,14 +160,13 @@ impl Entry {
     }
 
     /// A person let it out of quarantine; as this process alone, if one was named.
-    pub fn released(&mut self, keep: Option<InstanceId>) {
+    pub fn released(&mut self, kept: Option<Kept>) {
         self.node.quarantine = None;
-        let serial = self.node.certificate.current.serial.clone();
-        self.kept = keep.map(|instance| Kept { instance, serial });
-        match keep {
-            Some(instance) => self.sightings.keep(instance),
+        match &kept {
+            Some(kept) => self.sightings.keep(kept.instance),
             None => self.sightings = Sightings::default(),
         }
+        self.node.kept = kept;
     }
 
     /// Whether this session is the node's.
@@ -333,6 +320,7 @@ fn merge(entry: &mut Entry, stored: Node) {
     if !entry.locking {
         node.quarantine = stored.quarantine;
     }
+    node.kept = stored.kept;
     if stored.certificate.is_as_new_as(&node.certificate) {
         node.certificate = stored.certificate;
     }

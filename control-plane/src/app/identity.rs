@@ -1,17 +1,24 @@
 //! A node's care for its own identity.
 
+use std::sync::Arc;
+
 use muster_common::{
+    clock::UnixMillis,
     ids::{InstanceId, NodeId},
     reason::Reason,
 };
 use muster_domain::{
     audit::{Note, Stamp},
     certificate::{Issued, NodeCertificate},
+    node::Node,
 };
 use muster_store::{ReadNodes as _, WriteNodes as _, WriteTx};
 use serde_json::json;
 
-use super::{Actor, App, Error};
+use super::{
+    Actor, App, Error,
+    quarantine::{only_kept, quarantined},
+};
 use crate::ca::csr;
 
 /// How often a certificate is made anew because another one came first.
@@ -47,34 +54,48 @@ impl App {
         by: &By,
         csr_der: &[u8],
     ) -> Result<Renewed, Error> {
-        let locked = self.fleet.with(node, |entry| entry.node.quarantine.is_some() || entry.locking);
-        if locked == Some(true) {
-            // Whichever of the two it is: a new certificate would outlive what is decided.
-            let message = "the node is in quarantine; a person must release it";
-            return Err(Error::refused(Reason::Quarantined, message));
-        }
-        let kept = self.fleet.with(node, |entry| entry.kept.as_ref().map(|kept| kept.instance)).flatten();
-        if kept.is_some() && kept != by.instance {
-            let (reason, message) = super::quarantine::not_kept();
-            return Err(Error::refused(reason, message));
-        }
+        self.may_renew(node, by.instance, &by.serial)?;
         let refuse = |reason| Error::refused(reason, "the certificate request cannot be taken");
         let key = csr::public_key(csr_der).map_err(refuse)?;
+        let stamp: Stamp = actor.stamp("identity.renew", self.clock.now());
+        let by = by.clone();
+        self.certify(node, &by.serial.clone(), key, stamp, move |stored| {
+            // Again in the write: somebody may have decided meanwhile.
+            only_kept(stored, by.instance, &by.serial)?;
+            Ok(None)
+        })
+        .await
+    }
+
+    /// Makes and stores the next certificate of a node, for who has shown `serial` or
+    /// its key. The same one again for the same key. `may` has the last word, in the
+    /// write, about a new one; its answer is the new count of recoveries.
+    pub(super) async fn certify(
+        &self,
+        node: NodeId,
+        serial: &str,
+        key: csr::PublicKey,
+        stamp: Stamp,
+        may: impl Fn(&Node) -> Result<Option<u32>, Error> + Clone + Send + 'static,
+    ) -> Result<Renewed, Error> {
+        let key = Arc::new(key);
         for _ in 0..ATTEMPTS {
             let held = self.fleet.with(node, |entry| entry.node.certificate.clone());
             let held = held.ok_or_else(gone)?;
-            let active = self.ca.active();
-            let waiting =
-                held.next.clone().filter(|next| next.key_sha256 == key.sha256() && next.issuer == active);
-            let offer = match waiting {
+            let (active, now) = (self.ca.active(), stamp.at);
+            let waiting = held.next.clone();
+            let offer = match waiting.filter(|next| is_same(next, &key.sha256(), active, now)) {
                 Some(next) => next,
-                None => self.issue(node, &key, held.newest() + 1)?,
+                None => {
+                    let (app, key, generation) = (self.clone(), Arc::clone(&key), held.newest() + 1);
+                    self.workshop.work(move || app.issue(node, &key, generation)).await?
+                }
             };
-            let stamp: Stamp = actor.stamp("identity.renew", self.clock.now());
             // Both are in use: what a session has shown, and what is shown here.
-            let shown = [held.current.serial, by.serial.clone()];
-            let stored = self.commit(stamp, move |tx| put_next(tx, node, &shown, &offer)).await?;
-            if let Some(next) = stored {
+            let shown = [held.current.serial, serial.to_owned()];
+            let may = may.clone();
+            let put = move |tx: &mut WriteTx<'_>| put_next(tx, node, &shown, &offer, now, &may);
+            if let Some(next) = self.commit(stamp.clone(), put).await? {
                 let chain_der = self.ca.chain_for(&next.der, next.issuer);
                 return Ok(Renewed { chain_der, generation: next.generation });
             }
@@ -91,33 +112,45 @@ impl App {
     }
 }
 
+/// Whether a certificate that waits is what is asked for.
+fn is_same(waiting: &Issued, key_sha256: &[u8], issuer: u32, now: UnixMillis) -> bool {
+    waiting.key_sha256 == key_sha256 && waiting.issuer == issuer && waiting.not_after > now
+}
+
 /// Stores the next certificate; answers the one that is stored now. `None`:
 /// others have issued one since this one was made.
 fn put_next(
     tx: &mut WriteTx<'_>,
-    node: NodeId,
+    id: NodeId,
     shown: &[String],
     offer: &Issued,
+    now: UnixMillis,
+    may: impl Fn(&Node) -> Result<Option<u32>, Error>,
 ) -> Result<Option<Issued>, Error> {
-    let stored = tx.node_get(node)?.ok_or_else(gone)?.certificate;
-    let waiting = stored.next.as_ref();
-    if let Some(same) =
-        waiting.filter(|next| next.key_sha256 == offer.key_sha256 && next.issuer == offer.issuer)
-    {
+    let node = tx.node_get(id)?.ok_or_else(gone)?;
+    if node.quarantine.is_some() {
+        return Err(quarantined());
+    }
+    let waiting = node.certificate.next.as_ref();
+    // Asked again: the reply was lost.
+    if let Some(same) = waiting.filter(|next| is_same(next, &offer.key_sha256, offer.issuer, now)) {
         return Ok(Some(same.clone()));
     }
+    let recoveries = may(&node)?;
+    let stored = node.certificate.clone();
     if stored.newest() >= offer.generation {
         return Ok(None);
     }
     // It was shown, and that is not stored yet: what is in use must not be replaced.
     let in_use = waiting.is_some_and(|next| shown.contains(&next.serial));
     let current = if in_use { stored.promoted().current } else { stored.current };
-    tx.node_set_certificate(node, &NodeCertificate { current, next: Some(offer.clone()) })?;
-    tx.audit(Note {
-        subject: format!("node/{node}"),
-        after: json!({ "certificate_serial": offer.serial, "generation": offer.generation }).to_string(),
-        ..Note::default()
-    })?;
+    tx.node_set_certificate(id, &NodeCertificate { current, next: Some(offer.clone()) })?;
+    let mut after = json!({ "certificate_serial": offer.serial, "generation": offer.generation });
+    if let Some(recoveries) = recoveries {
+        tx.node_set_recoveries(id, recoveries)?;
+        after["recoveries"] = recoveries.into();
+    }
+    tx.audit(Note { subject: format!("node/{id}"), after: after.to_string(), ..Note::default() })?;
     Ok(Some(offer.clone()))
 }
 

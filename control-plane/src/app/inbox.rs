@@ -33,7 +33,7 @@ impl Inbox for App {
     ) -> Result<Opened, Refusal> {
         let now = self.clock.monotonic();
         let opened = self.fleet.with(caller.node, |mut entry| {
-            only_who_was_kept(&entry, hello)?;
+            only_who_was_kept(&entry, caller, hello)?;
             self.admit(&mut entry, caller)?;
             self.recognize(&mut entry, caller, hello);
             self.take_hello(&mut entry, hello)?;
@@ -160,8 +160,8 @@ impl App {
     fn admit(&self, entry: &mut MutexGuard<'_, Entry>, caller: &Caller) -> Result<(), Refusal> {
         self.judge(entry, caller)?;
         // It has a certificate of its own: what it had in common with its twin goes.
-        if let Some(kept) = entry.kept.take_if(|kept| kept.serial != caller.serial) {
-            self.revoke_replaced(kept.serial);
+        if let Some(kept) = entry.node.kept.take_if(|kept| !kept.shares(&caller.serial)) {
+            self.revoke_replaced(caller.node, kept.serials);
         }
         Ok(())
     }
@@ -263,8 +263,9 @@ fn refused_items(refused: ItemsRefused) -> Refusal {
 
 /// After a quarantine one process may be the node alone. Asked before anything
 /// else: the other one must not become it by a certificate that it got meanwhile.
-fn only_who_was_kept(entry: &Entry, hello: &Hello) -> Result<(), Refusal> {
-    if entry.kept.as_ref().is_some_and(|kept| kept.instance != hello.instance) {
+fn only_who_was_kept(entry: &Entry, caller: &Caller, hello: &Hello) -> Result<(), Refusal> {
+    let kept = entry.node.kept.as_ref();
+    if kept.is_some_and(|kept| kept.excludes(Some(hello.instance), &caller.serial)) {
         let (reason, message) = super::quarantine::not_kept();
         return Err(Refusal::new(reason, message));
     }

@@ -4,7 +4,7 @@
 //! state, no orders. What noticed it writes one audit entry that names everyone
 //! who spoke as the node.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use muster_common::{
     backoff::Backoff,
@@ -17,14 +17,16 @@ use muster_common::{
 use muster_domain::{
     access::{Permission, Scope},
     audit::{Note, Stamp},
-    certificate::Shown,
+    certificate::{NodeCertificate, Shown},
     join_token::check_description,
-    sighting::{Quarantine, Sighting, Suspicion},
+    node::Node,
+    sighting::{Kept, Quarantine, Sighting, Suspicion},
 };
 use muster_store::WriteNodes as _;
+use parking_lot::MutexGuard;
 use serde_json::json;
 
-use super::{Actor, App, Error, nodes::node_in};
+use super::{Actor, App, Error, fleet::Entry, nodes::node_in};
 use crate::session::{frames::Refusal, ports::End};
 
 /// Between tries to store what was noticed.
@@ -54,7 +56,7 @@ impl App {
     /// replaced by a renewal, two hosts have had it.
     pub fn suspect_replaced(&self, id: NodeId, serial: &str, remote: IpAddr) {
         let was_replaced = self.fleet.with(id, |entry| {
-            let is_free = entry.node.quarantine.is_none() && !entry.locking && entry.kept.is_none();
+            let is_free = entry.node.quarantine.is_none() && !entry.locking && entry.node.kept.is_none();
             is_free && entry.node.certificate.judge(serial) == Shown::Superseded
         });
         let revoked = self.revocations.check(&Principal::Node(id), serial).is_err();
@@ -144,6 +146,23 @@ impl App {
         Ok(())
     }
 
+    /// Whether this process may have another certificate for a node, given the one
+    /// that it has: a new one would outlive what is decided about the two.
+    pub(super) fn may_renew(
+        &self,
+        id: NodeId,
+        instance: Option<InstanceId>,
+        serial: &str,
+    ) -> Result<(), Error> {
+        let look = |entry: MutexGuard<'_, Entry>| {
+            if entry.node.quarantine.is_some() || entry.locking {
+                return Err(quarantined());
+            }
+            only_kept(&entry.node, instance, serial)
+        };
+        self.fleet.with(id, look).unwrap_or(Ok(()))
+    }
+
     /// Says that a node was locked up.
     pub(crate) fn quarantined(&self, id: NodeId, why: Suspicion) {
         self.metrics.quarantined(why.as_str());
@@ -185,23 +204,31 @@ impl App {
             }
         };
         let machine = kept.as_ref().map(|seen| seen.machine_fingerprint.clone());
+        // What was shown a moment ago may not be stored yet.
+        let held = self.fleet.with(id, |entry| entry.node.certificate.clone());
         let scope = actor.scope.clone();
-        self.commit(actor.stamp("nodes.release-quarantine", self.clock.now()), move |tx| {
-            let node = node_in(tx, &scope, id)?;
-            tx.node_set_quarantine(id, None, machine.as_deref())?;
-            tx.audit(Note {
-                subject: format!("node/{id}"),
-                before: json!({ "quarantine": node.quarantine.as_ref().map(|q| q.reason.as_str()) })
-                    .to_string(),
-                after: json!({ "quarantine": null, "kept": kept.as_ref().map(shown), "reason": reason })
-                    .to_string(),
-                ..Note::default()
-            })?;
-            Ok(())
-        })
-        .await?;
+        let stamp = actor.stamp("nodes.release-quarantine", self.clock.now());
+        let only = self
+            .commit(stamp, move |tx| {
+                let node = node_in(tx, &scope, id)?;
+                let shared = held.iter().chain([&node.certificate]).flat_map(NodeCertificate::serials);
+                let serials: BTreeSet<String> = shared.map(str::to_owned).collect();
+                let only = keep.map(|instance| Kept { instance, serials: serials.into_iter().collect() });
+                tx.node_set_quarantine(id, None, machine.as_deref())?;
+                tx.node_set_kept(id, only.as_ref())?;
+                tx.audit(Note {
+                    subject: format!("node/{id}"),
+                    before: json!({ "quarantine": node.quarantine.as_ref().map(|q| q.reason.as_str()) })
+                        .to_string(),
+                    after: json!({ "quarantine": null, "kept": kept.as_ref().map(shown), "reason": reason })
+                        .to_string(),
+                    ..Note::default()
+                })?;
+                Ok(only)
+            })
+            .await?;
         let speaks = self.fleet.with(id, |mut entry| {
-            entry.released(keep);
+            entry.released(only);
             entry.live.as_ref().map(|live| live.instance)
         });
         let Some(session) = self.hub.get(id) else { return Ok(()) };
@@ -236,6 +263,20 @@ fn shown(seen: &Sighting) -> serde_json::Value {
         "instance": seen.instance, "boot_id": seen.boot_id, "remote_address": seen.remote,
         "machine_fingerprint": hex::encode(&seen.machine_fingerprint), "at": seen.at.to_string(),
     })
+}
+
+/// Refuses whoever is not the one process as which the node was released.
+pub(super) fn only_kept(node: &Node, instance: Option<InstanceId>, serial: &str) -> Result<(), Error> {
+    if node.kept.as_ref().is_some_and(|kept| kept.excludes(instance, serial)) {
+        let (reason, message) = not_kept();
+        return Err(Error::refused(reason, message));
+    }
+    Ok(())
+}
+
+/// The refusal of whatever a node in quarantine asks for.
+pub(super) fn quarantined() -> Error {
+    Error::refused(Reason::Quarantined, "the node is in quarantine; a person must release it")
 }
 
 /// The refusal of whoever was not kept.

@@ -3,17 +3,25 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use muster_common::{ids::NodeId, reason::Reason, tls::spiffe::Principal};
+use muster_common::{
+    ids::{InstanceId, NodeId},
+    reason::Reason,
+    tls::spiffe::Principal,
+};
 use muster_domain::{
     audit::{Note, Stamp},
-    certificate::{Issued, NodeCertificate},
     node::Node,
     sighting::Suspicion,
 };
-use muster_store::{ReadNodes as _, WriteNodes as _};
+use muster_store::WriteNodes as _;
 use serde_json::json;
 
-use super::{Actor, App, Error, identity::Renewed, nodes::node_in};
+use super::{
+    Actor, App, Error,
+    identity::Renewed,
+    nodes::node_in,
+    quarantine::{only_kept, quarantined},
+};
 use crate::ca::{csr, proof};
 
 /// What is allowed.
@@ -40,10 +48,19 @@ pub struct Request {
     pub signature: Vec<u8>,
     /// Claim.
     pub machine_fingerprint: Vec<u8>,
+    /// The process, if it said which.
+    pub instance: Option<InstanceId>,
     /// From where.
     pub remote: IpAddr,
     /// Of the request.
     pub trace_id: String,
+}
+
+/// Who proved to hold a key.
+struct Proven {
+    node: Node,
+    /// Of the certificate with that key.
+    serial: String,
 }
 
 impl App {
@@ -65,25 +82,15 @@ impl App {
         self.recovery_enabled()?;
         let (id, now) = (request.node, self.clock.now());
         let (app, asked) = (self.clone(), request.clone());
-        let (node, key) = self.workshop.work(move || app.proven_with_key(&asked)).await?;
+        let (proven, key) = self.workshop.work(move || app.proven_with_key(&asked)).await?;
         self.revocations
-            .check(&Principal::Node(id), &node.certificate.current.serial)
+            .check(&Principal::Node(id), &proven.serial)
             .map_err(|reason| Error::refused(reason, "the node is revoked"))?;
-        if is_other_machine(&node, &request.machine_fingerprint) {
+        if is_other_machine(&proven.node, &request.machine_fingerprint) {
             self.suspect(id, Suspicion::OtherMachine, request.remote).await?;
             return Err(quarantined());
         }
-        let waiting = node.certificate.next.clone().filter(|next| {
-            next.key_sha256 == key.sha256() && next.issuer == self.ca.active() && next.not_after > now
-        });
-        let next = match waiting {
-            Some(next) => next,
-            None => {
-                let (app, generation) = (self.clone(), newest(&node.certificate) + 1);
-                self.workshop.work(move || app.issue(id, &key, generation)).await?
-            }
-        };
-        let (row, policy) = (next.clone(), self.fixed.recovery.clone());
+        self.may_renew(id, request.instance, &proven.serial)?;
         let stamp = Stamp {
             actor: format!("node/{id}"),
             action: "identity.recover".to_owned(),
@@ -91,22 +98,20 @@ impl App {
             remote_address: request.remote.to_string(),
             trace_id: request.trace_id,
         };
-        self.commit(stamp, move |tx| {
-            let stored = tx.node_get(id)?.ok_or_else(gone)?;
-            if stored.certificate.next.as_ref() == Some(&row) {
-                tx.audit(note(&stored, &row, stored.recoveries))?;
-                return Ok(()); // asked again: the reply was lost
+        let (policy, instance, serial) =
+            (self.fixed.recovery.clone(), request.instance, proven.serial.clone());
+        let may = move |stored: &Node| {
+            // The proof was held against memory; what was replaced meanwhile proves nothing.
+            if !stored.certificate.serials().any(|known| known == serial) {
+                return Err(invalid());
             }
-            check(&stored, &policy, now)?;
-            let pair = NodeCertificate { next: Some(row.clone()), ..stored.certificate.clone() };
-            tx.node_set_certificate(id, &pair)?;
-            tx.node_set_recoveries(id, stored.recoveries + 1)?;
-            tx.audit(note(&stored, &row, stored.recoveries + 1))?;
-            Ok(())
-        })
-        .await?;
+            only_kept(stored, instance, &serial)?;
+            check(stored, &policy, now)?;
+            Ok(Some(stored.recoveries + 1))
+        };
+        let renewed = self.certify(id, &proven.serial, key, stamp, may).await?;
         self.metrics.recovered();
-        Ok(Renewed { chain_der: self.ca.chain_for(&next.der, next.issuer), generation: next.generation })
+        Ok(renewed)
     }
 
     /// Says yes to as many recoveries as the policy allows.
@@ -136,20 +141,16 @@ impl App {
         Err(Error::refused(Reason::RecoveryDisabled, "recovery is switched off"))
     }
 
-    fn proven_with_key(&self, request: &Request) -> Result<(Node, csr::PublicKey), Error> {
-        let node = self.proven(request)?;
+    fn proven_with_key(&self, request: &Request) -> Result<(Proven, csr::PublicKey), Error> {
+        let proven = self.proven(request)?;
         let key = csr::public_key(&request.csr_der)
             .map_err(|reason| Error::refused(reason, "the certificate request cannot be taken"))?;
-        Ok((node, key))
+        Ok((proven, key))
     }
 
     /// The node, if the caller holds one of its keys. Whoever does not learns
     /// nothing, not even whether it exists.
-    fn proven(&self, request: &Request) -> Result<Node, Error> {
-        let invalid = || {
-            let text = "the signature is not by the key that the node is known by, or came too late";
-            Error::refused(Reason::ProofInvalid, text)
-        };
+    fn proven(&self, request: &Request) -> Result<Proven, Error> {
         let (id, now) = (request.node, self.clock.now());
         if !self.challenges.check(&request.challenge, &id.to_string(), now) {
             return Err(invalid());
@@ -158,16 +159,12 @@ impl App {
             return Err(if self.fleet.was_removed(id) { gone() } else { invalid() });
         };
         let keys = [Some(&node.certificate.current), node.certificate.next.as_ref()];
-        let signed = keys.into_iter().flatten().any(|issued| {
+        let signed = keys.into_iter().flatten().find(|issued| {
             proof::holds(&issued.der, &request.challenge, &request.csr_der, &request.signature)
         });
-        if signed { Ok(node) } else { Err(invalid()) }
+        let serial = signed.ok_or_else(invalid)?.serial.clone();
+        Ok(Proven { node, serial })
     }
-}
-
-fn newest(certificate: &NodeCertificate) -> u64 {
-    let next = certificate.next.as_ref().map_or(0, |next| next.generation);
-    certificate.current.generation.max(next)
 }
 
 fn is_other_machine(node: &Node, claim: &[u8]) -> bool {
@@ -175,9 +172,6 @@ fn is_other_machine(node: &Node, claim: &[u8]) -> bool {
 }
 
 fn check(node: &Node, policy: &Policy, now: muster_common::clock::UnixMillis) -> Result<(), Error> {
-    if node.quarantine.is_some() {
-        return Err(quarantined());
-    }
     let ended = node.certificate.current.not_after;
     if policy.within.is_some_and(|within| now > ended + within) {
         let text = format!("the certificate ended at {ended}: too long ago; enroll the host again");
@@ -190,21 +184,11 @@ fn check(node: &Node, policy: &Policy, now: muster_common::clock::UnixMillis) ->
     Ok(())
 }
 
-fn note(node: &Node, issued: &Issued, recoveries: u32) -> Note {
-    Note {
-        subject: format!("node/{}", node.id),
-        after: json!({
-            "certificate_serial": issued.serial, "generation": issued.generation, "recoveries": recoveries,
-        })
-        .to_string(),
-        ..Note::default()
-    }
+fn invalid() -> Error {
+    let text = "the signature is not by the key that the node is known by, or came too late";
+    Error::refused(Reason::ProofInvalid, text)
 }
 
 fn gone() -> Error {
     Error::refused(Reason::NodeRemoved, "the node is no more")
-}
-
-fn quarantined() -> Error {
-    Error::refused(Reason::Quarantined, "the node is in quarantine; a person must release it")
 }

@@ -3,14 +3,13 @@
 use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
-use muster_common::{error_chain::Chain, reason::Reason, tasks::Kind, tls::spiffe::Principal};
+use muster_common::{error_chain::Chain, ids::NodeId, reason::Reason, tasks::Kind, tls::spiffe::Principal};
 use muster_domain::{
-    access::{Permission, Scope},
     audit::Note,
     join_token::check_description,
     revocation::{Revocation, Subject},
 };
-use muster_store::{ReadAuthority as _, WriteAuthority as _};
+use muster_store::{ReadAuthority as _, WriteAuthority as _, WriteNodes as _, WriteTx};
 use serde_json::json;
 
 use super::{Actor, App, Error};
@@ -62,15 +61,9 @@ impl App {
         let now = self.clock.now();
         let wish = Revocation { subject, reason, at: now, by: actor.principal.clone() };
         self.commit(actor.stamp("identity.revoke", now), move |tx| {
-            if tx.revocation_put(&wish)? {
-                tx.audit(Note {
-                    subject: wish.subject.to_string(),
-                    after: json!({ "revoked": true, "reason": wish.reason }).to_string(),
-                    ..Note::default()
-                })?;
+            if put(tx, &wish)? {
                 return Ok(wish.clone());
             }
-            tx.audit(Note { subject: wish.subject.to_string(), ..Note::default() })?;
             Ok(tx.revocation_get(&wish.subject)?.unwrap_or_else(|| wish.clone()))
         })
         .await
@@ -95,21 +88,24 @@ impl App {
         .await
     }
 
-    /// The certificate that a released node had in common with its twin. Best
-    /// effort: if it fails, the twin is noticed again.
-    pub(crate) fn revoke_replaced(&self, serial: String) {
+    /// The certificates that a released node had in common with its twin. If it fails,
+    /// the node is still known as the one process, and the next session tries again.
+    pub(crate) fn revoke_replaced(&self, id: NodeId, serials: Vec<String>) {
         let app = self.clone();
         self.tasks.spawn("revoke-replaced", Kind::BestEffort, async move {
-            let principal = format!("control-plane/{}", app.fixed.replica);
-            let actor = Actor {
-                scope: Scope::whole(principal.clone(), Permission::Secure),
-                principal,
-                remote_address: String::new(),
-                trace_id: String::new(),
-            };
-            let reason = "another host held it, too".to_owned();
-            if let Err(error) = app.revoke(&actor, Subject::Serial(serial), reason).await {
-                tracing::warn!(error = %Chain(&error), "a certificate that two hosts held was not revoked");
+            let stamp = app.own_stamp("identity.revoke");
+            let (at, by) = (stamp.at, stamp.actor.clone());
+            let done = app.commit(stamp, move |tx| {
+                for serial in serials.clone() {
+                    let (subject, reason) = (Subject::Serial(serial), "another host held it, too".to_owned());
+                    put(tx, &Revocation { subject, reason, at, by: by.clone() })?;
+                }
+                tx.audit(Note { subject: format!("node/{id}"), ..Note::default() })?;
+                tx.node_set_kept(id, None)?;
+                Ok(())
+            });
+            if let Err(error) = done.await {
+                tracing::warn!(node = %id, error = %Chain(&error), "certificates that two hosts held were not revoked");
             }
         });
     }
@@ -123,4 +119,13 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// Whether it is new.
+fn put(tx: &mut WriteTx<'_>, wish: &Revocation) -> Result<bool, Error> {
+    let is_new = tx.revocation_put(wish)?;
+    let after =
+        if is_new { json!({ "revoked": true, "reason": wish.reason }).to_string() } else { String::new() };
+    tx.audit(Note { subject: wish.subject.to_string(), after, ..Note::default() })?;
+    Ok(is_new)
 }

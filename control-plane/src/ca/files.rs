@@ -34,6 +34,33 @@ fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
+/// The right to change the authority's files, of all processes; given back when dropped.
+#[derive(Debug)]
+pub struct Alone {
+    _locked: File,
+}
+
+/// `None`: another one has it.
+///
+/// # Errors
+/// From the file system.
+pub fn alone(dir: &Path) -> Result<Option<Alone>, Error> {
+    let path = dir.join("lock");
+    let failed = |source| Error::Write { path: path.clone(), source };
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Alone { _locked: file })),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
 /// Removes a file; none is no error.
 pub(super) fn remove(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {

@@ -116,7 +116,7 @@ pub fn from_files(dir: &Path, number: u32, chain: &Path, key: &Path, now: UnixMi
             what: "it is not the key of the chain's first certificate",
         });
     }
-    check_chain(&certificates, &pair, now)?.map_err(unusable)?;
+    check_chain(issuing, root, &pair, now)?.map_err(unusable)?;
     let path = folder(dir, number);
     files::folder(dir)?;
     files::folder(&path)?;
@@ -142,6 +142,14 @@ pub(super) fn open(dir: &Path, slot: &Slot) -> Result<Opened, Error> {
     }
     let issuer = Issuer::from_ca_cert_der(&issuing, key)?;
     Ok(Opened { root: CertificateDer::from(slot.root_der.clone()), issuing, issuer })
+}
+
+/// Whether the slot that issues can: its files are there and fit.
+///
+/// # Errors
+/// If not.
+pub fn check_active(dir: &Path, authority: &Authority) -> Result<(), Error> {
+    open(dir, authority.at(Standing::Active).ok_or(Error::None)?).map(drop)
 }
 
 /// Removes the keys of slots that will not sign again. A root's key stays while
@@ -209,21 +217,23 @@ fn root_issuer(dir: &Path, slot: &Slot) -> Result<Issuer<'static, KeyPair>, Erro
     Ok(Issuer::from_ca_cert_der(&CertificateDer::from(slot.root_der.clone()), key)?)
 }
 
-/// Whether what the first certificate issues now would be accepted under the last.
-/// Tried, with a leaf that nobody keeps: that is what counts in the end.
+/// Whether what the first certificate issues now would be accepted under the last,
+/// with nothing in between: that is how it is shown. Tried, with a leaf that nobody
+/// keeps: that is what counts in the end.
 fn check_chain(
-    chain: &[CertificateDer<'static>],
+    first: &CertificateDer<'static>,
+    last: &CertificateDer<'static>,
     key: &KeyPair,
     now: UnixMillis,
 ) -> Result<Result<(), &'static str>, Error> {
-    let (first, last) = (&chain[0], &chain[chain.len() - 1]);
     let issuer = Issuer::from_ca_cert_der(first, key)?;
     let leaf = issue::probe(&issuer, now)?;
     let Ok(roots) = tls::roots(std::slice::from_ref(last)) else { return Ok(Err("the last is not a root")) };
     let Ok(verifier) = tls::client_verifier(roots) else { return Ok(Err("the last is not a root")) };
     let at = UnixTime::since_unix_epoch(Duration::from_millis(u64::try_from(now.0).unwrap_or(0)));
-    Ok(verifier.verify_client_cert(&leaf, chain, at).map(|_| ()).map_err(|_| {
-        "what its first certificate issues would not be accepted under its last: not an authority, run out, or no chain"
+    Ok(verifier.verify_client_cert(&leaf, std::slice::from_ref(first), at).map(|_| ()).map_err(|_| {
+        "what its first certificate issues would not be accepted under its last: not an authority, run out, \
+         or not signed by it (put the certificate that signed the first one last)"
     }))
 }
 

@@ -274,3 +274,48 @@ fn an_authority_of_files_is_taken_if_it_can_issue_and_told_why_not() {
     let refused = prepare(&dir, &domain(), &Authority::first(slot), Scope::Issuing, now());
     assert!(told(refused).contains("root's key is not here"));
 }
+
+#[test]
+fn a_chain_with_something_in_between_is_taken_under_what_signed_the_issuer() {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
+    let lab = tempfile::tempdir().unwrap();
+    let params = |name: &str| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params
+    };
+    let root = CertifiedIssuer::self_signed(params("root"), KeyPair::generate().unwrap()).unwrap();
+    let policy = CertifiedIssuer::signed_by(params("policy"), KeyPair::generate().unwrap(), &root).unwrap();
+    let issuing =
+        CertifiedIssuer::signed_by(params("issuing"), KeyPair::generate().unwrap(), &policy).unwrap();
+    let (chain, key, dir) = (lab.path().join("chain.pem"), lab.path().join("key.pem"), lab.path().join("ca"));
+    std::fs::write(&key, issuing.key().serialize_pem()).unwrap();
+    std::fs::write(&chain, issuing.pem() + &policy.pem() + &root.pem()).unwrap();
+    let Err(Error::Unusable { what, .. }) = from_files(&dir, 1, &chain, &key, now()) else {
+        panic!("what stands between would be sent to nobody")
+    };
+    assert!(what.contains("signed the first one last"), "{what}");
+    std::fs::write(&chain, issuing.pem() + &policy.pem()).unwrap();
+    let slot = from_files(&dir, 1, &chain, &key, now()).unwrap();
+    let ca = Ca::open(&dir, &domain(), Authority::first(slot)).unwrap();
+    assert!(accepted(&node(&ca, DAY).chain_der, &ca.trust_bundle().roots, now()));
+}
+
+#[test]
+fn one_process_at_a_time_changes_the_authority() {
+    let lab = Lab::new();
+    let one = alone(&lab.dir()).unwrap();
+    assert!(one.is_some() && alone(&lab.dir()).unwrap().is_none());
+    drop(one);
+    assert!(alone(&lab.dir()).unwrap().is_some());
+}
+
+#[test]
+fn a_slot_that_cannot_sign_does_not_pass_for_one_that_can() {
+    let lab = Lab::new();
+    check_active(&lab.dir(), &lab.authority).unwrap();
+    std::fs::remove_file(lab.dir().join("1/issuing.key")).unwrap();
+    assert!(check_active(&lab.dir(), &lab.authority).is_err());
+}

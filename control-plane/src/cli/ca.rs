@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::{Subcommand, ValueEnum};
 use muster_common::{error_chain::Chain, tls::pin};
-use muster_domain::authority::{Authority, Move, Phase, Progress};
+use muster_domain::authority::{Authority, Holders, Move, Phase, Progress};
 use muster_store::{ReadAccess as _, ReadAuthority as _, ReadNodes as _, Store};
 
 use super::{ConfigArg, open_store, stamp};
@@ -31,10 +31,7 @@ pub(super) enum Command {
     /// Issue from the new slot, and have nodes renew.
     Activate(Forced),
     /// Take back `activate`, or `prepare`.
-    Rollback {
-        #[command(flatten)]
-        config: ConfigArg,
-    },
+    Rollback(Forced),
     /// End the trust in the old slot, and remove its keys.
     Retire(Forced),
 }
@@ -85,7 +82,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
             step(&args.config.load()?, Move::Prepare, Some(&source), false)
         }
         Command::Activate(args) => step(&args.config.load()?, Move::Activate, None, args.force),
-        Command::Rollback { config } => step(&config.load()?, Move::Rollback, None, false),
+        Command::Rollback(args) => step(&args.config.load()?, Move::Rollback, None, args.force),
         Command::Retire(args) => step(&args.config.load()?, Move::Retire, None, args.force),
     }
 }
@@ -93,7 +90,8 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
 fn step(config: &Config, step: Move, source: Option<&Source>, force: bool) -> anyhow::Result<()> {
     let store = open_store(config)?;
     let dir = config.ca_dir();
-    let place = Place { dir: &dir, trust_domain: &config.trust_domain };
+    let recovers = config.enrollment.recover;
+    let place = Place { dir: &dir, trust_domain: &config.trust_domain, recovers };
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let stamp = stamp(&format!("authority.{}", step.as_str()));
     let done = runtime.block_on(async {
@@ -104,7 +102,7 @@ fn step(config: &Config, step: Move, source: Option<&Source>, force: bool) -> an
     });
     drop(runtime);
     let done = match done {
-        Ok(_) => print(&store),
+        Ok(_) => print(&store, recovers),
         Err(app::Error::Refused { reason, message }) => bail!("{reason}: {message}"),
         Err(error) => bail!("{}", Chain(&error)),
     };
@@ -114,16 +112,16 @@ fn step(config: &Config, step: Move, source: Option<&Source>, force: bool) -> an
 
 fn status(config: &Config) -> anyhow::Result<()> {
     let store = open_store(config)?;
-    let done = print(&store);
+    let done = print(&store, config.enrollment.recover);
     store.close_blocking()?;
     done
 }
 
-fn print(store: &Store) -> anyhow::Result<()> {
+fn print(store: &Store, recovers: bool) -> anyhow::Result<()> {
     let (authority, nodes, callers) = store.read_blocking::<_, muster_store::Error, _>(|tx| {
         Ok((tx.authority_get()?, tx.node_all()?, tx.caller_all()?))
     })?;
-    let progress = authority::progress(&authority, &nodes, &callers);
+    let progress = authority::progress(&authority, &nodes, &callers, recovers);
     println!("phase\t{}", authority.phase().as_str());
     println!("trust bundle\t{}", authority.bundle_version);
     for slot in &authority.slots {
@@ -143,17 +141,30 @@ fn print(store: &Store) -> anyhow::Result<()> {
 fn hint(authority: &Authority, progress: &Progress) {
     match authority.phase() {
         Phase::Steady => {}
-        Phase::Prepared => println!(
-            "next\tactivate, when all have acknowledged: {} of {} connected nodes have not",
-            progress.unacknowledged.len(),
-            progress.live
-        ),
-        Phase::Activated => println!(
-            "next\tretire, when all have renewed: {} connected nodes and {} callers ({}) have not; {} absent nodes will recover",
-            progress.on_previous.len(),
-            progress.callers_on_previous.len(),
-            progress.callers_on_previous.join(", "),
-            progress.absent_on_previous.len()
-        ),
+        Phase::Prepared => {
+            println!(
+                "next\tactivate, when all have acknowledged: {} of {} connected nodes have not",
+                progress.unacknowledged.len(),
+                progress.live
+            );
+            println!("or\trollback: {}", held(&progress.on_next, progress.recovers));
+        }
+        Phase::Activated => {
+            println!(
+                "next\tretire, when all have renewed: {}",
+                held(&progress.on_previous, progress.recovers)
+            );
+        }
     }
+}
+
+fn held(holders: &Holders, recovers: bool) -> String {
+    format!(
+        "{} connected nodes and {} callers ({}) hold certificates of that slot; {} that are away {} recover",
+        holders.live.len(),
+        holders.callers.len(),
+        holders.callers.join(", "),
+        holders.absent.len(),
+        if recovers { "will" } else { "cannot" },
+    )
 }

@@ -28,6 +28,6 @@ pub(crate) static SQLITE: Dialect = Dialect {
         ("start", include_str!("../migrations/sqlite/0001_start.sql")),
         ("ended-operations", include_str!("../migrations/sqlite/0002_ended_operations.sql")),
         ("audit-checkpoints", include_str!("../migrations/sqlite/0003_audit_checkpoints.sql")),
-        ("enrolled-with", include_str!("../migrations/sqlite/0004_enrolled_with.sql")),
+        ("identity", include_str!("../migrations/sqlite/0004_identity.sql")),
     ],
 };

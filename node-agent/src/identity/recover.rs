@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use muster_common::{build_info, digest::Sha256, proof, tls};
+use muster_common::{build_info, digest::Sha256, ids::InstanceId, proof, tls};
 use muster_proto::agent::v1::{self as pb, enrollment_service_client::EnrollmentServiceClient};
 use rcgen::{KeyPair, SigningKey as _};
 use tonic::transport::Channel;
@@ -18,7 +18,7 @@ use crate::{dial, platform::host};
 ///
 /// # Errors
 /// With a stable reason, if the control plane gave one.
-pub(super) async fn recover(store: &Store, held: &Identity) -> Result<Identity, Error> {
+pub(super) async fn recover(store: &Store, held: &Identity, instance: InstanceId) -> Result<Identity, Error> {
     let key_pem = store.recovery_key(held.node)?;
     let key = KeyPair::from_pem(&key_pem)?;
     let mut client = EnrollmentServiceClient::new(connect(held).await?);
@@ -34,6 +34,7 @@ pub(super) async fn recover(store: &Store, held: &Identity) -> Result<Identity, 
         signature: KeyPair::from_pem(&held.key_pem)?.sign(&signed)?.into(),
         machine_fingerprint: host::machine_fingerprint().as_bytes().to_vec().into(),
         agent_version: build_info::VERSION.to_owned(),
+        instance_id: instance.to_string(),
     };
     let answer = rpc::within(client.recover(request)).await?;
     recovered(held, answer, key_pem)

@@ -164,7 +164,7 @@ impl Keeper {
     }
 
     async fn recover(&self, held: &Identity) -> Result<(), Error> {
-        let recovered = recover::recover(&self.store, held).await?;
+        let recovered = recover::recover(&self.store, held, self.instance).await?;
         let generation = recovered.certificate_generation;
         let (store, current) = (self.store.clone(), Arc::clone(&self.current));
         let node = held.node;

@@ -83,15 +83,41 @@ fn nobody_is_left_behind_unless_it_is_forced() {
     assert!(refused.contains("1 of 3") && refused.contains(&node.to_string()), "{refused}");
     let activated = prepared.go(Move::Activate, &waiting, true, NOW).unwrap();
 
-    let nodes = Progress { on_previous: vec![node; 12], ..Progress::default() };
+    let nodes = held(Holders { live: vec![node; 12], ..Holders::default() });
     let refused = activated.go(Move::Retire, &nodes, false, NOW).unwrap_err().to_string();
     assert!(refused.contains("and 2 more"), "{refused}");
-    let callers = Progress { callers_on_previous: vec!["operator/alice".into()], ..Progress::default() };
+    let callers = held(Holders { callers: vec!["operator/alice".into()], ..Holders::default() });
     let refused = activated.go(Move::Retire, &callers, false, NOW).unwrap_err().to_string();
     assert!(refused.contains("operator/alice"), "{refused}");
-    let absent = Progress { absent_on_previous: vec![node], ..Progress::default() };
+    let absent = held(Holders { absent: vec![node], ..Holders::default() });
     assert!(activated.go(Move::Retire, &absent, false, NOW).is_ok(), "who is away comes back by recovery");
-    assert!(activated.go(Move::Rollback, &nodes, false, NOW).is_ok(), "going back loses nobody");
+    let gone = Progress { recovers: false, ..absent };
+    let refused = activated.go(Move::Retire, &gone, false, NOW).unwrap_err().to_string();
+    assert!(refused.contains("recovery is switched off"), "{refused}");
+    assert!(activated.go(Move::Retire, &gone, true, NOW).is_ok());
+}
+
+#[test]
+fn one_step_back_loses_nobody_and_a_second_only_who_is_forced() {
+    let node = NodeId::from_u128(7);
+    let prepared = Authority::first(slot(1, 1)).prepare(slot(2, 2)).unwrap();
+    let activated = go(&prepared, Move::Activate);
+    let some = held(Holders { live: vec![node], ..Holders::default() });
+    let back = activated.go(Move::Rollback, &some, false, NOW).unwrap();
+    assert_eq!(back.phase(), Phase::Prepared);
+    // It renewed while the slot was active.
+    let refused = back.go(Move::Rollback, &some, false, NOW).unwrap_err().to_string();
+    assert!(refused.contains("next issuer") && refused.contains(&node.to_string()), "{refused}");
+    assert!(back.go(Move::Activate, &some, false, NOW).is_ok(), "and on again loses nobody");
+    assert!(back.go(Move::Rollback, &some, true, NOW).is_ok());
+    let callers = held(Holders { callers: vec!["service/ci".into()], ..Holders::default() });
+    assert!(back.go(Move::Rollback, &callers, false, NOW).is_err());
+    assert!(back.go(Move::Rollback, &held(Holders::default()), false, NOW).is_ok());
+}
+
+/// Certificates of the slot beside the active one, whichever that is.
+fn held(holders: Holders) -> Progress {
+    Progress { recovers: true, on_previous: holders.clone(), on_next: holders, ..Progress::default() }
 }
 
 #[test]

@@ -62,7 +62,7 @@ impl IdentityService for Handler {
         &self,
         request: Request<pb::RollbackAuthorityRequest>,
     ) -> Result<Response<pb::RollbackAuthorityResponse>, Status> {
-        self.go(&request, Move::Rollback, false).await?;
+        self.go(&request, Move::Rollback, request.get_ref().force).await?;
         Ok(Response::new(pb::RollbackAuthorityResponse { authority: self.shown().await? }))
     }
 

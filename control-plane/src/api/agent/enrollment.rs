@@ -86,6 +86,7 @@ impl EnrollmentService for Handler {
             csr_der: request.csr_der.to_vec(),
             signature: request.signature.to_vec(),
             machine_fingerprint: request.machine_fingerprint.to_vec(),
+            instance: request.instance_id.parse().ok(),
             remote,
             trace_id,
         };

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use muster_common::tls::pin;
 use muster_domain::{
-    authority::{Authority, Phase, Progress, Slot},
+    authority::{Authority, Holders, Phase, Progress, Slot},
     revocation::Revocation,
 };
 use muster_proto::admin::v1 as pb;
@@ -45,17 +45,23 @@ fn slot(slot: &Slot) -> pb::AuthoritySlot {
 
 fn progress(progress: &Progress) -> pb::AuthorityProgress {
     let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let callers = |holders: &Holders| holders.callers.iter().take(NAMED).cloned().collect();
     let named =
         |ids: &[muster_common::ids::NodeId]| ids.iter().take(NAMED).map(ToString::to_string).collect();
     pb::AuthorityProgress {
         connected_nodes: count(progress.live),
         unacknowledged: count(progress.unacknowledged.len()),
         unacknowledged_node_ids: named(&progress.unacknowledged),
-        on_previous: count(progress.on_previous.len()),
-        on_previous_node_ids: named(&progress.on_previous),
-        absent_on_previous: count(progress.absent_on_previous.len()),
-        absent_on_previous_node_ids: named(&progress.absent_on_previous),
-        callers_on_previous: progress.callers_on_previous.iter().take(NAMED).cloned().collect(),
+        on_previous: count(progress.on_previous.live.len()),
+        on_previous_node_ids: named(&progress.on_previous.live),
+        absent_on_previous: count(progress.on_previous.absent.len()),
+        absent_on_previous_node_ids: named(&progress.on_previous.absent),
+        callers_on_previous: callers(&progress.on_previous),
+        on_next: count(progress.on_next.live.len()),
+        on_next_node_ids: named(&progress.on_next.live),
+        absent_on_next: count(progress.on_next.absent.len()),
+        absent_on_next_node_ids: named(&progress.on_next.absent),
+        callers_on_next: callers(&progress.on_next),
     }
 }
 

@@ -70,6 +70,7 @@ fn request(bench: &Bench, node: NodeId, key: &KeyPair, next: &KeyPair) -> recove
         csr_der,
         signature,
         machine_fingerprint: Vec::new(),
+        instance: None,
         remote: [192, 0, 2, 7].into(),
         trace_id: String::new(),
     }
@@ -217,6 +218,50 @@ async fn recovery_ends_with_time_with_number_with_quarantine_and_with_revocation
     bench.app.delete_revocation(&alice(), subject).await.unwrap();
     bench.app.clock.advance(Duration::from_secs(86_401));
     assert_eq!(refused().await, Some(Reason::RecoveryTooLate));
+}
+
+#[tokio::test]
+async fn of_two_with_one_key_only_the_one_that_a_person_kept_recovers_also_after_a_restart() {
+    let bench = Bench::following().await;
+    let (id, key) = known(&bench, Duration::ZERO).await;
+    let serial = bench.stored(id).await.certificate.current.serial;
+    let (right, wrong) = (InstanceId::from_u128(2), InstanceId::from_u128(1));
+    for instance in [1, 2, 1] {
+        bench.hello_with(id, &serial, &hello_of(instance)).unwrap();
+    }
+    bench.until(|| bench.app.fleet.with(id, |entry| !entry.locking).unwrap()).await;
+    let next = KeyPair::generate().unwrap();
+    let by = |instance| recovery::Request { instance, ..request(&bench, id, &key, &next) };
+    let locked = bench.app.recover(by(Some(right))).await;
+    assert_eq!(reason(&locked.unwrap_err()), Some(Reason::Quarantined));
+    bench.app.release_quarantine(&alice(), id, Some(right), "rack 7".to_owned()).await.unwrap();
+    assert_eq!(bench.stored(id).await.kept.map(|kept| kept.instance), Some(right), "it survives a restart");
+    for twin in [Some(wrong), None] {
+        let refused = bench.app.recover(by(twin)).await.unwrap_err();
+        assert_eq!(reason(&refused), Some(Reason::Quarantined), "{twin:?}");
+    }
+    bench.app.recover(by(Some(right))).await.unwrap();
+    let next = bench.stored(id).await.certificate.next.unwrap().serial;
+    bench.hello_with(id, &next, &hello_of(2)).unwrap();
+    bench.until(|| bench.app.revocations.check(&Principal::Node(id), &serial).is_err()).await;
+    assert_eq!(bench.stored(id).await.kept, None, "it has a certificate of its own");
+    bench.hello_with(id, &next, &hello_of(3)).unwrap();
+}
+
+#[tokio::test]
+async fn recoveries_at_once_each_count_and_leave_one_certificate_that_waits() {
+    let bench = Bench::following().await;
+    let (id, key) = known(&bench, Duration::ZERO).await;
+    let keys = [KeyPair::generate().unwrap(), KeyPair::generate().unwrap()];
+    let (one, other) = tokio::join!(
+        bench.app.recover(request(&bench, id, &key, &keys[0])),
+        bench.app.recover(request(&bench, id, &key, &keys[1])),
+    );
+    let (one, other) = (one.unwrap(), other.unwrap());
+    assert_ne!(one.generation, other.generation);
+    let stored = bench.stored(id).await;
+    assert_eq!(stored.recoveries, 2);
+    assert_eq!(stored.certificate.next.unwrap().generation, one.generation.max(other.generation));
 }
 
 #[tokio::test]

@@ -21,8 +21,8 @@ macro_rules! nodes {
     ($rest:literal) => {
         concat!(
             "SELECT n.id, n.display_name, n.labels, f.facts, f.facts_sha256, s.liveness, s.liveness_since, \
-             s.liveness_reason, s.ledger_id, s.ledger_seq, s.trust_bundle, s.recoveries, s.quarantine, n.enrolled_key_sha256, n.machine_fingerprint, \
-             n.enrolled_with, n.created_at, n.selector_revision, n.revision, \
+             s.liveness_reason, s.ledger_id, s.ledger_seq, s.trust_bundle, s.recoveries, s.quarantine, s.kept, \
+             n.enrolled_key_sha256, n.machine_fingerprint, n.enrolled_with, n.created_at, n.selector_revision, n.revision, \
              c.serial, c.generation, c.issuer, c.not_before, c.not_after, c.key_sha256, c.der, \
              x.serial, x.generation, x.issuer, x.not_before, x.not_after, x.key_sha256, x.der \
              FROM nodes n JOIN node_status s ON s.node_id = n.id JOIN node_facts f ON f.node_id = n.id \
@@ -137,6 +137,7 @@ fn decode(row: &mut Row) -> Result<Node, Error> {
         trust_bundle_version: row.u64("trust bundle")?,
         recoveries: row.u32("recoveries")?,
         quarantine: row.opt_json("quarantine")?,
+        kept: row.opt_json("kept")?,
         enrolled_key_sha256: row.bytes("enrolled key hash")?,
         machine_fingerprint: row.bytes("machine fingerprint")?,
         enrolled_with: row.parsed("what a node enrolled with")?,

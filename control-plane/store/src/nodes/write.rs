@@ -8,7 +8,7 @@ use muster_domain::{
     labels::Labels,
     liveness::Liveness,
     node::{LedgerMark, Node},
-    sighting::Quarantine,
+    sighting::{Kept, Quarantine},
 };
 
 use super::read::{ReadNodes, state_as_str};
@@ -169,6 +169,20 @@ pub trait WriteNodes: ReadNodes + Writer {
         }
         if found {
             self.needs_audit("a node's quarantine");
+            self.changed(ChangeKind::Node, id.to_string());
+        }
+        Ok(found)
+    }
+
+    /// As which process alone it was let out of quarantine; `None`: as any.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn node_set_kept(&mut self, id: NodeId, kept: Option<&Kept>) -> Result<bool, Error> {
+        let sql = "UPDATE node_status SET kept = $1 WHERE node_id = $2";
+        let found = self.execute(sql, params![kept.map(json), id])? > 0;
+        if found {
+            self.needs_audit("who a node is after its quarantine");
             self.changed(ChangeKind::Node, id.to_string());
         }
         Ok(found)

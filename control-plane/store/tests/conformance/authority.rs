@@ -1,7 +1,7 @@
 use muster_domain::{
     authority::{Authority, Move, Phase, Progress, Slot, Standing},
     revocation::Revocation,
-    sighting::{Quarantine, Sighting, Suspicion},
+    sighting::{Kept, Quarantine, Sighting, Suspicion},
 };
 use muster_store::{
     ChangeKind, Error, ReadAuthority as _, ReadChanges as _, ReadNodes as _, WriteAuthority as _,
@@ -84,7 +84,7 @@ pub(crate) fn trust_recoveries_and_quarantine_of_a_node_are_kept(database: &impl
         remote: [192, 0, 2, 1].into(),
         at: NOW,
     };
-    let quarantine = Quarantine { reason: Suspicion::TwoProcesses, since: NOW, seen: vec![seen] };
+    let quarantine = Quarantine { reason: Suspicion::TwoProcesses, since: NOW, seen: vec![seen.clone()] };
     let (kept, machine) = (quarantine.clone(), [9_u8; 32]);
     report(&store, move |tx| tx.node_set_trust_bundle(id, 4));
     write(&store, move |tx| tx.node_set_recoveries(id, 2));
@@ -95,6 +95,12 @@ pub(crate) fn trust_recoveries_and_quarantine_of_a_node_are_kept(database: &impl
     write(&store, move |tx| tx.node_set_quarantine(id, None, None));
     let found = read(&store, move |tx| tx.node_get(id)).unwrap();
     assert_eq!((found.quarantine, found.machine_fingerprint), (None, vec![9; 32]));
+    let only = Kept { instance: seen.instance, serials: vec!["1".into(), "2".into()] };
+    let kept = only.clone();
+    write(&store, move |tx| tx.node_set_kept(id, Some(&kept)));
+    assert_eq!(read(&store, move |tx| tx.node_get(id)).unwrap().kept, Some(only));
+    write(&store, move |tx| tx.node_set_kept(id, None));
+    assert_eq!(read(&store, move |tx| tx.node_get(id)).unwrap().kept, None);
     let nobody = muster_common::ids::NodeId::from_u128(99);
     let missing = write(&store, move |tx| {
         tx.audit(note("node/99"))?;

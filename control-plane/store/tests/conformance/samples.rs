@@ -51,6 +51,7 @@ pub(crate) fn node(number: u128) -> Node {
         trust_bundle_version: 0,
         recoveries: 0,
         quarantine: None,
+        kept: None,
         selector_revision: 0,
         revision: 0,
     }
