@@ -38,6 +38,7 @@ pub mod settings;
 pub mod system;
 pub mod watch;
 pub mod workshop;
+mod written;
 
 use std::{sync::Arc, time::Duration};
 

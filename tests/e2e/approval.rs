@@ -167,7 +167,9 @@ async fn a_host_that_was_denied_stays_outside_and_the_agent_says_so_at_once() {
     assert_eq!(why(&enroll(&join, &key).await.unwrap_err()), PENDING);
     let other = requests(&operator).await.into_iter().find(|other| other.id != request.id).unwrap();
     approve(&operator, &other.id).await.unwrap();
+    assert_eq!(uses(&operator, &token).await, 1);
     deny(&operator, &other.id).await.expect("a yes is taken back as long as the host has not come");
+    assert_eq!(uses(&operator, &token).await, 0, "it let nobody in");
     let refused = enroll(&join, &key).await.unwrap_err();
     assert_eq!(why(&refused), (Code::PermissionDenied, Some(Reason::ApprovalDenied)));
     assert_eq!(operator.select("").await, Vec::<String>::new());

@@ -100,7 +100,7 @@ impl App {
             let is_ours = before.as_ref().is_none_or(|before| covers(&reach, before));
             match &before {
                 Some(same) if is_ours && is_equal(same, &after) => return Ok(same.clone()),
-                Some(_) if !creating && !is_ours => return Err(not_ours(&wish.name)),
+                Some(before) if !creating && !is_ours => return Err(not_ours(before, &reach, &nodes)),
                 Some(_) if creating => {
                     let message = format!("assignment {:?} exists with other content", wish.name);
                     return Err(Error::refused(Reason::AlreadyExists, message));
@@ -166,11 +166,11 @@ impl App {
     /// If it does not exist, its scope is wider than the caller's, or it was changed
     /// since it was read.
     pub async fn delete_assignment(&self, actor: &Actor, name: String, etag: String) -> Result<(), Error> {
-        let reach = actor.scope.reach.clone();
+        let (reach, nodes) = (actor.scope.reach.clone(), self.labelled());
         self.commit(actor.stamp("assignments.delete", self.clock.now()), move |tx| {
             let before = tx.assignment_get(&name)?.ok_or_else(|| Error::not_found("assignment", &name))?;
             if !covers(&reach, &before) {
-                return Err(not_ours(&name));
+                return Err(not_ours(&before, &reach, &nodes));
             }
             check_etag(&etag, before.revision)?;
             tx.assignment_delete(&name)?;
@@ -238,7 +238,16 @@ fn covers(reach: &Reach, assignment: &Assignment) -> bool {
     reach.covers(&assignment.scope.parse().unwrap_or_else(|_| Reach::all()))
 }
 
-fn not_ours(name: &str) -> Error {
+/// One that reaches no node of the caller's is as if it were not there.
+fn not_ours(assignment: &Assignment, reach: &Reach, nodes: &[Labelled]) -> Error {
+    let name = &assignment.name;
+    let compiled = Compiled::new(assignment.clone()).ok();
+    let reaches = |(_, labels, facts): &Labelled| {
+        reach.matches(labels, facts) && compiled.as_ref().is_some_and(|it| it.reaches(labels, facts))
+    };
+    if !nodes.iter().any(reaches) {
+        return Error::not_found("assignment", name);
+    }
     let message = format!("assignment {name:?} may reach nodes outside of your scope");
     Error::refused(Reason::PermissionDenied, message)
 }

@@ -156,7 +156,7 @@ impl App {
         let asked = (entry.clone(), key.sha256());
         match self.store.read(move |tx| asked.0.judge(tx, &asked.1, now, remote)).await? {
             Verdict::Known(known) => return Ok(self.grant(&known)),
-            Verdict::Asks(token) => return Err(self.ask(token, &request, &key).await?),
+            Verdict::Asks(token) => return Err(self.ask(&token, entry, &request, &key).await?),
             Verdict::Enters(_) => {}
         }
         let id = NodeId::generate();
@@ -210,7 +210,13 @@ impl App {
     }
 
     /// Makes the host known that waits, and says so: it is not let in yet.
-    async fn ask(&self, token: JoinToken, request: &Request, key: &csr::PublicKey) -> Result<Error, Error> {
+    async fn ask(
+        &self,
+        token: &JoinToken,
+        entry: Entry,
+        request: &Request,
+        key: &csr::PublicKey,
+    ) -> Result<Error, Error> {
         let now = self.clock.now();
         let id = JoinRequestId::generate();
         let wish = if request.display_name.is_empty() { &request.hostname } else { &request.display_name };
@@ -235,8 +241,16 @@ impl App {
             remote_address: row.remote_address.clone(),
             trace_id: request.trace_id.clone(),
         };
-        let bounds = self.fixed.join_requests;
-        let known = self.commit(stamp, move |tx| join_requests::ask(tx, &row, bounds)).await?;
+        let (bounds, clock, remote) = (self.fixed.join_requests, self.clock.clone(), request.remote);
+        let known = self
+            .commit(stamp, move |tx| match entry.judge(tx, &row.key_sha256, clock.now(), remote)? {
+                Verdict::Asks(_) => join_requests::ask(tx, &row, bounds),
+                // Somebody decided meanwhile.
+                Verdict::Enters(_) | Verdict::Known(_) => {
+                    Err(Error::refused(Reason::ApprovalPending, "ask again"))
+                }
+            })
+            .await?;
         Ok(join_requests::told(&known))
     }
 

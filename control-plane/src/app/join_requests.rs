@@ -62,6 +62,9 @@ impl App {
                 Move::To(state, counts) => {
                     if counts {
                         use_token(tx, &request, now)?;
+                    } else if request.state == State::Approved {
+                        // It let nobody in.
+                        tx.join_token_give_back(request.token)?;
                     }
                     tx.join_request_decide(id, state, now, &by)?;
                     tx.audit(note(&request, state))?;

@@ -109,7 +109,8 @@ impl App {
     }
 
     /// Changes display name and labels. Nobody can give a node away: it must be
-    /// in the scope afterwards, too.
+    /// in the scope afterwards, too. Nor can anybody bring it under another role of
+    /// their own.
     ///
     /// # Errors
     /// If the node does not exist, was changed since it was read, or the values cannot be.
@@ -124,6 +125,7 @@ impl App {
             check_labels(labels).map_err(|error| Error::invalid("node.labels", error.to_string()))?;
         }
         let (stamp, scope) = (actor.stamp("nodes.update", self.clock.now()), actor.scope.clone());
+        let rights = self.access.rights(&actor.principal);
         self.commit(stamp, move |tx| {
             let node = node_in(tx, &scope, id)?;
             check_etag(&edit.etag, node.revision)?;
@@ -134,6 +136,12 @@ impl App {
             }
             if !scope.reach.matches(labels, &node.facts) {
                 let message = "with these labels the node would be outside of your scope";
+                return Err(Error::refused(Reason::PermissionDenied, message));
+            }
+            if rights.as_ref().is_some_and(|rights| rights.gains(&node.labels, labels, &node.facts).is_some())
+            {
+                let message =
+                    "with these labels you would be allowed more on the node; somebody else must set them";
                 return Err(Error::refused(Reason::PermissionDenied, message));
             }
             tx.node_edit(id, name, labels)?;

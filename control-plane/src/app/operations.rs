@@ -14,8 +14,11 @@ use muster_common::{
     reason::Reason,
 };
 use muster_domain::{
+    access::Scope,
     audit::Note,
     command::{self, Command, Event},
+    labels::Selector,
+    node::Node,
     operation::{Counts, Operation, Timing},
 };
 use muster_store::{
@@ -24,7 +27,7 @@ use muster_store::{
 use parking_lot::RwLock;
 use serde_json::json;
 
-use super::{Actor, App, Error, check_reason, recorder::end_operations};
+use super::{Actor, App, Error, check_reason, recorder::end_operations, written::Written};
 
 /// Longest id that callers may give a request.
 const MAX_REQUEST_ID: usize = 128;
@@ -80,22 +83,31 @@ impl App {
     /// If the wish cannot be, or its request id stands for another one.
     pub async fn start_operation(&self, actor: &Actor, wish: Wish) -> Result<(Operation, Counts), Error> {
         let now = self.clock.now();
-        let nodes = self.matching(&actor.scope, &super::selector(&wish.selector)?);
+        let selector = super::selector(&wish.selector)?;
+        // First how far memory is: what comes after that is looked at again in the write.
+        let known = *self.feed.applied().borrow();
+        let nodes = self.matching(&actor.scope, &selector);
         let timing = Timing::check(now, wish.not_before, wish.deliver_within, wish.run_timeout)?;
         if wish.request_id.len() > MAX_REQUEST_ID {
             return Err(Error::invalid("request_id", "it is longer than 128 bytes"));
         }
-        let operation = operation(actor, &wish, timing, now, nodes.len());
+        let operation = reaching(operation(actor, &wish, timing, now), nodes.len());
         if wish.validate_only {
             let mut counts = Counts::default();
             counts.add(command::State::Queued, operation.total);
             return Ok((operation, counts));
         }
-        let commands: Vec<Command> = nodes.iter().map(|node| queued(&operation, *node, now)).collect();
-        let row = operation.clone();
+        let (row, scope) = (operation.clone(), actor.scope.clone());
+        let start = move |tx: &mut WriteTx<'_>| {
+            if let Some(before) = asked_before(tx, &row)? {
+                return Ok(Some(before));
+            }
+            let nodes = matching_now(&nodes, &Written::since(tx, known)?, &scope, &selector);
+            begin(tx, &row, &nodes)?;
+            Ok(None)
+        };
         // Memory learns of it from the feed, so also if the caller goes away now.
-        let before =
-            self.commit(actor.stamp("operations.start", now), move |tx| begin(tx, &row, &commands)).await?;
+        let before = self.commit(actor.stamp("operations.start", now), start).await?;
         self.operation(&actor.scope, before.unwrap_or(operation.id)).await
     }
 
@@ -111,8 +123,9 @@ impl App {
     ) -> Result<(Operation, Counts), Error> {
         check_reason("reason", &reason)?;
         let now = self.clock.now();
-        let sight = self.sight(&actor.scope);
+        let (sight, known) = (self.sight(&actor.scope), *self.feed.applied().borrow());
         self.commit(actor.stamp("operations.cancel", now), move |tx| {
+            let sight = sight.clone().with(Written::since(tx, known)?);
             let (operation, _) = sight.operation(tx, id)?;
             if !sight.is_all_of(tx, &operation)? {
                 let message = "the operation has commands on nodes outside of your scope, too";
@@ -174,7 +187,7 @@ impl App {
     }
 }
 
-fn operation(actor: &Actor, wish: &Wish, timing: Timing, now: UnixMillis, nodes: usize) -> Operation {
+fn operation(actor: &Actor, wish: &Wish, timing: Timing, now: UnixMillis) -> Operation {
     Operation {
         id: OperationId::generate(),
         selector: wish.selector.clone(),
@@ -188,9 +201,18 @@ fn operation(actor: &Actor, wish: &Wish, timing: Timing, now: UnixMillis, nodes:
         deliver_by: timing.deliver_by,
         run_timeout: timing.run_timeout,
         cancel_requested: false,
-        ended_at: (nodes == 0).then_some(now),
-        total: u32::try_from(nodes).unwrap_or(u32::MAX),
+        ended_at: None,
+        total: 0,
         trace_id: actor.trace_id.clone(),
+    }
+}
+
+/// One that goes to nobody has ended.
+fn reaching(operation: Operation, nodes: usize) -> Operation {
+    Operation {
+        ended_at: (nodes == 0).then_some(operation.created_at),
+        total: u32::try_from(nodes).unwrap_or(u32::MAX),
+        ..operation
     }
 }
 
@@ -228,12 +250,23 @@ fn queued(operation: &Operation, node: NodeId, now: UnixMillis) -> Command {
     }
 }
 
-/// Stores a new operation; answers the one that the request id stands for already.
-fn begin(
-    tx: &mut WriteTx<'_>,
-    operation: &Operation,
-    commands: &[Command],
-) -> Result<Option<OperationId>, Error> {
+/// Those that match in memory, as far as they still do, and those that do by now.
+pub(super) fn matching_now(
+    known: &[NodeId],
+    written: &Written,
+    scope: &Scope,
+    selector: &Selector,
+) -> Vec<NodeId> {
+    let unchanged = known.iter().copied().filter(|id| written.get(*id).is_none());
+    let matches = |node: &&Node| scope.sees(node) && selector.matches(&node.labels, &node.facts);
+    let mut nodes: Vec<NodeId> =
+        unchanged.chain(written.nodes().filter(matches).map(|node| node.id)).collect();
+    nodes.sort_unstable();
+    nodes
+}
+
+/// The operation that a request id stands for already.
+fn asked_before(tx: &mut WriteTx<'_>, operation: &Operation) -> Result<Option<OperationId>, Error> {
     if let Some(request_id) = &operation.request_id
         && let Some(before) = tx.operation_by_request(&operation.created_by, request_id)?
     {
@@ -246,8 +279,16 @@ fn begin(
         );
         return Err(Error::refused(Reason::RequestIdReused, message));
     }
+    Ok(None)
+}
+
+/// Stores a new operation, with a command for each of these nodes.
+fn begin(tx: &mut WriteTx<'_>, operation: &Operation, nodes: &[NodeId]) -> Result<(), Error> {
+    let operation = &reaching(operation.clone(), nodes.len());
+    let commands: Vec<Command> =
+        nodes.iter().map(|node| queued(operation, *node, operation.created_at)).collect();
     tx.operation_insert(operation)?;
-    tx.command_insert(commands)?;
+    tx.command_insert(&commands)?;
     tx.audit(Note {
         subject: format!("operation/{}", operation.id),
         after: json!({
@@ -259,5 +300,5 @@ fn begin(
         .to_string(),
         ..Note::default()
     })?;
-    Ok(None)
+    Ok(())
 }

@@ -11,3 +11,4 @@ mod reports;
 mod scopes;
 mod sessions;
 mod watches;
+mod written;

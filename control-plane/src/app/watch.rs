@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 pub use nodes::{NodeNews, NodeWatch};
 
 use muster_common::{
-    ids::{CommandId, OperationId},
+    ids::{CommandId, NodeId, OperationId},
     reason::Reason,
 };
 use muster_domain::{
@@ -109,6 +109,14 @@ impl App {
         Ok((news, if ended { Told::ToTheEnd } else { Told::All }))
     }
 
+    /// Whether a watcher may still be told of a node: of one message after another,
+    /// which a slow reader takes long after they were read.
+    #[must_use]
+    pub fn may_still_see(&self, scope: &Scope, node: NodeId) -> bool {
+        let now = self.access.scope_now(scope, false);
+        now.is_some_and(|scope| scope.is_whole() || self.sees(&scope, node))
+    }
+
     /// The next pieces of a command's output; moves the place on. None: that was all for now.
     ///
     /// # Errors
@@ -195,6 +203,6 @@ fn kept(tx: &mut impl ReadChanges, from: u64) -> Result<(), Error> {
     Err(Error::refused(Reason::ResumeTokenExpired, "the watch fell behind; watch from the start"))
 }
 
-fn ids_of<T: std::str::FromStr + Ord>(changes: &[Change], kind: ChangeKind) -> BTreeSet<T> {
+pub(super) fn ids_of<T: std::str::FromStr + Ord>(changes: &[Change], kind: ChangeKind) -> BTreeSet<T> {
     changes.iter().filter(|change| change.kind == kind).filter_map(|change| change.id.parse().ok()).collect()
 }

@@ -93,6 +93,20 @@ pub trait WriteJoinTokens: ReadJoinTokens + Writer {
         Ok(used)
     }
 
+    /// Takes a use back that let nobody in.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn join_token_give_back(&mut self, id: JoinTokenId) -> Result<bool, Error> {
+        let sql = "UPDATE join_tokens SET uses = uses - 1 WHERE id = $1 AND uses > 0";
+        let given = self.execute(sql, params![id])? > 0;
+        if given {
+            self.needs_audit("a join token");
+            self.changed(ChangeKind::JoinToken, id.to_string());
+        }
+        Ok(given)
+    }
+
     /// Ends a token, unless it was ended before. Whether it was this call that did.
     ///
     /// # Errors

@@ -57,6 +57,13 @@ impl Rights {
         may.then(|| reach.clone())
     }
 
+    /// What the caller would be allowed on a node by other labels, and is not now.
+    #[must_use]
+    pub fn gains(&self, before: &Labels, after: &Labels, facts: &Facts) -> Option<Permission> {
+        let gains = |reach: &Reach| reach.matches(after, facts) && !reach.matches(before, facts);
+        Permission::ALL.into_iter().find(|permission| gains(&self.reach[*permission as usize]))
+    }
+
     /// The strongest of its roles, wherever it holds.
     #[must_use]
     pub fn strongest(&self) -> Option<Role> {

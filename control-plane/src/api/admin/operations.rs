@@ -149,7 +149,10 @@ async fn follow(
                 }
                 OperationNews::Command(command) => {
                     if with_output {
-                        output(app, &command, &mut place, &before, out).await?;
+                        output(app, &scope, &command, &mut place, &before, out).await?;
+                    }
+                    if !app.may_still_see(&scope, command.node) {
+                        continue;
                     }
                     Event::Command(wire::operation::command(&command, &[]))
                 }
@@ -176,12 +179,13 @@ async fn follow(
 /// Sends what a command printed since last time, some pieces at a time.
 async fn output(
     app: &App,
+    scope: &Scope,
     command: &Command,
     place: &mut Place,
     before: &str,
     out: &Out<pb::WatchOperationResponse>,
 ) -> Result<(), Gone> {
-    loop {
+    while app.may_still_see(scope, command.node) {
         let pieces = match app.output_news(command.id, place).await {
             Ok(pieces) => pieces,
             Err(error) => return Err(out.fail(status::of_app(error)).await),
@@ -194,4 +198,5 @@ async fn output(
             out.send(pb::WatchOperationResponse { event, resume_token: before.to_owned() }).await?;
         }
     }
+    Ok(())
 }

@@ -10,7 +10,7 @@ use muster_domain::{
 };
 use muster_store::{ReadCommands, ReadOperations};
 
-use crate::app::{App, Error};
+use crate::app::{App, Error, written::Written};
 
 /// Of a page of operations, or of commands with output: half of what a client takes in one message, if nobody tells it otherwise.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
@@ -28,11 +28,12 @@ const LOOKED_AT: usize = 1000;
 pub(in crate::app) struct Sight {
     app: App,
     scope: Scope,
+    written: Written,
 }
 
 impl App {
     pub(in crate::app) fn sight(&self, scope: &Scope) -> Sight {
-        Sight { app: self.clone(), scope: scope.clone() }
+        Sight { app: self.clone(), scope: scope.clone(), written: Written::default() }
     }
 
     /// One operation with its counts.
@@ -75,7 +76,16 @@ impl Sight {
     /// Whether commands of a node are shown. Those of a node that is no more have
     /// no labels to go by: only who sees every node sees them.
     pub(in crate::app) fn sees(&self, node: NodeId) -> bool {
-        self.scope.is_whole() || self.app.sees(&self.scope, node)
+        match self.written.get(node) {
+            _ if self.scope.is_whole() => true,
+            Some(written) => written.as_ref().is_some_and(|node| self.scope.sees(node)),
+            None => self.app.sees(&self.scope, node),
+        }
+    }
+
+    /// The same, with nodes as they are in the store where memory is behind.
+    pub(in crate::app) fn with(self, written: Written) -> Self {
+        Self { written, ..self }
     }
 
     /// One operation with what is shown of its counts.
@@ -99,7 +109,7 @@ impl Sight {
             return Ok(true);
         }
         let places = tx.command_places(operation.id)?;
-        let is_gone = |node| self.app.fleet.was_removed(node);
+        let is_gone = |node| self.app.fleet.was_removed(node) || matches!(self.written.get(node), Some(None));
         Ok(places.into_iter().all(|(node, state)| self.sees(node) || (state.is_end() && is_gone(node))))
     }
 

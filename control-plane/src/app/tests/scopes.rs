@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use muster_common::{ids::NodeId, reason::Reason};
 use muster_domain::{
-    access::{Asked, Permission, Role, Scope},
+    access::{Asked, Binding, Permission, Role, Scope},
     assignment::Target,
     labels::{Labels, Selector},
     liveness::State as Liveness,
@@ -186,11 +186,12 @@ async fn an_assignment_of_others_can_be_seen_where_it_reaches_and_not_be_changed
     assert_eq!(listed, [("all", 1)]);
     let hidden = bench.app.assignment(&deployer.scope, "prod".to_owned()).await.unwrap_err();
     assert_eq!(reason(&hidden), Reason::NotFound);
-    for name in ["all", "prod"] {
+    // What reaches none of the caller's nodes is told of to nobody, not even by a refusal.
+    for (name, told) in [("all", Reason::PermissionDenied), ("prod", Reason::NotFound)] {
         let changed = bench.app.update_assignment(&deployer, assign(name, "env=x"), false).await;
-        assert_eq!(reason(&changed.unwrap_err()), Reason::PermissionDenied);
+        assert_eq!(reason(&changed.unwrap_err()), told);
         let deleted = bench.app.delete_assignment(&deployer, name.to_owned(), String::new()).await;
-        assert_eq!(reason(&deleted.unwrap_err()), Reason::PermissionDenied);
+        assert_eq!(reason(&deleted.unwrap_err()), told);
         let taken = bench.app.create_assignment(&deployer, assign(name, "env=x"), false).await;
         assert_eq!(reason(&taken.unwrap_err()), Reason::AlreadyExists);
     }
@@ -204,6 +205,37 @@ async fn nobody_gives_a_node_away() {
     let refused = bench.app.edit_node(&dave(&bench), ids[0], away).await.unwrap_err();
     assert_eq!(reason(&refused), Reason::PermissionDenied);
     assert_eq!(bench.app.node(&whole(), ids[0]).unwrap().node.labels, labels("dev"));
+}
+
+#[tokio::test]
+async fn nobody_brings_a_node_under_another_role_of_their_own() {
+    let (bench, ids) = bench(&["dev"], "role=web").await;
+    let operator = Binding { name: "second".to_owned(), ..binding(DAVE, Role::Operator, "env=dev") };
+    bench.write(move |tx| Ok(tx.binding_put(&operator)?)).await;
+    bench.app.follow().await.unwrap();
+    let with = |role: &str| {
+        let labels = labels("dev").into_iter().chain([("role".to_owned(), role.to_owned())]).collect();
+        Edit { labels: Some(labels), ..Edit::default() }
+    };
+    let refused = bench.app.edit_node(&dave(&bench), ids[0], with("web")).await.unwrap_err();
+    assert_eq!(reason(&refused), Reason::PermissionDenied, "he would be admin there");
+    bench.app.edit_node(&dave(&bench), ids[0], with("db")).await.unwrap();
+    bench.app.edit_node(&alice(), ids[0], with("web")).await.unwrap();
+    bench.app.edit_node(&dave(&bench), ids[0], with("db")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_watcher_that_reads_slowly_is_told_by_the_bindings_of_now() {
+    let (bench, ids) = bench(&["dev", "prod"], "env in (dev,prod)").await;
+    let read = scope(&bench, Permission::Read);
+    let mut watch = NodeWatch::new(read.clone(), Selector::all());
+    assert_eq!(bench.app.nodes_now(&watch).0, ids);
+    assert!(bench.app.node_news(&mut watch, ids[0]).is_some());
+    rebind(&bench, "env=dev").await;
+    assert!(bench.app.node_news(&mut watch, ids[1]).is_none(), "it was read before, and is not told now");
+    assert!(bench.app.may_still_see(&read, ids[0]) && !bench.app.may_still_see(&read, ids[1]));
+    rebind(&bench, "env=test").await;
+    assert!(matches!(bench.app.node_news(&mut watch, ids[0]), Some(NodeNews::Removed(_))));
 }
 
 /// What a watcher hears now: `+` and `-` with the place of the node.

@@ -84,7 +84,10 @@ impl App {
 
     /// What there is to tell of a node, as it is now. None: nothing that the watcher may know.
     pub fn node_news(&self, watch: &mut NodeWatch, id: NodeId) -> Option<NodeNews> {
-        match self.node(&watch.scope, id) {
+        // Asked for each: a reader may be so slow that its bindings have changed meanwhile.
+        let now = self.access.scope_now(&watch.scope, false);
+        let now = now.unwrap_or_else(|| Scope { reach: Reach::none(), ..watch.scope.clone() });
+        match self.node(&now, id) {
             Ok(view) if watch.selector.matches(&view.node.labels, &view.node.facts) => {
                 watch.told.as_mut().map(|told| told.insert(id));
                 Some(NodeNews::Upserted(Box::new(view)))
