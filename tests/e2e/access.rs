@@ -161,10 +161,10 @@ async fn on_assignments(admin: &Operator, dora: &Operator) {
         NOT_FOUND
     );
     let delete = pb::DeleteAssignmentRequest { name: name(), etag: String::new() };
-    assert_eq!(refused(assignments.delete_assignment(delete).await), DENIED);
+    assert_eq!(refused(assignments.delete_assignment(delete).await), NOT_FOUND);
     let update = assignment("prod", "env=dev").assignment;
     let update = pb::UpdateAssignmentRequest { assignment: update, validate_only: false };
-    assert_eq!(refused(assignments.update_assignment(update).await), DENIED);
+    assert_eq!(refused(assignments.update_assignment(update).await), NOT_FOUND);
     let made = assignments.create_assignment(assignment("mine", "*")).await.unwrap().into_inner();
     let made = made.assignment.unwrap();
     assert_eq!((made.scope.as_str(), made.matched_nodes), ("env=dev", 1));
