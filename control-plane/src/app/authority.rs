@@ -8,6 +8,7 @@ use std::path::Path;
 use muster_common::{
     clock::UnixMillis,
     digest::Sha256,
+    reason::Reason,
     tls::{pem, spiffe::TrustDomain},
 };
 use muster_domain::{
@@ -97,7 +98,7 @@ fn alone(place: Place<'_>) -> Result<ca::Alone, Error> {
 
 fn unusable(error: &ca::Error) -> Error {
     let text = muster_common::error_chain::Chain(error).to_string();
-    Error::refused(muster_common::reason::Reason::AuthorityUnusable, text)
+    Error::refused(Reason::AuthorityUnusable, text)
 }
 
 /// Activates, takes back, or retires.
@@ -179,7 +180,6 @@ fn note(tx: &mut WriteTx<'_>, after: &Authority, forced: bool) -> Result<(), Err
 }
 
 fn refused(error: &Refused) -> Error {
-    use muster_common::reason::Reason;
     let reason = match error {
         Refused::Phase(..) => Reason::StateConflict,
         Refused::Unready(_) => Reason::AuthorityNotReady,
@@ -188,7 +188,7 @@ fn refused(error: &Refused) -> Error {
 }
 
 fn refused_text(text: &str) -> Error {
-    Error::refused(muster_common::reason::Reason::StateConflict, text)
+    Error::refused(Reason::StateConflict, text)
 }
 
 fn changed() -> Error {
@@ -256,6 +256,11 @@ impl App {
                 tracing::warn!("{} holds another authority: it is the next slot now", chain.display());
                 self.reload_authority().await.map(drop)
             }
+            // Somebody else moves the authority at this moment: looked at again next time.
+            Err(Error::Refused { reason: Reason::StateConflict, message }) => {
+                tracing::debug!("{} is not taken now: {message}", chain.display());
+                Ok(())
+            }
             Err(Error::Refused { message, .. }) => {
                 *refused = Some(content);
                 self.metrics.authority_behind();
@@ -293,7 +298,7 @@ impl App {
         self.ca.take(authority.clone()).map_err(|error| {
             let error = muster_common::error_chain::Chain(&error).to_string();
             tracing::error!(error, "the certificate authority could not follow the store: {error}");
-            Error::refused(muster_common::reason::Reason::AuthorityUnusable, error)
+            Error::refused(Reason::AuthorityUnusable, error)
         })?;
         self.hub.for_each(crate::session::hub::Handle::hint_trust);
         Ok(authority)
