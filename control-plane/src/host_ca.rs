@@ -21,8 +21,10 @@ use rustls::{
 };
 use webpki::{
     CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, OwnedCertRevocationList,
-    RevocationCheckDepth, RevocationOptionsBuilder, anchor_from_trusted_cert,
+    RevocationCheckDepth, RevocationOptions, RevocationOptionsBuilder, UnknownStatusPolicy,
+    anchor_from_trusted_cert,
 };
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::config;
 
@@ -53,6 +55,8 @@ pub struct Passed {
     pub labels: Labels,
     /// Of the certificate's public key info.
     pub key_sha256: Sha256,
+    /// End of the certificate.
+    pub until: UnixMillis,
 }
 
 /// Why a certificate lets nobody in.
@@ -109,8 +113,12 @@ pub struct Authorities(Vec<config::HostCa>);
 enum No {
     /// The certificate is not under it.
     Foreign(webpki::Error),
-    /// It is, and one of the checks says no.
+    /// Whether it is cannot be known now.
+    Unknown,
+    /// It is, and is no host of this fleet by this section; another one may differ.
     Refused(Error),
+    /// It is, and it is revoked, or nobody can say: no other section changes that.
+    Never(Error),
 }
 
 impl Authorities {
@@ -150,29 +158,52 @@ impl Authorities {
         let chain: Vec<CertificateDer<'_>> =
             shown.chain_der.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
         let (leaf_der, above) = chain.split_first().ok_or_else(|| no("form", "there is no certificate"))?;
-        let leaf = EndEntityCert::try_from(leaf_der).map_err(|error| no("form", &error.to_string()))?;
+        let leaf = EndEntityCert::try_from(leaf_der).map_err(|_| no("form", "it is not a certificate"))?;
         let text = proof::enrollment(&shown.challenge, csr);
         if !proof_algorithms()
             .any(|algorithm| leaf.verify_signature(algorithm, &text, &shown.signature).is_ok())
         {
             return Err(Error::Proof);
         }
-        let mut why = no("chain", "no authority is configured");
+        let (mut foreign, mut unknown, mut refused) = (no("chain", "no authority is configured"), None, None);
         for authority in &self.0 {
             match judge_under(authority, &leaf, above, now) {
                 Ok(labels) => {
                     let key_sha256 = Sha256::of(&leaf.subject_public_key_info());
-                    return Ok(Passed { authority: authority.name.clone(), labels, key_sha256 });
+                    let until = until(leaf_der).ok_or_else(|| no("form", "its end cannot be read"))?;
+                    return Ok(Passed { authority: authority.name.clone(), labels, key_sha256, until });
                 }
-                Err(No::Refused(error)) => why = error,
-                Err(No::Foreign(error)) if matches!(&why, Error::Certificate { check: "chain", .. }) => {
-                    why = no("chain", &error.to_string());
-                }
-                // Another one knows it, and said why not.
-                Err(No::Foreign(_)) => {}
+                Err(No::Never(error)) => return Err(error),
+                Err(No::Refused(error)) => refused = Some(error),
+                Err(No::Unknown) => unknown = Some(Error::Unavailable { authority: authority.name.clone() }),
+                Err(No::Foreign(error)) => foreign = no("chain", told(&error)),
             }
         }
-        Err(why)
+        // Who knows the certificate has the say; then who may know it.
+        Err(refused.or(unknown).unwrap_or(foreign))
+    }
+}
+
+fn until(der: &[u8]) -> Option<UnixMillis> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(UnixMillis(certificate.validity().not_after.timestamp().saturating_mul(1000)))
+}
+
+/// In our own words: those of the certificate go to nobody.
+fn told(error: &webpki::Error) -> &'static str {
+    use webpki::Error as E;
+    match error {
+        E::CertExpired { .. } => "it has run out, or something above it",
+        E::CertNotValidYet { .. } => "it is not valid yet, or something above it",
+        E::CaUsedAsEndEntity => "it is an authority's",
+        E::RequiredEkuNotFoundContext(_) => "it is not for clients",
+        E::UnknownIssuer => {
+            "no authority that is trusted stands above it, or something in between is missing"
+        }
+        E::CertRevoked => "it is revoked, or something above it",
+        E::CrlExpired { .. } => "the revocation list is too old",
+        E::UnknownRevocationStatus => "no revocation list of its issuers is there",
+        _ => "it is no chain of good certificates",
     }
 }
 
@@ -183,45 +214,66 @@ fn judge_under(
     above: &[CertificateDer<'_>],
     now: UnixMillis,
 ) -> Result<Labels, No> {
-    let unavailable = |error: Unusable| {
+    let unreadable = |error: Unusable| {
         let (name, error) = (&authority.name, muster_common::error_chain::Chain(&error).to_string());
         tracing::error!(
             authority = name,
             error,
             "the files of host authority {name} cannot be read: {error}"
         );
-        No::Refused(Error::Unavailable { authority: name.clone() })
     };
-    let refused = |check, why: String| No::Refused(Error::Certificate { check, why });
-    let roots = pem::certificates(&authority.ca_file).map_err(|error| unavailable(error.into()))?;
+    let error = |check, why: String| Error::Certificate { check, why };
+    let unknown = |error| {
+        unreadable(error);
+        No::Unknown
+    };
+    let roots = pem::certificates(&authority.ca_file).map_err(|error| unknown(error.into()))?;
     let anchors = roots.iter().map(anchor_from_trusted_cert).collect::<Result<Vec<_>, _>>();
-    let anchors = anchors.map_err(|error| unavailable(content(&authority.ca_file, error)))?;
-    let algorithms = ALGORITHMS.all;
+    let anchors = anchors.map_err(|error| unknown(content(&authority.ca_file, error)))?;
     let at = UnixTime::since_unix_epoch(Duration::from_millis(u64::try_from(now.0).unwrap_or_default()));
     let verify = |revocation| {
-        leaf.verify_for_usage(algorithms, &anchors, above, at, KeyUsage::client_auth(), revocation, None)
+        leaf.verify_for_usage(ALGORITHMS.all, &anchors, above, at, KeyUsage::client_auth(), revocation, None)
             .map(drop)
     };
     verify(None).map_err(No::Foreign)?;
-    if let Some(file) = &authority.crl_file {
-        let lists = lists(file).map_err(unavailable)?;
-        let lists: Vec<CertRevocationList<'_>> = lists.into_iter().map(Into::into).collect();
-        let lists: Vec<&CertRevocationList<'_>> = lists.iter().collect();
-        let no_list = || {
-            unavailable(Unusable::Lists { path: file.display().to_string(), why: "it has none".to_owned() })
-        };
-        let options = RevocationOptionsBuilder::new(&lists).map_err(|_| no_list())?;
-        let options = options
-            .with_depth(RevocationCheckDepth::EndEntity)
-            .with_expiration_policy(ExpirationPolicy::Enforce)
-            .build();
-        verify(Some(options)).map_err(|error| refused("revocation", error.to_string()))?;
-    }
+    // Before any list is read: those are long, and certificates that are no hosts' are many.
     let name = authority.fits_dns(leaf.valid_dns_names());
     if name.is_none() && !authority.fits_uri(leaf.valid_uri_names()) {
-        return Err(refused("names", "none of its names is one of a host of this fleet".to_owned()));
+        let why = "none of its names is one of a host of this fleet".to_owned();
+        return Err(No::Refused(error("names", why)));
     }
-    labels(authority, name).map_err(|why| refused("labels", why))
+    let labels = labels(authority, name).map_err(|why| No::Refused(error("labels", why)))?;
+    if let Some(file) = &authority.crl_file {
+        let lists = lists(file).map_err(|error| {
+            unreadable(error);
+            No::Never(Error::Unavailable { authority: authority.name.clone() })
+        })?;
+        let lists: Vec<CertRevocationList<'_>> = lists.into_iter().map(Into::into).collect();
+        let lists: Vec<&CertRevocationList<'_>> = lists.iter().collect();
+        let refused = |found: webpki::Error| No::Never(error("revocation", told(&found).to_owned()));
+        // Each alone: of two lists of one issuer the first would decide, also if it is the older one.
+        for list in &lists {
+            let alone =
+                revocation(std::slice::from_ref(list), UnknownStatusPolicy::Allow, ExpirationPolicy::Ignore);
+            if let Err(webpki::Error::CertRevoked) = verify(Some(alone.map_err(refused)?)) {
+                return Err(refused(webpki::Error::CertRevoked));
+            }
+        }
+        let all = revocation(&lists, UnknownStatusPolicy::Deny, ExpirationPolicy::Enforce);
+        verify(Some(all.map_err(refused)?)).map_err(refused)?;
+    }
+    Ok(labels)
+}
+
+/// The whole chain is looked up. An error if there is no list.
+fn revocation<'a>(
+    lists: &'a [&'a CertRevocationList<'a>],
+    unknown: UnknownStatusPolicy,
+    expired: ExpirationPolicy,
+) -> Result<RevocationOptions<'a>, webpki::Error> {
+    let options = RevocationOptionsBuilder::new(lists).map_err(|_| webpki::Error::UnknownRevocationStatus)?;
+    let options = options.with_depth(RevocationCheckDepth::Chain);
+    Ok(options.with_status_policy(unknown).with_expiration_policy(expired).build())
 }
 
 fn labels(authority: &config::HostCa, name: Option<&str>) -> Result<Labels, String> {

@@ -254,6 +254,17 @@ fn a_revoked_certificate_lets_nobody_in_and_lists_are_read_anew() {
     authorities.judge(&shown, csr(), NOW).unwrap();
     lab.revoke(7, 60);
     assert_eq!(authorities.judge(&shown, csr(), NOW).map_err(why), Err("revocation"));
+    // An older list of the same issuer before it does not hide what the newer one says.
+    let newer = std::fs::read_to_string(lab.path("crl.pem")).unwrap();
+    lab.revoke(8, 60);
+    let older = std::fs::read_to_string(lab.path("crl.pem")).unwrap();
+    std::fs::write(lab.path("crl.pem"), older + &newer).unwrap();
+    assert_eq!(authorities.judge(&shown, csr(), NOW).map_err(why), Err("revocation"));
+    // Nor does another section over the same authority that has no list.
+    let without = HostCa { name: "without".to_owned(), ..lab.config() };
+    let with = HostCa { crl_file: Some(lab.path("crl.pem")), ..lab.config() };
+    let both = Authorities::new(&[with, without]).unwrap();
+    assert_eq!(both.judge(&shown, csr(), NOW).map_err(why), Err("revocation"));
     lab.revoke(8, -1);
     assert_eq!(authorities.judge(&shown, csr(), NOW).map_err(why), Err("revocation"), "the list is too old");
     std::fs::remove_file(lab.path("crl.pem")).unwrap();

@@ -88,9 +88,18 @@ impl Entry {
                 Ok(Verdict::Enters(Ticket::Oidc(passed.clone())))
             }
             Self::HostCertificate(passed) => {
+                if passed.until <= now {
+                    return Err(Error::refused(Reason::HostCertificateInvalid, "chain: it has run out"));
+                }
                 let with = enrolled_with(passed);
                 if let Some(known) = tx.node_by_enrolled_key(key_sha256)? {
-                    return again(known, &with);
+                    // Its certificate may have been renewed with another key since.
+                    return match &known.enrolled_with {
+                        EnrolledWith::HostCertificate { authority, .. } if *authority == passed.authority => {
+                            Ok(Verdict::Known(Box::new(known)))
+                        }
+                        _ => again(known, &with),
+                    };
                 }
                 if let Some(taken) = tx.node_by_enrolled_with(&with)? {
                     let text = format!("this certificate is that of node {}; remove it first", taken.id);
