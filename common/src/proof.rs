@@ -1,6 +1,16 @@
 //! What is signed to prove that one holds a key.
 
+use rustls::SignatureScheme;
+
 use crate::digest::Sha256;
+
+/// By what a host certificate's key signs: as in TLS 1.3, one for each kind of key.
+pub const SCHEMES: [SignatureScheme; 4] = [
+    SignatureScheme::ECDSA_NISTP256_SHA256,
+    SignatureScheme::ECDSA_NISTP384_SHA384,
+    SignatureScheme::ED25519,
+    SignatureScheme::RSA_PSS_SHA256,
+];
 
 /// The bytes that a node signs to recover its identity: see `RecoverRequest` in
 /// the protocol.

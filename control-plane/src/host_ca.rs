@@ -117,7 +117,7 @@ enum No {
     Unknown,
     /// It is, and is no host of this fleet by this section; another one may differ.
     Refused(Error),
-    /// It is, and it is revoked, or nobody can say: no other section changes that.
+    /// It is, and it is revoked, or nobody can say: no section after this one is asked.
     Never(Error),
 }
 
@@ -137,12 +137,6 @@ impl Authorities {
             }
         }
         Ok(Self(configured.to_vec()))
-    }
-
-    /// Whether there is one.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// Judges what a host shows together with its request.
@@ -290,14 +284,6 @@ fn labels(authority: &config::HostCa, name: Option<&str>) -> Result<Labels, Stri
 static ALGORITHMS: LazyLock<rustls::crypto::WebPkiSupportedAlgorithms> =
     LazyLock::new(|| muster_common::tls::provider().signature_verification_algorithms);
 
-/// As in TLS 1.3: one for each kind of key.
-const PROOF_SCHEMES: [SignatureScheme; 4] = [
-    SignatureScheme::ECDSA_NISTP256_SHA256,
-    SignatureScheme::ECDSA_NISTP384_SHA384,
-    SignatureScheme::ED25519,
-    SignatureScheme::RSA_PSS_SHA256,
-];
-
 fn proof_algorithms() -> impl Iterator<Item = &'static dyn SignatureVerificationAlgorithm> {
     let of = |scheme: &SignatureScheme| {
         ALGORITHMS
@@ -307,7 +293,7 @@ fn proof_algorithms() -> impl Iterator<Item = &'static dyn SignatureVerification
             .map_or(&[][..], |(_, algorithms)| algorithms)
     };
     // The first of each is the one for the curve or padding that TLS 1.3 asks for.
-    PROOF_SCHEMES.iter().filter_map(move |scheme| of(scheme).first().copied())
+    proof::SCHEMES.iter().filter_map(move |scheme| of(scheme).first().copied())
 }
 
 fn lists(path: &Path) -> Result<Vec<OwnedCertRevocationList>, Unusable> {

@@ -166,11 +166,11 @@ impl App {
     /// If it does not exist, its scope is wider than the caller's, or it was changed
     /// since it was read.
     pub async fn delete_assignment(&self, actor: &Actor, name: String, etag: String) -> Result<(), Error> {
-        let (reach, nodes) = (actor.scope.reach.clone(), self.labelled());
+        let (app, reach) = (self.clone(), actor.scope.reach.clone());
         self.commit(actor.stamp("assignments.delete", self.clock.now()), move |tx| {
             let before = tx.assignment_get(&name)?.ok_or_else(|| Error::not_found("assignment", &name))?;
             if !covers(&reach, &before) {
-                return Err(not_ours(&before, &reach, &nodes));
+                return Err(not_ours(&before, &reach, &app.labelled()));
             }
             check_etag(&etag, before.revision)?;
             tx.assignment_delete(&name)?;

@@ -149,7 +149,7 @@ pub fn progress(authority: &Authority, nodes: &[Node], callers: &[Caller], recov
     Progress { on_previous: of(Standing::Previous), on_next: of(Standing::Next), ..progress }
 }
 
-/// In quarantine a node gets nothing, no trust and no certificate: nobody waits for it.
+/// In quarantine a node gets no certificate: nobody waits for it.
 fn is_live(node: &Node) -> bool {
     node.quarantine.is_none() && matches!(node.liveness.state, State::Online | State::Late)
 }

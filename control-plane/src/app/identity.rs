@@ -58,13 +58,10 @@ impl App {
         let refuse = |reason| Error::refused(reason, "the certificate request cannot be taken");
         let key = csr::public_key(csr_der).map_err(refuse)?;
         let stamp: Stamp = actor.stamp("identity.renew", self.clock.now());
-        let by = by.clone();
-        self.certify(node, &by.serial.clone(), key, stamp, move |stored| {
-            // Again in the write: somebody may have decided meanwhile.
-            only_kept(stored, by.instance, &by.serial)?;
-            Ok(None)
-        })
-        .await
+        let (instance, serial) = (by.instance, by.serial.clone());
+        // Again in the write: somebody may have decided meanwhile.
+        let may = move |stored: &Node| only_kept(stored, instance, &serial).map(|()| None);
+        self.certify(node, &by.serial, key, stamp, may).await
     }
 
     /// Makes and stores the next certificate of a node, for who has shown `serial` or

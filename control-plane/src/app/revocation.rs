@@ -89,7 +89,8 @@ impl App {
     }
 
     /// The certificates that a released node had in common with its twin. If it fails,
-    /// the node is still known as the one process, and the next session tries again.
+    /// the store still knows the node as the one process: a session after the next look
+    /// at the store tries again.
     pub(crate) fn revoke_replaced(&self, id: NodeId, serials: Vec<String>) {
         let app = self.clone();
         self.tasks.spawn("revoke-replaced", Kind::BestEffort, async move {

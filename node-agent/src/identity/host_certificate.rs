@@ -9,10 +9,7 @@ use muster_common::{
 };
 use muster_proto::agent::v1 as pb;
 use prost::bytes::Bytes;
-use rustls::{
-    SignatureScheme,
-    sign::{CertifiedKey, SigningKey},
-};
+use rustls::sign::{CertifiedKey, SigningKey};
 
 /// It cannot be shown.
 #[derive(Debug, thiserror::Error)]
@@ -37,14 +34,6 @@ pub struct HostCertificate {
     key: Arc<dyn SigningKey>,
 }
 
-/// As in TLS 1.3: the key decides which.
-const SCHEMES: [SignatureScheme; 4] = [
-    SignatureScheme::ECDSA_NISTP256_SHA256,
-    SignatureScheme::ECDSA_NISTP384_SHA384,
-    SignatureScheme::ED25519,
-    SignatureScheme::RSA_PSS_SHA256,
-];
-
 impl HostCertificate {
     /// As the two files say, PEM.
     ///
@@ -54,7 +43,7 @@ impl HostCertificate {
         let chain = pem::certificates(certificate)?;
         let chain_der = chain.iter().map(|der| Bytes::copy_from_slice(der)).collect();
         let both = CertifiedKey::from_der(chain, pem::private_key(key)?, &tls::provider())?;
-        if both.key.choose_scheme(&SCHEMES).is_none() {
+        if both.key.choose_scheme(&proof::SCHEMES).is_none() {
             return Err(Error::Kind);
         }
         Ok(Self { chain_der, key: both.key })
@@ -62,7 +51,7 @@ impl HostCertificate {
 
     /// Shows the certificate, and proves that the host has its key.
     pub(super) fn shown(&self, challenge: Bytes, csr_der: &[u8]) -> Result<pb::HostCertificate, Error> {
-        let signer = self.key.choose_scheme(&SCHEMES).ok_or(Error::Kind)?;
+        let signer = self.key.choose_scheme(&proof::SCHEMES).ok_or(Error::Kind)?;
         let signature = signer.sign(&proof::enrollment(&challenge, Sha256::of(csr_der)))?;
         Ok(pb::HostCertificate { chain_der: self.chain_der.clone(), challenge, signature: signature.into() })
     }
