@@ -35,6 +35,7 @@ pub mod recovery;
 pub mod retention;
 pub mod revocation;
 pub mod settings;
+pub mod speaker;
 pub mod system;
 pub mod watch;
 pub mod workshop;

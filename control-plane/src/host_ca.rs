@@ -24,7 +24,10 @@ use webpki::{
     RevocationCheckDepth, RevocationOptions, RevocationOptionsBuilder, UnknownStatusPolicy,
     anchor_from_trusted_cert,
 };
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::{
+    prelude::{FromDer as _, X509Certificate},
+    revocation_list::CertificateRevocationList,
+};
 
 use crate::config;
 
@@ -117,7 +120,7 @@ enum No {
     Unknown,
     /// It is, and is no host of this fleet by this section; another one may differ.
     Refused(Error),
-    /// It is, and it is revoked, or nobody can say: no section after this one is asked.
+    /// It is, and it is revoked, or nobody can say: no other section lets it in.
     Never(Error),
 }
 
@@ -160,13 +163,11 @@ impl Authorities {
             return Err(Error::Proof);
         }
         let (mut foreign, mut unknown, mut refused) = (no("chain", "no authority is configured"), None, None);
+        let mut passed = None;
+        // All of them: whoever says that it is revoked has the last word.
         for authority in &self.0 {
             match judge_under(authority, &leaf, above, now) {
-                Ok(labels) => {
-                    let key_sha256 = Sha256::of(&leaf.subject_public_key_info());
-                    let until = until(leaf_der).ok_or_else(|| no("form", "its end cannot be read"))?;
-                    return Ok(Passed { authority: authority.name.clone(), labels, key_sha256, until });
-                }
+                Ok(labels) => passed = passed.or_else(|| Some((authority.name.clone(), labels))),
                 Err(No::Never(error)) => return Err(error),
                 Err(No::Refused(error)) => refused = Some(error),
                 Err(No::Unknown) => unknown = Some(Error::Unavailable { authority: authority.name.clone() }),
@@ -174,7 +175,10 @@ impl Authorities {
             }
         }
         // Who knows the certificate has the say; then who may know it.
-        Err(refused.or(unknown).unwrap_or(foreign))
+        let (authority, labels) = passed.ok_or_else(|| refused.or(unknown).unwrap_or(foreign))?;
+        let key_sha256 = Sha256::of(&leaf.subject_public_key_info());
+        let until = until(leaf_der).ok_or_else(|| no("form", "its end cannot be read"))?;
+        Ok(Passed { authority, labels, key_sha256, until })
     }
 }
 
@@ -197,6 +201,10 @@ fn told(error: &webpki::Error) -> &'static str {
         E::CertRevoked => "it is revoked, or something above it",
         E::CrlExpired { .. } => "the revocation list is too old",
         E::UnknownRevocationStatus => "no revocation list of its issuers is there",
+        E::InvalidCrlSignatureForPublicKey => {
+            "a revocation list bears the name of one of its issuers and is signed by another key"
+        }
+        E::IssuerNotCrlSigner => "one of its issuers may not sign revocation lists",
         _ => "it is no chain of good certificates",
     }
 }
@@ -245,12 +253,15 @@ fn judge_under(
         let lists: Vec<CertRevocationList<'_>> = lists.into_iter().map(Into::into).collect();
         let lists: Vec<&CertRevocationList<'_>> = lists.iter().collect();
         let refused = |found: webpki::Error| No::Never(error("revocation", told(&found).to_owned()));
-        // Each alone: of two lists of one issuer the first would decide, also if it is the older one.
+        // Each alone: of several lists of one issuer only the first is asked for a certificate.
         for list in &lists {
             let alone =
                 revocation(std::slice::from_ref(list), UnknownStatusPolicy::Allow, ExpirationPolicy::Ignore);
-            if let Err(webpki::Error::CertRevoked) = verify(Some(alone.map_err(refused)?)) {
-                return Err(refused(webpki::Error::CertRevoked));
+            match verify(Some(alone.map_err(refused)?)) {
+                // Of another key with the issuer's name; whether that one's list is there is asked below.
+                Ok(()) | Err(webpki::Error::InvalidCrlSignatureForPublicKey) => {}
+                // Any: of several paths the error is that of one of them, and without the list one was good.
+                Err(found) => return Err(refused(found)),
             }
         }
         let all = revocation(&lists, UnknownStatusPolicy::Deny, ExpirationPolicy::Enforce);
@@ -296,6 +307,12 @@ fn proof_algorithms() -> impl Iterator<Item = &'static dyn SignatureVerification
     proof::SCHEMES.iter().filter_map(move |scheme| of(scheme).first().copied())
 }
 
+/// Seconds since 1970. One that nobody can tell is the oldest.
+fn made_at(list: &[u8]) -> i64 {
+    CertificateRevocationList::from_der(list).map_or(i64::MIN, |(_, list)| list.last_update().timestamp())
+}
+
+/// The newest first: that one of an issuer decides whether there is a list that is not too old.
 fn lists(path: &Path) -> Result<Vec<OwnedCertRevocationList>, Unusable> {
     let unreadable = |why: String| Unusable::Lists { path: path.display().to_string(), why };
     let mut text = Vec::new();
@@ -307,13 +324,15 @@ fn lists(path: &Path) -> Result<Vec<OwnedCertRevocationList>, Unusable> {
     }
     let parsed = CertificateRevocationListDer::pem_slice_iter(&text).map(|list| {
         let list = list.map_err(|error| unreadable(error.to_string()))?;
-        OwnedCertRevocationList::from_der(&list).map_err(|source| content(path, source))
+        let parsed = OwnedCertRevocationList::from_der(&list).map_err(|source| content(path, source))?;
+        Ok::<_, Unusable>((made_at(&list), parsed))
     });
-    let lists = parsed.collect::<Result<Vec<_>, _>>()?;
+    let mut lists = parsed.collect::<Result<Vec<_>, _>>()?;
     if lists.is_empty() {
         return Err(unreadable("there is no revocation list in it".to_owned()));
     }
-    Ok(lists)
+    lists.sort_by_key(|(made_at, _)| std::cmp::Reverse(*made_at));
+    Ok(lists.into_iter().map(|(_, list)| list).collect())
 }
 
 fn content(path: &Path, source: webpki::Error) -> Unusable {

@@ -74,6 +74,11 @@ impl NodeCertificate {
         std::iter::once(&self.current).chain(&self.next).map(|issued| issued.serial.as_str())
     }
 
+    /// Slots of the authority that issued them.
+    pub fn issuers(&self) -> impl Iterator<Item = u32> {
+        std::iter::once(&self.current).chain(&self.next).map(|issued| issued.issuer)
+    }
+
     /// Number of the newest one.
     #[must_use]
     pub fn newest(&self) -> u64 {

@@ -25,6 +25,9 @@ pub struct Sighting {
     pub remote: IpAddr,
     /// When.
     pub at: UnixMillis,
+    /// Of the certificate that it showed; empty in what was written down before this was.
+    #[serde(default)]
+    pub serial: String,
 }
 
 /// Why a node is in quarantine. Two hosts are named where two were seen.
@@ -136,6 +139,12 @@ impl Sightings {
         two
     }
 
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> &[Sighting] {
+        &self.0
+    }
+
     /// Forgets all but one process: the others were told off.
     pub fn keep(&mut self, instance: InstanceId) {
         self.0.retain(|seen| seen.instance == instance);
@@ -153,6 +162,7 @@ mod tests {
             machine_fingerprint: vec![machine; 32],
             remote: IpAddr::from([192, 0, 2, 1]),
             at: UnixMillis(0),
+            serial: String::new(),
         }
     }
 

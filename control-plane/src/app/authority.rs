@@ -9,6 +9,7 @@ use muster_common::{
     clock::UnixMillis,
     digest::Sha256,
     reason::Reason,
+    tasks::Kind,
     tls::{pem, spiffe::TrustDomain},
 };
 use muster_domain::{
@@ -18,9 +19,7 @@ use muster_domain::{
     liveness::State,
     node::Node,
 };
-use muster_store::{
-    ReadAccess as _, ReadAuthority as _, ReadNodes as _, Store, WriteAuthority as _, WriteTx,
-};
+use muster_store::{ReadAccess as _, ReadAuthority, ReadNodes as _, Store, WriteAuthority as _, WriteTx};
 use rustls::pki_types::CertificateDer;
 use serde_json::json;
 
@@ -195,6 +194,18 @@ fn changed() -> Error {
     refused_text("the authority changed meanwhile; look again")
 }
 
+/// Whether a slot still issues, in the write of a certificate that it issued a moment ago.
+///
+/// # Errors
+/// If it does not: a certificate of a slot that is dropped would be worth nothing.
+pub(crate) fn still_issues<R: ReadAuthority>(tx: &mut R, slot: u32) -> Result<(), Error> {
+    let active = tx.authority_get()?.at(Standing::Active).map(|slot| slot.number);
+    if active == Some(slot) {
+        return Ok(());
+    }
+    Err(Error::refused(Reason::Overloaded, "the authority moved on at this moment; try again"))
+}
+
 impl App {
     fn place(&self) -> Place<'_> {
         let recovers = self.fixed.recovery.enabled;
@@ -207,8 +218,12 @@ impl App {
     /// As [`prepare`].
     pub async fn authority_prepare(&self, actor: &Actor, source: &Source) -> Result<Authority, Error> {
         let stamp = actor.stamp("authority.prepare", self.clock.now());
-        prepare(&self.store, self.place(), source, stamp).await?;
-        self.reload_authority().await
+        let (app, source) = (self.clone(), source.clone());
+        self.to_its_end(async move {
+            prepare(&app.store, app.place(), &source, stamp).await?;
+            app.reload_authority().await
+        })
+        .await
     }
 
     /// Any other move.
@@ -225,8 +240,28 @@ impl App {
         // What nodes acknowledged a moment ago counts.
         self.record().await?;
         let stamp = actor.stamp(action, self.clock.now());
-        go(&self.store, self.place(), step, forced, stamp).await?;
-        self.reload_authority().await
+        let app = self.clone();
+        self.to_its_end(async move {
+            go(&app.store, app.place(), step, forced, stamp).await?;
+            app.reload_authority().await
+        })
+        .await
+    }
+
+    /// A move goes on when who asked for it is gone: the write would, too, and the next
+    /// move must not begin before it is over.
+    async fn to_its_end<F>(&self, made: F) -> Result<Authority, Error>
+    where
+        F: Future<Output = Result<Authority, Error>> + Send + 'static,
+    {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        self.tasks.spawn("authority", Kind::BestEffort, async move {
+            let _ = tell.send(made.await); // nobody waits any more: it is done all the same
+        });
+        let lost = || {
+            Error::refused(Reason::Internal, "the move of the authority was broken off; look at its status")
+        };
+        told.await.unwrap_or_else(|_| Err(lost()))
     }
 
     /// Takes the configured files as the next slot, if they hold another issuing

@@ -60,7 +60,10 @@ impl Desk for App {
                 {
                     Some((std::time::Duration::ZERO, "released"))
                 }
-                () if certificate.current.issuer != active => Some((self.fixed.renew_spread, "new-issuer")),
+                // Also one that waits: as long as it does, its slot cannot be dropped.
+                () if certificate.issuers().any(|issuer| issuer != active) => {
+                    Some((self.fixed.renew_spread, "new-issuer"))
+                }
                 () => None,
             };
             Trust {

@@ -19,7 +19,7 @@ use muster_domain::{
     node::{Node, is_display_name},
 };
 
-use super::{App, Error, denials::Refused, join_requests};
+use super::{App, Error, authority::still_issues, denials::Refused, join_requests};
 use crate::{
     ca::{self, csr},
     host_ca, oidc,
@@ -175,7 +175,10 @@ impl App {
                 // What may have run out while it waited is looked at again.
                 match entry.judge(tx, &node.enrolled_key_sha256, clock.now(), remote)? {
                     Verdict::Known(known) => Ok(*known),
-                    Verdict::Enters(ticket) => ticket.insert(tx, &node),
+                    Verdict::Enters(ticket) => {
+                        still_issues(tx, node.certificate.current.issuer)?;
+                        ticket.insert(tx, &node)
+                    }
                     // It was approved a moment ago; whoever took that back has the last word.
                     Verdict::Asks(token) => Err(entry::refused_token(Reason::StateConflict, &token)),
                 }

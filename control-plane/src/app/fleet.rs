@@ -55,6 +55,8 @@ pub struct Entry {
     pub tickets: Vec<OpenTicket>,
     /// Who spoke as this node lately.
     pub sightings: Sightings,
+    /// Who was refused since it was released as another process.
+    pub turned_away: Sightings,
     /// Its quarantine is on the way to the store.
     pub locking: bool,
     /// Facts it told that are not stored yet. Selectors see them together with
@@ -152,6 +154,7 @@ impl Entry {
             conditions: Vec::new(),
             tickets: Vec::new(),
             sightings: Sightings::default(),
+            turned_away: Sightings::default(),
             locking: false,
             told: None,
             farewell: None,
@@ -162,6 +165,7 @@ impl Entry {
     /// A person let it out of quarantine; as this process alone, if one was named.
     pub fn released(&mut self, kept: Option<Kept>) {
         self.node.quarantine = None;
+        self.turned_away = Sightings::default();
         match &kept {
             Some(kept) => self.sightings.keep(kept.instance),
             None => self.sightings = Sightings::default(),
@@ -321,6 +325,9 @@ fn merge(entry: &mut Entry, stored: Node) {
         node.quarantine = stored.quarantine;
     }
     node.kept = stored.kept;
+    if node.kept.is_none() {
+        entry.turned_away = Sightings::default();
+    }
     if stored.certificate.is_as_new_as(&node.certificate) {
         node.certificate = stored.certificate;
     }

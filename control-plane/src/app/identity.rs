@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use muster_common::{
-    clock::UnixMillis,
-    ids::{InstanceId, NodeId},
-    reason::Reason,
-};
+use muster_common::{clock::UnixMillis, ids::NodeId, reason::Reason};
 use muster_domain::{
     audit::{Note, Stamp},
     certificate::{Issued, NodeCertificate},
@@ -15,23 +11,11 @@ use muster_domain::{
 use muster_store::{ReadNodes as _, WriteNodes as _, WriteTx};
 use serde_json::json;
 
-use super::{
-    Actor, App, Error,
-    quarantine::{only_kept, quarantined},
-};
+use super::{Actor, App, Error, authority::still_issues, speaker::By};
 use crate::ca::csr;
 
 /// How often a certificate is made anew because another one came first.
 const ATTEMPTS: usize = 3;
-
-/// Who asks for a renewal.
-#[derive(Debug, Clone)]
-pub struct By {
-    /// The process, if it said which.
-    pub instance: Option<InstanceId>,
-    /// The certificate it shows.
-    pub serial: String,
-}
 
 /// A certificate for a node.
 #[derive(Debug, Clone)]
@@ -54,23 +38,20 @@ impl App {
         by: &By,
         csr_der: &[u8],
     ) -> Result<Renewed, Error> {
-        self.may_renew(node, by.instance, &by.serial)?;
+        self.speaks(node, by)?;
         let refuse = |reason| Error::refused(reason, "the certificate request cannot be taken");
         let key = csr::public_key(csr_der).map_err(refuse)?;
         let stamp: Stamp = actor.stamp("identity.renew", self.clock.now());
-        let (instance, serial) = (by.instance, by.serial.clone());
-        // Again in the write: somebody may have decided meanwhile.
-        let may = move |stored: &Node| only_kept(stored, instance, &serial).map(|()| None);
-        self.certify(node, &by.serial, key, stamp, may).await
+        self.certify(node, by, key, stamp, |_| Ok(None)).await
     }
 
-    /// Makes and stores the next certificate of a node, for who has shown `serial` or
-    /// its key. The same one again for the same key. `may` has the last word, in the
-    /// write, about a new one; its answer is the new count of recoveries.
+    /// Makes and stores the next certificate of a node, for who speaks for it. The same
+    /// one again for the same key. `may` has the last word, in the write, about a new
+    /// one; its answer is the new count of recoveries.
     pub(super) async fn certify(
         &self,
         node: NodeId,
-        serial: &str,
+        by: &By,
         key: csr::PublicKey,
         stamp: Stamp,
         may: impl Fn(&Node) -> Result<Option<u32>, Error> + Clone + Send + 'static,
@@ -88,10 +69,8 @@ impl App {
                     self.workshop.work(move || app.issue(node, &key, generation)).await?
                 }
             };
-            // Both are in use: what a session has shown, and what is shown here.
-            let shown = [held.current.serial, serial.to_owned()];
-            let may = may.clone();
-            let put = move |tx: &mut WriteTx<'_>| put_next(tx, node, &shown, &offer, now, &may);
+            let (app, by, may) = (self.clone(), by.clone(), may.clone());
+            let put = move |tx: &mut WriteTx<'_>| app.put_next(tx, node, &by, &offer, &may);
             if let Some(next) = self.commit(stamp.clone(), put).await? {
                 let chain_der = self.ca.chain_for(&next.der, next.issuer);
                 return Ok(Renewed { chain_der, generation: next.generation });
@@ -104,51 +83,65 @@ impl App {
     ///
     /// # Errors
     /// If it is no more.
-    pub async fn leave(&self, actor: &Actor, node: NodeId, reason: String) -> Result<(), Error> {
-        self.remove_node(actor, node, String::new(), format!("the host left: {reason}")).await
+    pub async fn leave(
+        &self,
+        actor: &Actor,
+        node: NodeId,
+        serial: String,
+        reason: String,
+    ) -> Result<(), Error> {
+        // It is for ever: also the process that was kept does it with a certificate of its own.
+        let by = By { instance: None, serial };
+        self.speaks(node, &by)?;
+        let app = self.clone();
+        let may = move |tx: &mut WriteTx<'_>, stored: &Node| app.speaks_now(tx, stored, &by);
+        self.remove_node_if(actor, node, String::new(), format!("the host left: {reason}"), may).await
+    }
+
+    /// Stores the next certificate; answers the one that is stored now. `None`: others
+    /// have issued one since this one was made.
+    fn put_next(
+        &self,
+        tx: &mut WriteTx<'_>,
+        id: NodeId,
+        by: &By,
+        offer: &Issued,
+        may: impl Fn(&Node) -> Result<Option<u32>, Error>,
+    ) -> Result<Option<Issued>, Error> {
+        let now = self.clock.now();
+        let node = tx.node_get(id)?.ok_or_else(gone)?;
+        self.speaks_now(tx, &node, by)?;
+        let waiting = node.certificate.next.as_ref();
+        // Asked again: the reply was lost.
+        if let Some(same) = waiting.filter(|next| is_same(next, &offer.key_sha256, offer.issuer, now)) {
+            return Ok(Some(same.clone()));
+        }
+        let recoveries = may(&node)?;
+        let stored = node.certificate.clone();
+        if stored.newest() >= offer.generation {
+            return Ok(None);
+        }
+        still_issues(tx, offer.issuer)?;
+        // What is in use must not be replaced, also if that is not stored yet: what a
+        // session has shown, and what is shown here.
+        let in_memory = self.fleet.with(id, |entry| entry.node.certificate.current.serial.clone());
+        let in_use =
+            waiting.is_some_and(|next| next.serial == by.serial || Some(&next.serial) == in_memory.as_ref());
+        let current = if in_use { stored.promoted().current } else { stored.current };
+        tx.node_set_certificate(id, &NodeCertificate { current, next: Some(offer.clone()) })?;
+        let mut after = json!({ "certificate_serial": offer.serial, "generation": offer.generation });
+        if let Some(recoveries) = recoveries {
+            tx.node_set_recoveries(id, recoveries)?;
+            after["recoveries"] = recoveries.into();
+        }
+        tx.audit(Note { subject: format!("node/{id}"), after: after.to_string(), ..Note::default() })?;
+        Ok(Some(offer.clone()))
     }
 }
 
 /// Whether a certificate that waits is what is asked for.
 fn is_same(waiting: &Issued, key_sha256: &[u8], issuer: u32, now: UnixMillis) -> bool {
     waiting.key_sha256 == key_sha256 && waiting.issuer == issuer && waiting.not_after > now
-}
-
-/// Stores the next certificate; answers the one that is stored now. `None`:
-/// others have issued one since this one was made.
-fn put_next(
-    tx: &mut WriteTx<'_>,
-    id: NodeId,
-    shown: &[String],
-    offer: &Issued,
-    now: UnixMillis,
-    may: impl Fn(&Node) -> Result<Option<u32>, Error>,
-) -> Result<Option<Issued>, Error> {
-    let node = tx.node_get(id)?.ok_or_else(gone)?;
-    if node.quarantine.is_some() {
-        return Err(quarantined());
-    }
-    let waiting = node.certificate.next.as_ref();
-    // Asked again: the reply was lost.
-    if let Some(same) = waiting.filter(|next| is_same(next, &offer.key_sha256, offer.issuer, now)) {
-        return Ok(Some(same.clone()));
-    }
-    let recoveries = may(&node)?;
-    let stored = node.certificate.clone();
-    if stored.newest() >= offer.generation {
-        return Ok(None);
-    }
-    // It was shown, and that is not stored yet: what is in use must not be replaced.
-    let in_use = waiting.is_some_and(|next| shown.contains(&next.serial));
-    let current = if in_use { stored.promoted().current } else { stored.current };
-    tx.node_set_certificate(id, &NodeCertificate { current, next: Some(offer.clone()) })?;
-    let mut after = json!({ "certificate_serial": offer.serial, "generation": offer.generation });
-    if let Some(recoveries) = recoveries {
-        tx.node_set_recoveries(id, recoveries)?;
-        after["recoveries"] = recoveries.into();
-    }
-    tx.audit(Note { subject: format!("node/{id}"), after: after.to_string(), ..Note::default() })?;
-    Ok(Some(offer.clone()))
 }
 
 fn gone() -> Error {

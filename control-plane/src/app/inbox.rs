@@ -13,6 +13,7 @@ use parking_lot::MutexGuard;
 use super::{
     App,
     fleet::{Entry, ItemsRefused, Live, ToldFacts},
+    speaker::{only_kept, superseded},
 };
 use crate::session::{
     frames::{Caller, CommandReport, FactsReport, Heartbeat, Hello, ItemReport, Need, Refusal, Welcome},
@@ -33,9 +34,15 @@ impl Inbox for App {
     ) -> Result<Opened, Refusal> {
         let now = self.clock.monotonic();
         let opened = self.fleet.with(caller.node, |mut entry| {
-            only_who_was_kept(&entry, caller, hello)?;
+            let seen = self.sighting(caller, hello);
+            // Before anything else: the other one must not become the node by a certificate
+            // that it got meanwhile.
+            if let Err((reason, message)) = only_kept(&entry.node, Some(hello.instance), &caller.serial) {
+                entry.turned_away.look(seen, &[]);
+                return Err(Refusal::new(reason, message));
+            }
             self.admit(&mut entry, caller)?;
-            self.recognize(&mut entry, caller, hello);
+            self.recognize(&mut entry, seen);
             self.take_hello(&mut entry, hello)?;
             entry.live = Some(Live {
                 session: handle.id(),
@@ -159,9 +166,10 @@ impl App {
 
     fn admit(&self, entry: &mut MutexGuard<'_, Entry>, caller: &Caller) -> Result<(), Refusal> {
         self.judge(entry, caller)?;
-        // It has a certificate of its own: what it had in common with its twin goes.
-        if let Some(kept) = entry.node.kept.take_if(|kept| !kept.shares(&caller.serial)) {
-            self.revoke_replaced(caller.node, kept.serials);
+        // It has a certificate of its own: what it had in common with its twin goes. Until
+        // that is stored, memory knows, too, who was kept.
+        if let Some(kept) = entry.node.kept.as_ref().filter(|kept| !kept.shares(&caller.serial)) {
+            self.revoke_replaced(caller.node, kept.clone());
         }
         Ok(())
     }
@@ -175,10 +183,7 @@ impl App {
                 self.note(entry);
                 Ok(())
             }
-            Shown::Superseded => {
-                let message = format!("certificate {} was replaced by a newer one", caller.serial);
-                Err(Refusal::new(Reason::CertificateRevoked, message))
-            }
+            Shown::Superseded => Err(Refusal::new(Reason::CertificateRevoked, superseded(&caller.serial))),
         }
     }
 
@@ -190,16 +195,20 @@ impl App {
         }
     }
 
-    /// Whether this is the host that the node always was.
-    fn recognize(&self, entry: &mut MutexGuard<'_, Entry>, caller: &Caller, hello: &Hello) {
-        let at = self.clock.now();
-        let seen = Sighting {
+    fn sighting(&self, caller: &Caller, hello: &Hello) -> Sighting {
+        Sighting {
             instance: hello.instance,
             boot_id: hello.boot_id.clone(),
             machine_fingerprint: hello.machine_fingerprint.clone(),
             remote: caller.remote.ip(),
-            at,
-        };
+            at: self.clock.now(),
+            serial: caller.serial.clone(),
+        }
+    }
+
+    /// Whether this is the host that the node always was.
+    fn recognize(&self, entry: &mut MutexGuard<'_, Entry>, seen: Sighting) {
+        let (at, remote) = (seen.at, seen.remote);
         let machine = entry.node.machine_fingerprint.clone();
         let suspicion = entry.sightings.look(seen, &machine);
         if let (Some(reason), None) = (suspicion, &entry.node.quarantine) {
@@ -207,7 +216,7 @@ impl App {
             let quarantine = Quarantine { reason, since: at, seen };
             entry.node.quarantine = Some(quarantine.clone());
             entry.locking = true;
-            self.lock_up_soon(entry.node.id, quarantine, caller.remote.ip());
+            self.lock_up_soon(entry.node.id, quarantine, remote);
         }
     }
 
@@ -259,17 +268,6 @@ impl App {
 
 fn refused_items(refused: ItemsRefused) -> Refusal {
     Refusal::new(refused.reason(), refused.to_string())
-}
-
-/// After a quarantine one process may be the node alone. Asked before anything
-/// else: the other one must not become it by a certificate that it got meanwhile.
-fn only_who_was_kept(entry: &Entry, caller: &Caller, hello: &Hello) -> Result<(), Refusal> {
-    let kept = entry.node.kept.as_ref();
-    if kept.is_some_and(|kept| kept.excludes(Some(hello.instance), &caller.serial)) {
-        let (reason, message) = super::quarantine::not_kept();
-        return Err(Refusal::new(reason, message));
-    }
-    Ok(())
 }
 
 fn how(why: &Closed) -> liveness::Closed {

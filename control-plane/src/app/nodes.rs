@@ -10,6 +10,7 @@ use muster_domain::{
     liveness::State,
     node::{Node, is_display_name},
     page::{Listed, Page},
+    sighting::Sighting,
 };
 use muster_store::{ReadCommands as _, ReadNodes as _, WriteCommands as _, WriteNodes as _, WriteTx};
 use parking_lot::MutexGuard;
@@ -27,6 +28,8 @@ use crate::session::ports::End;
 pub struct View {
     /// As stored.
     pub node: Node,
+    /// Who was refused since it was released as another process.
+    pub turned_away: Vec<Sighting>,
     /// When it was last heard by this process.
     pub last_heard: Option<muster_common::clock::UnixMillis>,
     /// Its session here.
@@ -168,6 +171,18 @@ impl App {
         etag: String,
         reason: String,
     ) -> Result<(), Error> {
+        self.remove_node_if(actor, id, etag, reason, |_, _| Ok(())).await
+    }
+
+    /// Removes a node for ever, if whoever has the last word, in the write, says so.
+    pub(super) async fn remove_node_if(
+        &self,
+        actor: &Actor,
+        id: NodeId,
+        etag: String,
+        reason: String,
+        may: impl Fn(&mut WriteTx<'_>, &Node) -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), Error> {
         check_reason("reason", &reason)?;
         let now = self.clock.now();
         let stamp = actor.stamp("nodes.delete", now);
@@ -181,6 +196,7 @@ impl App {
         self.commit(stamp, move |tx| {
             let node = node_in(tx, &scope, id)?;
             check_etag(&etag, node.revision)?;
+            may(tx, &node)?;
             end_commands(tx, id, now)?;
             tx.node_delete(id)?;
             tx.audit(Note {
@@ -208,6 +224,7 @@ impl App {
         let desired = self.catalog.now().wanted(&entry.node, self.fixed.epoch);
         View {
             node: entry.node.clone(),
+            turned_away: entry.turned_away.all().to_vec(),
             last_heard: entry.last_heard,
             live: entry.live.clone(),
             conditions: entry.conditions.clone(),

@@ -19,14 +19,12 @@ use muster_domain::{
     audit::{Note, Stamp},
     certificate::{NodeCertificate, Shown},
     join_token::check_description,
-    node::Node,
     sighting::{Kept, Quarantine, Sighting, Suspicion},
 };
 use muster_store::WriteNodes as _;
-use parking_lot::MutexGuard;
 use serde_json::json;
 
-use super::{Actor, App, Error, fleet::Entry, nodes::node_in};
+use super::{Actor, App, Error, nodes::node_in, revocation::revoke_shared, speaker::NOT_KEPT};
 use crate::session::{frames::Refusal, ports::End};
 
 /// Between tries to store what was noticed.
@@ -38,7 +36,13 @@ impl App {
     ///
     /// # Errors
     /// If the store fails.
-    pub(crate) async fn suspect(&self, id: NodeId, why: Suspicion, remote: IpAddr) -> Result<(), Error> {
+    pub(crate) async fn suspect(
+        &self,
+        id: NodeId,
+        why: Suspicion,
+        serial: String,
+        remote: IpAddr,
+    ) -> Result<(), Error> {
         let now = self.clock.now();
         let mut seen = self.fleet.with(id, |entry| entry.sightings.last_two()).unwrap_or_default();
         seen.push(Sighting {
@@ -47,6 +51,7 @@ impl App {
             machine_fingerprint: Vec::new(),
             remote,
             at: now,
+            serial,
         });
         let stamp = Stamp { remote_address: remote.to_string(), ..self.own_stamp("nodes.quarantine") };
         self.lock_up(stamp, id, Quarantine { reason: why, since: now, seen }, String::new()).await
@@ -63,9 +68,9 @@ impl App {
         if was_replaced != Some(true) || revoked {
             return;
         }
-        let app = self.clone();
+        let (app, serial) = (self.clone(), serial.to_owned());
         self.tasks.spawn("suspect", Kind::BestEffort, async move {
-            if let Err(error) = app.suspect(id, Suspicion::ReplacedCertificate, remote).await {
+            if let Err(error) = app.suspect(id, Suspicion::ReplacedCertificate, serial, remote).await {
                 tracing::error!(node = %id, error = %Chain(&error), "the quarantine of node {id} was not stored");
             }
         });
@@ -146,23 +151,6 @@ impl App {
         Ok(())
     }
 
-    /// Whether this process may have another certificate for a node, given the one
-    /// that it has: a new one would outlive what is decided about the two.
-    pub(super) fn may_renew(
-        &self,
-        id: NodeId,
-        instance: Option<InstanceId>,
-        serial: &str,
-    ) -> Result<(), Error> {
-        let look = |entry: MutexGuard<'_, Entry>| {
-            if entry.node.quarantine.is_some() || entry.locking {
-                return Err(quarantined());
-            }
-            only_kept(&entry.node, instance, serial)
-        };
-        self.fleet.with(id, look).unwrap_or(Ok(()))
-    }
-
     /// Says that a node was locked up.
     pub(crate) fn quarantined(&self, id: NodeId, why: Suspicion) {
         self.metrics.quarantined(why.as_str());
@@ -172,7 +160,8 @@ impl App {
 
     /// Lets a node out, and has it renew with a new key. `keep`: the process that
     /// is the right one; others with the same certificate are refused until then,
-    /// and their certificate is revoked when the right one has its new one.
+    /// and their certificate is revoked when the right one has its new one. A
+    /// certificate that was shown and is the node's no more is revoked at once.
     ///
     /// # Errors
     /// If there is no such node, nobody was seen of that name, or the store fails.
@@ -191,7 +180,8 @@ impl App {
                     return None;
                 }
                 let seen = entry.node.quarantine.as_ref().map(|found| found.seen.clone()).unwrap_or_default();
-                Some([seen, entry.sightings.last_two()].concat())
+                let turned_away = entry.turned_away.all().to_vec();
+                Some([seen, entry.sightings.last_two(), turned_away].concat())
             })
             .flatten()
             .ok_or_else(|| Error::not_found("node", &id))?;
@@ -207,12 +197,20 @@ impl App {
         // What was shown a moment ago may not be stored yet.
         let held = self.fleet.with(id, |entry| entry.node.certificate.clone());
         let scope = actor.scope.clone();
-        let stamp = actor.stamp("nodes.release-quarantine", self.clock.now());
+        let (now, by) = (self.clock.now(), actor.principal.clone());
+        let stamp = actor.stamp("nodes.release-quarantine", now);
         let only = self
             .commit(stamp, move |tx| {
                 let node = node_in(tx, &scope, id)?;
-                let shared = held.iter().chain([&node.certificate]).flat_map(NodeCertificate::serials);
-                let serials: BTreeSet<String> = shared.map(str::to_owned).collect();
+                let good = held.iter().chain([&node.certificate]).flat_map(NodeCertificate::serials);
+                let good: BTreeSet<String> = good.map(str::to_owned).collect();
+                let told = node.quarantine.iter().flat_map(|found| &found.seen).map(|seen| &seen.serial);
+                let stale: BTreeSet<String> =
+                    told.filter(|serial| !serial.is_empty() && !good.contains(*serial)).cloned().collect();
+                revoke_shared(tx, &Vec::from_iter(stale), now, &by)?;
+                // Nor is what a release before this one has not revoked yet forgotten.
+                let before = node.kept.iter().flat_map(|kept| kept.serials.clone());
+                let serials: BTreeSet<String> = good.into_iter().chain(before).collect();
                 let only = keep.map(|instance| Kept { instance, serials: serials.into_iter().collect() });
                 tx.node_set_quarantine(id, None, machine.as_deref())?;
                 tx.node_set_kept(id, only.as_ref())?;
@@ -233,8 +231,7 @@ impl App {
         });
         let Some(session) = self.hub.get(id) else { return Ok(()) };
         if keep.is_some() && speaks.flatten() != keep {
-            let (reason, message) = not_kept();
-            session.end(End::Refuse(Refusal::new(reason, message)));
+            session.end(End::Refuse(Refusal::new(Reason::Quarantined, NOT_KEPT)));
         } else {
             session.hint_trust();
             session.hint_desired();
@@ -262,25 +259,6 @@ fn shown(seen: &Sighting) -> serde_json::Value {
     json!({
         "instance": seen.instance, "boot_id": seen.boot_id, "remote_address": seen.remote,
         "machine_fingerprint": hex::encode(&seen.machine_fingerprint), "at": seen.at.to_string(),
+        "certificate_serial": seen.serial,
     })
-}
-
-/// Refuses whoever is not the one process as which the node was released.
-pub(super) fn only_kept(node: &Node, instance: Option<InstanceId>, serial: &str) -> Result<(), Error> {
-    if node.kept.as_ref().is_some_and(|kept| kept.excludes(instance, serial)) {
-        let (reason, message) = not_kept();
-        return Err(Error::refused(reason, message));
-    }
-    Ok(())
-}
-
-/// The refusal of whatever a node in quarantine asks for.
-pub(super) fn quarantined() -> Error {
-    Error::refused(Reason::Quarantined, "the node is in quarantine; a person must release it")
-}
-
-/// The refusal of whoever was not kept.
-#[must_use]
-pub fn not_kept() -> (Reason, &'static str) {
-    (Reason::Quarantined, "another process was released as this node; this one is not it")
 }

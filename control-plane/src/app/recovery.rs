@@ -6,7 +6,6 @@ use std::{net::IpAddr, time::Duration};
 use muster_common::{
     ids::{InstanceId, NodeId},
     reason::Reason,
-    tls::spiffe::Principal,
 };
 use muster_domain::{
     audit::{Note, Stamp},
@@ -20,7 +19,7 @@ use super::{
     Actor, App, Error,
     identity::Renewed,
     nodes::node_in,
-    quarantine::{only_kept, quarantined},
+    speaker::{By, quarantined},
 };
 use crate::ca::{csr, proof};
 
@@ -83,14 +82,13 @@ impl App {
         let (id, now) = (request.node, self.clock.now());
         let (app, asked) = (self.clone(), request.clone());
         let (proven, key) = self.workshop.work(move || app.proven_with_key(&asked)).await?;
-        self.revocations
-            .check(&Principal::Node(id), &proven.serial)
-            .map_err(|reason| Error::refused(reason, "the node is revoked"))?;
+        let by = By { instance: request.instance, serial: proven.serial };
+        // First: who was not kept cannot have the node locked up again.
+        self.speaks(id, &by)?;
         if is_other_machine(&proven.node, &request.machine_fingerprint) {
-            self.suspect(id, Suspicion::OtherMachine, request.remote).await?;
+            self.suspect(id, Suspicion::OtherMachine, by.serial, request.remote).await?;
             return Err(quarantined());
         }
-        self.may_renew(id, request.instance, &proven.serial)?;
         let stamp = Stamp {
             actor: format!("node/{id}"),
             action: "identity.recover".to_owned(),
@@ -98,18 +96,9 @@ impl App {
             remote_address: request.remote.to_string(),
             trace_id: request.trace_id,
         };
-        let (policy, instance, serial) =
-            (self.fixed.recovery.clone(), request.instance, proven.serial.clone());
-        let may = move |stored: &Node| {
-            // The proof was held against memory; what was replaced meanwhile proves nothing.
-            if !stored.certificate.serials().any(|known| known == serial) {
-                return Err(invalid());
-            }
-            only_kept(stored, instance, &serial)?;
-            check(stored, &policy, now)?;
-            Ok(Some(stored.recoveries + 1))
-        };
-        let renewed = self.certify(id, &proven.serial, key, stamp, may).await?;
+        let policy = self.fixed.recovery.clone();
+        let may = move |stored: &Node| check(stored, &policy, now).map(|()| Some(stored.recoveries + 1));
+        let renewed = self.certify(id, &by, key, stamp, may).await?;
         self.metrics.recovered();
         Ok(renewed)
     }

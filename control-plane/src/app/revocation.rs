@@ -3,13 +3,16 @@
 use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
-use muster_common::{error_chain::Chain, ids::NodeId, reason::Reason, tasks::Kind, tls::spiffe::Principal};
+use muster_common::{
+    clock::UnixMillis, error_chain::Chain, ids::NodeId, reason::Reason, tasks::Kind, tls::spiffe::Principal,
+};
 use muster_domain::{
     audit::Note,
     join_token::check_description,
     revocation::{Revocation, Subject},
+    sighting::Kept,
 };
-use muster_store::{ReadAuthority as _, WriteAuthority as _, WriteNodes as _, WriteTx};
+use muster_store::{ReadAuthority as _, ReadNodes as _, WriteAuthority as _, WriteNodes as _, WriteTx};
 use serde_json::json;
 
 use super::{Actor, App, Error};
@@ -91,18 +94,18 @@ impl App {
     /// The certificates that a released node had in common with its twin. If it fails,
     /// the store still knows the node as the one process: a session after the next look
     /// at the store tries again.
-    pub(crate) fn revoke_replaced(&self, id: NodeId, serials: Vec<String>) {
+    pub(crate) fn revoke_replaced(&self, id: NodeId, kept: Kept) {
         let app = self.clone();
         self.tasks.spawn("revoke-replaced", Kind::BestEffort, async move {
             let stamp = app.own_stamp("identity.revoke");
             let (at, by) = (stamp.at, stamp.actor.clone());
             let done = app.commit(stamp, move |tx| {
-                for serial in serials.clone() {
-                    let (subject, reason) = (Subject::Serial(serial), "another host held it, too".to_owned());
-                    put(tx, &Revocation { subject, reason, at, by: by.clone() })?;
-                }
+                revoke_shared(tx, &kept.serials, at, &by)?;
                 tx.audit(Note { subject: format!("node/{id}"), ..Note::default() })?;
-                tx.node_set_kept(id, None)?;
+                // Somebody may have released it as another process meanwhile.
+                if tx.node_get(id)?.is_some_and(|node| node.kept.as_ref() == Some(&kept)) {
+                    tx.node_set_kept(id, None)?;
+                }
                 Ok(())
             });
             if let Err(error) = done.await {
@@ -120,6 +123,21 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// Certificates that two hosts held.
+pub(super) fn revoke_shared(
+    tx: &mut WriteTx<'_>,
+    serials: &[String],
+    at: UnixMillis,
+    by: &str,
+) -> Result<(), Error> {
+    for serial in serials {
+        let subject = Subject::Serial(serial.clone());
+        let reason = "another host held it, too".to_owned();
+        put(tx, &Revocation { subject, reason, at, by: by.to_owned() })?;
+    }
+    Ok(())
 }
 
 /// Whether it is new.

@@ -10,5 +10,6 @@ mod ledger;
 mod reports;
 mod scopes;
 mod sessions;
+mod twins;
 mod watches;
 mod written;

@@ -20,7 +20,11 @@ use muster_store::{
 use serde_json::json;
 
 use super::{ConfigArg, open_ca, open_store, stamp};
-use crate::{app::bindings, ca::Ca, config::Config};
+use crate::{
+    app::{self, authority::still_issues, bindings},
+    ca::Ca,
+    config::Config,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -217,11 +221,12 @@ impl Place<'_> {
             not_after: certificate.not_after,
             created_at: now,
         };
-        self.store.write_blocking(stamp, move |tx| {
+        self.store.write_blocking::<_, app::Error, _>(stamp, move |tx| {
+            still_issues(tx, caller.issuer)?;
             tx.caller_put(&caller)?;
             let (subject, after) = (caller.principal.clone(), json!({ "serial": caller.serial }).to_string());
             tx.audit(Note { subject, after, ..Note::default() })?;
-            also(tx)
+            Ok(also(tx)?)
         })?;
         files::write(self.out, principal, &certificate.chain_der, &key, &self.ca.trust_bundle().roots)
     }

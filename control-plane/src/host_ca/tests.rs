@@ -82,30 +82,42 @@ impl Lab {
     }
 
     fn why(&self, shown: &Shown) -> &'static str {
-        match self.judge(shown).expect_err("it lets somebody in") {
-            Error::Certificate { check, .. } => check,
-            Error::Proof => "proof",
-            Error::Unavailable { .. } => "unavailable",
-        }
+        check(&self.judge(shown).expect_err("it lets somebody in"))
     }
 
     fn revoke(&self, serial: u64, next_update_s: i64) {
-        let revoked = RevokedCertParams {
-            serial_number: SerialNumber::from(serial),
-            revocation_time: at(-10).into(),
-            reason_code: None,
-            invalidity_date: None,
-        };
-        let params = CertificateRevocationListParams {
-            this_update: at(-20).into(),
-            next_update: at(next_update_s).into(),
-            crl_number: SerialNumber::from(1_u64),
-            issuing_distribution_point: None,
-            revoked_certs: vec![revoked],
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
-        let list = params.signed_by(&self.root).unwrap();
-        std::fs::write(self.path("crl.pem"), list.pem().unwrap()).unwrap();
+        std::fs::write(self.path("crl.pem"), list(&self.root, serial, -20, next_update_s)).unwrap();
+    }
+
+    fn with_lists(&self) -> HostCa {
+        HostCa { crl_file: Some(self.path("crl.pem")), ..self.config() }
+    }
+}
+
+/// A revocation list of one serial.
+fn list(ca: &Ca, serial: u64, this_update_s: i64, next_update_s: i64) -> String {
+    let revoked = RevokedCertParams {
+        serial_number: SerialNumber::from(serial),
+        revocation_time: at(-10).into(),
+        reason_code: None,
+        invalidity_date: None,
+    };
+    let params = CertificateRevocationListParams {
+        this_update: at(this_update_s).into(),
+        next_update: at(next_update_s).into(),
+        crl_number: SerialNumber::from(1_u64),
+        issuing_distribution_point: None,
+        revoked_certs: vec![revoked],
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    params.signed_by(ca).unwrap().pem().unwrap()
+}
+
+fn check(error: &Error) -> &'static str {
+    match error {
+        Error::Certificate { check, .. } => check,
+        Error::Proof => "proof",
+        Error::Unavailable { .. } => "unavailable",
     }
 }
 
@@ -239,36 +251,104 @@ fn a_chain_is_as_long_as_it_may_be_and_whole() {
 }
 
 #[test]
+fn the_longest_chain_is_a_host_six_authorities_and_their_root() {
+    let lab = Lab::new();
+    let key = KeyPair::generate().unwrap();
+    let under = |authorities: u32| {
+        let signed_by = |name: String, above: &Ca| {
+            CertifiedIssuer::signed_by(ca_params(&name), KeyPair::generate().unwrap(), above).unwrap()
+        };
+        let mut below = signed_by("1".to_owned(), &lab.root);
+        let mut chain = vec![below.der().to_vec(), lab.root.der().to_vec()];
+        for n in 2..=authorities {
+            below = signed_by(n.to_string(), &below);
+            chain.insert(0, below.der().to_vec());
+        }
+        chain.insert(0, host_params().signed_by(&key, &below).unwrap().der().to_vec());
+        signed(chain, &key)
+    };
+    let longest = under(6);
+    assert_eq!(longest.chain_der.len(), MAX_CHAIN);
+    lab.judge(&longest).unwrap();
+    let mut longer = under(7);
+    longer.chain_der.pop();
+    assert_eq!((longer.chain_der.len(), lab.why(&longer)), (MAX_CHAIN, "chain"));
+}
+
+#[test]
+fn what_a_host_adds_to_its_chain_does_not_hide_that_it_is_revoked() {
+    let lab = Lab::new();
+    lab.revoke(7, 60);
+    let newer = std::fs::read_to_string(lab.path("crl.pem")).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let mut shown = shown_under(&lab.root, &key, &host_params());
+    let judge = |shown: &Shown| {
+        let authorities = Authorities::new(&[lab.with_lists()]).unwrap();
+        authorities.judge(shown, csr(), NOW).map_err(|error| check(&error))
+    };
+    assert_eq!(judge(&shown), Err("revocation"));
+    // One of its own making with the name of the issuer, that has run out: another path, and its error.
+    let mut params = ca_params("corp");
+    (params.not_before, params.not_after) = (at(-60).into(), at(-1).into());
+    shown.chain_der.push(params.self_signed(&key).unwrap().der().to_vec());
+    params = ca_params("corp");
+    (params.not_before, params.not_after) = (at(-60).into(), at(-1).into());
+    let mallory = CertifiedIssuer::self_signed(ca_params("corp"), KeyPair::generate().unwrap()).unwrap();
+    shown.chain_der.push(params.signed_by(&key, &mallory).unwrap().der().to_vec());
+    shown.chain_der.push(mallory.der().to_vec());
+    // The list that says so is not the newest.
+    std::fs::write(lab.path("crl.pem"), newer + &list(&lab.root, 8, -10, 60)).unwrap();
+    assert_eq!(judge(&shown), Err("revocation"));
+}
+
+#[test]
+fn of_the_lists_of_an_issuer_the_newest_says_whether_they_are_too_old() {
+    let lab = Lab::new();
+    let (old, new) = (list(&lab.root, 8, -20, -1), list(&lab.root, 8, -10, 60));
+    let shown = lab.shown(&host_params());
+    let judge = |text: String| {
+        std::fs::write(lab.path("crl.pem"), text).unwrap();
+        Authorities::new(&[lab.with_lists()]).unwrap().judge(&shown, csr(), NOW)
+    };
+    judge(format!("{old}{new}")).unwrap();
+    judge(format!("{new}{old}")).unwrap();
+    assert_eq!(judge(old).map_err(|error| check(&error)), Err("revocation"));
+    // A list of another key with the same name speaks for nobody, and is said.
+    let refused = judge(list(&root("corp"), 8, -5, 60) + &new).unwrap_err().to_string();
+    assert!(refused.contains("signed by another key"), "{refused}");
+}
+
+#[test]
 fn a_revoked_certificate_lets_nobody_in_and_lists_are_read_anew() {
     let lab = Lab::new();
-    let authorities = || Authorities::new(&[HostCa { crl_file: Some(lab.path("crl.pem")), ..lab.config() }]);
+    let authorities = || Authorities::new(&[lab.with_lists()]);
     assert!(authorities().is_err(), "there is no list: told at the start");
     lab.revoke(8, 60);
     let authorities = authorities().unwrap();
-    let why = |error: Error| match error {
-        Error::Certificate { check, .. } => check,
-        Error::Proof => "proof",
-        Error::Unavailable { .. } => "unavailable",
-    };
     let shown = lab.shown(&host_params());
     authorities.judge(&shown, csr(), NOW).unwrap();
     lab.revoke(7, 60);
-    assert_eq!(authorities.judge(&shown, csr(), NOW).map_err(why), Err("revocation"));
+    assert_eq!(authorities.judge(&shown, csr(), NOW).map_err(|error| check(&error)), Err("revocation"));
     // An older list of the same issuer before it does not hide what the newer one says.
     let newer = std::fs::read_to_string(lab.path("crl.pem")).unwrap();
     lab.revoke(8, 60);
     let older = std::fs::read_to_string(lab.path("crl.pem")).unwrap();
     std::fs::write(lab.path("crl.pem"), older + &newer).unwrap();
-    assert_eq!(authorities.judge(&shown, csr(), NOW).map_err(why), Err("revocation"));
+    assert_eq!(authorities.judge(&shown, csr(), NOW).map_err(|error| check(&error)), Err("revocation"));
     // Nor does another section over the same authority that has no list.
     let without = HostCa { name: "without".to_owned(), ..lab.config() };
-    let with = HostCa { crl_file: Some(lab.path("crl.pem")), ..lab.config() };
-    let both = Authorities::new(&[with, without]).unwrap();
-    assert_eq!(both.judge(&shown, csr(), NOW).map_err(why), Err("revocation"));
+    for both in [[lab.with_lists(), without.clone()], [without, lab.with_lists()]] {
+        let both = Authorities::new(&both).unwrap();
+        assert_eq!(both.judge(&shown, csr(), NOW).map_err(|error| check(&error)), Err("revocation"));
+    }
     lab.revoke(8, -1);
-    assert_eq!(authorities.judge(&shown, csr(), NOW).map_err(why), Err("revocation"), "the list is too old");
+    assert_eq!(
+        authorities.judge(&shown, csr(), NOW).map_err(|error| check(&error)),
+        Err("revocation"),
+        "the list is too old"
+    );
     std::fs::remove_file(lab.path("crl.pem")).unwrap();
-    assert_eq!(authorities.judge(&shown, csr(), NOW).map_err(why), Err("unavailable"));
+    assert_eq!(authorities.judge(&shown, csr(), NOW).map_err(|error| check(&error)), Err("unavailable"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     api::{caller, status, wire},
-    app::{App, identity::By},
+    app::{App, speaker::By},
 };
 
 /// Answers nodes about their identity.
@@ -26,8 +26,9 @@ impl IdentityService for Handler {
     }
 
     async fn leave(&self, request: Request<pb::LeaveRequest>) -> Result<Response<pb::LeaveResponse>, Status> {
-        let (actor, (node, _)) = (caller::actor(&request)?, caller::node(&request)?);
-        self.0.leave(&actor, node, request.into_inner().reason).await.map_err(status::of_app)?;
+        let (actor, (node, caller)) = (caller::actor(&request)?, caller::node(&request)?);
+        let reason = request.into_inner().reason;
+        self.0.leave(&actor, node, caller.serial, reason).await.map_err(status::of_app)?;
         Ok(Response::new(pb::LeaveResponse {}))
     }
 }

@@ -40,17 +40,25 @@ pub(in crate::api) fn node(view: &View) -> pb::Node {
         enrolled_with: node.enrolled_with.to_string(),
         etag: muster_domain::node::etag(node.revision),
         quarantine: node.quarantine.as_ref().map(quarantine),
+        released_as: node.kept.as_ref().map(|kept| pb::ReleasedAs {
+            instance_id: kept.instance.to_string(),
+            refused: view.turned_away.iter().map(sighting).collect(),
+        }),
     }
 }
 
-fn quarantine(quarantine: &Quarantine) -> pb::Quarantine {
-    let sighting = |seen: &Sighting| pb::Sighting {
+fn sighting(seen: &Sighting) -> pb::Sighting {
+    pb::Sighting {
         instance_id: seen.instance.to_string(),
         boot_id: seen.boot_id.clone(),
         machine_fingerprint: Bytes::copy_from_slice(&seen.machine_fingerprint),
         remote_address: seen.remote.to_string(),
         time: Some(timestamp(seen.at)),
-    };
+        certificate_serial: seen.serial.clone(),
+    }
+}
+
+fn quarantine(quarantine: &Quarantine) -> pb::Quarantine {
     pb::Quarantine {
         reason: quarantine.reason.as_str().to_owned(),
         message: quarantine.reason.describe().to_owned(),

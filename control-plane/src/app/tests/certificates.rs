@@ -6,6 +6,7 @@ use muster_store::WriteNodes as _;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 
 use super::bench::{Bench, alice, hello, issued, ledger};
+use crate::app::speaker::By;
 
 fn request(key: &KeyPair) -> Vec<u8> {
     let mut params = CertificateParams::default();
@@ -82,7 +83,8 @@ async fn a_renewal_keeps_what_is_in_use_though_its_first_use_is_not_stored_yet()
     let id = with_next(&bench, "2").await;
     bench.hello_with(id, "2", &hello(ledger(1, 1))).unwrap();
     let key = KeyPair::generate().unwrap();
-    bench.app.renew(&alice(), id, &by(), &request(&key)).await.unwrap();
+    let shown = By { serial: "2".to_owned(), ..by() };
+    bench.app.renew(&alice(), id, &shown, &request(&key)).await.unwrap();
     let stored = bench.stored(id).await.certificate;
     assert_eq!((stored.current.serial.as_str(), stored.newest()), ("2", 3));
     bench.app.record().await.unwrap();
@@ -90,6 +92,6 @@ async fn a_renewal_keeps_what_is_in_use_though_its_first_use_is_not_stored_yet()
     bench.hello_with(id, "2", &hello(ledger(1, 2))).unwrap();
 }
 
-fn by() -> crate::app::identity::By {
-    crate::app::identity::By { instance: None, serial: "1".to_owned() }
+fn by() -> By {
+    By { instance: None, serial: "1".to_owned() }
 }

@@ -158,7 +158,7 @@ async fn a_reason_has_an_end() {
     let refused = [
         bench.app.remove_node(&alice(), id, String::new(), long.clone()).await.unwrap_err(),
         bench.app.cancel_operation(&alice(), OperationId::generate(), long.clone()).await.unwrap_err(),
-        bench.app.leave(&alice(), id, long).await.unwrap_err(),
+        bench.app.leave(&alice(), id, "1".to_owned(), long).await.unwrap_err(),
     ];
     for error in refused {
         assert!(matches!(error, Error::Invalid { reason: Reason::InvalidArgument, .. }), "{error}");

@@ -1,4 +1,4 @@
-//! Twins, recovery, revocation: who may be a node.
+//! Renewal, recovery, rotation: how a node keeps its identity.
 
 use std::time::Duration;
 
@@ -13,43 +13,46 @@ use muster_domain::{
     audit::Filter,
     authority::{Move, Phase},
     certificate::NodeCertificate,
-    liveness::State,
     revocation::Subject,
-    sighting::Suspicion,
 };
 use muster_store::{ReadAudit as _, WriteNodes as _};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, SigningKey as _};
 
-use super::bench::{Bench, NOW, alice, hello, ledger, whole};
+use super::bench::{Bench, NOW, alice, hello, ledger, stamp, whole};
 use crate::{
-    app::{Error, authority::Source, identity::By, recovery},
+    app::{
+        Error,
+        authority::{self, Source},
+        recovery,
+        speaker::By,
+    },
     ca::{Scope, csr},
     session::{frames::Hello, ports::Desk as _},
 };
 
-fn csr_of(key: &KeyPair) -> Vec<u8> {
+pub(super) fn csr_of(key: &KeyPair) -> Vec<u8> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.serialize_request(key).unwrap().der().to_vec()
 }
 
-fn reason(error: &Error) -> Option<Reason> {
+pub(super) fn reason(error: &Error) -> Option<Reason> {
     match error {
         Error::Refused { reason, .. } => Some(*reason),
         _ => None,
     }
 }
 
-fn by(instance: Option<u128>) -> By {
+pub(super) fn by(instance: Option<u128>) -> By {
     By { instance: instance.map(InstanceId::from_u128), serial: "1".to_owned() }
 }
 
-fn hello_of(instance: u128) -> Hello {
+pub(super) fn hello_of(instance: u128) -> Hello {
     Hello { instance: InstanceId::from_u128(instance), ..hello(ledger(1, 1)) }
 }
 
 /// A node whose certificate is real, and its key.
-async fn known(bench: &Bench, ttl: Duration) -> (NodeId, KeyPair) {
+pub(super) async fn known(bench: &Bench, ttl: Duration) -> (NodeId, KeyPair) {
     let id = bench.node(1).await;
     let key = KeyPair::generate().unwrap();
     let public = csr::public_key(&csr_of(&key)).unwrap();
@@ -61,7 +64,7 @@ async fn known(bench: &Bench, ttl: Duration) -> (NodeId, KeyPair) {
     (id, key)
 }
 
-fn request(bench: &Bench, node: NodeId, key: &KeyPair, next: &KeyPair) -> recovery::Request {
+pub(super) fn request(bench: &Bench, node: NodeId, key: &KeyPair, next: &KeyPair) -> recovery::Request {
     let (challenge, csr_der) = (bench.app.begin_recovery(node).unwrap(), csr_of(next));
     let signature = key.sign(&proof::recovery(&challenge, Sha256::of(&csr_der))).unwrap();
     recovery::Request {
@@ -76,7 +79,7 @@ fn request(bench: &Bench, node: NodeId, key: &KeyPair, next: &KeyPair) -> recove
     }
 }
 
-async fn audited(bench: &Bench, action: &'static str) -> Vec<String> {
+pub(super) async fn audited(bench: &Bench, action: &'static str) -> Vec<String> {
     let page = muster_domain::page::Page { size: 100, after: None };
     let listed = bench
         .app
@@ -90,85 +93,6 @@ async fn audited(bench: &Bench, action: &'static str) -> Vec<String> {
         .filter(|entry| entry.1.stamp.action == action)
         .map(|entry| entry.1.note.after)
         .collect()
-}
-
-#[tokio::test]
-async fn two_processes_that_take_turns_are_both_locked_up_and_named() {
-    let bench = Bench::following().await;
-    let id = bench.node(1).await;
-    for instance in [1, 1, 2] {
-        bench.hello(id, &hello_of(instance)).unwrap();
-        assert_eq!(bench.app.node(&whole(), id).unwrap().node.quarantine, None);
-    }
-    let (session, _) = bench.hello(id, &hello_of(1)).unwrap();
-    let node = bench.app.node(&whole(), id).unwrap().node;
-    assert_eq!(node.liveness.state, State::Quarantined);
-    assert_eq!(node.quarantine.as_ref().unwrap().reason, Suspicion::TwoProcesses);
-    assert_eq!(bench.app.trust(&session).quarantine.map(|(reason, _)| reason), Some("TwoProcesses"));
-    bench.until(|| bench.app.fleet.with(id, |entry| !entry.locking).unwrap()).await;
-    assert!(bench.stored(id).await.quarantine.is_some(), "also after a restart");
-    let events = audited(&bench, "nodes.quarantine").await;
-    assert_eq!(events.len(), 1, "one event for both");
-    for instance in [1, 2] {
-        assert!(events[0].contains(&InstanceId::from_u128(instance).to_string()), "{}", events[0]);
-    }
-}
-
-#[tokio::test]
-async fn who_is_locked_up_gets_nothing_until_a_person_lets_it_out() {
-    let bench = Bench::following().await;
-    let id = bench.node(1).await;
-    let (session, _) = bench.hello(id, &hello_of(1)).unwrap();
-    bench.app.quarantine_node(&alice(), id, "to look at it".to_owned()).await.unwrap();
-    bench.ordered().await;
-    assert!(bench.app.tickets(&session).is_empty());
-    assert_eq!(bench.app.node(&whole(), id).unwrap().node.liveness.state, State::Quarantined);
-    bench.app.release_quarantine(&alice(), id, None, String::new()).await.unwrap();
-    assert_eq!(bench.app.node(&whole(), id).unwrap().node.liveness.state, State::Online);
-    assert_eq!(bench.app.trust(&session).quarantine, None);
-    assert_eq!(bench.app.tickets(&session).len(), 1);
-}
-
-#[tokio::test]
-async fn of_two_twins_the_one_that_a_person_names_goes_on_alone() {
-    let bench = Bench::following().await;
-    let id = bench.node(1).await;
-    for instance in [1, 2, 1] {
-        bench.hello(id, &hello_of(instance)).unwrap();
-    }
-    let (right, stranger) = (InstanceId::from_u128(2), InstanceId::from_u128(9));
-    let unknown = bench.app.release_quarantine(&alice(), id, Some(stranger), String::new()).await;
-    assert!(matches!(unknown, Err(Error::Invalid { .. })));
-    bench.until(|| bench.app.fleet.with(id, |entry| !entry.locking).unwrap()).await;
-    bench.app.release_quarantine(&alice(), id, Some(right), "rack 7".to_owned()).await.unwrap();
-    assert_eq!(bench.hello(id, &hello_of(1)).unwrap_err().reason, Reason::Quarantined);
-    let (session, _) = bench.hello(id, &hello_of(2)).unwrap();
-    assert_eq!(bench.app.trust(&session).renew.map(|renew| renew.0), Some(Duration::ZERO));
-    // It renews; from then on the certificate that both had is worth nothing.
-    let key = csr_of(&KeyPair::generate().unwrap());
-    let wrong = bench.app.renew(&alice(), id, &by(Some(1)), &key).await;
-    assert_eq!(reason(&wrong.unwrap_err()), Some(Reason::Quarantined));
-    bench.app.renew(&alice(), id, &by(Some(2)), &key).await.unwrap();
-    let next = bench.app.node(&whole(), id).unwrap().node.certificate.next.unwrap().serial;
-    bench.hello_with(id, &next, &hello_of(2)).unwrap();
-    bench.until(|| !bench.app.revocations.all().is_empty()).await;
-    assert_eq!(bench.app.node_may_speak(id, "1"), Err(Reason::CertificateRevoked));
-    assert_eq!(bench.app.node_may_speak(id, &next), Ok(()));
-    assert_eq!(bench.app.node(&whole(), id).unwrap().node.quarantine, None);
-}
-
-#[tokio::test]
-async fn another_machine_with_the_same_identity_is_locked_up_at_its_first_word() {
-    let bench = Bench::following().await;
-    let id = bench.node(1).await;
-    bench.write(move |tx| Ok(tx.node_set_quarantine(id, None, Some(&[1; 32]))?)).await;
-    bench.app.follow().await.unwrap();
-    let on = |machine: u8| Hello { machine_fingerprint: vec![machine; 32], ..hello_of(u128::from(machine)) };
-    bench.hello(id, &on(1)).unwrap();
-    assert_eq!(bench.app.node(&whole(), id).unwrap().node.quarantine, None);
-    bench.hello(id, &on(2)).unwrap();
-    let found = bench.app.node(&whole(), id).unwrap().node.quarantine.unwrap();
-    assert_eq!(found.reason, Suspicion::OtherMachine);
 }
 
 #[tokio::test]
@@ -221,34 +145,6 @@ async fn recovery_ends_with_time_with_number_with_quarantine_and_with_revocation
 }
 
 #[tokio::test]
-async fn of_two_with_one_key_only_the_one_that_a_person_kept_recovers_also_after_a_restart() {
-    let bench = Bench::following().await;
-    let (id, key) = known(&bench, Duration::ZERO).await;
-    let serial = bench.stored(id).await.certificate.current.serial;
-    let (right, wrong) = (InstanceId::from_u128(2), InstanceId::from_u128(1));
-    for instance in [1, 2, 1] {
-        bench.hello_with(id, &serial, &hello_of(instance)).unwrap();
-    }
-    bench.until(|| bench.app.fleet.with(id, |entry| !entry.locking).unwrap()).await;
-    let next = KeyPair::generate().unwrap();
-    let by = |instance| recovery::Request { instance, ..request(&bench, id, &key, &next) };
-    let locked = bench.app.recover(by(Some(right))).await;
-    assert_eq!(reason(&locked.unwrap_err()), Some(Reason::Quarantined));
-    bench.app.release_quarantine(&alice(), id, Some(right), "rack 7".to_owned()).await.unwrap();
-    assert_eq!(bench.stored(id).await.kept.map(|kept| kept.instance), Some(right), "it survives a restart");
-    for twin in [Some(wrong), None] {
-        let refused = bench.app.recover(by(twin)).await.unwrap_err();
-        assert_eq!(reason(&refused), Some(Reason::Quarantined), "{twin:?}");
-    }
-    bench.app.recover(by(Some(right))).await.unwrap();
-    let next = bench.stored(id).await.certificate.next.unwrap().serial;
-    bench.hello_with(id, &next, &hello_of(2)).unwrap();
-    bench.until(|| bench.app.revocations.check(&Principal::Node(id), &serial).is_err()).await;
-    assert_eq!(bench.stored(id).await.kept, None, "it has a certificate of its own");
-    bench.hello_with(id, &next, &hello_of(3)).unwrap();
-}
-
-#[tokio::test]
 async fn recoveries_at_once_each_count_and_leave_one_certificate_that_waits() {
     let bench = Bench::following().await;
     let (id, key) = known(&bench, Duration::ZERO).await;
@@ -280,22 +176,6 @@ async fn a_certificate_that_asks_for_the_next_one_is_in_use() {
 }
 
 #[tokio::test]
-async fn a_thief_that_renewed_first_is_noticed_when_the_host_speaks() {
-    let bench = Bench::following().await;
-    let id = bench.node(1).await;
-    // The thief renews, and speaks with what it got.
-    let stolen = csr_of(&KeyPair::generate().unwrap());
-    bench.app.renew(&alice(), id, &by(None), &stolen).await.unwrap();
-    let next = bench.app.node(&whole(), id).unwrap().node.certificate.next.unwrap().serial;
-    bench.hello_with(id, &next, &hello_of(2)).unwrap();
-    assert_eq!(bench.app.node_may_speak(id, "1"), Err(Reason::CertificateRevoked));
-    bench.app.suspect(id, Suspicion::ReplacedCertificate, [192, 0, 2, 9].into()).await.unwrap();
-    let found = bench.app.node(&whole(), id).unwrap().node.quarantine.unwrap();
-    assert_eq!(found.reason, Suspicion::ReplacedCertificate);
-    assert_eq!(found.seen.last().unwrap().remote.to_string(), "192.0.2.9");
-}
-
-#[tokio::test]
 async fn a_rotation_waits_for_those_that_are_connected() {
     let bench = Bench::following().await;
     let id = bench.node(1).await;
@@ -316,4 +196,47 @@ async fn a_rotation_waits_for_those_that_are_connected() {
     assert_eq!(bench.app.trust(&session).renew, None);
     assert_eq!(go(Move::Retire, false).await.unwrap().phase(), Phase::Steady);
     assert_eq!(audited(&bench, "authority.retire").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_certificate_that_waits_is_replaced_when_its_slot_issues_no_more() {
+    let bench = Bench::following().await;
+    let id = bench.node(1).await;
+    let (session, _) = bench.hello(id, &hello_of(1)).unwrap();
+    let csr = || csr_of(&KeyPair::generate().unwrap());
+    bench.app.authority_prepare(&alice(), &Source::Own(Scope::Issuing)).await.unwrap();
+    bench.app.authority_go(&alice(), Move::Activate, true).await.unwrap();
+    bench.app.renew(&alice(), id, &by(None), &csr()).await.unwrap();
+    bench.app.authority_go(&alice(), Move::Rollback, false).await.unwrap();
+    assert_eq!(bench.app.trust(&session).renew.map(|renew| renew.1), Some("new-issuer"));
+    let waited_for = async || bench.app.authority().await.unwrap().1.on_next.live;
+    assert_eq!(waited_for().await, [id], "the slot cannot be dropped yet");
+    bench.app.renew(&alice(), id, &by(None), &csr()).await.unwrap();
+    assert_eq!(bench.app.trust(&session).renew, None);
+    assert_eq!(waited_for().await, []);
+}
+
+#[tokio::test]
+async fn a_certificate_of_a_slot_that_issues_no_more_is_not_stored() {
+    let bench = Bench::new().await;
+    let id = bench.node(1).await;
+    bench.app.follow().await.unwrap();
+    // By the command line: this process does not know it yet.
+    let (store, trust_domain) = (&bench.app.store, "fleet.test".parse().unwrap());
+    let place = authority::Place { dir: bench.app.ca.dir(), trust_domain: &trust_domain, recovers: true };
+    authority::prepare(store, place, &Source::Own(Scope::Issuing), stamp()).await.unwrap();
+    authority::go(store, place, Move::Activate, true, stamp()).await.unwrap();
+    let key = csr_of(&KeyPair::generate().unwrap());
+    let refused = bench.app.renew(&alice(), id, &by(None), &key).await.unwrap_err();
+    assert_eq!(reason(&refused), Some(Reason::Overloaded));
+    assert_eq!(bench.stored(id).await.certificate.next, None);
+}
+
+#[tokio::test]
+async fn a_move_of_the_authority_goes_on_when_its_caller_is_gone() {
+    let bench = Bench::following().await;
+    let (alice, source) = (alice(), Source::Own(Scope::Issuing));
+    let asked = bench.app.authority_prepare(&alice, &source);
+    assert!(tokio::time::timeout(Duration::ZERO, asked).await.is_err(), "it was done at once");
+    bench.until(|| bench.app.ca.authority().phase() == Phase::Prepared).await;
 }

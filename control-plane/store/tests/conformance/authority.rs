@@ -83,6 +83,7 @@ pub(crate) fn trust_recoveries_and_quarantine_of_a_node_are_kept(database: &impl
         machine_fingerprint: vec![4; 32],
         remote: [192, 0, 2, 1].into(),
         at: NOW,
+        serial: "0a".into(),
     };
     let quarantine = Quarantine { reason: Suspicion::TwoProcesses, since: NOW, seen: vec![seen.clone()] };
     let (kept, machine) = (quarantine.clone(), [9_u8; 32]);
