@@ -162,6 +162,19 @@ async fn every_bad_host_certificate_is_refused_for_its_reason_and_lets_nobody_in
 }
 
 #[tokio::test]
+async fn a_host_is_told_to_come_again_while_the_files_of_its_authority_cannot_be_read() {
+    let corp = Corp::start().await;
+    let host = Agent::host(corp.folder.path(), "host", OPEN);
+    let (key, file) = (KeyPair::generate().unwrap(), corp.folder.path().join("corp.pem"));
+    let certificate = corp.host("web-1.prod.example", &key);
+    std::fs::remove_file(&file).unwrap();
+    let later = corp.connect(&host, &certificate, &key).await;
+    assert!(!later.status.success() && told(&later).contains("HOST_CA_UNAVAILABLE"), "{}", told(&later));
+    std::fs::write(&file, corp.issuer.pem()).unwrap();
+    node_of(&corp.connect(&host, &certificate, &key).await);
+}
+
+#[tokio::test]
 async fn a_host_certificate_without_its_key_and_a_proof_that_was_overheard_let_nobody_in() {
     let corp = Corp::start().await;
     let mut client = corp.client().await;
