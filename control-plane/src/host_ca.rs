@@ -8,26 +8,18 @@
 //!
 //! Never: a store, a clock of its own, a network.
 
-use std::{io::Read as _, path::Path, sync::LazyLock, time::Duration};
+mod revocation;
+
+use std::{path::Path, sync::LazyLock, time::Duration};
 
 use muster_common::{clock::UnixMillis, digest::Sha256, proof, tls::pem};
 use muster_domain::labels::Labels;
 use rustls::{
     SignatureScheme,
-    pki_types::{
-        CertificateDer, CertificateRevocationListDer, SignatureVerificationAlgorithm, UnixTime,
-        pem::PemObject as _,
-    },
+    pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime},
 };
-use webpki::{
-    CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, OwnedCertRevocationList,
-    RevocationCheckDepth, RevocationOptions, RevocationOptionsBuilder, UnknownStatusPolicy,
-    anchor_from_trusted_cert,
-};
-use x509_parser::{
-    prelude::{FromDer as _, X509Certificate},
-    revocation_list::CertificateRevocationList,
-};
+use webpki::{EndEntityCert, KeyUsage, RevocationOptions, anchor_from_trusted_cert};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::config;
 
@@ -35,8 +27,6 @@ use crate::config;
 const MAX_CHAIN: usize = 8;
 /// Most bytes of one of them.
 const MAX_CERTIFICATE: usize = 8 * 1024;
-/// Most bytes of an authority's revocation lists.
-const MAX_CRL: u64 = 16 * 1024 * 1024;
 
 /// What a host shows.
 #[derive(Debug, Clone)]
@@ -112,7 +102,7 @@ pub enum Unusable {
 /// All authorities that are trusted.
 pub struct Authorities(Vec<config::HostCa>);
 
-/// An authority said no, or could not say.
+/// An authority does not say yes.
 enum No {
     /// The certificate is not under it.
     Foreign(webpki::Error),
@@ -120,8 +110,20 @@ enum No {
     Unknown,
     /// It is, and is no host of this fleet by this section; another one may differ.
     Refused(Error),
-    /// It is, and it is revoked, or nobody can say: no other section lets it in.
-    Never(Error),
+}
+
+/// What is judged.
+struct Asked<'a> {
+    leaf: EndEntityCert<'a>,
+    above: &'a [CertificateDer<'a>],
+    at: UnixTime,
+}
+
+/// An authority of which it is a host.
+struct Under<'a> {
+    authority: &'a config::HostCa,
+    roots: Vec<CertificateDer<'static>>,
+    labels: Labels,
 }
 
 impl Authorities {
@@ -136,7 +138,7 @@ impl Authorities {
                     .map_err(|source| content(&authority.ca_file, source))?;
             }
             if let Some(file) = &authority.crl_file {
-                lists(file)?;
+                revocation::lists(file)?;
             }
         }
         Ok(Self(configured.to_vec()))
@@ -162,21 +164,44 @@ impl Authorities {
         {
             return Err(Error::Proof);
         }
+        let at = Duration::from_millis(u64::try_from(now.0).unwrap_or_default());
+        let asked = Asked { leaf, above, at: UnixTime::since_unix_epoch(at) };
         let (mut foreign, mut unknown, mut refused) = (no("chain", "no authority is configured"), None, None);
-        let mut passed = None;
-        // All of them: whoever says that it is revoked has the last word.
+        // Whose lists have to be read, and who says yes.
+        let (mut concerned, mut passed) = (Vec::new(), Vec::new());
         for authority in &self.0 {
-            match judge_under(authority, &leaf, above, now) {
-                Ok(labels) => passed = passed.or_else(|| Some((authority.name.clone(), labels))),
-                Err(No::Never(error)) => return Err(error),
+            let judged = asked.judge_under(authority);
+            if !matches!(judged, Err(No::Foreign(_))) {
+                concerned.push(&authority.name);
+            }
+            match judged {
+                Ok(under) => passed.push(under),
                 Err(No::Refused(error)) => refused = Some(error),
                 Err(No::Unknown) => unknown = Some(Error::Unavailable { authority: authority.name.clone() }),
                 Err(No::Foreign(error)) => foreign = no("chain", told(&error)),
             }
         }
         // Who knows the certificate has the say; then who may know it.
-        let (authority, labels) = passed.ok_or_else(|| refused.or(unknown).unwrap_or(foreign))?;
-        let key_sha256 = Sha256::of(&leaf.subject_public_key_info());
+        let first = passed.first().ok_or_else(|| refused.or(unknown).unwrap_or(foreign))?;
+        // A list counts whatever section has it, and whatever else that one says: before any
+        // is read, because they are long, and certificates that are no hosts' are many.
+        for authority in &self.0 {
+            let Some(file) = &authority.crl_file else { continue };
+            match revocation::lists(file) {
+                Ok(lists) => {
+                    let own = passed.iter().find(|under| under.authority.name == authority.name);
+                    asked.check_revoked(first, own, &lists)?;
+                }
+                Err(error) => {
+                    unreadable(authority, &error);
+                    if concerned.contains(&&authority.name) {
+                        return Err(Error::Unavailable { authority: authority.name.clone() });
+                    }
+                }
+            }
+        }
+        let (authority, labels) = (first.authority.name.clone(), first.labels.clone());
+        let key_sha256 = Sha256::of(&asked.leaf.subject_public_key_info());
         let until = until(leaf_der).ok_or_else(|| no("form", "its end cannot be read"))?;
         Ok(Passed { authority, labels, key_sha256, until })
     }
@@ -209,76 +234,41 @@ fn told(error: &webpki::Error) -> &'static str {
     }
 }
 
-/// The node's labels, if the certificate is one of this authority's hosts.
-fn judge_under(
-    authority: &config::HostCa,
-    leaf: &EndEntityCert<'_>,
-    above: &[CertificateDer<'_>],
-    now: UnixMillis,
-) -> Result<Labels, No> {
-    let unreadable = |error: Unusable| {
-        let (name, error) = (&authority.name, muster_common::error_chain::Chain(&error).to_string());
-        tracing::error!(
-            authority = name,
-            error,
-            "the files of host authority {name} cannot be read: {error}"
-        );
-    };
-    let error = |check, why: String| Error::Certificate { check, why };
-    let unknown = |error| {
-        unreadable(error);
-        No::Unknown
-    };
-    let roots = pem::certificates(&authority.ca_file).map_err(|error| unknown(error.into()))?;
-    let anchors = roots.iter().map(anchor_from_trusted_cert).collect::<Result<Vec<_>, _>>();
-    let anchors = anchors.map_err(|error| unknown(content(&authority.ca_file, error)))?;
-    let at = UnixTime::since_unix_epoch(Duration::from_millis(u64::try_from(now.0).unwrap_or_default()));
-    let verify = |revocation| {
-        leaf.verify_for_usage(ALGORITHMS.all, &anchors, above, at, KeyUsage::client_auth(), revocation, None)
-            .map(drop)
-    };
-    verify(None).map_err(No::Foreign)?;
-    // Before any list is read: those are long, and certificates that are no hosts' are many.
-    let name = authority.fits_dns(leaf.valid_dns_names());
-    if name.is_none() && !authority.fits_uri(leaf.valid_uri_names()) {
-        let why = "none of its names is one of a host of this fleet".to_owned();
-        return Err(No::Refused(error("names", why)));
-    }
-    let labels = labels(authority, name).map_err(|why| No::Refused(error("labels", why)))?;
-    if let Some(file) = &authority.crl_file {
-        let lists = lists(file).map_err(|error| {
-            unreadable(error);
-            No::Never(Error::Unavailable { authority: authority.name.clone() })
-        })?;
-        let lists: Vec<CertRevocationList<'_>> = lists.into_iter().map(Into::into).collect();
-        let lists: Vec<&CertRevocationList<'_>> = lists.iter().collect();
-        let refused = |found: webpki::Error| No::Never(error("revocation", told(&found).to_owned()));
-        // Each alone: of several lists of one issuer only the first is asked for a certificate.
-        for list in &lists {
-            let alone =
-                revocation(std::slice::from_ref(list), UnknownStatusPolicy::Allow, ExpirationPolicy::Ignore);
-            match verify(Some(alone.map_err(refused)?)) {
-                // Of another key with the issuer's name; whether that one's list is there is asked below.
-                Ok(()) | Err(webpki::Error::InvalidCrlSignatureForPublicKey) => {}
-                // Any: of several paths the error is that of one of them, and without the list one was good.
-                Err(found) => return Err(refused(found)),
-            }
-        }
-        let all = revocation(&lists, UnknownStatusPolicy::Deny, ExpirationPolicy::Enforce);
-        verify(Some(all.map_err(refused)?)).map_err(refused)?;
-    }
-    Ok(labels)
+fn unreadable(authority: &config::HostCa, error: &Unusable) {
+    let (name, error) = (&authority.name, muster_common::error_chain::Chain(error).to_string());
+    tracing::error!(authority = name, error, "the files of host authority {name} cannot be read: {error}");
 }
 
-/// The whole chain is looked up. An error if there is no list.
-fn revocation<'a>(
-    lists: &'a [&'a CertRevocationList<'a>],
-    unknown: UnknownStatusPolicy,
-    expired: ExpirationPolicy,
-) -> Result<RevocationOptions<'a>, webpki::Error> {
-    let options = RevocationOptionsBuilder::new(lists).map_err(|_| webpki::Error::UnknownRevocationStatus)?;
-    let options = options.with_depth(RevocationCheckDepth::Chain);
-    Ok(options.with_status_policy(unknown).with_expiration_policy(expired).build())
+impl Asked<'_> {
+    /// Whether the certificate is one of this authority's hosts, its lists aside.
+    fn judge_under<'a>(&self, authority: &'a config::HostCa) -> Result<Under<'a>, No> {
+        let unknown = |error: Unusable| {
+            unreadable(authority, &error);
+            No::Unknown
+        };
+        let roots = pem::certificates(&authority.ca_file).map_err(|error| unknown(error.into()))?;
+        for root in &roots {
+            anchor_from_trusted_cert(root).map_err(|source| unknown(content(&authority.ca_file, source)))?;
+        }
+        self.verify(&roots, None).map_err(No::Foreign)?;
+        let refused = |check, why: String| No::Refused(Error::Certificate { check, why });
+        let name = authority.fits_dns(self.leaf.valid_dns_names());
+        if name.is_none() && !authority.fits_uri(self.leaf.valid_uri_names()) {
+            return Err(refused("names", "none of its names is one of a host of this fleet".to_owned()));
+        }
+        let labels = labels(authority, name).map_err(|why| refused("labels", why))?;
+        Ok(Under { authority, roots, labels })
+    }
+
+    fn verify(
+        &self,
+        roots: &[CertificateDer<'_>],
+        revocation: Option<RevocationOptions<'_>>,
+    ) -> Result<(), webpki::Error> {
+        let anchors = roots.iter().map(anchor_from_trusted_cert).collect::<Result<Vec<_>, _>>()?;
+        let (all, usage) = (ALGORITHMS.all, KeyUsage::client_auth());
+        self.leaf.verify_for_usage(all, &anchors, self.above, self.at, usage, revocation, None).map(drop)
+    }
 }
 
 fn labels(authority: &config::HostCa, name: Option<&str>) -> Result<Labels, String> {
@@ -305,34 +295,6 @@ fn proof_algorithms() -> impl Iterator<Item = &'static dyn SignatureVerification
     };
     // The first of each is the one for the curve or padding that TLS 1.3 asks for.
     proof::SCHEMES.iter().filter_map(move |scheme| of(scheme).first().copied())
-}
-
-/// Seconds since 1970. One that nobody can tell is the oldest.
-fn made_at(list: &[u8]) -> i64 {
-    CertificateRevocationList::from_der(list).map_or(i64::MIN, |(_, list)| list.last_update().timestamp())
-}
-
-/// The newest first: that one of an issuer decides whether there is a list that is not too old.
-fn lists(path: &Path) -> Result<Vec<OwnedCertRevocationList>, Unusable> {
-    let unreadable = |why: String| Unusable::Lists { path: path.display().to_string(), why };
-    let mut text = Vec::new();
-    let file = std::fs::File::open(path).map_err(|error| unreadable(error.to_string()))?;
-    let read =
-        file.take(MAX_CRL + 1).read_to_end(&mut text).map_err(|error| unreadable(error.to_string()))?;
-    if read as u64 > MAX_CRL {
-        return Err(unreadable(format!("it is longer than {MAX_CRL} bytes")));
-    }
-    let parsed = CertificateRevocationListDer::pem_slice_iter(&text).map(|list| {
-        let list = list.map_err(|error| unreadable(error.to_string()))?;
-        let parsed = OwnedCertRevocationList::from_der(&list).map_err(|source| content(path, source))?;
-        Ok::<_, Unusable>((made_at(&list), parsed))
-    });
-    let mut lists = parsed.collect::<Result<Vec<_>, _>>()?;
-    if lists.is_empty() {
-        return Err(unreadable("there is no revocation list in it".to_owned()));
-    }
-    lists.sort_by_key(|(made_at, _)| std::cmp::Reverse(*made_at));
-    Ok(lists.into_iter().map(|(_, list)| list).collect())
 }
 
 fn content(path: &Path, source: webpki::Error) -> Unusable {

@@ -52,6 +52,9 @@ pub struct Node {
     pub quarantine: Option<Quarantine>,
     /// As which process alone it was let out of quarantine.
     pub kept: Option<Kept>,
+    /// Since when its certificates are its own alone: one that began until then was
+    /// another host's, too, and raises no suspicion. 0: it never had to be told apart.
+    pub own_since: UnixMillis,
     /// Revision of the last write to labels or facts: since when selectors may see it differently.
     pub selector_revision: u64,
     /// Revision of the last write to what an operator can edit; the etag.

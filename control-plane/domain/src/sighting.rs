@@ -119,7 +119,9 @@ impl Sightings {
             self.0.remove(at);
         }
         if self.0.len() == REMEMBERED {
-            self.0.remove(0);
+            // Of the same address first: one that goes by many names pushes nobody else out.
+            let same = self.0.iter().position(|seen| seen.remote == next.remote);
+            self.0.remove(same.unwrap_or(0));
         }
         self.0.push(next);
         if other {
@@ -184,6 +186,18 @@ mod tests {
         assert_eq!(two, [InstanceId::from_u128(2), InstanceId::from_u128(1)]);
         sightings.keep(InstanceId::from_u128(1));
         assert_eq!(sightings.look(seen(1, 1), &[1; 32]), None);
+    }
+
+    #[test]
+    fn one_that_goes_by_many_names_pushes_nobody_else_out() {
+        let mut sightings = Sightings::default();
+        let elsewhere = |instance| Sighting { remote: IpAddr::from([192, 0, 2, 9]), ..seen(instance, 1) };
+        assert_eq!(sightings.look(seen(1, 1), &[]), None);
+        for instance in 2..40 {
+            assert_eq!(sightings.look(elsewhere(instance), &[]), None);
+        }
+        assert_eq!(sightings.all().len(), REMEMBERED);
+        assert_eq!(sightings.look(seen(1, 1), &[]), Some(Suspicion::TwoProcesses));
     }
 
     #[test]

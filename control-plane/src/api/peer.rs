@@ -13,7 +13,9 @@ pub struct Peer {
     pub principal: Option<Principal>,
     /// Of the certificate.
     pub serial: String,
-    /// Of the certificate.
+    /// Begin of the certificate.
+    pub not_before: UnixMillis,
+    /// End of the certificate.
     pub not_after: UnixMillis,
     /// From where.
     pub remote: SocketAddr,

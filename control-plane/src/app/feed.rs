@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use muster_common::ids::{CommandId, NodeId, OperationId};
+use muster_common::{
+    ids::{CommandId, NodeId, OperationId},
+    reason::Reason,
+};
 use muster_domain::{command::Command, operation::Operation};
 use muster_store::{
     Change, ChangeKind, ReadAccess as _, ReadChanges as _, ReadCommands as _, ReadMeta as _, ReadNodes as _,
@@ -11,8 +14,12 @@ use muster_store::{
 };
 use tokio::sync::watch;
 
-use super::{App, Error, catalog, fleet::News};
-use crate::session::hub::Handle;
+use super::{
+    App, Error, catalog,
+    fleet::{Entry, News},
+    speaker::NOT_KEPT,
+};
+use crate::session::{frames::Refusal, hub::Handle, ports::End};
 
 /// Changes read in one go.
 const BATCH: u32 = 1000;
@@ -245,25 +252,36 @@ impl App {
         }
     }
 
+    /// Tells a session what changed; one that is the node's no more is ended.
+    fn hint_or_end(&self, session: &Handle) {
+        let is_live =
+            |entry: parking_lot::MutexGuard<'_, Entry>| entry.live.is_none() && entry.node.kept.is_some();
+        if self.fleet.with(session.node(), is_live) == Some(true) {
+            return session.end(End::Refuse(Refusal::new(Reason::Quarantined, NOT_KEPT)));
+        }
+        session.hint_tune();
+        session.hint_trust();
+        session.hint_desired();
+        session.hint_tickets();
+    }
+
     pub(super) async fn reload_nodes(&self, ids: Vec<NodeId>) -> Result<(), Error> {
-        let found = self
+        let (as_of, found) = self
             .store
             .read_own(move |tx| {
-                ids.into_iter()
-                    .map(|id| Ok((id, tx.node_get(id)?)))
-                    .collect::<Result<Vec<_>, muster_store::Error>>()
+                let found = ids.into_iter().map(|id| Ok((id, tx.node_get(id)?)));
+                let found = found.collect::<Result<Vec<_>, muster_store::Error>>()?;
+                Ok::<_, muster_store::Error>((tx.revision()?, found))
             })
             .await?;
         for (id, node) in found {
             match node {
                 Some(node) => {
-                    self.fleet.put(node, |node| self.tracker_of_new(node));
+                    self.fleet.put(node, as_of, |node| self.tracker_of_new(node));
                     let now = self.clock.monotonic();
                     self.fleet.with(id, |mut entry| self.observe_quarantine(&mut entry, now));
                     if let Some(session) = self.hub.get(id) {
-                        session.hint_tune();
-                        session.hint_trust();
-                        session.hint_desired();
+                        self.hint_or_end(&session);
                     }
                 }
                 None => self.forget_node(id),

@@ -67,6 +67,8 @@ pub struct Entry {
     pub farewell: Option<String>,
     /// What of it is to be written down.
     pub dirty: Dirty,
+    /// The store's revision at which it was read last.
+    as_of: u64,
 }
 
 /// Facts as a node told them.
@@ -110,6 +112,8 @@ pub struct Live {
     pub session: SessionId,
     /// Of which process.
     pub instance: InstanceId,
+    /// Of the certificate that it showed.
+    pub serial: String,
     /// From where.
     pub remote: SocketAddr,
     /// How the keys of its connection were agreed on.
@@ -159,17 +163,20 @@ impl Entry {
             told: None,
             farewell: None,
             dirty: Dirty::default(),
+            as_of: 0,
         }
     }
 
-    /// A person let it out of quarantine; as this process alone, if one was named.
-    pub fn released(&mut self, kept: Option<Kept>) {
-        self.node.quarantine = None;
+    /// A person let it out of quarantine; as this process alone, if one was named. The
+    /// session of another one is the node's no more.
+    fn released(&mut self, kept: Option<Kept>) {
         self.turned_away = Sightings::default();
         match &kept {
             Some(kept) => self.sightings.keep(kept.instance),
             None => self.sightings = Sightings::default(),
         }
+        self.live
+            .take_if(|live| kept.as_ref().is_some_and(|it| it.excludes(Some(live.instance), &live.serial)));
         self.node.kept = kept;
     }
 
@@ -254,10 +261,16 @@ impl Fleet {
         self.get(id).map(|entry| look(entry.lock()))
     }
 
-    /// Adds a node, or puts what was stored anew into the one that is there.
-    pub fn put(&self, node: Node, tracker: impl FnOnce(&Node) -> Tracker) {
+    /// Adds a node, or puts what was stored anew into the one that is there. `as_of`: the
+    /// store's revision at which it was read; of two readings the newer one counts.
+    pub fn put(&self, node: Node, as_of: u64, tracker: impl FnOnce(&Node) -> Tracker) {
         if let Some(entry) = self.get(node.id) {
-            return merge(&mut entry.lock(), node);
+            let mut entry = entry.lock();
+            if entry.as_of <= as_of {
+                entry.as_of = as_of;
+                merge(&mut entry, node);
+            }
+            return;
         }
         let tracker = tracker(&node);
         let mut nodes = self.0.nodes.write();
@@ -321,14 +334,19 @@ fn merge(entry: &mut Entry, stored: Node) {
     }
     node.machine_fingerprint = stored.machine_fingerprint;
     node.recoveries = stored.recoveries;
+    node.own_since = stored.own_since;
+    let was_let_out = node.quarantine.is_some() && stored.quarantine.is_none();
     if !entry.locking {
         node.quarantine = stored.quarantine;
     }
-    node.kept = stored.kept;
-    if node.kept.is_none() {
-        entry.turned_away = Sightings::default();
-    }
     if stored.certificate.is_as_new_as(&node.certificate) {
         node.certificate = stored.certificate;
+    }
+    let is_kept_anew = stored.kept.is_some() && stored.kept != node.kept;
+    if is_kept_anew || was_let_out && !entry.locking {
+        entry.released(stored.kept);
+    } else if stored.kept.is_none() {
+        node.kept = None;
+        entry.turned_away = Sightings::default();
     }
 }

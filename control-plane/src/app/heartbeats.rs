@@ -91,7 +91,7 @@ impl App {
     /// is not known now. That is not stored: the next start would find the same.
     pub(crate) fn found_at_start(&self, node: Node) {
         let id = node.id;
-        self.fleet.put(node, |node| Tracker::restored(node.liveness.state, self.clock.monotonic()));
+        self.fleet.put(node, 0, |node| Tracker::restored(node.liveness.state, self.clock.monotonic()));
         self.fleet.with(id, |mut entry| {
             let state = entry.tracker.state();
             if state != entry.node.liveness.state {

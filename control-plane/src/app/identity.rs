@@ -132,6 +132,11 @@ impl App {
         let mut after = json!({ "certificate_serial": offer.serial, "generation": offer.generation });
         if let Some(recoveries) = recoveries {
             tx.node_set_recoveries(id, recoveries)?;
+            // The key of a recovery was on the disk of whoever was copied: it renews once more.
+            if let Some(mut kept) = node.kept {
+                kept.serials.push(offer.serial.clone());
+                tx.node_set_kept(id, Some(&kept))?;
+            }
             after["recoveries"] = recoveries.into();
         }
         tx.audit(Note { subject: format!("node/{id}"), after: after.to_string(), ..Note::default() })?;

@@ -47,6 +47,7 @@ impl Inbox for App {
             entry.live = Some(Live {
                 session: handle.id(),
                 instance: hello.instance,
+                serial: caller.serial.clone(),
                 remote: caller.remote,
                 key_exchange: caller.key_exchange,
                 capabilities: hello.capabilities.clone(),

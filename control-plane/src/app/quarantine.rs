@@ -8,9 +8,9 @@ use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use muster_common::{
     backoff::Backoff,
+    clock::UnixMillis,
     error_chain::Chain,
     ids::{InstanceId, NodeId},
-    reason::Reason,
     tasks::Kind,
     tls::spiffe::Principal,
 };
@@ -24,8 +24,7 @@ use muster_domain::{
 use muster_store::WriteNodes as _;
 use serde_json::json;
 
-use super::{Actor, App, Error, nodes::node_in, revocation::revoke_shared, speaker::NOT_KEPT};
-use crate::session::{frames::Refusal, ports::End};
+use super::{Actor, App, Error, nodes::node_in, revocation::revoke_shared};
 
 /// Between tries to store what was noticed.
 const RETRY_MIN: Duration = Duration::from_millis(100);
@@ -59,10 +58,12 @@ impl App {
 
     /// A certificate was shown that is none of this node's any more. If it was
     /// replaced by a renewal, two hosts have had it.
-    pub fn suspect_replaced(&self, id: NodeId, serial: &str, remote: IpAddr) {
+    pub fn suspect_replaced(&self, id: NodeId, serial: &str, began: UnixMillis, remote: IpAddr) {
         let was_replaced = self.fleet.with(id, |entry| {
-            let is_free = entry.node.quarantine.is_none() && !entry.locking && entry.node.kept.is_none();
-            is_free && entry.node.certificate.judge(serial) == Shown::Superseded
+            let node = &entry.node;
+            let is_free = node.quarantine.is_none() && !entry.locking && node.kept.is_none();
+            // Those that another host had, too, were told apart: its twin locks nobody up with one.
+            is_free && began > node.own_since && node.certificate.judge(serial) == Shown::Superseded
         });
         let revoked = self.revocations.check(&Principal::Node(id), serial).is_err();
         if was_replaced != Some(true) || revoked {
@@ -109,6 +110,10 @@ impl App {
                 }
             }
             app.fleet.with(id, |mut entry| entry.locking = false);
+            // What was decided meanwhile was not taken in.
+            if let Err(error) = app.reload_nodes(vec![id]).await {
+                tracing::error!(node = %id, error = %Chain(&error), "node {id} was not read again");
+            }
         });
     }
 
@@ -137,7 +142,10 @@ impl App {
         let locked = self
             .commit(stamp, move |tx| {
                 let node = node_in(tx, &scope, id)?;
-                if node.quarantine.is_some() {
+                // As long as one process is kept the others are refused: what was noticed of
+                // them before is over with the release.
+                let is_over = node.kept.is_some() && quarantine.reason != Suspicion::ByOperator;
+                if node.quarantine.is_some() || is_over {
                     return Ok(false);
                 }
                 tx.node_set_quarantine(id, Some(&quarantine), None)?;
@@ -199,46 +207,41 @@ impl App {
         let scope = actor.scope.clone();
         let (now, by) = (self.clock.now(), actor.principal.clone());
         let stamp = actor.stamp("nodes.release-quarantine", now);
-        let only = self
-            .commit(stamp, move |tx| {
-                let node = node_in(tx, &scope, id)?;
-                let good = held.iter().chain([&node.certificate]).flat_map(NodeCertificate::serials);
-                let good: BTreeSet<String> = good.map(str::to_owned).collect();
-                let told = node.quarantine.iter().flat_map(|found| &found.seen).map(|seen| &seen.serial);
-                let stale: BTreeSet<String> =
-                    told.filter(|serial| !serial.is_empty() && !good.contains(*serial)).cloned().collect();
-                revoke_shared(tx, &Vec::from_iter(stale), now, &by)?;
-                // Nor is what a release before this one has not revoked yet forgotten.
-                let before = node.kept.iter().flat_map(|kept| kept.serials.clone());
-                let serials: BTreeSet<String> = good.into_iter().chain(before).collect();
-                let only = keep.map(|instance| Kept { instance, serials: serials.into_iter().collect() });
-                tx.node_set_quarantine(id, None, machine.as_deref())?;
-                tx.node_set_kept(id, only.as_ref())?;
-                tx.audit(Note {
-                    subject: format!("node/{id}"),
-                    before: json!({ "quarantine": node.quarantine.as_ref().map(|q| q.reason.as_str()) })
-                        .to_string(),
-                    after: json!({ "quarantine": null, "kept": kept.as_ref().map(shown), "reason": reason })
-                        .to_string(),
-                    ..Note::default()
-                })?;
-                Ok(only)
-            })
-            .await?;
-        let speaks = self.fleet.with(id, |mut entry| {
-            entry.released(only);
-            entry.live.as_ref().map(|live| live.instance)
-        });
-        let Some(session) = self.hub.get(id) else { return Ok(()) };
-        if keep.is_some() && speaks.flatten() != keep {
-            session.end(End::Refuse(Refusal::new(Reason::Quarantined, NOT_KEPT)));
-        } else {
-            session.hint_trust();
-            session.hint_desired();
-            session.hint_tickets();
-        }
-        Ok(())
+        // Whoever sees the write first takes it in, and ends the session of who is not kept.
+        self.commit(stamp, move |tx| {
+            let node = node_in(tx, &scope, id)?;
+            let good = held.iter().chain([&node.certificate]).flat_map(NodeCertificate::serials);
+            let good: BTreeSet<String> = good.map(str::to_owned).collect();
+            let told = node.quarantine.iter().flat_map(|found| &found.seen).map(|seen| &seen.serial);
+            let stale: BTreeSet<String> =
+                told.filter(|serial| !serial.is_empty() && !good.contains(*serial)).cloned().collect();
+            revoke_shared(tx, &Vec::from_iter(stale), now, &by)?;
+            // Nor is what a release before this one has not revoked yet forgotten.
+            let before = node.kept.iter().flat_map(|kept| kept.serials.clone());
+            let serials: BTreeSet<String> = good.into_iter().chain(before).collect();
+            let only = keep.map(|instance| Kept { instance, serials: serials.into_iter().collect() });
+            tx.node_set_quarantine(id, None, machine.as_deref())?;
+            tx.node_set_kept(id, only.as_ref())?;
+            if let (Some(_), Some(newest)) = (keep, begin(held.iter().chain([&node.certificate]))) {
+                tx.node_set_own_since(id, newest)?;
+            }
+            tx.audit(Note {
+                subject: format!("node/{id}"),
+                before: json!({ "quarantine": node.quarantine.as_ref().map(|q| q.reason.as_str()) })
+                    .to_string(),
+                after: json!({ "quarantine": null, "kept": kept.as_ref().map(shown), "reason": reason })
+                    .to_string(),
+                ..Note::default()
+            })?;
+            Ok(())
+        })
+        .await
     }
+}
+
+/// Of the newest of some certificates.
+fn begin<'a>(held: impl Iterator<Item = &'a NodeCertificate>) -> Option<UnixMillis> {
+    held.flat_map(|held| std::iter::once(&held.current).chain(&held.next)).map(|it| it.not_before).max()
 }
 
 /// The entry of the audit: everyone who spoke as the node is named.

@@ -6,6 +6,8 @@ use rcgen::{
     SerialNumber, SigningKey as _,
 };
 
+mod lists;
+
 use super::*;
 use crate::config::HostCa;
 
@@ -273,82 +275,6 @@ fn the_longest_chain_is_a_host_six_authorities_and_their_root() {
     let mut longer = under(7);
     longer.chain_der.pop();
     assert_eq!((longer.chain_der.len(), lab.why(&longer)), (MAX_CHAIN, "chain"));
-}
-
-#[test]
-fn what_a_host_adds_to_its_chain_does_not_hide_that_it_is_revoked() {
-    let lab = Lab::new();
-    lab.revoke(7, 60);
-    let newer = std::fs::read_to_string(lab.path("crl.pem")).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let mut shown = shown_under(&lab.root, &key, &host_params());
-    let judge = |shown: &Shown| {
-        let authorities = Authorities::new(&[lab.with_lists()]).unwrap();
-        authorities.judge(shown, csr(), NOW).map_err(|error| check(&error))
-    };
-    assert_eq!(judge(&shown), Err("revocation"));
-    // One of its own making with the name of the issuer, that has run out: another path, and its error.
-    let mut params = ca_params("corp");
-    (params.not_before, params.not_after) = (at(-60).into(), at(-1).into());
-    shown.chain_der.push(params.self_signed(&key).unwrap().der().to_vec());
-    params = ca_params("corp");
-    (params.not_before, params.not_after) = (at(-60).into(), at(-1).into());
-    let mallory = CertifiedIssuer::self_signed(ca_params("corp"), KeyPair::generate().unwrap()).unwrap();
-    shown.chain_der.push(params.signed_by(&key, &mallory).unwrap().der().to_vec());
-    shown.chain_der.push(mallory.der().to_vec());
-    // The list that says so is not the newest.
-    std::fs::write(lab.path("crl.pem"), newer + &list(&lab.root, 8, -10, 60)).unwrap();
-    assert_eq!(judge(&shown), Err("revocation"));
-}
-
-#[test]
-fn of_the_lists_of_an_issuer_the_newest_says_whether_they_are_too_old() {
-    let lab = Lab::new();
-    let (old, new) = (list(&lab.root, 8, -20, -1), list(&lab.root, 8, -10, 60));
-    let shown = lab.shown(&host_params());
-    let judge = |text: String| {
-        std::fs::write(lab.path("crl.pem"), text).unwrap();
-        Authorities::new(&[lab.with_lists()]).unwrap().judge(&shown, csr(), NOW)
-    };
-    judge(format!("{old}{new}")).unwrap();
-    judge(format!("{new}{old}")).unwrap();
-    assert_eq!(judge(old).map_err(|error| check(&error)), Err("revocation"));
-    // A list of another key with the same name speaks for nobody, and is said.
-    let refused = judge(list(&root("corp"), 8, -5, 60) + &new).unwrap_err().to_string();
-    assert!(refused.contains("signed by another key"), "{refused}");
-}
-
-#[test]
-fn a_revoked_certificate_lets_nobody_in_and_lists_are_read_anew() {
-    let lab = Lab::new();
-    let authorities = || Authorities::new(&[lab.with_lists()]);
-    assert!(authorities().is_err(), "there is no list: told at the start");
-    lab.revoke(8, 60);
-    let authorities = authorities().unwrap();
-    let shown = lab.shown(&host_params());
-    authorities.judge(&shown, csr(), NOW).unwrap();
-    lab.revoke(7, 60);
-    assert_eq!(authorities.judge(&shown, csr(), NOW).map_err(|error| check(&error)), Err("revocation"));
-    // An older list of the same issuer before it does not hide what the newer one says.
-    let newer = std::fs::read_to_string(lab.path("crl.pem")).unwrap();
-    lab.revoke(8, 60);
-    let older = std::fs::read_to_string(lab.path("crl.pem")).unwrap();
-    std::fs::write(lab.path("crl.pem"), older + &newer).unwrap();
-    assert_eq!(authorities.judge(&shown, csr(), NOW).map_err(|error| check(&error)), Err("revocation"));
-    // Nor does another section over the same authority that has no list.
-    let without = HostCa { name: "without".to_owned(), ..lab.config() };
-    for both in [[lab.with_lists(), without.clone()], [without, lab.with_lists()]] {
-        let both = Authorities::new(&both).unwrap();
-        assert_eq!(both.judge(&shown, csr(), NOW).map_err(|error| check(&error)), Err("revocation"));
-    }
-    lab.revoke(8, -1);
-    assert_eq!(
-        authorities.judge(&shown, csr(), NOW).map_err(|error| check(&error)),
-        Err("revocation"),
-        "the list is too old"
-    );
-    std::fs::remove_file(lab.path("crl.pem")).unwrap();
-    assert_eq!(authorities.judge(&shown, csr(), NOW).map_err(|error| check(&error)), Err("unavailable"));
 }
 
 #[test]

@@ -22,8 +22,15 @@ pub fn name(connection: &ServerConnection, remote: SocketAddr, ours: &TrustDomai
         .and_then(|group| group.name().as_str())
         .unwrap_or("unknown");
     let Some(leaf) = connection.peer_certificates().and_then(<[_]>::first) else {
-        let (serial, not_after) = (String::new(), UnixMillis(i64::MAX));
-        return Ok(Peer { principal: None, serial, not_after, remote, key_exchange, line: Line::default() });
+        return Ok(Peer {
+            principal: None,
+            serial: String::new(),
+            not_before: UnixMillis(0),
+            not_after: UnixMillis(i64::MAX),
+            remote,
+            key_exchange,
+            line: Line::default(),
+        });
     };
     let leaf = spiffe::read_leaf(leaf).map_err(|_| Reason::Unauthenticated)?;
     if leaf.id.trust_domain != *ours {
@@ -32,7 +39,14 @@ pub fn name(connection: &ServerConnection, remote: SocketAddr, ours: &TrustDomai
     if matches!(leaf.id.principal, Principal::ControlPlane(_)) {
         return Err(Reason::WrongKindOfCaller);
     }
-    let not_after = UnixMillis(leaf.not_after_s.saturating_mul(1000));
-    let (principal, serial) = (Some(leaf.id.principal), leaf.serial);
-    Ok(Peer { principal, serial, not_after, remote, key_exchange, line: Line::default() })
+    let at = |seconds: i64| UnixMillis(seconds.saturating_mul(1000));
+    Ok(Peer {
+        principal: Some(leaf.id.principal),
+        serial: leaf.serial,
+        not_before: at(leaf.not_before_s),
+        not_after: at(leaf.not_after_s),
+        remote,
+        key_exchange,
+        line: Line::default(),
+    })
 }

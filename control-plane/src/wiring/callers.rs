@@ -45,7 +45,7 @@ impl Callers for Door {
 
     fn denied(&self, peer: &Peer, method: &str, reason: Reason) {
         if let (Some(Principal::Node(node)), Reason::CertificateRevoked) = (&peer.principal, reason) {
-            self.0.suspect_replaced(*node, &peer.serial, peer.remote.ip());
+            self.0.suspect_replaced(*node, &peer.serial, peer.not_before, peer.remote.ip());
         }
         self.0.denied(Refused {
             principal: peer.principal.as_ref().map(Principal::to_string).unwrap_or_default(),

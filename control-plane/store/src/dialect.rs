@@ -29,5 +29,6 @@ pub(crate) static SQLITE: Dialect = Dialect {
         ("ended-operations", include_str!("../migrations/sqlite/0002_ended_operations.sql")),
         ("audit-checkpoints", include_str!("../migrations/sqlite/0003_audit_checkpoints.sql")),
         ("identity", include_str!("../migrations/sqlite/0004_identity.sql")),
+        ("own-since", include_str!("../migrations/sqlite/0005_own_since.sql")),
     ],
 };

@@ -317,6 +317,7 @@ pub(super) fn node(number: u128) -> Node {
         ledger: None,
         trust_bundle_version: 0,
         recoveries: 0,
+        own_since: UnixMillis(0),
         quarantine: None,
         kept: None,
         selector_revision: 0,

@@ -154,6 +154,6 @@ async fn what_was_read_before_a_node_was_removed_does_not_bring_it_back() {
     let read = bench.stored(id).await;
     bench.write(move |tx| Ok(tx.node_delete(id)?)).await;
     bench.app.follow().await.unwrap();
-    bench.app.fleet.put(read, |node| bench.app.tracker_of_new(node));
+    bench.app.fleet.put(read, 0, |node| bench.app.tracker_of_new(node));
     assert!(bench.app.fleet.get(id).is_none() && bench.app.fleet.was_removed(id));
 }

@@ -40,7 +40,9 @@ async fn released(bench: &Bench) -> NodeId {
 /// It has its new certificate, and has spoken with it.
 async fn renewed(bench: &Bench, id: NodeId, instance: u128) -> String {
     let key = csr_of(&KeyPair::generate().unwrap());
-    bench.app.renew(&alice(), id, &by(Some(instance)), &key).await.unwrap();
+    let serial = bench.app.node(&whole(), id).unwrap().node.certificate.current.serial;
+    let by = By { instance: Some(InstanceId::from_u128(instance)), serial };
+    bench.app.renew(&alice(), id, &by, &key).await.unwrap();
     let next = bench.app.node(&whole(), id).unwrap().node.certificate.next.unwrap().serial;
     bench.hello_with(id, &next, &hello_of(instance)).unwrap();
     next
@@ -153,8 +155,9 @@ async fn of_two_with_one_key_only_the_one_that_a_person_kept_recovers_also_after
         assert_eq!(reason(&refused), Some(Reason::Quarantined), "{twin:?}");
     }
     bench.app.recover(by(Some(right))).await.unwrap();
-    let next = bench.stored(id).await.certificate.next.unwrap().serial;
-    bench.hello_with(id, &next, &hello_of(2)).unwrap();
+    let recovered = bench.stored(id).await.certificate.next.unwrap().serial;
+    bench.hello_with(id, &recovered, &hello_of(2)).unwrap();
+    let next = renewed(&bench, id, 2).await;
     bench.until(|| bench.app.revocations.check(&Principal::Node(id), &serial).is_err()).await;
     assert_eq!(bench.stored(id).await.kept, None, "it has a certificate of its own");
     bench.hello_with(id, &next, &hello_of(3)).unwrap();
@@ -244,7 +247,7 @@ async fn a_certificate_from_before_a_renewal_is_noticed_once() {
         .await;
     bench.app.follow().await.unwrap();
     bench.hello_with(id, "2", &hello_of(1)).unwrap();
-    let knock = || bench.app.suspect_replaced(id, "1", [192, 0, 2, 9].into());
+    let knock = || bench.app.suspect_replaced(id, "1", NOW, [192, 0, 2, 9].into());
     knock();
     bench.until(|| bench.app.node(&whole(), id).unwrap().node.quarantine.is_some()).await;
     let found = bench.stored(id).await.quarantine.unwrap();
@@ -257,19 +260,12 @@ async fn a_certificate_from_before_a_renewal_is_noticed_once() {
     assert!(bench.app.revocations.check(&Principal::Node(id), "1").is_err(), "at once");
     assert_eq!(bench.app.revocations.check(&Principal::Node(id), "2"), Ok(()), "it has no other yet");
     knock();
-    renewed_from(&bench, id, "2").await;
+    renewed(&bench, id, 1).await;
     bench.until(|| bench.app.node(&whole(), id).unwrap().node.kept.is_none()).await;
     knock();
     bench.write(move |tx| Ok(tx.node_set_recoveries(id, 0)?)).await;
     assert_eq!(bench.stored(id).await.quarantine, None);
     assert_eq!(audited(&bench, "nodes.quarantine").await.len(), 1);
-}
-
-async fn renewed_from(bench: &Bench, id: NodeId, serial: &str) {
-    let by = By { instance: Some(InstanceId::from_u128(1)), serial: serial.to_owned() };
-    bench.app.renew(&alice(), id, &by, &csr_of(&KeyPair::generate().unwrap())).await.unwrap();
-    let next = bench.app.node(&whole(), id).unwrap().node.certificate.next.unwrap().serial;
-    bench.hello_with(id, &next, &hello_of(1)).unwrap();
 }
 
 #[tokio::test]
@@ -337,4 +333,67 @@ async fn what_an_unfinished_release_has_not_revoked_is_revoked_by_the_next_one()
     bench.app.revoke_replaced(id, earlier);
     bench.until(|| bench.app.revocations.check(&Principal::Node(id), "1").is_err()).await;
     assert_eq!(bench.stored(id).await.kept, Some(kept));
+}
+
+#[tokio::test]
+async fn a_session_of_a_twin_is_the_nodes_no_more_as_soon_as_another_was_released() {
+    let bench = Bench::following().await;
+    let id = bench.node(1).await;
+    for instance in [1, 2] {
+        bench.hello(id, &hello_of(instance)).unwrap();
+    }
+    let (twin, _) = bench.hello(id, &hello_of(1)).unwrap();
+    bench.until(|| bench.app.fleet.with(id, |entry| !entry.locking).unwrap()).await;
+    bench.ordered().await;
+    // Whoever released it went away before it was told that it is done.
+    let (alice, right) = (alice(), InstanceId::from_u128(2));
+    let released = bench.app.release_quarantine(&alice, id, Some(right), String::new());
+    let _ = tokio::time::timeout(Duration::ZERO, released).await;
+    bench.until(|| bench.app.node(&whole(), id).unwrap().node.kept.is_some()).await;
+    assert!(bench.app.tickets(&twin).is_empty());
+    assert_eq!(bench.app.node(&whole(), id).unwrap().live.map(|live| live.instance), None);
+    let (session, _) = bench.hello(id, &hello_of(2)).unwrap();
+    assert_eq!(bench.app.node(&whole(), id).unwrap().node.quarantine, None, "it is no twin of itself");
+    assert_eq!(bench.app.tickets(&session).len(), 1);
+}
+
+#[tokio::test]
+async fn certificates_from_before_a_release_raise_no_suspicion_after_it() {
+    let bench = Bench::following().await;
+    let id = released(&bench).await;
+    let next = renewed(&bench, id, 2).await;
+    bench.until(|| bench.app.node(&whole(), id).unwrap().node.kept.is_none()).await;
+    let knock = |began| bench.app.suspect_replaced(id, "0", began, [192, 0, 2, 9].into());
+    knock(issued("1", 1).not_before);
+    bench.write(move |tx| Ok(tx.node_set_recoveries(id, 0)?)).await;
+    assert_eq!(bench.stored(id).await.quarantine, None);
+    assert_eq!(bench.app.node_may_speak(id, &next), Ok(()));
+    knock(issued("1", 1).not_before + Duration::from_secs(1));
+    bench.until(|| bench.app.node(&whole(), id).unwrap().node.quarantine.is_some()).await;
+}
+
+#[tokio::test]
+async fn a_certificate_by_recovery_is_not_the_kept_ones_alone_yet() {
+    let bench = Bench::following().await;
+    let (id, key) = known(&bench, Duration::ZERO).await;
+    let serial = bench.stored(id).await.certificate.current.serial;
+    for instance in [1, 2, 1] {
+        bench.hello_with(id, &serial, &hello_of(instance)).unwrap();
+    }
+    bench.until(|| bench.app.fleet.with(id, |entry| !entry.locking).unwrap()).await;
+    let right = InstanceId::from_u128(2);
+    bench.app.release_quarantine(&alice(), id, Some(right), String::new()).await.unwrap();
+    // The key of its recovery is on its disk, and was on that of its twin.
+    let copied = KeyPair::generate().unwrap();
+    let by = |instance, from: &KeyPair, to: &KeyPair| recovery::Request {
+        instance: Some(InstanceId::from_u128(instance)),
+        ..request(&bench, id, from, to)
+    };
+    bench.app.recover(by(2, &key, &copied)).await.unwrap();
+    let refused = bench.app.recover(by(1, &copied, &KeyPair::generate().unwrap())).await.unwrap_err();
+    assert_eq!(reason(&refused), Some(Reason::Quarantined));
+    let recovered = bench.stored(id).await.certificate.next.unwrap().serial;
+    let (session, _) = bench.hello_with(id, &recovered, &hello_of(2)).unwrap();
+    assert_eq!(bench.app.trust(&session).renew.map(|renew| renew.0), Some(Duration::ZERO));
+    assert!(bench.hello_with(id, &recovered, &hello_of(1)).is_err());
 }

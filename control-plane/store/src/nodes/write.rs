@@ -1,6 +1,6 @@
 //! Writing nodes, part by part.
 
-use muster_common::ids::NodeId;
+use muster_common::{clock::UnixMillis, ids::NodeId};
 use muster_domain::{
     certificate::{Issued, NodeCertificate},
     facts::Facts,
@@ -183,6 +183,20 @@ pub trait WriteNodes: ReadNodes + Writer {
         let found = self.execute(sql, params![kept.map(json), id])? > 0;
         if found {
             self.needs_audit("who a node is after its quarantine");
+            self.changed(ChangeKind::Node, id.to_string());
+        }
+        Ok(found)
+    }
+
+    /// Since when its certificates are its own alone.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn node_set_own_since(&mut self, id: NodeId, since: UnixMillis) -> Result<bool, Error> {
+        let sql = "UPDATE node_status SET own_since = $1 WHERE node_id = $2";
+        let found = self.execute(sql, params![since, id])? > 0;
+        if found {
+            self.needs_audit("since when a node's certificates are its own");
             self.changed(ChangeKind::Node, id.to_string());
         }
         Ok(found)

@@ -102,6 +102,8 @@ pub(crate) fn trust_recoveries_and_quarantine_of_a_node_are_kept(database: &impl
     assert_eq!(read(&store, move |tx| tx.node_get(id)).unwrap().kept, Some(only));
     write(&store, move |tx| tx.node_set_kept(id, None));
     assert_eq!(read(&store, move |tx| tx.node_get(id)).unwrap().kept, None);
+    write(&store, move |tx| tx.node_set_own_since(id, NOW));
+    assert_eq!(read(&store, move |tx| tx.node_get(id)).unwrap().own_since, NOW);
     let nobody = muster_common::ids::NodeId::from_u128(99);
     let missing = write(&store, move |tx| {
         tx.audit(note("node/99"))?;
