@@ -102,14 +102,12 @@ pub enum Unusable {
 /// All authorities that are trusted.
 pub struct Authorities(Vec<config::HostCa>);
 
-/// An authority does not say yes.
+/// No authority of the certificate.
 enum No {
-    /// The certificate is not under it.
+    /// It is not under it.
     Foreign(webpki::Error),
     /// Whether it is cannot be known now.
     Unknown,
-    /// It is, and is no host of this fleet by this section; another one may differ.
-    Refused(Error),
 }
 
 /// What is judged.
@@ -119,11 +117,12 @@ struct Asked<'a> {
     at: UnixTime,
 }
 
-/// An authority of which it is a host.
+/// An authority of the certificate.
 struct Under<'a> {
     authority: &'a config::HostCa,
     roots: Vec<CertificateDer<'static>>,
-    labels: Labels,
+    /// The node's, or why it is no host of this fleet by this section; another one may differ.
+    labels: Result<Labels, Error>,
 }
 
 impl Authorities {
@@ -166,32 +165,31 @@ impl Authorities {
         }
         let at = Duration::from_millis(u64::try_from(now.0).unwrap_or_default());
         let asked = Asked { leaf, above, at: UnixTime::since_unix_epoch(at) };
-        let (mut foreign, mut unknown, mut refused) = (no("chain", "no authority is configured"), None, None);
-        // Whose lists have to be read, and who says yes.
-        let (mut concerned, mut passed) = (Vec::new(), Vec::new());
+        let (mut foreign, mut unknown) = (no("chain", "no authority is configured"), None);
+        // Whose lists have to be read, and who may say yes.
+        let (mut concerned, mut above) = (Vec::new(), Vec::new());
         for authority in &self.0 {
             let judged = asked.judge_under(authority);
             if !matches!(judged, Err(No::Foreign(_))) {
                 concerned.push(&authority.name);
             }
             match judged {
-                Ok(under) => passed.push(under),
-                Err(No::Refused(error)) => refused = Some(error),
+                Ok(under) => above.push(under),
                 Err(No::Unknown) => unknown = Some(Error::Unavailable { authority: authority.name.clone() }),
                 Err(No::Foreign(error)) => foreign = no("chain", told(&error)),
             }
         }
         // Who knows the certificate has the say; then who may know it.
-        let first = passed.first().ok_or_else(|| refused.or(unknown).unwrap_or(foreign))?;
+        let refused = above.iter().rev().find_map(|under| under.labels.as_ref().err()).cloned();
+        let passed =
+            above.iter().find_map(|under| Some((&under.authority.name, under.labels.as_ref().ok()?)));
+        let (authority, labels) = passed.ok_or_else(|| refused.or(unknown).unwrap_or(foreign))?;
         // A list counts whatever section has it, and whatever else that one says: before any
         // is read, because they are long, and certificates that are no hosts' are many.
         for authority in &self.0 {
             let Some(file) = &authority.crl_file else { continue };
             match revocation::lists(file) {
-                Ok(lists) => {
-                    let own = passed.iter().find(|under| under.authority.name == authority.name);
-                    asked.check_revoked(first, own, &lists)?;
-                }
+                Ok(lists) => asked.check_revoked(authority, &above, &lists)?,
                 Err(error) => {
                     unreadable(authority, &error);
                     if concerned.contains(&&authority.name) {
@@ -200,10 +198,9 @@ impl Authorities {
                 }
             }
         }
-        let (authority, labels) = (first.authority.name.clone(), first.labels.clone());
         let key_sha256 = Sha256::of(&asked.leaf.subject_public_key_info());
         let until = until(leaf_der).ok_or_else(|| no("form", "its end cannot be read"))?;
-        Ok(Passed { authority, labels, key_sha256, until })
+        Ok(Passed { authority: authority.clone(), labels: labels.clone(), key_sha256, until })
     }
 }
 
@@ -251,13 +248,16 @@ impl Asked<'_> {
             anchor_from_trusted_cert(root).map_err(|source| unknown(content(&authority.ca_file, source)))?;
         }
         self.verify(&roots, None).map_err(No::Foreign)?;
-        let refused = |check, why: String| No::Refused(Error::Certificate { check, why });
+        Ok(Under { authority, roots, labels: self.labels(authority) })
+    }
+
+    fn labels(&self, authority: &config::HostCa) -> Result<Labels, Error> {
+        let refused = |check, why: String| Error::Certificate { check, why };
         let name = authority.fits_dns(self.leaf.valid_dns_names());
         if name.is_none() && !authority.fits_uri(self.leaf.valid_uri_names()) {
             return Err(refused("names", "none of its names is one of a host of this fleet".to_owned()));
         }
-        let labels = labels(authority, name).map_err(|why| refused("labels", why))?;
-        Ok(Under { authority, roots, labels })
+        labels(authority, name).map_err(|why| refused("labels", why))
     }
 
     fn verify(

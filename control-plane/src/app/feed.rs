@@ -7,7 +7,11 @@ use muster_common::{
     ids::{CommandId, NodeId, OperationId},
     reason::Reason,
 };
-use muster_domain::{command::Command, operation::Operation};
+use muster_domain::{
+    command::Command,
+    liveness::{self, Event},
+    operation::Operation,
+};
 use muster_store::{
     Change, ChangeKind, ReadAccess as _, ReadChanges as _, ReadCommands as _, ReadMeta as _, ReadNodes as _,
     ReadOperations as _,
@@ -257,6 +261,8 @@ impl App {
         let is_live =
             |entry: parking_lot::MutexGuard<'_, Entry>| entry.live.is_none() && entry.node.kept.is_some();
         if self.fleet.with(session.node(), is_live) == Some(true) {
+            let (lost, now) = (Event::StreamClosed(liveness::Closed::Lost), self.clock.monotonic());
+            self.fleet.with(session.node(), |mut entry| self.observe(&mut entry, lost, now));
             return session.end(End::Refuse(Refusal::new(Reason::Quarantined, NOT_KEPT)));
         }
         session.hint_tune();

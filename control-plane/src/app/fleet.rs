@@ -276,7 +276,8 @@ impl Fleet {
         let mut nodes = self.0.nodes.write();
         // It may have been read before it was removed.
         if !self.was_removed(node.id) {
-            nodes.entry(node.id).or_insert_with(|| Arc::new(Mutex::new(Entry::new(node, tracker))));
+            let new = || Entry { as_of, ..Entry::new(node.clone(), tracker) };
+            nodes.entry(node.id).or_insert_with(|| Arc::new(Mutex::new(new())));
         }
     }
 

@@ -134,6 +134,10 @@ impl App {
             tx.node_set_recoveries(id, recoveries)?;
             // The key of a recovery was on the disk of whoever was copied: it renews once more.
             if let Some(mut kept) = node.kept {
+                // By a certificate of its own it is the kept one, also after it started anew.
+                if let (Some(instance), false) = (by.instance, kept.shares(&by.serial)) {
+                    kept.instance = instance;
+                }
                 kept.serials.push(offer.serial.clone());
                 tx.node_set_kept(id, Some(&kept))?;
             }

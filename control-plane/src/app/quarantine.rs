@@ -19,6 +19,7 @@ use muster_domain::{
     audit::{Note, Stamp},
     certificate::{NodeCertificate, Shown},
     join_token::check_description,
+    node::Node,
     sighting::{Kept, Quarantine, Sighting, Suspicion},
 };
 use muster_store::WriteNodes as _;
@@ -97,7 +98,12 @@ impl App {
             let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
             loop {
                 let stamp = Stamp { remote_address: remote.to_string(), ..app.own_stamp("nodes.quarantine") };
-                let done = app.lock_up(stamp, id, quarantine.clone(), String::new()).await;
+                let mut done = app.lock_up(stamp, id, quarantine.clone(), String::new()).await;
+                if done.is_ok() {
+                    app.fleet.with(id, |mut entry| entry.locking = false);
+                    // What was decided meanwhile was not taken in.
+                    done = app.reload_nodes(vec![id]).await;
+                }
                 match done {
                     Ok(()) | Err(Error::NotFound { .. }) => break,
                     Err(error) => {
@@ -110,10 +116,6 @@ impl App {
                 }
             }
             app.fleet.with(id, |mut entry| entry.locking = false);
-            // What was decided meanwhile was not taken in.
-            if let Err(error) = app.reload_nodes(vec![id]).await {
-                tracing::error!(node = %id, error = %Chain(&error), "node {id} was not read again");
-            }
         });
     }
 
@@ -142,10 +144,7 @@ impl App {
         let locked = self
             .commit(stamp, move |tx| {
                 let node = node_in(tx, &scope, id)?;
-                // As long as one process is kept the others are refused: what was noticed of
-                // them before is over with the release.
-                let is_over = node.kept.is_some() && quarantine.reason != Suspicion::ByOperator;
-                if node.quarantine.is_some() || is_over {
+                if node.quarantine.is_some() || is_over(&node, &quarantine) {
                     return Ok(false);
                 }
                 tx.node_set_quarantine(id, Some(&quarantine), None)?;
@@ -237,6 +236,13 @@ impl App {
         })
         .await
     }
+}
+
+/// As long as one process is kept, the others that share its certificate are refused:
+/// what was noticed of them before is over with the release.
+fn is_over(node: &Node, quarantine: &Quarantine) -> bool {
+    let shown = quarantine.seen.last().map_or("", |seen| &seen.serial);
+    quarantine.reason != Suspicion::ByOperator && node.kept.as_ref().is_some_and(|kept| kept.shares(shown))
 }
 
 /// Of the newest of some certificates.

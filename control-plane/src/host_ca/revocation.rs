@@ -11,24 +11,25 @@ use webpki::{
 use x509_parser::{prelude::FromDer as _, revocation_list::CertificateRevocationList};
 
 use super::{Asked, Error, Under, Unusable, content, told};
+use crate::config;
 
 /// Most bytes of an authority's revocation lists.
 const MAX_CRL: u64 = 16 * 1024 * 1024;
 
 impl Asked<'_> {
-    /// Holds one section's lists against the certificate. `under`: what lets it in. `own`:
-    /// the section itself, if it lets it in, too: then there must be a fresh list.
+    /// Holds one section's lists against the certificate, by every way up that there is.
+    /// If the section itself lets it in, there must be a fresh list.
     pub(super) fn check_revoked(
         &self,
-        under: &Under<'_>,
-        own: Option<&Under<'_>>,
+        section: &config::HostCa,
+        above: &[Under<'_>],
         lists: &[CertRevocationList<'static>],
     ) -> Result<(), Error> {
         let refused =
             |found: webpki::Error| Error::Certificate { check: "revocation", why: told(&found).to_owned() };
         let lists: Vec<&CertRevocationList<'_>> = lists.iter().collect();
         // Each alone: of several lists of one issuer only the first is asked for a certificate.
-        for list in &lists {
+        for (list, under) in lists.iter().flat_map(|list| above.iter().map(move |under| (list, under))) {
             let alone =
                 options(std::slice::from_ref(list), UnknownStatusPolicy::Allow, ExpirationPolicy::Ignore);
             match self.verify(&under.roots, Some(alone.map_err(refused)?)) {
@@ -40,7 +41,8 @@ impl Asked<'_> {
                 Ok(()) | Err(_) => {}
             }
         }
-        let Some(own) = own else { return Ok(()) };
+        let lets_in = |under: &&Under<'_>| under.authority.name == section.name && under.labels.is_ok();
+        let Some(own) = above.iter().find(lets_in) else { return Ok(()) };
         let all = options(&lists, UnknownStatusPolicy::Deny, ExpirationPolicy::Enforce);
         self.verify(&own.roots, Some(all.map_err(refused)?)).map_err(refused)
     }

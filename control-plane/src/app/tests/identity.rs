@@ -14,6 +14,7 @@ use muster_domain::{
     authority::{Move, Phase},
     certificate::NodeCertificate,
     revocation::Subject,
+    sighting::Kept,
 };
 use muster_store::{ReadAudit as _, WriteNodes as _};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, SigningKey as _};
@@ -239,4 +240,47 @@ async fn a_move_of_the_authority_goes_on_when_its_caller_is_gone() {
     let asked = bench.app.authority_prepare(&alice, &source);
     assert!(tokio::time::timeout(Duration::ZERO, asked).await.is_err(), "it was done at once");
     bench.until(|| bench.app.ca.authority().phase() == Phase::Prepared).await;
+}
+
+#[tokio::test]
+async fn a_certificate_by_recovery_is_not_the_kept_ones_alone_yet() {
+    let bench = Bench::following().await;
+    let (id, key) = known(&bench, Duration::ZERO).await;
+    let serial = bench.stored(id).await.certificate.current.serial;
+    for instance in [1, 2, 1] {
+        bench.hello_with(id, &serial, &hello_of(instance)).unwrap();
+    }
+    bench.until(|| bench.app.fleet.with(id, |entry| !entry.locking).unwrap()).await;
+    let right = InstanceId::from_u128(2);
+    bench.app.release_quarantine(&alice(), id, Some(right), String::new()).await.unwrap();
+    // The key of its recovery is on its disk, and was on that of its twin.
+    let copied = KeyPair::generate().unwrap();
+    let by = |instance, from: &KeyPair, to: &KeyPair| recovery::Request {
+        instance: Some(InstanceId::from_u128(instance)),
+        ..request(&bench, id, from, to)
+    };
+    bench.app.recover(by(2, &key, &copied)).await.unwrap();
+    let refused = bench.app.recover(by(1, &copied, &KeyPair::generate().unwrap())).await.unwrap_err();
+    assert_eq!(reason(&refused), Some(Reason::Quarantined));
+    let recovered = bench.stored(id).await.certificate.next.unwrap().serial;
+    let (session, _) = bench.hello_with(id, &recovered, &hello_of(2)).unwrap();
+    assert_eq!(bench.app.trust(&session).renew.map(|renew| renew.0), Some(Duration::ZERO));
+    assert!(bench.hello_with(id, &recovered, &hello_of(1)).is_err());
+}
+
+#[tokio::test]
+async fn the_kept_one_that_started_anew_recovers_by_a_certificate_of_its_own() {
+    let bench = Bench::following().await;
+    let (id, key) = known(&bench, Duration::ZERO).await;
+    let other = Kept { instance: InstanceId::from_u128(2), serials: vec!["elsewhere".to_owned()] };
+    bench.write(move |tx| Ok(tx.node_set_kept(id, Some(&other))?)).await;
+    bench.app.follow().await.unwrap();
+    let asked = recovery::Request {
+        instance: Some(InstanceId::from_u128(3)),
+        ..request(&bench, id, &key, &KeyPair::generate().unwrap())
+    };
+    bench.app.recover(asked).await.unwrap();
+    let recovered = bench.stored(id).await.certificate.next.unwrap().serial;
+    bench.hello_with(id, &recovered, &hello_of(3)).unwrap();
+    assert!(bench.hello_with(id, &recovered, &hello_of(2)).is_err());
 }

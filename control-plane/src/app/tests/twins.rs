@@ -371,29 +371,3 @@ async fn certificates_from_before_a_release_raise_no_suspicion_after_it() {
     knock(issued("1", 1).not_before + Duration::from_secs(1));
     bench.until(|| bench.app.node(&whole(), id).unwrap().node.quarantine.is_some()).await;
 }
-
-#[tokio::test]
-async fn a_certificate_by_recovery_is_not_the_kept_ones_alone_yet() {
-    let bench = Bench::following().await;
-    let (id, key) = known(&bench, Duration::ZERO).await;
-    let serial = bench.stored(id).await.certificate.current.serial;
-    for instance in [1, 2, 1] {
-        bench.hello_with(id, &serial, &hello_of(instance)).unwrap();
-    }
-    bench.until(|| bench.app.fleet.with(id, |entry| !entry.locking).unwrap()).await;
-    let right = InstanceId::from_u128(2);
-    bench.app.release_quarantine(&alice(), id, Some(right), String::new()).await.unwrap();
-    // The key of its recovery is on its disk, and was on that of its twin.
-    let copied = KeyPair::generate().unwrap();
-    let by = |instance, from: &KeyPair, to: &KeyPair| recovery::Request {
-        instance: Some(InstanceId::from_u128(instance)),
-        ..request(&bench, id, from, to)
-    };
-    bench.app.recover(by(2, &key, &copied)).await.unwrap();
-    let refused = bench.app.recover(by(1, &copied, &KeyPair::generate().unwrap())).await.unwrap_err();
-    assert_eq!(reason(&refused), Some(Reason::Quarantined));
-    let recovered = bench.stored(id).await.certificate.next.unwrap().serial;
-    let (session, _) = bench.hello_with(id, &recovered, &hello_of(2)).unwrap();
-    assert_eq!(bench.app.trust(&session).renew.map(|renew| renew.0), Some(Duration::ZERO));
-    assert!(bench.hello_with(id, &recovered, &hello_of(1)).is_err());
-}

@@ -82,8 +82,9 @@ fn of_the_lists_of_an_issuer_the_newest_says_whether_they_are_too_old() {
 fn a_list_revokes_whatever_else_its_section_says() {
     let lab = Lab::new();
     lab.revoke(7, 60);
-    let issuing =
-        CertifiedIssuer::signed_by(ca_params("issuing"), KeyPair::generate().unwrap(), &lab.root).unwrap();
+    let mut params = ca_params("issuing");
+    params.serial_number = Some(SerialNumber::from(40_u64));
+    let issuing = CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &lab.root).unwrap();
     std::fs::write(lab.path("issuing.pem"), issuing.pem()).unwrap();
     let judge = |configured: [HostCa; 2], shown: &Shown| {
         let judged = Authorities::new(&configured).unwrap().judge(shown, csr(), NOW);
@@ -100,6 +101,12 @@ fn a_list_revokes_whatever_else_its_section_says() {
     let shown = shown_under(&issuing, &KeyPair::generate().unwrap(), &host_params());
     let near = HostCa { ca_file: lab.path("issuing.pem"), ..without };
     assert_eq!(judge([near.clone(), lab.with_lists()], &shown), Err("revocation"));
+    // What stands between is revoked, and the way up that lets it in begins there.
+    std::fs::write(lab.path("crl.pem"), list(&lab.root, 40, -20, 60) + &list(&issuing, 8, -10, 60)).unwrap();
+    let mut longer = shown.clone();
+    longer.chain_der.push(issuing.der().to_vec());
+    let stage = HostCa { dns: vec!["*.stage.example".to_owned()], uri: Vec::new(), ..lab.with_lists() };
+    assert_eq!(judge([near.clone(), stage], &longer), Err("revocation"));
     // A list that cannot be read keeps those out whom it concerns, and nobody else.
     let configured = [near, lab.with_lists()];
     let authorities = Authorities::new(&configured).unwrap();
