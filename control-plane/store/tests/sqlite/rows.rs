@@ -11,7 +11,7 @@ use muster_store::{Error, Options, ReadAudit as _, ReadNodes as _, Store};
 const NODE: &str = r#"
 INSERT INTO nodes VALUES ('00000000-0000-0000-0000-000000000001', 'web-1', '{"env":"prod"}', x'01', x'02',
     '00000000-0000-0000-0000-000000000005', 1, 2, 3);
-INSERT INTO node_status VALUES ('00000000-0000-0000-0000-000000000001', 'never-seen', 1, 'Enrolled', NULL, NULL, 0, 0, NULL, NULL);
+INSERT INTO node_status VALUES ('00000000-0000-0000-0000-000000000001', 'never-seen', 1, 'Enrolled', NULL, NULL, 0, 0, NULL, NULL, 0);
 INSERT INTO node_facts VALUES ('00000000-0000-0000-0000-000000000001',
     '{"hostname":"web-1","cpu_count":2,"disks":[{"mount_point":"/","file_system":"ext4","size_bytes":5}],
       "addresses":[{"interface":"eth0","address":"192.0.2.7"}]}', x'03');
