@@ -76,6 +76,10 @@ id!(
     OperationId, "operation"
 );
 id!(
+    /// One change of desired state that is brought to its nodes in steps.
+    RolloutId, "rollout"
+);
+id!(
     /// One join token; not its secret.
     JoinTokenId, "join token"
 );

@@ -18,7 +18,8 @@ use muster_proto::{
         assignments_service_server::AssignmentsServiceServer, audit_service_server::AuditServiceServer,
         bundles_service_server::BundlesServiceServer, join_tokens_service_server::JoinTokensServiceServer,
         nodes_service_server::NodesServiceServer, operations_service_server::OperationsServiceServer,
-        settings_service_server::SettingsServiceServer, system_service_server::SystemServiceServer,
+        rollouts_service_server::RolloutsServiceServer, settings_service_server::SettingsServiceServer,
+        system_service_server::SystemServiceServer,
     },
     agent::v1::{
         enrollment_service_server::EnrollmentServiceServer, identity_service_server::IdentityServiceServer,
@@ -76,6 +77,9 @@ pub fn operators(app: &App) -> RoutesBuilder {
         .add_service(
             AssignmentsServiceServer::new(admin::assignments::Handler(app()))
                 .max_decoding_message_size(limit),
+        )
+        .add_service(
+            RolloutsServiceServer::new(admin::rollouts::Handler(app())).max_decoding_message_size(limit),
         )
         .add_service(
             OperationsServiceServer::new(admin::operations::Handler(app())).max_decoding_message_size(limit),

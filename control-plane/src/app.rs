@@ -34,6 +34,7 @@ pub mod recorder;
 pub mod recovery;
 pub mod retention;
 pub mod revocation;
+pub mod rollouts;
 pub mod settings;
 pub mod speaker;
 pub mod system;
@@ -79,6 +80,8 @@ pub struct Core {
     pub catalog: catalog::Catalog,
     /// Operations with open orders.
     pub open: operations::Open,
+    /// The rollouts that are not over.
+    pub rollouts: rollouts::Rollouts,
     /// Who may call.
     pub access: access::Access,
     /// Who may not.

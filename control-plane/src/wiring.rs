@@ -14,7 +14,7 @@ use muster_common::{
     tasks::{Kind, Tasks},
 };
 use muster_store::{Options, ReadAuthority as _, ReadMeta as _, Store};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     api,
@@ -46,6 +46,9 @@ const COME_BACK_WITHIN: Duration = Duration::from_secs(2);
 /// If it cannot start, or a part of it ends that it cannot do without.
 pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()> {
     fit(&mut config.doors, descriptors);
+    // Before anything is there that must be finished well: until it is listened to, a
+    // signal ends the process where it is.
+    let asked = Asked::listen()?;
     let (tasks, drain, clock) = (Tasks::default(), Drain::default(), Clock::System);
     let (metrics, ready) = (Metrics::default(), Ready::default());
     ready.waits_for("doors");
@@ -75,6 +78,7 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
         fleet: app::fleet::Fleet::default(),
         catalog: app::catalog::Catalog::default(),
         open: app::operations::Open::default(),
+        rollouts: app::rollouts::Rollouts::default(),
         access: app::access::Access::default(),
         revocations: app::revocation::Revocations::default(),
         lines: Arc::new(connections.clone()),
@@ -139,7 +143,7 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
         "control plane {replica} serves nodes on {agents}, enrollment on {enrollment}, operators on {operators}"
     );
 
-    let ended = wait_for_the_end(&tasks).await;
+    let ended = wait_for_the_end(asked, &tasks).await;
     health::report(&health, false).await;
     ready.waits_for("the end");
     finish(&app, &tasks, &drain, config.drain_within).await;
@@ -215,12 +219,22 @@ async fn fixed(
     })
 }
 
-async fn wait_for_the_end(tasks: &Tasks) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+/// Whether somebody asked the process to end.
+struct Asked {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Asked {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+}
+
+async fn wait_for_the_end(mut asked: Asked, tasks: &Tasks) -> anyhow::Result<()> {
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        _ = asked.terminate.recv() => {}
+        _ = asked.interrupt.recv() => {}
         fatal = tasks.failed() => {
             tracing::error!(%fatal, "{fatal}: the control plane cannot go on");
             return Err(fatal.into());

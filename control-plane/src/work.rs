@@ -22,6 +22,7 @@ pub fn start(app: &App, tasks: &Tasks, drain: &Drain) {
     drive(app, tasks, drain, GiveUp);
     drive(app, tasks, drain, Denials);
     drive(app, tasks, drain, Prune);
+    drive(app, tasks, drain, Rollouts);
     drive(app, tasks, drain, checkpoints::Checkpoints);
     if app.fixed.authority.files().is_some() {
         drive(app, tasks, drain, authority::Files::default());
@@ -48,6 +49,8 @@ struct GiveUp;
 struct Denials;
 /// Takes away what is old.
 struct Prune;
+/// Brings changes to nodes, step by step.
+struct Rollouts;
 
 impl Worker for Follow {
     const NAME: &'static str = "follow";
@@ -161,5 +164,18 @@ impl Worker for Prune {
     }
     async fn work(&mut self, app: &App) -> Result<(), crate::app::Error> {
         app.prune().await
+    }
+}
+
+impl Worker for Rollouts {
+    const NAME: &'static str = "rollouts";
+    async fn hint(&mut self, app: &App) {
+        app.rollouts.wanted().await;
+    }
+    fn every(&self, app: &App) -> Duration {
+        app.turn_rollouts_in()
+    }
+    async fn work(&mut self, app: &App) -> Result<(), crate::app::Error> {
+        app.turn_rollouts().await
     }
 }

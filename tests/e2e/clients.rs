@@ -105,6 +105,7 @@ async fn grpcurl_lists_describes_and_calls_every_method() {
     nodes(&grpc, node);
     bundles_and_assignments(&grpc, &operator, &agent, folder.path()).await;
     settings(&grpc);
+    rollouts(&grpc);
     grpc.script("assignments-delete.sh", &["app"]);
     assert_eq!(grpc.refusal("assignments-get.sh", &["app"]), "NotFound");
     grpc.script("bundles-delete.sh", &["app", "0"]);
@@ -173,6 +174,48 @@ async fn bundles_and_assignments(grpc: &Grpcurl, operator: &Operator, agent: &Ag
     assert_eq!(text(&updated, "/assignment/selector"), "role=web,env=test");
     assert_eq!(updated.pointer("/assignment/priority").and_then(Value::as_i64), Some(5));
     assert_ne!(text(&updated, "/assignment/etag"), text(&assigned, "/assignment/etag"));
+}
+
+/// The second version cannot be written on this host: it is refused, and goes back.
+fn rollouts(grpc: &Grpcurl) {
+    let local = grpc.certs.join("second");
+    std::fs::write(&local, "second\n").unwrap();
+    let args = ["app", "/tmp/nobody/app.conf", local.to_str().unwrap()];
+    assert_eq!(text(&grpc.script("bundles-create.sh", &args), "/bundle/version"), "2");
+    let preview = grpc.script("rollouts-preview.sh", &["app", "app", "0", "careful"]);
+    assert_eq!(preview.pointer("/rollout/plan/steps").and_then(Value::as_array).map(Vec::len), Some(5));
+    assert!(grpc.script("rollouts-list.sh", &["app"]).pointer("/rollouts").is_none(), "nothing was begun");
+    let begin = |script: &str, more: &[&str]| {
+        let made = grpc.script(script, &[&["app", "app"], more].concat());
+        text(&made, "/rollout/id").to_owned()
+    };
+    assert_eq!(grpc.refusal("rollouts-create.sh", &["app", "nothing"]), "NotFound");
+    let id = begin("rollouts-create.sh", &["0", "emergency"]);
+    let waits = grpc.script("rollouts-get.sh", &[&id]);
+    assert_eq!(text(&waits, "/rollout/phase"), "ROLLOUT_PHASE_RUNNING");
+    let phase = |script: &str| text(&grpc.script(script, &[&id, "a reason"]), "/rollout/phase").to_owned();
+    assert_eq!(phase("rollouts-pause.sh"), "ROLLOUT_PHASE_PAUSED");
+    assert_eq!(phase("rollouts-resume.sh"), "ROLLOUT_PHASE_RUNNING");
+    assert_eq!(phase("rollouts-approve.sh"), "ROLLOUT_PHASE_RUNNING");
+    assert!(grpc.script("rollouts-brake.sh", &[]).pointer("/brake").is_none());
+    assert_eq!(
+        text(&grpc.script("rollouts-brake.sh", &["pull", "an incident"]), "/brake/reason"),
+        "an incident"
+    );
+    assert!(grpc.script("rollouts-brake.sh", &["release"]).pointer("/brake").is_none());
+    assert_eq!(phase("rollouts-abort.sh"), "ROLLOUT_PHASE_ABORTED");
+    let back = phase("rollouts-roll-back.sh");
+    assert!(["ROLLOUT_PHASE_ROLLING_BACK", "ROLLOUT_PHASE_ROLLED_BACK"].contains(&back.as_str()), "{back}");
+    let watched = grpc.all("rollouts-watch.sh", &[&id]);
+    assert_eq!(text(watched.last().unwrap(), "/rollout/phase"), "ROLLOUT_PHASE_ROLLED_BACK");
+    let nodes = grpc.script("rollouts-nodes.sh", &[&id]);
+    assert_eq!(text(&nodes, "/nodes/0/standing"), "ROLLOUT_STANDING_UNTOUCHED");
+    let planned = begin("rollouts-plan.sh", &["rack"]);
+    assert_eq!(text(&grpc.script("rollouts-list.sh", &[]), "/rollouts/0/id"), planned);
+    grpc.script("rollouts-abort.sh", &[&planned]);
+    let held = grpc.script("assign-held.sh", &["later", "role=later", "app"]);
+    assert_eq!(held.pointer("/assignment/held").and_then(Value::as_bool), Some(true));
+    grpc.script("assignments-delete.sh", &["later"]);
 }
 
 fn settings(grpc: &Grpcurl) {

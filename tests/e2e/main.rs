@@ -25,6 +25,7 @@ mod probes;
 mod recovery;
 mod reflection;
 mod refusals;
+mod rollouts;
 mod scan;
 mod sessions;
 mod upkeep;

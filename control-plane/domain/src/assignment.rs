@@ -1,6 +1,11 @@
 //! "Nodes matched by this selector get this item at this version."
 
+mod staged;
+
 use muster_common::clock::UnixMillis;
+use serde::{Deserialize, Serialize};
+
+pub use staged::{Staged, Touch};
 
 use crate::item::ItemName;
 
@@ -14,8 +19,10 @@ pub struct Assignment {
     /// The nodes that whoever made it may deploy to: it reaches only those. A
     /// written `Reach`.
     pub scope: String,
-    /// What its nodes get.
+    /// What its nodes get; see `staged` for those that get something else.
     pub target: Target,
+    /// What rollouts have made of it.
+    pub staged: Staged,
     /// Higher wins.
     pub priority: i32,
     /// First write.
@@ -29,7 +36,8 @@ pub struct Assignment {
 }
 
 /// What an assignment gives.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Target {
     /// A fixed version of a bundle.
     Bundle {

@@ -8,7 +8,7 @@ use muster_common::{digest::Sha256, generation::Generation, ids::NodeId};
 
 use crate::{
     access::Reach,
-    assignment::{Assignment, Target},
+    assignment::{Assignment, Target, Touch},
     facts::Facts,
     item::{ItemName, ItemState, ItemVersion},
     labels::{Labels, Selector, SelectorError},
@@ -49,25 +49,47 @@ impl Compiled {
     }
 }
 
-/// The assignments that reach a node, by item, the strongest first: higher
-/// priority, then name. The first of a bundle wins; the settings merge all
-/// (see `merge_settings`).
+/// An assignment that gives something to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Giving<'a> {
+    /// Which.
+    pub by: &'a Compiled,
+    /// What it gives to this node.
+    pub target: &'a Target,
+}
+
+/// The assignments that give something to a node, by item, the strongest first: higher
+/// priority, then name. The first of a bundle wins; the settings merge all (see
+/// `merge_settings`). `touches`: what rollouts have given to this node.
 #[must_use]
 pub fn winners<'a>(
     labels: &Labels,
     facts: &Facts,
+    touches: &'a [Touch],
     assignments: &'a [Compiled],
-) -> BTreeMap<ItemName, Vec<&'a Compiled>> {
-    let mut by_item: BTreeMap<ItemName, Vec<&Compiled>> = BTreeMap::new();
-    for compiled in assignments.iter().filter(|compiled| compiled.reaches(labels, facts)) {
-        by_item.entry(compiled.assignment.target.item()).or_default().push(compiled);
-    }
-    for reaching in by_item.values_mut() {
-        // Equal priorities are refused when assignments are made, but labels can
-        // change later: the name breaks the tie, everywhere the same way.
-        reaching.sort_by(|a, b| strength(a).cmp(&strength(b)));
+) -> BTreeMap<ItemName, Vec<Giving<'a>>> {
+    let mut by_item: BTreeMap<ItemName, Vec<Giving<'_>>> = BTreeMap::new();
+    for giving in candidates(labels, facts, touches, assignments.iter()) {
+        by_item.entry(giving.target.item()).or_default().push(giving);
     }
     by_item
+}
+
+/// Those of some assignments that give something to a node, the strongest first.
+#[must_use]
+pub fn candidates<'a>(
+    labels: &Labels,
+    facts: &Facts,
+    touches: &'a [Touch],
+    assignments: impl Iterator<Item = &'a Compiled>,
+) -> Vec<Giving<'a>> {
+    let reaching = assignments.filter(|compiled| compiled.reaches(labels, facts));
+    let giving = reaching.filter_map(|by| Some(Giving { by, target: by.assignment.target_for(touches)? }));
+    let mut giving: Vec<Giving<'_>> = giving.collect();
+    // Equal priorities are refused when assignments are made, but labels can
+    // change later: the name breaks the tie, everywhere the same way.
+    giving.sort_by(|a, b| strength(a.by).cmp(&strength(b.by)));
+    giving
 }
 
 fn strength(compiled: &Compiled) -> (Reverse<i32>, &str) {
@@ -99,11 +121,18 @@ pub fn settings_payload(settings: &BTreeMap<String, String>) -> Vec<u8> {
 /// The generation of an item on one node: the newest of all that made it so.
 /// `item_mark` is the newest revision of the assignments that reach the node
 /// and of the contents they name (and of any that ceased to),
-/// `selector_revision` that of the node's labels and facts.
+/// `selector_revision` that of the node's labels and facts, `touches` what rollouts
+/// have given to it.
 #[must_use]
-pub const fn generation(epoch: u64, item_mark: u64, selector_revision: u64) -> Generation {
-    let number = if item_mark > selector_revision { item_mark } else { selector_revision };
-    Generation::new(epoch, number)
+pub fn generation(
+    epoch: u64,
+    item: &ItemName,
+    item_mark: u64,
+    selector_revision: u64,
+    touches: &[Touch],
+) -> Generation {
+    let touched = touches.iter().filter(|touch| touch.item == *item).map(|touch| touch.revision).max();
+    Generation::new(epoch, item_mark.max(selector_revision).max(touched.unwrap_or(0)))
 }
 
 /// Whether a node must be sent this version: it does not run these bytes, and
@@ -198,7 +227,17 @@ fn contradicts<'p>(
     if new.name == other.name || new.priority != other.priority {
         return None;
     }
-    match (&new.target, &other.target) {
+    // Whatever a rollout has given or may give counts, too.
+    let pairs = new.targets().flat_map(|a| other.targets().map(move |b| (a, b)));
+    pairs.filter_map(|(a, b)| targets_at_odds(a, b, profile)).next()
+}
+
+fn targets_at_odds<'p>(
+    a: &Target,
+    b: &Target,
+    profile: &impl Fn(&str) -> Option<&'p BTreeMap<String, String>>,
+) -> Option<Vec<String>> {
+    match (a, b) {
         (Target::Bundle { name: a, version: v }, Target::Bundle { name: b, version: w }) => {
             (a == b && v != w).then(Vec::new)
         }

@@ -86,7 +86,9 @@ pub fn check_labels(labels: &Labels) -> Result<(), InvalidLabel> {
 }
 
 /// `name` or `dns.prefix/name`.
-fn is_key(key: &str) -> bool {
+/// Whether a label can have this key.
+#[must_use]
+pub fn is_key(key: &str) -> bool {
     match key.split_once('/') {
         Some((prefix, name)) => is_dns_name(prefix) && is_word(name),
         None => is_word(key),

@@ -21,6 +21,7 @@ pub mod node;
 pub mod operation;
 pub mod page;
 pub mod revocation;
+pub mod rollout;
 pub mod settings;
 pub mod sighting;
 pub mod violation;

@@ -6,6 +6,7 @@ use muster_common::{
 };
 
 use crate::{
+    assignment::Touch,
     certificate::NodeCertificate,
     enrolled_with::EnrolledWith,
     facts::Facts,
@@ -32,6 +33,8 @@ pub struct Node {
     pub liveness: Liveness,
     /// Its items as it last reported them, sorted by name.
     pub items: Vec<ItemState>,
+    /// What rollouts have given to it.
+    pub touches: Vec<Touch>,
     /// Current and next.
     pub certificate: NodeCertificate,
     /// SHA-256 of its public key at enrollment, for repeated enrolls.

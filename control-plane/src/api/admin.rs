@@ -8,5 +8,6 @@ pub mod identity;
 pub mod join_tokens;
 pub mod nodes;
 pub mod operations;
+pub mod rollouts;
 pub mod settings;
 pub mod system;

@@ -4,7 +4,7 @@
 use muster_common::{
     clock::UnixMillis,
     digest::Sha256,
-    ids::{InstanceId, JoinRequestId, JoinTokenId, NodeId, OperationId},
+    ids::{InstanceId, JoinRequestId, JoinTokenId, NodeId, OperationId, RolloutId},
 };
 use muster_domain::{
     join_token::{Terms, check_description},
@@ -111,6 +111,25 @@ requests! {
         id::<InstanceId>(&it.keep_instance_id);
     },
     pb::AllowRecoveryRequest => |it| id::<NodeId>(&it.id),
+    pb::CreateRolloutRequest => |it| {
+        if let Ok(wish) = wire::rollout::wish_from(it) {
+            let _ = muster_domain::rollout::check_plan(&wish.plan);
+        }
+    },
+    pb::GetRolloutRequest => |it| id::<RolloutId>(&it.id),
+    pb::ListRolloutsRequest => |it| page(&[&it.assignment], it.page_size, &it.page_token),
+    pb::ListRolloutNodesRequest => |it| {
+        id::<RolloutId>(&it.id);
+        page(&[&it.id], it.page_size, &it.page_token);
+    },
+    pb::WatchRolloutRequest => |it| id::<RolloutId>(&it.id),
+    pb::PauseRolloutRequest => |it| id::<RolloutId>(&it.id),
+    pb::ResumeRolloutRequest => |it| id::<RolloutId>(&it.id),
+    pb::ApproveRolloutRequest => |it| id::<RolloutId>(&it.id),
+    pb::AbortRolloutRequest => |it| id::<RolloutId>(&it.id),
+    pb::RollBackRolloutRequest => |it| id::<RolloutId>(&it.id),
+    pb::SetRolloutBrakeRequest => drop,
+    pb::GetRolloutBrakeRequest => drop,
     pb::StartOperationRequest => operation,
     pb::GetOperationRequest => |it| id::<OperationId>(&it.id),
     pb::ListOperationsRequest => |it| page(&[], it.page_size, &it.page_token),

@@ -11,6 +11,7 @@ pub(super) mod join_token;
 pub(super) mod node;
 pub(super) mod operation;
 pub(super) mod page;
+pub(super) mod rollout;
 pub(super) mod session;
 pub(super) mod settings;
 

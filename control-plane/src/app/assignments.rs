@@ -3,7 +3,7 @@
 use muster_common::{ids::NodeId, reason::Reason};
 use muster_domain::{
     access::{Reach, Scope},
-    assignment::{Assignment, Target},
+    assignment::{Assignment, Staged, Target},
     audit::Note,
     effective::{self, Compiled},
     facts::Facts,
@@ -36,6 +36,8 @@ pub struct Wish {
     pub target: Target,
     /// Higher wins.
     pub priority: i32,
+    /// It gives nothing but to nodes that a rollout has touched.
+    pub held: bool,
     /// Of the reading it was made from.
     pub etag: String,
 }
@@ -91,6 +93,7 @@ impl App {
                 // Of whoever made it, for good: a change of it moves no node of others.
                 scope: before.as_ref().map_or_else(|| reach.to_string(), |before| before.scope.clone()),
                 target: fixed(tx, &wish.target)?,
+                staged: before.as_ref().map_or_else(Staged::default, |before| before.staged.clone()),
                 priority: wish.priority,
                 created_at: before.as_ref().map_or(now, |before| before.created_at),
                 updated_at: now,
@@ -109,6 +112,7 @@ impl App {
                 Some(before) => check_etag(&wish.etag, before.revision)?,
                 None => {}
             }
+            after = retargeted(after, before.as_ref(), wish.held)?;
             check_conflict(tx, &after, &nodes)?;
             if validate_only {
                 after.revision = before.map_or(0, |before| before.revision);
@@ -173,6 +177,7 @@ impl App {
                 return Err(not_ours(&before, &reach, &app.labelled()));
             }
             check_etag(&etag, before.revision)?;
+            check_no_rollout(&before)?;
             tx.assignment_delete(&name)?;
             tx.item_mark(&before.target.item())?;
             tx.audit(Note {
@@ -217,8 +222,29 @@ impl App {
     }
 }
 
+/// With another target all its nodes get that at once, and nothing is left of rollouts.
+fn retargeted(after: Assignment, before: Option<&Assignment>, held: bool) -> Result<Assignment, Error> {
+    let Some(before) = before.filter(|before| before.target == after.target && before.staged.held == held)
+    else {
+        if let Some(before) = before {
+            check_no_rollout(before)?;
+        }
+        let target = (!held).then(|| after.target.clone());
+        return Ok(after.given(target, after.revision));
+    };
+    Ok(Assignment { staged: before.staged.clone(), ..after })
+}
+
+fn check_no_rollout(assignment: &Assignment) -> Result<(), Error> {
+    let Some(rollout) = assignment.staged.rollout else { return Ok(()) };
+    let (name, id) = (&assignment.name, rollout);
+    let message =
+        format!("rollout {id} of assignment {name:?} is under way; wait, abort it, or roll it back");
+    Err(Error::refused(Reason::StateConflict, message))
+}
+
 /// The target with its version fixed; it must exist.
-fn fixed(tx: &mut WriteTx<'_>, target: &Target) -> Result<Target, Error> {
+pub(super) fn fixed(tx: &mut WriteTx<'_>, target: &Target) -> Result<Target, Error> {
     match target {
         Target::Bundle { name, version } => {
             let bundle = tx.bundle_get(name, (*version > 0).then_some(*version))?;
@@ -234,7 +260,7 @@ fn fixed(tx: &mut WriteTx<'_>, target: &Target) -> Result<Target, Error> {
 
 /// Whether all that an assignment can reach is in reach of a caller. One whose
 /// scope cannot be read may reach everything.
-fn covers(reach: &Reach, assignment: &Assignment) -> bool {
+pub(super) fn covers(reach: &Reach, assignment: &Assignment) -> bool {
     reach.covers(&assignment.scope.parse().unwrap_or_else(|_| Reach::all()))
 }
 
@@ -253,10 +279,15 @@ fn not_ours(assignment: &Assignment, reach: &Reach, nodes: &[Labelled]) -> Error
 }
 
 fn is_equal(a: &Assignment, b: &Assignment) -> bool {
-    a.selector == b.selector && a.target == b.target && a.priority == b.priority
+    let same = a.selector == b.selector && a.target == b.target && a.priority == b.priority;
+    same && a.staged.held == b.staged.held
 }
 
-fn check_conflict(tx: &mut WriteTx<'_>, assignment: &Assignment, nodes: &[Labelled]) -> Result<(), Error> {
+pub(super) fn check_conflict(
+    tx: &mut WriteTx<'_>,
+    assignment: &Assignment,
+    nodes: &[Labelled],
+) -> Result<(), Error> {
     let compiled =
         |assignment: Assignment| Compiled::new(assignment).map_err(|error| super::invalid_selector(&error));
     let new = compiled(assignment.clone())?;
@@ -286,7 +317,7 @@ fn check_room(
     let all: Vec<Compiled> = others.cloned().chain([new.clone()]).collect();
     for (id, labels, facts) in nodes {
         if new.reaches(labels, facts) {
-            let count = effective::winners(labels, facts, &all).len();
+            let count = effective::winners(labels, facts, &[], &all).len();
             if count > MAX_WANTED {
                 let message = format!("node {id} would have {count} items; a node has at most {MAX_WANTED}");
                 return Err(Error::refused(Reason::TooLarge, message));
@@ -306,6 +337,7 @@ fn shown(assignment: &Assignment) -> String {
         "scope": assignment.scope,
         "priority": assignment.priority,
         "target": target,
+        "held": assignment.staged.held,
     })
     .to_string()
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use muster_common::{digest::Sha256, reason::Reason};
 use muster_domain::{
-    assignment::Target,
+    assignment::{Assignment, Target},
     audit::Note,
     bundle::Bundle,
     item::is_resource_name,
@@ -92,12 +92,14 @@ impl App {
     pub async fn delete_bundle(&self, actor: &Actor, name: String, version: u64) -> Result<(), Error> {
         let which = (version > 0).then_some(version);
         self.commit(actor.stamp("bundles.delete", self.clock.now()), move |tx| {
-            let user = tx.assignment_all()?.into_iter().find(|assignment| match &assignment.target {
+            let is_used = |target: &Target| match target {
                 Target::Bundle { name: used, version } => {
                     *used == name && which.is_none_or(|v| v == *version)
                 }
                 Target::Settings { .. } => false,
-            });
+            };
+            let gives = |it: &Assignment| is_used(&it.target) || it.targets().any(is_used);
+            let user = tx.assignment_all()?.into_iter().find(gives);
             if let Some(user) = user {
                 return Err(Error::refused(
                     Reason::InUse,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use muster_common::digest::Sha256;
 use muster_domain::{
     assignment::Target,
-    effective::{self, Compiled},
+    effective::{self, Compiled, Giving},
     item::{ItemName, ItemVersion, MAX_WANTED},
     node::Node,
 };
@@ -82,18 +82,20 @@ impl Contents {
             .collect();
         let mut bundles = HashMap::new();
         for compiled in &assignments {
-            let Target::Bundle { name, version } = &compiled.assignment.target else { continue };
-            let key = (name.clone(), *version);
-            if bundles.contains_key(&key) {
-                continue;
+            for target in compiled.assignment.targets() {
+                let Target::Bundle { name, version } = target else { continue };
+                let key = (name.clone(), *version);
+                if bundles.contains_key(&key) {
+                    continue;
+                }
+                let payload = match before.bundles.get(&key) {
+                    Some(payload) => Some(payload.clone()),
+                    None => tx
+                        .bundle_payload(name, *version)?
+                        .map(|bytes| Payload { sha256: Sha256::of(&bytes), bytes: Bytes::from(bytes) }),
+                };
+                bundles.extend(payload.map(|payload| (key, payload)));
             }
-            let payload = match before.bundles.get(&key) {
-                Some(payload) => Some(payload.clone()),
-                None => tx
-                    .bundle_payload(name, *version)?
-                    .map(|bytes| Payload { sha256: Sha256::of(&bytes), bytes: Bytes::from(bytes) }),
-            };
-            bundles.extend(payload.map(|payload| (key, payload)));
         }
         let profiles = tx.profile_all()?.into_iter().map(|profile| (profile.name, profile.values)).collect();
         Ok(Self { assignments, profiles, bundles, marks: tx.item_mark_all()? })
@@ -102,20 +104,38 @@ impl Contents {
     /// What a node should have, in order of items.
     #[must_use]
     pub fn wanted(&self, node: &Node, epoch: u64) -> Vec<Wanted> {
-        let winners = effective::winners(&node.labels, &node.facts, &self.assignments);
+        let winners = effective::winners(&node.labels, &node.facts, &node.touches, &self.assignments);
         // The settings come first in the order of items, so they are never among those left out.
         winners
             .into_iter()
             .take(MAX_WANTED)
-            .filter_map(|(item, candidates)| {
-                let (version, sha256, payload) = match &candidates.first()?.assignment.target {
-                    Target::Bundle { name, version } => self.bundle(name, *version)?,
-                    Target::Settings { .. } => self.settings(&candidates),
-                };
-                let generation = self.generation(&item, node, epoch);
-                Some(Wanted { item, version: ItemVersion { generation, version, sha256 }, payload })
-            })
+            .filter_map(|(item, candidates)| self.version(&item, &candidates, node, epoch))
             .collect()
+    }
+
+    fn version(&self, item: &ItemName, candidates: &[Giving<'_>], node: &Node, epoch: u64) -> Option<Wanted> {
+        let (version, sha256, payload) = match candidates.first()?.target {
+            Target::Bundle { name, version } => self.bundle(name, *version)?,
+            Target::Settings { .. } => self.settings(candidates),
+        };
+        let generation = self.generation(item, node, epoch);
+        let version = ItemVersion { generation, version, sha256 };
+        Some(Wanted { item: item.clone(), version, payload })
+    }
+
+    /// What a node should have of one item.
+    #[must_use]
+    pub fn wanted_of(&self, node: &Node, item: &ItemName, epoch: u64) -> Option<Wanted> {
+        let of_item = |it: &&Compiled| it.assignment.target.item() == *item;
+        let candidates = self.assignments.iter().filter(of_item);
+        let candidates = effective::candidates(&node.labels, &node.facts, &node.touches, candidates);
+        self.version(item, &candidates, node, epoch)
+    }
+
+    /// An assignment.
+    #[must_use]
+    pub fn assignment(&self, name: &str) -> Option<&Compiled> {
+        self.assignments.iter().find(|compiled| compiled.assignment.name == name)
     }
 
     /// The place in the history of what a node should have, or not have, of an item.
@@ -127,7 +147,7 @@ impl Contents {
         epoch: u64,
     ) -> muster_common::generation::Generation {
         let mark = self.marks.get(item).copied().unwrap_or(0);
-        effective::generation(epoch, mark, node.selector_revision)
+        effective::generation(epoch, item, mark, node.selector_revision, &node.touches)
     }
 
     fn bundle(&self, name: &str, version: u64) -> Option<(String, Sha256, Bytes)> {
@@ -135,8 +155,8 @@ impl Contents {
         Some((version.to_string(), payload.sha256, payload.bytes.clone()))
     }
 
-    fn settings(&self, candidates: &[&Compiled]) -> (String, Sha256, Bytes) {
-        let profiles = candidates.iter().filter_map(|compiled| match &compiled.assignment.target {
+    fn settings(&self, candidates: &[Giving<'_>]) -> (String, Sha256, Bytes) {
+        let profiles = candidates.iter().filter_map(|giving| match giving.target {
             Target::Settings { profile } => self.profiles.get(profile),
             Target::Bundle { .. } => None,
         });

@@ -291,6 +291,7 @@ impl App {
             ledger: None,
             trust_bundle_version: 0,
             recoveries: 0,
+            touches: Vec::new(),
             own_since: muster_common::clock::UnixMillis(0),
             quarantine: None,
             kept: None,

@@ -80,6 +80,7 @@ struct Touched {
     operations: Vec<OperationId>,
     commands: Vec<CommandId>,
     catalog: bool,
+    rollouts: bool,
     access: bool,
     authority: bool,
     revocations: bool,
@@ -94,6 +95,7 @@ impl Touched {
                 ChangeKind::Operation => touched.operations.extend(change.id.parse::<OperationId>()),
                 ChangeKind::Command => touched.commands.extend(change.id.parse::<CommandId>()),
                 ChangeKind::Assignment | ChangeKind::Profile => touched.catalog = true,
+                ChangeKind::Rollout => touched.rollouts = true,
                 ChangeKind::Caller | ChangeKind::Binding => touched.access = true,
                 ChangeKind::Authority => touched.authority = true,
                 ChangeKind::Revocation => touched.revocations = true,
@@ -142,6 +144,7 @@ impl App {
             self.fleet.with(command.node, |mut entry| entry.tickets.push((&command).into()));
         }
         self.reload_catalog().await?;
+        self.reload_rollouts().await?;
         self.reload_access().await?;
         self.reload_revocations().await?;
         self.feed.advance(revision);
@@ -175,6 +178,9 @@ impl App {
         if touched.catalog {
             self.reload_catalog().await?;
             self.hub.for_each(Handle::hint_desired);
+        }
+        if touched.rollouts {
+            self.reload_rollouts().await?;
         }
         if touched.access {
             self.reload_access().await?;

@@ -3,7 +3,8 @@
 //! commands and output. In small writes, between which others get their turn.
 
 use muster_store::{
-    WriteChanges as _, WriteJoinRequests as _, WriteOperations as _, WriteSpentTokens as _, WriteTx,
+    WriteChanges as _, WriteJoinRequests as _, WriteOperations as _, WriteRollouts as _,
+    WriteSpentTokens as _, WriteTx,
 };
 
 use super::{App, Error};
@@ -25,7 +26,8 @@ impl App {
         self.in_steps("join-requests", move |tx| Ok(tx.join_request_prune(now, STEP)?)).await?;
         self.in_steps("spent-tokens", move |tx| Ok(tx.spent_token_prune(now, STEP)?)).await?;
         self.in_steps("changes", move |tx| Ok(tx.changes_prune(revisions, applied, STEP)?)).await?;
-        self.in_steps("operations", move |tx| Ok(tx.operation_prune(before, STEP)?)).await
+        self.in_steps("operations", move |tx| Ok(tx.operation_prune(before, STEP)?)).await?;
+        self.in_steps("touches", |tx| Ok(tx.touches_prune(STEP)?)).await
     }
 
     async fn in_steps<F>(&self, what: &'static str, step: F) -> Result<(), Error>

@@ -103,7 +103,8 @@ impl App {
 }
 
 fn gives(assignment: &Assignment, profile: &str) -> bool {
-    matches!(&assignment.target, Target::Settings { profile: given } if given == profile)
+    let is_it = |target: &Target| matches!(target, Target::Settings { profile: given } if given == profile);
+    is_it(&assignment.target) || assignment.targets().any(is_it)
 }
 
 fn check(name: &str, values: &BTreeMap<String, String>) -> Result<(), Error> {

@@ -8,6 +8,7 @@ mod feed;
 mod identity;
 mod ledger;
 mod reports;
+mod rollouts;
 mod scopes;
 mod sessions;
 mod twins;

@@ -167,6 +167,7 @@ fn node(number: u128) -> Node {
         ledger: None,
         trust_bundle_version: 0,
         recoveries: 0,
+        touches: Vec::new(),
         own_since: UnixMillis(0),
         quarantine: None,
         kept: None,

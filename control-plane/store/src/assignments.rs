@@ -7,17 +7,17 @@ use muster_domain::{
 
 use crate::{
     changes::ChangeKind,
-    engine::{Row, params},
+    engine::{Row, json, params},
     error::Error,
     page,
     tx::{ReadTx, Reader, WriteTx, Writer},
 };
 
-const BY_NAME: &str = "SELECT name, selector, scope, target, target_name, target_version, priority, created_at, updated_at, \
+const BY_NAME: &str = "SELECT name, selector, scope, target, target_name, target_version, staged, priority, created_at, updated_at, \
                        updated_by, revision FROM assignments WHERE name = $1";
-const ALL: &str = "SELECT name, selector, scope, target, target_name, target_version, priority, created_at, updated_at, \
+const ALL: &str = "SELECT name, selector, scope, target, target_name, target_version, staged, priority, created_at, updated_at, \
                    updated_by, revision FROM assignments ORDER BY name";
-const PAGE: &str = "SELECT name, selector, scope, target, target_name, target_version, priority, created_at, updated_at, \
+const PAGE: &str = "SELECT name, selector, scope, target, target_name, target_version, staged, priority, created_at, updated_at, \
                     updated_by, revision FROM assignments WHERE name > $1 ORDER BY name LIMIT $2";
 
 /// Reads assignments.
@@ -57,10 +57,11 @@ pub trait WriteAssignments: ReadAssignments + Writer {
     /// If the store fails.
     fn assignment_put(&mut self, assignment: &Assignment) -> Result<(), Error> {
         const SQL: &str = "INSERT INTO assignments (name, selector, scope, target, target_name, target_version, \
-                           priority, created_at, updated_at, updated_by, revision) \
-                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (name) DO UPDATE SET \
+                           staged, priority, created_at, updated_at, updated_by, revision) \
+                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (name) DO UPDATE SET \
                            selector = excluded.selector, scope = excluded.scope, target = excluded.target, \
                            target_name = excluded.target_name, target_version = excluded.target_version, \
+                           staged = excluded.staged, \
                            priority = excluded.priority, created_at = excluded.created_at, \
                            updated_at = excluded.updated_at, updated_by = excluded.updated_by, \
                            revision = excluded.revision";
@@ -78,6 +79,7 @@ pub trait WriteAssignments: ReadAssignments + Writer {
             kind,
             name,
             version,
+            json(&assignment.staged),
             assignment.priority,
             assignment.created_at,
             assignment.updated_at,
@@ -107,6 +109,7 @@ fn decode(row: &mut Row) -> Result<Assignment, Error> {
         selector: row.text("selector")?,
         scope: row.text("scope")?,
         target: target(row)?,
+        staged: row.json("staged")?,
         priority: row.i32("priority")?,
         created_at: row.millis("created_at")?,
         updated_at: row.millis("updated_at")?,

@@ -24,6 +24,8 @@ pub enum ChangeKind {
     Profile,
     /// An assignment.
     Assignment,
+    /// A rollout, or the brake of all of them.
+    Rollout,
     /// An operation.
     Operation,
     /// A command; its output is not on the feed.
@@ -51,7 +53,7 @@ pub struct Change {
 
 impl ChangeKind {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Node,
         Self::NodeReport,
         Self::JoinToken,
@@ -59,6 +61,7 @@ impl ChangeKind {
         Self::Bundle,
         Self::Profile,
         Self::Assignment,
+        Self::Rollout,
         Self::Operation,
         Self::Command,
         Self::Caller,
@@ -78,6 +81,7 @@ impl ChangeKind {
             Self::Bundle => "bundle",
             Self::Profile => "profile",
             Self::Assignment => "assignment",
+            Self::Rollout => "rollout",
             Self::Operation => "operation",
             Self::Command => "command",
             Self::Caller => "caller",

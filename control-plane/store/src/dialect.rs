@@ -30,5 +30,6 @@ pub(crate) static SQLITE: Dialect = Dialect {
         ("audit-checkpoints", include_str!("../migrations/sqlite/0003_audit_checkpoints.sql")),
         ("identity", include_str!("../migrations/sqlite/0004_identity.sql")),
         ("own-since", include_str!("../migrations/sqlite/0005_own_since.sql")),
+        ("rollouts", include_str!("../migrations/sqlite/0006_rollouts.sql")),
     ],
 };

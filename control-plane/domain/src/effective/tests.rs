@@ -6,6 +6,7 @@ use crate::item::{Cause, ItemError, Outcome};
 fn assignment(name: &str, selector: &str, target: Target, priority: i32) -> Compiled {
     let at = UnixMillis(0);
     Compiled::new(Assignment {
+        staged: crate::assignment::Staged::default(),
         name: name.into(),
         selector: selector.into(),
         scope: "*".into(),
@@ -57,12 +58,14 @@ fn the_strongest_comes_first_and_only_matching_ones_come() {
         assignment("elsewhere", "env=test", bundle("web", 4), 99),
         assignment("options", "*", settings("base"), 0),
     ];
-    let won = winners(&map(&[("env", "prod")]), &Facts::default(), &all);
-    let names = |item: &ItemName| won[item].iter().map(|c| c.assignment.name.as_str()).collect::<Vec<_>>();
+    let won = winners(&map(&[("env", "prod")]), &Facts::default(), &[], &all);
+    let names = |item: &ItemName| {
+        won[item].iter().map(|giving| giving.by.assignment.name.as_str()).collect::<Vec<_>>()
+    };
     assert_eq!(names(&ItemName::Bundle("web".into())), ["high", "tie", "low"]);
     assert_eq!(names(&ItemName::Settings), ["options"]);
     assert_eq!(won.len(), 2);
-    assert!(winners(&Labels::new(), &Facts::default(), &[]).is_empty());
+    assert!(winners(&Labels::new(), &Facts::default(), &[], &[]).is_empty());
 }
 
 #[test]
@@ -76,8 +79,21 @@ fn settings_merge_key_by_key_and_have_one_form_in_bytes() {
 
 #[test]
 fn a_generation_is_as_new_as_the_newest_thing_that_made_it() {
-    assert_eq!(generation(3, 7, 5), Generation::new(3, 7));
-    assert_eq!(generation(3, 5, 7), Generation::new(3, 7));
+    let touch = |item, revision| Touch {
+        assignment: "a".to_owned(),
+        rollout: muster_common::ids::RolloutId::from_u128(1),
+        item,
+        gives: None,
+        before: None,
+        at: muster_common::clock::UnixMillis(0),
+        revision,
+    };
+    let touches = [touch(ItemName::Settings, 9), touch(ItemName::Bundle("web".into()), 8)];
+    let (settings, web) = (ItemName::Settings, ItemName::Bundle("web".into()));
+    assert_eq!(generation(3, &settings, 7, 5, &[]), Generation::new(3, 7));
+    assert_eq!(generation(3, &settings, 5, 7, &[]), Generation::new(3, 7));
+    assert_eq!(generation(3, &web, 5, 7, &touches), Generation::new(3, 8));
+    assert_eq!(generation(3, &web, 10, 7, &touches), Generation::new(3, 10));
 }
 
 #[test]

@@ -2,5 +2,6 @@
 
 mod command;
 mod liveness;
+mod rollout;
 mod selector;
 mod token;

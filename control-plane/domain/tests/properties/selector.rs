@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use muster_common::{clock::UnixMillis, ids::NodeId};
 use muster_domain::{
-    assignment::{Assignment, Target},
+    assignment::{Assignment, Staged, Target},
     effective::{self, Compiled},
     facts::Facts,
     labels::{Labels, Selector, check_labels},
@@ -82,6 +82,7 @@ fn assignment() -> impl Strategy<Value = Compiled> {
             selector,
             scope: "*".into(),
             target,
+            staged: Staged::default(),
             priority,
             created_at: at,
             updated_at: at,
@@ -152,11 +153,11 @@ proptest! {
         let unique: BTreeMap<_, _> = assignments.into_iter().map(|c| (c.assignment.name.clone(), c)).collect();
         let forwards: Vec<_> = unique.into_values().collect();
         let backwards: Vec<_> = forwards.iter().rev().cloned().collect();
-        let won = effective::winners(&labels, &facts, &forwards);
-        prop_assert_eq!(&won, &effective::winners(&labels, &facts, &backwards));
+        let won = effective::winners(&labels, &facts, &[], &forwards);
+        prop_assert_eq!(&won, &effective::winners(&labels, &facts, &[], &backwards));
         for (item, reaching) in won {
-            prop_assert!(reaching.iter().all(|c| c.assignment.target.item() == item));
-            prop_assert!(reaching.is_sorted_by_key(|c| std::cmp::Reverse(c.assignment.priority)));
+            prop_assert!(reaching.iter().all(|it| it.target.item() == item));
+            prop_assert!(reaching.is_sorted_by_key(|it| std::cmp::Reverse(it.by.assignment.priority)));
         }
     }
 
@@ -176,9 +177,9 @@ proptest! {
             }
         }
         for (labels, facts) in &fleet {
-            for reaching in effective::winners(labels, facts, &stored).values() {
-                for pair in reaching.windows(2).filter(|p| p[0].assignment.priority == p[1].assignment.priority) {
-                    prop_assert_eq!(&pair[0].assignment.target, &pair[1].assignment.target);
+            for reaching in effective::winners(labels, facts, &[], &stored).values() {
+                for pair in reaching.windows(2).filter(|p| p[0].by.assignment.priority == p[1].by.assignment.priority) {
+                    prop_assert_eq!(pair[0].target, pair[1].target);
                 }
             }
         }

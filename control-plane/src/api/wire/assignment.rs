@@ -26,6 +26,9 @@ pub(in crate::api) fn assignment(row: &Assignment, matched: usize) -> pb::Assign
         etag: muster_domain::node::etag(row.revision),
         matched_nodes: i64::try_from(matched).unwrap_or(i64::MAX),
         scope: row.scope.clone(),
+        held: row.staged.held,
+        rollout_id: row.staged.rollout.map(|id| id.to_string()).unwrap_or_default(),
+        is_split: !row.staged.aborted.is_empty(),
     }
 }
 
@@ -38,5 +41,12 @@ pub(in crate::api) fn wish_from(wish: Option<pb::Assignment>) -> Result<Wish, St
         Some(assignment::Target::Settings(target)) => Target::Settings { profile: target.profile },
         None => return Err(invalid("assignment.target", "name a bundle or a settings profile")),
     };
-    Ok(Wish { name: wish.name, selector: wish.selector, target, priority: wish.priority, etag: wish.etag })
+    Ok(Wish {
+        name: wish.name,
+        selector: wish.selector,
+        target,
+        priority: wish.priority,
+        held: wish.held,
+        etag: wish.etag,
+    })
 }

@@ -28,7 +28,7 @@ use muster_store::{
 use crate::{
     app::{
         Actor, App, Core, Error, Fixed, SessionRules, access, audit, catalog, dispatch, feed, fleet,
-        operations, operations::Wish, recorder, recovery, revocation,
+        operations, operations::Wish, recorder, recovery, revocation, rollouts,
     },
     ca::{self, Ca},
     metrics::Metrics,
@@ -180,6 +180,7 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
         fleet: fleet::Fleet::default(),
         catalog: catalog::Catalog::default(),
         open: operations::Open::default(),
+        rollouts: rollouts::Rollouts::default(),
         access: access::Access::default(),
         lines: Arc::new(NoLines),
         denials: crate::app::denials::Denials::new(60, 600),
@@ -317,6 +318,7 @@ pub(super) fn node(number: u128) -> Node {
         ledger: None,
         trust_bundle_version: 0,
         recoveries: 0,
+        touches: Vec::new(),
         own_since: UnixMillis(0),
         quarantine: None,
         kept: None,

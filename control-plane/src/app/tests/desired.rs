@@ -25,6 +25,7 @@ fn wish(number: usize, selector: &str) -> Wish {
         selector: selector.to_owned(),
         target: Target::Bundle { name: format!("b{number}"), version: 1 },
         priority: 0,
+        held: false,
         etag: String::new(),
     }
 }

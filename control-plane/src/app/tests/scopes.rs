@@ -78,7 +78,7 @@ fn target() -> Target {
 
 fn assign(name: &str, selector: &str) -> assignments::Wish {
     let (name, selector) = (name.to_owned(), selector.to_owned());
-    assignments::Wish { name, selector, target: target(), priority: 0, etag: String::new() }
+    assignments::Wish { name, selector, target: target(), priority: 0, held: false, etag: String::new() }
 }
 
 async fn profile(bench: &Bench) {

@@ -2,9 +2,9 @@
 
 use muster_common::ids::NodeId;
 use muster_domain::{
+    assignment::Touch,
     certificate::{Issued, NodeCertificate},
     enrolled_with::EnrolledWith,
-    item::ItemState,
     liveness::{Liveness, State},
     node::{LedgerMark, Node},
     page::{Listed, Page},
@@ -97,28 +97,49 @@ pub trait ReadNodes: Reader {
     }
 }
 
-/// Nodes with their items. The items of all come in one query.
+/// Nodes with their items, and with what rollouts have given to them. Those of all come
+/// in one query each.
 fn nodes<R: Reader + ?Sized>(tx: &mut R, sql: &str, params: &[Param<'_>]) -> Result<Vec<Node>, Error> {
     const ITEMS: &str = "SELECT node_id, state FROM node_items WHERE node_id >= $1 AND node_id <= $2 \
                          ORDER BY node_id, item";
+    const TOUCHES: &str = "SELECT node_id, touch, revision FROM rollout_touches \
+                           WHERE node_id >= $1 AND node_id <= $2 ORDER BY node_id, assignment";
     let mut nodes = tx.rows(sql, params, decode)?;
-    let (Some(first), Some(last)) = (nodes.first().map(|n| n.id), nodes.last().map(|n| n.id)) else {
-        return Ok(nodes);
-    };
-    // Every query is in the order of ids, so both lists can be walked once.
-    let mut waiting = nodes.iter_mut();
-    let mut current = waiting.next();
-    tx.query(ITEMS, params![first, last], &mut |mut row| {
-        let (id, state): (NodeId, ItemState) = (row.parsed("node id")?, row.json("item state")?);
-        while current.as_ref().is_some_and(|node| node.id < id) {
-            current = waiting.next();
-        }
-        if let Some(node) = current.as_mut().filter(|node| node.id == id) {
-            node.items.push(state);
-        }
+    give(tx, &mut nodes, ITEMS, |node, row| {
+        node.items.push(row.json("item state")?);
+        Ok(())
+    })?;
+    give(tx, &mut nodes, TOUCHES, |node, row| {
+        let touch: Touch = row.json("touch")?;
+        node.touches.push(Touch { revision: row.u64("revision")?, ..touch });
         Ok(())
     })?;
     Ok(nodes)
+}
+
+/// Gives to each node the rows that begin with its id. The nodes and the rows are in the
+/// order of ids, so both can be walked once.
+fn give<R: Reader + ?Sized>(
+    tx: &mut R,
+    nodes: &mut [Node],
+    sql: &str,
+    mut take: impl FnMut(&mut Node, &mut Row) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let (Some(first), Some(last)) = (nodes.first().map(|n| n.id), nodes.last().map(|n| n.id)) else {
+        return Ok(());
+    };
+    let mut waiting = nodes.iter_mut();
+    let mut current = waiting.next();
+    tx.query(sql, params![first, last], &mut |mut row| {
+        let id: NodeId = row.parsed("node id")?;
+        while current.as_ref().is_some_and(|node| node.id < id) {
+            current = waiting.next();
+        }
+        match current.as_mut().filter(|node| node.id == id) {
+            Some(node) => take(node, &mut row),
+            None => Ok(()),
+        }
+    })
 }
 
 fn decode(row: &mut Row) -> Result<Node, Error> {
@@ -150,6 +171,7 @@ fn decode(row: &mut Row) -> Result<Node, Error> {
             next: issued(row)?,
         },
         items: Vec::new(),
+        touches: Vec::new(),
     })
 }
 

@@ -25,6 +25,7 @@ fn assignment(name: &str, target: Target, priority: i32) -> Assignment {
         selector: "env=prod,!canary".into(),
         scope: "env=prod | env=test".into(),
         target,
+        staged: muster_domain::assignment::Staged::default(),
         priority,
         created_at: NOW,
         updated_at: NOW,

@@ -16,6 +16,7 @@ mod join_tokens;
 mod nodes;
 mod operations;
 mod races;
+mod rollouts;
 mod samples;
 mod writes;
 
@@ -66,6 +67,10 @@ macro_rules! suite_on {
             nodes {
                 a_node_comes_back_whole, parts_are_written_apart, a_removed_node_stays_known, pages_cover_all_once,
                 certificates_are_issued_and_promoted, items_go_to_their_own_nodes,
+            }
+            rollouts {
+                rollouts_come_back_and_a_request_makes_one, a_node_has_one_touch_by_each_assignment_and_loses_it_with_itself,
+                the_brake_of_all_rollouts_is_pulled_and_let_go,
             }
             operations { operations_come_back, counts_follow_commands, a_request_id_is_taken_once, what_ended_long_ago_goes_in_steps }
             races { a_token_is_used_no_more_than_it_may, handles_hear_of_each_other, an_etag_lets_one_of_two_through }

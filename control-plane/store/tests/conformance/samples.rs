@@ -50,6 +50,7 @@ pub(crate) fn node(number: u128) -> Node {
         ledger: Some(LedgerMark { id: LedgerId::from_u128(6), seq: 99 }),
         trust_bundle_version: 0,
         recoveries: 0,
+        touches: Vec::new(),
         own_since: muster_common::clock::UnixMillis(0),
         quarantine: None,
         kept: None,

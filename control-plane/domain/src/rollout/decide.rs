@@ -1,0 +1,390 @@
+//! What a rollout does next. A function of what is seen at one moment: called again
+//! and again, by any process, it comes to the same end.
+
+use muster_common::{
+    clock::UnixMillis,
+    digest::Sha256,
+    ids::{NodeId, RolloutId},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{OnFailure, Phase, Portion, Rollout};
+
+/// A node that the assignment reaches, or that the rollout has touched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Which.
+    pub node: NodeId,
+    /// Its place in the order; see [`order_of`].
+    pub order: u64,
+    /// Whether it is heard.
+    pub presence: Presence,
+    /// Whether it may be touched now, by its windows.
+    pub is_open: bool,
+    /// Whether the selector of the present step matches it; `true` where the step has none.
+    pub is_selected: bool,
+    /// Its group of the budget; 0 where there is none.
+    pub group: u32,
+    /// What it has made of the change.
+    pub standing: Standing,
+}
+
+/// Whether a node is heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It is.
+    Here,
+    /// It is not, and said so, or never was: it was stopped, or nobody has heard it yet.
+    Away,
+    /// It fell silent.
+    Lost,
+}
+
+/// What a node has made of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It was not given it.
+    Untouched,
+    /// It was, and has not said what became of it.
+    Given {
+        /// Since when.
+        since: UnixMillis,
+    },
+    /// It has what it was given.
+    Done,
+    /// It has refused it, for what the change is or for what the host is.
+    Failed,
+    /// It does not take part: its own lock forbids it, or its agent does not know the kind.
+    Excused,
+}
+
+/// What is seen of a rollout at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View<'a> {
+    /// Who takes part.
+    pub members: &'a [Member],
+    /// What holds for all rollouts.
+    pub weather: Weather,
+    /// Now.
+    pub now: UnixMillis,
+}
+
+/// What holds for all rollouts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Weather {
+    /// A person pulled the brake.
+    pub brake: bool,
+    /// So many nodes vanished together: the network, not the change.
+    pub vanished: u32,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// These are given it now, in this order.
+    Touch(Vec<NodeId>),
+    /// All that the step asks for is there: its soak begins.
+    Settle,
+    /// The next step begins.
+    Advance,
+    /// All nodes get it.
+    Succeed,
+    /// Too many have failed: this is its next phase.
+    Stop {
+        /// Rolling back, or paused.
+        to: Phase,
+        /// So many.
+        failed: usize,
+        /// So many are borne.
+        allowed: usize,
+    },
+    /// All that were touched have returned.
+    Returned,
+    /// Nothing now.
+    Wait(Hold),
+}
+
+/// What a rollout waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// A person: it is paused, or over.
+    Phase,
+    /// Somebody to let go of the brake.
+    Brake,
+    /// Nodes that vanished together to come back, or a person.
+    Vanished {
+        /// So many.
+        count: u32,
+    },
+    /// A person's yes to this step.
+    Approval,
+    /// Answers.
+    Answers {
+        /// Of so many nodes.
+        count: usize,
+    },
+    /// A window to open.
+    Window {
+        /// For so many nodes.
+        count: usize,
+    },
+    /// Room in the budget.
+    Budget {
+        /// For so many nodes.
+        count: usize,
+    },
+    /// The soak to end.
+    Soak {
+        /// Then.
+        until: UnixMillis,
+    },
+    /// A node to be here: none of those that it is for is.
+    Nobody,
+}
+
+/// How the members stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Tally {
+    /// All.
+    pub total: usize,
+    /// That are here.
+    pub here: usize,
+    /// That were given it.
+    pub touched: usize,
+    /// That have not answered, and have not failed by that.
+    pub waiting: usize,
+    /// That have it.
+    pub done: usize,
+    /// That refused it, did not answer in time, or fell silent after they got it.
+    pub failed: usize,
+    /// That do not take part.
+    pub excused: usize,
+    /// That were given it and went away before they answered: they say so when they are back.
+    pub away: usize,
+}
+
+/// A node's place in the order of a rollout: another one in each.
+#[must_use]
+pub fn order_of(rollout: RolloutId, node: NodeId) -> u64 {
+    let digest = Sha256::of(format!("{rollout}/{node}").as_bytes());
+    digest.as_bytes().iter().take(8).fold(0, |order, byte| order << 8 | u64::from(*byte))
+}
+
+/// How many may fail of those that were touched.
+#[must_use]
+pub fn allowed_failures(rollout: &Rollout, touched: usize) -> usize {
+    rollout.plan.max_failed.of(touched)
+}
+
+/// How the members stand.
+#[must_use]
+pub fn tally(rollout: &Rollout, view: &View<'_>) -> Tally {
+    let mut tally = Tally { total: view.members.len(), ..Tally::default() };
+    for member in view.members {
+        tally.here += usize::from(member.presence == Presence::Here);
+        tally.touched += usize::from(member.standing != Standing::Untouched);
+        match outcome(rollout, member, view) {
+            Outcome::Untouched => {}
+            Outcome::Waiting => tally.waiting += 1,
+            Outcome::Done => tally.done += 1,
+            Outcome::Failed => tally.failed += 1,
+            Outcome::Excused => tally.excused += 1,
+            Outcome::Away => tally.away += 1,
+        }
+    }
+    tally
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Untouched,
+    Waiting,
+    Done,
+    Failed,
+    Excused,
+    Away,
+}
+
+/// What a member counts as. One that fell silent after it got the change has failed,
+/// unless many vanished together: then nobody knows why.
+fn outcome(rollout: &Rollout, member: &Member, view: &View<'_>) -> Outcome {
+    let is_lost = member.presence == Presence::Lost && view.weather.vanished == 0;
+    match member.standing {
+        Standing::Untouched => Outcome::Untouched,
+        Standing::Excused => Outcome::Excused,
+        Standing::Failed => Outcome::Failed,
+        Standing::Given { .. } | Standing::Done if is_lost => Outcome::Failed,
+        Standing::Done => Outcome::Done,
+        Standing::Given { .. } if member.presence == Presence::Away => Outcome::Away,
+        Standing::Given { since } => {
+            let is_late = view.now.since(since) > rollout.plan.patience;
+            if is_late && member.presence == Presence::Here { Outcome::Failed } else { Outcome::Waiting }
+        }
+    }
+}
+
+/// What a rollout does next.
+#[must_use]
+pub fn decide(rollout: &Rollout, view: &View<'_>) -> Decision {
+    match rollout.phase {
+        Phase::Running => run(rollout, view),
+        Phase::RollingBack => go_back(rollout, view),
+        Phase::Paused | Phase::Aborted | Phase::RolledBack | Phase::Succeeded => Decision::Wait(Hold::Phase),
+    }
+}
+
+fn run(rollout: &Rollout, view: &View<'_>) -> Decision {
+    let tally = tally(rollout, view);
+    let allowed = allowed_failures(rollout, tally.touched);
+    // Before everything else: no brake and no pause keeps a bad change on its hosts.
+    if tally.failed > allowed {
+        let to = match rollout.plan.on_failure {
+            OnFailure::RollBack => Phase::RollingBack,
+            OnFailure::Pause => Phase::Paused,
+        };
+        return Decision::Stop { to, failed: tally.failed, allowed };
+    }
+    if view.weather.brake {
+        return Decision::Wait(Hold::Brake);
+    }
+    if view.weather.vanished > 0 {
+        return Decision::Wait(Hold::Vanished { count: view.weather.vanished });
+    }
+    let Some(step) = rollout.plan.steps.get(rollout.step as usize) else { return Decision::Succeed };
+    if step.approval && rollout.approved <= rollout.step {
+        return Decision::Wait(Hold::Approval);
+    }
+    let wanted = Wanted::of(rollout, &step.reach, view, &tally);
+    if !wanted.touch.is_empty() {
+        return Decision::Touch(wanted.touch);
+    }
+    match unsettled(rollout, &tally, &wanted) {
+        Some(hold) => Decision::Wait(hold),
+        None => settled(rollout, step.soak, view.now),
+    }
+}
+
+/// What keeps a step from being done.
+fn unsettled(rollout: &Rollout, tally: &Tally, wanted: &Wanted) -> Option<Hold> {
+    let counted = tally.done + tally.waiting;
+    let is_enough = tally.done * 100 >= counted * usize::from(rollout.plan.success_percent);
+    if wanted.over_window > 0 && wanted.over_window >= wanted.over_budget {
+        return Some(Hold::Window { count: wanted.over_window });
+    }
+    if wanted.over_budget > 0 {
+        return Some(Hold::Budget { count: wanted.over_budget });
+    }
+    if wanted.is_short || !is_enough {
+        return Some(Hold::Answers { count: tally.waiting });
+    }
+    // A step that nobody has lived through says nothing about the next one.
+    (tally.done == 0 && tally.total > 0).then_some(Hold::Nobody)
+}
+
+fn settled(rollout: &Rollout, soak: std::time::Duration, now: UnixMillis) -> Decision {
+    let Some(since) = rollout.settled_at.filter(|since| *since <= now) else { return Decision::Settle };
+    if now < since + soak {
+        return Decision::Wait(Hold::Soak { until: since + soak });
+    }
+    let is_last = rollout.step as usize + 1 >= rollout.plan.steps.len();
+    if is_last { Decision::Succeed } else { Decision::Advance }
+}
+
+fn go_back(rollout: &Rollout, view: &View<'_>) -> Decision {
+    let tally = tally(rollout, view);
+    // Who is not here returns when it is heard again.
+    let waiting = view.members.iter().filter(|member| {
+        member.presence == Presence::Here && outcome(rollout, member, view) == Outcome::Waiting
+    });
+    match waiting.count() {
+        0 => Decision::Returned,
+        _ => Decision::Wait(Hold::Answers { count: tally.waiting }),
+    }
+}
+
+/// Who is touched next, and who would be but for something.
+struct Wanted {
+    touch: Vec<NodeId>,
+    over_window: usize,
+    over_budget: usize,
+    /// More are wanted than may be in flight.
+    is_short: bool,
+}
+
+impl Wanted {
+    fn of(rollout: &Rollout, reach: &Portion, view: &View<'_>, tally: &Tally) -> Self {
+        let is_candidate = |it: &&Member| {
+            it.standing == Standing::Untouched && it.presence == Presence::Here && it.is_selected
+        };
+        let mut candidates: Vec<&Member> = view.members.iter().filter(is_candidate).collect();
+        candidates.sort_unstable_by_key(|member| (member.order, member.node));
+        let missing = missing(reach, view, tally, candidates.len());
+        let flight = rollout.plan.max_in_flight as usize;
+        let room = if flight == 0 { usize::MAX } else { flight.saturating_sub(tally.waiting) };
+        let mut budget = Groups::of(rollout, view);
+        let mut wanted = Self { touch: Vec::new(), over_window: 0, over_budget: 0, is_short: false };
+        for member in candidates {
+            if wanted.touch.len() >= missing {
+                break;
+            }
+            if wanted.touch.len() >= room {
+                wanted.is_short = true;
+                break;
+            }
+            if !member.is_open {
+                wanted.over_window += 1;
+            } else if budget.take(member.group) {
+                wanted.touch.push(member.node);
+            } else {
+                wanted.over_budget += 1;
+            }
+        }
+        if wanted.touch.len() >= missing {
+            (wanted.over_window, wanted.over_budget) = (0, 0);
+        }
+        wanted
+    }
+}
+
+/// How many more the step asks for.
+fn missing(reach: &Portion, view: &View<'_>, tally: &Tally, candidates: usize) -> usize {
+    let takes_part = |it: &&Member| it.presence == Presence::Here || it.standing != Standing::Untouched;
+    let base = view.members.iter().filter(takes_part).count();
+    match reach {
+        Portion::Percent(percent) => {
+            (base * usize::from(*percent)).div_ceil(100).saturating_sub(tally.touched)
+        }
+        Portion::Count(count) => (*count as usize).saturating_sub(tally.touched),
+        Portion::Selector(_) => candidates,
+    }
+}
+
+/// How many of each group may still be disturbed.
+struct Groups(Option<Vec<usize>>);
+
+impl Groups {
+    fn of(rollout: &Rollout, view: &View<'_>) -> Self {
+        let Some(budget) = &rollout.plan.budget else { return Self(None) };
+        let groups = view.members.iter().map(|member| member.group as usize + 1).max().unwrap_or(0);
+        let (mut sizes, mut disturbed) = (vec![0; groups], vec![0; groups]);
+        for member in view.members {
+            sizes[member.group as usize] += 1;
+            disturbed[member.group as usize] += usize::from(is_disturbed(member));
+        }
+        let left = |(size, disturbed): (usize, usize)| budget.max.of(size).max(1).saturating_sub(disturbed);
+        Self(Some(sizes.into_iter().zip(disturbed).map(left).collect()))
+    }
+
+    fn take(&mut self, group: u32) -> bool {
+        let Some(left) = self.0.as_mut().map(|groups| &mut groups[group as usize]) else { return true };
+        let is_free = *left > 0;
+        *left = left.saturating_sub(1);
+        is_free
+    }
+}
+
+/// One that is not heard, has not answered, or has failed does not do its work for sure.
+fn is_disturbed(member: &Member) -> bool {
+    member.presence != Presence::Here || matches!(member.standing, Standing::Given { .. } | Standing::Failed)
+}

@@ -1,0 +1,310 @@
+//! Rollouts: what people ask of them. How they go on is in `turn`.
+
+mod members;
+mod reading;
+mod turn;
+
+pub use reading::{NodeProgress, Seen};
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use muster_common::{ids::RolloutId, reason::Reason};
+use muster_domain::{
+    access::{Reach, Scope},
+    assignment::{Assignment, Target},
+    audit::Note,
+    rollout::{Brake, Phase, Plan, Rollout, Wish as Asked, check_plan},
+};
+use muster_store::{
+    ReadAssignments as _, ReadRollouts as _, WriteAssignments as _, WriteItemMarks as _, WriteRollouts as _,
+    WriteTx,
+};
+use serde_json::json;
+use tokio::sync::Notify;
+
+use super::{
+    Actor, App, Error,
+    assignments::{check_conflict, covers, fixed},
+    check_reason,
+};
+
+/// Longest id that callers may give a request.
+const MAX_REQUEST_ID: usize = 128;
+
+/// The rollouts that are not over, in memory.
+#[derive(Default)]
+pub struct Rollouts {
+    now: ArcSwap<Open>,
+    wanted: Notify,
+}
+
+/// All that are not over.
+#[derive(Debug, Default)]
+pub struct Open {
+    /// Oldest first.
+    pub rollouts: Vec<Rollout>,
+    /// Who stopped them all.
+    pub brake: Option<Brake>,
+}
+
+/// What somebody wants to bring to nodes.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Whose nodes.
+    pub assignment: String,
+    /// What; a bundle's version 0 is the newest. `None`: it is taken from them.
+    pub to: Option<Target>,
+    /// How.
+    pub plan: Plan,
+    /// The caller's own id; empty: none.
+    pub request_id: String,
+    /// Only tell what it would do.
+    pub validate_only: bool,
+}
+
+impl Rollouts {
+    /// The present ones.
+    #[must_use]
+    pub fn now(&self) -> Arc<Open> {
+        self.now.load_full()
+    }
+
+    /// Waits until there is something to look at again.
+    pub async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+
+    fn replace(&self, open: Open) {
+        self.now.store(Arc::new(open));
+        self.wanted.notify_one();
+    }
+}
+
+impl App {
+    /// Begins to bring something to the nodes of an assignment.
+    ///
+    /// # Errors
+    /// If the plan cannot be, the assignment is not there or not the caller's to change,
+    /// has a rollout under way, or gives that already.
+    pub async fn create_rollout(&self, actor: &Actor, wish: Wish) -> Result<Rollout, Error> {
+        check_plan(&wish.plan)
+            .map_err(|faults| faults.into_iter().next().map_or_else(nothing, Error::from))?;
+        if wish.request_id.len() > MAX_REQUEST_ID {
+            return Err(Error::invalid("request_id", "at most 128 bytes"));
+        }
+        let (now, nodes) = (self.clock.now(), self.labelled());
+        let (by, reach) = (actor.principal.clone(), actor.scope.reach.clone());
+        let id = RolloutId::generate();
+        self.commit(actor.stamp("rollouts.create", now), move |tx| {
+            let request = Some(wish.request_id.as_str()).filter(|id| !id.is_empty());
+            if let Some(request) = request
+                && let Some(same) = tx.rollout_by_request(&by, request)?
+            {
+                return again(same, &wish);
+            }
+            let before = ours(tx, &reach, &wish.assignment)?;
+            if let Some(rollout) = before.staged.rollout {
+                let message = format!("rollout {rollout} of this assignment is under way");
+                return Err(Error::refused(Reason::StateConflict, message));
+            }
+            let to = wish.to.as_ref().map(|to| fixed(tx, to)).transpose()?;
+            check_target(&before, to.as_ref())?;
+            let after = before.begun(id, to.as_ref());
+            check_conflict(tx, &after, &nodes)?;
+            let rollout = Rollout {
+                id,
+                assignment: wish.assignment.clone(),
+                from: before.base().cloned(),
+                to,
+                plan: wish.plan.clone(),
+                phase: Phase::Running,
+                reason: "Started".to_owned(),
+                message: String::new(),
+                step: 0,
+                settled_at: None,
+                approved: 0,
+                created_at: now,
+                created_by: by.clone(),
+                since: now,
+                end: None,
+                revision: if wish.validate_only { 0 } else { tx.revision() },
+            };
+            if wish.validate_only {
+                return Ok(rollout);
+            }
+            tx.assignment_put(&after)?;
+            tx.rollout_insert(&rollout, request)?;
+            tx.audit(note(&rollout, None))?;
+            Ok(rollout)
+        })
+        .await
+    }
+
+    /// Asks something of a rollout. What is so already stays so.
+    ///
+    /// # Errors
+    /// If there is no such rollout, its assignment is not the caller's to change, or its
+    /// phase does not allow it.
+    pub async fn ask_rollout(
+        &self,
+        actor: &Actor,
+        id: RolloutId,
+        asked: Asked,
+        reason: String,
+    ) -> Result<Rollout, Error> {
+        check_reason("reason", &reason)?;
+        let action = match asked {
+            Asked::Pause => "rollouts.pause",
+            Asked::Resume => "rollouts.resume",
+            Asked::Approve => "rollouts.approve",
+            Asked::Abort => "rollouts.abort",
+            Asked::RollBack => "rollouts.roll-back",
+        };
+        let (now, reach) = (self.clock.now(), actor.scope.reach.clone());
+        self.commit(actor.stamp(action, now), move |tx| {
+            let before = tx.rollout_get(id)?.ok_or_else(|| Error::not_found("rollout", &id))?;
+            let assignment = ours(tx, &reach, &before.assignment)?;
+            let next = before.asked(asked, now).map_err(|phase| impossible(&before, phase))?;
+            let Some(next) = next else { return Ok(before) };
+            let next = Rollout { message: reason.clone(), ..next };
+            // One that was aborted can still go back, unless something else has begun since.
+            let is_its_own = assignment.staged.rollout.is_none_or(|rollout| rollout == id);
+            if next.phase == Phase::RollingBack && before.phase == Phase::Aborted && !is_its_own {
+                return Err(impossible(&before, before.phase));
+            }
+            moved(tx, &before, &next)?;
+            Ok(Rollout { revision: tx.revision(), ..next })
+        })
+        .await
+    }
+
+    /// Stops all rollouts, or lets them go on. What goes back goes on doing so.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn set_rollout_brake(
+        &self,
+        actor: &Actor,
+        on: bool,
+        reason: String,
+    ) -> Result<Option<Brake>, Error> {
+        check_reason("reason", &reason)?;
+        let now = self.clock.now();
+        let brake = on.then(|| Brake { by: actor.principal.clone(), at: now, reason });
+        self.commit(actor.stamp("rollouts.brake", now), move |tx| {
+            let before = tx.rollout_brake()?;
+            if before.is_some() == brake.is_some() {
+                tx.audit(Note { subject: "rollouts".to_owned(), ..Note::default() })?;
+                return Ok(before);
+            }
+            tx.rollout_set_brake(brake.as_ref())?;
+            tx.audit(Note {
+                subject: "rollouts".to_owned(),
+                before: json!({ "brake": before.is_some() }).to_string(),
+                after: json!({ "brake": brake.is_some(), "reason": brake.as_ref().map(|it| &it.reason) })
+                    .to_string(),
+                ..Note::default()
+            })?;
+            Ok(brake.clone())
+        })
+        .await
+    }
+
+    /// Takes in which rollouts there are.
+    pub(super) async fn reload_rollouts(&self) -> Result<(), Error> {
+        let read = self.store.read_own(|tx| {
+            Ok::<_, Error>(Open { rollouts: tx.rollout_open_all()?, brake: tx.rollout_brake()? })
+        });
+        self.rollouts.replace(read.await?);
+        Ok(())
+    }
+}
+
+/// Writes that a rollout is in another phase, and what its assignment gives by that.
+fn moved(tx: &mut WriteTx<'_>, before: &Rollout, after: &Rollout) -> Result<(), Error> {
+    tx.rollout_update(after)?;
+    tx.audit(note(after, Some(before)))?;
+    let Some(assignment) = tx.assignment_get(&after.assignment)? else { return Ok(()) };
+    let revision = tx.revision();
+    let next = match after.phase {
+        Phase::RollingBack => assignment.going_back(after.id),
+        Phase::RolledBack => assignment.gone_back(revision),
+        Phase::Aborted => assignment.aborted(after.id),
+        Phase::Succeeded => assignment.given(after.to.clone(), revision),
+        Phase::Running | Phase::Paused => return Ok(()),
+    };
+    if after.phase == before.phase {
+        return Ok(());
+    }
+    tx.item_mark(&next.target.item())?;
+    Ok(tx.assignment_put(&next)?)
+}
+
+/// The assignment, if the caller may change all that it can reach.
+fn ours(tx: &mut WriteTx<'_>, reach: &Reach, name: &str) -> Result<Assignment, Error> {
+    let found = tx.assignment_get(name)?.ok_or_else(|| Error::not_found("assignment", name))?;
+    if covers(reach, &found) {
+        return Ok(found);
+    }
+    let message = format!("assignment {name:?} may reach nodes outside of your scope");
+    Err(Error::refused(Reason::PermissionDenied, message))
+}
+
+fn again(same: Rollout, wish: &Wish) -> Result<Rollout, Error> {
+    let is_same_target = match (&same.to, &wish.to) {
+        (Some(Target::Bundle { name: a, .. }), Some(Target::Bundle { name: b, version: 0 })) => a == b,
+        (a, b) => a == b,
+    };
+    if same.assignment == wish.assignment && is_same_target && same.plan == wish.plan {
+        return Ok(same);
+    }
+    let message = format!("request id {:?} made rollout {} with other content", wish.request_id, same.id);
+    Err(Error::refused(Reason::RequestIdReused, message))
+}
+
+fn check_target(assignment: &Assignment, to: Option<&Target>) -> Result<(), Error> {
+    if let Some(other) = to.map(Target::item).filter(|item| *item != assignment.target.item()) {
+        let message = format!("the assignment gives {}, not {other}", assignment.target.item());
+        return Err(Error::invalid("target", message));
+    }
+    if assignment.base() == to && assignment.staged.aborted.is_empty() {
+        return Err(Error::refused(Reason::StateConflict, "all nodes of the assignment get that already"));
+    }
+    Ok(())
+}
+
+fn impossible(rollout: &Rollout, phase: Phase) -> Error {
+    let message = format!("rollout {} is {}", rollout.id, phase.as_str());
+    Error::refused(Reason::StateConflict, message)
+}
+
+fn nothing() -> Error {
+    Error::invalid("plan", "it cannot be")
+}
+
+fn note(after: &Rollout, before: Option<&Rollout>) -> Note {
+    Note {
+        subject: format!("rollout/{}", after.id),
+        before: before.map_or_else(String::new, shown),
+        after: shown(after),
+        ..Note::default()
+    }
+}
+
+fn shown(rollout: &Rollout) -> String {
+    json!({
+        "assignment": rollout.assignment, "from": rollout.from, "to": rollout.to, "phase": rollout.phase,
+        "step": rollout.step, "approved": rollout.approved, "reason": rollout.reason,
+        "message": rollout.message,
+    })
+    .to_string()
+}
+
+/// Whether a caller may see a rollout: as it may see the assignment.
+fn sees(scope: &Scope, assignment: Option<&Assignment>, reached: usize) -> bool {
+    match assignment {
+        Some(assignment) => reached > 0 || covers(&scope.reach, assignment),
+        None => scope.is_whole(),
+    }
+}

@@ -1,0 +1,226 @@
+//! The nodes of a rollout, as its decision sees them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use muster_common::{clock::UnixMillis, digest::Sha256, ids::NodeId, reason::Reason};
+use muster_domain::{
+    assignment::Touch,
+    effective::Compiled,
+    item::{ItemName, ItemState},
+    labels::Selector,
+    liveness::State,
+    rollout::{Member, Phase, Portion, Presence, Rollout, Standing, is_open, order_of, zone},
+};
+
+use crate::app::{
+    catalog::{Contents, Wanted},
+    fleet::{Entry, Fleet},
+};
+
+/// Nobody said that it would go: it fell silent.
+const SAID_SO: [&str; 2] = ["AgentStopped", "Disconnected"];
+
+/// All members, and why those that failed did.
+pub(super) struct Members {
+    pub(super) all: Vec<Member>,
+    /// Stable reasons, and how many nodes gave each.
+    pub(super) failures: BTreeMap<String, usize>,
+}
+
+/// Looks at every node of the fleet.
+pub(super) fn members(
+    fleet: &Fleet,
+    catalog: &Contents,
+    epoch: u64,
+    rollout: &Rollout,
+    now: UnixMillis,
+) -> Members {
+    let mut found = Members { all: Vec::new(), failures: BTreeMap::new() };
+    let Some(compiled) = catalog.assignment(&rollout.assignment) else { return found };
+    let mut look = Look::new(rollout, compiled, catalog, epoch, now);
+    fleet.for_each(|entry| {
+        if !compiled.reaches(&entry.node.labels, &entry.node.facts) {
+            return;
+        }
+        let (standing, failure) = look.standing(&entry);
+        if let Some(reason) = failure {
+            *found.failures.entry(reason).or_default() += 1;
+        }
+        found.all.push(look.member(&entry, standing));
+    });
+    found
+}
+
+/// One node: where it stands, and why it failed.
+pub(super) fn standing_of(
+    entry: &Entry,
+    catalog: &Contents,
+    epoch: u64,
+    rollout: &Rollout,
+    now: UnixMillis,
+) -> Option<(Standing, Option<String>)> {
+    let compiled = catalog.assignment(&rollout.assignment)?;
+    let reaches = compiled.reaches(&entry.node.labels, &entry.node.facts);
+    reaches.then(|| Look::new(rollout, compiled, catalog, epoch, now).standing(entry))
+}
+
+/// What is the same for all nodes, or for many.
+struct Look<'a> {
+    rollout: &'a Rollout,
+    compiled: &'a Compiled,
+    catalog: &'a Contents,
+    epoch: u64,
+    now: UnixMillis,
+    item: ItemName,
+    /// Of the present step.
+    selector: Option<Selector>,
+    zones: HashMap<String, bool>,
+    groups: HashMap<String, u32>,
+}
+
+impl<'a> Look<'a> {
+    fn new(
+        rollout: &'a Rollout,
+        compiled: &'a Compiled,
+        catalog: &'a Contents,
+        epoch: u64,
+        now: UnixMillis,
+    ) -> Self {
+        let selector = rollout.plan.steps.get(rollout.step as usize).and_then(|step| match &step.reach {
+            Portion::Selector(text) => Selector::parse(text).ok(),
+            Portion::Percent(_) | Portion::Count(_) => None,
+        });
+        let item = compiled.assignment.target.item();
+        let (zones, groups) = (HashMap::new(), HashMap::new());
+        Self { rollout, compiled, catalog, epoch, now, item, selector, zones, groups }
+    }
+
+    fn member(&mut self, entry: &Entry, standing: Standing) -> Member {
+        let node = &entry.node;
+        Member {
+            node: node.id,
+            order: order_of(self.rollout.id, node.id),
+            presence: presence(entry),
+            is_open: self.is_open(&node.facts.timezone),
+            is_selected: self.selector.as_ref().is_none_or(|it| it.matches(&node.labels, &node.facts)),
+            group: self.group(entry),
+            standing,
+        }
+    }
+
+    fn is_open(&mut self, timezone: &str) -> bool {
+        let windows = &self.rollout.plan.windows;
+        if windows.is_empty() {
+            return true;
+        }
+        let now = self.now;
+        *self.zones.entry(timezone.to_owned()).or_insert_with(|| is_open(windows, &zone(timezone), now))
+    }
+
+    fn group(&mut self, entry: &Entry) -> u32 {
+        let Some(budget) = &self.rollout.plan.budget else { return 0 };
+        let value = entry.node.labels.get(&budget.label).cloned().unwrap_or_default();
+        let next = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
+        *self.groups.entry(value).or_insert(next)
+    }
+
+    fn standing(&self, entry: &Entry) -> (Standing, Option<String>) {
+        let node = &entry.node;
+        let touch = self.compiled.assignment.touch_of(&node.touches);
+        let Some(touch) = touch.filter(|touch| touch.rollout == self.rollout.id) else {
+            return (Standing::Untouched, None);
+        };
+        if entry.live.as_ref().is_some_and(|live| !live.capabilities.iter().any(|it| it == self.kind())) {
+            return (Standing::Excused, None);
+        }
+        let wanted = self.catalog.wanted_of(node, &self.item, self.epoch);
+        self.judge(touch, wanted.as_ref(), entry)
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.item {
+            ItemName::Settings => "settings",
+            ItemName::Bundle(_) => "bundle",
+        }
+    }
+
+    fn judge(&self, touch: &Touch, wanted: Option<&Wanted>, entry: &Entry) -> (Standing, Option<String>) {
+        let since = match self.rollout.phase {
+            Phase::RollingBack => self.rollout.since,
+            _ => touch.at,
+        };
+        let reported = entry.reported(&self.item);
+        let (sha256, generation) = match wanted {
+            Some(wanted) => (wanted.version.sha256, wanted.version.generation),
+            None => (Sha256::ZERO, self.catalog.generation(&self.item, &entry.node, self.epoch)),
+        };
+        let is_there = match wanted {
+            Some(_) => runs(reported, sha256),
+            None => reported.is_none_or(|state| state.running.is_none()),
+        };
+        let attempt = reported.filter(|state| {
+            let newest = state.attempted.as_ref();
+            state.outcome.is_some_and(|outcome| outcome.is_refusal())
+                && newest.is_some_and(|it| it.sha256 == sha256 && it.generation >= generation)
+        });
+        match attempt {
+            Some(refusal) => verdict(refusal, since),
+            None if is_there => (Standing::Done, None),
+            None => (Standing::Given { since }, None),
+        }
+    }
+}
+
+fn runs(reported: Option<&ItemState>, sha256: Sha256) -> bool {
+    reported.and_then(|state| state.running.as_ref()).is_some_and(|running| running.sha256 == sha256)
+}
+
+/// Only what the change is, and what the host is, counts against it.
+fn verdict(refusal: &ItemState, since: UnixMillis) -> (Standing, Option<String>) {
+    use muster_domain::item::Cause;
+    let error = refusal.error.as_ref();
+    let reason = error.and_then(|error| error.reason);
+    match error.and_then(|error| error.cause) {
+        Some(Cause::Network | Cause::ControlPlane) => (Standing::Given { since }, None),
+        // The host's own lock file: its will, not a failure.
+        _ if matches!(reason, Some(Reason::PathNotAllowed | Reason::HookDenied)) => (Standing::Excused, None),
+        _ => (Standing::Failed, Some(reason.map_or_else(|| "UNKNOWN".to_owned(), |it| it.to_string()))),
+    }
+}
+
+fn presence(entry: &Entry) -> Presence {
+    match entry.tracker.state() {
+        State::Online | State::Late => Presence::Here,
+        State::Offline if !SAID_SO.contains(&entry.node.liveness.reason.as_str()) => Presence::Lost,
+        State::Offline | State::NeverSeen | State::Unknown | State::Expired | State::Quarantined => {
+            Presence::Away
+        }
+    }
+}
+
+/// Nodes that vanished together: they fell silent since then, and no rollout had touched
+/// them.
+pub(super) fn vanished(fleet: &Fleet, since: UnixMillis, touched: impl Fn(&[Touch]) -> bool) -> u32 {
+    /// At least so many, and at least this part of those that nobody touched.
+    const LEAST: u32 = 3;
+    const PART: u32 = 10;
+    let (mut here, mut gone) = (0_u32, 0_u32);
+    fleet.for_each(|entry| {
+        if touched(&entry.node.touches) {
+            return;
+        }
+        match presence(&entry) {
+            Presence::Here => here += 1,
+            Presence::Lost if entry.node.liveness.since >= since => gone += 1,
+            Presence::Lost | Presence::Away => {}
+        }
+    });
+    if gone >= LEAST && gone * PART >= here + gone { gone } else { 0 }
+}
+
+/// Which nodes come in which order, for a preview.
+pub(super) fn in_order(members: &[Member]) -> Vec<NodeId> {
+    let mut order: Vec<(u64, NodeId)> = members.iter().map(|member| (member.order, member.node)).collect();
+    order.sort_unstable();
+    order.into_iter().map(|(_, node)| node).collect()
+}

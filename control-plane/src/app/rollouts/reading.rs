@@ -1,0 +1,155 @@
+//! What is told of rollouts.
+
+use std::collections::BTreeMap;
+
+use muster_common::{
+    clock::UnixMillis,
+    ids::{NodeId, RolloutId},
+};
+use muster_domain::{
+    access::Scope,
+    assignment::Assignment,
+    page::{Listed, Page},
+    rollout::{Brake, Decision, Hold, Rollout, Standing, Tally, View, decide, opens_at, tally, zone},
+};
+use muster_store::{ReadAssignments as _, ReadRollouts as _};
+
+use super::{members, sees};
+use crate::app::{App, Error};
+
+/// A rollout with how it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// As stored.
+    pub rollout: Rollout,
+    /// Of all its nodes, in whatever scope; once it is decided, as they stood then.
+    pub tally: Tally,
+    /// Stable reasons of those that failed, and how many nodes gave each.
+    pub failures: BTreeMap<String, usize>,
+    /// What it waits for. `None`: it goes on at this moment, or is over.
+    pub waits_for: Option<Hold>,
+    /// When the first window opens that it waits for.
+    pub opens_at: Option<UnixMillis>,
+}
+
+/// A node of a rollout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeProgress {
+    /// Which.
+    pub node: NodeId,
+    /// What it has made of the change.
+    pub standing: Standing,
+    /// Why it failed; empty: it has not.
+    pub failure: String,
+}
+
+impl App {
+    /// One rollout.
+    ///
+    /// # Errors
+    /// If it does not exist, or is of no concern to the scope.
+    pub async fn rollout(&self, scope: &Scope, id: RolloutId) -> Result<Seen, Error> {
+        let missing = || Error::not_found("rollout", &id);
+        let found = self.store.read(move |tx| tx.rollout_get(id).map_err(Error::from)).await?;
+        let shown = self.shown_rollouts(scope, found.into_iter().collect()).await?;
+        let rollout = shown.into_iter().next().ok_or_else(missing)?;
+        Ok(self.seen(rollout))
+    }
+
+    /// A page of them, newest first. Those that are of no concern to the scope are left
+    /// out: a page may be short.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn rollouts(
+        &self,
+        scope: &Scope,
+        page: Page,
+        assignment: Option<String>,
+    ) -> Result<Listed<Seen>, Error> {
+        let read = move |tx: &mut muster_store::ReadTx<'_>| {
+            tx.rollout_list(&page, assignment.as_deref()).map_err(Error::from)
+        };
+        let listed = self.store.read(read).await?;
+        let shown = self.shown_rollouts(scope, listed.rows).await?;
+        Ok(Listed { rows: shown.into_iter().map(|rollout| self.seen(rollout)).collect(), next: listed.next })
+    }
+
+    /// The nodes of a rollout that are in the scope, in the order in which they come.
+    ///
+    /// # Errors
+    /// As [`Self::rollout`].
+    pub async fn rollout_nodes(&self, scope: &Scope, id: RolloutId) -> Result<Vec<NodeProgress>, Error> {
+        let rollout = self.rollout(scope, id).await?.rollout;
+        let (catalog, now) = (self.catalog.now(), self.clock.now());
+        let seen = members::members(&self.fleet, &catalog, self.fixed.epoch, &rollout, now);
+        let look = |node: NodeId| {
+            let look = |entry: parking_lot::MutexGuard<'_, crate::app::fleet::Entry>| {
+                let is_seen = scope.sees(&entry.node);
+                is_seen.then(|| members::standing_of(&entry, &catalog, self.fixed.epoch, &rollout, now))
+            };
+            let (standing, failure) = self.fleet.with(node, look).flatten().flatten()?;
+            Some(NodeProgress { node, standing, failure: failure.unwrap_or_default() })
+        };
+        Ok(members::in_order(&seen.all).into_iter().filter_map(look).collect())
+    }
+
+    /// Who stopped all rollouts.
+    #[must_use]
+    pub fn rollout_brake(&self) -> Option<Brake> {
+        self.rollouts.now().brake.clone()
+    }
+
+    /// How a rollout stands now, or would.
+    #[must_use]
+    pub fn seen(&self, rollout: Rollout) -> Seen {
+        let (catalog, now) = (self.catalog.now(), self.clock.now());
+        let found = members::members(&self.fleet, &catalog, self.fixed.epoch, &rollout, now);
+        let view = View { members: &found.all, weather: self.weather(), now };
+        let (tally, failures) = match &rollout.end {
+            Some(end) => (end.tally, end.failures.clone()),
+            None => (tally(&rollout, &view), found.failures),
+        };
+        let waits_for = match decide(&rollout, &view) {
+            Decision::Wait(hold) if !rollout.phase.is_over() => Some(hold),
+            _ => None,
+        };
+        let opens_at = match waits_for {
+            Some(Hold::Window { .. }) => self.first_window(&rollout, now),
+            _ => None,
+        };
+        Seen { rollout, tally, failures, waits_for, opens_at }
+    }
+
+    /// When the next window opens for any of its nodes.
+    fn first_window(&self, rollout: &Rollout, now: UnixMillis) -> Option<UnixMillis> {
+        let mut zones = std::collections::BTreeSet::new();
+        let catalog = self.catalog.now();
+        let compiled = catalog.assignment(&rollout.assignment)?;
+        self.fleet.for_each(|entry| {
+            if compiled.reaches(&entry.node.labels, &entry.node.facts) {
+                zones.insert(entry.node.facts.timezone.clone());
+            }
+        });
+        zones.iter().filter_map(|name| opens_at(&rollout.plan.windows, &zone(name), now)).min()
+    }
+
+    async fn shown_rollouts(&self, scope: &Scope, found: Vec<Rollout>) -> Result<Vec<Rollout>, Error> {
+        let names: Vec<String> = found.iter().map(|rollout| rollout.assignment.clone()).collect();
+        let assignments: Vec<Option<Assignment>> = self
+            .store
+            .read(move |tx| names.iter().map(|name| Ok::<_, Error>(tx.assignment_get(name)?)).collect())
+            .await?;
+        let mut shown = Vec::new();
+        for (rollout, assignment) in found.into_iter().zip(assignments) {
+            let reached = match &assignment {
+                Some(assignment) => self.reach(scope, std::slice::from_ref(assignment)).await[0],
+                None => 0,
+            };
+            if sees(scope, assignment.as_ref(), reached) {
+                shown.push(rollout);
+            }
+        }
+        Ok(shown)
+    }
+}
