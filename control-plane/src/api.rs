@@ -12,6 +12,8 @@ pub mod status;
 mod watch;
 mod wire;
 
+pub use wire::bundle::needs as bundle_needs;
+
 use muster_proto::{
     admin::v1::{
         self as admin_v1, access_service_server::AccessServiceServer,

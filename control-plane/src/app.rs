@@ -157,6 +157,8 @@ pub struct Fixed {
     pub retention: Retention,
     /// Full names of the operators' methods, and what they ask for.
     pub methods: fn() -> Vec<(&'static str, Asked)>,
+    /// Capabilities that an agent needs for these bytes of a bundle.
+    pub bundle_needs: fn(&[u8]) -> &'static [&'static str],
 }
 
 /// Rhythm of sessions.

@@ -216,6 +216,7 @@ async fn fixed(
         output_limit: session.output_limit,
         retention: config.retention.clone(),
         methods: policy::methods,
+        bundle_needs: crate::api::bundle_needs,
     })
 }
 

@@ -58,6 +58,7 @@ fn seeds() -> [Vec<u8>; 3] {
         path: path.to_owned(),
         content: b"listen = 80\n".to_vec().into(),
         mode,
+        ..Default::default()
     };
     let hook = types::Hook { argv: vec!["/bin/true".to_owned(), "-x".to_owned()], timeout_s: 5 };
     let whole = types::BundleContent {

@@ -247,9 +247,10 @@ impl Applier {
 
     async fn apply_bundle(&mut self, offer: &Offer) -> Result<ItemState, Failure> {
         failure::check_payload(&offer.payload, offer.version.sha256)?;
-        let bundle = Arc::new(Bundle::decode(&offer.payload)?);
+        let bundle = Bundle::decode(&offer.payload)?;
         self.check_owners(&bundle, &offer.item)?;
         self.settle().await.map_err(|error| Failure::host(&error))?;
+        let bundle = self.judge(bundle).await?;
         let former = self.record(&offer.item).filter(|record| !record.owned.is_empty());
         let had = former.is_some();
         let (attempt, former) = self.plan(offer, Arc::clone(&bundle), former).await?;
@@ -262,6 +263,17 @@ impl Applier {
         Ok(state)
     }
 
+    /// Whether this host takes a bundle, and to whom its files are to belong here.
+    async fn judge(&self, mut bundle: Bundle) -> Result<Arc<Bundle>, Failure> {
+        let base = self.base.clone();
+        let judge = move || {
+            bundle.check(&base)?;
+            bundle.look_up_owners()?;
+            Ok(Arc::new(bundle))
+        };
+        self.base.blocking(judge).await
+    }
+
     /// An attempt, planned whole, and the bundle that runs until now.
     async fn plan(
         &self,
@@ -272,7 +284,6 @@ impl Applier {
         let base = self.base.clone();
         let (item, version, payload) = (offer.item.clone(), offer.version.clone(), offer.payload.clone());
         let plan = move |records: &mut Records| {
-            bundle.check(&base)?;
             let locks = base.locks.current();
             let attempt = Attempt::bring(&base.folder, (&item, &version), &bundle, former.as_ref(), &locks)?;
             // Now, so that a full disk is met before anything changes.

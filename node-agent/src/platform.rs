@@ -1,6 +1,7 @@
 //! All that depends on the operating system. Linux today; what another system
 //! needs is written here and nowhere else.
 
+pub mod accounts;
 pub mod files;
 pub mod host;
 pub mod load;

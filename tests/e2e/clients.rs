@@ -104,6 +104,7 @@ async fn grpcurl_lists_describes_and_calls_every_method() {
     let node = agent.node.as_str();
     nodes(&grpc, node);
     bundles_and_assignments(&grpc, &operator, &agent, folder.path()).await;
+    whole_content(&grpc, &operator, &agent, folder.path()).await;
     settings(&grpc);
     rollouts(&grpc);
     grpc.script("assignments-delete.sh", &["app"]);
@@ -216,6 +217,23 @@ fn rollouts(grpc: &Grpcurl) {
     let held = grpc.script("assign-held.sh", &["later", "role=later", "app"]);
     assert_eq!(held.pointer("/assignment/held").and_then(Value::as_bool), Some(true));
     grpc.script("assignments-delete.sh", &["later"]);
+}
+
+/// Every field that a content has, on a host: the example of the documentation, with its paths.
+async fn whole_content(grpc: &Grpcurl, operator: &Operator, agent: &Agent, folder: &Path) {
+    let example = std::fs::read_to_string(repository().join("deploy/grpcurl/bundle.json")).unwrap();
+    let content = example.replace("/etc/app", agent.file("app").to_str().unwrap());
+    let local = folder.join("bundle.json");
+    std::fs::write(&local, content).unwrap();
+    grpc.script("bundles-put.sh", &["whole", local.to_str().unwrap()]);
+    grpc.script("assign-bundle.sh", &["whole", "role=web", "whole"]);
+    let applied = |node: &muster_proto::admin::v1::Node| {
+        node.items.iter().any(|item| item.item == "bundle/whole" && item.in_sync)
+    };
+    operator.until("the whole content is applied", &agent.node, applied).await;
+    assert_eq!(agent.read("app/app.conf").as_deref(), Some("listen = 80\n"));
+    grpc.script("assignments-delete.sh", &["whole"]);
+    grpc.script("bundles-delete.sh", &["whole", "0"]);
 }
 
 fn settings(grpc: &Grpcurl) {

@@ -48,7 +48,7 @@ pub fn reason(status: &Status) -> Option<Reason> {
 #[must_use]
 pub fn file(path: &std::path::Path, content: &str) -> types::BundleFile {
     let path = path.to_str().expect("a path that is text").to_owned();
-    types::BundleFile { path, content: content.as_bytes().to_vec().into(), mode: 0 }
+    types::BundleFile { path, content: content.as_bytes().to_vec().into(), ..Default::default() }
 }
 
 /// A hook that runs a shell line.

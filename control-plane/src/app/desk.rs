@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use muster_common::clock::UnixMillis;
-use muster_domain::{command, effective};
+use muster_domain::{command, effective, item::ItemName};
 
 use super::{
     App,
+    catalog::Wanted,
     fleet::{Entry, OpenTicket},
     operations::OpenOperation,
 };
@@ -17,6 +18,9 @@ use crate::session::{
 
 /// Output a host may send of one command before the first acknowledgement.
 pub const OUTPUT_CREDIT: u32 = 64 * 1024;
+
+/// An agent with this capability can do all that a bundle may ask for: nothing has to be decoded.
+const NEWEST: &str = muster_domain::bundle::SECOND;
 
 impl Desk for App {
     fn desired(&self, session: &Handle) -> Desired {
@@ -101,9 +105,22 @@ impl App {
         let upserts = wanted
             .into_iter()
             .filter(|wanted| effective::should_offer(&wanted.version, entry.reported(&wanted.item)))
+            .filter(|wanted| !self.withholds(entry, wanted))
             .map(|wanted| Upsert { item: wanted.item, version: wanted.version, payload: wanted.payload })
             .collect();
         Desired { nonce: 0, complete: true, upserts, removals }
+    }
+
+    /// Whether a node does not get what it should have, because its agent is too old
+    /// for it: it would pass over a part, and call that the whole. Nothing is said of
+    /// a node without a session: who comes back may be another agent.
+    pub(super) fn withholds(&self, entry: &Entry, wanted: &Wanted) -> bool {
+        let Some(live) = entry.live.as_ref().filter(|_| matches!(wanted.item, ItemName::Bundle(_))) else {
+            return false;
+        };
+        let lacks = |need: &&str| !live.capabilities.iter().any(|known| known == need);
+        !live.capabilities.iter().any(|known| known == NEWEST)
+            && (self.fixed.bundle_needs)(&wanted.payload).iter().any(lacks)
     }
 
     /// The rhythm of now, with a node's name.

@@ -36,6 +36,8 @@ pub struct View {
     pub live: Option<Live>,
     /// What it says holds.
     pub conditions: Vec<muster_domain::condition::Condition>,
+    /// Of what it should have, what its agent is too old for.
+    pub withheld: Vec<muster_domain::item::ItemName>,
     /// What it should have, in order of items.
     pub desired: Vec<(muster_domain::item::ItemName, ItemVersion)>,
 }
@@ -222,12 +224,14 @@ impl App {
 
     fn view(&self, entry: &Entry) -> View {
         let desired = self.catalog.now().wanted(&entry.node, self.fixed.epoch);
+        let withheld = desired.iter().filter(|wanted| self.withholds(entry, wanted));
         View {
             node: entry.node.clone(),
             turned_away: entry.turned_away.all().to_vec(),
             last_heard: entry.last_heard,
             live: entry.live.clone(),
             conditions: entry.conditions.clone(),
+            withheld: withheld.map(|wanted| wanted.item.clone()).collect(),
             desired: desired.into_iter().map(|wanted| (wanted.item, wanted.version)).collect(),
         }
     }

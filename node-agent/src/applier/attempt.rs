@@ -7,12 +7,14 @@ use std::{
 
 use muster_common::{crash, reason::Reason};
 
+mod plan;
+
 use super::{
     Failure,
-    bundle::{Bundle, File},
+    bundle::Bundle,
     journal::{Journal, Phase, Step},
     place::{Found, Place},
-    records::{Original, Owned, Record, keep_blob, read_blob},
+    records::{Owned, Record},
 };
 use crate::{
     locks::Locks,
@@ -25,11 +27,19 @@ pub(super) struct Attempt {
     folder: PathBuf,
     pub(super) journal: Journal,
     /// What each step of the journal writes; `None` where it removes.
-    contents: Vec<Option<Found>>,
+    contents: Vec<Option<New>>,
     /// Files that belong to the item afterwards.
     pub(super) owned: Vec<Owned>,
     /// Folders made for it, those of earlier attempts included.
     pub(super) made: Vec<(PathBuf, PathBuf)>,
+}
+
+/// What a step writes.
+#[derive(Debug)]
+struct New {
+    found: Found,
+    /// The bundle names an owner: one that cannot be set is an error.
+    strict: bool,
 }
 
 impl Attempt {
@@ -57,7 +67,7 @@ impl Attempt {
         let mut attempt = Self::new(folder, item, version, false);
         for file in &bundle.files {
             let known = former.and_then(|record| record.owned.iter().find(|owned| owned.path == file.path));
-            attempt.write(file, known, locks)?;
+            attempt.bring_one(file, known, locks)?;
         }
         let dropped = former.iter().flat_map(|record| &record.owned);
         for owned in dropped.filter(|owned| !bundle.paths().any(|path| path == owned.path)) {
@@ -91,73 +101,23 @@ impl Attempt {
         !self.journal.steps.is_empty()
     }
 
-    fn write(&mut self, file: &File, known: Option<&Owned>, locks: &Locks) -> Result<(), Failure> {
-        let root = root_of(&file.path, locks)?;
-        self.plan(root, file, known).map_err(|error| refused(&error))
-    }
-
-    fn plan(&mut self, root: PathBuf, file: &File, known: Option<&Owned>) -> io::Result<()> {
-        let found = match Place::open(&root, &file.path)? {
-            Some(place) => place.read()?,
-            None => None,
-        };
-        let original = match (known, &found) {
-            (Some(known), _) => known.original.clone(),
-            (None, None) => None,
-            (None, Some(found)) => Some(Original {
-                sha256: keep_blob(&self.folder, &found.content)?,
-                mode: found.mode,
-                owner: found.owner,
-            }),
-        };
-        self.owned.push(Owned { path: file.path.clone(), original });
-        let same =
-            found.as_ref().is_some_and(|found| found.content == file.content && found.mode == file.mode);
-        if !same {
-            let owner = found.as_ref().map_or_else(me, |found| found.owner);
-            let new = Found { content: file.content.clone(), mode: file.mode, owner };
-            self.step(root, &file.path, found.is_some(), Some(new))?;
-        }
-        Ok(())
-    }
-
-    /// What was there before Muster comes back.
-    fn give_back(&mut self, owned: &Owned, locks: &Locks) -> Result<(), Failure> {
-        let root = root_of(&owned.path, locks)?;
-        let original = owned.original.as_ref().map(|original| {
-            let content = read_blob(&self.folder, original.sha256)?;
-            Ok(Found { content, mode: original.mode, owner: original.owner })
-        });
-        let planned = original.transpose().and_then(|original| {
-            let found = Place::open(&root, &owned.path)?.map(|place| place.read()).transpose()?.flatten();
-            if found == original { Ok(()) } else { self.step(root, &owned.path, found.is_some(), original) }
-        });
-        planned.map_err(|error| refused(&error))
-    }
-
-    fn step(&mut self, root: PathBuf, path: &Path, had: bool, content: Option<Found>) -> io::Result<()> {
-        for folder in Place::missing(&root, path)? {
-            let made = (root.clone(), folder);
-            if content.is_some() && !self.journal.made.contains(&made) {
-                self.journal.made.push(made);
-            }
-        }
-        self.journal.steps.push(Step { root, path: path.to_owned(), had, removes: content.is_none() });
-        self.contents.push(content);
-        Ok(())
-    }
-
     /// Writes everything beside its place, and keeps what is there.
     pub(super) fn stage(&self) -> io::Result<()> {
         self.journal.save(&self.folder)?;
         crash::point("agent.apply.journaled");
         for (step, content) in self.journal.steps.iter().zip(&self.contents) {
             let place = Place::make(&step.root, &step.path)?;
-            if let Some(new) = content {
-                place.stage(&new.content, new.mode, Some(new.owner))?;
-            }
-            if step.had {
-                place.keep()?;
+            if step.folder.is_some() {
+                if !step.had {
+                    place.make_folder()?;
+                }
+            } else {
+                if let Some(New { found, strict }) = content {
+                    place.stage(&found.content, found.rights, *strict)?;
+                }
+                if step.had {
+                    place.keep()?;
+                }
             }
             place.sync()?;
         }
@@ -174,11 +134,7 @@ impl Attempt {
         self.journal.save(&self.folder)?;
         for step in &self.journal.steps {
             let place = Place::make(&step.root, &step.path)?;
-            if step.removes {
-                place.remove()?;
-            } else {
-                place.swap_in()?;
-            }
+            put(step, &place)?;
             place.sync()?;
             crash::point("agent.apply.swapping");
         }
@@ -197,6 +153,15 @@ impl Attempt {
     pub(super) fn finish(&self) -> io::Result<()> {
         self.journal.clear()?;
         Journal::forget(&self.folder)
+    }
+}
+
+/// The one moment in which a path changes.
+pub(super) fn put(step: &Step, place: &Place) -> io::Result<()> {
+    match &step.folder {
+        Some(folder) => place.set_rights(folder.after, folder.strict),
+        None if step.removes => place.remove(),
+        None => place.swap_in(),
     }
 }
 

@@ -1,39 +1,29 @@
 //! The content of a bundle. Checked here again: a host believes nobody.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use muster_common::reason::Reason;
 use muster_proto::types::v1 as types;
 use prost::Message as _;
 
-use super::{Failure, base::Base};
-use crate::{locks::Locks, state::Cause};
+mod files;
 
-const MAX_BYTES: usize = 64 * 1024;
-const MAX_FILES: usize = 64;
+pub(super) use files::File;
+
+use super::{Failure, base::Base};
+use crate::state::Cause;
+
 const MAX_HOOK_S: u32 = 600;
 const DEFAULT_HOOK_S: u32 = 30;
-const DEFAULT_MODE: u32 = 0o644;
 
 /// What a bundle brings.
 #[derive(Debug)]
 pub(super) struct Bundle {
+    /// Folders first, each before what is in it.
     pub(super) files: Vec<File>,
     pub(super) validate: Option<Hook>,
     pub(super) on_change: Option<Hook>,
     pub(super) probe: Option<Hook>,
-}
-
-/// One file.
-#[derive(Debug, Clone)]
-pub(super) struct File {
-    pub(super) path: PathBuf,
-    pub(super) content: Vec<u8>,
-    pub(super) mode: u32,
 }
 
 /// A program to run.
@@ -59,13 +49,8 @@ impl Bundle {
     pub(super) fn decode(payload: &[u8]) -> Result<Self, Failure> {
         let content = types::BundleContent::decode(payload)
             .map_err(|error| invalid(format!("the bundle does not decode: {error}")))?;
-        let file = |file: types::BundleFile| File {
-            path: PathBuf::from(file.path),
-            content: file.content.to_vec(),
-            mode: if file.mode == 0 { DEFAULT_MODE } else { file.mode },
-        };
         Ok(Self {
-            files: content.files.into_iter().map(file).collect(),
+            files: files::decode(content.files)?,
             validate: content.validate.map(hook).transpose()?,
             on_change: content.on_change.map(hook).transpose()?,
             probe: content.probe.map(hook).transpose()?,
@@ -75,57 +60,21 @@ impl Bundle {
     /// Whether this host would take it: by its own limits and by its lock file.
     pub(super) fn check(&self, base: &Base) -> Result<(), Failure> {
         let locks = &base.locks.current();
-        let bytes: usize = self.files.iter().map(|file| file.content.len()).sum();
-        if self.files.is_empty() || self.files.len() > MAX_FILES || bytes > MAX_BYTES {
-            let count = self.files.len();
-            return Err(invalid(format!(
-                "{count} files with {bytes} bytes; it must be 1 to {MAX_FILES} files with at most {MAX_BYTES} bytes"
-            )));
-        }
-        for file in &self.files {
-            check_place(&file.path, locks, base)?;
-            if file.mode > 0o777 {
-                return Err(invalid(format!(
-                    "mode {:o} of {} is not allowed",
-                    file.mode,
-                    file.path.display()
-                )));
-            }
-        }
-        self.check_apart()?;
+        files::check(&self.files, locks, base)?;
         let hooks = [&self.validate, &self.on_change, &self.probe];
         let has_hooks = hooks.iter().any(|hook| hook.is_some());
         if has_hooks && !locks.allows_hooks() { Err(Failure::hook_denied()) } else { Ok(()) }
     }
 
-    /// No file twice, none inside another.
-    fn check_apart(&self) -> Result<(), Failure> {
-        let paths: BTreeSet<&Path> = self.paths().collect();
-        if paths.len() < self.files.len() {
-            return Err(invalid("a path stands there twice"));
-        }
-        match paths.iter().find(|path| path.ancestors().skip(1).any(|above| paths.contains(above))) {
-            Some(path) => Err(invalid(format!("{} lies inside another file of the bundle", path.display()))),
-            None => Ok(()),
-        }
+    /// Looks up the users and groups that files are to belong to. May wait for a
+    /// directory service.
+    pub(super) fn look_up_owners(&mut self) -> Result<(), Failure> {
+        self.files.iter_mut().try_for_each(File::look_up_owner)
     }
 
     pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|file| file.path.as_path())
     }
-}
-
-/// Whether a bundle may write there.
-fn check_place(path: &Path, locks: &Locks, base: &Base) -> Result<(), Failure> {
-    let why = if locks.root_of(path).is_none() {
-        "the lock file of this host allows no writing to"
-    } else if base.protects(path) {
-        "the agent itself lives in"
-    } else {
-        return Ok(());
-    };
-    let message = format!("{why} {}", path.display());
-    Err(Failure::rejected(Reason::PathNotAllowed, Cause::Host, message))
 }
 
 fn hook(hook: types::Hook) -> Result<Hook, Failure> {

@@ -15,6 +15,7 @@ use super::{
     base::Base,
     bundle::{File, Hook},
     journal::Journal,
+    records::Kind,
 };
 use crate::{
     platform::{files::private_folder, process},
@@ -46,9 +47,13 @@ impl Stage {
     pub(super) fn lay_out(folder: &Path, files: &[File]) -> io::Result<Self> {
         let stage = Self(folder.join("stage"));
         let _ = fs::remove_dir_all(&stage.0); // of an attempt that a crash cut off
-        for file in files {
+        for file in files.iter().filter(|file| file.kind != Kind::Absent) {
             let below = file.path.strip_prefix("/").unwrap_or(&file.path);
             let path = stage.0.join(below);
+            if file.kind == Kind::Folder {
+                private_folder(&path)?;
+                continue;
+            }
             if let Some(parent) = path.parent() {
                 private_folder(parent)?;
             }

@@ -9,7 +9,7 @@ use std::{
 use muster_common::clock::UnixMillis;
 use serde::{Deserialize, Serialize};
 
-use super::place::Place;
+use super::place::{Place, Rights};
 use crate::{
     platform::{files, process::Mark},
     state::ItemVersion,
@@ -53,6 +53,19 @@ pub(super) struct Step {
     pub(super) had: bool,
     /// There will be none.
     pub(super) removes: bool,
+    /// It is about a folder, and only its rights are set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) folder: Option<FolderStep>,
+}
+
+/// What is done to one folder. A new one is also among those that are made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FolderStep {
+    /// `None`: it is new.
+    pub(super) before: Option<Rights>,
+    pub(super) after: Rights,
+    /// The bundle names an owner: one that cannot be set is an error.
+    pub(super) strict: bool,
 }
 
 impl Journal {
@@ -85,6 +98,12 @@ impl Journal {
 
     fn undo_step(&self, step: &Step) -> io::Result<()> {
         let Some(place) = Place::open(&step.root, &step.path)? else { return Ok(()) };
+        if let Some(folder) = &step.folder {
+            return match folder.before.filter(|_| self.phase == Phase::Swapping) {
+                Some(before) if place.folder()?.is_some() => place.set_rights(before, false),
+                _ => Ok(()),
+            };
+        }
         match self.phase {
             // Nothing was swapped. What lies beside the place may be of an older attempt and
             // have come back with a loss of power: it is nothing to return to.
@@ -114,7 +133,8 @@ impl Journal {
     /// The attempt is decided: what was kept for the way back goes, durably, so
     /// that no later attempt meets it.
     pub(super) fn clear(&self) -> io::Result<()> {
-        first_error(self.steps.iter().map(|step| match Place::open(&step.root, &step.path)? {
+        let files = self.steps.iter().filter(|step| step.folder.is_none());
+        first_error(files.map(|step| match Place::open(&step.root, &step.path)? {
             Some(place) => place.clear().and_then(|()| place.sync()),
             None => Ok(()),
         }))

@@ -12,6 +12,10 @@ use std::{
 
 use rustix::fs::{self as rfs, AtFlags, Gid, Mode, OFlags, Uid};
 
+mod folder;
+
+pub(super) use folder::Rights;
+
 use crate::platform::files;
 
 /// A file that was there before is kept only up to this size.
@@ -29,8 +33,7 @@ pub(super) struct Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) content: Vec<u8>,
-    pub(super) mode: u32,
-    pub(super) owner: (u32, u32),
+    pub(super) rights: Rights,
 }
 
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -122,18 +125,21 @@ impl Place {
             let message = format!("{}: what is there is larger than {MAX_KEPT} bytes", self.path.display());
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
         }
-        Ok(Some(Found { content, mode: stat.st_mode & 0o7777, owner: (stat.st_uid, stat.st_gid) }))
+        let rights = Rights { mode: stat.st_mode & 0o7777, owner: (stat.st_uid, stat.st_gid) };
+        Ok(Some(Found { content, rights }))
     }
 
-    /// Writes the new content beside the place.
-    pub(super) fn stage(&self, content: &[u8], mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> {
+    /// Writes the new content beside the place. `strict`: an owner that cannot be set is
+    /// an error also where the agent is not root; otherwise only root tries.
+    pub(super) fn stage(&self, content: &[u8], rights: Rights, strict: bool) -> io::Result<()> {
         self.unlink(&self.staged())?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rfs::openat(&self.folder, self.staged(), flags, Mode::from_raw_mode(0o600));
         let mut file = File::from(file.map_err(|error| at(&self.path, error))?);
         let io = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", self.path.display()));
         file.write_all(content).map_err(io)?;
-        if let Some((user, group)) = owner.filter(|_| rustix::process::geteuid().is_root()) {
+        let Rights { mode, owner: (user, group) } = rights;
+        if strict || rustix::process::geteuid().is_root() {
             rfs::fchown(&file, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))
                 .map_err(|error| at(&self.path, error))?;
         }

@@ -10,7 +10,7 @@ use std::{
 use muster_common::{clock::UnixMillis, digest::Sha256};
 use serde::{Deserialize, Serialize};
 
-use super::{bundle::Bundle, cut_offs::CutOffs};
+use super::{bundle::Bundle, cut_offs::CutOffs, place::Rights};
 use crate::{platform::files, state::ItemState};
 
 /// One item.
@@ -34,14 +34,42 @@ pub(super) struct Owned {
     pub(super) path: PathBuf,
     /// What was there before Muster first wrote it.
     pub(super) original: Option<Original>,
+    /// What the bundle wants there.
+    #[serde(default, skip_serializing_if = "Kind::is_file")]
+    pub(super) kind: Kind,
 }
 
-/// A file of before.
+/// What an item wants at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Kind {
+    /// A file with content.
+    #[default]
+    File,
+    /// No file.
+    Absent,
+    /// A folder.
+    Folder,
+}
+
+impl Kind {
+    const fn is_file(&self) -> bool {
+        matches!(self, Self::File)
+    }
+}
+
+/// A file or folder of before. A folder has no content, and the hash of nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Original {
     pub(super) sha256: Sha256,
     pub(super) mode: u32,
     pub(super) owner: (u32, u32),
+}
+
+impl Original {
+    pub(super) const fn rights(&self) -> Rights {
+        Rights { mode: self.mode, owner: self.owner }
+    }
 }
 
 /// All records, in memory and on disk.

@@ -14,6 +14,7 @@ use prost::Message as _;
 use super::*;
 use crate::locks;
 
+mod kinds;
 mod leftovers;
 mod retried;
 
@@ -97,7 +98,7 @@ impl Lab {
         let file = |(name, content): &(&str, &str)| types::BundleFile {
             path: self.file(name).to_str().unwrap().to_owned(),
             content: content.as_bytes().to_vec().into(),
-            mode: 0,
+            ..Default::default()
         };
         types::BundleContent { files: files.iter().map(file).collect(), ..types::BundleContent::default() }
     }
@@ -393,7 +394,7 @@ impl Lab {
                 attempt.journal.save(&self.state()).unwrap();
                 for step in attempt.journal.steps.iter().take(steps) {
                     let place = place::Place::make(&step.root, &step.path).unwrap();
-                    if step.removes { place.remove().unwrap() } else { place.swap_in().unwrap() }
+                    attempt::put(step, &place).unwrap();
                 }
             }
         }
@@ -446,17 +447,22 @@ proptest! {
                 let mut applier = lab.open().await;
                 prop_assert_eq!(&lab.snapshot(), &expected);
                 prop_assert_eq!(lab.litter(), Vec::<String>::new());
+                // The first of the contents is none: the file must not be there.
                 let content = |files: &[(usize, u8)]| {
-                    let files: Vec<(&str, String)> = files.iter().map(|(n, c)| (NAMES[*n], format!("new {c}"))).collect();
-                    let files: Vec<(&str, &str)> = files.iter().map(|(n, c)| (*n, c.as_str())).collect();
-                    lab.bundle(&files)
+                    let of = |(n, c): &(usize, u8)| match c {
+                        0 => lab.absent(NAMES[*n]),
+                        _ => lab.bundle(&[(NAMES[*n], &format!("new {c}"))]).files.remove(0),
+                    };
+                    types::BundleContent { files: files.iter().map(of).collect(), ..Default::default() }
                 };
                 match act {
                     Act::Apply(files) => {
                         let state = applier.apply(offer(number, &content(&files))).await;
                         prop_assert!(matches!(state.outcome, Outcome::Applied | Outcome::Unchanged), "{:?}", state);
                         expected = originals.clone();
-                        expected.extend(files.iter().map(|(n, c)| (NAMES[*n], format!("new {c}"))));
+                        for (n, c) in files {
+                            if c == 0 { expected.remove(NAMES[n]) } else { expected.insert(NAMES[n], format!("new {c}")) };
+                        }
                     }
                     Act::Cut(files, cut) => lab.cut_off(&applier, &offer(number, &content(&files)), cut),
                     Act::Remove => {

@@ -111,7 +111,7 @@ impl Host for NodeHost {
             (identity.certificate_generation, identity.trust_bundle_version)
         };
         self.certificate_generation = certificate_generation;
-        let kinds = commands::KINDS.iter().copied().chain(["bundle", "settings"]);
+        let kinds = commands::KINDS.iter().copied().chain(["bundle", "bundle-v2", "settings"]);
         Introduction {
             ledger,
             boot_id: process::boot_id(),

@@ -1,7 +1,7 @@
 //! What may stand in a bundle. A host checks the same again, and its lock file
 //! beside it; what is refused here never gets that far.
 
-use std::collections::BTreeSet;
+mod files;
 
 use crate::violation::Violation;
 
@@ -14,6 +14,8 @@ pub const MAX_WHOLE: usize = 128 * 1024;
 pub const MAX_FILES: usize = 64;
 /// Longest time for a hook.
 pub const MAX_HOOK_TIMEOUT_S: u32 = 600;
+/// The capability of agents that know more of a file than path, content and mode.
+pub const SECOND: &str = "bundle-v2";
 /// Longest path and longest part of one, as Linux has them.
 const MAX_PATH: usize = 4095;
 const MAX_PATH_PART: usize = 255;
@@ -35,7 +37,7 @@ pub struct Content<'a> {
 }
 
 /// One file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct File<'a> {
     /// Where on the host.
     pub path: &'a str,
@@ -43,6 +45,14 @@ pub struct File<'a> {
     pub size: usize,
     /// Permission bits; 0: the default.
     pub mode: u32,
+    /// User, by name or number; empty: as it is, or the agent's.
+    pub owner: &'a str,
+    /// Group, likewise.
+    pub group: &'a str,
+    /// It must not be there.
+    pub absent: bool,
+    /// It is a folder.
+    pub directory: bool,
 }
 
 /// A program run on the host.
@@ -52,6 +62,15 @@ pub struct Hook<'a> {
     pub argv: &'a [String],
     /// 0: the default.
     pub timeout_s: u32,
+}
+
+/// What an agent must be capable of to bring a content onto its host whole: an
+/// older one would pass over what it does not know.
+#[must_use]
+pub fn needs(content: &Content) -> &'static [&'static str] {
+    let plain =
+        |file: &File| file.owner.is_empty() && file.group.is_empty() && !file.absent && !file.directory;
+    if content.files.iter().all(plain) { &[] } else { &[SECOND] }
 }
 
 /// Finds everything that is wrong with a content. Fields are named from the
@@ -96,33 +115,7 @@ fn check_files(files: &[File], faults: &mut Vec<Violation>) {
         let text = format!("{total} bytes in all files; at most {MAX_BYTES}");
         faults.push(Violation::too_large("content.files", text));
     }
-    let mut taken = BTreeSet::new();
-    for (n, file) in files.iter().enumerate() {
-        if let Some(fault) = path_fault(file.path) {
-            faults.push(Violation::invalid(format!("content.files[{n}].path"), fault));
-        } else if !taken.insert(file.path) {
-            faults.push(Violation::invalid(
-                format!("content.files[{n}].path"),
-                "a file before has the same path",
-            ));
-        }
-        if let Some(fault) = mode_fault(file.mode) {
-            faults.push(Violation::invalid(format!("content.files[{n}].mode"), fault));
-        }
-    }
-    for (n, file) in files.iter().enumerate() {
-        if let Some(parent) = parents(file.path).find(|parent| taken.contains(parent)) {
-            let text = format!("it lies inside {parent:?}, which is a file of this bundle");
-            faults.push(Violation::invalid(format!("content.files[{n}].path"), text));
-        }
-    }
-}
-
-/// The folders above a path, nearest first, without the root.
-fn parents(path: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(path.rsplit_once('/'), |(parent, _)| parent.rsplit_once('/'))
-        .map(|(parent, _)| parent)
-        .filter(|parent| !parent.is_empty())
+    files::check(files, faults);
 }
 
 fn path_fault(path: &str) -> Option<&'static str> {
@@ -137,14 +130,6 @@ fn path_fault(path: &str) -> Option<&'static str> {
         Some("a part of it is longer than 255 bytes")
     } else {
         None
-    }
-}
-
-const fn mode_fault(mode: u32) -> Option<&'static str> {
-    match mode {
-        0..=0o777 => None,
-        0o1000..=0o7777 => Some("set-user-id, set-group-id and sticky bits are refused"),
-        _ => Some("it must be permission bits: at most octal 0777"),
     }
 }
 
@@ -179,7 +164,7 @@ mod tests {
     use super::*;
 
     fn file(path: &str) -> File<'_> {
-        File { path, size: 10, mode: 0 }
+        File { path, size: 10, ..File::default() }
     }
 
     fn faults(content: &Content) -> Vec<String> {
@@ -226,24 +211,10 @@ mod tests {
     }
 
     #[test]
-    fn no_two_files_are_in_each_others_way() {
-        assert_eq!(of_files(vec![file("/a/b"), file("/c"), file("/a/b")]), ["content.files[2].path"]);
-        assert_eq!(of_files(vec![file("/a/b/c/d"), file("/a/b")]), ["content.files[0].path"]);
-        assert!(of_files(vec![file("/a/b"), file("/a/bc"), file("/a/c")]).is_empty());
-    }
-
-    #[test]
-    fn modes_are_permission_bits_only() {
-        for mode in [0o1000, 0o2755, 0o4755, 0o7777, 0o10000, u32::MAX] {
-            assert_eq!(of_files(vec![File { mode, ..file("/x") }]), ["content.files[0].mode"], "{mode:o}");
-        }
-        assert!(of_files(vec![File { mode: 0o777, ..file("/x") }]).is_empty());
-    }
-
-    #[test]
     fn size_and_number_are_bounded() {
         let paths: Vec<_> = (0..65).map(|n| format!("/f{n}")).collect();
-        let files = |n: usize, size| paths[..n].iter().map(|path| File { path, size, mode: 0 }).collect();
+        let files =
+            |n: usize, size| paths[..n].iter().map(|path| File { path, size, ..File::default() }).collect();
         assert!(of_files(files(64, 1024)).is_empty());
         let too_many = check_content(&Content { files: files(65, 1), ..Content::default() }).unwrap_err();
         assert_eq!(too_many[0].reason, Reason::TooLarge);

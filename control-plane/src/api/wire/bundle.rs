@@ -1,7 +1,7 @@
 //! Bundles.
 
 use bytes::Bytes;
-use muster_domain::bundle::{Bundle, Content, File, Hook, check_content, check_whole};
+use muster_domain::bundle::{self, Bundle, Content, File, Hook, check_content, check_whole};
 use muster_proto::{admin::v1 as pb, types::v1 as types};
 use prost::Message as _;
 use tonic::{Code, Status};
@@ -31,21 +31,39 @@ pub(in crate::api) fn whole(row: &Bundle, payload: Bytes) -> pb::Bundle {
 /// The bytes of a content that can be: what is stored, hashed and sent.
 pub(in crate::api) fn payload_from(content: Option<&types::BundleContent>) -> Result<Bytes, Status> {
     let content = content.ok_or_else(|| invalid("content", "it is missing"))?;
-    let hook = |hook: &'_ Option<types::Hook>| hook.clone();
-    let (validate, on_change, probe) =
-        (hook(&content.validate), hook(&content.on_change), hook(&content.probe));
-    let files =
-        content.files.iter().map(|file| File { path: &file.path, size: file.content.len(), mode: file.mode });
-    let checked = check_content(&Content {
-        files: files.collect(),
-        validate: validate.as_ref().map(hook_from),
-        on_change: on_change.as_ref().map(hook_from),
-        probe: probe.as_ref().map(hook_from),
-    });
+    let checked = check_content(&content_from(content));
     let checked = checked.and_then(|()| check_whole(content.encoded_len()).map_err(|fault| vec![fault]));
     match checked {
         Ok(()) => Ok(Bytes::from(content.encode_to_vec())),
         Err(violations) => Err(refused(&violations)),
+    }
+}
+
+/// What an agent must be capable of for these bytes. Of bytes that do not decode:
+/// nothing, their host says so.
+#[must_use]
+pub fn needs(payload: &[u8]) -> &'static [&'static str] {
+    types::BundleContent::decode(payload).map_or(&[], |content| bundle::needs(&content_from(&content)))
+}
+
+fn content_from(content: &types::BundleContent) -> Content<'_> {
+    Content {
+        files: content.files.iter().map(file_from).collect(),
+        validate: content.validate.as_ref().map(hook_from),
+        on_change: content.on_change.as_ref().map(hook_from),
+        probe: content.probe.as_ref().map(hook_from),
+    }
+}
+
+fn file_from(file: &types::BundleFile) -> File<'_> {
+    File {
+        path: &file.path,
+        size: file.content.len(),
+        mode: file.mode,
+        owner: &file.owner,
+        group: &file.group,
+        absent: file.absent,
+        directory: file.directory,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Nodes as operators see them.
 
 use bytes::Bytes;
+use muster_common::reason::Reason;
 use muster_domain::{
     condition::Condition,
     facts::Facts,
@@ -10,7 +11,7 @@ use muster_domain::{
 };
 use muster_proto::{admin::v1 as pb, types::v1 as types};
 
-use super::{item, timestamp};
+use super::{item, reason, timestamp};
 use crate::app::nodes::View;
 
 pub(in crate::api) fn node(view: &View) -> pb::Node {
@@ -105,6 +106,7 @@ fn items(view: &View) -> Vec<pb::NodeItem> {
             item: name.to_string(),
             desired: desired.map(item::version),
             reported: reported.map(item::state),
+            withheld: if view.withheld.contains(name) { reason(Some(Reason::ItemKindUnknown)) } else { 0 },
             in_sync: desired.map(|it| it.sha256) == running.map(|it| it.sha256),
         }
     };

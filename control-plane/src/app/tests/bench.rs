@@ -221,6 +221,7 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
             enrollment_addresses: Vec::new(),
             output_limit: 1024 * 1024,
             methods: || vec![("muster.admin.v1.NodesService/GetNode", READ)],
+            bundle_needs: |payload| if payload.starts_with(b"v2") { &["bundle-v2"] } else { &[] },
         },
     })
 }

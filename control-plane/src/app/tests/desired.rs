@@ -5,8 +5,11 @@ use muster_common::{digest::Sha256, reason::Reason};
 use muster_domain::{assignment::Target, bundle::Bundle, item::MAX_WANTED};
 use muster_store::WriteBundles as _;
 
-use super::bench::{Bench, NOW, alice, whole};
-use crate::app::{Error, assignments::Wish};
+use super::bench::{Bench, NOW, alice, hello, ledger, whole};
+use crate::{
+    app::{Error, assignments::Wish},
+    session::{frames::Hello, ports::Desk as _},
+};
 
 fn bundle(number: usize) -> Bundle {
     Bundle {
@@ -51,4 +54,32 @@ async fn a_node_is_not_told_to_have_more_items_than_it_can() {
     let edit = crate::app::nodes::Edit { labels: Some(labels), ..Default::default() };
     let view = bench.app.edit_node(&alice(), id, edit).await.unwrap();
     assert_eq!(view.desired.len(), MAX_WANTED);
+}
+
+#[tokio::test]
+async fn an_agent_is_not_offered_what_it_would_pass_over_in_part() {
+    let bench = Bench::following().await;
+    let id = bench.node(1).await;
+    let (old, new) = (Bytes::from_static(b"{}"), Bytes::from_static(b"v2"));
+    bench
+        .write(move |tx| {
+            tx.bundle_insert(&bundle(1), &old)?;
+            Ok(tx.bundle_insert(&Bundle { sha256: Sha256::of(&new), ..bundle(2) }, &new)?)
+        })
+        .await;
+    for number in [1, 2] {
+        bench.app.create_assignment(&alice(), wish(number, "*"), false).await.unwrap();
+    }
+    assert!(bench.app.node(&whole(), id).unwrap().withheld.is_empty(), "who comes may be able to");
+    let offered = |capabilities: &[&str]| {
+        let capabilities = capabilities.iter().map(|&one| one.to_owned()).collect();
+        let (handle, _) = bench.hello(id, &Hello { capabilities, ..hello(ledger(1, 1)) }).unwrap();
+        let upserts = bench.app.desired(&handle).upserts;
+        let items: Vec<String> = upserts.into_iter().map(|upsert| upsert.item.to_string()).collect();
+        let withheld = bench.app.node(&whole(), id).unwrap().withheld;
+        (items, withheld.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert_eq!(offered(&["bundle"]), (vec!["bundle/b1".to_owned()], vec!["bundle/b2".to_owned()]));
+    let both = vec!["bundle/b1".to_owned(), "bundle/b2".to_owned()];
+    assert_eq!(offered(&["bundle", "bundle-v2"]), (both, Vec::new()));
 }

@@ -1,0 +1,182 @@
+//! What an attempt does to each path, decided before anything is done.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use muster_common::digest::Sha256;
+
+use super::{Attempt, New, me, refused, root_of};
+use crate::{
+    applier::{
+        Failure,
+        bundle::File,
+        journal::{FolderStep, Step},
+        place::{Found, Place, Rights},
+        records::{Kind, Original, Owned, keep_blob, read_blob},
+    },
+    locks::Locks,
+};
+
+impl Attempt {
+    /// Brings a file, a folder, or the absence of a file.
+    pub(super) fn bring_one(
+        &mut self,
+        file: &File,
+        known: Option<&Owned>,
+        locks: &Locks,
+    ) -> Result<(), Failure> {
+        let root = root_of(&file.path, locks)?;
+        let planned = match file.kind {
+            _ if known.is_some_and(|known| (known.kind == Kind::Folder) != (file.kind == Kind::Folder)) => {
+                let path = file.path.display();
+                let message = format!("{path} was a file and is to be a folder, or the other way round");
+                Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+            }
+            Kind::File => self.write(root, file, known),
+            Kind::Absent => self.clear(root, file, known),
+            Kind::Folder => self.folder(root, file, known),
+        };
+        planned.map_err(|error| refused(&error))
+    }
+
+    fn write(&mut self, root: PathBuf, file: &File, known: Option<&Owned>) -> io::Result<()> {
+        let found = read(&root, &file.path)?;
+        self.own(file, known, found.as_ref())?;
+        let owner = file.owner_or(found.as_ref().map_or_else(me, |found| found.rights.owner));
+        let rights = Rights { mode: file.mode, owner };
+        let new = Found { content: file.content.clone(), rights };
+        if found.as_ref() != Some(&new) {
+            let new = New { found: new, strict: file.names_owner() };
+            self.step(root, &file.path, found.is_some(), Some(new))?;
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self, root: PathBuf, file: &File, known: Option<&Owned>) -> io::Result<()> {
+        let found = read(&root, &file.path)?;
+        self.own(file, known, found.as_ref())?;
+        if found.is_some() { self.step(root, &file.path, true, None) } else { Ok(()) }
+    }
+
+    /// It belongs to the item from now on; what was there before is kept.
+    fn own(&mut self, file: &File, known: Option<&Owned>, found: Option<&Found>) -> io::Result<()> {
+        // What somebody put where nothing had to be is not the item's.
+        let known = known.filter(|known| known.kind != Kind::Absent || known.original.is_some());
+        let original = match (known, found) {
+            (Some(known), _) => known.original.clone(),
+            (None, None) => None,
+            (None, Some(found)) => Some(Original {
+                sha256: keep_blob(&self.folder, &found.content)?,
+                mode: found.rights.mode,
+                owner: found.rights.owner,
+            }),
+        };
+        self.owned.push(Owned { path: file.path.clone(), original, kind: file.kind });
+        Ok(())
+    }
+
+    fn folder(&mut self, root: PathBuf, file: &File, known: Option<&Owned>) -> io::Result<()> {
+        let found = Place::open(&root, &file.path)?.map(|place| place.folder()).transpose()?.flatten();
+        let of_before =
+            |rights: Rights| Original { sha256: Sha256::ZERO, mode: rights.mode, owner: rights.owner };
+        let original = known.map_or_else(|| found.map(of_before), |known| known.original.clone());
+        self.owned.push(Owned { path: file.path.clone(), original, kind: Kind::Folder });
+        let owner = file.owner_or(found.map_or_else(me, |found| found.owner));
+        let after = Rights { mode: file.mode, owner };
+        if found != Some(after) {
+            self.folder_step(
+                root,
+                &file.path,
+                FolderStep { before: found, after, strict: file.names_owner() },
+            )?;
+        }
+        Ok(())
+    }
+
+    /// What was there before Muster comes back.
+    pub(super) fn give_back(&mut self, owned: &Owned, locks: &Locks) -> Result<(), Failure> {
+        let root = root_of(&owned.path, locks)?;
+        let planned = match (owned.kind, &owned.original) {
+            // What somebody put there meanwhile is theirs.
+            (Kind::Absent, None) => Ok(()),
+            (Kind::Folder, original) => self.give_folder_back(root, &owned.path, original.as_ref()),
+            (_, original) => self.give_file_back(root, &owned.path, original.as_ref()),
+        };
+        planned.map_err(|error| refused(&error))
+    }
+
+    fn give_file_back(&mut self, root: PathBuf, path: &Path, original: Option<&Original>) -> io::Result<()> {
+        let original = original
+            .map(|original| {
+                let content = read_blob(&self.folder, original.sha256)?;
+                Ok::<_, io::Error>(Found { content, rights: original.rights() })
+            })
+            .transpose()?;
+        let found = read(&root, path)?;
+        if found == original {
+            return Ok(());
+        }
+        let new = original.map(|found| New { found, strict: false });
+        self.step(root, path, found.is_some(), new)
+    }
+
+    /// One that was made for the item goes later, if it is empty; one that is gone stays so.
+    fn give_folder_back(
+        &mut self,
+        root: PathBuf,
+        path: &Path,
+        original: Option<&Original>,
+    ) -> io::Result<()> {
+        let Some(after) = original.map(Original::rights) else { return Ok(()) };
+        let found = Place::open(&root, path)?.map(|place| place.folder()).transpose()?.flatten();
+        match found.filter(|found| *found != after) {
+            Some(before) => {
+                self.folder_step(root, path, FolderStep { before: Some(before), after, strict: false })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn step(&mut self, root: PathBuf, path: &Path, had: bool, new: Option<New>) -> io::Result<()> {
+        if new.is_some() {
+            self.will_make(&root, Place::missing(&root, path)?);
+        }
+        self.journal.steps.push(Step {
+            root,
+            path: path.to_owned(),
+            had,
+            removes: new.is_none(),
+            folder: None,
+        });
+        self.contents.push(new);
+        Ok(())
+    }
+
+    fn folder_step(&mut self, root: PathBuf, path: &Path, step: FolderStep) -> io::Result<()> {
+        let had = step.before.is_some();
+        if !had {
+            let mut missing = Place::missing(&root, path)?;
+            missing.push(path.to_owned());
+            self.will_make(&root, missing);
+        }
+        let step = Step { root, path: path.to_owned(), had, removes: false, folder: Some(step) };
+        self.journal.steps.push(step);
+        self.contents.push(None);
+        Ok(())
+    }
+
+    fn will_make(&mut self, root: &Path, folders: Vec<PathBuf>) {
+        for folder in folders {
+            let made = (root.to_owned(), folder);
+            if !self.journal.made.contains(&made) {
+                self.journal.made.push(made);
+            }
+        }
+    }
+}
+
+fn read(root: &Path, path: &Path) -> io::Result<Option<Found>> {
+    Ok(Place::open(root, path)?.map(|place| place.read()).transpose()?.flatten())
+}

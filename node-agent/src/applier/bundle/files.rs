@@ -1,0 +1,132 @@
+//! The files of a bundle, and what this host says to them.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use muster_common::reason::Reason;
+use muster_proto::types::v1 as types;
+
+use super::invalid;
+use crate::{
+    applier::{Failure, base::Base, records::Kind},
+    locks::Locks,
+    platform::accounts,
+    state::Cause,
+};
+
+const MAX_BYTES: usize = 64 * 1024;
+const MAX_FILES: usize = 64;
+const DEFAULT_MODE: u32 = 0o644;
+const DEFAULT_FOLDER_MODE: u32 = 0o755;
+
+/// One file or folder, or one that must not be there.
+#[derive(Debug, Clone)]
+pub(in crate::applier) struct File {
+    pub(in crate::applier) path: PathBuf,
+    pub(in crate::applier) kind: Kind,
+    pub(in crate::applier) content: Vec<u8>,
+    pub(in crate::applier) mode: u32,
+    /// As the bundle names them; empty: nobody in particular.
+    names: (String, String),
+    /// Numbers of the user and the group that were named, once they are looked up.
+    owner: (Option<u32>, Option<u32>),
+}
+
+impl File {
+    /// To whom it belongs where `other` would have it otherwise.
+    pub(in crate::applier) fn owner_or(&self, other: (u32, u32)) -> (u32, u32) {
+        (self.owner.0.unwrap_or(other.0), self.owner.1.unwrap_or(other.1))
+    }
+
+    /// Whether the bundle says to whom it belongs.
+    pub(in crate::applier) const fn names_owner(&self) -> bool {
+        self.owner.0.is_some() || self.owner.1.is_some()
+    }
+
+    pub(super) fn look_up_owner(&mut self) -> Result<(), Failure> {
+        let number = |name: &str, look_up: fn(&str) -> std::io::Result<u32>| {
+            let found = (!name.is_empty()).then(|| look_up(name)).transpose();
+            found.map_err(|error| {
+                let message = format!("{}: {error}", self.path.display());
+                Failure::rejected(Reason::WriteFailed, Cause::Host, message)
+            })
+        };
+        self.owner = (number(&self.names.0, accounts::user)?, number(&self.names.1, accounts::group)?);
+        Ok(())
+    }
+}
+
+/// Folders first, each before what is in it: they are there, and closed to others,
+/// before anything is put into them.
+pub(super) fn decode(files: Vec<types::BundleFile>) -> Result<Vec<File>, Failure> {
+    let mut files = files.into_iter().map(file).collect::<Result<Vec<File>, Failure>>()?;
+    files.sort_by(|a, b| (a.kind != Kind::Folder, &a.path).cmp(&(b.kind != Kind::Folder, &b.path)));
+    Ok(files)
+}
+
+fn file(file: types::BundleFile) -> Result<File, Failure> {
+    let (kind, default) = match (file.absent, file.directory) {
+        (false, false) => (Kind::File, DEFAULT_MODE),
+        (true, false) => (Kind::Absent, DEFAULT_MODE),
+        (false, true) => (Kind::Folder, DEFAULT_FOLDER_MODE),
+        (true, true) => return Err(invalid(format!("{} cannot be a folder and absent", file.path))),
+    };
+    if kind != Kind::File && !file.content.is_empty() {
+        return Err(invalid(format!("{} cannot have content", file.path)));
+    }
+    Ok(File {
+        path: PathBuf::from(file.path),
+        kind,
+        content: file.content.to_vec(),
+        mode: if file.mode == 0 { default } else { file.mode },
+        names: (file.owner, file.group),
+        owner: (None, None),
+    })
+}
+
+/// By the agent's own limits, and by the host's lock file.
+pub(super) fn check(files: &[File], locks: &Locks, base: &Base) -> Result<(), Failure> {
+    let bytes: usize = files.iter().map(|file| file.content.len()).sum();
+    if files.is_empty() || files.len() > MAX_FILES || bytes > MAX_BYTES {
+        let count = files.len();
+        return Err(invalid(format!(
+            "{count} files with {bytes} bytes; it must be 1 to {MAX_FILES} files with at most {MAX_BYTES} bytes"
+        )));
+    }
+    for file in files {
+        check_place(&file.path, locks, base)?;
+        if file.mode > 0o777 {
+            let message = format!("mode {:o} of {} is not allowed", file.mode, file.path.display());
+            return Err(invalid(message));
+        }
+    }
+    check_apart(files)
+}
+
+/// No file twice, none inside another that is no folder.
+fn check_apart(files: &[File]) -> Result<(), Failure> {
+    let kinds: BTreeMap<&Path, Kind> = files.iter().map(|file| (file.path.as_path(), file.kind)).collect();
+    if kinds.len() < files.len() {
+        return Err(invalid("a path stands there twice"));
+    }
+    let blocks = |above: &Path| kinds.get(above).is_some_and(|kind| *kind != Kind::Folder);
+    match kinds.keys().find(|path| path.ancestors().skip(1).any(blocks)) {
+        Some(path) => Err(invalid(format!("{} lies inside another file of the bundle", path.display()))),
+        None => Ok(()),
+    }
+}
+
+/// Whether a bundle may write there.
+fn check_place(path: &Path, locks: &Locks, base: &Base) -> Result<(), Failure> {
+    let why = if locks.root_of(path).is_none() {
+        "the lock file of this host allows no writing to"
+    } else if base.protects(path) {
+        "the agent itself lives in"
+    } else {
+        return Ok(());
+    };
+    let message = format!("{why} {}", path.display());
+    Err(Failure::rejected(Reason::PathNotAllowed, Cause::Host, message))
+}

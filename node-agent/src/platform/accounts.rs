@@ -1,0 +1,47 @@
+//! Users and groups of this host, by name or number.
+
+use std::io;
+
+use nix::unistd::{Group, User};
+
+/// The number of a user. A number is taken as it is, whether it has a name or not.
+///
+/// # Errors
+/// If this host has no user of that name, or cannot say so.
+pub fn user(name: &str) -> io::Result<u32> {
+    if let Ok(number) = name.parse() {
+        return Ok(number);
+    }
+    let found = User::from_name(name).map_err(io::Error::from)?;
+    found.map(|user| user.uid.as_raw()).ok_or_else(|| missing("user", name))
+}
+
+/// The number of a group, likewise.
+///
+/// # Errors
+/// If this host has no group of that name, or cannot say so.
+pub fn group(name: &str) -> io::Result<u32> {
+    if let Ok(number) = name.parse() {
+        return Ok(number);
+    }
+    let found = Group::from_name(name).map_err(io::Error::from)?;
+    found.map(|group| group.gid.as_raw()).ok_or_else(|| missing("group", name))
+}
+
+fn missing(kind: &str, name: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("this host has no {kind} {name:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_looked_up_and_numbers_are_taken() {
+        assert_eq!((user("root").unwrap(), group("root").unwrap()), (0, 0));
+        assert_eq!((user("4711").unwrap(), group("0").unwrap()), (4711, 0));
+        let message = user("no-such-user").unwrap_err().to_string();
+        assert!(message.contains("no user \"no-such-user\""), "{message}");
+        assert!(group("no-such-group").is_err());
+    }
+}
