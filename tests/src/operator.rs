@@ -54,7 +54,11 @@ pub fn file(path: &std::path::Path, content: &str) -> types::BundleFile {
 /// A hook that runs a shell line.
 #[must_use]
 pub fn sh(line: &str) -> Option<types::Hook> {
-    Some(types::Hook { argv: ["/bin/sh", "-c", line].map(str::to_owned).to_vec(), timeout_s: 10 })
+    Some(types::Hook {
+        argv: ["/bin/sh", "-c", line].map(str::to_owned).to_vec(),
+        timeout_s: 10,
+        ..Default::default()
+    })
 }
 
 /// A shell script as a command.

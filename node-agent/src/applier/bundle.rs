@@ -1,20 +1,19 @@
 //! The content of a bundle. Checked here again: a host believes nobody.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use muster_common::reason::Reason;
 use muster_proto::types::v1 as types;
 use prost::Message as _;
 
 mod files;
+mod hook;
 
 pub(super) use files::File;
+pub(super) use hook::Hook;
 
 use super::{Failure, base::Base};
 use crate::state::Cause;
-
-const MAX_HOOK_S: u32 = 600;
-const DEFAULT_HOOK_S: u32 = 30;
 
 /// What a bundle brings.
 #[derive(Debug)]
@@ -24,13 +23,6 @@ pub(super) struct Bundle {
     pub(super) validate: Option<Hook>,
     pub(super) on_change: Option<Hook>,
     pub(super) probe: Option<Hook>,
-}
-
-/// A program to run.
-#[derive(Debug, Clone)]
-pub(super) struct Hook {
-    pub(super) argv: Vec<String>,
-    pub(super) timeout: Duration,
 }
 
 /// Whether a name can be that of a bundle; such a name is safe as a file name, too.
@@ -51,9 +43,9 @@ impl Bundle {
             .map_err(|error| invalid(format!("the bundle does not decode: {error}")))?;
         Ok(Self {
             files: files::decode(content.files)?,
-            validate: content.validate.map(hook).transpose()?,
-            on_change: content.on_change.map(hook).transpose()?,
-            probe: content.probe.map(hook).transpose()?,
+            validate: content.validate.map(Hook::decode).transpose()?,
+            on_change: content.on_change.map(Hook::decode).transpose()?,
+            probe: content.probe.map(Hook::decode).transpose()?,
         })
     }
 
@@ -75,13 +67,4 @@ impl Bundle {
     pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|file| file.path.as_path())
     }
-}
-
-fn hook(hook: types::Hook) -> Result<Hook, Failure> {
-    let absolute = hook.argv.first().is_some_and(|program| program.starts_with('/'));
-    if !absolute || hook.timeout_s > MAX_HOOK_S || hook.argv.iter().any(|word| word.contains('\0')) {
-        return Err(invalid("a hook must name a program by its absolute path and end within 600 s"));
-    }
-    let seconds = if hook.timeout_s == 0 { DEFAULT_HOOK_S } else { hook.timeout_s };
-    Ok(Hook { argv: hook.argv, timeout: Duration::from_secs(u64::from(seconds)) })
 }

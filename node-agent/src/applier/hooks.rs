@@ -4,6 +4,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     pin::pin,
+    process::ExitStatus,
     time::Duration,
 };
 
@@ -112,8 +113,13 @@ impl Context<'_> {
 /// Starts a hook, held back until it is released.
 fn start(hook: &Hook, reason: Reason, context: Context<'_>) -> Result<process::Group, Failure> {
     let failed = |error| not_started(hook, reason, &error);
-    let mut command = process::gated(&hook.argv[0]).map_err(failed)?;
-    command.args(&hook.argv[1..]).env("MUSTER_ITEM", context.item).env("MUSTER_VERSION", context.version);
+    if !hook.folder.is_dir() {
+        let message = format!("its working directory {} is not there", hook.folder.display());
+        return Err(failed(io::Error::new(io::ErrorKind::NotFound, message)));
+    }
+    let mut command = process::gated(&hook.argv[0], &hook.environment).map_err(failed)?;
+    command.args(&hook.argv[1..]).current_dir(&hook.folder);
+    command.env("MUSTER_ITEM", context.item).env("MUSTER_VERSION", context.version);
     if let Some(stage) = context.stage {
         command.env("MUSTER_STAGE", stage);
     }
@@ -149,12 +155,22 @@ async fn attend(hook: &Hook, reason: Reason, group: &mut process::Group) -> Resu
     let output = std::mem::take(&mut *kept.lock());
     match ended {
         Ok(Some(status)) if status.success() => Ok(()),
-        Ok(Some(status)) => Err(failed(format!("{} ended with {status}", hook.argv[0])).with_output(output)),
+        Ok(Some(status)) => Err(failed(format!("{} {}", hook.argv[0], how(status))).with_output(output)),
         Ok(None) => {
             let seconds = hook.timeout.as_secs();
             Err(failed(format!("{} did not end within {seconds} s", hook.argv[0])).with_output(output))
         }
         Err(error) => Err(failed(format!("{} was lost: {error}", hook.argv[0]))),
+    }
+}
+
+/// How a hook ended that was no success.
+fn how(status: ExitStatus) -> String {
+    match status.code() {
+        Some(126 | 127) => {
+            format!("ended with {status}: a shell says so of a program that it cannot execute or find")
+        }
+        _ => format!("ended with {status}"),
     }
 }
 

@@ -14,6 +14,7 @@ use prost::Message as _;
 use super::*;
 use crate::locks;
 
+mod hooks;
 mod kinds;
 mod leftovers;
 mod retried;
@@ -118,7 +119,11 @@ fn named(item: &str, number: u64, payload: Vec<u8>) -> Offer {
 }
 
 fn sh(script: &str) -> Option<types::Hook> {
-    Some(types::Hook { argv: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(), timeout_s: 5 })
+    Some(types::Hook {
+        argv: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
+        timeout_s: 5,
+        ..Default::default()
+    })
 }
 
 fn removal(number: u64) -> Removal {
@@ -270,7 +275,7 @@ async fn what_the_host_does_not_allow_or_cannot_read_is_rejected_and_nothing_cha
     let mut setuid = lab.bundle(&[("b", "x")]);
     setuid.files[0].mode = 0o4755;
     let relative = types::BundleContent {
-        probe: Some(types::Hook { argv: vec!["sh".to_owned()], timeout_s: 1 }),
+        probe: Some(types::Hook { argv: vec!["sh".to_owned()], timeout_s: 1, ..Default::default() }),
         ..lab.bundle(&[("b", "x")])
     };
     let cases = [

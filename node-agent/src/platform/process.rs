@@ -2,6 +2,7 @@
 //! the whole group ends with it.
 
 use std::{
+    collections::BTreeMap,
     io,
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -17,10 +18,13 @@ use tokio::{
 /// What programs find as their search path; nothing else is handed on.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Waits for one line, then becomes the program. If nobody is left to send the
-/// line, the pipe ends and so does this. A shell, because code between fork and
+/// Waits for one line, then becomes the program, with the variables of the first
+/// arguments, up to `--`, in its environment: set before, they could have their say
+/// in the shell. If nobody is left to send the line, the pipe ends and so does this. A shell, because code between fork and
 /// exec would be unsafe; the process keeps its number and its time of start.
-const GATE: &str = r#"read -r line || exit 125; exec "$@" </dev/null"#;
+const GATE: &str = r#"read -r line || exit 125
+while [ "$1" != -- ]; do export "$1"; shift; done
+shift; exec "$@" </dev/null"#;
 
 /// A process that can be told from a later one with the same number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,14 +54,16 @@ pub fn command(program: &str) -> Command {
 }
 
 /// The same, held back once it is started until `Group::release`: time to write
-/// down its mark, so that it cannot act without a later agent knowing of it.
+/// down its mark, so that it cannot act without a later agent knowing of it. The
+/// `environment` is set for the program alone; names are those of shell variables.
 ///
 /// # Errors
 /// If there is no such program.
-pub fn gated(program: &str) -> io::Result<Command> {
+pub fn gated(program: &str, environment: &BTreeMap<String, String>) -> io::Result<Command> {
     rustix::fs::access(program, rustix::fs::Access::EXEC_OK)?;
     let mut command = command("/bin/sh");
-    command.args(["-c", GATE, "sh", program]).stdin(Stdio::piped());
+    command.args(["-c", GATE, "sh"]).args(environment.iter().map(|(name, value)| format!("{name}={value}")));
+    command.args(["--", program]).stdin(Stdio::piped());
     Ok(command)
 }
 
@@ -260,7 +266,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let trace = folder.path().join("trace");
         let start = || {
-            let mut command = gated("/bin/sh").unwrap();
+            let mut command = gated("/bin/sh", &BTreeMap::new()).unwrap();
             command.args(["-c", "cat; echo ran > \"$0\"; exit 7"]).arg(&trace);
             Group::spawn(command).unwrap()
         };
@@ -275,6 +281,6 @@ mod tests {
         group.release().await.unwrap();
         assert_eq!(group.wait().await.unwrap().code(), Some(7), "it has no input, and ends");
         assert!(trace.exists() && mark.is_some());
-        assert!(gated("/nonexistent/program").is_err());
+        assert!(gated("/nonexistent/program", &BTreeMap::new()).is_err());
     }
 }

@@ -1,7 +1,12 @@
 //! What may stand in a bundle. A host checks the same again, and its lock file
 //! beside it; what is refused here never gets that far.
 
+use std::collections::BTreeMap;
+
 mod files;
+mod hooks;
+
+pub use hooks::MAX_HOOK_TIMEOUT_S;
 
 use crate::violation::Violation;
 
@@ -12,16 +17,11 @@ pub const MAX_BYTES: usize = 64 * 1024;
 pub const MAX_WHOLE: usize = 128 * 1024;
 /// Most files of a bundle.
 pub const MAX_FILES: usize = 64;
-/// Longest time for a hook.
-pub const MAX_HOOK_TIMEOUT_S: u32 = 600;
 /// The capability of agents that know more of a file than path, content and mode.
 pub const SECOND: &str = "bundle-v2";
 /// Longest path and longest part of one, as Linux has them.
 const MAX_PATH: usize = 4095;
 const MAX_PATH_PART: usize = 255;
-/// Most words of a hook and most bytes in all of them.
-const MAX_ARGV: usize = 64;
-const MAX_ARGV_BYTES: usize = 16 * 1024;
 
 /// The content of a bundle, looked at and not copied.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -62,15 +62,34 @@ pub struct Hook<'a> {
     pub argv: &'a [String],
     /// 0: the default.
     pub timeout_s: u32,
+    /// Where it begins; empty: `/`.
+    pub working_directory: &'a str,
+    /// Variables for it.
+    pub environment: &'a BTreeMap<String, String>,
+}
+
+impl Default for Hook<'_> {
+    fn default() -> Self {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        Self { argv: &[], timeout_s: 0, working_directory: "", environment: &NONE }
+    }
 }
 
 /// What an agent must be capable of to bring a content onto its host whole: an
 /// older one would pass over what it does not know.
 #[must_use]
 pub fn needs(content: &Content) -> &'static [&'static str] {
-    let plain =
-        |file: &File| file.owner.is_empty() && file.group.is_empty() && !file.absent && !file.directory;
-    if content.files.iter().all(plain) { &[] } else { &[SECOND] }
+    let hooks = [content.validate, content.on_change, content.probe];
+    let plain = content.files.iter().all(is_plain_file) && hooks.iter().flatten().all(is_plain_hook);
+    if plain { &[] } else { &[SECOND] }
+}
+
+const fn is_plain_file(file: &File) -> bool {
+    file.owner.is_empty() && file.group.is_empty() && !file.absent && !file.directory
+}
+
+fn is_plain_hook(hook: &Hook) -> bool {
+    hook.working_directory.is_empty() && hook.environment.is_empty()
 }
 
 /// Finds everything that is wrong with a content. Fields are named from the
@@ -84,7 +103,7 @@ pub fn check_content(content: &Content) -> Result<(), Vec<Violation>> {
     let hooks = [("validate", content.validate), ("on_change", content.on_change), ("probe", content.probe)];
     for (name, hook) in hooks {
         if let Some(hook) = hook {
-            check_hook(&format!("content.{name}"), hook, &mut faults);
+            hooks::check(&format!("content.{name}"), hook, &mut faults);
         }
     }
     if faults.is_empty() { Ok(()) } else { Err(faults) }
@@ -133,30 +152,6 @@ fn path_fault(path: &str) -> Option<&'static str> {
     }
 }
 
-fn check_hook(field: &str, hook: Hook, faults: &mut Vec<Violation>) {
-    let argv = format!("{field}.argv");
-    match hook.argv.first() {
-        None => faults.push(Violation::invalid(&argv, "it must name a program")),
-        Some(program) => {
-            if let Some(fault) = path_fault(program) {
-                faults.push(Violation::invalid(format!("{argv}[0]"), fault));
-            }
-        }
-    }
-    let bytes = hook.argv.iter().map(String::len).fold(0, usize::saturating_add);
-    if hook.argv.len() > MAX_ARGV || bytes > MAX_ARGV_BYTES {
-        let text = format!("at most {MAX_ARGV} words with {MAX_ARGV_BYTES} bytes in all");
-        faults.push(Violation::too_large(&argv, text));
-    }
-    if let Some(n) = hook.argv.iter().position(|word| word.contains('\0')) {
-        faults.push(Violation::invalid(format!("{argv}[{n}]"), "no NUL characters"));
-    }
-    if hook.timeout_s > MAX_HOOK_TIMEOUT_S {
-        let text = format!("at most {MAX_HOOK_TIMEOUT_S} seconds");
-        faults.push(Violation::invalid(format!("{field}.timeout_s"), text));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use muster_common::reason::Reason;
@@ -181,9 +176,9 @@ mod tests {
         let (argv, probe) = (["/usr/sbin/nginx".to_owned(), "-t".to_owned()], ["/bin/true".to_owned()]);
         let content = Content {
             files: vec![file("/etc/nginx/nginx.conf"), File { mode: 0o600, ..file("/etc/nginx/key..pem") }],
-            validate: Some(Hook { argv: &argv, timeout_s: 600 }),
+            validate: Some(Hook { argv: &argv, timeout_s: 600, ..Hook::default() }),
             on_change: None,
-            probe: Some(Hook { argv: &probe, timeout_s: 0 }),
+            probe: Some(Hook { argv: &probe, ..Hook::default() }),
         };
         assert_eq!(check_content(&content), Ok(()));
     }
@@ -211,6 +206,27 @@ mod tests {
     }
 
     #[test]
+    fn what_an_older_agent_does_not_know_is_asked_for() {
+        let environment = [("A".to_owned(), "b".to_owned())].into();
+        let plain = || Content { files: vec![File { mode: 0o600, ..file("/x") }], ..Content::default() };
+        let with = |change: fn(&mut File)| {
+            let mut content = plain();
+            change(&mut content.files[0]);
+            needs(&content)
+        };
+        let hook = Hook { timeout_s: 5, ..Hook::default() };
+        assert!(needs(&Content { probe: Some(hook), ..plain() }).is_empty());
+        assert_eq!(with(|file| file.owner = "root"), [SECOND]);
+        assert_eq!(with(|file| file.group = "root"), [SECOND]);
+        assert_eq!(with(|file| file.absent = true), [SECOND]);
+        assert_eq!(with(|file| file.directory = true), [SECOND]);
+        let elsewhere = Hook { working_directory: "/srv", ..hook };
+        assert_eq!(needs(&Content { validate: Some(elsewhere), ..plain() }), [SECOND]);
+        let told = Hook { environment: &environment, ..hook };
+        assert_eq!(needs(&Content { on_change: Some(told), ..plain() }), [SECOND]);
+    }
+
+    #[test]
     fn size_and_number_are_bounded() {
         let paths: Vec<_> = (0..65).map(|n| format!("/f{n}")).collect();
         let files =
@@ -226,26 +242,10 @@ mod tests {
     }
 
     #[test]
-    fn hooks_name_a_program_by_its_absolute_path() {
-        let check = |argv: &[&str], timeout_s| {
-            let argv: Vec<_> = argv.iter().map(|word| (*word).to_owned()).collect();
-            let hook = Some(Hook { argv: &argv, timeout_s });
-            faults(&Content { files: vec![file("/x")], on_change: hook, ..Content::default() })
-        };
-        assert_eq!(check(&[], 0), ["content.on_change.argv"]);
-        assert_eq!(check(&["nginx"], 0), ["content.on_change.argv[0]"]);
-        assert_eq!(check(&["/bin/../bin/sh"], 0), ["content.on_change.argv[0]"]);
-        assert_eq!(check(&["/bin/sh", "a\0b"], 0), ["content.on_change.argv[1]"]);
-        assert_eq!(check(&["/bin/sh"], 601), ["content.on_change.timeout_s"]);
-        assert_eq!(check(&["/x"; 65], 0), ["content.on_change.argv"]);
-        assert_eq!(check(&["/bin/sh", &"x".repeat(16 * 1024)], 0), ["content.on_change.argv"]);
-    }
-
-    #[test]
     fn all_faults_are_told_at_once() {
         let content = Content {
             files: vec![file("x"), File { mode: 0o4755, ..file("/y") }],
-            probe: Some(Hook { argv: &[], timeout_s: 9999 }),
+            probe: Some(Hook { timeout_s: 9999, ..Hook::default() }),
             ..Content::default()
         };
         assert_eq!(

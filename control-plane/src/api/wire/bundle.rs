@@ -68,7 +68,12 @@ fn file_from(file: &types::BundleFile) -> File<'_> {
 }
 
 fn hook_from(hook: &types::Hook) -> Hook<'_> {
-    Hook { argv: &hook.argv, timeout_s: hook.timeout_s }
+    Hook {
+        argv: &hook.argv,
+        timeout_s: hook.timeout_s,
+        working_directory: &hook.working_directory,
+        environment: &hook.environment,
+    }
 }
 
 fn refused(violations: &[muster_domain::violation::Violation]) -> Status {

@@ -1,7 +1,8 @@
 //! Runs a script in a process group of its own. Its output is kept as it comes.
 
 use std::{
-    io, os::unix::process::ExitStatusExt as _, path::PathBuf, pin::pin, process::ExitStatus, time::Duration,
+    collections::BTreeMap, io, os::unix::process::ExitStatusExt as _, path::PathBuf, pin::pin,
+    process::ExitStatus, time::Duration,
 };
 
 use muster_common::{crash, reason::Reason};
@@ -111,7 +112,7 @@ pub(super) async fn run(
 }
 
 fn start(script: &Script, ticket: &Ticket, file: &ScriptFile) -> io::Result<process::Group> {
-    let mut command = process::gated(&script.interpreter[0])?;
+    let mut command = process::gated(&script.interpreter[0], &BTreeMap::new())?;
     command.args(&script.interpreter[1..]).arg(&file.0);
     command.envs(script.environment.iter().map(|(name, value)| (name, value)));
     command.env("MUSTER_COMMAND_ID", ticket.id.to_string());
