@@ -66,6 +66,7 @@ fn seeds() -> [Vec<u8>; 3] {
         validate: Some(hook.clone()),
         on_change: Some(hook.clone()),
         probe: Some(hook),
+        ..Default::default()
     };
     let small = types::BundleContent { files: vec![file("/etc/app/x", 0)], ..Default::default() };
     let wrong = types::BundleContent { files: vec![file("/etc/../x", 0o4755)], ..Default::default() };

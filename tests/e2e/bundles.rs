@@ -69,6 +69,7 @@ async fn a_failing_validate_hook_or_probe_returns_the_host_to_last_good() {
         validate: sh("test -d $MUSTER_STAGE"),
         on_change: sh(&format!("echo told > {}", agent.file("told").display())),
         probe: looks,
+        ..Default::default()
     };
     let (_, sha256) = operator.bundle("app", content).await;
     operator.assign("app", "role=web", "app").await;

@@ -11,7 +11,7 @@ mod plan;
 
 use super::{
     Failure,
-    bundle::Bundle,
+    bundle::{Bundle, OnRemove},
     journal::{Journal, Phase, Step},
     place::{Found, Place},
     records::{Owned, Record},
@@ -43,7 +43,8 @@ struct New {
 }
 
 impl Attempt {
-    fn new(folder: &Path, item: &str, version: &ItemVersion, removal: bool) -> Self {
+    /// An attempt that does nothing yet.
+    pub(super) fn new(folder: &Path, item: &str, version: &ItemVersion, removal: bool) -> Self {
         let journal = Journal {
             item: item.to_owned(),
             version: version.clone(),
@@ -82,18 +83,21 @@ impl Attempt {
         Ok(attempt)
     }
 
-    /// Takes all files of a record away.
+    /// Takes all files of a record away, as its bundle wants it.
     pub(super) fn take_away(
-        folder: &Path,
+        mut self,
         record: &Record,
-        version: &ItemVersion,
+        on_remove: OnRemove,
         locks: &Locks,
     ) -> Result<Self, Failure> {
-        let mut attempt = Self::new(folder, &record.state.item, version, true);
         for owned in &record.owned {
-            attempt.give_back(owned, locks)?;
+            match on_remove {
+                OnRemove::Restore => self.give_back(owned, locks)?,
+                OnRemove::Remove => self.delete(owned, locks)?,
+                OnRemove::Leave => {}
+            }
         }
-        Ok(attempt)
+        Ok(self)
     }
 
     /// Whether any file changes.

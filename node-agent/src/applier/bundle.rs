@@ -23,6 +23,18 @@ pub(super) struct Bundle {
     pub(super) validate: Option<Hook>,
     pub(super) on_change: Option<Hook>,
     pub(super) probe: Option<Hook>,
+    pub(super) on_remove: OnRemove,
+}
+
+/// What becomes of the files when the bundle is taken off the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnRemove {
+    /// What was there before comes back.
+    Restore,
+    /// What the bundle wrote goes.
+    Remove,
+    /// They stay.
+    Leave,
 }
 
 /// Whether a name can be that of a bundle; such a name is safe as a file name, too.
@@ -41,7 +53,14 @@ impl Bundle {
     pub(super) fn decode(payload: &[u8]) -> Result<Self, Failure> {
         let content = types::BundleContent::decode(payload)
             .map_err(|error| invalid(format!("the bundle does not decode: {error}")))?;
+        let on_remove = match types::BundleOnRemove::try_from(content.on_remove) {
+            Ok(types::BundleOnRemove::Unspecified | types::BundleOnRemove::Restore) => OnRemove::Restore,
+            Ok(types::BundleOnRemove::Remove) => OnRemove::Remove,
+            Ok(types::BundleOnRemove::Leave) => OnRemove::Leave,
+            Err(_) => return Err(invalid("what becomes of its files on removal is not known here")),
+        };
         Ok(Self {
+            on_remove,
             files: files::decode(content.files)?,
             validate: content.validate.map(Hook::decode).transpose()?,
             on_change: content.on_change.map(Hook::decode).transpose()?,

@@ -11,12 +11,13 @@ use muster_proto::types::v1 as types;
 use proptest::prelude::*;
 use prost::Message as _;
 
-use super::*;
+use super::{attempt::Attempt, *};
 use crate::locks;
 
 mod hooks;
 mod kinds;
 mod leftovers;
+mod removal;
 mod retried;
 
 /// A host in a folder: `root` may be written, `state` is the applier's.

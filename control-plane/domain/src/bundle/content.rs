@@ -24,7 +24,7 @@ const MAX_PATH: usize = 4095;
 const MAX_PATH_PART: usize = 255;
 
 /// The content of a bundle, looked at and not copied.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content<'a> {
     /// Files to write.
     pub files: Vec<File<'a>>,
@@ -34,6 +34,33 @@ pub struct Content<'a> {
     pub on_change: Option<Hook<'a>>,
     /// Run last.
     pub probe: Option<Hook<'a>>,
+    /// What becomes of the files when it is taken off a host. `None`: a word that this
+    /// release does not know.
+    pub on_remove: Option<OnRemove>,
+}
+
+/// What becomes of the files of a bundle that is taken off a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnRemove {
+    /// What was there before comes back.
+    #[default]
+    Restore,
+    /// They are deleted.
+    Remove,
+    /// They stay as they are.
+    Leave,
+}
+
+impl Default for Content<'_> {
+    fn default() -> Self {
+        Self {
+            files: Vec::new(),
+            validate: None,
+            on_change: None,
+            probe: None,
+            on_remove: Some(OnRemove::Restore),
+        }
+    }
 }
 
 /// One file.
@@ -81,6 +108,7 @@ impl Default for Hook<'_> {
 pub fn needs(content: &Content) -> &'static [&'static str] {
     let hooks = [content.validate, content.on_change, content.probe];
     let plain = content.files.iter().all(is_plain_file) && hooks.iter().flatten().all(is_plain_hook);
+    let plain = plain && content.on_remove == Some(OnRemove::Restore);
     if plain { &[] } else { &[SECOND] }
 }
 
@@ -105,6 +133,9 @@ pub fn check_content(content: &Content) -> Result<(), Vec<Violation>> {
         if let Some(hook) = hook {
             hooks::check(&format!("content.{name}"), hook, &mut faults);
         }
+    }
+    if content.on_remove.is_none() {
+        faults.push(Violation::invalid("content.on_remove", "it must be RESTORE, REMOVE or LEAVE"));
     }
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
@@ -177,8 +208,8 @@ mod tests {
         let content = Content {
             files: vec![file("/etc/nginx/nginx.conf"), File { mode: 0o600, ..file("/etc/nginx/key..pem") }],
             validate: Some(Hook { argv: &argv, timeout_s: 600, ..Hook::default() }),
-            on_change: None,
             probe: Some(Hook { argv: &probe, ..Hook::default() }),
+            ..Content::default()
         };
         assert_eq!(check_content(&content), Ok(()));
     }
@@ -222,6 +253,7 @@ mod tests {
         assert_eq!(with(|file| file.directory = true), [SECOND]);
         let elsewhere = Hook { working_directory: "/srv", ..hook };
         assert_eq!(needs(&Content { validate: Some(elsewhere), ..plain() }), [SECOND]);
+        assert_eq!(needs(&Content { on_remove: Some(OnRemove::Leave), ..plain() }), [SECOND]);
         let told = Hook { environment: &environment, ..hook };
         assert_eq!(needs(&Content { on_change: Some(told), ..plain() }), [SECOND]);
     }
@@ -244,6 +276,7 @@ mod tests {
     #[test]
     fn all_faults_are_told_at_once() {
         let content = Content {
+            on_remove: None,
             files: vec![file("x"), File { mode: 0o4755, ..file("/y") }],
             probe: Some(Hook { timeout_s: 9999, ..Hook::default() }),
             ..Content::default()
@@ -254,7 +287,8 @@ mod tests {
                 "content.files[0].path",
                 "content.files[1].mode",
                 "content.probe.argv",
-                "content.probe.timeout_s"
+                "content.probe.timeout_s",
+                "content.on_remove"
             ]
         );
     }

@@ -1,7 +1,7 @@
 //! Bundles.
 
 use bytes::Bytes;
-use muster_domain::bundle::{self, Bundle, Content, File, Hook, check_content, check_whole};
+use muster_domain::bundle::{self, Bundle, Content, File, Hook, OnRemove, check_content, check_whole};
 use muster_proto::{admin::v1 as pb, types::v1 as types};
 use prost::Message as _;
 use tonic::{Code, Status};
@@ -52,7 +52,16 @@ fn content_from(content: &types::BundleContent) -> Content<'_> {
         validate: content.validate.as_ref().map(hook_from),
         on_change: content.on_change.as_ref().map(hook_from),
         probe: content.probe.as_ref().map(hook_from),
+        on_remove: on_remove_from(content.on_remove),
     }
+}
+
+fn on_remove_from(word: i32) -> Option<OnRemove> {
+    Some(match types::BundleOnRemove::try_from(word).ok()? {
+        types::BundleOnRemove::Unspecified | types::BundleOnRemove::Restore => OnRemove::Restore,
+        types::BundleOnRemove::Remove => OnRemove::Remove,
+        types::BundleOnRemove::Leave => OnRemove::Leave,
+    })
 }
 
 fn file_from(file: &types::BundleFile) -> File<'_> {

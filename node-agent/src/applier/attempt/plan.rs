@@ -107,6 +107,17 @@ impl Attempt {
         planned.map_err(|error| refused(&error))
     }
 
+    /// What the item wrote goes, whatever was there before. What it did not write stays.
+    pub(super) fn delete(&mut self, owned: &Owned, locks: &Locks) -> Result<(), Failure> {
+        let root = root_of(&owned.path, locks)?;
+        let planned = match owned.kind {
+            Kind::Absent => Ok(()),
+            Kind::Folder => self.give_folder_back(root, &owned.path, owned.original.as_ref()),
+            Kind::File => self.give_file_back(root, &owned.path, None),
+        };
+        planned.map_err(|error| refused(&error))
+    }
+
     fn give_file_back(&mut self, root: PathBuf, path: &Path, original: Option<&Original>) -> io::Result<()> {
         let original = original
             .map(|original| {

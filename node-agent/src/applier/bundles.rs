@@ -1,0 +1,107 @@
+//! Bundles: brought onto the host, and taken off it again.
+
+use std::sync::Arc;
+
+use muster_common::reason::Reason;
+
+use super::{
+    Applier, Failure,
+    attempt::Attempt,
+    bundle::{Bundle, OnRemove},
+    change::Change,
+    failure, journal,
+    records::{self, Record, Records},
+};
+use crate::state::{Cause, ItemState, ItemVersion, Offer, Outcome};
+
+impl Applier {
+    pub(super) async fn apply_bundle(&mut self, offer: &Offer) -> Result<ItemState, Failure> {
+        failure::check_payload(&offer.payload, offer.version.sha256)?;
+        let bundle = Bundle::decode(&offer.payload)?;
+        self.check_owners(&bundle, &offer.item)?;
+        self.settle().await.map_err(|error| Failure::host(&error))?;
+        let bundle = self.judge(bundle).await?;
+        let former = self.record(&offer.item).filter(|record| !record.owned.is_empty());
+        let had = former.is_some();
+        let (attempt, former) = self.plan(offer, Arc::clone(&bundle), former).await?;
+        let outcome = if attempt.changes() || !had { Outcome::Applied } else { Outcome::Unchanged };
+        let state = self.applied(&offer.item, &offer.version, outcome);
+        let record =
+            Record { owned: attempt.owned.clone(), made: attempt.made.clone(), ..Record::new(state.clone()) };
+        let change = Change { version: &offer.version.version, new: Some(&bundle), former };
+        self.carry_out(attempt, change, |records| records.put(record)).await?;
+        Ok(state)
+    }
+
+    /// Whether this host takes a bundle, and to whom its files are to belong here.
+    async fn judge(&self, mut bundle: Bundle) -> Result<Arc<Bundle>, Failure> {
+        let base = self.base.clone();
+        let judge = move || {
+            bundle.check(&base)?;
+            bundle.look_up_owners()?;
+            Ok(Arc::new(bundle))
+        };
+        self.base.blocking(judge).await
+    }
+
+    /// An attempt, planned whole, and the bundle that runs until now.
+    async fn plan(
+        &self,
+        offer: &Offer,
+        bundle: Arc<Bundle>,
+        former: Option<Record>,
+    ) -> Result<(Attempt, Option<Bundle>), Failure> {
+        let base = self.base.clone();
+        let (item, version, payload) = (offer.item.clone(), offer.version.clone(), offer.payload.clone());
+        let plan = move |records: &mut Records| {
+            let locks = base.locks.current();
+            let attempt = Attempt::bring(&base.folder, (&item, &version), &bundle, former.as_ref(), &locks)?;
+            // Now, so that a full disk is met before anything changes.
+            records::keep_blob(&base.folder, &payload).map_err(|error| Failure::host(&error))?;
+            Ok((attempt, former.and_then(|record| records.payload(&record))))
+        };
+        self.with(plan).await
+    }
+
+    pub(super) fn check_owners(&self, bundle: &Bundle, item: &str) -> Result<(), Failure> {
+        self.look(|records| {
+            let owner = |path| records.owner_of(path).filter(|owner| *owner != item);
+            match bundle.paths().find_map(|path| Some((path, owner(path)?))) {
+                Some((path, owner)) => {
+                    let message = format!("{} belongs to {owner} on this host", path.display());
+                    Err(Failure::rejected(Reason::PathTaken, Cause::Host, message))
+                }
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// Does with the files of a bundle what it says is to become of them. A bundle that
+    /// cannot be read any more says nothing: what was there before is put back.
+    pub(super) async fn take_away(&mut self, record: &Record, version: &ItemVersion) -> Result<(), Failure> {
+        self.settle().await.map_err(|error| Failure::host(&error))?;
+        let (base, record, version) = (self.base.clone(), record.clone(), version.clone());
+        let (item, made) = (record.state.item.clone(), record.made.clone());
+        let plan = move |records: &mut Records| {
+            let former = records.payload(&record);
+            let on_remove = former.as_ref().map_or(OnRemove::Restore, |former| former.on_remove);
+            let attempt = Attempt::new(&base.folder, &record.state.item, &version, true);
+            let attempt = attempt.take_away(&record, on_remove, &base.locks.current())?;
+            Ok((attempt, (former, on_remove)))
+        };
+        let (attempt, (former, on_remove)) = self.with(plan).await?;
+        let change = Change { version: "", new: None, former };
+        if attempt.changes() && change.on_change().is_some() && !self.rules().allows_hooks() {
+            return Err(Failure::hook_denied());
+        }
+        let name = item.clone();
+        self.carry_out(attempt, change, move |records| records.remove(&name)).await?;
+        if on_remove == OnRemove::Leave {
+            return Ok(());
+        }
+        if let Err(error) = self.base.blocking(move || journal::remove_folders(&made)).await {
+            tracing::warn!(item, %error, "folders of {item} could not be removed");
+        }
+        Ok(())
+    }
+}
