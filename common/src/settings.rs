@@ -83,6 +83,12 @@ const fn duration(
 
 /// All options of this release, by key.
 pub const SCHEMA: &[Setting] = &[
+    duration(
+        "drift-interval",
+        ("10s", "24h"),
+        "1h",
+        "How often the agent looks through all files of bundles for drift, besides noticing changes at once.",
+    ),
     duration("facts-interval", ("10s", "24h"), "10m", "How often the agent reads its host's facts again."),
     Setting {
         key: "log-level",

@@ -62,6 +62,7 @@ fn seeds() -> [Vec<u8>; 4] {
         outcome: Outcome::Applied,
         error: None,
         changed_at: UnixMillis(1_700_000_000_000),
+        drift: Vec::new(),
     };
     let original = serde_json::json!({ "sha256": Sha256::of(b"before"), "mode": 420, "owner": [0, 0] });
     let record = serde_json::json!({

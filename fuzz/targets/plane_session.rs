@@ -338,6 +338,7 @@ fn state((name, number, holds): &(u8, u8, bool)) -> ItemState {
         outcome: Some(if *holds { Outcome::Applied } else { Outcome::RolledBack }),
         error: None,
         changed_at: UnixMillis(0),
+        drift: Vec::new(),
     }
 }
 

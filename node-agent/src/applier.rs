@@ -21,10 +21,13 @@ mod base;
 mod bundle;
 mod bundles;
 mod change;
+mod correct;
 mod cut_offs;
+mod drift;
 mod failure;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
+mod guard;
 mod hooks;
 mod journal;
 mod options;
@@ -78,6 +81,8 @@ pub struct Applier {
     records: Arc<Mutex<Records>>,
     /// Failures that no record has: they are said as long as this process lives.
     told: BTreeMap<String, ItemState>,
+    /// How often paths were corrected of late.
+    pace: drift::Pace,
 }
 
 impl Applier {
@@ -97,7 +102,12 @@ impl Applier {
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
         let (base, records) = opened.map_err(|source| Error::Folder { folder, source })?;
-        Ok(Self { base, records: Arc::new(Mutex::new(records)), told: BTreeMap::new() })
+        Ok(Self {
+            base,
+            records: Arc::new(Mutex::new(records)),
+            told: BTreeMap::new(),
+            pace: drift::Pace::default(),
+        })
     }
 
     /// Where each item stands, sorted by name.
@@ -252,6 +262,7 @@ impl Applier {
             outcome,
             error: None,
             changed_at: self.base.clock.now(),
+            drift: Vec::new(),
         }
     }
 
@@ -262,8 +273,10 @@ impl Applier {
         running: Option<ItemVersion>,
         failure: Failure,
     ) -> ItemState {
-        let state = failure.state(item, Some(version), running, self.base.clock.now());
         let record = self.record(item);
+        let drift = record.as_ref().map(|record| record.state.drift.clone()).unwrap_or_default();
+        let state = failure.state(item, Some(version), running, self.base.clock.now());
+        let state = ItemState { drift, ..state };
         if let Some(held) = record.as_ref().map(|record| &record.state) {
             // Tried again, with the same result: no news since then.
             let changed_at = held.changed_at;

@@ -7,5 +7,5 @@ mod server_time;
 
 pub use commands::{Chunk, CommandState, Report, Ticket};
 pub use facts::{Address, Condition, Disk, Facts, Load};
-pub use items::{Cause, ItemError, ItemState, ItemVersion, Offer, Outcome, Removal};
+pub use items::{Cause, Drift, ItemError, ItemState, ItemVersion, Offer, Outcome, Removal};
 pub use server_time::ServerTime;

@@ -13,6 +13,7 @@ mod clients;
 mod commands;
 mod demo;
 mod doors;
+mod drift;
 mod enrollment_attacks;
 mod fleet;
 mod for_real;

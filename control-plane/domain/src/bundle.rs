@@ -5,7 +5,7 @@ use muster_common::{clock::UnixMillis, digest::Sha256};
 mod content;
 
 pub use content::{
-    Content, File, Hook, MAX_BYTES, MAX_FILES, MAX_HOOK_TIMEOUT_S, MAX_WHOLE, OnRemove, SECOND,
+    Content, File, Hook, MAX_BYTES, MAX_FILES, MAX_HOOK_TIMEOUT_S, MAX_WHOLE, Mode, OnRemove, SECOND,
     check_content, check_whole, needs,
 };
 

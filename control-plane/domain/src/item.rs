@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// Items that a node may tell of.
 pub const MAX_ITEMS: usize = 256;
+/// Paths that a node may tell to have drifted, of one item.
+pub const MAX_DRIFT: usize = 8;
 /// Items that a node can be told to have. Half: those it gives up and those it
 /// gets may be on it at the same time.
 pub const MAX_WANTED: usize = MAX_ITEMS / 2;
@@ -149,9 +151,40 @@ pub struct ItemState {
     pub error: Option<ItemError>,
     /// Of the host's clock.
     pub changed_at: UnixMillis,
+    /// Where the host differs from what runs, and what it corrected: at most
+    /// [`MAX_DRIFT`], one for each path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<Drift>,
+}
+
+/// A path at which a host was found to be other than a bundle says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// Where on the host.
+    pub path: String,
+    /// What differs, for people.
+    pub what: String,
+    /// SHA-256 of the content that the bundle has. `None`: none.
+    pub before: Option<Sha256>,
+    /// SHA-256 of the content that was found. `None`: none.
+    pub after: Option<Sha256>,
+    /// Unified diff, at most 4 KiB; empty where the host tells none.
+    pub diff: String,
+    /// When it was noticed, by the host's clock.
+    pub noticed_at: UnixMillis,
+    /// The host is again as the bundle says.
+    pub corrected: bool,
+    /// Why the last correction failed; at most 1 KiB.
+    pub error: String,
 }
 
 impl ItemState {
+    /// Whether the host differs now from what it runs.
+    #[must_use]
+    pub fn has_drifted(&self) -> bool {
+        self.drift.iter().any(|drift| !drift.corrected)
+    }
+
     /// Whether the host goes on trying what it attempted: it failed, and not for
     /// what the item itself is. A host that is broken waits for a person.
     #[must_use]

@@ -101,6 +101,7 @@ fn report(number: u64) -> Inbound {
         outcome: Some(Outcome::Applied),
         error: None,
         changed_at: UnixMillis(0),
+        drift: Vec::new(),
     };
     Inbound::Items(ItemReport { seq: number, items: vec![state], complete: false })
 }

@@ -122,6 +122,7 @@ fn items(tx: &mut WriteTx<'_>, number: u128, generation: u64) -> Result<(), Erro
         outcome: Some(Outcome::Applied),
         error: None,
         changed_at: AT,
+        drift: Vec::new(),
     };
     tx.node_set_items(NodeId::from_u128(number), &[state], &[]).map(drop)
 }

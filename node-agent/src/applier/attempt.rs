@@ -52,6 +52,7 @@ impl Attempt {
             phase: Phase::Staging,
             steps: Vec::new(),
             made: Vec::new(),
+            correction: None,
             hook: None,
         };
         Self { folder: folder.to_owned(), journal, contents: Vec::new(), owned: Vec::new(), made: Vec::new() }

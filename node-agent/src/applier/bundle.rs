@@ -24,6 +24,18 @@ pub(super) struct Bundle {
     pub(super) on_change: Option<Hook>,
     pub(super) probe: Option<Hook>,
     pub(super) on_remove: OnRemove,
+    pub(super) mode: Mode,
+}
+
+/// What is done with it, and when the host differs from it later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Nothing is written and nothing run.
+    Audit,
+    /// It is brought, and drift is told.
+    Monitor,
+    /// It is brought, and drift is corrected.
+    Correct,
 }
 
 /// What becomes of the files when the bundle is taken off the host.
@@ -59,7 +71,14 @@ impl Bundle {
             Ok(types::BundleOnRemove::Leave) => OnRemove::Leave,
             Err(_) => return Err(invalid("what becomes of its files on removal is not known here")),
         };
+        let mode = match types::BundleMode::try_from(content.mode) {
+            Ok(types::BundleMode::Audit) => Mode::Audit,
+            Ok(types::BundleMode::Unspecified | types::BundleMode::ApplyAndMonitor) => Mode::Monitor,
+            Ok(types::BundleMode::ApplyAndCorrect) => Mode::Correct,
+            Err(_) => return Err(invalid("what is to be done with it is not known here")),
+        };
         Ok(Self {
+            mode,
             on_remove,
             files: files::decode(content.files)?,
             validate: content.validate.map(Hook::decode).transpose()?,
@@ -74,7 +93,11 @@ impl Bundle {
         files::check(&self.files, locks, base)?;
         let hooks = [&self.validate, &self.on_change, &self.probe];
         let has_hooks = hooks.iter().any(|hook| hook.is_some());
-        if has_hooks && !locks.allows_hooks() { Err(Failure::hook_denied()) } else { Ok(()) }
+        if has_hooks && self.mode != Mode::Audit && !locks.allows_hooks() {
+            Err(Failure::hook_denied())
+        } else {
+            Ok(())
+        }
     }
 
     /// Looks up the users and groups that files are to belong to. May wait for a

@@ -7,9 +7,9 @@ use muster_common::reason::Reason;
 use super::{
     Applier, Failure,
     attempt::Attempt,
-    bundle::{Bundle, OnRemove},
+    bundle::{Bundle, Mode, OnRemove},
     change::Change,
-    failure, journal,
+    drift, failure, journal,
     records::{self, Record, Records},
 };
 use crate::state::{Cause, ItemState, ItemVersion, Offer, Outcome};
@@ -21,6 +21,9 @@ impl Applier {
         self.check_owners(&bundle, &offer.item)?;
         self.settle().await.map_err(|error| Failure::host(&error))?;
         let bundle = self.judge(bundle).await?;
+        if bundle.mode == Mode::Audit {
+            return self.audit(offer, &bundle).await;
+        }
         let former = self.record(&offer.item).filter(|record| !record.owned.is_empty());
         let had = former.is_some();
         let (attempt, former) = self.plan(offer, Arc::clone(&bundle), former).await?;
@@ -30,6 +33,25 @@ impl Applier {
             Record { owned: attempt.owned.clone(), made: attempt.made.clone(), ..Record::new(state.clone()) };
         let change = Change { version: &offer.version.version, new: Some(&bundle), former };
         self.carry_out(attempt, change, |records| records.put(record)).await?;
+        Ok(state)
+    }
+
+    /// Looks how the host differs from a bundle. What an earlier version wrote stays its
+    /// own: a later one may put back what was there before.
+    async fn audit(&self, offer: &Offer, bundle: &Arc<Bundle>) -> Result<ItemState, Failure> {
+        let (locks, wanted) = (self.rules(), Arc::clone(bundle));
+        let differences = self.base.blocking(move || drift::look(&wanted, &locks)).await;
+        let state = self.applied(&offer.item, &offer.version, Outcome::Unchanged);
+        let state = ItemState { drift: drift::merge(&[], &differences, state.changed_at), ..state };
+        let (base, payload) = (self.base.clone(), offer.payload.clone());
+        let (owned, made) = self.record(&offer.item).map(|it| (it.owned, it.made)).unwrap_or_default();
+        let record = Record { owned, made, ..Record::new(state.clone()) };
+        let keep = move |records: &mut Records| {
+            records::keep_blob(&base.folder, &payload)?;
+            records.put(record)?;
+            records.sweep()
+        };
+        self.with(keep).await.map_err(|error| Failure::host(&error))?;
         Ok(state)
     }
 
@@ -64,6 +86,9 @@ impl Applier {
     }
 
     pub(super) fn check_owners(&self, bundle: &Bundle, item: &str) -> Result<(), Failure> {
+        if bundle.mode == Mode::Audit {
+            return Ok(()); // it takes nothing from anybody
+        }
         self.look(|records| {
             let owner = |path| records.owner_of(path).filter(|owner| *owner != item);
             match bundle.paths().find_map(|path| Some((path, owner(path)?))) {
@@ -84,7 +109,10 @@ impl Applier {
         let (item, made) = (record.state.item.clone(), record.made.clone());
         let plan = move |records: &mut Records| {
             let former = records.payload(&record);
-            let on_remove = former.as_ref().map_or(OnRemove::Restore, |former| former.on_remove);
+            let on_remove = former.as_ref().map_or(OnRemove::Restore, |former| match former.mode {
+                Mode::Audit => OnRemove::Leave,
+                Mode::Monitor | Mode::Correct => former.on_remove,
+            });
             let attempt = Attempt::new(&base.folder, &record.state.item, &version, true);
             let attempt = attempt.take_away(&record, on_remove, &base.locks.current())?;
             Ok((attempt, (former, on_remove)))

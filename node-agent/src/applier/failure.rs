@@ -79,6 +79,7 @@ impl Failure {
             outcome: self.outcome,
             error: Some(error),
             changed_at,
+            drift: Vec::new(),
         }
     }
 }

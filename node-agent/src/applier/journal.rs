@@ -27,6 +27,9 @@ pub(super) struct Journal {
     pub(super) steps: Vec<Step>,
     /// Folders that will be made: under which root, and which.
     pub(super) made: Vec<(PathBuf, PathBuf)>,
+    /// What runs is corrected, for this number of times: the record says when it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) correction: Option<u64>,
     /// The hook that was started last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) hook: Option<Mark>,

@@ -23,6 +23,9 @@ pub(super) struct Record {
     /// Folders that were made for them: under which root, and which.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) made: Vec<(PathBuf, PathBuf)>,
+    /// How often it was corrected since it was applied.
+    #[serde(default)]
+    pub(super) corrections: u64,
     /// The options, of the item `settings`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) settings: BTreeMap<String, String>,
@@ -84,7 +87,7 @@ pub(super) struct Records {
 
 impl Record {
     pub(super) const fn new(state: ItemState) -> Self {
-        Self { state, owned: Vec::new(), made: Vec::new(), settings: BTreeMap::new() }
+        Self { state, owned: Vec::new(), made: Vec::new(), corrections: 0, settings: BTreeMap::new() }
     }
 }
 
@@ -142,6 +145,16 @@ impl Records {
             tracing::error!(item, %error, "could not write down yet what became of {item}");
             self.unsaved.insert(item);
         }
+    }
+
+    /// Notes how a host differs from what runs. Of an attempt it says nothing.
+    pub(super) fn tell(&mut self, record: Record) {
+        let item = record.state.item.clone();
+        if let Err(error) = self.write(&record) {
+            tracing::error!(item, %error, "could not write down yet how this host differs from {item}");
+            self.unsaved.insert(item.clone());
+        }
+        self.records.insert(item, record);
     }
 
     /// Writes what the disk did not take before.

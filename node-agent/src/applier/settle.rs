@@ -33,6 +33,8 @@ impl Applier {
             let runs = record.and_then(|record| record.state.running.as_ref());
             if journal.removal {
                 record.is_none()
+            } else if let Some(number) = journal.correction {
+                record.is_some_and(|record| record.corrections >= number)
             } else {
                 runs.is_some_and(|running| running.generation == journal.version.generation)
             }

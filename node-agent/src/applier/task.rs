@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::{
     Applier, failure,
+    guard::Guard,
     retries::Retries,
     work::{Wanted, Work},
 };
@@ -32,6 +33,7 @@ pub struct Task {
     applier: Applier,
     wanted: Arc<Wanted>,
     retries: Retries,
+    guard: Guard,
     /// The rules under which the retries failed.
     rules: Locks,
     states: watch::Sender<Arc<Vec<ItemState>>>,
@@ -47,7 +49,25 @@ impl Task {
         let (settings, options) = watch::channel(applier.settings());
         let handle = Handle { wanted: Arc::clone(&wanted), states: told, settings: options };
         let rules = applier.rules();
-        (handle, Self { applier, wanted, retries: Retries::default(), rules, states, settings })
+        (
+            handle,
+            Self {
+                applier,
+                wanted,
+                retries: Retries::default(),
+                guard: Guard::new(),
+                rules,
+                states,
+                settings,
+            },
+        )
+    }
+
+    /// The same, looking through all files for drift this often.
+    #[must_use]
+    pub fn sweeping(mut self, interval: watch::Receiver<Duration>) -> Self {
+        self.guard.sweep_every(interval);
+        self
     }
 
     /// Works until the process ends. What it then leaves unfinished, the next process undoes,
@@ -64,11 +84,12 @@ impl Task {
             }
         }
         self.publish(false);
+        self.guard.follow(&self.applier).await;
         loop {
             let step = async {
                 match self.next() {
                     Some(work) => self.work_on(work).await,
-                    None => self.wait().await,
+                    None => self.look_or_wait().await,
                 }
             };
             tokio::select! {
@@ -112,15 +133,31 @@ impl Task {
                 }
             }
         }
+        self.guard.follow(&self.applier).await;
         self.publish(!known);
+    }
+
+    /// With nothing else to do it looks after what runs.
+    async fn look_or_wait(&mut self) {
+        let now = self.now();
+        let items = self.guard.take(now, || self.applier.running_bundles());
+        if items.is_empty() {
+            return self.wait().await;
+        }
+        let again = self.applier.look_after(items).await;
+        self.guard.again(again);
+        self.guard.follow(&self.applier).await;
+        self.publish(false);
     }
 
     /// Waits for a new word, or a moment while something is to be tried again.
     async fn wait(&mut self) {
         let waits = !self.retries.is_empty() || self.applier.has_unsaved();
+        let now = self.now();
         tokio::select! {
             biased;
             () = self.wanted.changed() => return,
+            () = self.guard.wait(now) => {}
             () = tokio::time::sleep(LOOK), if waits => {}
         }
         let rules = self.applier.rules();

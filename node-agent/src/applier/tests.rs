@@ -14,6 +14,7 @@ use prost::Message as _;
 use super::{attempt::Attempt, *};
 use crate::locks;
 
+mod drift;
 mod hooks;
 mod kinds;
 mod leftovers;

@@ -1,7 +1,7 @@
 //! Makes what is told about items fit into messages. Pure. A message that is too
 //! large ends the session, and the next one would begin with the same message.
 
-use crate::state::{ItemState, ItemVersion};
+use crate::state::{Drift, ItemState, ItemVersion};
 
 /// Room for items and commands in Hello, which may have 256 KiB. The rest is for
 /// what else is in it.
@@ -13,10 +13,17 @@ pub(super) const COMMAND: usize = 64;
 /// What the fields of a message take besides their text.
 const FIELDS: usize = 32;
 
-/// Takes away what is dearest and says least until all fits: what hooks wrote,
-/// then messages. It is told in a later report.
+/// Takes away what is dearest and says least until all fits: how files differ, then
+/// what hooks wrote, then messages, then drift itself. It is told in a later report.
 pub(super) fn trim(items: &mut [ItemState], room: usize) {
     let mut total: usize = items.iter().map(weight).sum();
+    for drift in items.iter_mut().flat_map(|state| &mut state.drift) {
+        if total <= room {
+            return;
+        }
+        total -= drift.diff.len();
+        drift.diff.clear();
+    }
     for state in items.iter_mut() {
         if total <= room {
             return;
@@ -26,7 +33,7 @@ pub(super) fn trim(items: &mut [ItemState], room: usize) {
             error.output.clear();
         }
     }
-    for state in items {
+    for state in items.iter_mut() {
         if total <= room {
             return;
         }
@@ -34,6 +41,13 @@ pub(super) fn trim(items: &mut [ItemState], room: usize) {
             total -= error.message.len();
             error.message.clear();
         }
+    }
+    for state in items {
+        if total <= room {
+            return;
+        }
+        total -= state.drift.iter().map(drift_weight).sum::<usize>();
+        state.drift.clear();
     }
 }
 
@@ -61,7 +75,13 @@ fn weight(state: &ItemState) -> usize {
     let version = |version: &ItemVersion| version.version.len() + 32 + 2 * FIELDS;
     let error = state.error.as_ref().map_or(0, |error| error.message.len() + error.output.len() + FIELDS);
     let versions = state.running.iter().chain(&state.attempted).map(version).sum::<usize>();
-    state.item.len() + versions + error + FIELDS
+    let drift = state.drift.iter().map(drift_weight).sum::<usize>();
+    state.item.len() + versions + error + drift + FIELDS
+}
+
+fn drift_weight(drift: &Drift) -> usize {
+    let texts = drift.path.len() + drift.what.len() + drift.diff.len() + drift.error.len();
+    texts + 2 * 32 + 2 * FIELDS
 }
 
 #[cfg(test)]
@@ -97,7 +117,22 @@ mod tests {
             outcome: Outcome::RolledBack,
             error: Some(error),
             changed_at: UnixMillis(i64::MAX),
+            drift: Vec::new(),
         }
+    }
+
+    fn drifted(n: usize) -> ItemState {
+        let drift = Drift {
+            path: "/p".repeat(2000),
+            what: "w".repeat(512),
+            before: Some(Sha256::of(b"x")),
+            after: Some(Sha256::of(b"y")),
+            diff: "d".repeat(4096),
+            noticed_at: UnixMillis(i64::MAX),
+            corrected: true,
+            error: "e".repeat(1024),
+        };
+        ItemState { drift: vec![drift; 8], ..failed(n) }
     }
 
     fn encoded(items: Vec<ItemState>) -> usize {
@@ -108,6 +143,7 @@ mod tests {
     #[test]
     fn an_item_is_never_heavier_than_it_was_weighed() {
         assert!(encoded(vec![failed(1); 50]) <= 50 * weight(&failed(1)));
+        assert!(encoded(vec![drifted(1); 2]) <= 2 * weight(&drifted(1)));
         let bare = ItemState { error: None, running: None, attempted: None, ..failed(1) };
         assert!(encoded(vec![bare.clone(); 50]) <= 50 * weight(&bare));
     }
@@ -119,6 +155,12 @@ mod tests {
         assert!(encoded(items.clone()) <= HELLO);
         assert!(items.iter().all(|state| state.error.as_ref().is_some_and(|e| !e.message.is_empty())));
         assert!(items.iter().any(|state| state.error.as_ref().is_some_and(|e| !e.output.is_empty())));
+        let mut drifting: Vec<ItemState> = (0..256).map(drifted).collect();
+        trim(&mut drifting, HELLO);
+        assert!(encoded(drifting) <= HELLO);
+        let mut few: Vec<ItemState> = (0..3).map(drifted).collect();
+        trim(&mut few, HELLO);
+        assert!(few.iter().all(|state| state.drift.len() == 8 && state.error == failed(1).error));
         let mut many: Vec<ItemState> = (0..300).map(failed).collect();
         trim(&mut many, HELLO);
         assert!(encoded(many) <= HELLO);

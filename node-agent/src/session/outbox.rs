@@ -60,7 +60,15 @@ impl Outbox {
 
     fn removed(&mut self, item: String, changed_at: UnixMillis) -> ItemState {
         self.items.remove(&item);
-        ItemState { item, running: None, attempted: None, outcome: Outcome::Removed, error: None, changed_at }
+        ItemState {
+            item,
+            running: None,
+            attempted: None,
+            outcome: Outcome::Removed,
+            error: None,
+            changed_at,
+            drift: Vec::new(),
+        }
     }
 
     /// The hash over what was told to run.
@@ -159,6 +167,7 @@ mod tests {
             outcome: Outcome::Applied,
             error: None,
             changed_at: UnixMillis(1),
+            drift: Vec::new(),
         }
     }
 

@@ -75,6 +75,30 @@ pub struct ItemState {
     pub error: Option<ItemError>,
     /// When the outcome was known, by the host's clock.
     pub changed_at: UnixMillis,
+    /// Where the host differs from what runs, and what was corrected: one for each path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<Drift>,
+}
+
+/// A path at which the host was found to be other than a bundle says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// Where.
+    pub path: String,
+    /// What differs, for people.
+    pub what: String,
+    /// Of the content that the bundle has. `None`: none.
+    pub before: Option<Sha256>,
+    /// Of the content that was found. `None`: none.
+    pub after: Option<Sha256>,
+    /// From the bundle to what was found; at most 4 KiB.
+    pub diff: String,
+    /// By the host's clock.
+    pub noticed_at: UnixMillis,
+    /// It is again as the bundle says.
+    pub corrected: bool,
+    /// Why the last correction failed; at most 1 KiB.
+    pub error: String,
 }
 
 /// A version to be brought onto the host.

@@ -53,6 +53,7 @@ where
     let settings = parts.applier.settings();
     let in_force = InForce::of(&house.config.settings, &settings.borrow());
     let (facts_interval, facts_interval_told) = watch::channel(in_force.facts_interval);
+    let (drift_interval, drift_interval_told) = watch::channel(in_force.drift_interval);
     let (reconnect, reconnect_told) = watch::channel(in_force.reconnect);
     let current = Arc::clone(&parts.identity);
     let instance = InstanceId::generate();
@@ -62,7 +63,7 @@ where
     let (host, started) = parts.start(house, instance, facts_interval_told, transport.server());
     let (worker, status) = Worker::new(host, transport, options);
     tasks.spawn("commands", Kind::Fatal, started.commands.run(drain.clone()));
-    tasks.spawn("applier", Kind::Fatal, started.applier.run(drain.clone()));
+    tasks.spawn("applier", Kind::Fatal, started.applier.sweeping(drift_interval_told).run(drain.clone()));
     tasks.spawn("facts", Kind::Fatal, started.facts.run(drain.clone()));
     tasks.spawn("renewal", Kind::BestEffort, started.keeper.run(drain.clone()));
     let (done, mut worker_end) = oneshot::channel();
@@ -78,7 +79,7 @@ where
         () = house.identity_gone(&identity) => (End::Forgotten, Some(Goodbye::Disconnect)),
         fatal = tasks.failed() => return Err(fatal.into()),
         () = tell_status(house, status) => (End::Stopped, Some(Goodbye::Shutdown)),
-        () = follow_settings(house, settings, &facts_interval, &reconnect) => (End::Stopped, Some(Goodbye::Shutdown)),
+        () = follow_settings(house, settings, (&facts_interval, &drift_interval), &reconnect) => (End::Stopped, Some(Goodbye::Shutdown)),
     };
     if let Some(goodbye) = goodbye {
         stop_session.send_replace(Stop::Say(goodbye));
@@ -212,13 +213,15 @@ async fn tell_status(house: &House, mut status: watch::Receiver<Status>) {
 async fn follow_settings(
     house: &House,
     mut settings: watch::Receiver<std::collections::BTreeMap<String, String>>,
-    facts_interval: &watch::Sender<Duration>,
+    (facts_interval, drift_interval): (&watch::Sender<Duration>, &watch::Sender<Duration>),
     reconnect: &watch::Sender<(Duration, Duration)>,
 ) {
     loop {
         let now = InForce::of(&house.config.settings, &settings.borrow_and_update());
         facts_interval
             .send_if_modified(|old| std::mem::replace(old, now.facts_interval) != now.facts_interval);
+        drift_interval
+            .send_if_modified(|old| std::mem::replace(old, now.drift_interval) != now.drift_interval);
         reconnect.send_if_modified(|old| std::mem::replace(old, now.reconnect) != now.reconnect);
         if let Err(error) = house.level.set(&now.log_level) {
             tracing::warn!(%error, "the log level could not be changed");

@@ -9,6 +9,7 @@ use muster_common::settings;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct InForce {
     pub(super) facts_interval: Duration,
+    pub(super) drift_interval: Duration,
     pub(super) reconnect: (Duration, Duration),
     pub(super) log_level: String,
 }
@@ -58,6 +59,7 @@ impl InForce {
         let (min, max) = (duration("reconnect-min"), duration("reconnect-max"));
         Self {
             facts_interval: duration("facts-interval"),
+            drift_interval: duration("drift-interval"),
             reconnect: (min, max.max(min)),
             log_level: text("log-level"),
         }

@@ -58,6 +58,7 @@ impl SwarmHost {
             outcome: Outcome::Applied,
             error: None,
             changed_at: UnixMillis(0),
+            drift: Vec::new(),
         });
         self.items.sort_by(|a, b| a.item.cmp(&b.item));
         self.news.items = true;

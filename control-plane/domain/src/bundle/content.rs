@@ -37,6 +37,22 @@ pub struct Content<'a> {
     /// What becomes of the files when it is taken off a host. `None`: a word that this
     /// release does not know.
     pub on_remove: Option<OnRemove>,
+    /// What a host does with it. `None`: a word that this release does not know.
+    pub mode: Option<Mode>,
+}
+
+/// What a host does with a bundle, and when it differs from it later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Nothing is said: old agents apply, newer ones also tell drift.
+    #[default]
+    Unsaid,
+    /// It never writes, and tells what differs.
+    Audit,
+    /// It writes once, and tells drift.
+    Monitor,
+    /// It writes, and corrects drift.
+    Correct,
 }
 
 /// What becomes of the files of a bundle that is taken off a host.
@@ -59,6 +75,7 @@ impl Default for Content<'_> {
             on_change: None,
             probe: None,
             on_remove: Some(OnRemove::Restore),
+            mode: Some(Mode::Unsaid),
         }
     }
 }
@@ -108,7 +125,7 @@ impl Default for Hook<'_> {
 pub fn needs(content: &Content) -> &'static [&'static str] {
     let hooks = [content.validate, content.on_change, content.probe];
     let plain = content.files.iter().all(is_plain_file) && hooks.iter().flatten().all(is_plain_hook);
-    let plain = plain && content.on_remove == Some(OnRemove::Restore);
+    let plain = plain && content.on_remove == Some(OnRemove::Restore) && content.mode == Some(Mode::Unsaid);
     if plain { &[] } else { &[SECOND] }
 }
 
@@ -133,6 +150,10 @@ pub fn check_content(content: &Content) -> Result<(), Vec<Violation>> {
         if let Some(hook) = hook {
             hooks::check(&format!("content.{name}"), hook, &mut faults);
         }
+    }
+    if content.mode.is_none() {
+        let text = "it must be AUDIT, APPLY_AND_MONITOR or APPLY_AND_CORRECT";
+        faults.push(Violation::invalid("content.mode", text));
     }
     if content.on_remove.is_none() {
         faults.push(Violation::invalid("content.on_remove", "it must be RESTORE, REMOVE or LEAVE"));
@@ -254,6 +275,9 @@ mod tests {
         let elsewhere = Hook { working_directory: "/srv", ..hook };
         assert_eq!(needs(&Content { validate: Some(elsewhere), ..plain() }), [SECOND]);
         assert_eq!(needs(&Content { on_remove: Some(OnRemove::Leave), ..plain() }), [SECOND]);
+        for mode in [Mode::Audit, Mode::Monitor, Mode::Correct] {
+            assert_eq!(needs(&Content { mode: Some(mode), ..plain() }), [SECOND]);
+        }
         let told = Hook { environment: &environment, ..hook };
         assert_eq!(needs(&Content { on_change: Some(told), ..plain() }), [SECOND]);
     }
@@ -277,6 +301,7 @@ mod tests {
     fn all_faults_are_told_at_once() {
         let content = Content {
             on_remove: None,
+            mode: None,
             files: vec![file("x"), File { mode: 0o4755, ..file("/y") }],
             probe: Some(Hook { timeout_s: 9999, ..Hook::default() }),
             ..Content::default()
@@ -288,6 +313,7 @@ mod tests {
                 "content.files[1].mode",
                 "content.probe.argv",
                 "content.probe.timeout_s",
+                "content.mode",
                 "content.on_remove"
             ]
         );

@@ -46,7 +46,7 @@ fn reported(
     outcome: Option<Outcome>,
 ) -> ItemState {
     let item = ItemName::Bundle("web".into());
-    ItemState { item, running, attempted, outcome, error: None, changed_at: UnixMillis(0) }
+    ItemState { item, running, attempted, outcome, error: None, changed_at: UnixMillis(0), drift: Vec::new() }
 }
 
 #[test]

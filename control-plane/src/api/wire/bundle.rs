@@ -1,7 +1,7 @@
 //! Bundles.
 
 use bytes::Bytes;
-use muster_domain::bundle::{self, Bundle, Content, File, Hook, OnRemove, check_content, check_whole};
+use muster_domain::bundle::{self, Bundle, Content, File, Hook, Mode, OnRemove, check_content, check_whole};
 use muster_proto::{admin::v1 as pb, types::v1 as types};
 use prost::Message as _;
 use tonic::{Code, Status};
@@ -53,6 +53,7 @@ fn content_from(content: &types::BundleContent) -> Content<'_> {
         on_change: content.on_change.as_ref().map(hook_from),
         probe: content.probe.as_ref().map(hook_from),
         on_remove: on_remove_from(content.on_remove),
+        mode: mode_from(content.mode),
     }
 }
 
@@ -61,6 +62,15 @@ fn on_remove_from(word: i32) -> Option<OnRemove> {
         types::BundleOnRemove::Unspecified | types::BundleOnRemove::Restore => OnRemove::Restore,
         types::BundleOnRemove::Remove => OnRemove::Remove,
         types::BundleOnRemove::Leave => OnRemove::Leave,
+    })
+}
+
+fn mode_from(word: i32) -> Option<Mode> {
+    Some(match types::BundleMode::try_from(word).ok()? {
+        types::BundleMode::Unspecified => Mode::Unsaid,
+        types::BundleMode::Audit => Mode::Audit,
+        types::BundleMode::ApplyAndMonitor => Mode::Monitor,
+        types::BundleMode::ApplyAndCorrect => Mode::Correct,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use muster_common::{clock::UnixMillis, digest::Sha256, generation::Generation};
-use muster_domain::item::{Cause, ItemError, ItemState, ItemVersion, Outcome};
+use muster_domain::item::{Cause, Drift, ItemError, ItemState, ItemVersion, MAX_DRIFT, Outcome};
 use muster_proto::types::v1 as pb;
 
 use super::{reason, reason_from};
@@ -11,6 +11,9 @@ use super::{reason, reason_from};
 const MESSAGE: usize = 1024;
 /// Longest output of an error that is kept.
 const OUTPUT: usize = 4096;
+/// Longest path and longest diff of drift that is kept.
+const PATH: usize = 4096;
+const DIFF: usize = 4096;
 
 pub(in crate::api) fn version(version: &ItemVersion) -> pb::ItemVersion {
     pb::ItemVersion {
@@ -42,7 +45,43 @@ pub(in crate::api) fn state(state: &ItemState) -> pb::ItemState {
             output: Bytes::from(error.output.clone()),
         }),
         changed_at_ms: state.changed_at.0,
+        drift: state.drift.iter().map(drift).collect(),
     }
+}
+
+fn drift(drift: &Drift) -> pb::ItemDrift {
+    let digest = |digest: &Option<Sha256>| {
+        digest.as_ref().map(|it| Bytes::copy_from_slice(it.as_bytes())).unwrap_or_default()
+    };
+    pb::ItemDrift {
+        path: drift.path.clone(),
+        what: drift.what.clone(),
+        before_sha256: digest(&drift.before),
+        after_sha256: digest(&drift.after),
+        diff: drift.diff.clone(),
+        noticed_at_ms: drift.noticed_at.0,
+        corrected: drift.corrected,
+        error: drift.error.clone(),
+    }
+}
+
+fn drift_from(drift: pb::ItemDrift) -> Drift {
+    Drift {
+        path: cut(drift.path, PATH),
+        what: cut(drift.what, MESSAGE),
+        before: Sha256::from_slice(&drift.before_sha256),
+        after: Sha256::from_slice(&drift.after_sha256),
+        diff: cut(drift.diff, DIFF),
+        noticed_at: UnixMillis(drift.noticed_at_ms),
+        corrected: drift.corrected,
+        error: cut(drift.error, MESSAGE),
+    }
+}
+
+/// At most this many bytes of a text.
+fn cut(mut text: String, most: usize) -> String {
+    text.truncate(text.floor_char_boundary(most));
+    text
 }
 
 /// `None`: an item of a kind this release does not know.
@@ -59,6 +98,7 @@ pub(in crate::api) fn state_from(state: pb::ItemState) -> Option<ItemState> {
             output: String::from_utf8_lossy(&error.output[..error.output.len().min(OUTPUT)]).into_owned(),
         }),
         changed_at: UnixMillis(state.changed_at_ms),
+        drift: state.drift.into_iter().take(MAX_DRIFT).map(drift_from).collect(),
     })
 }
 
@@ -101,5 +141,31 @@ fn cause_from(cause: pb::FailureCause) -> Option<Cause> {
         pb::FailureCause::Host => Some(Cause::Host),
         pb::FailureCause::Network => Some(Cause::Network),
         pb::FailureCause::ControlPlane => Some(Cause::ControlPlane),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drift_is_bounded_and_comes_out_as_it_came_in() {
+        let one = pb::ItemDrift {
+            path: "/etc/app.conf".to_owned(),
+            what: "content".to_owned(),
+            before_sha256: Bytes::copy_from_slice(Sha256::of(b"a").as_bytes()),
+            noticed_at_ms: 7,
+            corrected: true,
+            ..Default::default()
+        };
+        let long = pb::ItemDrift { diff: "é".repeat(4096), path: "p".repeat(9999), ..one.clone() };
+        let told = pb::ItemState {
+            item: "bundle/app".to_owned(),
+            drift: [vec![one.clone(), long], vec![one.clone(); 20]].concat(),
+            ..Default::default()
+        };
+        let shown = state(&state_from(told).unwrap());
+        assert_eq!((shown.drift.len(), &shown.drift[0]), (MAX_DRIFT, &one));
+        assert_eq!((shown.drift[1].diff.len(), shown.drift[1].path.len()), (DIFF, PATH));
     }
 }

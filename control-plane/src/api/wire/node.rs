@@ -5,7 +5,7 @@ use muster_common::reason::Reason;
 use muster_domain::{
     condition::Condition,
     facts::Facts,
-    item::ItemName,
+    item::{ItemName, ItemState},
     liveness::State,
     sighting::{Quarantine, Sighting},
 };
@@ -107,7 +107,8 @@ fn items(view: &View) -> Vec<pb::NodeItem> {
             desired: desired.map(item::version),
             reported: reported.map(item::state),
             withheld: if view.withheld.contains(name) { reason(Some(Reason::ItemKindUnknown)) } else { 0 },
-            in_sync: desired.map(|it| it.sha256) == running.map(|it| it.sha256),
+            in_sync: desired.map(|it| it.sha256) == running.map(|it| it.sha256)
+                && !reported.is_some_and(ItemState::has_drifted),
         }
     };
     names.into_iter().map(one).collect()

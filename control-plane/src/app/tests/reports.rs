@@ -50,6 +50,7 @@ fn item(number: usize) -> ItemState {
         outcome: Some(Outcome::Applied),
         error: None,
         changed_at: UnixMillis(0),
+        drift: Vec::new(),
     }
 }
 

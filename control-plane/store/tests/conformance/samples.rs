@@ -96,6 +96,7 @@ pub(crate) fn item(name: &str) -> ItemState {
             output: "line\nline".into(),
         }),
         changed_at: NOW,
+        drift: Vec::new(),
     }
 }
 

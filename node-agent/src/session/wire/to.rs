@@ -9,7 +9,9 @@ use prost::Message as _;
 
 use crate::{
     session::frames::{CommandReport, Goodbye, Heartbeat, Hello, OpenCommand, Outbound},
-    state::{Cause, Chunk, CommandState, Condition, Facts, ItemError, ItemState, ItemVersion, Outcome},
+    state::{
+        Cause, Chunk, CommandState, Condition, Drift, Facts, ItemError, ItemState, ItemVersion, Outcome,
+    },
 };
 
 /// A message.
@@ -148,6 +150,21 @@ fn item_state(state: ItemState) -> types::ItemState {
         outcome: outcome(state.outcome).into(),
         error: state.error.map(item_error),
         changed_at_ms: state.changed_at.0,
+        drift: state.drift.into_iter().map(item_drift).collect(),
+    }
+}
+
+fn item_drift(drift: Drift) -> types::ItemDrift {
+    let digest = |digest: Option<Sha256>| digest.map(bytes).unwrap_or_default();
+    types::ItemDrift {
+        path: drift.path,
+        what: drift.what,
+        before_sha256: digest(drift.before),
+        after_sha256: digest(drift.after),
+        diff: drift.diff,
+        noticed_at_ms: drift.noticed_at.0,
+        corrected: drift.corrected,
+        error: drift.error,
     }
 }
 

@@ -109,6 +109,7 @@ fn applied(offer: &Offer) -> ItemState {
         outcome: Outcome::Applied,
         error: None,
         changed_at: UnixMillis(1),
+        drift: Vec::new(),
     }
 }
 
