@@ -13,6 +13,7 @@ use muster_domain::{
 };
 
 use crate::app::{
+    App,
     catalog::{Contents, Wanted},
     fleet::{Entry, Fleet},
 };
@@ -28,17 +29,11 @@ pub(super) struct Members {
 }
 
 /// Looks at every node of the fleet.
-pub(super) fn members(
-    fleet: &Fleet,
-    catalog: &Contents,
-    epoch: u64,
-    rollout: &Rollout,
-    now: UnixMillis,
-) -> Members {
+pub(super) fn members(app: &App, catalog: &Contents, rollout: &Rollout, now: UnixMillis) -> Members {
     let mut found = Members { all: Vec::new(), failures: BTreeMap::new() };
     let Some(compiled) = catalog.assignment(&rollout.assignment) else { return found };
-    let mut look = Look::new(rollout, compiled, catalog, epoch, now);
-    fleet.for_each(|entry| {
+    let mut look = Look::new(app, rollout, compiled, catalog, now);
+    app.fleet.for_each(|entry| {
         if !compiled.reaches(&entry.node.labels, &entry.node.facts) {
             return;
         }
@@ -53,19 +48,20 @@ pub(super) fn members(
 
 /// One node: where it stands, and why it failed.
 pub(super) fn standing_of(
+    app: &App,
     entry: &Entry,
     catalog: &Contents,
-    epoch: u64,
     rollout: &Rollout,
     now: UnixMillis,
 ) -> Option<(Standing, Option<String>)> {
     let compiled = catalog.assignment(&rollout.assignment)?;
     let reaches = compiled.reaches(&entry.node.labels, &entry.node.facts);
-    reaches.then(|| Look::new(rollout, compiled, catalog, epoch, now).standing(entry))
+    reaches.then(|| Look::new(app, rollout, compiled, catalog, now).standing(entry))
 }
 
 /// What is the same for all nodes, or for many.
 struct Look<'a> {
+    app: &'a App,
     rollout: &'a Rollout,
     compiled: &'a Compiled,
     catalog: &'a Contents,
@@ -80,10 +76,10 @@ struct Look<'a> {
 
 impl<'a> Look<'a> {
     fn new(
+        app: &'a App,
         rollout: &'a Rollout,
         compiled: &'a Compiled,
         catalog: &'a Contents,
-        epoch: u64,
         now: UnixMillis,
     ) -> Self {
         let selector = rollout.plan.steps.get(rollout.step as usize).and_then(|step| match &step.reach {
@@ -92,7 +88,8 @@ impl<'a> Look<'a> {
         });
         let item = compiled.assignment.target.item();
         let (zones, groups) = (HashMap::new(), HashMap::new());
-        Self { rollout, compiled, catalog, epoch, now, item, selector, zones, groups }
+        let epoch = app.fixed.epoch;
+        Self { app, rollout, compiled, catalog, epoch, now, item, selector, zones, groups }
     }
 
     fn member(&mut self, entry: &Entry, standing: Standing) -> Member {
@@ -134,6 +131,9 @@ impl<'a> Look<'a> {
             return (Standing::Excused, None);
         }
         let wanted = self.catalog.wanted_of(node, &self.item, self.epoch);
+        if wanted.as_ref().is_some_and(|wanted| self.app.withholds(entry, wanted)) {
+            return (Standing::Excused, None); // its agent is too old for it
+        }
         self.judge(touch, wanted.as_ref(), entry)
     }
 

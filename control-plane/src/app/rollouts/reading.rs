@@ -82,11 +82,11 @@ impl App {
     pub async fn rollout_nodes(&self, scope: &Scope, id: RolloutId) -> Result<Vec<NodeProgress>, Error> {
         let rollout = self.rollout(scope, id).await?.rollout;
         let (catalog, now) = (self.catalog.now(), self.clock.now());
-        let seen = members::members(&self.fleet, &catalog, self.fixed.epoch, &rollout, now);
+        let seen = members::members(self, &catalog, &rollout, now);
         let look = |node: NodeId| {
             let look = |entry: parking_lot::MutexGuard<'_, crate::app::fleet::Entry>| {
                 let is_seen = scope.sees(&entry.node);
-                is_seen.then(|| members::standing_of(&entry, &catalog, self.fixed.epoch, &rollout, now))
+                is_seen.then(|| members::standing_of(self, &entry, &catalog, &rollout, now))
             };
             let (standing, failure) = self.fleet.with(node, look).flatten().flatten()?;
             Some(NodeProgress { node, standing, failure: failure.unwrap_or_default() })
@@ -104,7 +104,7 @@ impl App {
     #[must_use]
     pub fn seen(&self, rollout: Rollout) -> Seen {
         let (catalog, now) = (self.catalog.now(), self.clock.now());
-        let found = members::members(&self.fleet, &catalog, self.fixed.epoch, &rollout, now);
+        let found = members::members(self, &catalog, &rollout, now);
         let view = View { members: &found.all, weather: self.weather(), now };
         let (tally, failures) = match &rollout.end {
             Some(end) => (end.tally, end.failures.clone()),

@@ -67,7 +67,7 @@ impl App {
     /// One decision. `None`: nothing is to be done now.
     async fn turn(&self, rollout: &Rollout, weather: Weather) -> Result<Option<Rollout>, Error> {
         let now = self.clock.now();
-        let seen = members::members(&self.fleet, &self.catalog.now(), self.fixed.epoch, rollout, now);
+        let seen = members::members(self, &self.catalog.now(), rollout, now);
         let view = View { members: &seen.all, weather, now };
         let end = End { tally: tally(rollout, &view), failures: seen.failures };
         let next = |phase, reason: &str, message| Rollout {

@@ -120,6 +120,7 @@ impl Fleet {
                     outcome: Some(if is_good { Outcome::Applied } else { Outcome::RolledBack }),
                     error: (!is_good).then(|| error(Reason::ProbeFailed, Cause::Content)),
                     changed_at: NOW,
+                    drift: Vec::new(),
                 });
             }
             for removal in desired.removals {
@@ -130,6 +131,7 @@ impl Fleet {
                     outcome: Some(Outcome::Removed),
                     error: None,
                     changed_at: NOW,
+                    drift: Vec::new(),
                 });
             }
             if !items.is_empty() {
@@ -253,6 +255,7 @@ async fn what_the_network_did_does_not_count_against_a_change() {
                 outcome: Some(Outcome::Rejected),
                 error: Some(error(Reason::PayloadCorrupt, Cause::Network)),
                 changed_at: NOW,
+                drift: Vec::new(),
             };
             fleet.bench.app.items(session, ItemReport { seq: 1, items: vec![state], complete: false });
             let standing = fleet.bench.app.rollout_nodes(&whole(), id).await.unwrap();
