@@ -18,6 +18,7 @@ const SERVED: &[&str] = &[
     "muster.admin.v1.JoinTokensService",
     "muster.admin.v1.NodesService",
     "muster.admin.v1.OperationsService",
+    "muster.admin.v1.RolloutsService",
     "muster.admin.v1.SettingsService",
     "muster.admin.v1.SystemService",
 ];
