@@ -20,6 +20,7 @@ pub mod denials;
 pub mod desk;
 pub mod dispatch;
 pub mod enrollment;
+pub mod explain;
 pub mod feed;
 pub mod fleet;
 pub mod heartbeats;

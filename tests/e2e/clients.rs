@@ -166,6 +166,7 @@ async fn bundles_and_assignments(grpc: &Grpcurl, operator: &Operator, agent: &Ag
     };
     operator.until("the bundle is applied", node, applied).await;
     assert_eq!(agent.read("app.conf").as_deref(), Some("from grpcurl\n"));
+    assert_eq!(text(&grpc.script("nodes-explain.sh", &[node, "bundle/app"]), "/verdict"), "InSync");
     let assigned = grpc.script("assignments-get.sh", &["app"]);
     assert_eq!(text(&assigned, "/assignment/selector"), "role=web");
     assert_eq!(text(&assigned, "/assignment/bundle/version"), "1");

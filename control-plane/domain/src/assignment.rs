@@ -2,6 +2,8 @@
 
 mod staged;
 
+use std::fmt;
+
 use muster_common::clock::UnixMillis;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +53,15 @@ pub enum Target {
         /// Name.
         profile: String,
     },
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bundle { name, version } => write!(f, "version {version} of bundle {name:?}"),
+            Self::Settings { profile } => write!(f, "settings profile {profile:?}"),
+        }
+    }
 }
 
 impl Target {

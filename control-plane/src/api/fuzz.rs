@@ -93,6 +93,10 @@ requests! {
         page(&[&it.selector], it.page_size, &it.page_token);
     },
     pb::GetNodeRequest => |it| id::<NodeId>(&it.id),
+    pb::ExplainItemRequest => |it| {
+        id::<NodeId>(&it.id);
+        drop(it.item.parse::<muster_domain::item::ItemName>());
+    },
     pb::UpdateNodeRequest => |it| {
         let mask = it.update_mask.map(|mask| mask.paths).unwrap_or_default();
         let edit = it.node.and_then(|node| super::admin::nodes::edit_from(node, &mask).ok());

@@ -5,6 +5,7 @@ pub(super) mod assignment;
 pub(super) mod audit;
 pub(super) mod authority;
 pub(super) mod bundle;
+pub(super) mod explain;
 pub(super) mod identity;
 pub(super) mod item;
 pub(super) mod join_token;

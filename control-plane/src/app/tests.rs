@@ -4,6 +4,7 @@ mod bench;
 mod certificates;
 mod commands;
 mod desired;
+mod explain;
 mod feed;
 mod identity;
 mod ledger;

@@ -97,6 +97,7 @@ const TABLE: &[(&str, Rule)] = &[
 
     ("/muster.admin.v1.NodesService/ListNodes", read(Read)),
     ("/muster.admin.v1.NodesService/GetNode", read(Read)),
+    ("/muster.admin.v1.NodesService/ExplainItem", read(Read)),
     ("/muster.admin.v1.NodesService/WatchNodes", watch(Read)),
     ("/muster.admin.v1.NodesService/UpdateNode", write(EditNodes)),
     ("/muster.admin.v1.NodesService/DeleteNode", write(EditNodes)),

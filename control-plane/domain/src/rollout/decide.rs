@@ -143,6 +143,24 @@ pub enum Hold {
     Nobody,
 }
 
+impl Hold {
+    /// Its stable word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Phase => "Paused",
+            Self::Brake => "Brake",
+            Self::Vanished { .. } => "NodesVanished",
+            Self::Approval => "Approval",
+            Self::Answers { .. } => "Answers",
+            Self::Window { .. } => "Window",
+            Self::Budget { .. } => "Budget",
+            Self::Soak { .. } => "Soak",
+            Self::Nobody => "NobodyHere",
+        }
+    }
+}
+
 /// How the members stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Tally {

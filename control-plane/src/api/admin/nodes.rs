@@ -59,6 +59,16 @@ impl NodesService for Handler {
         Ok(Response::new(pb::GetNodeResponse { node: Some(wire::node::node(&node)) }))
     }
 
+    async fn explain_item(
+        &self,
+        request: Request<pb::ExplainItemRequest>,
+    ) -> Result<Response<pb::ExplainItemResponse>, Status> {
+        let (scope, request) = (caller::scope(&request)?, request.into_inner());
+        let (id, item) = (wire::id("id", &request.id)?, wire::id("item", &request.item)?);
+        let found = self.0.explain_item(&scope, id, item).await.map_err(status::of_app)?;
+        Ok(Response::new(wire::explain::explanation(&found)))
+    }
+
     async fn update_node(
         &self,
         request: Request<pb::UpdateNodeRequest>,

@@ -81,25 +81,23 @@ fn progress(tally: &Tally, seen: &Seen) -> pb::RolloutProgress {
 }
 
 fn hold(hold: Hold, seen: &Seen) -> pb::RolloutHold {
-    let (reason, nodes, message) = match hold {
-        Hold::Phase => ("Paused", 0, "a person to resume it, abort it or roll it back"),
-        Hold::Brake => ("Brake", 0, "somebody to let go of the brake of all rollouts"),
-        Hold::Vanished { count } => {
-            ("NodesVanished", count, "nodes that fell silent together: the network, not the change")
-        }
-        Hold::Approval => ("Approval", 0, "a person's yes to this step"),
-        Hold::Answers { count: nodes } => ("Answers", count(nodes), "nodes to say what became of it"),
-        Hold::Window { count: nodes } => ("Window", count(nodes), "the maintenance windows of nodes to open"),
-        Hold::Budget { count: nodes } => ("Budget", count(nodes), "room in the disruption budget"),
-        Hold::Soak { .. } => ("Soak", 0, "the step to have been healthy for its soak time"),
-        Hold::Nobody => ("NobodyHere", 0, "a node that takes it: none of those that it is for has"),
+    let (nodes, message) = match hold {
+        Hold::Phase => (0, "a person to resume it, abort it or roll it back"),
+        Hold::Brake => (0, "somebody to let go of the brake of all rollouts"),
+        Hold::Vanished { count } => (count, "nodes that fell silent together: the network, not the change"),
+        Hold::Approval => (0, "a person's yes to this step"),
+        Hold::Answers { count: nodes } => (count(nodes), "nodes to say what became of it"),
+        Hold::Window { count: nodes } => (count(nodes), "the maintenance windows of nodes to open"),
+        Hold::Budget { count: nodes } => (count(nodes), "room in the disruption budget"),
+        Hold::Soak { .. } => (0, "the step to have been healthy for its soak time"),
+        Hold::Nobody => (0, "a node that takes it: none of those that it is for has"),
     };
     let until = match hold {
         Hold::Soak { until } => Some(until),
         _ => seen.opens_at,
     };
     pb::RolloutHold {
-        reason: reason.to_owned(),
+        reason: hold.as_str().to_owned(),
         message: format!("waits for {message}"),
         nodes,
         until_time: until.map(timestamp),

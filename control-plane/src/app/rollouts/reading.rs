@@ -15,7 +15,7 @@ use muster_domain::{
 use muster_store::{ReadAssignments as _, ReadRollouts as _};
 
 use super::{members, sees};
-use crate::app::{App, Error};
+use crate::app::{App, Error, catalog::Contents, fleet::Entry};
 
 /// A rollout with how it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,7 +84,7 @@ impl App {
         let (catalog, now) = (self.catalog.now(), self.clock.now());
         let seen = members::members(self, &catalog, &rollout, now);
         let look = |node: NodeId| {
-            let look = |entry: parking_lot::MutexGuard<'_, crate::app::fleet::Entry>| {
+            let look = |entry: parking_lot::MutexGuard<'_, Entry>| {
                 let is_seen = scope.sees(&entry.node);
                 is_seen.then(|| members::standing_of(self, &entry, &catalog, &rollout, now))
             };
@@ -92,6 +92,17 @@ impl App {
             Some(NodeProgress { node, standing, failure: failure.unwrap_or_default() })
         };
         Ok(members::in_order(&seen.all).into_iter().filter_map(look).collect())
+    }
+
+    /// Where a node stands in a rollout. `None`: it does not belong to it.
+    pub(in crate::app) fn standing_in(
+        &self,
+        entry: &Entry,
+        catalog: &Contents,
+        rollout: &Rollout,
+    ) -> Option<Standing> {
+        let now = self.clock.now();
+        members::standing_of(self, entry, catalog, rollout, now).map(|(standing, _)| standing)
     }
 
     /// Who stopped all rollouts.

@@ -30,20 +30,20 @@ use crate::{
 const NODES: u128 = 20;
 
 /// Twenty connected nodes that run the first version of a bundle, and a second one.
-struct Fleet {
-    bench: Bench,
-    sessions: BTreeMap<NodeId, Handle>,
+pub(super) struct Fleet {
+    pub(super) bench: Bench,
+    pub(super) sessions: BTreeMap<NodeId, Handle>,
 }
 
 fn payload(version: u64) -> Bytes {
     Bytes::from(format!("{{\"version\":{version}}}"))
 }
 
-fn version(version: u64) -> Target {
+pub(super) fn version(version: u64) -> Target {
     Target::Bundle { name: "web".to_owned(), version }
 }
 
-fn assignment(held: bool) -> assignments::Wish {
+pub(super) fn assignment(held: bool) -> assignments::Wish {
     assignments::Wish {
         name: "web".to_owned(),
         selector: "*".to_owned(),
@@ -54,14 +54,14 @@ fn assignment(held: bool) -> assignments::Wish {
     }
 }
 
-fn plan(max_failed: Share) -> Plan {
+pub(super) fn plan(max_failed: Share) -> Plan {
     let step = |reach| Step { reach, soak: Duration::from_secs(10), approval: false };
     let steps = vec![step(Portion::Percent(10)), step(Portion::Percent(50)), step(Portion::Percent(100))];
     Plan { steps, max_failed, max_in_flight: 0, ..Speed::Normal.plan() }
 }
 
 impl Fleet {
-    async fn new(held: bool) -> Self {
+    pub(super) async fn new(held: bool) -> Self {
         let bench = Bench::following().await;
         bench
             .write(|tx| {
@@ -102,7 +102,7 @@ impl Fleet {
     }
 
     /// Every node that is offered something says what became of it.
-    fn answer(&self, good: impl Fn(NodeId) -> bool) {
+    pub(super) fn answer(&self, good: impl Fn(NodeId) -> bool) {
         for (id, session) in &self.sessions {
             let desired = self.bench.app.desired(session);
             let running = self
@@ -140,14 +140,14 @@ impl Fleet {
         }
     }
 
-    async fn begin(&self, to: Option<Target>, plan: Plan) -> RolloutId {
+    pub(super) async fn begin(&self, to: Option<Target>, plan: Plan) -> RolloutId {
         let wish =
             Wish { assignment: "web".to_owned(), to, plan, request_id: String::new(), validate_only: false };
         self.bench.app.create_rollout(&alice(), wish).await.unwrap().id
     }
 
     /// Looks, answers and lets time pass until nothing happens any more.
-    async fn run(&self, good: impl Fn(NodeId) -> bool) {
+    pub(super) async fn run(&self, good: impl Fn(NodeId) -> bool) {
         for _ in 0..10 {
             self.bench.app.turn_rollouts().await.unwrap();
             self.answer(&good);
@@ -160,7 +160,7 @@ impl Fleet {
         self.bench.app.rollout(&whole(), id).await.unwrap().rollout.phase
     }
 
-    async fn ask(&self, id: RolloutId, asked: Asked) -> Result<Phase, Option<Reason>> {
+    pub(super) async fn ask(&self, id: RolloutId, asked: Asked) -> Result<Phase, Option<Reason>> {
         let asked = self.bench.app.ask_rollout(&alice(), id, asked, String::new()).await;
         asked.map(|rollout| rollout.phase).map_err(|error| match error {
             Error::Refused { reason, .. } => Some(reason),
@@ -190,11 +190,11 @@ impl Fleet {
     }
 }
 
-fn item() -> ItemName {
+pub(super) fn item() -> ItemName {
     ItemName::Bundle("web".to_owned())
 }
 
-fn error(reason: Reason, cause: Cause) -> ItemError {
+pub(super) fn error(reason: Reason, cause: Cause) -> ItemError {
     ItemError { reason: Some(reason), cause: Some(cause), message: String::new(), output: String::new() }
 }
 

@@ -9,6 +9,7 @@ use super::*;
 #[rustfmt::skip] // one row per method, to be read as a table
 const EXPECTED: &[(&str, &str)] = &[
     ("NodesService/ListNodes",                 "VODESA"),
+    ("NodesService/ExplainItem",               "VODESA"),
     ("NodesService/GetNode",                   "VODESA"),
     ("NodesService/WatchNodes",                "VODESA"),
     ("NodesService/UpdateNode",                "-O---A"),

@@ -1,0 +1,336 @@
+//! Why a node has an item, has it not, or will have it: one answer, with the chain of
+//! reasons in the order in which they decide.
+
+use muster_common::{clock::UnixMillis, ids::NodeId};
+use muster_domain::{
+    access::Scope,
+    effective::{self, Compiled},
+    item::{Cause, ItemName, ItemState, ItemVersion},
+    labels::Selector,
+    liveness::State,
+    rollout::{Hold, Standing},
+};
+
+use super::{
+    App, Error,
+    catalog::{Contents, Wanted},
+    fleet::Entry,
+    rollouts::Seen,
+};
+
+/// The answer in one stable word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It runs what it should.
+    InSync,
+    /// It should not have it, and has it not.
+    NotAssigned,
+    /// An assignment is for it, and gives nothing yet but by a rollout.
+    Held,
+    /// A rollout brings it, and has not come to this node.
+    WaitsForRollout,
+    /// The node is in quarantine.
+    Quarantined,
+    /// Nobody hears it: it is told when it is back.
+    NotHere,
+    /// Its agent does not know what this asks for.
+    AgentTooOld,
+    /// It has refused this for what it is: only another version changes that.
+    Refused,
+    /// It has failed for what the host is: the host tries again by itself.
+    RetriedByHost,
+    /// It is broken: a person is needed.
+    Broken,
+    /// It was told, and has not said what became of it.
+    OnItsWay,
+    /// It runs what it should, and something else changed a file of it.
+    Drifted,
+}
+
+/// One reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// What it is about; one stable word.
+    pub about: &'static str,
+    /// Whether it speaks for the node to have what is asked about.
+    pub holds: bool,
+    /// For people.
+    pub text: String,
+}
+
+/// Why a node has an item, or has it not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explanation {
+    /// In one word.
+    pub verdict: Verdict,
+    /// In the order in which they decide.
+    pub reasons: Vec<Reason>,
+    /// What it should have. `None`: nothing.
+    pub wanted: Option<ItemVersion>,
+    /// What the host last said.
+    pub reported: Option<ItemState>,
+    /// When something changes by itself, if that is known.
+    pub expected_at: Option<UnixMillis>,
+}
+
+impl Verdict {
+    /// Its stable word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InSync => "InSync",
+            Self::NotAssigned => "NotAssigned",
+            Self::Held => "Held",
+            Self::WaitsForRollout => "WaitsForRollout",
+            Self::Quarantined => "Quarantined",
+            Self::NotHere => "NotHere",
+            Self::AgentTooOld => "AgentTooOld",
+            Self::Refused => "Refused",
+            Self::RetriedByHost => "RetriedByHost",
+            Self::Broken => "Broken",
+            Self::OnItsWay => "OnItsWay",
+            Self::Drifted => "Drifted",
+        }
+    }
+}
+
+impl App {
+    /// Why a node has an item, has it not, or will have it.
+    ///
+    /// # Errors
+    /// If there is no such node in the scope.
+    pub async fn explain_item(
+        &self,
+        scope: &Scope,
+        id: NodeId,
+        item: ItemName,
+    ) -> Result<Explanation, Error> {
+        self.node(scope, id)?;
+        let catalog = self.catalog.now();
+        let rollouts = self.rollouts_of(scope, &catalog, &item).await;
+        let look =
+            |entry: parking_lot::MutexGuard<'_, Entry>| self.explain(&entry, &catalog, &item, &rollouts);
+        self.fleet.with(id, look).ok_or_else(|| Error::not_found("node", &id))
+    }
+
+    /// The rollouts under way that bring the item to some nodes.
+    async fn rollouts_of(&self, scope: &Scope, catalog: &Contents, item: &ItemName) -> Vec<Seen> {
+        let of_item = catalog.assignments.iter().filter(|it| it.assignment.target.item() == *item);
+        let mut found = Vec::new();
+        for id in of_item.filter_map(|it| it.assignment.staged.rollout) {
+            found.extend(self.rollout(scope, id).await); // one that is gone meanwhile explains nothing
+        }
+        found
+    }
+
+    fn explain(&self, entry: &Entry, catalog: &Contents, item: &ItemName, rollouts: &[Seen]) -> Explanation {
+        let mut reasons: Vec<Reason> = Vec::new();
+        let of_item = |it: &&Compiled| it.assignment.target.item() == *item;
+        for compiled in catalog.assignments.iter().filter(of_item) {
+            reasons.push(assignment(compiled, entry));
+        }
+        if reasons.is_empty() {
+            reasons.push(no("Assignment", format!("no assignment gives {item} to any node")));
+        }
+        let (waits, expected_at) = self.of_rollouts(entry, catalog, rollouts, &mut reasons);
+        let wanted = catalog.wanted_of(&entry.node, item, self.fixed.epoch);
+        reasons.extend(priority(entry, catalog, item));
+        let reported = entry.reported(item).cloned();
+        let of_host = self.of_host(entry, wanted.as_ref(), reported.as_ref(), &mut reasons);
+        let verdict = match (waits, of_host) {
+            // What it should have now is there; what is on its way to it is told of.
+            (true, Verdict::InSync | Verdict::NotAssigned) => Verdict::WaitsForRollout,
+            (false, Verdict::NotAssigned) if is_held(entry, catalog, item) => Verdict::Held,
+            (_, of_host) => of_host,
+        };
+        let wanted = wanted.map(|wanted| wanted.version);
+        let expected_at = expected_at.filter(|_| verdict == Verdict::WaitsForRollout);
+        Explanation { verdict, reasons, wanted, reported, expected_at }
+    }
+
+    /// Whether the node waits for a rollout, and until when that is known.
+    fn of_rollouts(
+        &self,
+        entry: &Entry,
+        catalog: &Contents,
+        rollouts: &[Seen],
+        reasons: &mut Vec<Reason>,
+    ) -> (bool, Option<UnixMillis>) {
+        let (mut waits, mut expected_at) = (false, None);
+        for seen in rollouts {
+            let rollout = &seen.rollout;
+            let Some(standing) = self.standing_in(entry, catalog, rollout) else { continue };
+            let (id, steps) = (rollout.id, rollout.plan.steps.len());
+            let step = rollout.step + 1;
+            let text = format!("rollout {id} is {}, in step {step} of {steps}", rollout.phase.as_str());
+            let (holds, of_node) = match standing {
+                Standing::Untouched => {
+                    waits |= !rollout.phase.is_over();
+                    (false, "it has not come to this node yet".to_owned())
+                }
+                Standing::Given { since } => (true, format!("it gave it to this node at {since}")),
+                Standing::Done => (true, "this node has it".to_owned()),
+                Standing::Failed => (false, "this node has failed".to_owned()),
+                Standing::Excused => (false, "this node does not take part".to_owned()),
+            };
+            let held =
+                seen.waits_for.map(|hold| format!("; it waits: {}", hold.as_str())).unwrap_or_default();
+            reasons.push(Reason { about: "Rollout", holds, text: format!("{text}: {of_node}{held}") });
+            expected_at = match seen.waits_for {
+                Some(Hold::Soak { until }) => Some(until),
+                _ => seen.opens_at.or(expected_at),
+            };
+        }
+        (waits, expected_at)
+    }
+
+    /// What the host makes of what it should have.
+    fn of_host(
+        &self,
+        entry: &Entry,
+        wanted: Option<&Wanted>,
+        reported: Option<&ItemState>,
+        reasons: &mut Vec<Reason>,
+    ) -> Verdict {
+        let running = reported.and_then(|state| state.running.as_ref());
+        let is_there = match wanted {
+            Some(wanted) => running.is_some_and(|it| it.sha256 == wanted.version.sha256),
+            None => running.is_none(),
+        };
+        reasons.push(Reason { about: "Host", holds: is_there, text: said(reported) });
+        if is_there {
+            return match wanted {
+                Some(_) if reported.is_some_and(ItemState::has_drifted) => Verdict::Drifted,
+                Some(_) => Verdict::InSync,
+                None => Verdict::NotAssigned,
+            };
+        }
+        if entry.node.quarantine.is_some() {
+            reasons.push(no("Quarantine", "the node is in quarantine, and gets nothing".to_owned()));
+            return Verdict::Quarantined;
+        }
+        if !matches!(entry.tracker.state(), State::Online | State::Late) {
+            let liveness = &entry.node.liveness;
+            let text = format!("nobody hears the node since {}: {}", liveness.since, liveness.reason);
+            reasons.push(no("Connection", text));
+            return Verdict::NotHere;
+        }
+        if wanted.is_some_and(|wanted| self.withholds(entry, wanted)) {
+            reasons
+                .push(no("Agent", "its agent is too old for what this asks for: it is not told".to_owned()));
+            return Verdict::AgentTooOld;
+        }
+        attempt(wanted, reported, reasons)
+    }
+}
+
+/// What became of what it should have, on a host that is heard.
+fn attempt(wanted: Option<&Wanted>, reported: Option<&ItemState>, reasons: &mut Vec<Reason>) -> Verdict {
+    let is_of_this = |state: &&ItemState| {
+        let tried = state.attempted.as_ref().map(|attempted| attempted.sha256);
+        state.outcome.is_some_and(|outcome| outcome.is_refusal())
+            && wanted.is_none_or(|wanted| tried == Some(wanted.version.sha256))
+    };
+    let Some(state) = reported.filter(is_of_this) else {
+        reasons.push(yes("Delivery", "it was told, and has not said yet what became of it".to_owned()));
+        return Verdict::OnItsWay;
+    };
+    match state.error.as_ref().and_then(|error| error.cause) {
+        _ if state.outcome == Some(muster_domain::item::Outcome::Broken) => {
+            reasons
+                .push(no("Delivery", "the way back failed, too: a person is needed on the host".to_owned()));
+            Verdict::Broken
+        }
+        Some(Cause::Host) => {
+            reasons.push(yes("Delivery", "the host tries it again by itself".to_owned()));
+            Verdict::RetriedByHost
+        }
+        Some(Cause::Network | Cause::ControlPlane) => {
+            reasons.push(yes("Delivery", "it is told again".to_owned()));
+            Verdict::OnItsWay
+        }
+        Some(Cause::Content) | None => {
+            let text = "the host does not try it again: only another version changes that";
+            reasons.push(no("Delivery", text.to_owned()));
+            Verdict::Refused
+        }
+    }
+}
+
+fn yes(about: &'static str, text: String) -> Reason {
+    Reason { about, holds: true, text }
+}
+
+fn no(about: &'static str, text: String) -> Reason {
+    Reason { about, holds: false, text }
+}
+
+/// Whether an assignment is for the node, and what of it decides.
+fn assignment(compiled: &Compiled, entry: &Entry) -> Reason {
+    let (it, node) = (&compiled.assignment, &entry.node);
+    let name = &it.name;
+    if !compiled.selector.matches(&node.labels, &node.facts) {
+        let terms = unmatched(&compiled.selector, entry);
+        return no("Assignment", format!("{name:?} is not for this node: {terms}"));
+    }
+    if !compiled.scope.matches(&node.labels, &node.facts) {
+        return no(
+            "Assignment",
+            format!("{name:?} does not reach it: its maker may not deploy to this node"),
+        );
+    }
+    match it.target_for(&node.touches) {
+        Some(target) => yes("Assignment", format!("{name:?} gives {target} with priority {}", it.priority)),
+        None if it.staged.held => {
+            no("Assignment", format!("{name:?} is held: it gives nothing but by a rollout"))
+        }
+        None => no("Assignment", format!("{name:?} gives nothing to this node")),
+    }
+}
+
+fn unmatched(selector: &Selector, entry: &Entry) -> String {
+    let clauses = selector.explain(&entry.node.labels, &entry.node.facts);
+    let told: Vec<String> = clauses
+        .into_iter()
+        .filter(|clause| !clause.holds)
+        .map(|clause| match clause.found {
+            Some(found) => format!("{} (it is {found:?})", clause.text),
+            None => format!("{} (there is none)", clause.text),
+        })
+        .collect();
+    told.join(", ")
+}
+
+/// Which of several assignments decides.
+fn priority(entry: &Entry, catalog: &Contents, item: &ItemName) -> Option<Reason> {
+    let of_item = catalog.assignments.iter().filter(|it| it.assignment.target.item() == *item);
+    let node = &entry.node;
+    let giving = effective::candidates(&node.labels, &node.facts, &node.touches, of_item);
+    let (first, rest) = giving.split_first()?;
+    if rest.is_empty() {
+        return None;
+    }
+    let others: Vec<String> = rest.iter().map(|it| format!("{:?}", it.by.assignment.name)).collect();
+    let text = format!("{:?} decides over {}", first.by.assignment.name, others.join(", "));
+    Some(yes("Priority", text))
+}
+
+fn is_held(entry: &Entry, catalog: &Contents, item: &ItemName) -> bool {
+    catalog.assignments.iter().any(|it| {
+        it.assignment.target.item() == *item
+            && it.assignment.staged.held
+            && it.reaches(&entry.node.labels, &entry.node.facts)
+    })
+}
+
+/// What the host said last.
+fn said(reported: Option<&ItemState>) -> String {
+    let Some(state) = reported else { return "the host has never said anything of it".to_owned() };
+    let running = state.running.as_ref().map_or("nothing".to_owned(), |it| format!("version {}", it.version));
+    let error = state.error.as_ref().map(|error| {
+        let reason = error.reason.map_or_else(|| "UNKNOWN".to_owned(), |reason| reason.to_string());
+        let tried = state.attempted.as_ref().map_or(String::new(), |it| format!(" version {}", it.version));
+        format!("; it tried{tried}, and failed: {reason}: {}", error.message)
+    });
+    format!("the host runs {running} of it{}", error.unwrap_or_default())
+}
