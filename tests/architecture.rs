@@ -66,7 +66,7 @@ const CRATES_AT_HOME: &[(&str, &[&str])] = &[
             "node-agent/src/session/transport/",
             "node-agent/src/identity/",
             // Payloads are messages, too: they are decoded where they are understood.
-            "node-agent/src/applier/bundle.rs",
+            "node-agent/src/applier/bundle",
             "node-agent/src/commands/kinds",
             "tests/",
             "deploy/",
