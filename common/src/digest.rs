@@ -52,6 +52,29 @@ impl Sha256 {
     }
 }
 
+/// A digest in the making, of bytes that come piece by piece.
+#[derive(Clone, Default)]
+pub struct Hashing(Hasher);
+
+impl Hashing {
+    /// Takes the next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The digest of all pieces so far.
+    #[must_use]
+    pub fn digest(&self) -> Sha256 {
+        Sha256(self.0.clone().finalize().into())
+    }
+}
+
+impl fmt::Debug for Hashing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Hashing").field(&self.digest()).finish()
+    }
+}
+
 impl fmt::Display for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.0))
@@ -109,6 +132,15 @@ mod tests {
         assert_ne!(hash(base), hash((base.0, Generation::new(1, 3), base.2)));
         assert_ne!(hash(base), hash((base.0, base.1, Sha256::of(b"y"))));
         assert_eq!(state_hash([]), Sha256::of(b""));
+    }
+
+    #[test]
+    fn pieces_have_the_digest_of_the_whole() {
+        let mut hashing = Hashing::default();
+        assert_eq!(hashing.digest(), Sha256::of(b""));
+        hashing.update(b"mus");
+        hashing.update(b"ter");
+        assert_eq!(hashing.digest(), Sha256::of(b"muster"));
     }
 
     #[test]

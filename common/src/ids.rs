@@ -96,6 +96,11 @@ id!(
     LedgerId, "ledger"
 );
 
+id!(
+    /// One upload of a blob, which may take more than one attempt.
+    UploadId, "upload"
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;

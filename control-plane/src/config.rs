@@ -4,14 +4,16 @@
 mod addresses;
 mod audit;
 mod authority;
+mod blobs;
 mod doors;
 mod enrollment;
+mod listen;
 mod log;
 mod retention;
 mod template;
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -22,8 +24,10 @@ use serde::Deserialize;
 pub use addresses::Addresses;
 pub use audit::Audit;
 pub use authority::Authority;
+pub use blobs::{Blobs, Place};
 pub use doors::{Door, Doors, Rates};
 pub use enrollment::{Enrollment, HostCa, Oidc, Values};
+pub use listen::{Listen, Public};
 pub use log::Log;
 pub use retention::Retention;
 pub use template::render;
@@ -69,6 +73,9 @@ pub struct Config {
     /// How often the audit is signed. Since 0.1.
     #[serde(default)]
     pub audit: Audit,
+    /// Bytes that are known by their digest. Since 0.1.
+    #[serde(default)]
+    pub blobs: Blobs,
     /// What is logged. Since 0.1.
     #[serde(default)]
     pub log: Log,
@@ -83,57 +90,6 @@ fn default_replica() -> String {
 
 fn default_drain() -> Duration {
     Duration::from_secs(20)
-}
-
-/// Ports. Port 0: one that the system chooses; `addresses.json` tells which.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Listen {
-    /// For nodes, mTLS.
-    pub agents: SocketAddr,
-    /// For hosts without an identity, TLS.
-    pub enrollment: SocketAddr,
-    /// For operators and services, mTLS.
-    pub operators: SocketAddr,
-    /// For probes and scrapers, plain HTTP.
-    pub console: SocketAddr,
-}
-
-impl Default for Listen {
-    fn default() -> Self {
-        let everywhere = |port| SocketAddr::from(([0, 0, 0, 0], port));
-        Self {
-            agents: everywhere(8443),
-            enrollment: everywhere(8444),
-            operators: everywhere(8445),
-            console: SocketAddr::from(([127, 0, 0, 1], 9464)),
-        }
-    }
-}
-
-/// How others reach the ports.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Public {
-    /// `host:port` told to agents; empty: the first server name with the port of `listen.agents`.
-    pub session_addresses: Vec<String>,
-    /// `host:port` in join strings; empty: as above with the port of `listen.enrollment`.
-    pub enrollment_addresses: Vec<String>,
-    /// DNS names in the server's certificate.
-    pub server_names: Vec<String>,
-    /// Addresses in the server's certificate.
-    pub server_ips: Vec<IpAddr>,
-}
-
-impl Default for Public {
-    fn default() -> Self {
-        Self {
-            session_addresses: Vec::new(),
-            enrollment_addresses: Vec::new(),
-            server_names: vec!["localhost".to_owned()],
-            server_ips: vec![IpAddr::from([127, 0, 0, 1])],
-        }
-    }
 }
 
 /// Lives of certificates.
@@ -298,6 +254,7 @@ impl Config {
             retention: Retention::default(),
             audit: Audit::default(),
             authority: Authority::default(),
+            blobs: Blobs::default(),
             log: Log::default(),
             drain_within: default_drain(),
         }
@@ -360,6 +317,7 @@ impl Config {
         problems.extend(self.retention.problems());
         problems.extend(self.enrollment.problems());
         problems.extend(self.authority.problems());
+        problems.extend(self.blobs.problems());
         problems
     }
 

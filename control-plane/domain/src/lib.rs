@@ -5,6 +5,7 @@ pub mod access;
 pub mod assignment;
 pub mod audit;
 pub mod authority;
+pub mod blob;
 pub mod bundle;
 pub mod certificate;
 pub mod command;

@@ -172,6 +172,12 @@ pub fn render(config: &Config) -> String {
         &config.authority.keys(),
     );
     section(&mut text, "audit", "How often the audit is signed.", &config.audit.keys());
+    section(
+        &mut text,
+        "blobs",
+        "Bytes that operators upload and bundles refer to, known by their digest.",
+        &config.blobs.keys(),
+    );
     let format = match config.log.format {
         Format::Text => "text",
         Format::Json => "json",

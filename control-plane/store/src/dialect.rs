@@ -31,5 +31,6 @@ pub(crate) static SQLITE: Dialect = Dialect {
         ("identity", include_str!("../migrations/sqlite/0004_identity.sql")),
         ("own-since", include_str!("../migrations/sqlite/0005_own_since.sql")),
         ("rollouts", include_str!("../migrations/sqlite/0006_rollouts.sql")),
+        ("blobs", include_str!("../migrations/sqlite/0007_blobs.sql")),
     ],
 };

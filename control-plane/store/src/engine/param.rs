@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use muster_common::{
     clock::UnixMillis,
     digest::Sha256,
-    ids::{CommandId, JoinRequestId, JoinTokenId, LedgerId, NodeId, OperationId, RolloutId},
+    ids::{CommandId, JoinRequestId, JoinTokenId, LedgerId, NodeId, OperationId, RolloutId, UploadId},
 };
 
 /// One parameter.
@@ -116,4 +116,4 @@ macro_rules! ids {
         })*
     };
 }
-ids!(CommandId, JoinRequestId, JoinTokenId, LedgerId, NodeId, OperationId, RolloutId);
+ids!(CommandId, JoinRequestId, JoinTokenId, LedgerId, NodeId, OperationId, RolloutId, UploadId);

@@ -7,6 +7,7 @@ mod access;
 mod audit;
 mod audit_records;
 mod authority;
+mod blobs;
 mod bundles;
 mod commands;
 mod desired;
@@ -49,6 +50,11 @@ macro_rules! suite_on {
                 times_of_a_clock_that_went_back_are_found, nonsense_in_a_field_is_harmless,
                 checkpoints_come_back_once, only_what_is_there_is_signed, records_come_in_order_piece_by_piece,
                 every_kind_of_tampering_is_named, what_was_changed_since_a_checkpoint_is_found, a_cut_end_is_found_from_elsewhere,
+            }
+            blobs {
+                only_what_is_here_is_listed, a_blob_moves_only_from_where_it_is,
+                a_blob_is_free_when_its_last_referrer_is_gone, what_is_referred_to_is_not_forgotten,
+                uploads_are_kept_until_their_end_and_counted_once,
             }
             bundles { versions_come_newest_first, a_deleted_version_is_not_given_again, a_version_is_never_replaced }
             commands {
