@@ -48,6 +48,8 @@ reasons! {
     AuthorityUnusable = "AUTHORITY_UNUSABLE",
     AuthorityNotReady = "AUTHORITY_NOT_READY",
     LastAdmin = "LAST_ADMIN",
+    QuotaExceeded = "QUOTA_EXCEEDED",
+    DigestMismatch = "DIGEST_MISMATCH",
     Unauthenticated = "UNAUTHENTICATED",
     WrongKindOfCaller = "WRONG_KIND_OF_CALLER",
     PermissionDenied = "PERMISSION_DENIED",

@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod agent;
 mod caller;
+mod download;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 pub mod peer;
@@ -18,10 +19,10 @@ use muster_proto::{
     admin::v1::{
         self as admin_v1, access_service_server::AccessServiceServer,
         assignments_service_server::AssignmentsServiceServer, audit_service_server::AuditServiceServer,
-        bundles_service_server::BundlesServiceServer, join_tokens_service_server::JoinTokensServiceServer,
-        nodes_service_server::NodesServiceServer, operations_service_server::OperationsServiceServer,
-        rollouts_service_server::RolloutsServiceServer, settings_service_server::SettingsServiceServer,
-        system_service_server::SystemServiceServer,
+        blobs_service_server::BlobsServiceServer, bundles_service_server::BundlesServiceServer,
+        join_tokens_service_server::JoinTokensServiceServer, nodes_service_server::NodesServiceServer,
+        operations_service_server::OperationsServiceServer, rollouts_service_server::RolloutsServiceServer,
+        settings_service_server::SettingsServiceServer, system_service_server::SystemServiceServer,
     },
     agent::v1::{
         enrollment_service_server::EnrollmentServiceServer, identity_service_server::IdentityServiceServer,
@@ -38,6 +39,8 @@ pub const AGENT_MESSAGE: usize = 256 * 1024;
 const OPERATOR_MESSAGE: usize = 4 * 1024 * 1024;
 /// Largest request where only reads are served.
 const READ_MESSAGE: usize = 64 * 1024;
+/// Largest message of an upload: a chunk, and its frame.
+const BLOB_MESSAGE: usize = 128 * 1024;
 /// Largest message of a stranger.
 const STRANGER_MESSAGE: usize = 64 * 1024;
 
@@ -72,6 +75,9 @@ pub fn operators(app: &App) -> RoutesBuilder {
         )
         .add_service(
             BundlesServiceServer::new(admin::bundles::Handler(app())).max_decoding_message_size(limit),
+        )
+        .add_service(
+            BlobsServiceServer::new(admin::blobs::Handler(app())).max_decoding_message_size(BLOB_MESSAGE),
         )
         .add_service(
             SettingsServiceServer::new(admin::settings::Handler(app())).max_decoding_message_size(limit),

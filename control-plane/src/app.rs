@@ -13,6 +13,7 @@ pub mod assignments;
 pub mod audit;
 pub mod authority;
 pub mod bindings;
+pub mod blobs;
 pub mod bundles;
 pub mod catalog;
 pub mod commands;
@@ -111,6 +112,8 @@ pub struct Core {
     pub challenges: crate::ca::proof::Challenges,
     /// Signs the audit.
     pub audit: audit::Signer,
+    /// Bytes known by their digest.
+    pub blobs: crate::blobs::Blobs,
     /// Numbers.
     pub metrics: Metrics,
     /// The time.
@@ -156,6 +159,8 @@ pub struct Fixed {
     pub output_limit: u64,
     /// What is kept, and how long.
     pub retention: Retention,
+    /// How many blobs there may be, and how long they are kept.
+    pub blobs: crate::config::Blobs,
     /// Full names of the operators' methods, and what they ask for.
     pub methods: fn() -> Vec<(&'static str, Asked)>,
     /// Capabilities that an agent needs for these bytes of a bundle.
@@ -293,6 +298,9 @@ pub enum Error {
     /// The store failed.
     #[error("the store failed")]
     Store(#[from] muster_store::Error),
+    /// The blobs failed, or what came is no blob.
+    #[error("the blobs refused")]
+    Blobs(#[from] crate::blobs::Error),
 }
 
 impl Error {

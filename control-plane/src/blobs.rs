@@ -64,7 +64,7 @@ impl Blobs {
         self.staging.receive(upload, wanted, offset).await
     }
 
-    /// Puts a whole upload under its digest. Its file stays; [`Self::discard`]
+    /// Puts a whole upload under its digest. Its file stays; [`Whole::remove`]
     /// takes it away.
     ///
     /// # Errors
@@ -76,15 +76,17 @@ impl Blobs {
     /// Takes the file of an upload away, if there is one.
     ///
     /// # Errors
-    /// If it cannot be removed.
+    /// If someone writes it, or it cannot be removed.
     pub async fn discard(&self, upload: UploadId) -> Result<(), Error> {
         self.staging.discard(upload).await
     }
 
-    /// Whether someone writes this upload now.
-    #[must_use]
-    pub fn is_written(&self, upload: UploadId) -> bool {
-        self.staging.is_written(upload)
+    /// All uploads that have a file.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub async fn uploads(&self) -> Result<Vec<UploadId>, Error> {
+        self.staging.uploads().await
     }
 
     /// Reads the bytes from `offset` on; `size_bytes`: of the whole blob.

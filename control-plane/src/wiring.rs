@@ -94,6 +94,7 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
             .context("cannot use [[enrollment.host-ca]]")?,
         challenges: crate::ca::proof::Challenges::default(),
         audit: audit::signer(&config, &store, &clock).await?,
+        blobs: crate::blobs::Blobs::open(&config.blobs, &config.state_dir).context("cannot use [blobs]")?,
         metrics: metrics.clone(),
         clock: clock.clone(),
         tasks: tasks.clone(),
@@ -215,6 +216,7 @@ async fn fixed(
         enrollment_addresses: config.told(&config.public.enrollment_addresses, addresses.enrollment),
         output_limit: session.output_limit,
         retention: config.retention.clone(),
+        blobs: config.blobs.clone(),
         methods: policy::methods,
         bundle_needs: crate::api::bundle_needs,
     })

@@ -2,6 +2,7 @@
 //! the whole truth, and is safe to run twice.
 
 mod authority;
+mod blobs;
 mod checkpoints;
 pub mod driver;
 
@@ -24,6 +25,7 @@ pub fn start(app: &App, tasks: &Tasks, drain: &Drain) {
     drive(app, tasks, drain, Prune);
     drive(app, tasks, drain, Rollouts);
     drive(app, tasks, drain, checkpoints::Checkpoints);
+    drive(app, tasks, drain, blobs::Collect);
     if app.fixed.authority.files().is_some() {
         drive(app, tasks, drain, authority::Files::default());
     }

@@ -25,4 +25,12 @@ quote() { printf '%s' "$1" | awk 'BEGIN { RS = "\001" } { gsub(/\\/, "\\\\"); gs
 # file_base64 FILE: the bytes of a file, as JSON carries bytes.
 file_base64() { base64 <"$1" | tr -d '\n'; }
 
+# hex_base64: bytes in hexadecimal digits on standard input, as JSON carries bytes.
+hex_base64() {
+    fold -w 2 | while read -r byte || [ -n "$byte" ]; do
+        # shellcheck disable=SC2059 # the format is the byte
+        printf "\\$(printf '%03o' "0x$byte")"
+    done | base64 | tr -d '\n'
+}
+
 usage() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" >&2; exit 2; }

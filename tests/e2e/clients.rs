@@ -105,6 +105,7 @@ async fn grpcurl_lists_describes_and_calls_every_method() {
     nodes(&grpc, node);
     bundles_and_assignments(&grpc, &operator, &agent, folder.path()).await;
     whole_content(&grpc, &operator, &agent, folder.path()).await;
+    blobs(&grpc, folder.path());
     settings(&grpc);
     rollouts(&grpc);
     grpc.script("assignments-delete.sh", &["app"]);
@@ -237,6 +238,30 @@ async fn whole_content(grpc: &Grpcurl, operator: &Operator, agent: &Agent, folde
     grpc.script("bundles-delete.sh", &["whole", "0"]);
 }
 
+fn blobs(grpc: &Grpcurl, folder: &Path) {
+    let file = folder.join("a blob");
+    // Two chunks, with every byte.
+    let content: Vec<u8> = (0..70_000).map(|at| u8::try_from(at % 256).unwrap()).collect();
+    std::fs::write(&file, &content).unwrap();
+    let path = file.to_str().unwrap();
+    let uploaded = grpc.script("blobs-upload.sh", &[path]);
+    assert_eq!(text(&uploaded, "/blob/sizeBytes"), "70000");
+    assert_eq!(grpc.refusal("uploads-get.sh", &[path]), "NotFound");
+    assert_eq!(grpc.refusal("uploads-get.sh", &["01890000-0000-7000-8000-000000000000"]), "NotFound");
+    let digest = muster_common::digest::Sha256::of(&content).to_string();
+    let got = grpc.script("blobs-get.sh", &[&digest]);
+    assert_eq!(got, uploaded);
+    assert_eq!(grpc.script("blobs-list.sh", &[]).pointer("/blobs/0"), got.pointer("/blob"));
+    for offset in [0, 69_000] {
+        let chunks = grpc.all("blobs-download.sh", &[&digest, &offset.to_string()]);
+        let bytes: Vec<u8> =
+            chunks.iter().flat_map(|message| base64_bytes(text(message, "/chunk"))).collect();
+        assert!(bytes == content[offset..], "from {offset}");
+    }
+    grpc.script("blobs-delete.sh", &[&digest]);
+    assert_eq!(grpc.refusal("blobs-get.sh", &[&digest]), "NotFound");
+}
+
 fn settings(grpc: &Grpcurl) {
     assert!(grpc.script("settings-schema.sh", &[]).pointer("/settings/0/key").is_some());
     let put = grpc.script("settings-put.sh", &["calm", "facts-interval=30m"]);
@@ -348,6 +373,10 @@ fn grpcurl_reads_the_audit(grpc: &Grpcurl, node: &str) {
 }
 
 fn base64(text: &str) -> String {
+    String::from_utf8(base64_bytes(text)).unwrap()
+}
+
+fn base64_bytes(text: &str) -> Vec<u8> {
     let mut decode = Command::new("base64");
     let decode = decode.arg("-d").stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
     let mut decode = decode.spawn().unwrap();
@@ -356,7 +385,7 @@ fn base64(text: &str) -> String {
     let writer = std::thread::spawn(move || std::io::Write::write_all(&mut stdin, text.as_bytes()));
     let done = decode.wait_with_output().unwrap();
     writer.join().unwrap().unwrap();
-    String::from_utf8(done.stdout).unwrap()
+    done.stdout
 }
 
 impl Grpcurl {
@@ -447,6 +476,39 @@ async fn python_lists_watches_with_resume_and_starts_an_operation() {
     assert!(code == Some(0) && out.contains("from python"), "{out}{err}");
     let (code, _, err) = python(&["list", "--selector", "role in ("]).await;
     assert!(code == Some(1) && err.contains("SELECTOR_INVALID"), "{err}");
+}
+
+#[tokio::test]
+async fn python_uploads_a_large_file_over_a_break_and_downloads_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = Plane::start(folder.path(), &Options::default()).await;
+    let certs = folder.path().join("certs");
+    let grpc = Grpcurl::new(&plane, &certs);
+    let content = muster_tests::blobs::bytes(5 * 1024 * 1024, 3);
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    std::fs::write(&from, &content).unwrap();
+    let python = async |args: &[&str]| {
+        let mut command = tokio::process::Command::new(repository().join(".tools/venv/bin/python"));
+        command.arg(repository().join("deploy/examples/python/blobs.py")).args(args);
+        command.env("MUSTER_ADDRESS", &grpc.address).env("MUSTER_CERTS", &certs);
+        let done = tokio::time::timeout(LONG * 2, command.kill_on_drop(true).output()).await;
+        let done = done.expect("it ends").unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (done.status.code(), text(&done.stdout), text(&done.stderr))
+    };
+    let args = ["upload", from.to_str().unwrap(), "--cut-after", "3000000"];
+    let (code, out, err) = python(&args).await;
+    assert_eq!(code, Some(0), "{err}");
+    assert!(err.contains("going on at byte "), "{err}");
+    let digest = muster_common::digest::Sha256::of(&content).to_string();
+    assert_eq!(out.trim(), digest);
+    // The first part is there already, as after a break.
+    std::fs::write(folder.path().join("to.part"), &content[..1_000_000]).unwrap();
+    let (code, _, err) = python(&["download", &digest, to.to_str().unwrap()]).await;
+    assert_eq!(code, Some(0), "{err}");
+    assert!(std::fs::read(&to).unwrap() == content);
+    let (code, _, err) = python(&["download", &"0".repeat(64), to.to_str().unwrap()]).await;
+    assert!(code == Some(1) && err.contains("NOT_FOUND"), "{err}");
 }
 
 /// The watch is broken once; changes after that must reach it all the same.

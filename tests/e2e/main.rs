@@ -8,6 +8,7 @@ mod attacks;
 mod audit;
 mod bad_input;
 mod benches;
+mod blobs;
 mod bundles;
 mod clients;
 mod commands;

@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod binaries;
+pub mod blobs;
 pub mod eventually;
 pub mod forge;
 pub mod frames;

@@ -8,10 +8,11 @@ use muster_proto::{
     admin::v1::{
         self as pb, access_service_client::AccessServiceClient,
         assignments_service_client::AssignmentsServiceClient, audit_service_client::AuditServiceClient,
-        bundles_service_client::BundlesServiceClient, identity_service_client::IdentityServiceClient,
-        join_tokens_service_client::JoinTokensServiceClient, nodes_service_client::NodesServiceClient,
-        operations_service_client::OperationsServiceClient, rollouts_service_client::RolloutsServiceClient,
-        settings_service_client::SettingsServiceClient, system_service_client::SystemServiceClient,
+        blobs_service_client::BlobsServiceClient, bundles_service_client::BundlesServiceClient,
+        identity_service_client::IdentityServiceClient, join_tokens_service_client::JoinTokensServiceClient,
+        nodes_service_client::NodesServiceClient, operations_service_client::OperationsServiceClient,
+        rollouts_service_client::RolloutsServiceClient, settings_service_client::SettingsServiceClient,
+        system_service_client::SystemServiceClient,
     },
     types::v1 as types,
 };
@@ -27,6 +28,7 @@ use crate::eventually::{LONG, eventually};
 pub struct Operator {
     pub nodes: NodesServiceClient<Channel>,
     pub join_tokens: JoinTokensServiceClient<Channel>,
+    pub blobs: BlobsServiceClient<Channel>,
     pub bundles: BundlesServiceClient<Channel>,
     pub settings: SettingsServiceClient<Channel>,
     pub assignments: AssignmentsServiceClient<Channel>,
@@ -84,6 +86,7 @@ impl Operator {
         Self {
             nodes: NodesServiceClient::new(channel.clone()),
             join_tokens: JoinTokensServiceClient::new(channel.clone()),
+            blobs: BlobsServiceClient::new(channel.clone()),
             bundles: BundlesServiceClient::new(channel.clone()),
             settings: SettingsServiceClient::new(channel.clone()),
             assignments: AssignmentsServiceClient::new(channel.clone()),

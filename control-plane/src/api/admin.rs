@@ -3,6 +3,7 @@
 pub mod access;
 pub mod assignments;
 pub mod audit;
+pub mod blobs;
 pub mod bundles;
 pub mod identity;
 pub mod join_tokens;

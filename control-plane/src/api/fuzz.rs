@@ -165,6 +165,16 @@ requests! {
     pb::ListJoinRequestsRequest => |it| page(&[], it.page_size, &it.page_token),
     pb::ApproveJoinRequestRequest => |it| id::<JoinRequestId>(&it.id),
     pb::DenyJoinRequestRequest => |it| id::<JoinRequestId>(&it.id),
+    pb::UploadBlobRequest => |it| match it.part {
+        Some(pb::upload_blob_request::Part::Start(start)) => drop(wire::blob::wish_from(&start)),
+        Some(pb::upload_blob_request::Part::Chunk(chunk)) => drop(wire::blob::chunk_from(chunk)),
+        None => {}
+    },
+    pb::GetUploadRequest => |it| drop(wire::blob::which_from(&it)),
+    pb::DownloadBlobRequest => |it| drop(wire::blob::sha256_from("sha256", &it.sha256)),
+    pb::GetBlobRequest => |it| drop(wire::blob::sha256_from("sha256", &it.sha256)),
+    pb::ListBlobsRequest => |it| page(&[], it.page_size, &it.page_token),
+    pb::DeleteBlobRequest => |it| drop(wire::blob::sha256_from("sha256", &it.sha256)),
 }
 
 /// What a session would hear.

@@ -6,7 +6,7 @@ use muster_common::{error_chain::Chain, reason::Reason};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::{app, session::frames::Refusal};
+use crate::{app, blobs, session::frames::Refusal};
 
 const DOMAIN: &str = "muster";
 
@@ -28,6 +28,26 @@ pub fn of_app(error: app::Error) -> Status {
         }
         app::Error::Refused { reason, message } => status(reason, message),
         app::Error::Store(error) => of_store(&error),
+        app::Error::Blobs(error) => of_blobs(&error),
+    }
+}
+
+fn of_blobs(error: &blobs::Error) -> Status {
+    use blobs::Error::{Busy, Digest, DiskFull, Gap, TooLong, TooShort};
+    match error {
+        Busy => status(Reason::Overloaded, error.to_string()),
+        Gap { .. } => status(Reason::StateConflict, format!("{error}; GetUpload says where to go on")),
+        TooLong(_) | TooShort { .. } => status(Reason::InvalidArgument, error.to_string()),
+        Digest { .. } => status(Reason::DigestMismatch, error.to_string()),
+        // For an operator of the control plane to see, and it passes.
+        DiskFull(_) => {
+            tracing::error!(error = %Chain(error), "no more blobs can be taken now");
+            status(Reason::Overloaded, format!("{error}; try again when there is room"))
+        }
+        _ => {
+            tracing::error!(error = %Chain(error), "the blobs failed");
+            status(Reason::Internal, "the blobs failed; the log of the control plane says more")
+        }
     }
 }
 
@@ -91,7 +111,9 @@ fn code(reason: Reason) -> Code {
     use Reason::*;
     match reason {
         InvalidArgument | SelectorInvalid | PageTokenInvalid | SettingUnknown | SettingInvalid | TooLarge
-        | CsrInvalid | CsrNamesForbidden | MessageInvalid | SequenceOutOfOrder => Code::InvalidArgument,
+        | DigestMismatch | CsrInvalid | CsrNamesForbidden | MessageInvalid | SequenceOutOfOrder => {
+            Code::InvalidArgument
+        }
         NotFound => Code::NotFound,
         AlreadyExists | RequestIdReused => Code::AlreadyExists,
         EtagMismatch | Fenced => Code::Aborted,
@@ -107,7 +129,7 @@ fn code(reason: Reason) -> Code {
         WrongKindOfCaller | PermissionDenied | CertificateRevoked | TokenExpired | TokenUsedUp
         | TokenRevoked | TokenWrongNetwork | NodeRemoved | RecoveryTooLate | RecoveryLimit | Quarantined
         | ApprovalDenied | HostCertificateUsed => Code::PermissionDenied,
-        RateLimited | FrameTooLarge | SlowReader => Code::ResourceExhausted,
+        RateLimited | FrameTooLarge | SlowReader | QuotaExceeded => Code::ResourceExhausted,
         Overloaded | ShuttingDown | EnrollmentDisabled | RecoveryDisabled | ApprovalPending
         | OidcUnavailable | HostCaUnavailable => Code::Unavailable,
         Internal => Code::Internal,

@@ -4,6 +4,7 @@ pub(super) mod access;
 pub(super) mod assignment;
 pub(super) mod audit;
 pub(super) mod authority;
+pub(super) mod blob;
 pub(super) mod bundle;
 pub(super) mod explain;
 pub(super) mod identity;

@@ -56,7 +56,7 @@ pub struct Incoming {
 pub struct Whole {
     path: PathBuf,
     wanted: Wanted,
-    _turn: Turn,
+    turn: Turn,
 }
 
 /// The right to write one upload.
@@ -86,10 +86,6 @@ impl Staging {
     fn turn(&self, upload: UploadId) -> Result<Turn, Error> {
         let taken = self.written.lock().insert(upload);
         taken.then(|| Turn { upload, written: Arc::clone(&self.written) }).ok_or(Error::Busy)
-    }
-
-    pub(super) fn is_written(&self, upload: UploadId) -> bool {
-        self.written.lock().contains(&upload)
     }
 
     pub(super) async fn received(&self, upload: UploadId) -> Result<u64, Error> {
@@ -122,13 +118,32 @@ impl Staging {
     }
 
     pub(super) async fn discard(&self, upload: UploadId) -> Result<(), Error> {
-        let path = self.path(upload);
-        tasks::blocking(move || match fs::remove_file(&path) {
+        let (turn, path) = (self.turn(upload)?, self.path(upload));
+        remove(path, turn).await
+    }
+
+    pub(super) async fn uploads(&self) -> Result<Vec<UploadId>, Error> {
+        let dir = Arc::clone(&self.dir);
+        let failed = |source| Error::Directory { path: self.dir.to_path_buf(), source };
+        let names = tasks::blocking(move || {
+            let names = fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.file_name()));
+            names.collect::<io::Result<Vec<_>>>()
+        });
+        let names = names.await.map_err(failed)?;
+        Ok(names.into_iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
+    }
+}
+
+/// Removes the file of an upload while nobody else can write it.
+async fn remove(path: PathBuf, turn: Turn) -> Result<(), Error> {
+    tasks::blocking(move || {
+        let _turn = turn;
+        match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", path, error)),
             _ => Ok(()),
-        })
-        .await
-    }
+        }
+    })
+    .await
 }
 
 enum Taken {
@@ -193,7 +208,7 @@ impl Incoming {
     /// Ends the upload: it is on the disk, whole, and has its digest.
     ///
     /// # Errors
-    /// If it is not that.
+    /// If it is not that. What is not whole stays; what has another digest goes.
     pub async fn finish(self) -> Result<Whole, Error> {
         let Self { file, path, hashing, received, wanted, turn } = self;
         if received < wanted.size_bytes {
@@ -201,10 +216,11 @@ impl Incoming {
         }
         let found = hashing.digest();
         if found != wanted.sha256 {
+            remove(path, turn).await?;
             return Err(Error::Digest { wanted: wanted.sha256, found });
         }
         file.sync_all().await.map_err(|source| Error::file("write", path.clone(), source))?;
-        Ok(Whole { path, wanted, _turn: turn })
+        Ok(Whole { path, wanted, turn })
     }
 }
 
@@ -219,6 +235,14 @@ impl Whole {
     #[must_use]
     pub const fn size_bytes(&self) -> u64 {
         self.wanted.size_bytes
+    }
+
+    /// Takes the file of the upload away, once it is not needed any more.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub async fn remove(self) -> Result<(), Error> {
+        remove(self.path, self.turn).await
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -71,11 +71,11 @@ async fn a_broken_upload_is_taken_up_where_it_ended() {
     let (place, content) = (place(), bytes(200_000));
     let mut incoming = place.blobs.receive(ID, wanted(&content), 0).await.unwrap();
     incoming.write(&content[..70_000]).await.unwrap();
-    assert!(place.blobs.is_written(ID));
+    assert_eq!(place.blobs.uploads().await.unwrap(), [ID]);
+    assert!(matches!(place.blobs.discard(ID).await, Err(Error::Busy)));
     let second = place.blobs.receive(ID, wanted(&content), 70_000).await.unwrap_err();
     assert!(matches!(second, Error::Busy), "{second}");
     drop(incoming);
-    assert!(!place.blobs.is_written(ID));
     assert_eq!(place.blobs.received(ID).await.unwrap(), 70_000);
 
     let gap = place.blobs.receive(ID, wanted(&content), 70_001).await.unwrap_err();
@@ -90,6 +90,7 @@ async fn a_broken_upload_is_taken_up_where_it_ended() {
     place.blobs.discard(ID).await.unwrap();
     place.blobs.discard(ID).await.unwrap();
     assert_eq!(place.blobs.received(ID).await.unwrap(), 0);
+    assert_eq!(place.blobs.uploads().await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -106,7 +107,7 @@ async fn nothing_that_is_not_what_was_announced_is_whole() {
     incoming.write(b"x").await.unwrap();
     let other = incoming.finish().await.unwrap_err();
     assert!(matches!(other, Error::Digest { wanted, .. } if wanted == Sha256::of(&content)), "{other}");
-    assert_eq!(place.stored(), 0);
+    assert_eq!((place.stored(), place.blobs.received(ID).await.unwrap()), (0, 0), "nothing of it is kept");
 }
 
 #[tokio::test]

@@ -118,6 +118,13 @@ const TABLE: &[(&str, Rule)] = &[
     ("/muster.admin.v1.BundlesService/ListBundles", read(Read)),
     ("/muster.admin.v1.BundlesService/DeleteBundle", fleet_write(Deploy)),
 
+    ("/muster.admin.v1.BlobsService/UploadBlob", fleet_write(Deploy)),
+    ("/muster.admin.v1.BlobsService/GetUpload", fleet_read(Deploy)),
+    ("/muster.admin.v1.BlobsService/DownloadBlob", watch(Read)),
+    ("/muster.admin.v1.BlobsService/GetBlob", read(Read)),
+    ("/muster.admin.v1.BlobsService/ListBlobs", read(Read)),
+    ("/muster.admin.v1.BlobsService/DeleteBlob", fleet_write(Deploy)),
+
     ("/muster.admin.v1.SettingsService/GetSettingsSchema", read(Read)),
     ("/muster.admin.v1.SettingsService/PutSettingsProfile", fleet_write(Deploy)),
     ("/muster.admin.v1.SettingsService/GetSettingsProfile", read(Read)),

@@ -13,6 +13,7 @@ const SERVED: &[&str] = &[
     "muster.admin.v1.AccessService",
     "muster.admin.v1.AssignmentsService",
     "muster.admin.v1.AuditService",
+    "muster.admin.v1.BlobsService",
     "muster.admin.v1.BundlesService",
     "muster.admin.v1.IdentityService",
     "muster.admin.v1.JoinTokensService",

@@ -147,6 +147,25 @@ pub trait WriteBlobs: ReadBlobs + Writer {
         self.execute("DELETE FROM blob_uploads WHERE id = $1", params![id]).map(drop)
     }
 
+    /// Forgets an upload whose time is over.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn blob_upload_expire(&mut self, id: UploadId, now: UnixMillis) -> Result<(), Error> {
+        const SQL: &str = "DELETE FROM blob_uploads WHERE id = $1 AND expires_at <= $2";
+        self.execute(SQL, params![id, now]).map(drop)
+    }
+
+    /// Gives up a blob that is arriving, if no upload brings it any more.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn blob_abandon(&mut self, sha256: &Sha256) -> Result<(), Error> {
+        const SQL: &str = "UPDATE blobs SET state = 'leaving' WHERE sha256 = $1 AND state = 'arriving' \
+                           AND NOT EXISTS (SELECT 1 FROM blob_uploads u WHERE u.sha256 = blobs.sha256)";
+        self.execute(SQL, params![sha256]).map(drop)
+    }
+
     /// Adds a blob.
     ///
     /// # Errors

@@ -23,6 +23,22 @@ fn what_passes_can_be_tried_again_and_a_bad_page_is_the_callers() {
     assert_eq!(told(&Error::Io(cause())), (Code::Internal, "INTERNAL".to_owned(), false));
 }
 
+#[test]
+fn a_full_disk_for_blobs_can_be_tried_again_and_a_wrong_digest_is_the_callers() {
+    let told = |error: blobs::Error| {
+        let status = of_app(app::Error::Blobs(error));
+        let details = status.get_error_details();
+        (status.code(), details.error_info().map(|info| info.reason.clone()).unwrap_or_default())
+    };
+    let full = blobs::Error::DiskFull(Box::new(std::io::Error::other("x")));
+    assert_eq!(told(full), (Code::Unavailable, "OVERLOADED".to_owned()));
+    assert_eq!(told(blobs::Error::Busy), (Code::Unavailable, "OVERLOADED".to_owned()));
+    let (wanted, found) = (muster_common::digest::Sha256::of(b"a"), muster_common::digest::Sha256::of(b"b"));
+    let digest = blobs::Error::Digest { wanted, found };
+    assert_eq!(told(digest), (Code::InvalidArgument, "DIGEST_MISMATCH".to_owned()));
+    assert_eq!(told(blobs::Error::Missing(wanted)), (Code::Internal, "INTERNAL".to_owned()));
+}
+
 fn read(path: &str) -> String {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -67,14 +83,20 @@ fn every_reason_has_the_code_that_its_page_says() {
 #[test]
 fn every_reason_has_the_code_that_the_protocol_says() {
     let mut seen = 0;
-    for file in
-        ["nodes", "join_tokens", "bundles", "settings", "assignments", "operations", "audit", "system"]
-            .map(|name| format!("proto/muster/admin/v1/{name}.proto"))
-            .into_iter()
-            .chain(
-                ["enrollment", "identity", "session"]
-                    .map(|name| format!("proto/muster/agent/v1/{name}.proto")),
-            )
+    for file in [
+        "nodes",
+        "join_tokens",
+        "bundles",
+        "blobs",
+        "settings",
+        "assignments",
+        "operations",
+        "audit",
+        "system",
+    ]
+    .map(|name| format!("proto/muster/admin/v1/{name}.proto"))
+    .into_iter()
+    .chain(["enrollment", "identity", "session"].map(|name| format!("proto/muster/agent/v1/{name}.proto")))
     {
         let text: String = read(&file).lines().map(|line| line.trim().trim_start_matches("//")).collect();
         for reason in Reason::ALL.iter().copied() {

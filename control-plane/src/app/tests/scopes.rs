@@ -36,6 +36,7 @@ fn reason(error: &Error) -> Reason {
         Error::NotFound { .. } => Reason::NotFound,
         Error::Refused { reason, .. } | Error::Invalid { reason, .. } => *reason,
         Error::Store(error) => panic!("{error}"),
+        Error::Blobs(error) => panic!("{error}"),
     }
 }
 

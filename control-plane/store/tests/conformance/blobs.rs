@@ -127,4 +127,19 @@ pub(crate) fn uploads_are_kept_until_their_end_and_counted_once(database: &impl 
         report(&store, move |tx| tx.blob_upload_delete(UploadId::from_u128(number)));
     }
     assert_eq!(read(&store, |tx| tx.blob_leaving(9)), [five], "nobody brings its bytes any more");
+    report(&store, move |tx| tx.blob_abandon(&five));
+    assert_eq!(read(&store, move |tx| tx.blob_get(&five)).unwrap().state, State::Leaving);
+}
+
+pub(crate) fn an_upload_that_goes_on_is_not_given_up(database: &impl Database) {
+    let store = database.open();
+    let brought = insert(&store, "five!", State::Arriving);
+    report(&store, |tx| tx.blob_upload_put(&upload(2, "five!")));
+    report(&store, move |tx| tx.blob_abandon(&brought));
+    assert_eq!(read(&store, move |tx| tx.blob_get(&brought)).unwrap().state, State::Arriving);
+    let id = UploadId::from_u128(2);
+    report(&store, move |tx| tx.blob_upload_expire(id, NOW + Duration::from_millis(1999)));
+    assert_eq!(read(&store, |tx| tx.blob_upload_count()), 1);
+    report(&store, move |tx| tx.blob_upload_expire(id, NOW + Duration::from_secs(2)));
+    assert_eq!(read(&store, |tx| tx.blob_upload_count()), 0);
 }

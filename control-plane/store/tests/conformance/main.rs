@@ -54,7 +54,7 @@ macro_rules! suite_on {
             blobs {
                 only_what_is_here_is_listed, a_blob_moves_only_from_where_it_is,
                 a_blob_is_free_when_its_last_referrer_is_gone, what_is_referred_to_is_not_forgotten,
-                uploads_are_kept_until_their_end_and_counted_once,
+                uploads_are_kept_until_their_end_and_counted_once, an_upload_that_goes_on_is_not_given_up,
             }
             bundles { versions_come_newest_first, a_deleted_version_is_not_given_again, a_version_is_never_replaced }
             commands {
