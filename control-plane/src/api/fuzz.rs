@@ -171,6 +171,7 @@ requests! {
         None => {}
     },
     pb::GetUploadRequest => |it| drop(wire::blob::which_from(&it)),
+    agent::DownloadBlobRequest => |it| drop(wire::blob::sha256_from("sha256", &it.sha256)),
     pb::DownloadBlobRequest => |it| drop(wire::blob::sha256_from("sha256", &it.sha256)),
     pb::GetBlobRequest => |it| drop(wire::blob::sha256_from("sha256", &it.sha256)),
     pb::ListBlobsRequest => |it| page(&[], it.page_size, &it.page_token),

@@ -4,6 +4,7 @@
 //! refers to a blob writes that with itself, and takes it back with its end.
 
 mod collect;
+mod nodes;
 mod uploads;
 
 use muster_common::{digest::Sha256, reason::Reason};
@@ -85,6 +86,11 @@ impl App {
         self.store.write(stamp, move |tx| tx.blob_forget(&sha256).map_err(Error::from)).await?;
         Ok(())
     }
+}
+
+/// How a version of a bundle stands among the references.
+pub(crate) fn bundle_referrer(name: &str, version: impl std::fmt::Display) -> String {
+    format!("bundle/{name}/{version}")
 }
 
 /// A blob that can be had.

@@ -1,6 +1,7 @@
 //! Use-cases on a real store in a temporary folder, without the wire.
 
 mod bench;
+mod blobs;
 mod certificates;
 mod commands;
 mod desired;

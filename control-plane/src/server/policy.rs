@@ -89,6 +89,8 @@ const TABLE: &[(&str, Rule)] = &[
     ("/muster.agent.v1.SessionService/Session", node(Rate::Session)),
     ("/muster.agent.v1.IdentityService/RenewCertificate", node(Rate::Session)),
     ("/muster.agent.v1.IdentityService/Leave", node(Rate::Session)),
+    // Not counted as sessions: who fetches much must still be able to come back.
+    ("/muster.agent.v1.BlobService/DownloadBlob", node(Rate::Watch)),
 
     ("/muster.agent.v1.EnrollmentService/BeginEnrollment", stranger()),
     ("/muster.agent.v1.EnrollmentService/Enroll", stranger()),

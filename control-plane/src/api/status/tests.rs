@@ -96,8 +96,10 @@ fn every_reason_has_the_code_that_the_protocol_says() {
     ]
     .map(|name| format!("proto/muster/admin/v1/{name}.proto"))
     .into_iter()
-    .chain(["enrollment", "identity", "session"].map(|name| format!("proto/muster/agent/v1/{name}.proto")))
-    {
+    .chain(
+        ["blobs", "enrollment", "identity", "session"]
+            .map(|name| format!("proto/muster/agent/v1/{name}.proto")),
+    ) {
         let text: String = read(&file).lines().map(|line| line.trim().trim_start_matches("//")).collect();
         for reason in Reason::ALL.iter().copied() {
             for told in codes_beside(&text, reason) {
