@@ -30,7 +30,7 @@ check: tools ## Format, lints, dependencies, protos, architecture, unit tests.
 	.tools/venv/bin/buf lint proto
 	.tools/venv/bin/buf breaking proto --against proto/released.binpb
 	$(CARGO) test -p muster-tests --test architecture --test house
-	$(CARGO) test --workspace --lib $(CRASH)
+	$(CARGO) test --workspace --lib $(CRASH),$(OPTIONAL)
 
 fuzz: tools ## Parsers of foreign bytes, MUSTER_FUZZ_SECONDS each (30); TARGETS=name for some.
 	CARGO=$(CARGO) fuzz/run.sh $(TARGETS)

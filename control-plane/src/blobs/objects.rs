@@ -51,6 +51,15 @@ impl Objects {
         }
     }
 
+    /// The bucket and the prefix are the URL's, everything else the builder's.
+    #[cfg(feature = "s3")]
+    pub(super) fn in_bucket(builder: object_store::aws::AmazonS3Builder, url: &str) -> Result<Self, Error> {
+        // One blob goes at a time, and not every S3 deletes many in one request.
+        let store = builder.with_url(url).with_disable_bulk_delete(true).build()?;
+        let prefix = url.trim_start_matches("s3://").split_once('/').map_or("", |(_, prefix)| prefix);
+        Ok(Self { store: Arc::new(store), prefix: Key::from(prefix) })
+    }
+
     fn key(&self, sha256: &Sha256) -> Key {
         let name = sha256.to_string();
         let folder = name[..2].to_owned();
@@ -174,9 +183,7 @@ fn sweep(path: &Path) -> std::io::Result<()> {
 
 #[cfg(feature = "s3")]
 fn bucket(url: &str) -> Result<Objects, Error> {
-    let store = object_store::aws::AmazonS3Builder::from_env().with_url(url).build()?;
-    let prefix = url.trim_start_matches("s3://").split_once('/').map_or("", |(_, prefix)| prefix);
-    Ok(Objects { store: Arc::new(store), prefix: Key::from(prefix) })
+    Objects::in_bucket(object_store::aws::AmazonS3Builder::from_env(), url)
 }
 
 #[cfg(not(feature = "s3"))]

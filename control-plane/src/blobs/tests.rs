@@ -1,5 +1,8 @@
 use super::*;
 
+#[cfg(feature = "s3")]
+mod s3;
+
 /// The storage, in a folder that is gone with the test.
 struct Place {
     folder: tempfile::TempDir,
