@@ -79,6 +79,7 @@ async fn a_node_gets_what_the_items_refer_to_that_it_should_have_now() {
         selector: "role=web".to_owned(),
         target: Target::Bundle { name: "app".to_owned(), version },
         priority: 0,
+        held: false,
         etag: String::new(),
     };
     bench.app.create_assignment(&alice(), wish(1), false).await.unwrap();
