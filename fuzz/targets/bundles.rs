@@ -60,7 +60,11 @@ fn seeds() -> [Vec<u8>; 3] {
         mode,
         ..Default::default()
     };
-    let hook = types::Hook { argv: vec!["/bin/true".to_owned(), "-x".to_owned()], timeout_s: 5, ..Default::default() };
+    let hook = types::Hook {
+        argv: vec!["/bin/true".to_owned(), "-x".to_owned()],
+        timeout_s: 5,
+        ..Default::default()
+    };
     let whole = types::BundleContent {
         files: vec![file("/etc/app/app.conf", 0o640), file("/etc/app/d/more.conf", 0)],
         validate: Some(hook.clone()),

@@ -15,6 +15,7 @@
 
 mod decide;
 mod plan;
+mod view;
 mod window;
 
 use std::collections::BTreeMap;
@@ -22,11 +23,9 @@ use std::collections::BTreeMap;
 use muster_common::{clock::UnixMillis, ids::RolloutId};
 use serde::{Deserialize, Serialize};
 
-pub use decide::{
-    Decision, Hold, Member, Presence, Standing, Tally, View, Weather, allowed_failures, decide, order_of,
-    tally,
-};
+pub use decide::{Decision, Hold, Tally, allowed_failures, decide, tally};
 pub use plan::{Budget, MAX_STEPS, OnFailure, Plan, Portion, Share, Speed, Step, check_plan};
+pub use view::{Member, Presence, Standing, View, Weather, order_of};
 pub use window::{InvalidWindow, Window, is_open, opens_at, zone};
 
 use crate::assignment::Target;
