@@ -13,7 +13,7 @@ pub mod status;
 mod watch;
 mod wire;
 
-pub use wire::bundle::needs as bundle_needs;
+pub use wire::bundle::{needs as bundle_needs, paths as bundle_paths};
 
 use muster_proto::{
     admin::v1::{

@@ -165,6 +165,8 @@ pub struct Fixed {
     pub methods: fn() -> Vec<(&'static str, Asked)>,
     /// Capabilities that an agent needs for these bytes of a bundle.
     pub bundle_needs: fn(&[u8]) -> &'static [&'static str],
+    /// The paths that a bundle's bytes write; none of one that is only audited.
+    pub bundle_paths: assignments::PathsOf,
 }
 
 /// Rhythm of sessions.

@@ -219,6 +219,7 @@ async fn fixed(
         blobs: config.blobs.clone(),
         methods: policy::methods,
         bundle_needs: crate::api::bundle_needs,
+        bundle_paths: crate::api::bundle_paths,
     })
 }
 

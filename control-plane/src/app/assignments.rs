@@ -1,5 +1,7 @@
 //! Assignments: which nodes get which item at which version.
 
+mod paths;
+
 use muster_common::{ids::NodeId, reason::Reason};
 use muster_domain::{
     access::{Reach, Scope},
@@ -18,6 +20,9 @@ use muster_store::{
 use serde_json::json;
 
 use super::{Actor, App, Error, check_etag};
+
+/// The paths that a bundle's bytes write.
+pub type PathsOf = fn(&[u8]) -> Vec<String>;
 
 /// Selectors tried at one go: some hundred microseconds.
 const REST_AFTER: usize = 2000;
@@ -84,6 +89,7 @@ impl App {
         let now = self.clock.now();
         let nodes = self.labelled();
         let (by, reach) = (actor.principal.clone(), actor.scope.reach.clone());
+        let paths_of = self.fixed.bundle_paths;
         let creating = action == "assignments.create";
         self.commit(actor.stamp(action, now), move |tx| {
             let before = tx.assignment_get(&wish.name)?;
@@ -113,7 +119,7 @@ impl App {
                 None => {}
             }
             after = retargeted(after, before.as_ref(), wish.held)?;
-            check_conflict(tx, &after, &nodes)?;
+            check_conflict(tx, &after, &nodes, paths_of)?;
             if validate_only {
                 after.revision = before.map_or(0, |before| before.revision);
                 return Ok(after);
@@ -223,16 +229,14 @@ impl App {
 }
 
 /// With another target all its nodes get that at once, and nothing is left of rollouts.
+/// One that is held stays so: only a rollout brings what it names to anybody.
 fn retargeted(after: Assignment, before: Option<&Assignment>, held: bool) -> Result<Assignment, Error> {
-    let Some(before) = before.filter(|before| before.target == after.target && before.staged.held == held)
-    else {
-        if let Some(before) = before {
-            check_no_rollout(before)?;
-        }
-        let target = (!held).then(|| after.target.clone());
-        return Ok(after.given(target, after.revision));
-    };
-    Ok(Assignment { staged: before.staged.clone(), ..after })
+    if let Some(same) = before.filter(|before| before.target == after.target) {
+        return Ok(Assignment { staged: same.staged.clone(), ..after });
+    }
+    before.map_or(Ok(()), check_no_rollout)?;
+    let held = before.map_or(held, |before| before.staged.held);
+    Ok(after.given((!held).then(|| after.target.clone()), after.revision))
 }
 
 fn check_no_rollout(assignment: &Assignment) -> Result<(), Error> {
@@ -279,14 +283,14 @@ fn not_ours(assignment: &Assignment, reach: &Reach, nodes: &[Labelled]) -> Error
 }
 
 fn is_equal(a: &Assignment, b: &Assignment) -> bool {
-    let same = a.selector == b.selector && a.target == b.target && a.priority == b.priority;
-    same && a.staged.held == b.staged.held
+    a.selector == b.selector && a.target == b.target && a.priority == b.priority
 }
 
 pub(super) fn check_conflict(
     tx: &mut WriteTx<'_>,
     assignment: &Assignment,
     nodes: &[Labelled],
+    paths_of: PathsOf,
 ) -> Result<(), Error> {
     let compiled =
         |assignment: Assignment| Compiled::new(assignment).map_err(|error| super::invalid_selector(&error));
@@ -294,6 +298,7 @@ pub(super) fn check_conflict(
     let others =
         tx.assignment_all()?.into_iter().filter_map(|other| Compiled::new(other).ok()).collect::<Vec<_>>();
     check_room(&new, &others, nodes)?;
+    paths::check(tx, paths_of, &new, &others, nodes)?;
     let profiles: std::collections::HashMap<_, _> =
         tx.profile_all()?.into_iter().map(|profile| (profile.name, profile.values)).collect();
     let nodes = nodes.iter().map(|(id, labels, facts)| (*id, labels, facts));

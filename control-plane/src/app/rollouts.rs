@@ -95,7 +95,7 @@ impl App {
         }
         let (now, nodes) = (self.clock.now(), self.labelled());
         let (by, reach) = (actor.principal.clone(), actor.scope.reach.clone());
-        let id = RolloutId::generate();
+        let (id, paths_of) = (RolloutId::generate(), self.fixed.bundle_paths);
         self.commit(actor.stamp("rollouts.create", now), move |tx| {
             let request = Some(wish.request_id.as_str()).filter(|id| !id.is_empty());
             if let Some(request) = request
@@ -111,7 +111,7 @@ impl App {
             let to = wish.to.as_ref().map(|to| fixed(tx, to)).transpose()?;
             check_target(&before, to.as_ref())?;
             let after = before.begun(id, to.as_ref());
-            check_conflict(tx, &after, &nodes)?;
+            check_conflict(tx, &after, &nodes, paths_of)?;
             let rollout = Rollout {
                 id,
                 assignment: wish.assignment.clone(),

@@ -291,13 +291,13 @@ impl Wanted {
 
 /// How many more the step asks for.
 fn missing(reach: &Portion, view: &View<'_>, tally: &Tally, candidates: usize) -> usize {
-    let takes_part = |it: &&Member| it.presence == Presence::Here || it.standing != Standing::Untouched;
-    let base = view.members.iter().filter(takes_part).count();
+    // Who does not take part, or went away before it answered, says nothing: others come.
+    let reached = tally.touched - tally.excused - tally.away;
+    let untouched = |it: &&Member| it.presence == Presence::Here && it.standing == Standing::Untouched;
+    let base = view.members.iter().filter(untouched).count() + reached;
     match reach {
-        Portion::Percent(percent) => {
-            (base * usize::from(*percent)).div_ceil(100).saturating_sub(tally.touched)
-        }
-        Portion::Count(count) => (*count as usize).saturating_sub(tally.touched),
+        Portion::Percent(percent) => (base * usize::from(*percent)).div_ceil(100).saturating_sub(reached),
+        Portion::Count(count) => (*count as usize).saturating_sub(reached),
         Portion::Selector(_) => candidates,
     }
 }

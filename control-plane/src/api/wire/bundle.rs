@@ -46,6 +46,17 @@ pub fn needs(payload: &[u8]) -> &'static [&'static str] {
     types::BundleContent::decode(payload).map_or(&[], |content| bundle::needs(&content_from(&content)))
 }
 
+/// The paths that these bytes write. Of bytes that do not decode, or that are only held
+/// against a host: none.
+#[must_use]
+pub fn paths(payload: &[u8]) -> Vec<String> {
+    let Ok(content) = types::BundleContent::decode(payload) else { return Vec::new() };
+    if mode_from(content.mode) == Some(Mode::Audit) {
+        return Vec::new();
+    }
+    content.files.into_iter().map(|file| file.path).collect()
+}
+
 fn content_from(content: &types::BundleContent) -> Content<'_> {
     Content {
         files: content.files.iter().map(file_from).collect(),

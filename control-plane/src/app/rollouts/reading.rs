@@ -114,6 +114,10 @@ impl App {
     /// How a rollout stands now, or would.
     #[must_use]
     pub fn seen(&self, rollout: Rollout) -> Seen {
+        if let Some(end) = rollout.end.as_ref().filter(|_| rollout.phase.is_over()) {
+            let (tally, failures) = (end.tally, end.failures.clone());
+            return Seen { rollout, tally, failures, waits_for: None, opens_at: None };
+        }
         let (catalog, now) = (self.catalog.now(), self.clock.now());
         let found = members::members(self, &catalog, &rollout, now);
         let view = View { members: &found.all, weather: self.weather(), now };

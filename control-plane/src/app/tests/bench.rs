@@ -224,6 +224,8 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
             blobs: crate::config::Blobs::default(),
             methods: || vec![("muster.admin.v1.NodesService/GetNode", READ)],
             bundle_needs: |payload| if payload.starts_with(b"v2") { &["bundle-v2"] } else { &[] },
+            // A payload of a test names its paths, if it is an array of them.
+            bundle_paths: |payload| serde_json::from_slice(payload).unwrap_or_default(),
         },
     })
 }

@@ -83,3 +83,25 @@ async fn an_agent_is_not_offered_what_it_would_pass_over_in_part() {
     let both = vec!["bundle/b1".to_owned(), "bundle/b2".to_owned()];
     assert_eq!(offered(&["bundle", "bundle-v2"]), (both, Vec::new()));
 }
+
+#[tokio::test]
+async fn two_bundles_that_write_one_path_on_one_node_are_refused() {
+    let bench = Bench::following().await;
+    bench.node(1).await;
+    for (number, paths) in [(1, r#"["/etc/a", "/etc/b"]"#), (2, r#"["/etc/b"]"#), (3, r#"["/etc/c"]"#)] {
+        let payload = Bytes::from(paths);
+        bench.write(move |tx| Ok(tx.bundle_insert(&bundle(number), &payload)?)).await;
+    }
+    let create = async |number, selector| {
+        let made = bench.app.create_assignment(&alice(), wish(number, selector), false).await;
+        made.map(|it| it.name).map_err(|error| error.to_string())
+    };
+    create(1, "*").await.unwrap();
+    let refused = create(2, "*").await.unwrap_err();
+    assert!(refused.contains("\"a1\" writes \"/etc/b\""), "{refused}");
+    create(2, "env=prod").await.unwrap();
+    create(3, "*").await.unwrap();
+    // Also if a rollout is to bring it later.
+    let held = Wish { held: true, name: "later".to_owned(), ..wish(2, "*") };
+    assert!(bench.app.create_assignment(&alice(), held, false).await.is_err());
+}

@@ -305,6 +305,13 @@ async fn an_aborted_rollout_can_still_be_rolled_back() {
 async fn something_new_comes_and_goes_in_steps() {
     let fleet = Fleet::new(true).await;
     assert_eq!(fleet.running(), counts(&[("-", 20)]), "a held assignment gives nothing");
+    // Nor does it by an update that does not speak of that.
+    let update = assignments::Wish { selector: "!canary".to_owned(), ..assignment(false) };
+    fleet.bench.app.update_assignment(&alice(), update.clone(), false).await.unwrap();
+    let other = assignments::Wish { target: version(2), ..update.clone() };
+    fleet.bench.app.update_assignment(&alice(), other, false).await.unwrap();
+    fleet.bench.app.update_assignment(&alice(), update, false).await.unwrap();
+    assert_eq!(fleet.wanted(), counts(&[("-", 20)]));
     let id = fleet.begin(Some(version(1)), plan(Share::Count(0))).await;
     fleet.bench.app.turn_rollouts().await.unwrap();
     assert_eq!(fleet.wanted(), counts(&[("-", 18), ("1", 2)]));
