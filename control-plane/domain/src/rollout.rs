@@ -114,8 +114,8 @@ pub enum Wish {
     Pause,
     /// To go on.
     Resume,
-    /// To say yes to the step it is in.
-    Approve,
+    /// To say yes to a step, from 1; 0: the one it is in.
+    Approve(u32),
     /// To end, as it is.
     Abort,
     /// To return.
@@ -150,8 +150,11 @@ impl Rollout {
     /// The phase, if it does not allow it.
     pub fn asked(&self, wish: Wish, now: UnixMillis) -> Result<Option<Self>, Phase> {
         let phase = match (wish, self.phase) {
-            (Wish::Approve, Phase::Running | Phase::Paused) => {
-                let approved = self.step + 1;
+            (Wish::Approve(step), Phase::Running | Phase::Paused) => {
+                let approved = if step == 0 { self.step + 1 } else { step };
+                if approved > self.step + 1 {
+                    return Err(self.phase); // nobody has seen how the step before it went
+                }
                 return Ok((self.approved < approved).then(|| Self { approved, ..self.clone() }));
             }
             (Wish::Pause, Phase::Running | Phase::Paused) => Phase::Paused,

@@ -269,7 +269,7 @@ pub(super) fn covers(reach: &Reach, assignment: &Assignment) -> bool {
 }
 
 /// One that reaches no node of the caller's is as if it were not there.
-fn not_ours(assignment: &Assignment, reach: &Reach, nodes: &[Labelled]) -> Error {
+pub(super) fn not_ours(assignment: &Assignment, reach: &Reach, nodes: &[Labelled]) -> Error {
     let name = &assignment.name;
     let compiled = Compiled::new(assignment.clone()).ok();
     let reaches = |(_, labels, facts): &Labelled| {

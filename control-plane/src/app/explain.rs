@@ -13,6 +13,7 @@ use muster_domain::{
 
 use super::{
     App, Error,
+    assignments::covers,
     catalog::{Contents, Wanted},
     fleet::Entry,
     rollouts::Seen,
@@ -108,8 +109,9 @@ impl App {
         self.node(scope, id)?;
         let catalog = self.catalog.now();
         let rollouts = self.rollouts_of(scope, &catalog, &item).await;
-        let look =
-            |entry: parking_lot::MutexGuard<'_, Entry>| self.explain(&entry, &catalog, &item, &rollouts);
+        let look = |entry: parking_lot::MutexGuard<'_, Entry>| {
+            self.explain(scope, &entry, &catalog, &item, &rollouts)
+        };
         self.fleet.with(id, look).ok_or_else(|| Error::not_found("node", &id))
     }
 
@@ -123,14 +125,25 @@ impl App {
         found
     }
 
-    fn explain(&self, entry: &Entry, catalog: &Contents, item: &ItemName, rollouts: &[Seen]) -> Explanation {
+    fn explain(
+        &self,
+        scope: &Scope,
+        entry: &Entry,
+        catalog: &Contents,
+        item: &ItemName,
+        rollouts: &[Seen],
+    ) -> Explanation {
         let mut reasons: Vec<Reason> = Vec::new();
         let of_item = |it: &&Compiled| it.assignment.target.item() == *item;
-        for compiled in catalog.assignments.iter().filter(of_item) {
+        // Others' that are not for this node are nobody's business here.
+        let is_shown = |it: &&Compiled| {
+            it.reaches(&entry.node.labels, &entry.node.facts) || covers(&scope.reach, &it.assignment)
+        };
+        for compiled in catalog.assignments.iter().filter(of_item).filter(is_shown) {
             reasons.push(assignment(compiled, entry));
         }
         if reasons.is_empty() {
-            reasons.push(no("Assignment", format!("no assignment gives {item} to any node")));
+            reasons.push(no("Assignment", format!("no assignment that you see gives {item} to any node")));
         }
         let (waits, expected_at) = self.of_rollouts(entry, catalog, rollouts, &mut reasons);
         let wanted = catalog.wanted_of(&entry.node, item, self.fixed.epoch);

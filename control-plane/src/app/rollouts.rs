@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 
 use super::{
     Actor, App, Error,
-    assignments::{check_conflict, covers, fixed},
+    assignments::{Labelled, check_conflict, covers, fixed, not_ours},
     check_reason,
 };
 
@@ -103,7 +103,7 @@ impl App {
             {
                 return again(same, &wish);
             }
-            let before = ours(tx, &reach, &wish.assignment)?;
+            let before = ours(tx, &reach, &wish.assignment, &nodes)?;
             if let Some(rollout) = before.staged.rollout {
                 let message = format!("rollout {rollout} of this assignment is under way");
                 return Err(Error::refused(Reason::StateConflict, message));
@@ -157,14 +157,18 @@ impl App {
         let action = match asked {
             Asked::Pause => "rollouts.pause",
             Asked::Resume => "rollouts.resume",
-            Asked::Approve => "rollouts.approve",
+            Asked::Approve(_) => "rollouts.approve",
             Asked::Abort => "rollouts.abort",
             Asked::RollBack => "rollouts.roll-back",
         };
-        let (now, reach) = (self.clock.now(), actor.scope.reach.clone());
+        let (now, reach, nodes) = (self.clock.now(), actor.scope.reach.clone(), self.labelled());
         self.commit(actor.stamp(action, now), move |tx| {
-            let before = tx.rollout_get(id)?.ok_or_else(|| Error::not_found("rollout", &id))?;
-            let assignment = ours(tx, &reach, &before.assignment)?;
+            let missing = || Error::not_found("rollout", &id);
+            let before = tx.rollout_get(id)?.ok_or_else(missing)?;
+            let assignment = ours(tx, &reach, &before.assignment, &nodes).map_err(|error| match error {
+                Error::NotFound { .. } => missing(),
+                other => other,
+            })?;
             let next = before.asked(asked, now).map_err(|phase| impossible(&before, phase))?;
             let Some(next) = next else { return Ok(before) };
             let next = Rollout { message: reason.clone(), ..next };
@@ -242,13 +246,9 @@ fn moved(tx: &mut WriteTx<'_>, before: &Rollout, after: &Rollout) -> Result<(), 
 }
 
 /// The assignment, if the caller may change all that it can reach.
-fn ours(tx: &mut WriteTx<'_>, reach: &Reach, name: &str) -> Result<Assignment, Error> {
+fn ours(tx: &mut WriteTx<'_>, reach: &Reach, name: &str, nodes: &[Labelled]) -> Result<Assignment, Error> {
     let found = tx.assignment_get(name)?.ok_or_else(|| Error::not_found("assignment", name))?;
-    if covers(reach, &found) {
-        return Ok(found);
-    }
-    let message = format!("assignment {name:?} may reach nodes outside of your scope");
-    Err(Error::refused(Reason::PermissionDenied, message))
+    if covers(reach, &found) { Ok(found) } else { Err(not_ours(&found, reach, nodes)) }
 }
 
 fn again(same: Rollout, wish: &Wish) -> Result<Rollout, Error> {

@@ -1,6 +1,8 @@
 //! What a rollout does next. A function of what is seen at one moment: called again
 //! and again, by any process, it comes to the same end.
 
+use std::time::Duration;
+
 use muster_common::{clock::UnixMillis, ids::NodeId};
 
 use serde::{Deserialize, Serialize};
@@ -109,8 +111,6 @@ pub struct Tally {
     pub failed: usize,
     /// That do not take part.
     pub excused: usize,
-    /// That were given it and went away before they answered: they say so when they are back.
-    pub away: usize,
 }
 
 /// How many may fail of those that were touched.
@@ -132,7 +132,6 @@ pub fn tally(rollout: &Rollout, view: &View<'_>) -> Tally {
             Outcome::Done => tally.done += 1,
             Outcome::Failed => tally.failed += 1,
             Outcome::Excused => tally.excused += 1,
-            Outcome::Away => tally.away += 1,
         }
     }
     tally
@@ -145,24 +144,28 @@ enum Outcome {
     Done,
     Failed,
     Excused,
-    Away,
 }
 
+/// Others may fall silent in this time: then it is not the change.
+const LOST_FOR: Duration = Duration::from_secs(60);
+
 /// What a member counts as. One that fell silent after it got the change has failed,
-/// unless many vanished together: then nobody knows why.
+/// unless many vanished together: then nobody knows why. One that went away before it
+/// answered, and does not come back in time, has failed, too: the change may be why.
 fn outcome(rollout: &Rollout, member: &Member, view: &View<'_>) -> Outcome {
-    let is_lost = member.presence == Presence::Lost && view.weather.vanished == 0;
-    match member.standing {
-        Standing::Untouched => Outcome::Untouched,
-        Standing::Excused => Outcome::Excused,
-        Standing::Failed => Outcome::Failed,
-        Standing::Given { .. } | Standing::Done if is_lost => Outcome::Failed,
-        Standing::Done => Outcome::Done,
-        Standing::Given { .. } if member.presence == Presence::Away => Outcome::Away,
-        Standing::Given { since } => {
-            let is_late = view.now.since(since) > rollout.plan.patience;
-            if is_late && member.presence == Presence::Here { Outcome::Failed } else { Outcome::Waiting }
-        }
+    let is_late = |since: UnixMillis| view.now.since(since) > rollout.plan.patience;
+    let lost = match member.presence {
+        Presence::Lost { since } => Some(view.weather.vanished == 0 && view.now.since(since) > LOST_FOR),
+        Presence::Here | Presence::Away => None,
+    };
+    match (member.standing, lost) {
+        (Standing::Untouched, _) => Outcome::Untouched,
+        (Standing::Excused, _) => Outcome::Excused,
+        (Standing::Failed, _) | (Standing::Given { .. } | Standing::Done, Some(true)) => Outcome::Failed,
+        (Standing::Given { .. } | Standing::Done, Some(false)) => Outcome::Waiting,
+        (Standing::Done, None) => Outcome::Done,
+        (Standing::Given { since }, None) if is_late(since) => Outcome::Failed,
+        (Standing::Given { .. }, None) => Outcome::Waiting,
     }
 }
 
@@ -172,20 +175,22 @@ pub fn decide(rollout: &Rollout, view: &View<'_>) -> Decision {
     match rollout.phase {
         Phase::Running => run(rollout, view),
         Phase::RollingBack => go_back(rollout, view),
-        Phase::Paused | Phase::Aborted | Phase::RolledBack | Phase::Succeeded => Decision::Wait(Hold::Phase),
+        // Who paused it did not mean to keep a bad change on its hosts.
+        Phase::Paused => match stop(rollout, &tally(rollout, view)) {
+            Some(Decision::Stop { to: Phase::RollingBack, failed, allowed }) => {
+                Decision::Stop { to: Phase::RollingBack, failed, allowed }
+            }
+            _ => Decision::Wait(Hold::Phase),
+        },
+        Phase::Aborted | Phase::RolledBack | Phase::Succeeded => Decision::Wait(Hold::Phase),
     }
 }
 
 fn run(rollout: &Rollout, view: &View<'_>) -> Decision {
     let tally = tally(rollout, view);
-    let allowed = allowed_failures(rollout, tally.touched);
     // Before everything else: no brake and no pause keeps a bad change on its hosts.
-    if tally.failed > allowed {
-        let to = match rollout.plan.on_failure {
-            OnFailure::RollBack => Phase::RollingBack,
-            OnFailure::Pause => Phase::Paused,
-        };
-        return Decision::Stop { to, failed: tally.failed, allowed };
+    if let Some(stop) = stop(rollout, &tally) {
+        return stop;
     }
     if view.weather.brake {
         return Decision::Wait(Hold::Brake);
@@ -207,6 +212,16 @@ fn run(rollout: &Rollout, view: &View<'_>) -> Decision {
     }
 }
 
+/// Whether too many have failed.
+fn stop(rollout: &Rollout, tally: &Tally) -> Option<Decision> {
+    let allowed = allowed_failures(rollout, tally.touched);
+    let to = match rollout.plan.on_failure {
+        OnFailure::RollBack => Phase::RollingBack,
+        OnFailure::Pause => Phase::Paused,
+    };
+    (tally.failed > allowed).then_some(Decision::Stop { to, failed: tally.failed, allowed })
+}
+
 /// What keeps a step from being done.
 fn unsettled(rollout: &Rollout, tally: &Tally, wanted: &Wanted) -> Option<Hold> {
     let counted = tally.done + tally.waiting;
@@ -224,7 +239,7 @@ fn unsettled(rollout: &Rollout, tally: &Tally, wanted: &Wanted) -> Option<Hold> 
     (tally.done == 0 && tally.total > 0).then_some(Hold::Nobody)
 }
 
-fn settled(rollout: &Rollout, soak: std::time::Duration, now: UnixMillis) -> Decision {
+fn settled(rollout: &Rollout, soak: Duration, now: UnixMillis) -> Decision {
     let Some(since) = rollout.settled_at.filter(|since| *since <= now) else { return Decision::Settle };
     if now < since + soak {
         return Decision::Wait(Hold::Soak { until: since + soak });
@@ -291,8 +306,8 @@ impl Wanted {
 
 /// How many more the step asks for.
 fn missing(reach: &Portion, view: &View<'_>, tally: &Tally, candidates: usize) -> usize {
-    // Who does not take part, or went away before it answered, says nothing: others come.
-    let reached = tally.touched - tally.excused - tally.away;
+    // Who does not take part says nothing: others come.
+    let reached = tally.touched - tally.excused;
     let untouched = |it: &&Member| it.presence == Presence::Here && it.standing == Standing::Untouched;
     let base = view.members.iter().filter(untouched).count() + reached;
     match reach {

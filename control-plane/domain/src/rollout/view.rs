@@ -33,7 +33,10 @@ pub enum Presence {
     /// It is not, and said so, or never was: it was stopped, or nobody has heard it yet.
     Away,
     /// It fell silent.
-    Lost,
+    Lost {
+        /// Since when.
+        since: UnixMillis,
+    },
 }
 
 /// What a node has made of a change.

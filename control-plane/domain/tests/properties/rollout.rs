@@ -47,12 +47,13 @@ enum Event {
 fn events() -> impl Strategy<Value = Vec<Event>> {
     let node = 0_u8..40;
     let presence = prop_oneof![
-        4 => Just(Presence::Here), 1 => Just(Presence::Away), 1 => Just(Presence::Lost)
+        4 => Just(Presence::Here), 1 => Just(Presence::Away),
+        1 => Just(Presence::Lost { since: UnixMillis(0) })
     ];
     let wish = prop_oneof![
         Just(Wish::Pause),
         Just(Wish::Resume),
-        Just(Wish::Approve),
+        Just(Wish::Approve(0)),
         Just(Wish::Abort),
         Just(Wish::RollBack)
     ];
@@ -173,7 +174,10 @@ impl World {
             }
             Event::Presence { node, presence } => {
                 if let Some(member) = self.members.get_mut(node) {
-                    member.presence = *presence;
+                    member.presence = match presence {
+                        Presence::Lost { .. } => Presence::Lost { since: self.now },
+                        heard => *heard,
+                    };
                 }
             }
             Event::Window { node, open } => {
@@ -285,13 +289,12 @@ impl World {
             prop_assert!(member.presence == Presence::Here && member.is_open);
             prop_assert_eq!(member.standing, Standing::Untouched);
         }
-        let waiting = |member: &&Member| matches!(member.standing, Standing::Given { .. });
         if plan.max_in_flight > 0 {
             let late = self.now - plan.patience;
-            let in_flight = self.members.values().filter(waiting).filter(|member| {
-                let Standing::Given { since } = member.standing else { return false };
-                // Who is late or silent has failed: it is in nobody's way.
-                !(since < late || member.presence != Presence::Here)
+            let in_flight = self.members.values().filter(|member| {
+                // Who is late or was lost for long has failed: it is in nobody's way.
+                matches!(member.standing, Standing::Given { since } if since >= late)
+                    && !matches!(member.presence, Presence::Lost { .. })
             });
             prop_assert!(in_flight.count() + chosen.len() <= plan.max_in_flight as usize);
         }
@@ -348,7 +351,7 @@ proptest! {
                     world.mend();
                     world.happens(&Event::Ask(Wish::Resume));
                 }
-                Hold::Approval => world.happens(&Event::Ask(Wish::Approve)),
+                Hold::Approval => world.happens(&Event::Ask(Wish::Approve(0))),
                 Hold::Soak { until } => {
                     prop_assert!(until > world.now);
                     world.now = until;

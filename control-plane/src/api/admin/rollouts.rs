@@ -140,7 +140,7 @@ impl RolloutsService for Handler {
         request: Request<pb::ApproveRolloutRequest>,
     ) -> Result<Response<pb::ApproveRolloutResponse>, Status> {
         let (actor, it) = (caller::actor(&request)?, request.into_inner());
-        let rollout = self.ask(&actor, &it.id, Wish::Approve, it.reason).await?;
+        let rollout = self.ask(&actor, &it.id, Wish::Approve(it.step), it.reason).await?;
         Ok(Response::new(pb::ApproveRolloutResponse { rollout }))
     }
 

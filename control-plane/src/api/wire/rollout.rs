@@ -75,7 +75,6 @@ fn progress(tally: &Tally, seen: &Seen) -> pb::RolloutProgress {
         done: count(tally.done),
         failed: count(tally.failed),
         excused: count(tally.excused),
-        away: count(tally.away),
         failures: seen.failures.iter().map(|(reason, nodes)| (reason.clone(), count(*nodes))).collect(),
     }
 }

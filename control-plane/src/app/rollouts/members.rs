@@ -1,11 +1,14 @@
 //! The nodes of a rollout, as its decision sees them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use muster_common::{clock::UnixMillis, digest::Sha256, ids::NodeId, reason::Reason};
 use muster_domain::{
     assignment::Touch,
-    effective::Compiled,
+    effective::{self, Compiled},
     item::{ItemName, ItemState},
     labels::Selector,
     liveness::State,
@@ -18,7 +21,12 @@ use crate::app::{
     fleet::{Entry, Fleet},
 };
 
-/// Nobody said that it would go: it fell silent.
+/// Nodes that fell silent within this time vanished together: at least so many, and at
+/// least one in so many of those that were not touched.
+const TOGETHER: Duration = Duration::from_secs(10 * 60);
+const LEAST: usize = 3;
+const PART: usize = 10;
+/// Who says one of these goes by its own will: it did not fall silent.
 const SAID_SO: [&str; 2] = ["AgentStopped", "Disconnected"];
 
 /// All members, and why those that failed did.
@@ -123,6 +131,9 @@ impl<'a> Look<'a> {
 
     fn standing(&self, entry: &Entry) -> (Standing, Option<String>) {
         let node = &entry.node;
+        if self.is_overruled(entry) {
+            return (Standing::Excused, None); // it says nothing of what it does not get
+        }
         let touch = self.compiled.assignment.touch_of(&node.touches);
         let Some(touch) = touch.filter(|touch| touch.rollout == self.rollout.id) else {
             return (Standing::Untouched, None);
@@ -137,6 +148,18 @@ impl<'a> Look<'a> {
         self.judge(touch, wanted.as_ref(), entry)
     }
 
+    /// Whether a stronger assignment decides what the node has of the bundle.
+    fn is_overruled(&self, entry: &Entry) -> bool {
+        let (node, ours) = (&entry.node, self.compiled.assignment.priority);
+        let stronger = self
+            .catalog
+            .assignments
+            .iter()
+            .filter(|it| it.assignment.priority > ours && it.assignment.target.item() == self.item);
+        matches!(self.item, ItemName::Bundle(_))
+            && !effective::candidates(&node.labels, &node.facts, &node.touches, stronger).is_empty()
+    }
+
     fn kind(&self) -> &'static str {
         match self.item {
             ItemName::Settings => "settings",
@@ -145,10 +168,13 @@ impl<'a> Look<'a> {
     }
 
     fn judge(&self, touch: &Touch, wanted: Option<&Wanted>, entry: &Entry) -> (Standing, Option<String>) {
-        let since = match self.rollout.phase {
+        let given = match self.rollout.phase {
             Phase::RollingBack => self.rollout.since,
             _ => touch.at,
         };
+        // Who was away has its time from when it is back.
+        let liveness = &entry.node.liveness;
+        let since = if liveness.reason == "Connected" { given.max(liveness.since) } else { given };
         let reported = entry.reported(&self.item);
         let (sha256, generation) = match wanted {
             Some(wanted) => (wanted.version.sha256, wanted.version.generation),
@@ -191,31 +217,30 @@ fn verdict(refusal: &ItemState, since: UnixMillis) -> (Standing, Option<String>)
 fn presence(entry: &Entry) -> Presence {
     match entry.tracker.state() {
         State::Online | State::Late => Presence::Here,
-        State::Offline if !SAID_SO.contains(&entry.node.liveness.reason.as_str()) => Presence::Lost,
+        State::Offline if !SAID_SO.contains(&entry.node.liveness.reason.as_str()) => {
+            Presence::Lost { since: entry.node.liveness.since }
+        }
         State::Offline | State::NeverSeen | State::Unknown | State::Expired | State::Quarantined => {
             Presence::Away
         }
     }
 }
 
-/// Nodes that vanished together: they fell silent since then, and no rollout had touched
-/// them.
-pub(super) fn vanished(fleet: &Fleet, since: UnixMillis, touched: impl Fn(&[Touch]) -> bool) -> u32 {
-    /// At least so many, and at least this part of those that nobody touched.
-    const LEAST: u32 = 3;
-    const PART: u32 = 10;
-    let (mut here, mut gone) = (0_u32, 0_u32);
-    fleet.for_each(|entry| {
-        if touched(&entry.node.touches) {
-            return;
-        }
-        match presence(&entry) {
-            Presence::Here => here += 1,
-            Presence::Lost if entry.node.liveness.since >= since => gone += 1,
-            Presence::Lost | Presence::Away => {}
-        }
+/// Nodes that vanished together after a moment, and are not back: so many fell silent
+/// within some minutes, and the rollout had touched none of them.
+pub(super) fn vanished(fleet: &Fleet, after: UnixMillis, is_touched: impl Fn(&[Touch]) -> bool) -> u32 {
+    let (mut here, mut lost) = (0, Vec::new());
+    fleet.for_each(|entry| match presence(&entry) {
+        _ if is_touched(&entry.node.touches) => {}
+        Presence::Here => here += 1,
+        Presence::Lost { since } if since >= after => lost.push(since),
+        Presence::Lost { .. } | Presence::Away => {}
     });
-    if gone >= LEAST && gone * PART >= here + gone { gone } else { 0 }
+    lost.sort_unstable();
+    let together =
+        |from: &UnixMillis| lost.iter().filter(|at| *at >= from && **at <= *from + TOGETHER).count();
+    let most = lost.iter().map(together).max().unwrap_or(0);
+    if most >= LEAST && most * PART >= here + most { u32::try_from(most).unwrap_or(u32::MAX) } else { 0 }
 }
 
 /// Which nodes come in which order, for a preview.

@@ -120,7 +120,7 @@ impl App {
         }
         let (catalog, now) = (self.catalog.now(), self.clock.now());
         let found = members::members(self, &catalog, &rollout, now);
-        let view = View { members: &found.all, weather: self.weather(), now };
+        let view = View { members: &found.all, weather: self.weather(&rollout), now };
         let (tally, failures) = match &rollout.end {
             Some(end) => (end.tally, end.failures.clone()),
             None => (tally(&rollout, &view), found.failures),

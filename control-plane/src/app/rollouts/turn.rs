@@ -1,8 +1,8 @@
 //! How rollouts go on: what is seen is decided on, and what is decided is written.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
-use muster_common::ids::{NodeId, RolloutId};
+use muster_common::ids::NodeId;
 use muster_domain::{
     assignment::Touch,
     audit::Note,
@@ -12,7 +12,7 @@ use muster_store::{ReadAssignments as _, ReadRollouts as _, WriteRollouts as _, 
 use serde_json::json;
 
 use super::{members, moved};
-use crate::app::{App, Error};
+use crate::app::{App, Error, catalog::Contents};
 
 /// Nodes touched in one write: the store is other people's, too.
 const AT_ONCE: usize = 500;
@@ -20,8 +20,6 @@ const AT_ONCE: usize = 500;
 const NAMED: usize = 20;
 /// Decisions carried out of one rollout before another one gets its turn.
 const IN_A_ROW: usize = 8;
-/// Nodes that fell silent within this time vanished together.
-const TOGETHER: Duration = Duration::from_secs(10 * 60);
 /// Between looks while a rollout is under way, and while none is.
 const OFTEN: Duration = Duration::from_millis(250);
 const RARELY: Duration = Duration::from_secs(10);
@@ -36,11 +34,10 @@ impl App {
         if open.rollouts.is_empty() {
             return Ok(());
         }
-        let weather = self.weather();
         for rollout in &open.rollouts {
             let mut rollout = rollout.clone();
             for _ in 0..IN_A_ROW {
-                match self.turn(&rollout, weather).await? {
+                match self.turn(&rollout).await? {
                     Some(next) => rollout = next,
                     None => break,
                 }
@@ -55,20 +52,21 @@ impl App {
         if self.rollouts.now().rollouts.is_empty() { RARELY } else { OFTEN }
     }
 
-    /// What holds for all rollouts.
-    pub(super) fn weather(&self) -> Weather {
-        let open = self.rollouts.now();
-        let ids: BTreeSet<RolloutId> = open.rollouts.iter().map(|rollout| rollout.id).collect();
-        let touched = |touches: &[Touch]| touches.iter().any(|touch| ids.contains(&touch.rollout));
-        let since = self.clock.now() - TOGETHER;
-        Weather { brake: open.brake.is_some(), vanished: members::vanished(&self.fleet, since, touched) }
+    /// What holds around a rollout.
+    pub(super) fn weather(&self, rollout: &Rollout) -> Weather {
+        let is_touched = |touches: &[Touch]| touches.iter().any(|touch| touch.rollout == rollout.id);
+        let vanished = members::vanished(&self.fleet, rollout.created_at, is_touched);
+        Weather { brake: self.rollouts.now().brake.is_some(), vanished }
     }
 
     /// One decision. `None`: nothing is to be done now.
-    async fn turn(&self, rollout: &Rollout, weather: Weather) -> Result<Option<Rollout>, Error> {
-        let now = self.clock.now();
-        let seen = members::members(self, &self.catalog.now(), rollout, now);
-        let view = View { members: &seen.all, weather, now };
+    async fn turn(&self, rollout: &Rollout) -> Result<Option<Rollout>, Error> {
+        let (now, catalog) = (self.clock.now(), self.catalog.now());
+        if !is_known(&catalog, rollout) {
+            return Ok(None);
+        }
+        let seen = members::members(self, &catalog, rollout, now);
+        let view = View { members: &seen.all, weather: self.weather(rollout), now };
         let end = End { tally: tally(rollout, &view), failures: seen.failures };
         let next = |phase, reason: &str, message| Rollout {
             end: rollout.end.clone().or_else(|| Some(end.clone())),
@@ -130,7 +128,14 @@ impl App {
                 return Ok(None);
             }
             let Some(assignment) = tx.assignment_get(&rollout.assignment)? else { return Ok(None) };
+            if tx.rollout_brake()?.is_some() {
+                return Ok(None); // pulled since it was decided
+            }
             for (node, touches) in &had {
+                let touched = assignment.touch_of(touches);
+                if touched.is_some_and(|touch| touch.rollout == rollout.id) {
+                    continue; // what it had before is known
+                }
                 let touch = Touch {
                     assignment: assignment.name.clone(),
                     rollout: rollout.id,
@@ -153,6 +158,16 @@ impl App {
             Ok(Some(Rollout { revision: tx.revision(), ..next }))
         })
         .await
+    }
+}
+
+/// Whether memory knows of the assignment what the rollout's phase says: it may be behind.
+fn is_known(catalog: &Contents, rollout: &Rollout) -> bool {
+    let Some(compiled) = catalog.assignment(&rollout.assignment) else { return false };
+    let staged = &compiled.assignment.staged;
+    match rollout.phase {
+        Phase::RollingBack => staged.gone_back.contains(&rollout.id),
+        _ => staged.rollout == Some(rollout.id),
     }
 }
 

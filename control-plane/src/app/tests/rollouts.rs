@@ -383,7 +383,7 @@ async fn one_assignment_has_one_rollout_and_changes_by_nothing_else_meanwhile() 
         Scope { reach: "env=test".parse().unwrap(), ..Scope::whole("operator/bob", Permission::Deploy) };
     let bob = actor("operator/bob", some);
     let denied = app.ask_rollout(&bob, first.id, Asked::Abort, String::new()).await.map_err(reason);
-    assert_eq!(denied.map(|it| it.phase), Err(Some(Reason::PermissionDenied)));
+    assert_eq!(denied.map(|it| it.phase), Err(None), "nothing of it is in the scope: it is not there");
 }
 
 #[tokio::test]
@@ -395,4 +395,53 @@ async fn too_many_failures_can_wait_for_a_person_instead() {
     let seen = fleet.bench.app.rollout(&whole(), id).await.unwrap();
     assert_eq!((seen.rollout.phase, seen.rollout.reason.as_str()), (Phase::Paused, "TooManyFailed"));
     assert_eq!((seen.tally.failed, seen.failures), (2, counts(&[("PROBE_FAILED", 2)])));
+}
+
+#[tokio::test]
+async fn a_node_for_which_a_stronger_assignment_decides_says_nothing_of_a_change() {
+    let fleet = Fleet::new(false).await;
+    let stronger = assignments::Wish { name: "pinned".to_owned(), priority: 9, ..assignment(false) };
+    let stronger = assignments::Wish { target: version(3), ..stronger };
+    fleet.bench.app.create_assignment(&alice(), stronger, false).await.unwrap();
+    fleet.answer(|_| true);
+    let id = fleet.begin(Some(version(2)), plan(Share::Count(0))).await;
+    fleet.run(|_| true).await;
+    let seen = fleet.bench.app.rollout(&whole(), id).await.unwrap();
+    assert_eq!((seen.tally.excused, seen.tally.done), (20, 0));
+    assert_eq!(seen.waits_for, Some(Hold::Nobody), "nobody has lived through it");
+}
+
+#[tokio::test]
+async fn a_step_is_approved_once_and_not_before_it_is_there() {
+    let fleet = Fleet::new(false).await;
+    let mut asking = plan(Share::Count(0));
+    asking.steps.iter_mut().for_each(|step| step.approval = true);
+    let id = fleet.begin(Some(version(2)), asking).await;
+    assert_eq!(fleet.ask(id, Asked::Approve(2)).await, Err(Some(Reason::StateConflict)));
+    fleet.ask(id, Asked::Approve(1)).await.unwrap();
+    fleet.run(|_| true).await;
+    // The same yes again is not one to the next step.
+    fleet.ask(id, Asked::Approve(1)).await.unwrap();
+    fleet.run(|_| true).await;
+    let seen = fleet.bench.app.rollout(&whole(), id).await.unwrap();
+    assert_eq!((seen.rollout.step, seen.waits_for), (1, Some(Hold::Approval)));
+}
+
+#[tokio::test]
+async fn a_change_that_stops_agents_does_not_go_through_the_fleet() {
+    let fleet = Fleet::new(false).await;
+    let one = Plan { max_in_flight: 1, ..Speed::Emergency.plan() };
+    let id = fleet.begin(Some(version(2)), Plan { max_failed: Share::Count(0), ..one }).await;
+    for _ in 0..3 {
+        fleet.bench.app.turn_rollouts().await.unwrap();
+        for session in fleet.sessions.values().filter(|it| !fleet.bench.app.desired(it).upserts.is_empty()) {
+            let stopped = muster_domain::liveness::Closed::Stopped;
+            fleet.bench.app.closed(session, &crate::session::ports::Closed::Goodbye(stopped));
+        }
+    }
+    let seen = fleet.bench.app.rollout(&whole(), id).await.unwrap();
+    assert_eq!((seen.tally.touched, seen.tally.waiting), (1, 1));
+    fleet.bench.app.clock.advance(Duration::from_secs(16 * 60));
+    fleet.bench.app.turn_rollouts().await.unwrap();
+    assert!(matches!(fleet.phase(id).await, Phase::RollingBack | Phase::RolledBack));
 }
