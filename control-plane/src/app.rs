@@ -325,6 +325,17 @@ impl From<Violation> for Error {
     }
 }
 
+/// Longest id that callers may give a request.
+const MAX_REQUEST_ID: usize = 128;
+
+/// Refuses an id of a request that is too long to be kept.
+pub(crate) fn check_request_id(id: &str) -> Result<(), Error> {
+    if id.len() > MAX_REQUEST_ID {
+        return Err(Error::invalid("request_id", "it is longer than 128 bytes"));
+    }
+    Ok(())
+}
+
 /// Refuses a write that was made from an older reading.
 pub(crate) fn check_etag(given: &str, revision: u64) -> Result<(), Error> {
     if muster_domain::node::is_stale(given, revision) {

@@ -18,7 +18,7 @@ use crate::{
 const NAMED_NODES: usize = 5;
 
 /// What a host says it attempted when it tried to take an item away.
-const REMOVAL: Sha256 = Sha256::ZERO;
+pub const REMOVAL: Sha256 = Sha256::ZERO;
 
 /// An assignment with its selector parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -198,9 +198,15 @@ impl ItemState {
     /// one, for what it is: only another word about it can change that.
     #[must_use]
     pub fn has_settled_against(&self, sha256: Sha256, generation: Generation) -> bool {
+        self.has_refused(sha256, generation) && !self.is_retried()
+    }
+
+    /// Whether the host has refused this content, at this generation or a newer one, for
+    /// whatever cause.
+    #[must_use]
+    pub fn has_refused(&self, sha256: Sha256, generation: Generation) -> bool {
         let attempted = self.attempted.as_ref();
         self.outcome.is_some_and(Outcome::is_refusal)
-            && !self.is_retried()
             && attempted.is_some_and(|it| it.sha256 == sha256 && it.generation >= generation)
     }
 }

@@ -24,7 +24,7 @@ use muster_common::{clock::UnixMillis, ids::RolloutId};
 use serde::{Deserialize, Serialize};
 
 pub use decide::{Decision, Hold, Tally, allowed_failures, decide, tally};
-pub use plan::{Budget, MAX_STEPS, OnFailure, Plan, Portion, Share, Speed, Step, check_plan};
+pub use plan::{Budget, OnFailure, Plan, Portion, Share, Speed, Step, check_plan};
 pub use view::{Member, Presence, Standing, View, Weather, order_of};
 pub use window::{InvalidWindow, Window, is_open, opens_at, zone};
 

@@ -99,7 +99,7 @@ impl App {
                 // Of whoever made it, for good: a change of it moves no node of others.
                 scope: before.as_ref().map_or_else(|| reach.to_string(), |before| before.scope.clone()),
                 target: fixed(tx, &wish.target)?,
-                staged: before.as_ref().map_or_else(Staged::default, |before| before.staged.clone()),
+                staged: Staged::default(),
                 priority: wish.priority,
                 created_at: before.as_ref().map_or(now, |before| before.created_at),
                 updated_at: now,

@@ -126,10 +126,14 @@ impl Contents {
     /// What a node should have of one item.
     #[must_use]
     pub fn wanted_of(&self, node: &Node, item: &ItemName, epoch: u64) -> Option<Wanted> {
-        let of_item = |it: &&Compiled| it.assignment.target.item() == *item;
-        let candidates = self.assignments.iter().filter(of_item);
+        let candidates = self.of_item(item);
         let candidates = effective::candidates(&node.labels, &node.facts, &node.touches, candidates);
         self.version(item, &candidates, node, epoch)
+    }
+
+    /// The assignments that are about an item.
+    pub fn of_item(&self, item: &ItemName) -> impl Iterator<Item = &Compiled> {
+        self.assignments.iter().filter(|compiled| compiled.assignment.target.item() == *item)
     }
 
     /// An assignment.

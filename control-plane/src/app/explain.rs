@@ -117,9 +117,8 @@ impl App {
 
     /// The rollouts under way that bring the item to some nodes.
     async fn rollouts_of(&self, scope: &Scope, catalog: &Contents, item: &ItemName) -> Vec<Seen> {
-        let of_item = catalog.assignments.iter().filter(|it| it.assignment.target.item() == *item);
         let mut found = Vec::new();
-        for id in of_item.filter_map(|it| it.assignment.staged.rollout) {
+        for id in catalog.of_item(item).filter_map(|it| it.assignment.staged.rollout) {
             found.extend(self.rollout(scope, id).await); // one that is gone meanwhile explains nothing
         }
         found
@@ -134,12 +133,11 @@ impl App {
         rollouts: &[Seen],
     ) -> Explanation {
         let mut reasons: Vec<Reason> = Vec::new();
-        let of_item = |it: &&Compiled| it.assignment.target.item() == *item;
         // Others' that are not for this node are nobody's business here.
         let is_shown = |it: &&Compiled| {
             it.reaches(&entry.node.labels, &entry.node.facts) || covers(&scope.reach, &it.assignment)
         };
-        for compiled in catalog.assignments.iter().filter(of_item).filter(is_shown) {
+        for compiled in catalog.of_item(item).filter(is_shown) {
             reasons.push(assignment(compiled, entry));
         }
         if reasons.is_empty() {
@@ -316,8 +314,8 @@ fn unmatched(selector: &Selector, entry: &Entry) -> String {
 
 /// Which of several assignments decides.
 fn priority(entry: &Entry, catalog: &Contents, item: &ItemName) -> Option<Reason> {
-    let of_item = catalog.assignments.iter().filter(|it| it.assignment.target.item() == *item);
     let node = &entry.node;
+    let of_item = catalog.of_item(item);
     let giving = effective::candidates(&node.labels, &node.facts, &node.touches, of_item);
     let (first, rest) = giving.split_first()?;
     if rest.is_empty() {
@@ -329,11 +327,8 @@ fn priority(entry: &Entry, catalog: &Contents, item: &ItemName) -> Option<Reason
 }
 
 fn is_held(entry: &Entry, catalog: &Contents, item: &ItemName) -> bool {
-    catalog.assignments.iter().any(|it| {
-        it.assignment.target.item() == *item
-            && it.assignment.staged.held
-            && it.reaches(&entry.node.labels, &entry.node.facts)
-    })
+    let node = &entry.node;
+    catalog.of_item(item).any(|it| it.assignment.staged.held && it.reaches(&node.labels, &node.facts))
 }
 
 /// What the host said last.

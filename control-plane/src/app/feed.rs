@@ -264,9 +264,9 @@ impl App {
 
     /// Tells a session what changed; one that is the node's no more is ended.
     fn hint_or_end(&self, session: &Handle) {
-        let is_live =
+        let is_turned_away =
             |entry: parking_lot::MutexGuard<'_, Entry>| entry.live.is_none() && entry.node.kept.is_some();
-        if self.fleet.with(session.node(), is_live) == Some(true) {
+        if self.fleet.with(session.node(), is_turned_away) == Some(true) {
             let (lost, now) = (Event::StreamClosed(liveness::Closed::Lost), self.clock.monotonic());
             self.fleet.with(session.node(), |mut entry| self.observe(&mut entry, lost, now));
             return session.end(End::Refuse(Refusal::new(Reason::Quarantined, NOT_KEPT)));

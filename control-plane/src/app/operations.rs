@@ -27,10 +27,7 @@ use muster_store::{
 use parking_lot::RwLock;
 use serde_json::json;
 
-use super::{Actor, App, Error, check_reason, recorder::end_operations, written::Written};
-
-/// Longest id that callers may give a request.
-const MAX_REQUEST_ID: usize = 128;
+use super::{Actor, App, Error, check_reason, check_request_id, recorder::end_operations, written::Written};
 
 /// What someone wants done.
 #[derive(Debug, Clone)]
@@ -88,9 +85,7 @@ impl App {
         let known = *self.feed.applied().borrow();
         let nodes = self.matching(&actor.scope, &selector);
         let timing = Timing::check(now, wish.not_before, wish.deliver_within, wish.run_timeout)?;
-        if wish.request_id.len() > MAX_REQUEST_ID {
-            return Err(Error::invalid("request_id", "it is longer than 128 bytes"));
-        }
+        check_request_id(&wish.request_id)?;
         let operation = reaching(operation(actor, &wish, timing, now), nodes.len());
         if wish.validate_only {
             let mut counts = Counts::default();

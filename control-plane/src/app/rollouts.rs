@@ -25,12 +25,9 @@ use tokio::sync::Notify;
 
 use super::{
     Actor, App, Error,
-    assignments::{Labelled, check_conflict, covers, fixed, not_ours},
-    check_reason,
+    assignments::{check_conflict, covers, fixed, not_ours},
+    check_reason, check_request_id,
 };
-
-/// Longest id that callers may give a request.
-const MAX_REQUEST_ID: usize = 128;
 
 /// The rollouts that are not over, in memory.
 #[derive(Default)]
@@ -90,12 +87,10 @@ impl App {
     pub async fn create_rollout(&self, actor: &Actor, wish: Wish) -> Result<Rollout, Error> {
         check_plan(&wish.plan)
             .map_err(|faults| faults.into_iter().next().map_or_else(nothing, Error::from))?;
-        if wish.request_id.len() > MAX_REQUEST_ID {
-            return Err(Error::invalid("request_id", "at most 128 bytes"));
-        }
+        check_request_id(&wish.request_id)?;
         let (now, nodes) = (self.clock.now(), self.labelled());
         let (by, reach) = (actor.principal.clone(), actor.scope.reach.clone());
-        let (id, paths_of) = (RolloutId::generate(), self.fixed.bundle_paths);
+        let (app, id) = (self.clone(), RolloutId::generate());
         self.commit(actor.stamp("rollouts.create", now), move |tx| {
             let request = Some(wish.request_id.as_str()).filter(|id| !id.is_empty());
             if let Some(request) = request
@@ -103,7 +98,7 @@ impl App {
             {
                 return again(same, &wish);
             }
-            let before = ours(tx, &reach, &wish.assignment, &nodes)?;
+            let before = ours(tx, &app, &reach, &wish.assignment)?;
             if let Some(rollout) = before.staged.rollout {
                 let message = format!("rollout {rollout} of this assignment is under way");
                 return Err(Error::refused(Reason::StateConflict, message));
@@ -111,7 +106,7 @@ impl App {
             let to = wish.to.as_ref().map(|to| fixed(tx, to)).transpose()?;
             check_target(&before, to.as_ref())?;
             let after = before.begun(id, to.as_ref());
-            check_conflict(tx, &after, &nodes, paths_of)?;
+            check_conflict(tx, &after, &nodes, app.fixed.bundle_paths)?;
             let rollout = Rollout {
                 id,
                 assignment: wish.assignment.clone(),
@@ -161,11 +156,11 @@ impl App {
             Asked::Abort => "rollouts.abort",
             Asked::RollBack => "rollouts.roll-back",
         };
-        let (now, reach, nodes) = (self.clock.now(), actor.scope.reach.clone(), self.labelled());
+        let (app, now, reach) = (self.clone(), self.clock.now(), actor.scope.reach.clone());
         self.commit(actor.stamp(action, now), move |tx| {
             let missing = || Error::not_found("rollout", &id);
             let before = tx.rollout_get(id)?.ok_or_else(missing)?;
-            let assignment = ours(tx, &reach, &before.assignment, &nodes).map_err(|error| match error {
+            let assignment = ours(tx, &app, &reach, &before.assignment).map_err(|error| match error {
                 Error::NotFound { .. } => missing(),
                 other => other,
             })?;
@@ -229,6 +224,9 @@ impl App {
 fn moved(tx: &mut WriteTx<'_>, before: &Rollout, after: &Rollout) -> Result<(), Error> {
     tx.rollout_update(after)?;
     tx.audit(note(after, Some(before)))?;
+    if after.phase == before.phase {
+        return Ok(());
+    }
     let Some(assignment) = tx.assignment_get(&after.assignment)? else { return Ok(()) };
     let revision = tx.revision();
     let next = match after.phase {
@@ -238,17 +236,14 @@ fn moved(tx: &mut WriteTx<'_>, before: &Rollout, after: &Rollout) -> Result<(), 
         Phase::Succeeded => assignment.given(after.to.clone(), revision),
         Phase::Running | Phase::Paused => return Ok(()),
     };
-    if after.phase == before.phase {
-        return Ok(());
-    }
     tx.item_mark(&next.target.item())?;
     Ok(tx.assignment_put(&next)?)
 }
 
 /// The assignment, if the caller may change all that it can reach.
-fn ours(tx: &mut WriteTx<'_>, reach: &Reach, name: &str, nodes: &[Labelled]) -> Result<Assignment, Error> {
+fn ours(tx: &mut WriteTx<'_>, app: &App, reach: &Reach, name: &str) -> Result<Assignment, Error> {
     let found = tx.assignment_get(name)?.ok_or_else(|| Error::not_found("assignment", name))?;
-    if covers(reach, &found) { Ok(found) } else { Err(not_ours(&found, reach, nodes)) }
+    if covers(reach, &found) { Ok(found) } else { Err(not_ours(&found, reach, &app.labelled())) }
 }
 
 fn again(same: Rollout, wish: &Wish) -> Result<Rollout, Error> {

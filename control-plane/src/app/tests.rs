@@ -10,6 +10,7 @@ mod feed;
 mod identity;
 mod ledger;
 mod reports;
+mod rollout_holds;
 mod rollouts;
 mod scopes;
 mod sessions;

@@ -176,12 +176,11 @@ pub fn decide(rollout: &Rollout, view: &View<'_>) -> Decision {
         Phase::Running => run(rollout, view),
         Phase::RollingBack => go_back(rollout, view),
         // Who paused it did not mean to keep a bad change on its hosts.
-        Phase::Paused => match stop(rollout, &tally(rollout, view)) {
-            Some(Decision::Stop { to: Phase::RollingBack, failed, allowed }) => {
-                Decision::Stop { to: Phase::RollingBack, failed, allowed }
-            }
-            _ => Decision::Wait(Hold::Phase),
-        },
+        Phase::Paused => {
+            let stop = stop(rollout, &tally(rollout, view));
+            let goes_back = |it: &Decision| matches!(it, Decision::Stop { to: Phase::RollingBack, .. });
+            stop.filter(goes_back).unwrap_or(Decision::Wait(Hold::Phase))
+        }
         Phase::Aborted | Phase::RolledBack | Phase::Succeeded => Decision::Wait(Hold::Phase),
     }
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Most steps of a plan.
-pub const MAX_STEPS: usize = 20;
+const MAX_STEPS: usize = 20;
 /// Most windows of a plan.
 const MAX_WINDOWS: usize = 20;
 /// Longest soak, and longest patience with a node: a month.

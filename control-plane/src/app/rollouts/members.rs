@@ -8,7 +8,7 @@ use std::{
 use muster_common::{clock::UnixMillis, digest::Sha256, ids::NodeId, reason::Reason};
 use muster_domain::{
     assignment::Touch,
-    effective::{self, Compiled},
+    effective::{self, Compiled, REMOVAL},
     item::{ItemName, ItemState},
     labels::Selector,
     liveness::State,
@@ -30,15 +30,29 @@ const PART: usize = 10;
 const SAID_SO: [&str; 2] = ["AgentStopped", "Disconnected"];
 
 /// All members, and why those that failed did.
+#[derive(Default)]
 pub(super) struct Members {
     pub(super) all: Vec<Member>,
+    /// Stable reasons.
+    pub(super) why: HashMap<NodeId, String>,
+    /// Time zones of the nodes, where there are windows.
+    pub(super) zones: Vec<String>,
+}
+
+impl Members {
     /// Stable reasons, and how many nodes gave each.
-    pub(super) failures: BTreeMap<String, usize>,
+    pub(super) fn failures(&self) -> BTreeMap<String, usize> {
+        let mut failures = BTreeMap::new();
+        for reason in self.why.values() {
+            *failures.entry(reason.clone()).or_default() += 1;
+        }
+        failures
+    }
 }
 
 /// Looks at every node of the fleet.
 pub(super) fn members(app: &App, catalog: &Contents, rollout: &Rollout, now: UnixMillis) -> Members {
-    let mut found = Members { all: Vec::new(), failures: BTreeMap::new() };
+    let mut found = Members::default();
     let Some(compiled) = catalog.assignment(&rollout.assignment) else { return found };
     let mut look = Look::new(app, rollout, compiled, catalog, now);
     app.fleet.for_each(|entry| {
@@ -46,25 +60,24 @@ pub(super) fn members(app: &App, catalog: &Contents, rollout: &Rollout, now: Uni
             return;
         }
         let (standing, failure) = look.standing(&entry);
-        if let Some(reason) = failure {
-            *found.failures.entry(reason).or_default() += 1;
-        }
+        found.why.extend(failure.map(|reason| (entry.node.id, reason)));
         found.all.push(look.member(&entry, standing));
     });
+    found.zones = look.zones.into_keys().collect();
     found
 }
 
-/// One node: where it stands, and why it failed.
+/// Where one node stands. `None`: it does not belong to the rollout.
 pub(super) fn standing_of(
     app: &App,
     entry: &Entry,
     catalog: &Contents,
     rollout: &Rollout,
     now: UnixMillis,
-) -> Option<(Standing, Option<String>)> {
+) -> Option<Standing> {
     let compiled = catalog.assignment(&rollout.assignment)?;
     let reaches = compiled.reaches(&entry.node.labels, &entry.node.facts);
-    reaches.then(|| Look::new(app, rollout, compiled, catalog, now).standing(entry))
+    reaches.then(|| Look::new(app, rollout, compiled, catalog, now).standing(entry).0)
 }
 
 /// What is the same for all nodes, or for many.
@@ -151,11 +164,7 @@ impl<'a> Look<'a> {
     /// Whether a stronger assignment decides what the node has of the bundle.
     fn is_overruled(&self, entry: &Entry) -> bool {
         let (node, ours) = (&entry.node, self.compiled.assignment.priority);
-        let stronger = self
-            .catalog
-            .assignments
-            .iter()
-            .filter(|it| it.assignment.priority > ours && it.assignment.target.item() == self.item);
+        let stronger = self.catalog.of_item(&self.item).filter(|it| it.assignment.priority > ours);
         matches!(self.item, ItemName::Bundle(_))
             && !effective::candidates(&node.labels, &node.facts, &node.touches, stronger).is_empty()
     }
@@ -178,18 +187,13 @@ impl<'a> Look<'a> {
         let reported = entry.reported(&self.item);
         let (sha256, generation) = match wanted {
             Some(wanted) => (wanted.version.sha256, wanted.version.generation),
-            None => (Sha256::ZERO, self.catalog.generation(&self.item, &entry.node, self.epoch)),
+            None => (REMOVAL, self.catalog.generation(&self.item, &entry.node, self.epoch)),
         };
         let is_there = match wanted {
             Some(_) => runs(reported, sha256),
             None => reported.is_none_or(|state| state.running.is_none()),
         };
-        let attempt = reported.filter(|state| {
-            let newest = state.attempted.as_ref();
-            state.outcome.is_some_and(|outcome| outcome.is_refusal())
-                && newest.is_some_and(|it| it.sha256 == sha256 && it.generation >= generation)
-        });
-        match attempt {
+        match reported.filter(|state| state.has_refused(sha256, generation)) {
             Some(refusal) => verdict(refusal, since),
             None if is_there => (Standing::Done, None),
             None => (Standing::Given { since }, None),
@@ -237,15 +241,8 @@ pub(super) fn vanished(fleet: &Fleet, after: UnixMillis, is_touched: impl Fn(&[T
         Presence::Lost { .. } | Presence::Away => {}
     });
     lost.sort_unstable();
-    let together =
-        |from: &UnixMillis| lost.iter().filter(|at| *at >= from && **at <= *from + TOGETHER).count();
-    let most = lost.iter().map(together).max().unwrap_or(0);
+    // They are in order: what lies within the time of each is a piece.
+    let together = |(n, from): (usize, &UnixMillis)| lost[n..].partition_point(|at| *at <= *from + TOGETHER);
+    let most = lost.iter().enumerate().map(together).max().unwrap_or(0);
     if most >= LEAST && most * PART >= here + most { u32::try_from(most).unwrap_or(u32::MAX) } else { 0 }
-}
-
-/// Which nodes come in which order, for a preview.
-pub(super) fn in_order(members: &[Member]) -> Vec<NodeId> {
-    let mut order: Vec<(u64, NodeId)> = members.iter().map(|member| (member.order, member.node)).collect();
-    order.sort_unstable();
-    order.into_iter().map(|(_, node)| node).collect()
 }

@@ -10,7 +10,7 @@ use muster_domain::{
     access::Scope,
     assignment::Assignment,
     page::{Listed, Page},
-    rollout::{Brake, Decision, Hold, Rollout, Standing, Tally, View, decide, opens_at, tally, zone},
+    rollout::{Brake, Decision, Hold, Member, Rollout, Standing, Tally, View, decide, opens_at, tally, zone},
 };
 use muster_store::{ReadAssignments as _, ReadRollouts as _};
 
@@ -81,17 +81,17 @@ impl App {
     /// As [`Self::rollout`].
     pub async fn rollout_nodes(&self, scope: &Scope, id: RolloutId) -> Result<Vec<NodeProgress>, Error> {
         let rollout = self.rollout(scope, id).await?.rollout;
-        let (catalog, now) = (self.catalog.now(), self.clock.now());
-        let seen = members::members(self, &catalog, &rollout, now);
-        let look = |node: NodeId| {
-            let look = |entry: parking_lot::MutexGuard<'_, Entry>| {
-                let is_seen = scope.sees(&entry.node);
-                is_seen.then(|| members::standing_of(self, &entry, &catalog, &rollout, now))
-            };
-            let (standing, failure) = self.fleet.with(node, look).flatten().flatten()?;
-            Some(NodeProgress { node, standing, failure: failure.unwrap_or_default() })
-        };
-        Ok(members::in_order(&seen.all).into_iter().filter_map(look).collect())
+        let mut seen = members::members(self, &self.catalog.now(), &rollout, self.clock.now());
+        seen.all.sort_unstable_by_key(|member| (member.order, member.node));
+        let is_seen = |node| self.fleet.with(node, |entry| scope.sees(&entry.node)).unwrap_or(false);
+        let shown = seen.all.into_iter().filter(|member| is_seen(member.node));
+        Ok(shown
+            .map(|Member { node, standing, .. }| NodeProgress {
+                node,
+                standing,
+                failure: seen.why.remove(&node).unwrap_or_default(),
+            })
+            .collect())
     }
 
     /// Where a node stands in a rollout. `None`: it does not belong to it.
@@ -101,8 +101,7 @@ impl App {
         catalog: &Contents,
         rollout: &Rollout,
     ) -> Option<Standing> {
-        let now = self.clock.now();
-        members::standing_of(self, entry, catalog, rollout, now).map(|(standing, _)| standing)
+        members::standing_of(self, entry, catalog, rollout, self.clock.now())
     }
 
     /// Who stopped all rollouts.
@@ -118,35 +117,25 @@ impl App {
             let (tally, failures) = (end.tally, end.failures.clone());
             return Seen { rollout, tally, failures, waits_for: None, opens_at: None };
         }
-        let (catalog, now) = (self.catalog.now(), self.clock.now());
-        let found = members::members(self, &catalog, &rollout, now);
+        let now = self.clock.now();
+        let found = members::members(self, &self.catalog.now(), &rollout, now);
         let view = View { members: &found.all, weather: self.weather(&rollout), now };
         let (tally, failures) = match &rollout.end {
             Some(end) => (end.tally, end.failures.clone()),
-            None => (tally(&rollout, &view), found.failures),
+            None => (tally(&rollout, &view), found.failures()),
         };
         let waits_for = match decide(&rollout, &view) {
             Decision::Wait(hold) if !rollout.phase.is_over() => Some(hold),
             _ => None,
         };
         let opens_at = match waits_for {
-            Some(Hold::Window { .. }) => self.first_window(&rollout, now),
+            Some(Hold::Window { .. }) => {
+                let windows = &rollout.plan.windows;
+                found.zones.iter().filter_map(|name| opens_at(windows, &zone(name), now)).min()
+            }
             _ => None,
         };
         Seen { rollout, tally, failures, waits_for, opens_at }
-    }
-
-    /// When the next window opens for any of its nodes.
-    fn first_window(&self, rollout: &Rollout, now: UnixMillis) -> Option<UnixMillis> {
-        let mut zones = std::collections::BTreeSet::new();
-        let catalog = self.catalog.now();
-        let compiled = catalog.assignment(&rollout.assignment)?;
-        self.fleet.for_each(|entry| {
-            if compiled.reaches(&entry.node.labels, &entry.node.facts) {
-                zones.insert(entry.node.facts.timezone.clone());
-            }
-        });
-        zones.iter().filter_map(|name| opens_at(&rollout.plan.windows, &zone(name), now)).min()
     }
 
     async fn shown_rollouts(&self, scope: &Scope, found: Vec<Rollout>) -> Result<Vec<Rollout>, Error> {
@@ -155,16 +144,14 @@ impl App {
             .store
             .read(move |tx| names.iter().map(|name| Ok::<_, Error>(tx.assignment_get(name)?)).collect())
             .await?;
-        let mut shown = Vec::new();
-        for (rollout, assignment) in found.into_iter().zip(assignments) {
-            let reached = match &assignment {
-                Some(assignment) => self.reach(scope, std::slice::from_ref(assignment)).await[0],
-                None => 0,
-            };
-            if sees(scope, assignment.as_ref(), reached) {
-                shown.push(rollout);
-            }
-        }
-        Ok(shown)
+        // One look at the fleet for all of them.
+        let there: Vec<Assignment> = assignments.iter().flatten().cloned().collect();
+        let mut reached = self.reach(scope, &there).await.into_iter();
+        let mut is_shown = |assignment: Option<Assignment>| {
+            let reached = assignment.as_ref().and_then(|_| reached.next()).unwrap_or(0);
+            sees(scope, assignment.as_ref(), reached)
+        };
+        let both = found.into_iter().zip(assignments);
+        Ok(both.filter_map(|(rollout, assignment)| is_shown(assignment).then_some(rollout)).collect())
     }
 }

@@ -67,7 +67,7 @@ impl App {
         }
         let seen = members::members(self, &catalog, rollout, now);
         let view = View { members: &seen.all, weather: self.weather(rollout), now };
-        let end = End { tally: tally(rollout, &view), failures: seen.failures };
+        let end = End { tally: tally(rollout, &view), failures: seen.failures() };
         let next = |phase, reason: &str, message| Rollout {
             end: rollout.end.clone().or_else(|| Some(end.clone())),
             ..rollout.moved(phase, reason, message, now)

@@ -1,0 +1,92 @@
+//! What keeps a rollout from going on: the network, and the hosts' clocks.
+
+use std::time::Duration;
+
+use muster_common::{clock::UnixMillis, ids::NodeId};
+use muster_domain::{
+    liveness::{Event, State},
+    rollout::{Hold, Phase, Plan, Share, Window},
+};
+
+use super::{
+    bench::whole,
+    rollouts::{Fleet, plan, version},
+};
+use crate::{
+    app::rollouts::Seen,
+    session::ports::{Closed, Inbox as _},
+};
+
+impl Fleet {
+    async fn seen(&self, id: muster_common::ids::RolloutId) -> Seen {
+        self.bench.app.rollout(&whole(), id).await.unwrap()
+    }
+
+    /// These fall silent without a word, and are given up.
+    fn lose(&self, nodes: &[NodeId]) {
+        let app = &self.bench.app;
+        let later = app.clock.monotonic() + Duration::from_secs(60);
+        for node in nodes {
+            app.closed(&self.sessions[node], &Closed::Lost);
+            app.fleet.with(*node, |mut entry| app.observe(&mut entry, Event::Tick, later));
+            assert_eq!(app.node(&whole(), *node).unwrap().node.liveness.state, State::Offline);
+        }
+    }
+
+    fn nodes(&self, is_touched: bool) -> Vec<NodeId> {
+        let of = |id: &&NodeId| {
+            self.bench.app.fleet.with(**id, |entry| entry.node.touches.is_empty() != is_touched).unwrap()
+        };
+        self.sessions.keys().filter(of).copied().collect()
+    }
+}
+
+#[tokio::test]
+async fn nodes_that_vanish_together_freeze_a_rollout_and_do_not_turn_it_round() {
+    let fleet = Fleet::new(false).await;
+    let id = fleet.begin(Some(version(2)), plan(Share::Count(0))).await;
+    fleet.bench.app.turn_rollouts().await.unwrap();
+    fleet.answer(|_| true);
+    let (touched, untouched) = (fleet.nodes(true), fleet.nodes(false));
+    assert_eq!((touched.len(), untouched.len()), (2, 18));
+    fleet.lose(&[&touched[..1], &untouched[..3]].concat());
+    // However long they stay away.
+    for _ in 0..3 {
+        fleet.bench.app.turn_rollouts().await.unwrap();
+        let seen = fleet.seen(id).await;
+        assert_eq!(seen.waits_for, Some(Hold::Vanished { count: 3 }));
+        assert_eq!((seen.rollout.phase, seen.tally.failed), (Phase::Running, 0));
+        fleet.bench.app.clock.advance(Duration::from_secs(3600));
+    }
+}
+
+#[tokio::test]
+async fn one_that_vanishes_after_it_got_a_change_turns_it_round() {
+    let fleet = Fleet::new(false).await;
+    let id = fleet.begin(Some(version(2)), plan(Share::Count(0))).await;
+    fleet.bench.app.turn_rollouts().await.unwrap();
+    fleet.answer(|_| true);
+    fleet.lose(&[&fleet.nodes(true)[..1], &fleet.nodes(false)[..2]].concat());
+    fleet.bench.app.turn_rollouts().await.unwrap();
+    assert_eq!(fleet.seen(id).await.rollout.phase, Phase::Running, "others may fall silent, too");
+    fleet.bench.app.clock.advance(Duration::from_secs(61));
+    fleet.bench.app.turn_rollouts().await.unwrap();
+    assert!(matches!(fleet.seen(id).await.rollout.phase, Phase::RollingBack | Phase::RolledBack));
+}
+
+#[tokio::test]
+async fn nodes_wait_for_their_window_and_are_told_when_it_opens() {
+    let fleet = Fleet::new(false).await;
+    // The clock of these tests stands at 22:13:20 UTC; no host names a time zone.
+    let window = Window { days: Vec::new(), start_minute: 23 * 60, minutes: 60 };
+    let id = fleet.begin(Some(version(2)), Plan { windows: vec![window], ..plan(Share::Count(0)) }).await;
+    fleet.bench.app.turn_rollouts().await.unwrap();
+    let seen = fleet.seen(id).await;
+    assert!(matches!(seen.waits_for, Some(Hold::Window { .. })), "{:?}", seen.waits_for);
+    let opens = seen.opens_at.unwrap();
+    assert_eq!(opens, UnixMillis(1_700_002_800_000), "23:00:00");
+    assert_eq!(fleet.nodes(true), []);
+    fleet.bench.app.clock.advance(opens.since(fleet.bench.app.clock.now()));
+    fleet.bench.app.turn_rollouts().await.unwrap();
+    assert_eq!(fleet.nodes(true).len(), 2);
+}
