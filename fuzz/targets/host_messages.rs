@@ -45,6 +45,15 @@ fn seeds() -> [Vec<u8>; 6] {
         outcome: types::ItemOutcome::RolledBack.into(),
         error: Some(error),
         changed_at_ms: 1_700_000_000_000,
+        drift: vec![types::ItemDrift {
+            path: "/etc/app".to_owned(),
+            what: "content".to_owned(),
+            before_sha256: vec![1; 32].into(),
+            after_sha256: vec![2; 32].into(),
+            diff: "-a\n+b\n".to_owned(),
+            noticed_at_ms: 1_700_000_000_000,
+            ..Default::default()
+        }],
     };
     let open = pb::OpenCommand {
         id: ID.to_owned(),
