@@ -46,11 +46,14 @@ pub enum Kind {
 /// When a new value takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Applies {
-    /// At once.
+    /// At once; the session stays.
     Live,
     /// With the next session.
     Reconnect,
 }
+
+/// Longest value, in bytes.
+const MAX_VALUE: usize = 64;
 
 /// A value that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -124,6 +127,7 @@ pub fn find(key: &str) -> Option<&'static Setting> {
 pub fn check(key: &str, value: &str) -> Result<(), Invalid> {
     let Some(setting) = find(key) else {
         let known: Vec<&str> = SCHEMA.iter().map(|setting| setting.key).collect();
+        let key: String = key.chars().take(MAX_VALUE).collect();
         let message = format!("{key:?} is not a setting; there are {}", known.join(", "));
         return Err(Invalid { reason: Reason::SettingUnknown, message });
     };
@@ -139,6 +143,9 @@ pub fn parse_duration(value: &str) -> Option<Duration> {
 impl Setting {
     fn check(&self, value: &str) -> Result<(), String> {
         let key = self.key;
+        if value.len() > MAX_VALUE {
+            return Err(format!("{key} is {} bytes long; it may be {MAX_VALUE}", value.len()));
+        }
         match self.kind {
             Kind::Duration => self.check_range(value, parse_duration, "a duration such as 15s"),
             Kind::Integer => self.check_range(value, |text| text.parse::<i64>().ok(), "a whole number"),
@@ -186,7 +193,31 @@ mod tests {
         assert_eq!(reason("reconnect-min", "soon"), Err(Reason::SettingInvalid));
         assert_eq!(reason("log-level", "loud"), Err(Reason::SettingInvalid));
         assert_eq!(reason("colour", "red"), Err(Reason::SettingUnknown));
+        assert_eq!(reason("facts-interval", &"1m ".repeat(30)), Err(Reason::SettingInvalid));
         let message = check("reconnect-min", "2h").unwrap_err().to_string();
         assert!(message.contains("100ms") && message.contains("1m"), "{message}");
+    }
+
+    #[test]
+    fn the_table_of_the_documents_is_this_schema() {
+        let page = include_str!("../../docs/settings.md");
+        let rows: Vec<String> = SCHEMA.iter().map(row).collect();
+        let shown: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).take(rows.len()).collect();
+        assert_eq!(shown, rows);
+    }
+
+    fn row(setting: &Setting) -> String {
+        let values = match setting.kind {
+            _ if !setting.words.is_empty() => setting.words.join(", "),
+            Kind::Duration | Kind::Integer => format!("{} to {}", setting.minimum, setting.maximum),
+            Kind::Boolean => "true, false".to_owned(),
+            Kind::Text => "text".to_owned(),
+        };
+        let applies = match setting.applies {
+            Applies::Live => "at once",
+            Applies::Reconnect => "with the next session",
+        };
+        let Setting { key, default, since, description, .. } = setting;
+        format!("| `{key}` | {values} | {default} | {applies} | {since} | {description} |")
     }
 }

@@ -289,6 +289,9 @@ pub enum Error {
         /// What is wrong and what was expected.
         message: String,
     },
+    /// Several things in a request are wrong.
+    #[error("{}", .0.iter().map(Violation::to_string).collect::<Vec<_>>().join("; "))]
+    Faults(Vec<Violation>),
     /// The request is well-formed and cannot be done.
     #[error("{message}")]
     Refused {

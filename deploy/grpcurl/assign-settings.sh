@@ -1,16 +1,18 @@
 #!/bin/sh
-# Gives a settings profile to all nodes that a selector matches.
-# Usage: assign-settings.sh ASSIGNMENT SELECTOR PROFILE [PRIORITY]
-# Role: deployer.
+# Gives a version of a settings profile to all nodes that a selector matches, now and later.
+# Usage: assign-settings.sh ASSIGNMENT SELECTOR PROFILE [VERSION [PRIORITY [held]]]
+# Version 0 is the newest of now. Held: it gives nothing but by a rollout. Role: deployer.
 . "$(dirname "$0")/lib.sh"
 [ $# -ge 3 ] || usage
+if [ "${6:-}" = held ]; then held=true; else held=false; fi
 call muster.admin.v1.AssignmentsService/CreateAssignment <<EOF
 {
   "assignment": {
     "name": $(quote "$1"),
     "selector": $(quote "$2"),
-    "settings": {"profile": $(quote "$3")},
-    "priority": ${4:-0}
+    "settings": {"profile": $(quote "$3"), "version": ${4:-0}},
+    "priority": ${5:-0},
+    "held": $held
   }
 }
 EOF

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Deletes a settings profile; refused while assigned.
-# Usage: settings-delete.sh NAME
+# Deletes one version of a settings profile, or all of them (0); refused while assigned.
+# Usage: settings-delete.sh NAME VERSION
 # Role: deployer, on "*".
 . "$(dirname "$0")/lib.sh"
-[ $# -eq 1 ] || usage
+[ $# -eq 2 ] || usage
 call muster.admin.v1.SettingsService/DeleteSettingsProfile <<EOF
-{"name": $(quote "$1")}
+{"name": $(quote "$1"), "version": $2}
 EOF

@@ -1,9 +1,9 @@
 #!/bin/sh
-# One settings profile.
-# Usage: settings-get.sh NAME
+# One version of a settings profile; the newest by default.
+# Usage: settings-get.sh NAME [VERSION]
 # Role: viewer.
 . "$(dirname "$0")/lib.sh"
-[ $# -eq 1 ] || usage
+[ $# -ge 1 ] || usage
 call muster.admin.v1.SettingsService/GetSettingsProfile <<EOF
-{"name": $(quote "$1")}
+{"name": $(quote "$1"), "version": ${2:-0}}
 EOF

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes a settings profile whole.
+# Adds the next version of a settings profile; equal values answer the newest.
 # Usage: settings-put.sh NAME KEY=VALUE...
 # Role: deployer, on "*".
 . "$(dirname "$0")/lib.sh"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Every option of the agents: type, range, default, meaning.
+# Every option of the agents: type, range, words, default, when it applies, meaning.
 # Usage: settings-schema.sh
 # Role: viewer.
 . "$(dirname "$0")/lib.sh"

@@ -5,6 +5,7 @@
 use std::{cell::OnceCell, path::Path};
 
 use libfuzzer_sys::fuzz_target;
+use muster_common::settings::{SCHEMA, check};
 use muster_control_plane::config::{Config as Plane, render};
 use muster_fuzz::Scratch;
 use muster_node_agent::{config::Config as Agent, locks::Locks};
@@ -43,6 +44,11 @@ fn locks(path: &Path) {
         Ok(locks) => {
             assert!(locks.root_of(Path::new("etc/x")).is_none());
             assert!(locks.root_of(Path::new("/etc/../x")).is_none());
+            assert!(locks.allows_settings());
+            for setting in SCHEMA {
+                let locked = locks.setting(setting.key);
+                assert!(locked.is_none_or(|value| check(setting.key, value).is_ok()));
+            }
             if let Some(root) = locks.root_of(Path::new("/etc/app/x")) {
                 assert!(Path::new("/etc/app/x").starts_with(root));
             }
@@ -68,6 +74,10 @@ fn seeds() -> [Vec<u8>; 4] {
               [session]\nheartbeat-interval = \"15s\"\n",
         ),
         seed(1, b"state-dir = \"/x\"\nlog-format = \"json\"\n[settings]\nlog-level = \"debug\"\n"),
-        seed(2, b"[paths]\nallow = [\"/etc/app\"]\n[hooks]\nallow = true\n[commands]\nrun-script = true\n"),
+        seed(
+            2,
+            b"[paths]\nallow = [\"/etc/app\"]\n[hooks]\nallow = true\n[commands]\nrun-script = true\n\
+              [settings]\nlog-level = \"debug\"\n",
+        ),
     ]
 }

@@ -17,7 +17,11 @@ fuzz_target!(init: muster_fuzz::seeds("host_messages", seeds), |input: &[u8]| {
             assert!(hello.boot_id.chars().count() <= 256 && hello.capabilities.len() <= 64);
         }
         Ok(Inbound::Items(report)) => assert!(report.items.len() <= muster_domain::item::MAX_ITEMS),
-        Ok(Inbound::Facts(report)) => assert!(report.facts.hostname.chars().count() <= 256),
+        Ok(Inbound::Facts(report)) => {
+            assert!(report.facts.hostname.chars().count() <= 256);
+            assert!(report.facts.settings.len() <= 64);
+            assert!(report.facts.settings.iter().all(|it| it.value.chars().count() <= 256));
+        }
         Ok(_) => {}
         Err(refusal) => assert!(!refusal.message.is_empty()),
     }
@@ -78,6 +82,13 @@ fn seeds() -> [Vec<u8>; 6] {
         os: "debian".to_owned(),
         cpu_count: 2,
         disks: vec![types::Disk { mount_point: "/".to_owned(), ..Default::default() }],
+        settings: vec![types::EffectiveSetting {
+            key: "log-level".to_owned(),
+            value: "debug".to_owned(),
+            origin: types::SettingOrigin::Lock.into(),
+            desired: "warn".to_owned(),
+            ..Default::default()
+        }],
         ..Default::default()
     };
     let beat = pb::Heartbeat {

@@ -12,7 +12,7 @@ pub use conditions::Conditions;
 
 use crate::{
     platform::{host, load::Meter},
-    state::{Facts, Load},
+    state::{EffectiveSetting, Facts, Load},
 };
 
 /// The task that reads the facts and measures the load. Either may wait for a
@@ -25,6 +25,8 @@ pub struct FactsReader {
     pub wanted: Arc<Notify>,
     /// How often they are read anyway.
     pub interval: watch::Receiver<Duration>,
+    /// The agent's options in force: the part of them that needs no reading.
+    pub settings: watch::Receiver<Vec<EffectiveSetting>>,
     /// Where the newest load is put.
     pub load: watch::Sender<Load>,
     /// Asks for the next measurement.
@@ -50,6 +52,13 @@ impl FactsReader {
                     interval = tokio::time::interval(*self.interval.borrow_and_update());
                     interval.reset(); // the wait starts anew
                 }
+                changed = self.settings.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let known = Facts::clone(&self.facts.borrow());
+                    self.tell(known);
+                }
                 _ = interval.tick() => self.read().await,
             }
         }
@@ -61,8 +70,14 @@ impl FactsReader {
         meter
     }
 
-    async fn read(&self) {
+    async fn read(&mut self) {
         let facts = tasks::blocking(host::facts).await;
+        self.tell(facts);
+    }
+
+    /// Tells facts of the host with the options that are in force now.
+    fn tell(&mut self, facts: Facts) {
+        let facts = Facts { settings: self.settings.borrow_and_update().clone(), ..facts };
         self.facts.send_if_modified(|known| {
             let news = **known != facts;
             if news {
@@ -88,7 +103,9 @@ mod tests {
         let (facts, _facts) = watch::channel(Arc::default());
         let (_interval, interval) = watch::channel(Duration::from_secs(600));
         let beat = Arc::<Notify>::default();
-        let reader = FactsReader { facts, wanted: Arc::default(), interval, load, beat: Arc::clone(&beat) };
+        let (_settings, settings) = watch::channel(Vec::new());
+        let (wanted, told_beat) = (Arc::default(), Arc::clone(&beat));
+        let reader = FactsReader { facts, wanted, interval, settings, load, beat: told_beat };
         let (drain, tasks) = (Drain::default(), Tasks::default());
         tasks.spawn("facts", Kind::BestEffort, reader.run(drain.clone()));
         for _ in 0..2 {
@@ -107,10 +124,12 @@ mod tests {
         let (known, mut news) = (facts.clone(), facts.subscribe());
         let (_interval, interval) = watch::channel(INTERVAL);
         let (wanted, drain) = (Arc::<Notify>::default(), Drain::default());
+        let options = watch::Sender::new(Vec::new());
         let reader = FactsReader {
             facts,
             wanted: Arc::clone(&wanted),
             interval,
+            settings: options.subscribe(),
             load: watch::Sender::default(),
             beat: Arc::default(),
         };
@@ -130,6 +149,18 @@ mod tests {
         wanted.notify_one();
         news.changed().await.unwrap();
         assert_eq!(news.borrow().hostname, before.hostname, "at once when it is asked for");
+        let option = EffectiveSetting {
+            key: "log-level".to_owned(),
+            value: "debug".to_owned(),
+            origin: crate::state::Origin::Lock,
+            desired: None,
+        };
+        options.send_replace(vec![option.clone()]);
+        let told = |facts: &Arc<Facts>| facts.settings.len() == 1 && facts.hostname == before.hostname;
+        let at_once = tokio::time::timeout(INTERVAL / 2, news.wait_for(told)).await;
+        drop(at_once.expect("an option is told when it changes").unwrap());
+        tokio::time::sleep(INTERVAL * 2).await;
+        assert_eq!(news.borrow().settings, [option], "the next reading keeps it");
         drain.begin();
         tasks.close();
         tasks.ended().await;

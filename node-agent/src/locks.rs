@@ -8,9 +8,12 @@
 //! allow = false            # whether bundles may run programs
 //! [commands]
 //! run-script = false       # whether operators may run scripts
+//! [settings]
+//! log-level = "debug"      # options of the agent, whatever the control plane gives
 //! ```
 
 use std::{
+    collections::BTreeMap,
     fs::{File, Metadata},
     io::{self, Read as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
@@ -18,6 +21,7 @@ use std::{
     sync::Arc,
 };
 
+use muster_common::settings;
 use parking_lot::Mutex;
 use serde::Deserialize;
 
@@ -31,6 +35,10 @@ pub struct Locks {
     paths: Paths,
     hooks: Hooks,
     commands: Commands,
+    settings: BTreeMap<String, String>,
+    /// The file cannot be used: nobody knows what it locks.
+    #[serde(skip)]
+    is_unusable: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -88,6 +96,15 @@ pub enum Error {
         /// Which root.
         root: PathBuf,
     },
+    /// An option of the agent that cannot be.
+    #[error("lock file {} cannot be used", path.display())]
+    Setting {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: settings::Invalid,
+    },
 }
 
 impl Locks {
@@ -115,10 +132,19 @@ impl Locks {
         file.take(MAX_BYTES).read_to_string(&mut text).map_err(read)?;
         let locks: Self = toml::from_str(&text)
             .map_err(|source| Error::Parse { path: path.to_owned(), source: Box::new(source) })?;
-        match locks.paths.allow.iter().find(|root| !is_normal(root)) {
-            Some(root) => Err(Error::Root { path: path.to_owned(), root: root.clone() }),
-            None => Ok(locks),
+        if let Some(root) = locks.paths.allow.iter().find(|root| !is_normal(root)) {
+            return Err(Error::Root { path: path.to_owned(), root: root.clone() });
         }
+        for (key, value) in &locks.settings {
+            settings::check(key, value).map_err(|source| Error::Setting { path: path.to_owned(), source })?;
+        }
+        Ok(locks)
+    }
+
+    /// The rules of a file that cannot be used: everything is locked.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self { is_unusable: true, ..Self::default() }
     }
 
     /// The allowed root under which a path lies. `None`: it may not be written.
@@ -138,6 +164,18 @@ impl Locks {
     #[must_use]
     pub fn allows_command(&self, kind: &str) -> bool {
         kind != "run-script" || self.commands.run_script
+    }
+
+    /// The value at which an option of the agent is locked.
+    #[must_use]
+    pub fn setting(&self, key: &str) -> Option<&str> {
+        self.settings.get(key).map(String::as_str)
+    }
+
+    /// Whether options that the control plane gives may come into force.
+    #[must_use]
+    pub const fn allows_settings(&self) -> bool {
+        !self.is_unusable
     }
 }
 
@@ -219,7 +257,7 @@ impl Cached {
             Err(error) => {
                 let error = muster_common::error_chain::Chain(&error).to_string();
                 tracing::error!(error, "everything is locked: {error}");
-                (Locks::default(), Some(error))
+                (Locks::everything(), Some(error))
             }
         };
     }

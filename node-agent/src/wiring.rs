@@ -4,7 +4,7 @@ mod host;
 mod node;
 mod settings;
 
-pub use settings::{Origin, resolve};
+pub use settings::Layers;
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -72,6 +72,7 @@ struct House {
     state: StateDir,
     identity: identity::Store,
     locks: locks::Reader,
+    settings: settings::HostLayers,
     clock: Clock,
     level: Level,
 }
@@ -82,9 +83,12 @@ struct House {
 /// # Errors
 /// If the host's state cannot be used.
 pub async fn run(config: Config, state: StateDir, level: Level) -> Result<Exit, Error> {
+    let locks = locks::Reader::new(config.locks_file.clone());
+    let settings = settings::HostLayers { configuration: config.settings.clone(), locks: locks.clone() };
     let house = House {
         identity: identity::Store::new(state.path()),
-        locks: locks::Reader::new(config.locks_file.clone()),
+        locks,
+        settings,
         config,
         state,
         clock: Clock::System,

@@ -142,7 +142,7 @@ async fn on_assignments(admin: &Operator, dora: &Operator) {
     admin.settings.clone().put_settings_profile(put.clone()).await.unwrap();
     assert_eq!(refused(dora.settings.clone().put_settings_profile(put).await), DENIED);
     let assignment = |name: &str, selector: &str| {
-        let target = pb::SettingsTarget { profile: "calm".to_owned() };
+        let target = pb::SettingsTarget { profile: "calm".to_owned(), version: 0 };
         pb::CreateAssignmentRequest {
             assignment: Some(pb::Assignment {
                 name: name.to_owned(),

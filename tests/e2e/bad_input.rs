@@ -162,13 +162,22 @@ async fn an_operators_mistakes_are_told_by_field_and_change_nothing() {
         tonic_types::StatusExt::get_error_details(&refused).bad_request().unwrap().field_violations.clone();
     assert!(violations.iter().any(|fault| fault.field == "content.files[0].path"), "{violations:?}");
 
-    let values = [("colour".to_owned(), "red".to_owned())].into();
+    let values = [("colour", "red"), ("facts-interval", "1ms"), ("log-level", "info")];
+    let values = values.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     let profile = pb::SettingsProfile { name: "p".to_owned(), values, ..Default::default() };
     let put = pb::PutSettingsProfileRequest { profile: Some(profile), validate_only: false };
-    assert_eq!(
-        reason(&operator.settings.clone().put_settings_profile(put).await.unwrap_err()),
-        Some(Reason::SettingUnknown)
-    );
+    let refused = operator.settings.clone().put_settings_profile(put).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused)), (Code::InvalidArgument, Some(Reason::SettingUnknown)));
+    let faults = tonic_types::StatusExt::get_error_details(&refused).bad_request().unwrap().clone();
+    let fields: Vec<String> = faults.field_violations.into_iter().map(|fault| fault.field).collect();
+    assert_eq!(fields, ["profile.values[colour]", "profile.values[facts-interval]"], "all that is wrong");
+
+    // As much as a request can hold: what is wrong with it fits into an answer's trailer.
+    let values = (0..20_000).map(|n| (format!("{n}{}", "k".repeat(20)), "red".to_owned())).collect();
+    let profile = pb::SettingsProfile { name: "p".to_owned(), values, ..Default::default() };
+    let put = pb::PutSettingsProfileRequest { profile: Some(profile), validate_only: false };
+    let refused = operator.settings.clone().put_settings_profile(put).await.unwrap_err();
+    assert_eq!(reason(&refused), Some(Reason::SettingUnknown), "{refused:?}");
 
     let nowhere = pb::GetNodeRequest { id: muster_common::ids::NodeId::generate().to_string() };
     let refused = operator.nodes.clone().get_node(nowhere).await.unwrap_err();

@@ -192,7 +192,8 @@ async fn settings_reach_the_agent_and_the_host_has_the_last_word() {
     let profile = pb::SettingsProfile { name: "base".to_owned(), values, ..Default::default() };
     let request = pb::PutSettingsProfileRequest { profile: Some(profile), validate_only: false };
     operator.settings.clone().put_settings_profile(request).await.unwrap();
-    let target = pb::assignment::Target::Settings(pb::SettingsTarget { profile: "base".to_owned() });
+    let target = pb::SettingsTarget { profile: "base".to_owned(), version: 0 };
+    let target = pb::assignment::Target::Settings(target);
     let assignment = pb::Assignment {
         name: "base".to_owned(),
         selector: "*".to_owned(),
@@ -207,7 +208,7 @@ async fn settings_reach_the_agent_and_the_host_has_the_last_word() {
     })
     .await;
     let shown = agent.cli(&["show", "settings.log-level"]);
-    assert_eq!(String::from_utf8_lossy(&shown.stdout).trim(), "debug (this host)");
+    assert_eq!(String::from_utf8_lossy(&shown.stdout).trim(), "debug (configuration file)");
     let node = operator.node(&agent.node).await.unwrap();
     let desired = node.items.iter().find(|item| item.item == "settings").unwrap().desired.clone().unwrap();
     let payload = br#"{"facts-interval":"1m","log-level":"warn"}"#;

@@ -263,7 +263,8 @@ fn blobs(grpc: &Grpcurl, folder: &Path) {
 }
 
 fn settings(grpc: &Grpcurl) {
-    assert!(grpc.script("settings-schema.sh", &[]).pointer("/settings/0/key").is_some());
+    let schema = grpc.script("settings-schema.sh", &[]);
+    assert_eq!(text(&schema, "/settings/2/words/0"), "error");
     let put = grpc.script("settings-put.sh", &["calm", "facts-interval=30m"]);
     assert_eq!(text(&put, "/profile/values/facts-interval"), "30m");
     let got = grpc.script("settings-get.sh", &["calm"]);
@@ -271,8 +272,27 @@ fn settings(grpc: &Grpcurl) {
     assert_eq!(grpc.script("settings-list.sh", &[]).pointer("/profiles/0"), got.pointer("/profile"));
     let assigned = grpc.script("assign-settings.sh", &["calm", "role=web", "calm"]);
     assert_eq!(text(&assigned, "/assignment/settings/profile"), "calm");
-    grpc.script("assignments-delete.sh", &["calm"]);
-    grpc.script("settings-delete.sh", &["calm"]);
+    assert_eq!(text(&assigned, "/assignment/settings/version"), "1");
+    let second = grpc.script("settings-put.sh", &["calm", "facts-interval=1h", "log-level=warn"]);
+    assert_eq!(text(&second, "/profile/version"), "2");
+    assert_eq!(grpc.script("settings-get.sh", &["calm", "1"]), got);
+    assert_eq!(text(&grpc.script("settings-list.sh", &["calm"]), "/profiles/0/version"), "2");
+    let rollout = |more: &[&str]| grpc.script("rollouts-settings.sh", &[&["calm", "calm"], more].concat());
+    assert_eq!(text(&rollout(&["0", "careful", "preview"]), "/rollout/to/settings/version"), "2");
+    let id = text(&rollout(&["2", "emergency"]), "/rollout/id").to_owned();
+    grpc.script("rollouts-roll-back.sh", &[&id, "no"]);
+    let watched = grpc.all("rollouts-watch.sh", &[&id]);
+    assert_eq!(text(watched.last().unwrap(), "/rollout/phase"), "ROLLOUT_PHASE_ROLLED_BACK");
+    let moved = grpc.script("assignments-update-settings.sh", &["calm", "role=web", "calm"]);
+    assert_eq!(text(&moved, "/assignment/settings/version"), "2");
+    grpc.script("settings-delete.sh", &["calm", "1"]);
+    assert_eq!(grpc.refusal("settings-delete.sh", &["calm", "0"]), "FailedPrecondition");
+    let held = grpc.script("assign-settings.sh", &["later", "role=later", "calm", "2", "0", "held"]);
+    assert_eq!(held.pointer("/assignment/held").and_then(Value::as_bool), Some(true));
+    for name in ["calm", "later"] {
+        grpc.script("assignments-delete.sh", &[name]);
+    }
+    grpc.script("settings-delete.sh", &["calm", "0"]);
     assert_eq!(grpc.refusal("settings-get.sh", &["calm"]), "NotFound");
 }
 

@@ -30,5 +30,6 @@ mod refusals;
 mod rollouts;
 mod scan;
 mod sessions;
+mod settings;
 mod upkeep;
 mod writes;

@@ -44,7 +44,8 @@ async fn assigned(folder: &std::path::Path) -> (Plane, Operator) {
     let profile = pb::SettingsProfile { name: "calm".to_owned(), values, ..Default::default() };
     let put = pb::PutSettingsProfileRequest { profile: Some(profile), validate_only: false };
     operator.settings.clone().put_settings_profile(put).await.unwrap();
-    let target = pb::assignment::Target::Settings(pb::SettingsTarget { profile: "calm".to_owned() });
+    let target = pb::SettingsTarget { profile: "calm".to_owned(), version: 0 };
+    let target = pb::assignment::Target::Settings(target);
     let assignment = pb::Assignment {
         name: "calm".to_owned(),
         selector: "*".to_owned(),
@@ -91,20 +92,22 @@ async fn what_an_assignment_gives_to_nodes_cannot_be_deleted() {
     let (_plane, operator) = assigned(folder.path()).await;
     let in_use = (Code::FailedPrecondition, Some(Reason::InUse));
     let bundle = |version| pb::DeleteBundleRequest { name: "app".to_owned(), version };
-    let profile = pb::DeleteSettingsProfileRequest { name: "calm".to_owned() };
+    let profile = |version| pb::DeleteSettingsProfileRequest { name: "calm".to_owned(), version };
     for version in [0, 1] {
         let refused = operator.bundles.clone().delete_bundle(bundle(version)).await.unwrap_err();
         assert_eq!(why(&refused), in_use);
         assert!(refused.message().contains("\"app\""), "it names the assignment: {refused}");
     }
-    let refused = operator.settings.clone().delete_settings_profile(profile.clone()).await.unwrap_err();
-    assert_eq!(why(&refused), in_use);
+    for version in [0, 1] {
+        let refused = operator.settings.clone().delete_settings_profile(profile(version)).await.unwrap_err();
+        assert_eq!(why(&refused), in_use);
+    }
     for name in ["app", "calm"] {
         let delete = pb::DeleteAssignmentRequest { name: name.to_owned(), etag: String::new() };
         operator.assignments.clone().delete_assignment(delete).await.unwrap();
     }
     operator.bundles.clone().delete_bundle(bundle(0)).await.expect("nobody uses it any more");
-    operator.settings.clone().delete_settings_profile(profile).await.expect("nobody uses it any more");
+    operator.settings.clone().delete_settings_profile(profile(1)).await.expect("nobody uses it any more");
 }
 
 #[tokio::test]

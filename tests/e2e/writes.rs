@@ -53,7 +53,7 @@ async fn profiles_of_different_nodes_can_differ_and_those_of_one_cannot() {
         async move { settings.put_settings_profile(request).await }
     };
     let assign = |name: &str, selector: &str| {
-        let target = Target::Settings(pb::SettingsTarget { profile: name.to_owned() });
+        let target = Target::Settings(pb::SettingsTarget { profile: name.to_owned(), version: 0 });
         let assignment = pb::Assignment {
             name: name.to_owned(),
             selector: selector.to_owned(),
@@ -68,11 +68,25 @@ async fn profiles_of_different_nodes_can_differ_and_those_of_one_cannot() {
         put(name, "info").await.unwrap();
         assign(name, selector).await.unwrap();
     }
-    let refused = put("web", "debug").await.unwrap_err();
+    // A version that nobody assigns is at odds with nothing; the one who assigns it is.
+    put("web", "debug").await.unwrap();
+    let update = || {
+        let target = Target::Settings(pb::SettingsTarget { profile: "web".to_owned(), version: 2 });
+        let assignment = pb::Assignment {
+            name: "web".to_owned(),
+            selector: "role=web".to_owned(),
+            target: Some(target),
+            ..Default::default()
+        };
+        let request = pb::UpdateAssignmentRequest { assignment: Some(assignment), validate_only: false };
+        let mut assignments = operator.assignments.clone();
+        async move { assignments.update_assignment(request).await }
+    };
+    let refused = update().await.unwrap_err();
     assert_eq!(reason(&refused), Some(Reason::Conflict), "{refused:?}");
     let delete = pb::DeleteAssignmentRequest { name: "all".to_owned(), ..Default::default() };
     operator.assignments.clone().delete_assignment(delete).await.unwrap();
-    put("web", "debug").await.expect("no node has both");
+    update().await.expect("no node has both");
 }
 
 #[tokio::test]

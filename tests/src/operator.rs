@@ -165,6 +165,29 @@ impl Operator {
         }
     }
 
+    /// Makes a version of a settings profile; answers its number.
+    pub async fn profile(&self, name: &str, values: &[(&str, &str)]) -> u64 {
+        let values = values.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let (name, values) = (name.to_owned(), values.collect());
+        let profile = Some(pb::SettingsProfile { name, values, ..Default::default() });
+        let request = pb::PutSettingsProfileRequest { profile, validate_only: false };
+        let put = self.settings.clone().put_settings_profile(request).await.expect("a profile").into_inner();
+        put.profile.expect("the profile is in the answer").version
+    }
+
+    /// Assigns a version of a settings profile under its own name.
+    pub async fn assign_profile(&self, selector: &str, profile: &str, version: u64) {
+        let target = pb::SettingsTarget { profile: profile.to_owned(), version };
+        let assignment = Some(pb::Assignment {
+            name: profile.to_owned(),
+            selector: selector.to_owned(),
+            target: Some(pb::assignment::Target::Settings(target)),
+            ..Default::default()
+        });
+        let request = pb::CreateAssignmentRequest { assignment, validate_only: false };
+        self.assignments.clone().create_assignment(request).await.expect("an assignment");
+    }
+
     /// Starts an operation; answers its id.
     pub async fn start(&self, selector: &str, spec: types::CommandSpec) -> String {
         let request = pb::StartOperationRequest {

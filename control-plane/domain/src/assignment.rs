@@ -48,18 +48,27 @@ pub enum Target {
         /// Version.
         version: u64,
     },
-    /// A settings profile, as it is now and will be.
+    /// A fixed version of a settings profile.
     Settings {
         /// Name.
         profile: String,
+        /// Version. What was stored before profiles had versions means the first.
+        #[serde(default = "first_version")]
+        version: u64,
     },
+}
+
+const fn first_version() -> u64 {
+    1
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bundle { name, version } => write!(f, "version {version} of bundle {name:?}"),
-            Self::Settings { profile } => write!(f, "settings profile {profile:?}"),
+            Self::Settings { profile, version } => {
+                write!(f, "version {version} of settings profile {profile:?}")
+            }
         }
     }
 }
@@ -72,5 +81,52 @@ impl Target {
             Self::Bundle { name, .. } => ItemName::Bundle(name.clone()),
             Self::Settings { .. } => ItemName::Settings,
         }
+    }
+
+    /// Whether this is what somebody asked for: a version 0 asks for whichever is the newest.
+    #[must_use]
+    pub fn answers(&self, asked: &Self) -> bool {
+        let is_same = |version: u64, asked: u64| asked == 0 || version == asked;
+        match (self, asked) {
+            (Self::Bundle { name: a, version }, Self::Bundle { name: b, version: asked }) => {
+                a == b && is_same(*version, *asked)
+            }
+            (Self::Settings { profile: a, version }, Self::Settings { profile: b, version: asked }) => {
+                a == b && is_same(*version, *asked)
+            }
+            (Self::Bundle { .. }, Self::Settings { .. }) | (Self::Settings { .. }, Self::Bundle { .. }) => {
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_of_before_versions_is_the_first_version() {
+        let read: Target = serde_json::from_str(r#"{"settings":{"profile":"base"}}"#).unwrap();
+        let first = Target::Settings { profile: "base".to_owned(), version: 1 };
+        assert_eq!(read, first);
+        let written = serde_json::to_string(&first).unwrap();
+        assert_eq!(written, r#"{"settings":{"profile":"base","version":1}}"#);
+    }
+
+    #[test]
+    fn a_version_0_asks_for_any() {
+        let settings = |profile: &str, version| Target::Settings { profile: profile.to_owned(), version };
+        let bundle = |version| Target::Bundle { name: "a".to_owned(), version };
+        for (asked, is_it) in [
+            (settings("a", 0), true),
+            (settings("a", 2), true),
+            (settings("a", 3), false),
+            (settings("b", 0), false),
+            (bundle(0), false),
+        ] {
+            assert_eq!(settings("a", 2).answers(&asked), is_it, "{asked}");
+        }
+        assert!(bundle(7).answers(&bundle(0)) && !bundle(7).answers(&bundle(8)));
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     facts::Facts,
     item::{ItemName, ItemState, ItemVersion},
     labels::{Labels, Selector, SelectorError},
+    settings::Values,
 };
 
 /// How many nodes a conflict names.
@@ -96,16 +97,25 @@ fn strength(compiled: &Compiled) -> (Reverse<i32>, &str) {
     (Reverse(compiled.assignment.priority), &compiled.assignment.name)
 }
 
+/// An option as it was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decided<'a, S> {
+    /// Its value.
+    pub value: &'a str,
+    /// By what.
+    pub by: S,
+}
+
 /// One set of options out of several profiles, the strongest first: for each
 /// key, the first profile that has it decides.
 #[must_use]
-pub fn merge_settings<'a>(
-    profiles: impl IntoIterator<Item = &'a BTreeMap<String, String>>,
-) -> BTreeMap<String, String> {
+pub fn merge_settings<'a, S: Copy>(
+    profiles: impl IntoIterator<Item = (S, &'a Values)>,
+) -> BTreeMap<&'a str, Decided<'a, S>> {
     let mut merged = BTreeMap::new();
-    for (key, value) in profiles.into_iter().flatten() {
-        if !merged.contains_key(key) {
-            merged.insert(key.clone(), value.clone());
+    for (by, values) in profiles {
+        for (key, value) in values {
+            merged.entry(key.as_str()).or_insert(Decided { value: value.as_str(), by });
         }
     }
     merged
@@ -114,8 +124,9 @@ pub fn merge_settings<'a>(
 /// The payload of the item `settings`: a JSON object of strings, keys sorted by
 /// their bytes, without spaces. These bytes are hashed and sent.
 #[must_use]
-pub fn settings_payload(settings: &BTreeMap<String, String>) -> Vec<u8> {
-    serde_json::to_vec(settings).expect("a map of strings always has a JSON form")
+pub fn settings_payload<S>(settings: &BTreeMap<&str, Decided<'_, S>>) -> Vec<u8> {
+    let settings: BTreeMap<&str, &str> = settings.iter().map(|(key, it)| (*key, it.value)).collect();
+    serde_json::to_vec(&settings).expect("a map of strings always has a JSON form")
 }
 
 /// The generation of an item on one node: the newest of all that made it so.
@@ -183,14 +194,14 @@ fn list(nodes: &[NodeId]) -> String {
 /// Looks for an assignment that contradicts `new` on some node: same item, same
 /// priority, another version of the bundle or another value of an option.
 /// `others` may hold the old self of `new`, which is passed over. `profile`
-/// answers the values of a settings profile; one it does not know has none.
+/// answers the values of a version of a settings profile; one it does not know has none.
 /// The first in the order of names is told.
 #[must_use]
 pub fn conflict<'n, 'p>(
     new: &Compiled,
     others: &[Compiled],
     nodes: impl Iterator<Item = (NodeId, &'n Labels, &'n Facts)>,
-    profile: impl Fn(&str) -> Option<&'p BTreeMap<String, String>>,
+    profile: impl Fn(&str, u64) -> Option<&'p Values>,
 ) -> Option<Conflict> {
     let mut found: Vec<Conflict> = Vec::new();
     let mut rivals = Vec::new();
@@ -222,7 +233,7 @@ pub fn conflict<'n, 'p>(
 fn contradicts<'p>(
     new: &Assignment,
     other: &Assignment,
-    profile: &impl Fn(&str) -> Option<&'p BTreeMap<String, String>>,
+    profile: &impl Fn(&str, u64) -> Option<&'p Values>,
 ) -> Option<Vec<String>> {
     if new.name == other.name || new.priority != other.priority {
         return None;
@@ -235,14 +246,14 @@ fn contradicts<'p>(
 fn targets_at_odds<'p>(
     a: &Target,
     b: &Target,
-    profile: &impl Fn(&str) -> Option<&'p BTreeMap<String, String>>,
+    profile: &impl Fn(&str, u64) -> Option<&'p Values>,
 ) -> Option<Vec<String>> {
     match (a, b) {
         (Target::Bundle { name: a, version: v }, Target::Bundle { name: b, version: w }) => {
             (a == b && v != w).then(Vec::new)
         }
-        (Target::Settings { profile: a }, Target::Settings { profile: b }) => {
-            let keys = keys_at_odds(profile(a)?, profile(b)?);
+        (Target::Settings { profile: a, version: v }, Target::Settings { profile: b, version: w }) => {
+            let keys = keys_at_odds(profile(a, *v)?, profile(b, *w)?);
             (!keys.is_empty()).then_some(keys)
         }
         (Target::Bundle { .. }, Target::Settings { .. })
@@ -250,10 +261,8 @@ fn targets_at_odds<'p>(
     }
 }
 
-/// Keys that two profiles both have with different values. A change of a
-/// profile can set two assignments at odds, too: its writer asks this.
-#[must_use]
-pub fn keys_at_odds(a: &BTreeMap<String, String>, b: &BTreeMap<String, String>) -> Vec<String> {
+/// Keys that two versions of profiles both have with different values.
+fn keys_at_odds(a: &Values, b: &Values) -> Vec<String> {
     let at_odds = a.iter().filter(|(key, value)| b.get(*key).is_some_and(|other| other != *value));
     at_odds.map(|(key, _)| key.clone()).collect()
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::settings::EffectiveSetting;
+
 /// Everything a host reports about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -34,6 +36,9 @@ pub struct Facts {
     pub agent_version: String,
     /// IANA time zone.
     pub timezone: String,
+    /// The agent's options in force; none from older agents.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<EffectiveSetting>,
 }
 
 /// One mounted block file system.

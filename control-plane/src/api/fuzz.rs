@@ -145,12 +145,12 @@ requests! {
     pb::CancelOperationRequest => |it| id::<OperationId>(&it.id),
     pb::GetSettingsSchemaRequest => drop,
     pb::PutSettingsProfileRequest => |it| {
-        for (key, value) in it.profile.map(|profile| profile.values).unwrap_or_default() {
-            drop(muster_common::settings::check(&key, &value));
+        if let Ok(wish) = wire::settings::wish_from(it) {
+            let _ = muster_domain::settings::check_values(&wish.values);
         }
     },
     pb::GetSettingsProfileRequest => drop,
-    pb::ListSettingsProfilesRequest => |it| page(&[], it.page_size, &it.page_token),
+    pb::ListSettingsProfilesRequest => |it| page(&[&it.name], it.page_size, &it.page_token),
     pb::DeleteSettingsProfileRequest => drop,
     pb::GetSystemRequest => drop,
     pb::GetCallerRequest => drop,

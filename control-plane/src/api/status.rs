@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use muster_common::{error_chain::Chain, reason::Reason};
+use muster_domain::violation::Violation;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -26,10 +27,24 @@ pub fn of_app(error: app::Error) -> Status {
             details.add_bad_request_violation(&field, &message);
             Status::with_error_details(code(reason), format!("{field}: {message}"), details)
         }
+        app::Error::Faults(faults) => of_faults(&faults),
         app::Error::Refused { reason, message } => status(reason, message),
         app::Error::Store(error) => of_store(&error),
         app::Error::Blobs(error) => of_blobs(&error),
     }
+}
+
+/// All that is wrong in a request: one violation for each fault, the reason and the
+/// message of the first.
+#[must_use]
+pub fn of_faults(faults: &[Violation]) -> Status {
+    let reason = faults.first().map_or(Reason::InvalidArgument, |first| first.reason);
+    let message = faults.first().map(Violation::to_string).unwrap_or_default();
+    let mut details = details(reason);
+    for fault in faults {
+        details.add_bad_request_violation(fault.field.clone(), &fault.description);
+    }
+    Status::with_error_details(code(reason), message, details)
 }
 
 fn of_blobs(error: &blobs::Error) -> Status {

@@ -19,7 +19,7 @@ use muster_store::{
 };
 use serde_json::json;
 
-use super::{Actor, App, Error, check_etag};
+use super::{Actor, App, Error, check_etag, settings};
 
 /// The paths that a bundle's bytes write.
 pub type PathsOf = fn(&[u8]) -> Vec<String>;
@@ -37,7 +37,7 @@ pub struct Wish {
     pub name: String,
     /// As written.
     pub selector: String,
-    /// A bundle's version 0 is the newest.
+    /// Version 0 is the newest.
     pub target: Target,
     /// Higher wins.
     pub priority: i32,
@@ -255,9 +255,10 @@ pub(super) fn fixed(tx: &mut WriteTx<'_>, target: &Target) -> Result<Target, Err
             let bundle = bundle.ok_or_else(|| Error::not_found("bundle", name))?;
             Ok(Target::Bundle { name: bundle.name, version: bundle.version })
         }
-        Target::Settings { profile } => {
-            tx.profile_get(profile)?.ok_or_else(|| Error::not_found("settings profile", profile))?;
-            Ok(target.clone())
+        Target::Settings { profile, version } => {
+            let found = tx.profile_get(profile, (*version > 0).then_some(*version))?;
+            let found = found.ok_or_else(|| Error::not_found("settings profile", profile))?;
+            Ok(Target::Settings { profile: found.name, version: found.version })
         }
     }
 }
@@ -299,10 +300,10 @@ pub(super) fn check_conflict(
         tx.assignment_all()?.into_iter().filter_map(|other| Compiled::new(other).ok()).collect::<Vec<_>>();
     check_room(&new, &others, nodes)?;
     paths::check(tx, paths_of, &new, &others, nodes)?;
-    let profiles: std::collections::HashMap<_, _> =
-        tx.profile_all()?.into_iter().map(|profile| (profile.name, profile.values)).collect();
+    let profiles = settings::values_of(tx, others.iter().chain([&new]))?;
     let nodes = nodes.iter().map(|(id, labels, facts)| (*id, labels, facts));
-    match effective::conflict(&new, &others, nodes, |name| profiles.get(name)) {
+    let profile = |name: &str, version| profiles.get(&(name.to_owned(), version));
+    match effective::conflict(&new, &others, nodes, profile) {
         Some(conflict) => Err(Error::refused(Reason::Conflict, conflict.to_string())),
         None => Ok(()),
     }
@@ -335,7 +336,7 @@ fn check_room(
 fn shown(assignment: &Assignment) -> String {
     let target = match &assignment.target {
         Target::Bundle { name, version } => json!({ "bundle": name, "version": version }),
-        Target::Settings { profile } => json!({ "settings": profile }),
+        Target::Settings { profile, version } => json!({ "settings": profile, "version": version }),
     };
     json!({
         "selector": assignment.selector,

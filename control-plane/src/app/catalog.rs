@@ -1,5 +1,5 @@
 //! What nodes should have, in memory: assignments with their selectors parsed,
-//! profiles, and the bytes that are offered.
+//! the values of profiles, and the bytes that are offered.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,11 +11,13 @@ use bytes::Bytes;
 use muster_common::digest::Sha256;
 use muster_domain::{
     assignment::Target,
-    effective::{self, Compiled, Giving},
+    effective::{self, Compiled, Decided, Giving},
     item::{ItemName, ItemVersion, MAX_WANTED},
     node::Node,
 };
-use muster_store::{ReadAssignments as _, ReadBundles as _, ReadItemMarks as _, ReadProfiles as _, ReadTx};
+use muster_store::{ReadAssignments as _, ReadBundles as _, ReadItemMarks as _, ReadTx};
+
+use super::settings::{self, Profiles};
 
 /// The present state of it all; replaced whole.
 #[derive(Default)]
@@ -26,8 +28,7 @@ pub struct Catalog(ArcSwap<Contents>);
 pub struct Contents {
     /// All assignments.
     pub assignments: Vec<Compiled>,
-    /// All profiles by name.
-    pub profiles: HashMap<String, BTreeMap<String, String>>,
+    profiles: Profiles,
     bundles: HashMap<(String, u64), Payload>,
     marks: BTreeMap<ItemName, u64>,
 }
@@ -97,7 +98,7 @@ impl Contents {
                 bundles.extend(payload.map(|payload| (key, payload)));
             }
         }
-        let profiles = tx.profile_all()?.into_iter().map(|profile| (profile.name, profile.values)).collect();
+        let profiles = settings::values_of(tx, assignments.iter())?;
         Ok(Self { assignments, profiles, bundles, marks: tx.item_mark_all()? })
     }
 
@@ -160,12 +161,25 @@ impl Contents {
     }
 
     fn settings(&self, candidates: &[Giving<'_>]) -> (String, Sha256, Bytes) {
-        let profiles = candidates.iter().filter_map(|giving| match giving.target {
-            Target::Settings { profile } => self.profiles.get(profile),
-            Target::Bundle { .. } => None,
-        });
-        let payload = effective::settings_payload(&effective::merge_settings(profiles));
+        let payload = effective::settings_payload(&self.decided(candidates));
         let sha256 = Sha256::of(&payload);
         (sha256.to_string()[..12].to_owned(), sha256, Bytes::from(payload))
+    }
+
+    /// The options of a node that assignments decide, and which of them does.
+    #[must_use]
+    pub fn decided_for<'a>(&'a self, node: &'a Node) -> BTreeMap<&'a str, Decided<'a, Giving<'a>>> {
+        let candidates = self.of_item(&ItemName::Settings);
+        self.decided(&effective::candidates(&node.labels, &node.facts, &node.touches, candidates))
+    }
+
+    fn decided<'a>(&'a self, candidates: &[Giving<'a>]) -> BTreeMap<&'a str, Decided<'a, Giving<'a>>> {
+        let values = |giving: &Giving<'a>| match giving.target {
+            Target::Settings { profile, version } => {
+                Some((*giving, self.profiles.get(&(profile.clone(), *version))?))
+            }
+            Target::Bundle { .. } => None,
+        };
+        effective::merge_settings(candidates.iter().filter_map(values))
     }
 }

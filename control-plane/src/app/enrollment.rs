@@ -129,7 +129,7 @@ impl App {
             Error::Refused { reason, .. } | Error::Invalid { reason, .. } => {
                 self.refused_enrollment(*reason, remote, trace_id);
             }
-            Error::NotFound { .. } | Error::Store(_) | Error::Blobs(_) => {}
+            Error::NotFound { .. } | Error::Faults(_) | Error::Store(_) | Error::Blobs(_) => {}
         })
     }
 

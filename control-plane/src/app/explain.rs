@@ -1,6 +1,8 @@
 //! Why a node has an item, has it not, or will have it: one answer, with the chain of
 //! reasons in the order in which they decide.
 
+mod settings;
+
 use muster_common::{clock::UnixMillis, ids::NodeId};
 use muster_domain::{
     access::Scope,
@@ -148,6 +150,9 @@ impl App {
         reasons.extend(priority(entry, catalog, item));
         let reported = entry.reported(item).cloned();
         let of_host = self.of_host(entry, wanted.as_ref(), reported.as_ref(), &mut reasons);
+        if *item == ItemName::Settings {
+            reasons.extend(settings::reasons(entry, catalog));
+        }
         let verdict = match (waits, of_host) {
             // What it should have now is there; what is on its way to it is told of.
             (true, Verdict::InSync | Verdict::NotAssigned) => Verdict::WaitsForRollout,

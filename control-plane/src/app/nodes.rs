@@ -1,5 +1,7 @@
 //! Nodes as operators see and edit them.
 
+use std::collections::BTreeMap;
+
 use muster_common::{ids::NodeId, reason::Reason};
 use muster_domain::{
     access::Scope,
@@ -20,6 +22,7 @@ use super::{
     Actor, App, Error, check_etag, check_reason,
     fleet::{Entry, Live},
     recorder::end_operations,
+    settings::{ProfileVersion, settings_by},
 };
 use crate::session::ports::End;
 
@@ -40,6 +43,8 @@ pub struct View {
     pub withheld: Vec<muster_domain::item::ItemName>,
     /// What it should have, in order of items.
     pub desired: Vec<(muster_domain::item::ItemName, ItemVersion)>,
+    /// Which version of which profile gave it the options that are in force there.
+    pub settings_by: BTreeMap<String, ProfileVersion>,
 }
 
 /// A change of what operators can edit.
@@ -223,7 +228,8 @@ impl App {
     }
 
     fn view(&self, entry: &Entry) -> View {
-        let desired = self.catalog.now().wanted(&entry.node, self.fixed.epoch);
+        let catalog = self.catalog.now();
+        let desired = catalog.wanted(&entry.node, self.fixed.epoch);
         let withheld = desired.iter().filter(|wanted| self.withholds(entry, wanted));
         View {
             node: entry.node.clone(),
@@ -232,6 +238,7 @@ impl App {
             live: entry.live.clone(),
             conditions: entry.conditions.clone(),
             withheld: withheld.map(|wanted| wanted.item.clone()).collect(),
+            settings_by: settings_by(entry, &catalog, &desired),
             desired: desired.into_iter().map(|wanted| (wanted.item, wanted.version)).collect(),
         }
     }

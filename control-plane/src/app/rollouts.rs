@@ -50,7 +50,7 @@ pub struct Open {
 pub struct Wish {
     /// Whose nodes.
     pub assignment: String,
-    /// What; a bundle's version 0 is the newest. `None`: it is taken from them.
+    /// What; version 0 is the newest. `None`: it is taken from them.
     pub to: Option<Target>,
     /// How.
     pub plan: Plan,
@@ -248,8 +248,8 @@ fn ours(tx: &mut WriteTx<'_>, app: &App, reach: &Reach, name: &str) -> Result<As
 
 fn again(same: Rollout, wish: &Wish) -> Result<Rollout, Error> {
     let is_same_target = match (&same.to, &wish.to) {
-        (Some(Target::Bundle { name: a, .. }), Some(Target::Bundle { name: b, version: 0 })) => a == b,
-        (a, b) => a == b,
+        (Some(to), Some(asked)) => to.answers(asked),
+        (to, asked) => to == asked,
     };
     if same.assignment == wish.assignment && is_same_target && same.plan == wish.plan {
         return Ok(same);

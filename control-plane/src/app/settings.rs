@@ -1,143 +1,188 @@
-//! Profiles of the agents' own options.
+//! Profiles of the agents' own options: immutable versions of sets of values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use muster_common::{reason::Reason, settings};
+use muster_common::reason::Reason;
 use muster_domain::{
     assignment::{Assignment, Target},
     audit::Note,
-    effective::{self, Compiled},
+    effective::{Compiled, Decided, Giving},
     item::{ItemName, is_resource_name},
     page::{Listed, Page},
-    settings::Profile,
+    settings::{Profile, Values, check_values},
 };
-use muster_store::{
-    ReadAssignments as _, ReadProfiles as _, WriteItemMarks as _, WriteProfiles as _, WriteTx,
-};
+use muster_store::{ReadAssignments as _, ReadProfiles, WriteProfiles as _};
 use serde_json::json;
 
-use super::{Actor, App, Error, assignments::Labelled, check_etag};
+use super::{
+    Actor, App, Error,
+    catalog::{Contents, Wanted},
+    check_etag,
+    fleet::Entry,
+};
+
+/// The values of some versions of profiles.
+pub type Profiles = HashMap<ProfileVersion, Values>;
+
+/// Name and number of one.
+pub type ProfileVersion = (String, u64);
+
+/// What someone wants a profile to say.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Name.
+    pub name: String,
+    /// Key to written value.
+    pub values: Values,
+    /// Of the newest version, as it was read.
+    pub etag: String,
+    /// Only tell what it would do.
+    pub validate_only: bool,
+}
 
 impl App {
-    /// Makes or replaces a profile whole.
+    /// Adds the next version of a name, unless the newest has the same values. No node
+    /// gets anything by this alone.
     ///
     /// # Errors
-    /// If a key is unknown, a value out of range, or the profile was changed since it was read.
-    pub async fn put_profile(
-        &self,
-        actor: &Actor,
-        name: String,
-        values: BTreeMap<String, String>,
-        etag: String,
-        validate_only: bool,
-    ) -> Result<Profile, Error> {
-        check(&name, &values)?;
-        let now = self.clock.now();
-        let mut profile =
-            Profile { name, values, updated_at: now, updated_by: actor.principal.clone(), revision: 0 };
-        let (row, nodes) = (profile.clone(), self.labelled());
-        let revision = self
-            .commit(actor.stamp("settings.put", now), move |tx| {
-                let before = tx.profile_get(&row.name)?;
-                check_etag(&etag, before.as_ref().map_or(0, |before| before.revision))?;
-                check_rivals(tx, &row, &nodes)?;
-                if validate_only {
-                    return Ok(before.map_or(0, |before| before.revision));
-                }
-                if let Some(same) = before.as_ref().filter(|before| before.values == row.values) {
-                    return Ok(same.revision);
-                }
-                tx.profile_put(&row)?;
-                tx.item_mark(&ItemName::Settings)?;
-                tx.audit(Note {
-                    subject: format!("settings/{}", row.name),
-                    before: before.map_or_else(String::new, |before| json!(before.values).to_string()),
-                    after: json!(row.values).to_string(),
-                    denied: false,
-                })?;
-                Ok(tx.revision())
-            })
-            .await?;
-        profile.revision = revision;
-        Ok(profile)
+    /// If keys are unknown, values out of range, or there is a newer version than was read.
+    pub async fn put_profile(&self, actor: &Actor, wish: Wish) -> Result<Profile, Error> {
+        check_name(&wish.name)?;
+        check_values(&wish.values).map_err(Error::Faults)?;
+        let (now, created_by) = (self.clock.now(), actor.principal.clone());
+        self.commit(actor.stamp("settings.put", now), move |tx| {
+            let newest = tx.profile_get(&wish.name, None)?;
+            let revision = newest.as_ref().map_or(0, |newest| newest.revision);
+            check_etag(&wish.etag, revision)?;
+            if let Some(same) = newest.as_ref().filter(|newest| newest.values == wish.values) {
+                return Ok(same.clone());
+            }
+            let profile = Profile {
+                name: wish.name.clone(),
+                version: tx.profile_next_version(&wish.name)?,
+                values: wish.values.clone(),
+                created_at: now,
+                created_by: created_by.clone(),
+                revision,
+            };
+            if wish.validate_only {
+                return Ok(profile);
+            }
+            tx.profile_insert(&profile)?;
+            tx.audit(Note {
+                subject: format!("settings/{}", profile.name),
+                before: newest.as_ref().map_or_else(String::new, shown),
+                after: shown(&profile),
+                denied: false,
+            })?;
+            Ok(Profile { revision: tx.revision(), ..profile })
+        })
+        .await
     }
 
-    /// One profile.
+    /// A version of a profile; 0: the newest.
     ///
     /// # Errors
     /// If it does not exist.
-    pub async fn profile(&self, name: String) -> Result<Profile, Error> {
-        self.store
-            .read(move |tx| tx.profile_get(&name)?.ok_or_else(|| Error::not_found("settings profile", &name)))
-            .await
+    pub async fn profile(&self, name: String, version: u64) -> Result<Profile, Error> {
+        let which = (version > 0).then_some(version);
+        self.store.read(move |tx| tx.profile_get(&name, which)?.ok_or_else(|| missing(&name))).await
     }
 
-    /// A page of profiles.
+    /// A page of versions.
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn profiles(&self, page: Page) -> Result<Listed<Profile>, Error> {
-        self.store.read(move |tx| tx.profile_list(&page).map_err(Error::from)).await
+    pub async fn profiles(&self, page: Page, name: Option<String>) -> Result<Listed<Profile>, Error> {
+        self.store.read(move |tx| tx.profile_list(&page, name.as_deref()).map_err(Error::from)).await
     }
 
-    /// Removes a profile.
+    /// Removes one version, or all with 0.
     ///
     /// # Errors
-    /// If it does not exist, or an assignment gives it to nodes.
-    pub async fn delete_profile(&self, actor: &Actor, name: String) -> Result<(), Error> {
+    /// If there is none, or an assignment gives it to nodes.
+    pub async fn delete_profile(&self, actor: &Actor, name: String, version: u64) -> Result<(), Error> {
+        let which = (version > 0).then_some(version);
         self.commit(actor.stamp("settings.delete", self.clock.now()), move |tx| {
-            if let Some(user) = tx.assignment_all()?.into_iter().find(|a| gives(a, &name)) {
+            if let Some(user) = tx.assignment_all()?.into_iter().find(|it| gives(it, &name, which)) {
                 return Err(Error::refused(
                     Reason::InUse,
                     format!("assignment {:?} gives it to nodes", user.name),
                 ));
             }
-            if !tx.profile_delete(&name)? {
-                return Err(Error::not_found("settings profile", &name));
+            if tx.profile_delete(&name, which)? == 0 {
+                return Err(missing(&name));
             }
-            tx.audit(Note { subject: format!("settings/{name}"), ..Note::default() })?;
+            tx.audit(Note {
+                subject: format!("settings/{name}"),
+                before: json!({ "version": which }).to_string(),
+                ..Note::default()
+            })?;
             Ok(())
         })
         .await
     }
 }
 
-fn gives(assignment: &Assignment, profile: &str) -> bool {
-    let is_it = |target: &Target| matches!(target, Target::Settings { profile: given } if given == profile);
+/// The values of all versions that some assignments may give.
+pub(super) fn values_of<'a>(
+    tx: &mut impl ReadProfiles,
+    assignments: impl Iterator<Item = &'a Compiled>,
+) -> Result<Profiles, muster_store::Error> {
+    let mut profiles = Profiles::new();
+    for target in assignments.flat_map(|compiled| compiled.assignment.targets()) {
+        let Target::Settings { profile, version } = target else { continue };
+        let key = (profile.clone(), *version);
+        if profiles.contains_key(&key) {
+            continue;
+        }
+        let found = tx.profile_get(profile, Some(*version))?;
+        profiles.extend(found.map(|found| (key, found.values)));
+    }
+    Ok(profiles)
+}
+
+/// Which version of which profile gave a node the options that it has from here. Nothing
+/// as long as it does not run what it should: who gave it that, nobody knows any more.
+pub(super) fn settings_by(
+    entry: &Entry,
+    catalog: &Contents,
+    wanted: &[Wanted],
+) -> BTreeMap<String, ProfileVersion> {
+    let running = entry.reported(&ItemName::Settings).and_then(|state| state.running.as_ref());
+    let newest = wanted.iter().find(|wanted| wanted.item == ItemName::Settings);
+    if newest.map(|wanted| wanted.version.sha256) != running.map(|running| running.sha256) {
+        return BTreeMap::new();
+    }
+    let by = |(key, decided): (&str, Decided<'_, Giving<'_>>)| match decided.by.target {
+        Target::Settings { profile, version } => Some((key.to_owned(), (profile.clone(), *version))),
+        Target::Bundle { .. } => None,
+    };
+    catalog.decided_for(&entry.node).into_iter().filter_map(by).collect()
+}
+
+fn missing(name: &str) -> Error {
+    Error::not_found("settings profile", name)
+}
+
+fn gives(assignment: &Assignment, name: &str, which: Option<u64>) -> bool {
+    let is_it = |target: &Target| match target {
+        Target::Settings { profile, version } => {
+            profile == name && which.is_none_or(|which| which == *version)
+        }
+        Target::Bundle { .. } => false,
+    };
     is_it(&assignment.target) || assignment.targets().any(is_it)
 }
 
-fn check(name: &str, values: &BTreeMap<String, String>) -> Result<(), Error> {
-    if !is_resource_name(name) {
-        return Err(Error::invalid(
-            "profile.name",
-            format!("{name:?} does not match [a-z0-9]([-a-z0-9]{{0,61}}[a-z0-9])?"),
-        ));
+fn check_name(name: &str) -> Result<(), Error> {
+    if is_resource_name(name) {
+        return Ok(());
     }
-    for (key, value) in values {
-        settings::check(key, value).map_err(|error| Error::Invalid {
-            reason: error.reason,
-            field: format!("profile.values[{key}]"),
-            message: error.to_string(),
-        })?;
-    }
-    Ok(())
+    let message = format!("{name:?} does not match [a-z0-9]([-a-z0-9]{{0,61}}[a-z0-9])?");
+    Err(Error::invalid("profile.name", message))
 }
 
-/// Refuses values that would set two assignments of one priority at odds on some node.
-fn check_rivals(tx: &mut WriteTx<'_>, profile: &Profile, nodes: &[Labelled]) -> Result<(), Error> {
-    let all: Vec<Compiled> =
-        tx.assignment_all()?.into_iter().filter_map(|other| Compiled::new(other).ok()).collect();
-    let mut profiles: BTreeMap<String, BTreeMap<String, String>> =
-        tx.profile_all()?.into_iter().map(|profile| (profile.name, profile.values)).collect();
-    profiles.insert(profile.name.clone(), profile.values.clone());
-    for ours in all.iter().filter(|ours| gives(&ours.assignment, &profile.name)) {
-        let nodes = nodes.iter().map(|(id, labels, facts)| (*id, labels, facts));
-        if let Some(conflict) = effective::conflict(ours, &all, nodes, |name| profiles.get(name)) {
-            let (name, keys) = (&ours.assignment.name, conflict.keys.join(", "));
-            let message = format!("assignment {name:?} would be at odds in {keys}: {conflict}");
-            return Err(Error::refused(Reason::Conflict, message));
-        }
-    }
-    Ok(())
+fn shown(profile: &Profile) -> String {
+    json!({ "version": profile.version, "values": profile.values }).to_string()
 }

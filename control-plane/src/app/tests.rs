@@ -14,6 +14,7 @@ mod rollout_holds;
 mod rollouts;
 mod scopes;
 mod sessions;
+mod settings;
 mod twins;
 mod watches;
 mod written;

@@ -69,8 +69,8 @@ pub trait WriteAssignments: ReadAssignments + Writer {
         self.changed(ChangeKind::Assignment, assignment.name.clone());
         let revision = self.own_revision();
         let (kind, name, version) = match &assignment.target {
-            Target::Bundle { name, version } => ("bundle", name, Some(*version)),
-            Target::Settings { profile } => ("settings", profile, None),
+            Target::Bundle { name, version } => ("bundle", name, *version),
+            Target::Settings { profile, version } => ("settings", profile, *version),
         };
         let row = params![
             &assignment.name,
@@ -119,11 +119,10 @@ fn decode(row: &mut Row) -> Result<Assignment, Error> {
 }
 
 fn target(row: &mut Row) -> Result<Target, Error> {
-    let (kind, name, version) =
-        (row.text("target")?, row.text("target name")?, row.opt_u64("target version")?);
-    match (kind.as_str(), version) {
-        ("bundle", Some(version)) => Ok(Target::Bundle { name, version }),
-        ("settings", None) => Ok(Target::Settings { profile: name }),
+    let (kind, name, version) = (row.text("target")?, row.text("target name")?, row.u64("target version")?);
+    match kind.as_str() {
+        "bundle" => Ok(Target::Bundle { name, version }),
+        "settings" => Ok(Target::Settings { profile: name, version }),
         _ => Err(Error::row("target", kind)),
     }
 }

@@ -59,7 +59,7 @@ pub trait ReadBundles: Reader {
     /// # Errors
     /// If the page's key is none of this list, or the store fails.
     fn bundle_list(&mut self, page: &Page, name: Option<&str>) -> Result<Listed<Bundle>, Error> {
-        let key = page.after.as_deref().map(parse_key).transpose()?;
+        let key = page.after.as_deref().map(page::version_from).transpose()?;
         let rows = match (name, key) {
             (Some(name), key) => {
                 let below = key.map_or(i64::MAX.cast_unsigned(), |(_, version)| version);
@@ -148,12 +148,7 @@ fn decode(row: &mut Row) -> Result<Bundle, Error> {
 }
 
 fn key_of(bundle: &Bundle) -> String {
-    format!("{}/{}", bundle.name, bundle.version)
-}
-
-fn parse_key(key: &str) -> Result<(&str, u64), Error> {
-    let parsed = key.rsplit_once('/').and_then(|(name, version)| Some((name, version.parse().ok()?)));
-    parsed.ok_or_else(|| Error::PageKey(key.chars().take(80).collect()))
+    page::version(&bundle.name, bundle.version)
 }
 
 impl ReadBundles for ReadTx<'_> {}

@@ -3,6 +3,8 @@
 
 use muster_domain::page::{Listed, Page};
 
+use crate::error::Error;
+
 /// How many rows to ask the database for: one more than wanted tells whether
 /// more follow.
 pub(crate) fn limit(page: &Page) -> u64 {
@@ -26,4 +28,18 @@ pub(crate) fn after(page: &Page) -> &str {
 /// Where a list of ids that fall starts: no id's text is above this.
 pub(crate) fn before(page: &Page) -> &str {
     page.after.as_deref().unwrap_or("~")
+}
+
+/// The key of one version of a name.
+pub(crate) fn version(name: &str, version: u64) -> String {
+    format!("{name}/{version}")
+}
+
+/// What stands in such a key.
+///
+/// # Errors
+/// If it is none.
+pub(crate) fn version_from(key: &str) -> Result<(&str, u64), Error> {
+    let parsed = key.rsplit_once('/').and_then(|(name, version)| Some((name, version.parse().ok()?)));
+    parsed.ok_or_else(|| Error::PageKey(key.chars().take(80).collect()))
 }

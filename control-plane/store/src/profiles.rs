@@ -1,4 +1,4 @@
-//! Profiles of the agents' own options.
+//! Profiles of the agents' own options, in versions.
 
 use muster_domain::{
     page::{Listed, Page},
@@ -13,80 +13,127 @@ use crate::{
     tx::{ReadTx, Reader, WriteTx, Writer},
 };
 
+const BY_VERSION: &str = "SELECT name, version, options, created_at, created_by, revision FROM profile_versions \
+                          WHERE name = $1 AND version = $2";
+const NEWEST: &str = "SELECT name, version, options, created_at, created_by, revision FROM profile_versions \
+                      WHERE name = $1 ORDER BY version DESC LIMIT 1";
+const ALL: &str = "SELECT name, version, options, created_at, created_by, revision FROM profile_versions \
+                   ORDER BY name, version DESC";
+const PAGE: &str = "SELECT name, version, options, created_at, created_by, revision FROM profile_versions \
+                    WHERE name > $1 OR (name = $1 AND version < $2) ORDER BY name, version DESC LIMIT $3";
+const PAGE_OF_NAME: &str = "SELECT name, version, options, created_at, created_by, revision FROM profile_versions \
+                            WHERE name = $1 AND version < $2 ORDER BY version DESC LIMIT $3";
+
 /// Reads profiles.
 pub trait ReadProfiles: Reader {
-    /// One profile.
+    /// One version of a profile; `None`: the newest.
     ///
     /// # Errors
     /// If the store fails.
-    fn profile_get(&mut self, name: &str) -> Result<Option<Profile>, Error> {
-        const SQL: &str =
-            "SELECT name, options, updated_at, updated_by, revision FROM profiles WHERE name = $1";
-        self.row(SQL, params![name], decode)
+    fn profile_get(&mut self, name: &str, version: Option<u64>) -> Result<Option<Profile>, Error> {
+        match version {
+            Some(version) => self.row(BY_VERSION, params![name, version], decode),
+            None => self.row(NEWEST, params![name], decode),
+        }
     }
 
-    /// All profiles, by name.
+    /// All versions of all profiles, by name, newest first.
     ///
     /// # Errors
     /// If the store fails.
     fn profile_all(&mut self) -> Result<Vec<Profile>, Error> {
-        const SQL: &str =
-            "SELECT name, options, updated_at, updated_by, revision FROM profiles ORDER BY name";
-        self.rows(SQL, &[], decode)
+        self.rows(ALL, &[], decode)
     }
 
-    /// One page of them, by name.
+    /// One page of them, of one name or of all: by name, newest first.
+    ///
+    /// # Errors
+    /// If the page's key is none of this list, or the store fails.
+    fn profile_list(&mut self, page: &Page, name: Option<&str>) -> Result<Listed<Profile>, Error> {
+        let key = page.after.as_deref().map(page::version_from).transpose()?;
+        let rows = match (name, key) {
+            (Some(name), key) => {
+                let below = key.map_or(i64::MAX.cast_unsigned(), |(_, version)| version);
+                self.rows(PAGE_OF_NAME, params![name, below, page::limit(page)], decode)?
+            }
+            (None, key) => {
+                let (after, below) = key.unwrap_or(("", 0));
+                self.rows(PAGE, params![after, below, page::limit(page)], decode)?
+            }
+        };
+        Ok(page::listed(page, rows, |profile| page::version(&profile.name, profile.version)))
+    }
+
+    /// The number for the next version of a name: never one that was given before.
     ///
     /// # Errors
     /// If the store fails.
-    fn profile_list(&mut self, page: &Page) -> Result<Listed<Profile>, Error> {
-        const SQL: &str = "SELECT name, options, updated_at, updated_by, revision FROM profiles \
-                           WHERE name > $1 ORDER BY name LIMIT $2";
-        let rows = self.rows(SQL, params![page::after(page), page::limit(page)], decode)?;
-        Ok(page::listed(page, rows, |profile| profile.name.clone()))
+    fn profile_next_version(&mut self, name: &str) -> Result<u64, Error> {
+        let sql = "SELECT last_version FROM profile_names WHERE name = $1";
+        let last = self.row(sql, params![name], |row| row.u64("last version"))?;
+        Ok(last.unwrap_or(0) + 1)
     }
 }
 
 /// Writes profiles.
 pub trait WriteProfiles: ReadProfiles + Writer {
-    /// Makes a profile, or puts this in the place of the one with its name.
-    /// Its revision becomes that of this write.
+    /// Adds a version. Its revision becomes that of this write.
     ///
     /// # Errors
-    /// If the store fails.
-    fn profile_put(&mut self, profile: &Profile) -> Result<(), Error> {
-        const SQL: &str = "INSERT INTO profiles (name, options, updated_at, updated_by, revision) \
-                           VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name) DO UPDATE SET \
-                           options = excluded.options, updated_at = excluded.updated_at, \
-                           updated_by = excluded.updated_by, revision = excluded.revision";
+    /// If this version is there already, or the store fails.
+    fn profile_insert(&mut self, profile: &Profile) -> Result<(), Error> {
+        const PROFILE: &str = "INSERT INTO profile_versions (name, version, options, created_at, created_by, revision) \
+                               VALUES ($1, $2, $3, $4, $5, $6)";
+        const NAME: &str = "INSERT INTO profile_names (name, last_version) VALUES ($1, $2) \
+                            ON CONFLICT (name) DO UPDATE SET last_version = excluded.last_version \
+                            WHERE excluded.last_version > profile_names.last_version";
         self.needs_audit("a settings profile");
-        self.changed(ChangeKind::Profile, profile.name.clone());
-        let revision = self.own_revision();
-        let options = json(&profile.values);
-        let row = params![&profile.name, options, profile.updated_at, &profile.updated_by, revision];
-        self.execute(SQL, row).map(drop)
+        self.changed(ChangeKind::Profile, page::version(&profile.name, profile.version));
+        let (revision, options) = (self.own_revision(), json(&profile.values));
+        let row = params![
+            &profile.name,
+            profile.version,
+            options,
+            profile.created_at,
+            &profile.created_by,
+            revision,
+        ];
+        self.execute(PROFILE, row)?;
+        self.execute(NAME, params![&profile.name, profile.version]).map(drop)
     }
 
-    /// Deletes a profile. Whether there was one.
+    /// Deletes one version, or all versions of a name. How many there were.
     ///
     /// # Errors
     /// If the store fails.
-    fn profile_delete(&mut self, name: &str) -> Result<bool, Error> {
-        let found = self.execute("DELETE FROM profiles WHERE name = $1", params![name])? > 0;
-        if found {
-            self.needs_audit("a settings profile");
-            self.changed(ChangeKind::Profile, name.to_owned());
+    fn profile_delete(&mut self, name: &str, version: Option<u64>) -> Result<u64, Error> {
+        let versions = match version {
+            Some(version) => vec![version],
+            None => {
+                let sql = "SELECT version FROM profile_versions WHERE name = $1";
+                self.rows(sql, params![name], |row| row.u64("profile version"))?
+            }
+        };
+        let mut deleted = 0;
+        for version in versions {
+            let sql = "DELETE FROM profile_versions WHERE name = $1 AND version = $2";
+            if self.execute(sql, params![name, version])? > 0 {
+                deleted += 1;
+                self.needs_audit("a settings profile");
+                self.changed(ChangeKind::Profile, page::version(name, version));
+            }
         }
-        Ok(found)
+        Ok(deleted)
     }
 }
 
 fn decode(row: &mut Row) -> Result<Profile, Error> {
     Ok(Profile {
         name: row.text("profile name")?,
+        version: row.u64("profile version")?,
         values: row.json("profile options")?,
-        updated_at: row.millis("updated_at")?,
-        updated_by: row.text("updated_by")?,
+        created_at: row.millis("created_at")?,
+        created_by: row.text("created_by")?,
         revision: row.u64("revision")?,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io};
 
-use muster_common::{clock::UnixMillis, settings};
+use muster_common::{clock::UnixMillis, error_chain::Chain, settings::SCHEMA};
 use serde_json::{Value, json};
 
 use super::{
@@ -11,8 +11,10 @@ use super::{
 };
 use crate::{
     identity::{self, Store},
+    locks::{self, Locks},
     platform::host,
-    wiring,
+    state::EffectiveSetting,
+    wiring::Layers,
 };
 
 /// What this user may not know.
@@ -94,11 +96,32 @@ fn properties(context: &Context) -> Result<BTreeMap<String, Value>, Failure> {
         put("certificate-expires", json!(time(identity.not_after)));
         desired = applied_settings(&context.state.node(identity.node));
     }
-    for setting in settings::SCHEMA {
-        let (value, origin) = wiring::resolve(setting.key, &context.config.settings, &desired);
-        put(&format!("settings.{}", setting.key), json!(format!("{value} ({origin})")));
-    }
+    all.extend(settings(context, &desired));
     Ok(all)
+}
+
+/// The options in force, and whether the lock file can be used.
+fn settings(context: &Context, desired: &BTreeMap<String, String>) -> Vec<(String, Value)> {
+    let (locks, error) = match Locks::load(&context.config.locks_file) {
+        Ok(locks) => (Some(locks), String::new()),
+        // This user may not read what the agent may.
+        Err(locks::Error::Read { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+            (None, UNKNOWN.to_owned())
+        }
+        Err(error) => (Some(Locks::everything()), Chain(&error).to_string()),
+    };
+    let named = |key: &str, value: Value| (format!("settings.{key}"), value);
+    let mut shown = vec![("locks-error".to_owned(), json!(error))];
+    match locks {
+        Some(locks) => {
+            let layers =
+                Layers { control_plane: desired, configuration: &context.config.settings, locks: &locks };
+            let told = |it: EffectiveSetting| named(&it.key, json!(format!("{} ({})", it.value, it.origin)));
+            shown.extend(layers.in_force().into_iter().map(told));
+        }
+        None => shown.extend(SCHEMA.iter().map(|setting| named(setting.key, json!(UNKNOWN)))),
+    }
+    shown
 }
 
 /// Options that the control plane gave, as the applier wrote them down.

@@ -53,12 +53,31 @@ fn a_file_that_others_could_have_written_is_refused() {
 
 #[test]
 fn unknown_keys_and_roots_that_wander_are_refused() {
-    for text in
-        ["[hooks]\nallowed = true\n", "[paths]\nallow = [\"etc\"]\n", "[paths]\nallow = [\"/a/../b\"]\n"]
-    {
+    for text in [
+        "[hooks]\nallowed = true\n",
+        "[paths]\nallow = [\"etc\"]\n",
+        "[paths]\nallow = [\"/a/../b\"]\n",
+        "[settings]\ncolour = \"red\"\n",
+        "[settings]\nlog-level = \"loud\"\n",
+        "[settings]\nfacts-interval = 60\n",
+    ] {
         let (_folder, path) = written(text);
         assert!(Locks::load(&path).is_err(), "{text}");
     }
+}
+
+#[test]
+fn an_option_is_locked_at_its_value_and_a_wrong_one_locks_everything() {
+    let (_folder, path) = written("[hooks]\nallow = true\n[settings]\nlog-level = \"debug\"\n");
+    let reader = Reader::new(path.clone());
+    let locks = reader.current();
+    assert_eq!((locks.setting("log-level"), locks.setting("facts-interval")), (Some("debug"), None));
+    assert!(locks.allows_settings() && locks.allows_hooks());
+    write(&path, "[hooks]\nallow = true\n[settings]\nlog-level = \"loud\"\n");
+    let locks = reader.current();
+    assert!(!locks.allows_settings() && !locks.allows_hooks() && locks.setting("log-level").is_none());
+    let error = reader.error().unwrap();
+    assert!(error.contains("log-level") && error.contains("loud") && error.contains("locks.toml"), "{error}");
 }
 
 #[test]

@@ -6,7 +6,8 @@ use muster_common::{build_info, digest::Sha256};
 
 use crate::state::{Address, Disk, Facts};
 
-/// Reads all facts. What cannot be read stays empty.
+/// Reads all facts of the host; the agent's own are added by who knows them. What cannot
+/// be read stays empty.
 #[must_use]
 pub fn facts() -> Facts {
     let uname = rustix::system::uname();
@@ -27,6 +28,7 @@ pub fn facts() -> Facts {
         boot_id: super::process::boot_id(),
         agent_version: build_info::VERSION.to_owned(),
         timezone: timezone(),
+        settings: Vec::new(),
     }
 }
 

@@ -3,6 +3,8 @@
 use muster_common::clock::UnixMillis;
 use serde::Serialize;
 
+use super::EffectiveSetting;
+
 /// What a host is. Changes seldom; sent only when it does.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[allow(missing_docs)] // documented in node.proto
@@ -21,6 +23,7 @@ pub struct Facts {
     pub boot_id: String,
     pub agent_version: String,
     pub timezone: String,
+    pub settings: Vec<EffectiveSetting>,
 }
 
 /// One mounted block file system.

@@ -11,7 +11,11 @@ use muster_common::{
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, House, host::NodeHost, settings::InForce};
+use super::{
+    Error, House,
+    host::NodeHost,
+    settings::{InForce, follow},
+};
 use crate::{
     applier::{self, Applier},
     commands, dial,
@@ -50,20 +54,16 @@ where
     let restart = CancellationToken::new();
     let (stop_session, stopped) = watch::channel(Stop::No);
     let parts = Parts::open(house, identity.clone(), &restart).await?;
-    let settings = parts.applier.settings();
-    let in_force = InForce::of(&house.config.settings, &settings.borrow());
-    let (facts_interval, facts_interval_told) = watch::channel(in_force.facts_interval);
-    let (drift_interval, drift_interval_told) = watch::channel(in_force.drift_interval);
-    let (reconnect, reconnect_told) = watch::channel(in_force.reconnect);
-    let current = Arc::clone(&parts.identity);
+    let (settings, in_force) = (parts.applier.settings(), Arc::clone(&parts.in_force));
     let instance = InstanceId::generate();
-    let options =
-        session::Options { instance, clock: house.clock.clone(), reconnect: reconnect_told, stop: stopped };
-    let transport = Grpc::new(current.subscribe());
-    let (host, started) = parts.start(house, instance, facts_interval_told, transport.server());
+    let (clock, reconnect) = (house.clock.clone(), in_force.reconnect.subscribe());
+    let options = session::Options { instance, clock, reconnect, stop: stopped };
+    let transport = Grpc::new(parts.identity.subscribe());
+    let drift_interval = in_force.drift_interval.subscribe();
+    let (host, started) = parts.start(house, instance, transport.server());
     let (worker, status) = Worker::new(host, transport, options);
     tasks.spawn("commands", Kind::Fatal, started.commands.run(drain.clone()));
-    tasks.spawn("applier", Kind::Fatal, started.applier.sweeping(drift_interval_told).run(drain.clone()));
+    tasks.spawn("applier", Kind::Fatal, started.applier.sweeping(drift_interval).run(drain.clone()));
     tasks.spawn("facts", Kind::Fatal, started.facts.run(drain.clone()));
     tasks.spawn("renewal", Kind::BestEffort, started.keeper.run(drain.clone()));
     let (done, mut worker_end) = oneshot::channel();
@@ -79,7 +79,8 @@ where
         () = house.identity_gone(&identity) => (End::Forgotten, Some(Goodbye::Disconnect)),
         fatal = tasks.failed() => return Err(fatal.into()),
         () = tell_status(house, status) => (End::Stopped, Some(Goodbye::Shutdown)),
-        () = follow_settings(house, settings, (&facts_interval, &drift_interval), &reconnect) => (End::Stopped, Some(Goodbye::Shutdown)),
+        () = follow(&house.settings, settings, &in_force) => (End::Stopped, Some(Goodbye::Shutdown)),
+        () = log_as_told(house, in_force.log_level.subscribe()) => (End::Stopped, Some(Goodbye::Shutdown)),
     };
     if let Some(goodbye) = goodbye {
         stop_session.send_replace(Stop::Say(goodbye));
@@ -112,6 +113,7 @@ struct Parts {
     commands: (commands::Handle, commands::Task),
     applier: applier::Handle,
     applier_task: applier::Task,
+    in_force: Arc<InForce>,
     facts: watch::Sender<Arc<crate::state::Facts>>,
     refresh_facts: Arc<Notify>,
     server_time: ServerTime,
@@ -148,16 +150,25 @@ impl Parts {
             restart: restart.clone(),
         };
         let commands = commands::open(options, ledger.clone()).await?;
-        let facts = watch::Sender::new(Arc::new(host::facts()));
-        let identity = Arc::new(watch::Sender::new(identity));
-        Ok(Self { identity, ledger, commands, applier, applier_task, facts, refresh_facts, server_time })
+        let settings = house.settings.over(&applier.settings().borrow());
+        let facts = crate::state::Facts { settings: settings.clone(), ..host::facts() };
+        Ok(Self {
+            identity: Arc::new(watch::Sender::new(identity)),
+            ledger,
+            commands,
+            applier,
+            applier_task,
+            in_force: Arc::new(InForce::new(settings)),
+            facts: watch::Sender::new(Arc::new(facts)),
+            refresh_facts,
+            server_time,
+        })
     }
 
     fn start(
         self,
         house: &House,
         instance: InstanceId,
-        interval: watch::Receiver<Duration>,
         server: watch::Receiver<dial::Chain>,
     ) -> (NodeHost, Started) {
         let (renew, beat) = (Wanted::default(), Arc::<Notify>::default());
@@ -179,7 +190,14 @@ impl Parts {
             beat: Arc::clone(&beat),
             server,
         });
-        let facts = FactsReader { facts: self.facts, wanted: self.refresh_facts, interval, load, beat };
+        let facts = FactsReader {
+            facts: self.facts,
+            wanted: self.refresh_facts,
+            interval: self.in_force.facts_interval.subscribe(),
+            settings: self.in_force.all.subscribe(),
+            load,
+            beat,
+        };
         let keeper = Keeper {
             instance,
             store: house.identity.clone(),
@@ -209,25 +227,14 @@ async fn tell_status(house: &House, mut status: watch::Receiver<Status>) {
     }
 }
 
-/// Puts changed options into force.
-async fn follow_settings(
-    house: &House,
-    mut settings: watch::Receiver<std::collections::BTreeMap<String, String>>,
-    (facts_interval, drift_interval): (&watch::Sender<Duration>, &watch::Sender<Duration>),
-    reconnect: &watch::Sender<(Duration, Duration)>,
-) {
+/// Logs as much as the options say.
+async fn log_as_told(house: &House, mut level: watch::Receiver<String>) {
     loop {
-        let now = InForce::of(&house.config.settings, &settings.borrow_and_update());
-        facts_interval
-            .send_if_modified(|old| std::mem::replace(old, now.facts_interval) != now.facts_interval);
-        drift_interval
-            .send_if_modified(|old| std::mem::replace(old, now.drift_interval) != now.drift_interval);
-        reconnect.send_if_modified(|old| std::mem::replace(old, now.reconnect) != now.reconnect);
-        if let Err(error) = house.level.set(&now.log_level) {
+        if let Err(error) = house.level.set(&level.borrow_and_update()) {
             tracing::warn!(%error, "the log level could not be changed");
         }
-        if settings.changed().await.is_err() {
-            return std::future::pending().await; // the applier's end is told elsewhere
+        if level.changed().await.is_err() {
+            return std::future::pending().await; // nobody puts options into force any more
         }
     }
 }

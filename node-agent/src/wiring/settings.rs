@@ -1,82 +1,147 @@
-//! The agent's options in force: what this host decides, else what the control
-//! plane wants, else the default.
+//! The agent's options in force. Each layer wins over those before it: default, control
+//! plane, this host's configuration file, its lock file. While the lock file cannot be
+//! used everything is locked: nothing that the control plane gives comes into force.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use muster_common::settings;
+use muster_common::settings::{self, SCHEMA, Setting};
+use tokio::sync::watch;
 
-/// The options, read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct InForce {
-    pub(super) facts_interval: Duration,
-    pub(super) drift_interval: Duration,
-    pub(super) reconnect: (Duration, Duration),
-    pub(super) log_level: String,
-}
+use crate::{
+    locks::{self, Locks},
+    state::{EffectiveSetting, Origin},
+};
 
-/// Where a value comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// Nobody said another.
-    Default,
+/// Between looks at the lock file.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What each layer says.
+#[derive(Debug, Clone, Copy)]
+pub struct Layers<'a> {
     /// The control plane.
-    ControlPlane,
+    pub control_plane: &'a BTreeMap<String, String>,
     /// This host's configuration file.
-    Host,
+    pub configuration: &'a BTreeMap<String, String>,
+    /// This host's lock file.
+    pub locks: &'a Locks,
 }
 
-impl std::fmt::Display for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Default => "default",
-            Self::ControlPlane => "control plane",
-            Self::Host => "this host",
-        })
-    }
+/// The layers of the host itself.
+#[derive(Debug, Clone)]
+pub(super) struct HostLayers {
+    pub(super) configuration: BTreeMap<String, String>,
+    pub(super) locks: locks::Reader,
 }
 
-/// A value and where it comes from.
-#[must_use]
-pub fn resolve(
-    key: &str,
-    host: &BTreeMap<String, String>,
-    control_plane: &BTreeMap<String, String>,
-) -> (String, Origin) {
-    if let Some(value) = host.get(key) {
-        return (value.clone(), Origin::Host);
-    }
-    if let Some(value) = control_plane.get(key) {
-        return (value.clone(), Origin::ControlPlane);
-    }
-    (settings::find(key).map(|setting| setting.default).unwrap_or_default().to_owned(), Origin::Default)
+/// Where each option in force is told.
+#[derive(Debug)]
+pub(super) struct InForce {
+    pub(super) all: watch::Sender<Vec<EffectiveSetting>>,
+    pub(super) facts_interval: watch::Sender<Duration>,
+    pub(super) drift_interval: watch::Sender<Duration>,
+    /// First and longest wait.
+    pub(super) reconnect: watch::Sender<(Duration, Duration)>,
+    pub(super) log_level: watch::Sender<String>,
 }
 
-impl InForce {
-    pub(super) fn of(host: &BTreeMap<String, String>, control_plane: &BTreeMap<String, String>) -> Self {
-        let text = |key| resolve(key, host, control_plane).0;
-        // Checked before they came here, and defaults are durations: a test of the schema says so.
-        let duration = |key| settings::parse_duration(&text(key)).unwrap_or(Duration::from_secs(60));
-        let (min, max) = (duration("reconnect-min"), duration("reconnect-max"));
-        Self {
-            facts_interval: duration("facts-interval"),
-            drift_interval: duration("drift-interval"),
-            reconnect: (min, max.max(min)),
-            log_level: text("log-level"),
+impl Layers<'_> {
+    /// Every option there is, as it is in force.
+    #[must_use]
+    pub fn in_force(&self) -> Vec<EffectiveSetting> {
+        SCHEMA.iter().map(|setting| self.decide(setting)).collect()
+    }
+
+    fn decide(&self, setting: &Setting) -> EffectiveSetting {
+        let given = self.control_plane.get(setting.key).map(String::as_str);
+        let layers = [
+            (self.locks.setting(setting.key), Origin::Lock),
+            (self.configuration.get(setting.key).map(String::as_str), Origin::Configuration),
+            (given.filter(|_| self.locks.allows_settings()), Origin::ControlPlane),
+        ];
+        let decided = layers.into_iter().find_map(|(value, origin)| Some((value?, origin)));
+        let (value, origin) = decided.unwrap_or((setting.default, Origin::Default));
+        EffectiveSetting {
+            key: setting.key.to_owned(),
+            value: value.to_owned(),
+            origin,
+            desired: given.filter(|given| *given != value).map(str::to_owned),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_host_decides_before_the_control_plane_and_that_before_the_default() {
-        let one = |value: &str| BTreeMap::from([("log-level".to_owned(), value.to_owned())]);
-        let none = BTreeMap::new();
-        assert_eq!(resolve("log-level", &none, &none), ("info".to_owned(), Origin::Default));
-        assert_eq!(resolve("log-level", &none, &one("warn")), ("warn".to_owned(), Origin::ControlPlane));
-        assert_eq!(resolve("log-level", &one("debug"), &one("warn")), ("debug".to_owned(), Origin::Host));
-        assert_eq!(InForce::of(&none, &none).facts_interval, Duration::from_secs(600));
+impl HostLayers {
+    /// The options in force with what the control plane gives.
+    pub(super) fn over(&self, control_plane: &BTreeMap<String, String>) -> Vec<EffectiveSetting> {
+        let (configuration, locks) = (&self.configuration, &self.locks.current());
+        Layers { control_plane, configuration, locks }.in_force()
     }
 }
+
+impl InForce {
+    pub(super) fn new(all: Vec<EffectiveSetting>) -> Self {
+        Self {
+            facts_interval: watch::Sender::new(duration(&all, "facts-interval")),
+            drift_interval: watch::Sender::new(duration(&all, "drift-interval")),
+            reconnect: watch::Sender::new(reconnect(&all)),
+            log_level: watch::Sender::new(text(&all, "log-level")),
+            all: watch::Sender::new(all),
+        }
+    }
+
+    /// Puts options into force; who listens hears of what is another one.
+    fn put(&self, all: Vec<EffectiveSetting>) {
+        tell(&self.facts_interval, duration(&all, "facts-interval"));
+        tell(&self.drift_interval, duration(&all, "drift-interval"));
+        tell(&self.reconnect, reconnect(&all));
+        tell(&self.log_level, text(&all, "log-level"));
+        for (old, new) in self.all.borrow().iter().zip(&all).filter(|(old, new)| old != new) {
+            let EffectiveSetting { key, value, origin, .. } = new;
+            tracing::info!(key, value, "{key} is {value} ({origin}); it was {} ({})", old.value, old.origin);
+        }
+        tell(&self.all, all);
+    }
+}
+
+fn tell<T: PartialEq>(to: &watch::Sender<T>, new: T) {
+    to.send_if_modified(|old| {
+        let is_news = *old != new;
+        *old = new;
+        is_news
+    });
+}
+
+fn text(all: &[EffectiveSetting], key: &str) -> String {
+    all.iter().find(|setting| setting.key == key).map(|setting| setting.value.clone()).unwrap_or_default()
+}
+
+fn duration(all: &[EffectiveSetting], key: &str) -> Duration {
+    // Checked before they came here, and defaults are durations: a test of the schema says so.
+    settings::parse_duration(&text(all, key)).unwrap_or(Duration::from_secs(60))
+}
+
+fn reconnect(all: &[EffectiveSetting]) -> (Duration, Duration) {
+    let (min, max) = (duration(all, "reconnect-min"), duration(all, "reconnect-max"));
+    (min, max.max(min))
+}
+
+/// Keeps in force what the layers say, without an end.
+pub(super) async fn follow(
+    host: &HostLayers,
+    mut control_plane: watch::Receiver<BTreeMap<String, String>>,
+    in_force: &InForce,
+) {
+    let mut look = tokio::time::interval(LOOK);
+    loop {
+        tokio::select! {
+            changed = control_plane.changed() => if changed.is_err() {
+                return std::future::pending().await; // the applier's end is told elsewhere
+            },
+            _ = look.tick() => {}
+        }
+        let all = host.over(&control_plane.borrow_and_update());
+        in_force.put(all);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -24,8 +24,8 @@ fn bundle(name: &str, version: u64) -> Target {
     Target::Bundle { name: name.into(), version }
 }
 
-fn settings(profile: &str) -> Target {
-    Target::Settings { profile: profile.into() }
+fn settings(profile: &str, version: u64) -> Target {
+    Target::Settings { profile: profile.into(), version }
 }
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -56,7 +56,7 @@ fn the_strongest_comes_first_and_only_matching_ones_come() {
         assignment("high", "env=prod", bundle("web", 2), 10),
         assignment("tie", "env=prod", bundle("web", 3), 10),
         assignment("elsewhere", "env=test", bundle("web", 4), 99),
-        assignment("options", "*", settings("base"), 0),
+        assignment("options", "*", settings("base", 1), 0),
     ];
     let won = winners(&map(&[("env", "prod")]), &Facts::default(), &[], &all);
     let names = |item: &ItemName| {
@@ -71,10 +71,12 @@ fn the_strongest_comes_first_and_only_matching_ones_come() {
 #[test]
 fn settings_merge_key_by_key_and_have_one_form_in_bytes() {
     let (strong, weak) = (map(&[("b", "1")]), map(&[("b", "2"), ("a", "x \"ü\"")]));
-    let merged = merge_settings([&strong, &weak]);
-    assert_eq!(merged, map(&[("a", "x \"ü\""), ("b", "1")]));
+    let merged = merge_settings([("strong", &strong), ("weak", &weak)]);
+    let decided = |value, by| Decided { value, by };
+    let expected = [("a", decided("x \"ü\"", "weak")), ("b", decided("1", "strong"))];
+    assert_eq!(merged, BTreeMap::from(expected));
     assert_eq!(settings_payload(&merged), r#"{"a":"x \"ü\"","b":"1"}"#.as_bytes());
-    assert_eq!(settings_payload(&BTreeMap::new()), b"{}");
+    assert_eq!(settings_payload::<()>(&BTreeMap::new()), b"{}");
 }
 
 #[test]
@@ -180,11 +182,12 @@ fn fleet() -> Vec<(NodeId, Labels)> {
 fn find(new: &Compiled, others: &[Compiled]) -> Option<Conflict> {
     let (fleet, facts) = (fleet(), Facts::default());
     let profiles = BTreeMap::from([
-        ("a", map(&[("x", "1"), ("y", "1")])),
-        ("b", map(&[("x", "2"), ("y", "1"), ("z", "3")])),
+        (("a".to_owned(), 1), map(&[("x", "1"), ("y", "1")])),
+        (("a".to_owned(), 2), map(&[("x", "2"), ("y", "1")])),
+        (("b".to_owned(), 1), map(&[("x", "2"), ("y", "1"), ("z", "3")])),
     ]);
     let nodes = fleet.iter().map(|(id, labels)| (*id, labels, &facts));
-    conflict(new, others, nodes, |name| profiles.get(name))
+    conflict(new, others, nodes, |name, version| profiles.get(&(name.to_owned(), version)))
 }
 
 #[test]
@@ -217,7 +220,7 @@ fn what_cannot_meet_does_not_conflict() {
         ("another priority", assignment("o", "*", bundle("web", 1), 6)),
         ("the same version", assignment("o", "*", bundle("web", 2), 5)),
         ("another bundle", assignment("o", "*", bundle("db", 1), 5)),
-        ("another kind", assignment("o", "*", settings("a"), 5)),
+        ("another kind", assignment("o", "*", settings("a", 1), 5)),
         ("other nodes", assignment("o", "env=test", bundle("web", 1), 5)),
     ] {
         assert_eq!(find(&new, &[other]), None, "{why}");
@@ -226,11 +229,17 @@ fn what_cannot_meet_does_not_conflict() {
 
 #[test]
 fn settings_conflict_by_key_and_value() {
-    let new = assignment("new", "*", settings("a"), 0);
-    let found = find(&new, &[assignment("o", "*", settings("b"), 0)]).unwrap();
-    assert_eq!((found.item, found.keys), (ItemName::Settings, vec!["x".to_owned()]));
-    assert_eq!(find(&new, &[assignment("o", "*", settings("a"), 0)]), None);
-    assert_eq!(find(&new, &[assignment("o", "*", settings("unknown"), 0)]), None);
+    let new = assignment("new", "*", settings("a", 1), 0);
+    let other = |profile, version| [assignment("o", "*", settings(profile, version), 0)];
+    for (profile, version) in [("b", 1), ("a", 2)] {
+        let found = find(&new, &other(profile, version)).unwrap();
+        assert_eq!((found.item, found.keys), (ItemName::Settings, vec!["x".to_owned()]));
+    }
+    for (profile, version) in [("a", 1), ("unknown", 1), ("b", 2)] {
+        assert_eq!(find(&new, &other(profile, version)), None, "{profile} {version}");
+    }
+    let second = assignment("new", "*", settings("a", 2), 0);
+    assert_eq!(find(&second, &other("b", 1)), None, "this version says the same");
 }
 
 #[test]

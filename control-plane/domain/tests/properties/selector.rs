@@ -70,7 +70,8 @@ fn assignment() -> impl Strategy<Value = Compiled> {
     let target = prop_oneof![
         (sample::select(vec!["web", "db"]), 1u64..4)
             .prop_map(|(name, version)| Target::Bundle { name: name.to_owned(), version }),
-        sample::select(vec!["p", "q"]).prop_map(|profile| Target::Settings { profile: profile.to_owned() }),
+        (sample::select(vec!["p", "q"]), 1u64..3)
+            .prop_map(|(profile, version)| Target::Settings { profile: profile.to_owned(), version }),
     ];
     (0..8u32, collection::vec(term(), 0..3), target, 0..3i32).prop_map(|(name, terms, target, priority)| {
         let selector = terms.into_iter().map(|(text, _)| text).collect::<Vec<_>>().join(",");
@@ -93,9 +94,10 @@ fn assignment() -> impl Strategy<Value = Compiled> {
     })
 }
 
-fn profiles() -> BTreeMap<&'static str, BTreeMap<String, String>> {
+fn profiles() -> BTreeMap<(String, u64), BTreeMap<String, String>> {
     let map = |value: &str| BTreeMap::from([("k".to_owned(), value.to_owned())]);
-    BTreeMap::from([("p", map("1")), ("q", map("2"))])
+    let all = [(("p", 1), "1"), (("p", 2), "2"), (("q", 1), "3"), (("q", 2), "4")];
+    all.into_iter().map(|((name, version), value)| ((name.to_owned(), version), map(value))).collect()
 }
 
 proptest! {
@@ -171,7 +173,7 @@ proptest! {
         let nodes = || fleet.iter().zip(0..).map(|((labels, facts), n)| (NodeId::from_u128(n), labels, facts));
         let mut stored: Vec<Compiled> = Vec::new();
         for new in made {
-            if effective::conflict(&new, &stored, nodes(), |name| profiles.get(name)).is_none() {
+            if effective::conflict(&new, &stored, nodes(), |name, version| profiles.get(&(name.to_owned(), version))).is_none() {
                 stored.retain(|old| old.assignment.name != new.assignment.name);
                 stored.push(new);
             }
@@ -189,12 +191,15 @@ proptest! {
     fn settings_take_the_strongest_word_on_every_key(
         profiles in collection::vec(collection::btree_map(word(), value(), 0..4), 0..4),
     ) {
-        let merged = effective::merge_settings(&profiles);
+        let merged = effective::merge_settings(profiles.iter().enumerate());
         for key in profiles.iter().flat_map(BTreeMap::keys) {
-            prop_assert_eq!(merged.get(key), profiles.iter().find_map(|profile| profile.get(key)));
+            let first = profiles.iter().position(|profile| profile.contains_key(key)).expect("one has it");
+            let decided = merged[key.as_str()];
+            prop_assert_eq!((decided.by, decided.value), (first, profiles[first][key].as_str()));
         }
         let bytes = effective::settings_payload(&merged);
         let read: BTreeMap<String, String> = serde_json::from_slice(&bytes).expect("JSON");
-        prop_assert_eq!(read, merged);
+        let values = merged.iter().map(|(key, decided)| ((*key).to_owned(), decided.value.to_owned()));
+        prop_assert_eq!(read, values.collect::<BTreeMap<_, _>>());
     }
 }

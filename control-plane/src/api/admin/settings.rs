@@ -27,11 +27,8 @@ impl SettingsService for Handler {
         request: Request<pb::PutSettingsProfileRequest>,
     ) -> Result<Response<pb::PutSettingsProfileResponse>, Status> {
         let actor = caller::actor(&request)?;
-        let request = request.into_inner();
-        let wish = request.profile.ok_or_else(|| status::invalid("profile", "it is missing"))?;
-        let values = wish.values.into_iter().collect();
-        let put = self.0.put_profile(&actor, wish.name, values, wish.etag, request.validate_only).await;
-        let profile = put.map_err(status::of_app)?;
+        let wish = wire::settings::wish_from(request.into_inner())?;
+        let profile = self.0.put_profile(&actor, wish).await.map_err(status::of_app)?;
         Ok(Response::new(pb::PutSettingsProfileResponse { profile: Some(wire::settings::profile(&profile)) }))
     }
 
@@ -39,7 +36,8 @@ impl SettingsService for Handler {
         &self,
         request: Request<pb::GetSettingsProfileRequest>,
     ) -> Result<Response<pb::GetSettingsProfileResponse>, Status> {
-        let profile = self.0.profile(request.into_inner().name).await.map_err(status::of_app)?;
+        let request = request.into_inner();
+        let profile = self.0.profile(request.name, request.version).await.map_err(status::of_app)?;
         Ok(Response::new(pb::GetSettingsProfileResponse { profile: Some(wire::settings::profile(&profile)) }))
     }
 
@@ -48,9 +46,11 @@ impl SettingsService for Handler {
         request: Request<pb::ListSettingsProfilesRequest>,
     ) -> Result<Response<pb::ListSettingsProfilesResponse>, Status> {
         let request = request.into_inner();
+        let filter = [request.name.as_str()];
         let (page, asked) =
-            wire::page::page("ListSettingsProfiles", &[], request.page_size, &request.page_token)?;
-        let listed = self.0.profiles(page).await.map_err(status::of_app)?;
+            wire::page::page("ListSettingsProfiles", &filter, request.page_size, &request.page_token)?;
+        let name = (!request.name.is_empty()).then_some(request.name);
+        let listed = self.0.profiles(page, name).await.map_err(status::of_app)?;
         Ok(Response::new(pb::ListSettingsProfilesResponse {
             profiles: listed.rows.iter().map(wire::settings::profile).collect(),
             next_page_token: wire::page::next(asked, listed.next.as_deref()),
@@ -62,7 +62,8 @@ impl SettingsService for Handler {
         request: Request<pb::DeleteSettingsProfileRequest>,
     ) -> Result<Response<pb::DeleteSettingsProfileResponse>, Status> {
         let actor = caller::actor(&request)?;
-        self.0.delete_profile(&actor, request.into_inner().name).await.map_err(status::of_app)?;
+        let request = request.into_inner();
+        self.0.delete_profile(&actor, request.name, request.version).await.map_err(status::of_app)?;
         Ok(Response::new(pb::DeleteSettingsProfileResponse {}))
     }
 }

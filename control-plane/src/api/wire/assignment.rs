@@ -15,9 +15,10 @@ pub(in crate::api) fn assignment(row: &Assignment, matched: usize) -> pb::Assign
             Target::Bundle { name, version } => {
                 assignment::Target::Bundle(pb::BundleTarget { name: name.clone(), version: *version })
             }
-            Target::Settings { profile } => {
-                assignment::Target::Settings(pb::SettingsTarget { profile: profile.clone() })
-            }
+            Target::Settings { profile, version } => assignment::Target::Settings(pb::SettingsTarget {
+                profile: profile.clone(),
+                version: *version,
+            }),
         }),
         priority: row.priority,
         create_time: Some(timestamp(row.created_at)),
@@ -38,7 +39,9 @@ pub(in crate::api) fn wish_from(wish: Option<pb::Assignment>) -> Result<Wish, St
         Some(assignment::Target::Bundle(target)) => {
             Target::Bundle { name: target.name, version: target.version }
         }
-        Some(assignment::Target::Settings(target)) => Target::Settings { profile: target.profile },
+        Some(assignment::Target::Settings(target)) => {
+            Target::Settings { profile: target.profile, version: target.version }
+        }
         None => return Err(invalid("assignment.target", "name a bundle or a settings profile")),
     };
     Ok(Wish {

@@ -4,11 +4,10 @@ use bytes::Bytes;
 use muster_domain::bundle::{self, Bundle, Content, File, Hook, Mode, OnRemove, check_content, check_whole};
 use muster_proto::{admin::v1 as pb, types::v1 as types};
 use prost::Message as _;
-use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt as _};
+use tonic::Status;
 
 use super::timestamp;
-use crate::api::status::invalid;
+use crate::api::status::{invalid, of_faults};
 
 /// Without its content.
 pub(in crate::api) fn bundle(bundle: &Bundle) -> pb::Bundle {
@@ -35,7 +34,7 @@ pub(in crate::api) fn payload_from(content: Option<&types::BundleContent>) -> Re
     let checked = checked.and_then(|()| check_whole(content.encoded_len()).map_err(|fault| vec![fault]));
     match checked {
         Ok(()) => Ok(Bytes::from(content.encode_to_vec())),
-        Err(violations) => Err(refused(&violations)),
+        Err(violations) => Err(of_faults(&violations)),
     }
 }
 
@@ -104,15 +103,4 @@ fn hook_from(hook: &types::Hook) -> Hook<'_> {
         working_directory: &hook.working_directory,
         environment: &hook.environment,
     }
-}
-
-fn refused(violations: &[muster_domain::violation::Violation]) -> Status {
-    let reason = violations.first().map_or("INVALID_ARGUMENT", |first| first.reason.as_str());
-    let mut details = ErrorDetails::new();
-    details.set_error_info(reason, "muster", std::collections::HashMap::new());
-    for violation in violations {
-        details.add_bad_request_violation(violation.field.clone(), &violation.description);
-    }
-    let first = violations.first().map(|v| format!("{}: {}", v.field, v.description));
-    Status::with_error_details(Code::InvalidArgument, first.unwrap_or_default(), details)
 }

@@ -7,11 +7,12 @@ use muster_domain::{
     facts::Facts,
     item::{ItemName, ItemState},
     liveness::State,
+    settings::{EffectiveSetting, Origin},
     sighting::{Quarantine, Sighting},
 };
 use muster_proto::{admin::v1 as pb, types::v1 as types};
 
-use super::{item, reason, timestamp};
+use super::{item, reason, settings, timestamp};
 use crate::app::nodes::View;
 
 pub(in crate::api) fn node(view: &View) -> pb::Node {
@@ -22,7 +23,10 @@ pub(in crate::api) fn node(view: &View) -> pb::Node {
         display_name: node.display_name.clone(),
         labels: node.labels.clone().into_iter().collect(),
         // Nothing was heard yet: not a host without a name.
-        facts: (!node.facts_sha256.is_empty()).then(|| facts(&node.facts)),
+        facts: (!node.facts_sha256.is_empty()).then(|| types::Facts {
+            settings: node.facts.settings.iter().map(|it| setting(it, view)).collect(),
+            ..facts(&node.facts)
+        }),
         connection: Some(connection(view)),
         items: items(view),
         conditions: view.conditions.iter().map(condition).collect(),
@@ -142,7 +146,15 @@ fn facts(facts: &Facts) -> types::Facts {
         boot_id: facts.boot_id.clone(),
         agent_version: facts.agent_version.clone(),
         timezone: facts.timezone.clone(),
+        settings: Vec::new(),
     }
+}
+
+/// With the profile that gave it, if one did.
+fn setting(found: &EffectiveSetting, view: &View) -> types::EffectiveSetting {
+    let by = view.settings_by.get(&found.key).filter(|_| found.origin == Some(Origin::ControlPlane));
+    let (profile, profile_version) = by.cloned().unwrap_or_default();
+    types::EffectiveSetting { profile, profile_version, ..settings::effective(found) }
 }
 
 fn condition(condition: &Condition) -> types::Condition {

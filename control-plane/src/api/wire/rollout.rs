@@ -44,8 +44,8 @@ fn target(target: &Target) -> pb::Target {
         Target::Bundle { name, version } => {
             target::Kind::Bundle(pb::BundleTarget { name: name.clone(), version: *version })
         }
-        Target::Settings { profile } => {
-            target::Kind::Settings(pb::SettingsTarget { profile: profile.clone() })
+        Target::Settings { profile, version } => {
+            target::Kind::Settings(pb::SettingsTarget { profile: profile.clone(), version: *version })
         }
     };
     pb::Target { kind: Some(kind) }
@@ -172,7 +172,9 @@ pub(in crate::api) fn wish_from(request: pb::CreateRolloutRequest) -> Result<Wis
     use create_rollout_request::Target as Asked;
     let to = match request.target {
         Some(Asked::Bundle(bundle)) => Some(Target::Bundle { name: bundle.name, version: bundle.version }),
-        Some(Asked::Settings(settings)) => Some(Target::Settings { profile: settings.profile }),
+        Some(Asked::Settings(settings)) => {
+            Some(Target::Settings { profile: settings.profile, version: settings.version })
+        }
         Some(Asked::Remove(true)) => None,
         Some(Asked::Remove(false)) | None => {
             return Err(invalid("target", "name a bundle or a settings profile, or remove: true"));

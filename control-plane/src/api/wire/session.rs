@@ -17,7 +17,7 @@ use muster_proto::{
 
 use prost::Message as _;
 
-use super::{item, reason_from};
+use super::{item, reason_from, settings};
 use crate::{
     api::AGENT_MESSAGE,
     session::{
@@ -173,6 +173,12 @@ fn facts_from(facts: types::Facts) -> facts::Facts {
         boot_id: short(facts.boot_id),
         agent_version: short(facts.agent_version),
         timezone: short(facts.timezone),
+        settings: facts
+            .settings
+            .into_iter()
+            .take(64)
+            .map(|setting| settings::effective_from(setting, short))
+            .collect(),
     }
 }
 

@@ -19,7 +19,7 @@ use muster_store::WriteBundles as _;
 
 use super::bench::{Bench, NOW, actor, alice, hello, ledger, whole};
 use crate::{
-    app::{Error, assignments, rollouts::Wish},
+    app::{Error, assignments, fleet::Entry, rollouts::Wish},
     session::{
         frames::{Hello, ItemReport},
         hub::Handle,
@@ -105,17 +105,16 @@ impl Fleet {
     pub(super) fn answer(&self, good: impl Fn(NodeId) -> bool) {
         for (id, session) in &self.sessions {
             let desired = self.bench.app.desired(session);
-            let running = self
-                .bench
-                .app
-                .fleet
-                .with(*id, |entry| entry.reported(&item()).and_then(|it| it.running.clone()));
             let mut items: Vec<ItemState> = Vec::new();
             for upsert in desired.upserts {
+                let running = |entry: parking_lot::MutexGuard<'_, Entry>| {
+                    entry.reported(&upsert.item).and_then(|it| it.running.clone())
+                };
+                let running = self.bench.app.fleet.with(*id, running);
                 let (is_good, version) = (good(*id), upsert.version);
                 items.push(ItemState {
                     item: upsert.item,
-                    running: if is_good { Some(version.clone()) } else { running.clone().flatten() },
+                    running: if is_good { Some(version.clone()) } else { running.flatten() },
                     attempted: Some(version),
                     outcome: Some(if is_good { Outcome::Applied } else { Outcome::RolledBack }),
                     error: (!is_good).then(|| error(Reason::ProbeFailed, Cause::Content)),

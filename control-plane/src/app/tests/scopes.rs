@@ -18,6 +18,7 @@ use super::bench::{Bench, actor, alice, binding, caller, node, whole, wish};
 use crate::app::{
     Actor, Error, assignments, bindings,
     nodes::Edit,
+    settings,
     watch::{NodeNews, NodeWatch, OperationNews, Place, Told},
 };
 
@@ -35,6 +36,7 @@ fn reason(error: &Error) -> Reason {
     match error {
         Error::NotFound { .. } => Reason::NotFound,
         Error::Refused { reason, .. } | Error::Invalid { reason, .. } => *reason,
+        Error::Faults(faults) => faults[0].reason,
         Error::Store(error) => panic!("{error}"),
         Error::Blobs(error) => panic!("{error}"),
     }
@@ -74,7 +76,7 @@ fn dave(bench: &Bench) -> Actor {
 }
 
 fn target() -> Target {
-    Target::Settings { profile: "p".to_owned() }
+    Target::Settings { profile: "p".to_owned(), version: 1 }
 }
 
 fn assign(name: &str, selector: &str) -> assignments::Wish {
@@ -84,7 +86,8 @@ fn assign(name: &str, selector: &str) -> assignments::Wish {
 
 async fn profile(bench: &Bench) {
     let values = BTreeMap::from([("facts-interval".to_owned(), "30m".to_owned())]);
-    bench.app.put_profile(&alice(), "p".to_owned(), values, String::new(), false).await.unwrap();
+    let wish = settings::Wish { name: "p".to_owned(), values, etag: String::new(), validate_only: false };
+    bench.app.put_profile(&alice(), wish).await.unwrap();
 }
 
 #[tokio::test]

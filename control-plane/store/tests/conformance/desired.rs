@@ -2,21 +2,31 @@ use std::collections::BTreeMap;
 
 use muster_domain::{
     assignment::{Assignment, Target},
+    page::Page,
     settings::Profile,
 };
 use muster_store::{
-    ReadAssignments as _, ReadItemMarks as _, ReadProfiles as _, WriteAssignments as _, WriteItemMarks as _,
-    WriteProfiles as _,
+    Error, ReadAssignments as _, ReadItemMarks as _, ReadProfiles as _, Store, WriteAssignments as _,
+    WriteItemMarks as _, WriteProfiles as _,
 };
 
 use crate::{
-    harness::{Database, NOW, pages, read, write},
+    harness::{Database, NOW, note, pages, read, stamp, write},
     samples::{item_name, options},
 };
 
-fn profile(name: &str, value: &str) -> Profile {
-    let values = options(&[("heartbeat-interval", value), ("log-level", "debug")]);
-    Profile { name: name.into(), values, updated_at: NOW, updated_by: "operator/alice".into(), revision: 0 }
+fn profile(name: &str, version: u64) -> Profile {
+    let values = options(&[("facts-interval", &format!("{version}m")), ("log-level", "debug")]);
+    let (name, created_by) = (name.into(), "operator/alice".into());
+    Profile { name, version, values, created_at: NOW, created_by, revision: 0 }
+}
+
+fn insert(store: &Store, name: &'static str, version: u64) -> u64 {
+    write(store, move |tx| tx.profile_insert(&profile(name, version))).revision
+}
+
+fn shown(profiles: &[Profile]) -> Vec<String> {
+    profiles.iter().map(|profile| format!("{}/{}", profile.name, profile.version)).collect()
 }
 
 fn assignment(name: &str, target: Target, priority: i32) -> Assignment {
@@ -34,31 +44,63 @@ fn assignment(name: &str, target: Target, priority: i32) -> Assignment {
     }
 }
 
-pub(crate) fn profiles_and_assignments_come_back(database: &impl Database) {
+pub(crate) fn versions_of_profiles_come_newest_first(database: &impl Database) {
     let store = database.open();
-    for name in ["b", "a", "c"] {
-        write(&store, move |tx| tx.profile_put(&profile(name, "15s")));
+    for (name, version) in [("b", 1), ("b", 2), ("a", 1), ("b", 10)] {
+        insert(&store, name, version);
     }
-    let revision = write(&store, |tx| tx.profile_put(&profile("b", "30s"))).revision;
-    let expected = Profile { revision, ..profile("b", "30s") };
-    assert_eq!(read(&store, |tx| tx.profile_get("b")), Some(expected));
-    let names: Vec<String> =
-        pages(2, |page| read(&store, move |tx| tx.profile_list(&page))).into_iter().map(|p| p.name).collect();
-    assert_eq!(names, ["a", "b", "c"]);
-    assert!(write(&store, |tx| tx.profile_delete("b")).value);
-    assert!(!write(&store, |tx| tx.profile_delete("b")).value);
-    assert_eq!(read(&store, |tx| tx.profile_all()).len(), 2);
+    let revision = insert(&store, "a", 2);
+    let all = ["a/2", "a/1", "b/10", "b/2", "b/1"];
+    assert_eq!(shown(&read(&store, |tx| tx.profile_all())), all);
+    for size in 1..6 {
+        assert_eq!(shown(&pages(size, |page| read(&store, move |tx| tx.profile_list(&page, None)))), all);
+        let of_b = pages(size, |page| read(&store, move |tx| tx.profile_list(&page, Some("b"))));
+        assert_eq!(shown(&of_b), all[2..]);
+    }
+    let newest = Profile { revision, ..profile("a", 2) };
+    assert_eq!(read(&store, |tx| tx.profile_get("a", None)), Some(newest));
+    assert_eq!(
+        read(&store, |tx| tx.profile_get("a", Some(1))).map(|it| it.values),
+        Some(profile("a", 1).values)
+    );
+    assert_eq!(read(&store, |tx| tx.profile_get("a", Some(3))), None);
+    let nonsense = Page { size: 1, after: Some("a".into()) };
+    let refused = store.read_blocking(move |tx| tx.profile_list(&nonsense, None)).unwrap_err();
+    assert!(matches!(refused, Error::PageKey(_)), "{refused}");
+}
 
+pub(crate) fn a_version_of_a_profile_is_neither_replaced_nor_given_again(database: &impl Database) {
+    let store = database.open();
+    assert_eq!(read(&store, |tx| tx.profile_next_version("a")), 1);
+    for version in 1..=3 {
+        insert(&store, "a", version);
+    }
+    let again = store.write_blocking(stamp(), |tx| {
+        tx.profile_insert(&profile("a", 1))?;
+        tx.audit(note("a"))
+    });
+    assert!(matches!(again, Err(Error::Constraint(_))));
+    assert_eq!(write(&store, |tx| tx.profile_delete("a", Some(3))).value, 1);
+    assert_eq!(write(&store, |tx| tx.profile_delete("a", Some(3))).value, 0);
+    assert_eq!(read(&store, |tx| tx.profile_get("a", None)).map(|it| it.version), Some(2));
+    assert_eq!(read(&store, |tx| tx.profile_next_version("a")), 4);
+    assert_eq!(write(&store, |tx| tx.profile_delete("a", None)).value, 2);
+    assert_eq!(read(&store, |tx| tx.profile_next_version("a")), 4);
+    assert_eq!(read(&store, |tx| tx.profile_all()), []);
+}
+
+pub(crate) fn assignments_come_back(database: &impl Database) {
+    let store = database.open();
+    let target = |profile: &str, version| Target::Settings { profile: profile.into(), version };
     let bundle = || assignment("z", Target::Bundle { name: "motd".into(), version: 7 }, -5);
-    let settings = || assignment("y", Target::Settings { profile: "a".into() }, i32::MAX);
+    let settings = move || assignment("y", target("a", 2), i32::MAX);
     write(&store, move |tx| tx.assignment_put(&bundle()));
     let revision = write(&store, move |tx| tx.assignment_put(&settings())).revision;
     assert_eq!(read(&store, |tx| tx.assignment_get("y")), Some(Assignment { revision, ..settings() }));
-    let moved =
-        write(&store, |tx| tx.assignment_put(&assignment("z", Target::Settings { profile: "c".into() }, 1)));
+    let moved = write(&store, move |tx| tx.assignment_put(&assignment("z", target("c", 1), 1)));
     let listed = pages(1, |page| read(&store, move |tx| tx.assignment_list(&page)));
     assert_eq!(listed, read(&store, |tx| tx.assignment_all()));
-    assert_eq!(listed[1].target, Target::Settings { profile: "c".into() });
+    assert_eq!(listed[1].target, target("c", 1));
     assert_eq!(listed[1].revision, moved.revision);
     assert!(write(&store, |tx| tx.assignment_delete("z")).value);
     assert_eq!(read(&store, |tx| tx.assignment_get("z")), None);

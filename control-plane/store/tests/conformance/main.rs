@@ -61,7 +61,10 @@ macro_rules! suite_on {
                 open_commands_are_found, a_command_keeps_every_field, output_knows_its_place,
                 the_end_of_a_stream_is_a_number_whatever_was_cut,
             }
-            desired { profiles_and_assignments_come_back, marks_rise_with_their_writes }
+            desired {
+                versions_of_profiles_come_newest_first, a_version_of_a_profile_is_neither_replaced_nor_given_again,
+                assignments_come_back, marks_rise_with_their_writes,
+            }
             feed {
                 a_write_is_on_it_once, it_misses_nothing_of_concurrent_writers, a_revision_is_never_cut,
                 pruning_raises_the_floor,

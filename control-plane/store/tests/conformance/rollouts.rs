@@ -65,7 +65,7 @@ pub(crate) fn a_node_has_one_touch_by_each_assignment_and_loses_it_with_itself(d
         assignment: assignment.to_owned(),
         rollout: RolloutId::from_u128(rollout),
         item: ItemName::Settings,
-        gives: Some(Target::Settings { profile: "a".to_owned() }),
+        gives: Some(Target::Settings { profile: "a".to_owned(), version: 2 }),
         before: None,
         at: NOW,
         revision: 0,

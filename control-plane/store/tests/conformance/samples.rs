@@ -21,6 +21,7 @@ use muster_domain::{
     liveness::{self, Liveness},
     node::{LedgerMark, Node},
     operation::Operation,
+    settings::{EffectiveSetting, Origin},
 };
 
 use crate::harness::NOW;
@@ -75,6 +76,20 @@ pub(crate) fn facts() -> Facts {
         boot_id: "b".into(),
         agent_version: "0.1.0".into(),
         timezone: "Europe/Berlin".into(),
+        settings: vec![
+            EffectiveSetting {
+                key: "facts-interval".into(),
+                value: "1m".into(),
+                origin: Some(Origin::ControlPlane),
+                desired: None,
+            },
+            EffectiveSetting {
+                key: "log-level".into(),
+                value: "debug".into(),
+                origin: Some(Origin::Lock),
+                desired: Some("warn".into()),
+            },
+        ],
     }
 }
 

@@ -5,6 +5,7 @@
 mod disk;
 mod file;
 mod kill;
+mod profiles;
 mod rows;
 
 use muster_common::clock::UnixMillis;

@@ -10,7 +10,8 @@ use prost::Message as _;
 use crate::{
     session::frames::{CommandReport, Goodbye, Heartbeat, Hello, OpenCommand, Outbound},
     state::{
-        Cause, Chunk, CommandState, Condition, Drift, Facts, ItemError, ItemState, ItemVersion, Outcome,
+        Cause, Chunk, CommandState, Condition, Drift, EffectiveSetting, Facts, ItemError, ItemState,
+        ItemVersion, Origin, Outcome,
     },
 };
 
@@ -139,6 +140,23 @@ fn facts(facts: Facts) -> types::Facts {
         boot_id: facts.boot_id,
         agent_version: facts.agent_version,
         timezone: facts.timezone,
+        settings: facts.settings.into_iter().map(setting).collect(),
+    }
+}
+
+fn setting(setting: EffectiveSetting) -> types::EffectiveSetting {
+    let origin = match setting.origin {
+        Origin::Default => types::SettingOrigin::Default,
+        Origin::ControlPlane => types::SettingOrigin::ControlPlane,
+        Origin::Configuration => types::SettingOrigin::Configuration,
+        Origin::Lock => types::SettingOrigin::Lock,
+    };
+    types::EffectiveSetting {
+        key: setting.key,
+        value: setting.value,
+        origin: origin.into(),
+        desired: setting.desired.unwrap_or_default(),
+        ..types::EffectiveSetting::default()
     }
 }
 

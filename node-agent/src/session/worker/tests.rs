@@ -114,6 +114,8 @@ fn applied(offer: &Offer) -> ItemState {
 }
 
 struct Lab {
+    /// First and longest wait between tries.
+    reconnect: watch::Sender<(Duration, Duration)>,
     /// What changes on the host.
     news: mpsc::Sender<Changes>,
     peers: mpsc::Receiver<Peer>,
@@ -133,15 +135,12 @@ fn lab_with(items: Vec<ItemState>, command: Option<(OpenCommand, Vec<Report>)>) 
     let (streams, peers) = mpsc::channel(4);
     let (stop, stopped) = watch::channel(Stop::No);
     let (news, later) = mpsc::channel(4);
+    let (reconnect, waits) = watch::channel((Duration::from_secs(1), Duration::from_secs(60)));
     let host = Fake { items, command, news: VecDeque::new(), later, orders };
-    let options = Options {
-        instance: InstanceId::generate(),
-        clock: Clock::System,
-        reconnect: watch::channel((Duration::from_secs(1), Duration::from_secs(60))).1,
-        stop: stopped,
-    };
+    let options =
+        Options { instance: InstanceId::generate(), clock: Clock::System, reconnect: waits, stop: stopped };
     let (worker, status) = Worker::new(host, Memory(streams), options);
-    Lab { news, peers, orders: told, stop, status, end: tokio::spawn(worker.run()) }
+    Lab { reconnect, news, peers, orders: told, stop, status, end: tokio::spawn(worker.run()) }
 }
 
 const INTERVAL: Duration = Duration::from_secs(15);
@@ -364,6 +363,26 @@ async fn sessions_that_break_as_they_open_are_opened_less_and_less_often() {
     }
     // At least a tenth of 1 + 2 + 4 + ... seconds; with a fresh start each time it would be 8 at most.
     assert!(begun.elapsed() >= Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_bounds_count_from_the_next_wait_on() {
+    let mut lab = lab(None);
+    for _ in 0..9 {
+        drop(lab.peers.recv().await.unwrap()); // the waits have grown to a minute
+    }
+    lab.reconnect.send_replace((Duration::from_millis(100), Duration::from_millis(200)));
+    drop(lab.peers.recv().await.unwrap()); // the wait that was under way
+    let begun = Clock::System.monotonic();
+    for _ in 0..5 {
+        drop(lab.peers.recv().await.unwrap());
+    }
+    assert!(begun.elapsed() <= Duration::from_secs(1), "{:?}", begun.elapsed());
+    lab.reconnect.send_replace((Duration::from_secs(50), Duration::from_secs(50)));
+    drop(lab.peers.recv().await.unwrap());
+    let begun = Clock::System.monotonic();
+    drop(lab.peers.recv().await.unwrap());
+    assert!(begun.elapsed() >= Duration::from_secs(5), "a tenth at least: {:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
