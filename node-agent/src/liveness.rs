@@ -119,6 +119,31 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn another_interval_counts_from_then_on() {
+        let (facts, interval) = (watch::Sender::new(Arc::default()), watch::Sender::new(INTERVAL * 60));
+        let (mut news, drain) = (facts.subscribe(), Drain::default());
+        let (_settings, settings) = watch::channel(Vec::new());
+        let reader = FactsReader {
+            facts,
+            wanted: Arc::default(),
+            interval: interval.subscribe(),
+            settings,
+            load: watch::Sender::default(),
+            beat: Arc::default(),
+        };
+        let tasks = Tasks::default();
+        tasks.spawn("facts", Kind::BestEffort, reader.run(drain.clone()));
+        tokio::time::sleep(INTERVAL * 2).await;
+        assert!(!news.has_changed().unwrap(), "an hour is long");
+        interval.send_replace(INTERVAL);
+        tokio::time::timeout(INTERVAL * 2, news.changed()).await.expect("a minute is not").unwrap();
+        assert!(!news.borrow_and_update().hostname.is_empty());
+        drain.begin();
+        tasks.close();
+        tasks.ended().await;
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn facts_that_are_as_they_were_are_no_news_and_others_are() {
         let facts = watch::Sender::new(Arc::new(host::facts()));
         let (known, mut news) = (facts.clone(), facts.subscribe());

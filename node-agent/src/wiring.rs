@@ -6,7 +6,7 @@ mod settings;
 
 pub use settings::Layers;
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, io, path::PathBuf, time::Duration};
 
 use muster_common::{
     clock::Clock,
@@ -94,6 +94,8 @@ pub async fn run(config: Config, state: StateDir, level: Level) -> Result<Exit, 
         clock: Clock::System,
         level,
     };
+    // As the host alone says, until the control plane has a word in it.
+    house.log_at(&settings::InForce::new(house.settings.over(&BTreeMap::new())).log_level.borrow());
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let stop = async move {
@@ -188,6 +190,13 @@ impl House {
                 Ok(_) => return,
                 Err(error) => tracing::warn!(%error, "the identity cannot be read"),
             }
+        }
+    }
+
+    /// Logs as much as this from now on.
+    fn log_at(&self, level: &str) {
+        if let Err(error) = self.level.set(level) {
+            tracing::warn!(%error, "the log level could not be changed");
         }
     }
 

@@ -230,9 +230,7 @@ async fn tell_status(house: &House, mut status: watch::Receiver<Status>) {
 /// Logs as much as the options say.
 async fn log_as_told(house: &House, mut level: watch::Receiver<String>) {
     loop {
-        if let Err(error) = house.level.set(&level.borrow_and_update()) {
-            tracing::warn!(%error, "the log level could not be changed");
-        }
+        house.log_at(&level.borrow_and_update());
         if level.changed().await.is_err() {
             return std::future::pending().await; // nobody puts options into force any more
         }
