@@ -95,7 +95,10 @@ id!(
     /// One state directory of an agent.
     LedgerId, "ledger"
 );
-
+id!(
+    /// One protected content of a bundle.
+    SecretId, "protected content"
+);
 id!(
     /// One upload of a blob, which may take more than one attempt.
     UploadId, "upload"

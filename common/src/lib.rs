@@ -12,6 +12,7 @@ pub mod ids;
 pub mod join;
 pub mod proof;
 pub mod reason;
+pub mod sealing;
 pub mod settings;
 pub mod tasks;
 pub mod telemetry;

@@ -105,6 +105,7 @@ reasons! {
     HookDenied = "HOOK_DENIED",
     PathTaken = "PATH_TAKEN",
     CutOff = "CUT_OFF",
+    ProtectedUnreadable = "PROTECTED_UNREADABLE",
     LocalLock = "LOCAL_LOCK",
     CommandKindUnknown = "COMMAND_KIND_UNKNOWN",
     CommandArgsInvalid = "COMMAND_ARGS_INVALID",

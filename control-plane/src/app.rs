@@ -37,6 +37,7 @@ pub mod recovery;
 pub mod retention;
 pub mod revocation;
 pub mod rollouts;
+pub mod secrets;
 pub mod settings;
 pub mod speaker;
 pub mod system;
@@ -114,6 +115,8 @@ pub struct Core {
     pub audit: audit::Signer,
     /// Bytes known by their digest.
     pub blobs: crate::blobs::Blobs,
+    /// Encrypts protected contents.
+    pub vault: crate::vault::Vault,
     /// Numbers.
     pub metrics: Metrics,
     /// The time.

@@ -7,6 +7,7 @@ mod ca;
 mod config;
 mod init;
 mod operator;
+mod secrets;
 mod serve;
 mod token;
 
@@ -52,6 +53,9 @@ enum Command {
     /// The audit.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// The keys of protected contents.
+    #[command(subcommand)]
+    Secrets(secrets::Command),
     /// The configuration.
     #[command(subcommand)]
     Config(config::Command),
@@ -78,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Service(command) => operator::run(operator::Kind::Service, command),
         Command::Ca(command) => ca::run(command),
         Command::Audit(command) => audit::run(&command),
+        Command::Secrets(command) => secrets::run(&command),
         Command::Config(command) => config::run(&command),
         Command::Version => {
             println!("{}", build_info::line("muster-control-plane"));

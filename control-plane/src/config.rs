@@ -10,6 +10,7 @@ mod enrollment;
 mod listen;
 mod log;
 mod retention;
+mod secrets;
 mod template;
 
 use std::{
@@ -30,6 +31,7 @@ pub use enrollment::{Enrollment, HostCa, Oidc, Values};
 pub use listen::{Listen, Public};
 pub use log::Log;
 pub use retention::Retention;
+pub use secrets::Secrets;
 pub use template::render;
 
 /// Most output kept of one command: a client of gRPC takes messages of 4 MiB, unless told otherwise.
@@ -76,6 +78,9 @@ pub struct Config {
     /// Bytes that are known by their digest. Since 0.1.
     #[serde(default)]
     pub blobs: Blobs,
+    /// Where the keys of protected contents are. Since 0.1.
+    #[serde(default)]
+    pub secrets: Secrets,
     /// What is logged. Since 0.1.
     #[serde(default)]
     pub log: Log,
@@ -255,6 +260,7 @@ impl Config {
             audit: Audit::default(),
             authority: Authority::default(),
             blobs: Blobs::default(),
+            secrets: Secrets::default(),
             log: Log::default(),
             drain_within: default_drain(),
         }
@@ -325,6 +331,15 @@ impl Config {
     #[must_use]
     pub fn ca_dir(&self) -> PathBuf {
         self.state_dir.join("ca")
+    }
+
+    /// File of the keys of protected contents.
+    #[must_use]
+    pub fn secrets_path(&self) -> PathBuf {
+        match &self.secrets.key_file {
+            path if path.as_os_str().is_empty() => self.state_dir.join("secrets.key"),
+            path => path.clone(),
+        }
     }
 
     /// File of the store.

@@ -12,5 +12,6 @@ pub mod metrics;
 pub mod oidc;
 pub mod server;
 pub mod session;
+pub mod vault;
 pub mod wiring;
 pub mod work;

@@ -13,7 +13,7 @@ use muster_common::{
     drain::Drain,
     tasks::{Kind, Tasks},
 };
-use muster_store::{Options, ReadAuthority as _, ReadMeta as _, Store};
+use muster_store::{Options, ReadAuthority as _, ReadMeta as _, ReadSecrets as _, Store};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
@@ -34,6 +34,7 @@ use crate::{
         watches::Watches,
     },
     session::{hub::Hub, ports::End},
+    vault::{KeyFile, Vault},
     work,
 };
 
@@ -95,12 +96,14 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
         challenges: crate::ca::proof::Challenges::default(),
         audit: audit::signer(&config, &store, &clock).await?,
         blobs: crate::blobs::Blobs::open(&config.blobs, &config.state_dir).context("cannot use [blobs]")?,
+        vault: vault(&config, &store).await?,
         metrics: metrics.clone(),
         clock: clock.clone(),
         tasks: tasks.clone(),
         drain: drain.clone(),
         fixed,
     });
+    app.renew_secrets().await.context("cannot encrypt protected contents with the newest key")?;
     app.load().await?;
     work::start(&app, &tasks, &drain);
 
@@ -170,6 +173,24 @@ fn fit(doors: &mut Doors, descriptors: usize) {
 fn open_store(config: &Config) -> anyhow::Result<Store> {
     let options = Options::sqlite(config.store_path()).with_replica(&config.replica);
     Store::open(&options).with_context(|| format!("cannot open the store {}", config.store_path().display()))
+}
+
+/// The keys of protected contents. A file that is lost is made anew, and what it had
+/// encrypted cannot be read: it is better that the fleet is served without.
+async fn vault(config: &Config, store: &Store) -> anyhow::Result<Vault> {
+    let file = KeyFile::at(&config.secrets_path());
+    let vault = file.open_or_create().context("cannot use [secrets]")?;
+    let needed = store.read(|tx| tx.secret_keys()).await.context("cannot read the store")?;
+    for (key, count) in needed.iter().filter(|(key, _)| vault.key_ids().all(|known| known != key)) {
+        tracing::error!(
+            key,
+            count,
+            "{count} protected contents were encrypted with key {key}, which is not in {}: nodes do not get \
+             them until it is back",
+            file.path().display()
+        );
+    }
+    Ok(vault)
 }
 
 async fn fixed(

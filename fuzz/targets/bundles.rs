@@ -5,7 +5,7 @@
 use std::{cell::OnceCell, fs};
 
 use libfuzzer_sys::fuzz_target;
-use muster_common::clock::Clock;
+use muster_common::{clock::Clock, ids::NodeId};
 use muster_control_plane::api::fuzz::bundle;
 use muster_fuzz::Scratch;
 use muster_node_agent::{
@@ -43,6 +43,7 @@ fn judges_of() -> (Scratch, [Judge; 2]) {
         fs::write(&locks, rules).expect("a lock file can be written");
         Judge::new(Options {
             folder: folder.join(name),
+            node: NodeId::from_u128(1),
             locks: locks::Reader::new(locks),
             clock: Clock::System,
             protected: vec!["/var/lib/muster".into()],

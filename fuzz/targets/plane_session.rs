@@ -324,7 +324,7 @@ fn wants(items: &[(u8, u8, bool)]) -> Desired {
         if *gone {
             desired.removals.push(Removal { item, generation: version.generation });
         } else {
-            desired.upserts.push(Upsert { item, version, payload: vec![*number / 2].into() });
+            desired.upserts.push(Upsert { item, version, payload: vec![*number / 2].into(), sealed: None });
         }
     }
     desired
@@ -380,6 +380,7 @@ fn hello(protocol_min: u32, protocol_max: u32) -> Hello {
         wall_time: UnixMillis(0),
         certificate_generation: 1,
         trust_bundle_version: 1,
+        sealing_key: Vec::new(),
         facts_sha256: Vec::new(),
         items: Vec::new(),
         open_commands: Vec::new(),

@@ -34,6 +34,7 @@ mod options;
 mod place;
 mod records;
 mod retries;
+mod secrets;
 mod settle;
 mod task;
 mod work;
@@ -120,6 +121,12 @@ impl Applier {
         states.into_values().collect()
     }
 
+    /// For what is sealed for this host.
+    #[must_use]
+    pub fn sealing_key(&self) -> &[u8] {
+        self.base.sealing.public()
+    }
+
     /// The agent's options that run.
     #[must_use]
     pub fn settings(&self) -> BTreeMap<String, String> {
@@ -136,7 +143,7 @@ impl Applier {
             }
             return state;
         }
-        let version = offer.version.clone();
+        let (version, had_sealed) = (offer.version.clone(), offer.sealed.is_some());
         let running = held.and_then(|held| held.running);
         let result = match offer.item.as_str() {
             options::ITEM => self.apply_settings(&offer).await,
@@ -153,7 +160,13 @@ impl Applier {
                 tracing::info!(item, version, "{item} runs version {version}");
                 state
             }
-            Err(failure) => self.failed(&offer.item, version, running, failure).await,
+            Err(failure) => {
+                let state = self.failed(&offer.item, version, running, failure).await;
+                if had_sealed && let Err(error) = self.with(|records| records.sweep()).await {
+                    tracing::warn!(item = offer.item, %error, "what {} does not need is still kept", offer.item);
+                }
+                state
+            }
         }
     }
 

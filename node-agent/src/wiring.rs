@@ -148,6 +148,7 @@ pub async fn forget(config: &Config, state: &StateDir, node: NodeId) -> Result<(
 fn items(config: &Config, state: &StateDir, node: NodeId, locks: locks::Reader) -> applier::Options {
     applier::Options {
         folder: state.node(node).join("items"),
+        node,
         locks,
         clock: Clock::System,
         protected: vec![config.path.clone(), config.locks_file.clone(), state.path().to_owned()],

@@ -29,6 +29,7 @@ mod reflection;
 mod refusals;
 mod rollouts;
 mod scan;
+mod secrets;
 mod sessions;
 mod settings;
 mod upkeep;

@@ -5,8 +5,8 @@ use muster_common::{clock::UnixMillis, digest::Sha256};
 mod content;
 
 pub use content::{
-    Content, File, Hook, MAX_BYTES, MAX_FILES, MAX_HOOK_TIMEOUT_S, MAX_WHOLE, Mode, OnRemove, SECOND,
-    check_content, check_whole, needs,
+    Content, File, Hook, MAX_BYTES, MAX_FILES, MAX_HOOK_TIMEOUT_S, MAX_WHOLE, Mode, OnRemove, SECOND, THIRD,
+    check_bytes, check_content, check_whole, needs,
 };
 
 /// One version of a bundle, without its bytes.

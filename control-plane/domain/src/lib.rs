@@ -23,6 +23,7 @@ pub mod operation;
 pub mod page;
 pub mod revocation;
 pub mod rollout;
+pub mod secret;
 pub mod settings;
 pub mod sighting;
 pub mod violation;

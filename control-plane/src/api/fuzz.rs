@@ -4,7 +4,7 @@
 use muster_common::{
     clock::UnixMillis,
     digest::Sha256,
-    ids::{InstanceId, JoinRequestId, JoinTokenId, NodeId, OperationId, RolloutId},
+    ids::{InstanceId, JoinRequestId, JoinTokenId, NodeId, OperationId, RolloutId, SecretId},
 };
 use muster_domain::{
     join_token::{Terms, check_description},
@@ -18,7 +18,10 @@ use prost::Message;
 
 use super::wire;
 use crate::{
-    app,
+    app::{
+        self,
+        secrets::{Protected, Value},
+    },
     ca::csr,
     session::frames::{Inbound, Refusal},
 };
@@ -72,7 +75,7 @@ requests! {
     pb::ExportAuditEntriesRequest => |it| {
         let _ = (it.since.as_ref().map(wire::timestamp_from), it.until.as_ref().map(wire::timestamp_from));
     },
-    pb::CreateBundleRequest => |it| drop(wire::bundle::payload_from(it.content.as_ref())),
+    pb::CreateBundleRequest => |it| drop(wire::bundle::draft_from(it.content.clone())),
     pb::GetBundleRequest => drop,
     pb::ListBundlesRequest => |it| page(&[], it.page_size, &it.page_token),
     pb::DeleteBundleRequest => drop,
@@ -189,7 +192,12 @@ pub fn heard(message: agent::SessionRequest) -> Result<Inbound, Refusal> {
 /// The payload of a bundle, if the control plane takes the content.
 #[must_use]
 pub fn bundle(content: &muster_proto::types::v1::BundleContent) -> Option<bytes::Bytes> {
-    wire::bundle::payload_from(Some(content)).ok()
+    let draft = wire::bundle::draft_from(Some(content.clone())).ok()?;
+    let id = |one: &Protected| match &one.value {
+        Value::Given(_) => SecretId::from_u128(1),
+        Value::Kept(id) => *id,
+    };
+    Some((draft.encode)(&draft.protected.iter().map(id).collect::<Vec<_>>()))
 }
 
 /// A message, and that it survives being written again.

@@ -9,22 +9,25 @@ use muster_domain::{
     item::is_resource_name,
     page::{Listed, Page},
 };
-use muster_store::{ReadAssignments as _, ReadBundles as _, WriteBundles as _};
+use muster_store::{ReadAssignments as _, ReadBundles as _, WriteBundles as _, WriteSecrets as _};
 use serde_json::json;
 
-use super::{Actor, App, Error};
+use super::{
+    Actor, App, Error,
+    secrets::{Draft, Prepared},
+};
 
 impl App {
     /// Adds the next version of a name, unless the newest has the same bytes.
     /// The content was checked by whoever decoded it.
     ///
     /// # Errors
-    /// If the name cannot be.
+    /// If the name cannot be, or a protected content is to stay that is not there.
     pub async fn create_bundle(
         &self,
         actor: &Actor,
         name: String,
-        payload: Bytes,
+        draft: Draft,
         validate_only: bool,
     ) -> Result<Bundle, Error> {
         if !is_resource_name(&name) {
@@ -34,10 +37,13 @@ impl App {
             ));
         }
         let now = self.clock.now();
-        let sha256 = Sha256::of(&payload);
         let created_by = actor.principal.clone();
+        let (prepared, app) = (Prepared::new(&self.vault, draft)?, self.clone());
         self.commit(actor.stamp("bundles.create", now), move |tx| {
             let newest = tx.bundle_get(&name, None)?;
+            let chosen =
+                prepared.choose(tx, &app.vault, &name, newest.as_ref().map(|newest| newest.version))?;
+            let (payload, sha256) = (&chosen.payload, Sha256::of(&chosen.payload));
             if let Some(same) = newest.as_ref().filter(|newest| newest.sha256 == sha256) {
                 return Ok(same.clone());
             }
@@ -50,12 +56,12 @@ impl App {
                 created_by: created_by.clone(),
             };
             if !validate_only {
-                tx.bundle_insert(&bundle, &payload)?;
-                tx.audit(Note {
-                    subject: format!("bundle/{name}"),
-                    after: json!({ "version": bundle.version, "sha256": bundle.sha256 }).to_string(),
-                    ..Note::default()
-                })?;
+                tx.bundle_insert(&bundle, payload)?;
+                chosen.put(tx, &name, bundle.version)?;
+                let (version, protected) = (bundle.version, chosen.count());
+                let after = json!({ "version": version, "sha256": sha256, "protected": protected });
+                let subject = format!("bundle/{name}");
+                tx.audit(Note { subject, after: after.to_string(), ..Note::default() })?;
             }
             Ok(bundle)
         })
@@ -109,6 +115,7 @@ impl App {
             if tx.bundle_delete(&name, which)? == 0 {
                 return Err(Error::not_found("bundle", &name));
             }
+            tx.secret_sweep()?;
             tx.audit(Note {
                 subject: format!("bundle/{name}"),
                 before: json!({ "version": which }).to_string(),

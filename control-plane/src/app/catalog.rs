@@ -14,8 +14,12 @@ use muster_domain::{
     effective::{self, Compiled, Decided, Giving},
     item::{ItemName, ItemVersion, MAX_WANTED},
     node::Node,
+    secret::Secret,
 };
-use muster_store::{ReadAssignments as _, ReadBundles as _, ReadItemMarks as _, ReadTx};
+use muster_store::{
+    ReadAssignments as _, ReadBundles as _, ReadItemMarks as _, ReadProfiles as _, ReadSecrets as _, ReadTx,
+};
+use muster_store::{ReadAssignments as _, ReadBundles as _, ReadItemMarks as _, ReadSecrets as _, ReadTx};
 
 use super::settings::{self, Profiles};
 
@@ -37,6 +41,8 @@ pub struct Contents {
 struct Payload {
     sha256: Sha256,
     bytes: Bytes,
+    /// Its protected contents, encrypted.
+    secrets: Arc<[Secret]>,
 }
 
 /// What a node should have of one item.
@@ -48,6 +54,8 @@ pub struct Wanted {
     pub version: ItemVersion,
     /// Its bytes.
     pub payload: Bytes,
+    /// Its protected contents, encrypted.
+    pub secrets: Arc<[Secret]>,
 }
 
 impl Catalog {
@@ -91,9 +99,7 @@ impl Contents {
                 }
                 let payload = match before.bundles.get(&key) {
                     Some(payload) => Some(payload.clone()),
-                    None => tx
-                        .bundle_payload(name, *version)?
-                        .map(|bytes| Payload { sha256: Sha256::of(&bytes), bytes: Bytes::from(bytes) }),
+                    None => Payload::read(tx, name, *version)?,
                 };
                 bundles.extend(payload.map(|payload| (key, payload)));
             }
@@ -115,13 +121,15 @@ impl Contents {
     }
 
     fn version(&self, item: &ItemName, candidates: &[Giving<'_>], node: &Node, epoch: u64) -> Option<Wanted> {
-        let (version, sha256, payload) = match candidates.first()?.target {
-            Target::Bundle { name, version } => self.bundle(name, *version)?,
+        let (version, payload) = match candidates.first()?.target {
+            Target::Bundle { name, version } => {
+                (version.to_string(), self.bundles.get(&(name.clone(), *version))?.clone())
+            }
             Target::Settings { .. } => self.settings(candidates),
         };
-        let generation = self.generation(item, node, epoch);
-        let version = ItemVersion { generation, version, sha256 };
-        Some(Wanted { item: item.clone(), version, payload })
+        let Payload { sha256, bytes, secrets } = payload;
+        let version = ItemVersion { generation: self.generation(item, node, epoch), version, sha256 };
+        Some(Wanted { item: item.clone(), version, payload: bytes, secrets })
     }
 
     /// What a node should have of one item.
@@ -155,15 +163,20 @@ impl Contents {
         effective::generation(epoch, item, mark, node.selector_revision, &node.touches)
     }
 
-    fn bundle(&self, name: &str, version: u64) -> Option<(String, Sha256, Bytes)> {
-        let payload = self.bundles.get(&(name.to_owned(), version))?;
-        Some((version.to_string(), payload.sha256, payload.bytes.clone()))
+    fn settings(&self, candidates: &[Giving<'_>]) -> (String, Payload) {
+        let payload = Payload::new(effective::settings_payload(&self.decided(candidates)), Arc::default());
+        (payload.sha256.to_string()[..12].to_owned(), payload)
+    }
+}
+
+impl Payload {
+    fn new(bytes: Vec<u8>, secrets: Arc<[Secret]>) -> Self {
+        Self { sha256: Sha256::of(&bytes), bytes: Bytes::from(bytes), secrets }
     }
 
-    fn settings(&self, candidates: &[Giving<'_>]) -> (String, Sha256, Bytes) {
-        let payload = effective::settings_payload(&self.decided(candidates));
-        let sha256 = Sha256::of(&payload);
-        (sha256.to_string()[..12].to_owned(), sha256, Bytes::from(payload))
+    fn read(tx: &mut ReadTx<'_>, name: &str, version: u64) -> Result<Option<Self>, muster_store::Error> {
+        let Some(bytes) = tx.bundle_payload(name, version)? else { return Ok(None) };
+        Ok(Some(Self::new(bytes, tx.secret_of_bundle(name, version)?.into())))
     }
 
     /// The options of a node that assignments decide, and which of them does.

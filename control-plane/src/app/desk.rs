@@ -1,7 +1,7 @@
 //! What a node should get, as its session asks for it.
 
 use bytes::Bytes;
-use muster_common::clock::UnixMillis;
+use muster_common::{clock::UnixMillis, reason::Reason};
 use muster_domain::{command, effective, item::ItemName};
 
 use super::{
@@ -20,7 +20,7 @@ use crate::session::{
 pub const OUTPUT_CREDIT: u32 = 64 * 1024;
 
 /// An agent with this capability can do all that a bundle may ask for: nothing has to be decoded.
-const NEWEST: &str = muster_domain::bundle::SECOND;
+const NEWEST: &str = muster_domain::bundle::THIRD;
 
 impl Desk for App {
     fn desired(&self, session: &Handle) -> Desired {
@@ -105,22 +105,38 @@ impl App {
         let upserts = wanted
             .into_iter()
             .filter(|wanted| effective::should_offer(&wanted.version, entry.reported(&wanted.item)))
-            .filter(|wanted| !self.withholds(entry, wanted))
-            .map(|wanted| Upsert { item: wanted.item, version: wanted.version, payload: wanted.payload })
+            .filter(|wanted| self.withheld(entry, wanted).is_none())
+            .filter_map(|wanted| self.upsert(entry, wanted))
             .collect();
         Desired { nonce: 0, complete: true, upserts, removals }
     }
 
-    /// Whether a node does not get what it should have, because its agent is too old
-    /// for it: it would pass over a part, and call that the whole. Nothing is said of
-    /// a node without a session: who comes back may be another agent.
-    pub(super) fn withholds(&self, entry: &Entry, wanted: &Wanted) -> bool {
-        let Some(live) = entry.live.as_ref().filter(|_| matches!(wanted.item, ItemName::Bundle(_))) else {
-            return false;
-        };
+    fn upsert(&self, entry: &Entry, wanted: Wanted) -> Option<Upsert> {
+        match self.sealed(entry, &wanted) {
+            Ok(sealed) => {
+                let Wanted { item, version, payload, .. } = wanted;
+                Some(Upsert { item, version, payload, sealed })
+            }
+            Err(error) => {
+                let (node, item) = (entry.node.id, wanted.item);
+                tracing::error!(%node, %item, %error, "node {node} does not get {item}: {error}");
+                None
+            }
+        }
+    }
+
+    /// Why a node does not get what it should have. Its agent may be too old for it: it
+    /// would pass over a part, and call that the whole. Nothing is said of a node without a
+    /// session: who comes back may be another agent.
+    pub(super) fn withheld(&self, entry: &Entry, wanted: &Wanted) -> Option<Reason> {
+        let live = entry.live.as_ref().filter(|_| matches!(wanted.item, ItemName::Bundle(_)))?;
         let lacks = |need: &&str| !live.capabilities.iter().any(|known| known == need);
-        !live.capabilities.iter().any(|known| known == NEWEST)
-            && (self.fixed.bundle_needs)(&wanted.payload).iter().any(lacks)
+        let is_too_old = !live.capabilities.iter().any(|known| known == NEWEST)
+            && (self.fixed.bundle_needs)(&wanted.payload).iter().any(lacks);
+        if is_too_old || (!wanted.secrets.is_empty() && live.sealing_key.is_empty()) {
+            return Some(Reason::ItemKindUnknown);
+        }
+        (!self.can_seal(wanted)).then_some(Reason::ProtectedUnreadable)
     }
 
     /// The rhythm of now, with a node's name.

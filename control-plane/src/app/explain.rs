@@ -3,7 +3,7 @@
 
 mod settings;
 
-use muster_common::{clock::UnixMillis, ids::NodeId};
+use muster_common::{clock::UnixMillis, ids::NodeId, reason::Reason as Why};
 use muster_domain::{
     access::Scope,
     effective::{self, Compiled},
@@ -38,6 +38,8 @@ pub enum Verdict {
     NotHere,
     /// Its agent does not know what this asks for.
     AgentTooOld,
+    /// The control plane cannot give it to anybody.
+    Withheld,
     /// It has refused this for what it is: only another version changes that.
     Refused,
     /// It has failed for what the host is: the host tries again by itself.
@@ -88,6 +90,7 @@ impl Verdict {
             Self::Quarantined => "Quarantined",
             Self::NotHere => "NotHere",
             Self::AgentTooOld => "AgentTooOld",
+            Self::Withheld => "Withheld",
             Self::Refused => "Refused",
             Self::RetriedByHost => "RetriedByHost",
             Self::Broken => "Broken",
@@ -231,10 +234,18 @@ impl App {
             reasons.push(no("Connection", text));
             return Verdict::NotHere;
         }
-        if wanted.is_some_and(|wanted| self.withholds(entry, wanted)) {
-            reasons
-                .push(no("Agent", "its agent is too old for what this asks for: it is not told".to_owned()));
-            return Verdict::AgentTooOld;
+        match wanted.and_then(|wanted| self.withheld(entry, wanted)) {
+            Some(Why::ProtectedUnreadable) => {
+                let text = "the control plane cannot read a protected content of it: its key is missing";
+                reasons.push(no("Protected", text.to_owned()));
+                return Verdict::Withheld;
+            }
+            Some(_) => {
+                let text = "its agent is too old for what this asks for: it is not told";
+                reasons.push(no("Agent", text.to_owned()));
+                return Verdict::AgentTooOld;
+            }
+            None => {}
         }
         attempt(wanted, reported, reasons)
     }

@@ -120,6 +120,8 @@ pub struct Live {
     pub key_exchange: &'static str,
     /// Item and command kinds the agent knows.
     pub capabilities: Vec<String>,
+    /// For what is sealed to it; empty: it takes nothing sealed.
+    pub sealing_key: Vec<u8>,
     /// Since when.
     pub since: Instant,
 }

@@ -51,6 +51,7 @@ impl Inbox for App {
                 remote: caller.remote,
                 key_exchange: caller.key_exchange,
                 capabilities: hello.capabilities.clone(),
+                sealing_key: hello.sealing_key.clone(),
                 since: now,
             });
             entry.last_heard = Some(self.clock.now());

@@ -19,7 +19,9 @@ use parking_lot::MutexGuard;
 use serde_json::json;
 
 use super::{
-    Actor, App, Error, check_etag, check_reason,
+    Actor, App, Error,
+    catalog::Wanted,
+    check_etag, check_reason,
     fleet::{Entry, Live},
     recorder::end_operations,
     settings::{ProfileVersion, settings_by},
@@ -39,8 +41,8 @@ pub struct View {
     pub live: Option<Live>,
     /// What it says holds.
     pub conditions: Vec<muster_domain::condition::Condition>,
-    /// Of what it should have, what its agent is too old for.
-    pub withheld: Vec<muster_domain::item::ItemName>,
+    /// Of what it should have, what it does not get, and why.
+    pub withheld: Vec<(muster_domain::item::ItemName, Reason)>,
     /// What it should have, in order of items.
     pub desired: Vec<(muster_domain::item::ItemName, ItemVersion)>,
     /// Which version of which profile gave it the options that are in force there.
@@ -230,14 +232,15 @@ impl App {
     fn view(&self, entry: &Entry) -> View {
         let catalog = self.catalog.now();
         let desired = catalog.wanted(&entry.node, self.fixed.epoch);
-        let withheld = desired.iter().filter(|wanted| self.withholds(entry, wanted));
+        let why = |wanted: &Wanted| Some((wanted.item.clone(), self.withheld(entry, wanted)?));
+        let withheld = desired.iter().filter_map(why).collect();
         View {
             node: entry.node.clone(),
             turned_away: entry.turned_away.all().to_vec(),
             last_heard: entry.last_heard,
             live: entry.live.clone(),
             conditions: entry.conditions.clone(),
-            withheld: withheld.map(|wanted| wanted.item.clone()).collect(),
+            withheld,
             settings_by: settings_by(entry, &catalog, &desired),
             desired: desired.into_iter().map(|wanted| (wanted.item, wanted.version)).collect(),
         }

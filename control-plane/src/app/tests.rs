@@ -13,6 +13,7 @@ mod reports;
 mod rollout_holds;
 mod rollouts;
 mod scopes;
+mod secrets;
 mod sessions;
 mod settings;
 mod twins;

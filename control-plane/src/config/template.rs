@@ -178,6 +178,12 @@ pub fn render(config: &Config) -> String {
         "Bytes that operators upload and bundles refer to, known by their digest.",
         &config.blobs.keys(),
     );
+    section(
+        &mut text,
+        "secrets",
+        "Contents of bundles that are marked protected: the store has them encrypted.",
+        &config.secrets.keys(),
+    );
     let format = match config.log.format {
         Format::Text => "text",
         Format::Json => "json",

@@ -10,6 +10,7 @@ use muster_common::{
     generation::Generation,
     ids::{CommandId, InstanceId, NodeId, OperationId, SessionId},
     reason::Reason,
+    sealing::Sealed,
 };
 use muster_domain::{
     command,
@@ -73,6 +74,8 @@ pub struct Hello {
     pub certificate_generation: u64,
     /// Of the roots it trusts.
     pub trust_bundle_version: u64,
+    /// For what is sealed to it; empty: it takes nothing sealed.
+    pub sealing_key: Vec<u8>,
     /// Of its last facts; empty: none.
     pub facts_sha256: Vec<u8>,
     /// All it has or has tried.
@@ -306,6 +309,15 @@ pub struct Upsert {
     pub version: ItemVersion,
     /// Its bytes, hashed and kept as sent.
     pub payload: Bytes,
+    /// What of it is for this node's eyes only.
+    pub sealed: Option<Sealed>,
+}
+
+impl Upsert {
+    /// How much it adds to a message, without its names.
+    pub(super) fn bytes(&self) -> usize {
+        self.payload.len() + self.sealed.as_ref().map_or(0, |sealed| sealed.ciphertext.len())
+    }
 }
 
 /// An item not to have.

@@ -317,10 +317,10 @@ fn split(difference: Desired) -> Vec<Desired> {
     let mut bytes = difference.removals.len() * REMOVAL_BYTES;
     let mut frames = vec![Desired { nonce, removals: difference.removals, ..Desired::default() }];
     for upsert in difference.upserts {
-        bytes += upsert.payload.len();
+        bytes += upsert.bytes();
         let holds_any = |frame: &Desired| !frame.upserts.is_empty() || !frame.removals.is_empty();
         if bytes > DESIRED_BYTES && frames.last().is_some_and(holds_any) {
-            bytes = upsert.payload.len();
+            bytes = upsert.bytes();
             frames.push(Desired { nonce, ..Desired::default() });
         }
         if let Some(frame) = frames.last_mut() {

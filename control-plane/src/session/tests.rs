@@ -8,6 +8,7 @@ use muster_common::{
     generation::Generation,
     ids::{CommandId, InstanceId, LedgerId, NodeId, OperationId},
     reason::Reason,
+    sealing::Sealed,
 };
 use muster_domain::{
     item::{ItemName, ItemState, ItemVersion, Outcome},
@@ -45,6 +46,7 @@ fn hello() -> Inbound {
         wall_time: UnixMillis(0),
         certificate_generation: 1,
         trust_bundle_version: 1,
+        sealing_key: Vec::new(),
         facts_sha256: Vec::new(),
         items: Vec::new(),
         open_commands: Vec::new(),
@@ -85,7 +87,7 @@ fn upsert(number: u64) -> Upsert {
         version: number.to_string(),
         sha256: Sha256::of(&payload),
     };
-    Upsert { item: ItemName::Bundle("app".to_owned()), version, payload }
+    Upsert { item: ItemName::Bundle("app".to_owned()), version, payload, sealed: None }
 }
 
 fn wants(number: u64) -> Desired {
@@ -445,7 +447,8 @@ async fn a_large_difference_is_cut_into_messages_and_only_the_last_is_complete()
     let (_say, mut out) = greeted(&fake, 1).await;
     let big = |n: u64| Upsert {
         item: ItemName::Bundle(format!("b{n}")),
-        payload: Bytes::from(vec![0; 60_000]),
+        payload: Bytes::from(vec![0; 20_000]),
+        sealed: Some(Sealed { encapsulated_key: vec![0; 32], ciphertext: vec![0; 40_000] }),
         ..upsert(n)
     };
     *fake.desired.lock() =
@@ -454,7 +457,7 @@ async fn a_large_difference_is_cut_into_messages_and_only_the_last_is_complete()
     let mut seen = Vec::new();
     loop {
         let Ok(Outbound::Desired(part)) = next(&mut out).await else { panic!("a difference") };
-        assert!(part.upserts.iter().map(|upsert| upsert.payload.len()).sum::<usize>() <= 128 * 1024);
+        assert!(part.upserts.iter().map(Upsert::bytes).sum::<usize>() <= 128 * 1024);
         seen.extend(part.upserts.into_iter().map(|upsert| upsert.version.generation.number));
         if part.complete {
             break;

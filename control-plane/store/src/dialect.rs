@@ -32,6 +32,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
         ("own-since", include_str!("../migrations/sqlite/0005_own_since.sql")),
         ("rollouts", include_str!("../migrations/sqlite/0006_rollouts.sql")),
         ("blobs", include_str!("../migrations/sqlite/0007_blobs.sql")),
+        ("secrets", include_str!("../migrations/sqlite/0008_secrets.sql")),
         ("profile-versions", include_str!("../migrations/sqlite/0009_profile_versions.sql")),
     ],
 };

@@ -7,9 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use muster_common::clock::Clock;
+use muster_common::{clock::Clock, ids::NodeId};
 use rustix::fs::{FlockOperation, flock};
 
+use super::secrets::Sealing;
 use crate::{locks, platform::files};
 
 /// What the room needs from others.
@@ -17,6 +18,8 @@ use crate::{locks, platform::files};
 pub struct Options {
     /// Its own folder.
     pub folder: PathBuf,
+    /// Which host this is: what is sealed is sealed for it.
+    pub node: NodeId,
     /// The host's rules.
     pub locks: locks::Reader,
     /// What time it is.
@@ -31,6 +34,7 @@ pub(super) struct Base {
     pub(super) folder: PathBuf,
     pub(super) locks: locks::Reader,
     pub(super) clock: Clock,
+    pub(super) sealing: Arc<Sealing>,
     protected: Arc<Vec<PathBuf>>,
     /// One applier works in a folder. The work of a cancelled one goes on for a
     /// moment on its thread; it holds this, and the next applier waits for it.
@@ -46,8 +50,9 @@ impl Base {
         let mut protected = options.protected;
         let resolved: Vec<PathBuf> = protected.iter().map(|path| resolve(path)).collect();
         protected.extend(resolved);
-        let Options { folder, locks, clock, .. } = options;
-        Ok(Self { folder, locks, clock, protected: Arc::new(protected), held: Arc::new(held) })
+        let Options { folder, locks, clock, node, .. } = options;
+        let sealing = Arc::new(Sealing::open_or_create(&folder, node)?);
+        Ok(Self { folder, locks, clock, sealing, protected: Arc::new(protected), held: Arc::new(held) })
     }
 
     /// Works with files on a thread where waiting for the disk harms nobody.

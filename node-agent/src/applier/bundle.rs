@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use muster_common::reason::Reason;
+use muster_common::{ids::SecretId, reason::Reason, sealing::Contents};
 use muster_proto::types::v1 as types;
 use prost::Message as _;
 
@@ -85,6 +85,16 @@ impl Bundle {
             on_change: content.on_change.map(Hook::decode).transpose()?,
             probe: content.probe.map(Hook::decode).transpose()?,
         })
+    }
+
+    /// Gives every protected file its content.
+    pub(super) fn fill(&mut self, contents: &Contents) -> Result<(), Failure> {
+        self.files.iter_mut().try_for_each(|file| file.fill(contents))
+    }
+
+    /// The protected contents that it needs.
+    pub(super) fn secrets(&self) -> Vec<SecretId> {
+        self.files.iter().filter_map(|file| file.secret).collect()
     }
 
     /// Whether this host would take it: by its own limits and by its lock file.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use muster_common::reason::Reason;
+use muster_common::{reason::Reason, sealing::Contents};
 
 use super::{
     Applier, Failure,
@@ -11,26 +11,29 @@ use super::{
     change::Change,
     drift, failure, journal,
     records::{self, Record, Records},
+    secrets,
 };
 use crate::state::{Cause, ItemState, ItemVersion, Offer, Outcome};
 
 impl Applier {
     pub(super) async fn apply_bundle(&mut self, offer: &Offer) -> Result<ItemState, Failure> {
         failure::check_payload(&offer.payload, offer.version.sha256)?;
-        let bundle = Bundle::decode(&offer.payload)?;
+        let mut bundle = Bundle::decode(&offer.payload)?;
+        let contents = self.base.sealing.open(&offer.item, offer.version.sha256, offer.sealed.as_ref())?;
+        bundle.fill(&contents)?;
         self.check_owners(&bundle, &offer.item)?;
         self.settle().await.map_err(|error| Failure::host(&error))?;
         let bundle = self.judge(bundle).await?;
         if bundle.mode == Mode::Audit {
-            return self.audit(offer, &bundle).await;
+            return self.audit(offer, &bundle, contents).await;
         }
         let former = self.record(&offer.item).filter(|record| !record.owned.is_empty());
         let had = former.is_some();
-        let (attempt, former) = self.plan(offer, Arc::clone(&bundle), former).await?;
+        let (attempt, former) = self.plan(offer, (Arc::clone(&bundle), contents), former).await?;
         let outcome = if attempt.changes() || !had { Outcome::Applied } else { Outcome::Unchanged };
         let state = self.applied(&offer.item, &offer.version, outcome);
-        let record =
-            Record { owned: attempt.owned.clone(), made: attempt.made.clone(), ..Record::new(state.clone()) };
+        let (owned, made) = (attempt.owned.clone(), attempt.made.clone());
+        let record = Record { owned, made, secrets: bundle.secrets(), ..Record::new(state.clone()) };
         let change = Change { version: &offer.version.version, new: Some(&bundle), former };
         self.carry_out(attempt, change, |records| records.put(record)).await?;
         Ok(state)
@@ -38,15 +41,21 @@ impl Applier {
 
     /// Looks how the host differs from a bundle. What an earlier version wrote stays its
     /// own: a later one may put back what was there before.
-    async fn audit(&self, offer: &Offer, bundle: &Arc<Bundle>) -> Result<ItemState, Failure> {
+    async fn audit(
+        &self,
+        offer: &Offer,
+        bundle: &Arc<Bundle>,
+        contents: Contents,
+    ) -> Result<ItemState, Failure> {
         let (locks, wanted) = (self.rules(), Arc::clone(bundle));
         let differences = self.base.blocking(move || drift::look(&wanted, &locks)).await;
         let state = self.applied(&offer.item, &offer.version, Outcome::Unchanged);
         let state = ItemState { drift: drift::merge(&[], &differences, state.changed_at), ..state };
         let (base, payload) = (self.base.clone(), offer.payload.clone());
         let (owned, made) = self.record(&offer.item).map(|it| (it.owned, it.made)).unwrap_or_default();
-        let record = Record { owned, made, ..Record::new(state.clone()) };
+        let record = Record { owned, made, secrets: bundle.secrets(), ..Record::new(state.clone()) };
         let keep = move |records: &mut Records| {
+            secrets::keep(&base.folder, &contents)?;
             records::keep_blob(&base.folder, &payload)?;
             records.put(record)?;
             records.sweep()
@@ -70,7 +79,7 @@ impl Applier {
     async fn plan(
         &self,
         offer: &Offer,
-        bundle: Arc<Bundle>,
+        (bundle, contents): (Arc<Bundle>, Contents),
         former: Option<Record>,
     ) -> Result<(Attempt, Option<Bundle>), Failure> {
         let base = self.base.clone();
@@ -79,7 +88,9 @@ impl Applier {
             let locks = base.locks.current();
             let attempt = Attempt::bring(&base.folder, (&item, &version), &bundle, former.as_ref(), &locks)?;
             // Now, so that a full disk is met before anything changes.
-            records::keep_blob(&base.folder, &payload).map_err(|error| Failure::host(&error))?;
+            let kept = secrets::keep(&base.folder, &contents);
+            kept.and_then(|()| records::keep_blob(&base.folder, &payload))
+                .map_err(|error| Failure::host(&error))?;
             Ok((attempt, former.and_then(|record| records.payload(&record))))
         };
         self.with(plan).await

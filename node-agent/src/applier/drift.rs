@@ -50,7 +50,8 @@ fn regular(root: &Path, file: &File) -> io::Result<Option<Difference>> {
     let Some(found) = found else {
         return Ok((file.kind == Kind::File).then(|| Difference::new(file, "it is missing")));
     };
-    let after = Some(Sha256::of(&found.content));
+    // The hash of a secret helps whoever guesses it.
+    let after = file.secret.is_none().then(|| Sha256::of(&found.content));
     if file.kind == Kind::Absent {
         return Ok(Some(Difference { after, ..Difference::new(file, "it is there") }));
     }
@@ -96,7 +97,8 @@ impl Difference {
     fn new(file: &File, what: impl Into<String>) -> Self {
         let mut what = what.into();
         what.truncate(what.floor_char_boundary(MAX_TEXT));
-        let before = (file.kind == Kind::File).then(|| Sha256::of(&file.content));
+        let is_told = file.kind == Kind::File && file.secret.is_none();
+        let before = is_told.then(|| Sha256::of(&file.content));
         Self { path: file.path.clone(), what, before, after: None, diff: String::new() }
     }
 

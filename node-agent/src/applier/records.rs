@@ -7,10 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use muster_common::{clock::UnixMillis, digest::Sha256};
+use muster_common::{clock::UnixMillis, digest::Sha256, ids::SecretId};
 use serde::{Deserialize, Serialize};
 
-use super::{bundle::Bundle, cut_offs::CutOffs, place::Rights};
+use super::{bundle::Bundle, cut_offs::CutOffs, place::Rights, secrets};
 use crate::{platform::files, state::ItemState};
 
 /// One item.
@@ -26,6 +26,9 @@ pub(super) struct Record {
     /// How often it was corrected since it was applied.
     #[serde(default)]
     pub(super) corrections: u64,
+    /// Protected contents of what runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) secrets: Vec<SecretId>,
     /// The options, of the item `settings`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) settings: BTreeMap<String, String>,
@@ -87,7 +90,14 @@ pub(super) struct Records {
 
 impl Record {
     pub(super) const fn new(state: ItemState) -> Self {
-        Self { state, owned: Vec::new(), made: Vec::new(), corrections: 0, settings: BTreeMap::new() }
+        Self {
+            state,
+            owned: Vec::new(),
+            made: Vec::new(),
+            corrections: 0,
+            secrets: Vec::new(),
+            settings: BTreeMap::new(),
+        }
     }
 }
 
@@ -95,7 +105,7 @@ impl Records {
     /// Reads what is there. A record that cannot be read is set aside: it must not
     /// stop the agent, and its item is offered again.
     pub(super) fn open(folder: &Path, now: UnixMillis) -> io::Result<Self> {
-        for part in ["records", "blobs"] {
+        for part in ["records", "blobs", "secrets"] {
             files::private_folder(&folder.join(part))?;
         }
         let mut records = BTreeMap::new();
@@ -197,10 +207,12 @@ impl Records {
         Ok(())
     }
 
-    /// The bundle that an item runs.
+    /// The bundle that an item runs, with its protected contents.
     pub(super) fn payload(&self, record: &Record) -> Option<Bundle> {
         let running = record.state.running.as_ref()?;
-        Bundle::decode(&read_blob(&self.folder, running.sha256).ok()?).ok()
+        let mut bundle = Bundle::decode(&read_blob(&self.folder, running.sha256).ok()?).ok()?;
+        bundle.fill(&secrets::read(&self.folder, &record.secrets).ok()?).ok()?;
+        Some(bundle)
     }
 
     /// Takes away the bytes that no record refers to any more.
@@ -211,6 +223,8 @@ impl Records {
             needed
                 .extend(record.owned.iter().filter_map(|owned| owned.original.as_ref()).map(|it| it.sha256));
         }
+        let secrets = self.records.values().flat_map(|record| record.secrets.iter().copied()).collect();
+        secrets::sweep(&self.folder, &secrets)?;
         for file in fs::read_dir(self.folder.join("blobs"))? {
             let file = file?;
             let sha256 = file.file_name().to_str().and_then(Sha256::parse_hex);

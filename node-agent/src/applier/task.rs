@@ -25,6 +25,7 @@ pub struct Handle {
     wanted: Arc<Wanted>,
     states: watch::Receiver<Arc<Vec<ItemState>>>,
     settings: watch::Receiver<BTreeMap<String, String>>,
+    sealing_key: Arc<[u8]>,
 }
 
 /// The task.
@@ -47,7 +48,8 @@ impl Task {
         let wanted = Arc::<Wanted>::default();
         let (states, told) = watch::channel(Arc::new(applier.states()));
         let (settings, options) = watch::channel(applier.settings());
-        let handle = Handle { wanted: Arc::clone(&wanted), states: told, settings: options };
+        let sealing_key = applier.sealing_key().into();
+        let handle = Handle { wanted: Arc::clone(&wanted), states: told, settings: options, sealing_key };
         let rules = applier.rules();
         (
             handle,
@@ -189,6 +191,12 @@ impl Handle {
     /// Takes the newest word about some items.
     pub fn desire(&self, offers: Vec<Offer>, removals: Vec<Removal>) {
         self.wanted.add(offers, removals);
+    }
+
+    /// For what is sealed for this host.
+    #[must_use]
+    pub fn sealing_key(&self) -> &[u8] {
+        &self.sealing_key
     }
 
     /// Where each item stands, now and whenever that changes.

@@ -6,6 +6,7 @@ use std::{
 use muster_common::{
     clock::{Clock, UnixMillis},
     generation::Generation,
+    ids::NodeId,
 };
 use muster_proto::types::v1 as types;
 use proptest::prelude::*;
@@ -20,6 +21,7 @@ mod kinds;
 mod leftovers;
 mod removal;
 mod retried;
+mod secrets;
 
 /// A host in a folder: `root` may be written, `state` is the applier's.
 struct Lab {
@@ -69,6 +71,7 @@ impl Lab {
     fn options(&self) -> Options {
         Options {
             folder: self.state(),
+            node: NodeId::from_u128(1),
             locks: self.locks(),
             clock: Clock::test(UnixMillis(1)),
             protected: vec![self.state(), self.folder.path().join("locks.toml")],
@@ -117,7 +120,7 @@ fn named(item: &str, number: u64, payload: Vec<u8>) -> Offer {
         version: number.to_string(),
         sha256: Sha256::of(&payload),
     };
-    Offer { item: item.to_owned(), version, payload }
+    Offer { item: item.to_owned(), version, payload, sealed: None }
 }
 
 fn sh(script: &str) -> Option<types::Hook> {

@@ -57,6 +57,8 @@ pub struct Introduction {
     pub certificate_generation: u64,
     /// Of the roots it trusts.
     pub trust_bundle_version: u64,
+    /// For what is sealed for it; empty: it takes nothing sealed.
+    pub sealing_public_key: Vec<u8>,
     /// Of its facts.
     pub facts_sha256: Sha256,
     /// All that is on it or was tried.

@@ -1,6 +1,8 @@
 //! Desired state: what is offered, and what became of it.
 
-use muster_common::{clock::UnixMillis, digest::Sha256, generation::Generation, reason::Reason};
+use muster_common::{
+    clock::UnixMillis, digest::Sha256, generation::Generation, reason::Reason, sealing::Sealed,
+};
 use serde::{Deserialize, Serialize};
 
 /// One version of one item, as offered or as held.
@@ -110,6 +112,8 @@ pub struct Offer {
     pub version: ItemVersion,
     /// Its bytes, opaque until their hash was checked.
     pub payload: Vec<u8>,
+    /// Its protected contents, for this host alone.
+    pub sealed: Option<Sealed>,
 }
 
 /// An item to be taken off the host.

@@ -111,7 +111,7 @@ impl Host for NodeHost {
             (identity.certificate_generation, identity.trust_bundle_version)
         };
         self.certificate_generation = certificate_generation;
-        let kinds = commands::KINDS.iter().copied().chain(["bundle", "bundle-v2", "settings"]);
+        let kinds = commands::KINDS.iter().copied().chain(["bundle", "bundle-v2", "bundle-v3", "settings"]);
         Introduction {
             ledger,
             boot_id: process::boot_id(),
@@ -120,6 +120,7 @@ impl Host for NodeHost {
             epoch: self.memo.epoch,
             certificate_generation,
             trust_bundle_version,
+            sealing_public_key: self.parts.applier.sealing_key().to_vec(),
             facts_sha256: self.facts().sha256,
             items: self.items(),
             commands: self.commands().await,

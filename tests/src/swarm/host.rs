@@ -78,6 +78,7 @@ impl Host for SwarmHost {
             epoch: 0,
             certificate_generation,
             trust_bundle_version,
+            sealing_public_key: Vec::new(),
             facts_sha256: Sha256::ZERO,
             items: self.items.clone(),
             commands: self.commands.clone(),

@@ -19,6 +19,8 @@ pub const MAX_WHOLE: usize = 128 * 1024;
 pub const MAX_FILES: usize = 64;
 /// The capability of agents that know more of a file than path, content and mode.
 pub const SECOND: &str = "bundle-v2";
+/// The capability of agents that also know of protected contents.
+pub const THIRD: &str = "bundle-v3";
 /// Longest path and longest part of one, as Linux has them.
 const MAX_PATH: usize = 4095;
 const MAX_PATH_PART: usize = 255;
@@ -97,6 +99,10 @@ pub struct File<'a> {
     pub absent: bool,
     /// It is a folder.
     pub directory: bool,
+    /// Its content is a secret.
+    pub protected: bool,
+    /// The protected content that stays; empty: none.
+    pub protected_id: &'a str,
 }
 
 /// A program run on the host.
@@ -123,6 +129,9 @@ impl Default for Hook<'_> {
 /// older one would pass over what it does not know.
 #[must_use]
 pub fn needs(content: &Content) -> &'static [&'static str] {
+    if content.files.iter().any(|file| file.protected) {
+        return &[SECOND, THIRD];
+    }
     let hooks = [content.validate, content.on_change, content.probe];
     let plain = content.files.iter().all(is_plain_file) && hooks.iter().flatten().all(is_plain_hook);
     let plain = plain && content.on_remove == Some(OnRemove::Restore) && content.mode == Some(Mode::Unsaid);
@@ -182,11 +191,19 @@ fn check_files(files: &[File], faults: &mut Vec<Violation>) {
         return; // a fault for each of thousands helps nobody
     }
     let total = files.iter().map(|file| file.size).fold(0, usize::saturating_add);
-    if total > MAX_BYTES {
-        let text = format!("{total} bytes in all files; at most {MAX_BYTES}");
-        faults.push(Violation::too_large("content.files", text));
-    }
+    faults.extend(check_bytes(total).err());
     files::check(files, faults);
+}
+
+/// Checks how much is in all files of a bundle, those included whose content stays.
+///
+/// # Errors
+/// When it is too much.
+pub fn check_bytes(bytes: usize) -> Result<(), Violation> {
+    if bytes <= MAX_BYTES {
+        return Ok(());
+    }
+    Err(Violation::too_large("content.files", format!("{bytes} bytes in all files; at most {MAX_BYTES}")))
 }
 
 fn path_fault(path: &str) -> Option<&'static str> {
@@ -272,6 +289,7 @@ mod tests {
         assert_eq!(with(|file| file.group = "root"), [SECOND]);
         assert_eq!(with(|file| file.absent = true), [SECOND]);
         assert_eq!(with(|file| file.directory = true), [SECOND]);
+        assert_eq!(with(|file| file.protected = true), [SECOND, THIRD]);
         let elsewhere = Hook { working_directory: "/srv", ..hook };
         assert_eq!(needs(&Content { validate: Some(elsewhere), ..plain() }), [SECOND]);
         assert_eq!(needs(&Content { on_remove: Some(OnRemove::Leave), ..plain() }), [SECOND]);

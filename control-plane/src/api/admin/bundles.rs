@@ -19,8 +19,8 @@ impl BundlesService for Handler {
     ) -> Result<Response<pb::CreateBundleResponse>, Status> {
         let actor = caller::actor(&request)?;
         let request = request.into_inner();
-        let payload = wire::bundle::payload_from(request.content.as_ref())?;
-        let made = self.0.create_bundle(&actor, request.name, payload, request.validate_only).await;
+        let draft = wire::bundle::draft_from(request.content)?;
+        let made = self.0.create_bundle(&actor, request.name, draft, request.validate_only).await;
         let bundle = made.map_err(status::of_app)?;
         Ok(Response::new(pb::CreateBundleResponse { bundle: Some(wire::bundle::bundle(&bundle)) }))
     }

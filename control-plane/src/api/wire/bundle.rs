@@ -1,13 +1,21 @@
 //! Bundles.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use muster_common::ids::{InvalidId, SecretId};
 use muster_domain::bundle::{self, Bundle, Content, File, Hook, Mode, OnRemove, check_content, check_whole};
 use muster_proto::{admin::v1 as pb, types::v1 as types};
 use prost::Message as _;
 use tonic::Status;
 
+use zeroize::Zeroizing;
+
 use super::timestamp;
-use crate::api::status::{invalid, of_faults};
+use crate::{
+    api::status::{invalid, of_faults},
+    app::secrets::{Draft, Protected, Value},
+};
 
 /// Without its content.
 pub(in crate::api) fn bundle(bundle: &Bundle) -> pb::Bundle {
@@ -27,15 +35,40 @@ pub(in crate::api) fn whole(row: &Bundle, payload: Bytes) -> pb::Bundle {
     pb::Bundle { content: types::BundleContent::decode(payload).ok(), ..bundle(row) }
 }
 
-/// The bytes of a content that can be: what is stored, hashed and sent.
-pub(in crate::api) fn payload_from(content: Option<&types::BundleContent>) -> Result<Bytes, Status> {
-    let content = content.ok_or_else(|| invalid("content", "it is missing"))?;
-    let checked = check_content(&content_from(content));
+/// A content that can be. What is stored, hashed and sent are its bytes without what is
+/// protected.
+pub(in crate::api) fn draft_from(content: Option<types::BundleContent>) -> Result<Draft, Status> {
+    let mut content = content.ok_or_else(|| invalid("content", "it is missing"))?;
+    let checked = check_content(&content_from(&content));
     let checked = checked.and_then(|()| check_whole(content.encoded_len()).map_err(|fault| vec![fault]));
-    match checked {
-        Ok(()) => Ok(Bytes::from(content.encode_to_vec())),
-        Err(violations) => Err(of_faults(&violations)),
+    checked.map_err(|violations| of_faults(&violations))?;
+    let mut protected = Vec::new();
+    for (n, file) in content.files.iter_mut().enumerate().filter(|(_, file)| file.protected) {
+        let field = format!("content.files[{n}]");
+        protected.push(protected_from(file, field)?);
     }
+    let open_bytes = content.files.iter().map(|file| file.content.len()).sum();
+    let encode = Arc::new(move |ids: &[SecretId]| {
+        let mut content = content.clone();
+        let files = content.files.iter_mut().filter(|file| file.protected);
+        files.zip(ids).for_each(|(file, id)| file.protected_id = id.to_string());
+        Bytes::from(content.encode_to_vec())
+    });
+    Ok(Draft { protected, encode, open_bytes })
+}
+
+/// Takes the content of a protected file out of it.
+fn protected_from(file: &mut types::BundleFile, field: String) -> Result<Protected, Status> {
+    let content = Zeroizing::new(std::mem::take(&mut file.content).to_vec());
+    let kept = std::mem::take(&mut file.protected_id);
+    let value = match kept.as_str() {
+        "" => Value::Given(content),
+        id => Value::Kept(
+            id.parse()
+                .map_err(|error: InvalidId| invalid(&format!("{field}.protected_id"), &error.to_string()))?,
+        ),
+    };
+    Ok(Protected { field, path: file.path.clone(), value })
 }
 
 /// What an agent must be capable of for these bytes. Of bytes that do not decode:
@@ -93,6 +126,8 @@ fn file_from(file: &types::BundleFile) -> File<'_> {
         group: &file.group,
         absent: file.absent,
         directory: file.directory,
+        protected: file.protected,
+        protected_id: &file.protected_id,
     }
 }
 

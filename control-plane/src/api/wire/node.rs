@@ -1,7 +1,6 @@
 //! Nodes as operators see them.
 
 use bytes::Bytes;
-use muster_common::reason::Reason;
 use muster_domain::{
     condition::Condition,
     facts::Facts,
@@ -106,11 +105,12 @@ fn items(view: &View) -> Vec<pb::NodeItem> {
         let desired = view.desired.iter().find(|(item, _)| item == name).map(|(_, version)| version);
         let reported = view.node.items.iter().find(|state| state.item == *name);
         let running = reported.and_then(|state| state.running.as_ref());
+        let withheld = view.withheld.iter().find(|(item, _)| item == name).map(|(_, why)| *why);
         pb::NodeItem {
             item: name.to_string(),
             desired: desired.map(item::version),
             reported: reported.map(item::state),
-            withheld: if view.withheld.contains(name) { reason(Some(Reason::ItemKindUnknown)) } else { 0 },
+            withheld: withheld.map_or(0, |why| reason(Some(why))),
             in_sync: desired.map(|it| it.sha256) == running.map(|it| it.sha256)
                 && !reported.is_some_and(ItemState::has_drifted),
         }

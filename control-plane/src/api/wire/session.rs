@@ -87,6 +87,10 @@ fn hello_from(hello: pb::Hello) -> Result<Hello, Refusal> {
         wall_time: UnixMillis(hello.wall_time_ms),
         certificate_generation: hello.certificate_generation,
         trust_bundle_version: hello.trust_bundle_version,
+        // Of any other length it is none, and nothing could be sealed for it.
+        sealing_key: Some(hello.sealing_public_key.to_vec())
+            .filter(|key| key.len() == muster_common::sealing::KEY_BYTES)
+            .unwrap_or_default(),
         facts_sha256: hello.facts_sha256.iter().copied().take(32).collect(),
         items: items_from(hello.items)?,
         open_commands: hello.open_commands.into_iter().take(ENTRIES).filter_map(open).collect(),
@@ -310,6 +314,10 @@ fn desired_to(desired: Desired) -> pb::DesiredState {
                 item: upsert.item.to_string(),
                 version: Some(item::version(&upsert.version)),
                 body: Some(pb::desired_item::Body::Payload(upsert.payload)),
+                sealed: upsert.sealed.map(|sealed| pb::SealedContents {
+                    encapsulated_key: sealed.encapsulated_key.into(),
+                    ciphertext: sealed.ciphertext.into(),
+                }),
             })
             .collect(),
         removals: desired

@@ -155,8 +155,8 @@ impl<'a> Look<'a> {
             return (Standing::Excused, None);
         }
         let wanted = self.catalog.wanted_of(node, &self.item, self.epoch);
-        if wanted.as_ref().is_some_and(|wanted| self.app.withholds(entry, wanted)) {
-            return (Standing::Excused, None); // its agent is too old for it
+        if wanted.as_ref().is_some_and(|wanted| self.app.withheld(entry, wanted).is_some()) {
+            return (Standing::Excused, None); // it does not get it
         }
         self.judge(touch, wanted.as_ref(), entry)
     }

@@ -68,14 +68,22 @@ impl Bench {
     /// One whose memory follows the store by itself.
     pub(super) async fn following() -> Self {
         let bench = Self::new().await;
-        let app = bench.app.clone();
-        bench.app.tasks.spawn("follow", Kind::BestEffort, async move {
+        bench.follow();
+        bench
+    }
+
+    pub(super) fn follow(&self) {
+        let app = self.app.clone();
+        self.app.tasks.spawn("follow", Kind::BestEffort, async move {
             let mut committed = app.store.committed();
             while committed.changed().await.is_ok() {
                 app.follow().await.unwrap();
             }
         });
-        bench
+    }
+
+    pub(super) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     /// The same store after a kill of the process: memory begins anew.
@@ -196,6 +204,7 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
         challenges: ca::proof::Challenges::default(),
         audit: signer(folder),
         blobs: crate::blobs::Blobs::open(&crate::config::Blobs::default(), folder.path()).unwrap(),
+        vault: crate::vault::KeyFile::at(&folder.path().join("secrets.key")).open_or_create().unwrap(),
         metrics: Metrics::default(),
         clock: Clock::test(NOW),
         tasks: Tasks::default(),
@@ -350,6 +359,7 @@ pub(super) fn hello(ledger: LedgerMark) -> Hello {
         wall_time: NOW,
         certificate_generation: 1,
         trust_bundle_version: 1,
+        sealing_key: Vec::new(),
         facts_sha256: Vec::new(),
         items: Vec::new(),
         open_commands: Vec::new(),

@@ -77,7 +77,7 @@ async fn an_agent_is_not_offered_what_it_would_pass_over_in_part() {
         let upserts = bench.app.desired(&handle).upserts;
         let items: Vec<String> = upserts.into_iter().map(|upsert| upsert.item.to_string()).collect();
         let withheld = bench.app.node(&whole(), id).unwrap().withheld;
-        (items, withheld.iter().map(ToString::to_string).collect::<Vec<_>>())
+        (items, withheld.iter().map(|(item, _)| item.to_string()).collect::<Vec<_>>())
     };
     assert_eq!(offered(&["bundle"]), (vec!["bundle/b1".to_owned()], vec!["bundle/b2".to_owned()]));
     let both = vec!["bundle/b1".to_owned(), "bundle/b2".to_owned()];

@@ -19,6 +19,7 @@ mod operations;
 mod races;
 mod rollouts;
 mod samples;
+mod secrets;
 mod writes;
 
 /// Makes a test of each function, on one engine.
@@ -81,6 +82,7 @@ macro_rules! suite_on {
                 rollouts_come_back_and_a_request_makes_one, a_node_has_one_touch_by_each_assignment_and_loses_it_with_itself,
                 the_brake_of_all_rollouts_is_pulled_and_let_go,
             }
+            secrets { contents_belong_to_versions_and_go_with_the_last, contents_are_found_by_key_and_change_it }
             operations { operations_come_back, counts_follow_commands, a_request_id_is_taken_once, what_ended_long_ago_goes_in_steps }
             races { a_token_is_used_no_more_than_it_may, handles_hear_of_each_other, an_etag_lets_one_of_two_through }
             writes {

@@ -2,15 +2,16 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     path::{Path, PathBuf},
 };
 
-use muster_common::reason::Reason;
+use muster_common::{ids::SecretId, reason::Reason, sealing::Contents};
 use muster_proto::types::v1 as types;
 
 use super::invalid;
 use crate::{
-    applier::{Failure, base::Base, records::Kind},
+    applier::{Failure, base::Base, records::Kind, secrets},
     locks::Locks,
     platform::accounts,
     state::Cause,
@@ -20,21 +21,41 @@ const MAX_BYTES: usize = 64 * 1024;
 const MAX_FILES: usize = 64;
 const DEFAULT_MODE: u32 = 0o644;
 const DEFAULT_FOLDER_MODE: u32 = 0o755;
+const PROTECTED_MODE: u32 = 0o600;
+
+/// The rights that everybody has.
+const OTHERS: u32 = 0o007;
 
 /// One file or folder, or one that must not be there.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(in crate::applier) struct File {
     pub(in crate::applier) path: PathBuf,
     pub(in crate::applier) kind: Kind,
     pub(in crate::applier) content: Vec<u8>,
     pub(in crate::applier) mode: u32,
+    /// Its content is a secret, and is not in the payload.
+    pub(in crate::applier) secret: Option<SecretId>,
     /// As the bundle names them; empty: nobody in particular.
     names: (String, String),
     /// Numbers of the user and the group that were named, once they are looked up.
     owner: (Option<u32>, Option<u32>),
 }
 
+impl fmt::Debug for File {
+    /// Without its content, which may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("File").field(&self.path).finish()
+    }
+}
+
 impl File {
+    pub(super) fn fill(&mut self, contents: &Contents) -> Result<(), Failure> {
+        let Some(secret) = self.secret else { return Ok(()) };
+        let missing = || secrets::unreadable(format!("the content of {} did not come", self.path.display()));
+        self.content = contents.get(&secret).ok_or_else(missing)?.to_vec();
+        Ok(())
+    }
+
     /// To whom it belongs where `other` would have it otherwise.
     pub(in crate::applier) fn owner_or(&self, other: (u32, u32)) -> (u32, u32) {
         (self.owner.0.unwrap_or(other.0), self.owner.1.unwrap_or(other.1))
@@ -76,14 +97,29 @@ fn file(file: types::BundleFile) -> Result<File, Failure> {
     if kind != Kind::File && !file.content.is_empty() {
         return Err(invalid(format!("{} cannot have content", file.path)));
     }
+    let secret = secret(&file)?;
+    let default = if secret.is_some() { PROTECTED_MODE } else { default };
     Ok(File {
         path: PathBuf::from(file.path),
         kind,
         content: file.content.to_vec(),
         mode: if file.mode == 0 { default } else { file.mode },
+        secret,
         names: (file.owner, file.group),
         owner: (None, None),
     })
+}
+
+/// The protected content of a file.
+fn secret(file: &types::BundleFile) -> Result<Option<SecretId>, Failure> {
+    if !file.protected {
+        return Ok(None);
+    }
+    let is_file = !file.absent && !file.directory;
+    match file.protected_id.parse() {
+        Ok(id) if is_file && file.content.is_empty() && file.mode & OTHERS == 0 => Ok(Some(id)),
+        _ => Err(invalid(format!("{} is protected, and not as it must be", file.path))),
+    }
 }
 
 /// By the agent's own limits, and by the host's lock file.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use muster_common::{clock::UnixMillis, digest::Sha256, generation::Generation};
+use muster_common::{clock::UnixMillis, digest::Sha256, generation::Generation, sealing::Sealed};
 use muster_proto::{
     agent::v1::{self as pb, desired_item::Body as ItemBody, session_response::Kind},
     types::v1 as types,
@@ -113,7 +113,11 @@ fn offer(item: pb::DesiredItem) -> Option<Offer> {
         ItemBody::Payload(payload) => payload.to_vec(),
         ItemBody::Blob(_) => return None, // not among this agent's capabilities
     };
-    Some(Offer { item: item.item, version, payload })
+    let sealed = item.sealed.map(|sealed| Sealed {
+        encapsulated_key: sealed.encapsulated_key.to_vec(),
+        ciphertext: sealed.ciphertext.to_vec(),
+    });
+    Some(Offer { item: item.item, version, payload, sealed })
 }
 
 fn version(version: types::ItemVersion) -> Option<ItemVersion> {
@@ -209,7 +213,7 @@ mod tests {
         let command = pb::Command { id: "no id".to_owned(), ..pb::Command::default() };
         let of = |kind| inbound(pb::SessionResponse { session_id: String::new(), kind: Some(kind) }).body;
         assert_eq!(of(Kind::Command(command)), Body::Unknown);
-        let item = pb::DesiredItem { item: "bundle/a".to_owned(), version: None, body: None };
+        let item = pb::DesiredItem { item: "bundle/a".to_owned(), ..pb::DesiredItem::default() };
         let state = pb::DesiredState { upserts: vec![item], ..pb::DesiredState::default() };
         assert!(matches!(of(Kind::DesiredState(state)), Body::Desired(desired) if desired.offers.is_empty()));
     }

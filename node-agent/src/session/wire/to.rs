@@ -68,7 +68,7 @@ fn hello(message: Hello) -> pb::Hello {
         wall_time_ms: message.wall_time.0,
         certificate_generation: host.certificate_generation,
         trust_bundle_version: host.trust_bundle_version,
-        sealing_public_key: bytes::Bytes::new(),
+        sealing_public_key: host.sealing_public_key.into(),
         facts_sha256: bytes(host.facts_sha256),
         items: host.items.into_iter().map(item_state).collect(),
         open_commands: host.commands.into_iter().map(open_command).collect(),

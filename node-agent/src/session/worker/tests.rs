@@ -46,6 +46,7 @@ impl Host for Fake {
             epoch: 0,
             certificate_generation: 1,
             trust_bundle_version: 1,
+            sealing_public_key: Vec::new(),
             facts_sha256: Sha256::ZERO,
             items: self.items.clone(),
             commands: self.commands().await,
@@ -232,7 +233,7 @@ async fn what_became_of_items_is_told_before_a_heartbeat_relies_on_it() {
     let mut peer = lab.open().await;
     let version =
         ItemVersion { generation: Generation::new(1, 5), version: "1".to_owned(), sha256: Sha256::of(b"x") };
-    let offer = Offer { item: "bundle/a".to_owned(), version, payload: b"x".to_vec() };
+    let offer = Offer { item: "bundle/a".to_owned(), version, payload: b"x".to_vec(), sealed: None };
     peer.say(Body::Desired(Desired {
         nonce: "n1".to_owned(),
         offers: vec![offer.clone()],
@@ -421,7 +422,7 @@ fn failed(n: usize) -> ItemState {
         message: "m".repeat(1024),
         output: vec![7; 4096],
     };
-    let offer = Offer { item: format!("bundle/{n:03}"), version, payload: Vec::new() };
+    let offer = Offer { item: format!("bundle/{n:03}"), version, payload: Vec::new(), sealed: None };
     ItemState { outcome: Outcome::RolledBack, error: Some(error), ..applied(&offer) }
 }
 

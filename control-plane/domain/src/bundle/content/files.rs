@@ -85,7 +85,22 @@ const fn kind_fault(file: &File) -> Option<(&'static str, &'static str)> {
     if file.directory && file.size > 0 {
         return Some(("content", "a folder has none"));
     }
-    None
+    protected_fault(file)
+}
+
+/// What is wrong with an entry that is protected, or half so.
+const fn protected_fault(file: &File) -> Option<(&'static str, &'static str)> {
+    let keeps = !file.protected_id.is_empty();
+    match (file.protected, keeps) {
+        (false, true) => Some(("protected_id", "only a protected file has one")),
+        (true, _) if file.absent || file.directory => Some(("protected", "only a file can be")),
+        (true, true) if file.size > 0 => Some(("protected_id", "either this stays, or the content is new")),
+        (true, false) if file.size == 0 => {
+            Some(("content", "a protected file has content, or the protected_id of the one that stays"))
+        }
+        (true, _) if file.mode & 0o007 != 0 => Some(("mode", "a protected file gives others nothing")),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -151,5 +166,26 @@ mod tests {
             assert_eq!(faults(&[file]), ["content.files[0].absent"], "{file:?}");
         }
         assert_eq!(faults(&[File { size: 1, ..folder("/x") }]), ["content.files[0].content"]);
+    }
+
+    #[test]
+    fn what_is_protected_is_a_file_with_a_content_that_others_do_not_read() {
+        let given = File { protected: true, ..file("/x") };
+        let kept = File { size: 0, protected_id: "some", ..given };
+        for right in [given, kept, File { mode: 0o640, ..given }] {
+            assert!(faults(&[right]).is_empty(), "{right:?}");
+        }
+        let wrong = [
+            (File { size: 0, ..given }, "content"),
+            (File { size: 1, ..kept }, "protected_id"),
+            (File { protected: false, ..kept }, "protected_id"),
+            (File { mode: 0o644, ..given }, "mode"),
+            (File { mode: 0o601, ..kept }, "mode"),
+            (File { protected: true, ..folder("/x") }, "protected"),
+            (File { size: 0, absent: true, ..given }, "protected"),
+        ];
+        for (file, field) in wrong {
+            assert_eq!(faults(&[file]), [format!("content.files[0].{field}")], "{file:?}");
+        }
     }
 }
