@@ -9,6 +9,7 @@ use muster_common::ids::SecretId;
 use muster_domain::secret::Secret;
 use zeroize::Zeroizing;
 
+use key_file::Named;
 pub use key_file::{Error, KeyFile};
 
 /// What encryption adds to a content, in bytes.
@@ -37,7 +38,7 @@ pub enum Unreadable {
     #[error("protected content {0} does not decrypt: it was changed in the store")]
     Changed(SecretId),
     /// The vault has no key, or the library failed.
-    #[error("protected content {0} could not be encrypted")]
+    #[error("protected content {0} could not be encrypted: there is no key to do it with")]
     NotEncrypted(SecretId),
 }
 
@@ -48,11 +49,16 @@ impl std::fmt::Debug for Vault {
 }
 
 impl Vault {
+    /// Without a key: nothing can be encrypted or read.
+    #[must_use]
+    pub const fn locked() -> Self {
+        Self(Vec::new())
+    }
+
     /// With these keys, the one that encrypts first.
-    fn new(keys: impl IntoIterator<Item = (String, Zeroizing<Vec<u8>>)>) -> Option<Self> {
-        let key = |(id, bytes): (String, Zeroizing<Vec<u8>>)| {
-            Some(Key { id, key: RandomizedNonceKey::new(&AES_256_GCM, &bytes).ok()? })
-        };
+    fn new(keys: impl IntoIterator<Item = Named>) -> Option<Self> {
+        let key =
+            |(id, bytes): Named| Some(Key { id, key: RandomizedNonceKey::new(&AES_256_GCM, &bytes).ok()? });
         Some(Self(keys.into_iter().map(key).collect::<Option<_>>()?))
     }
 

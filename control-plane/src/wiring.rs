@@ -175,12 +175,14 @@ fn open_store(config: &Config) -> anyhow::Result<Store> {
     Store::open(&options).with_context(|| format!("cannot open the store {}", config.store_path().display()))
 }
 
-/// The keys of protected contents. A file that is lost is made anew, and what it had
-/// encrypted cannot be read: it is better that the fleet is served without.
+/// The keys of protected contents. If the file is missing although contents are encrypted,
+/// a new one would be in the way of its return: the fleet is served without any key.
 async fn vault(config: &Config, store: &Store) -> anyhow::Result<Vault> {
     let file = KeyFile::at(&config.secrets_path());
-    let vault = file.open_or_create().context("cannot use [secrets]")?;
     let needed = store.read(|tx| tx.secret_keys()).await.context("cannot read the store")?;
+    let is_lost = !needed.is_empty() && !file.exists().context("cannot use [secrets]")?;
+    let vault =
+        if is_lost { Vault::locked() } else { file.open_or_create().context("cannot use [secrets]")? };
     for (key, count) in needed.iter().filter(|(key, _)| vault.key_ids().all(|known| known != key)) {
         tracing::error!(
             key,

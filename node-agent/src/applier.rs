@@ -184,7 +184,8 @@ impl Applier {
         }
         let done = if record.owned.is_empty() {
             let item = removal.item.clone();
-            let removed = self.with(move |records| records.remove(&item)).await;
+            let removed =
+                self.with(move |records| records.remove(&item).and_then(|()| records.sweep())).await;
             removed.map_err(|error| Failure::host(&error))
         } else {
             self.take_away(&record, &version).await
@@ -211,6 +212,13 @@ impl Applier {
 
     fn has_unsaved(&self) -> bool {
         self.look(Records::has_unsaved)
+    }
+
+    /// What an attempt kept that an earlier process did not finish.
+    async fn sweep_secrets(&self) {
+        if let Err(error) = self.with(|records| records.sweep_secrets()).await {
+            tracing::warn!(%error, "protected contents that nothing needs could not be taken away");
+        }
     }
 
     async fn save_unsaved(&self) {

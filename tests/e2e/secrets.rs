@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use muster_common::reason::Reason;
 use muster_proto::{
     admin::v1::{self as pb, Liveness},
     types::v1::{BundleContent, BundleFile, BundleMode, ItemOutcome},
@@ -97,7 +98,10 @@ async fn a_protected_content_is_on_its_host_and_in_no_other_place() {
     let key = &stored.content.as_ref().unwrap().files[0];
     assert!(key.protected && key.content.is_empty() && !key.protected_id.is_empty());
     let allowed = [agent.file("key"), agent.state().join("nodes").join(&agent.node).join("items/secrets")];
-    let elsewhere = with_text(folder.path(), SECRET);
+    let as_numbers = format!("{:?}", SECRET.as_bytes()).replace(['[', ']'], "");
+    let as_base64 = "Y29ycmVjdCBob3JzZSBiYXR0ZXJ5IHN0YXBsZSA1ZDJj"; // the same, as JSON has it
+    let forms = [SECRET, &as_numbers, as_base64];
+    let elsewhere: Vec<PathBuf> = forms.iter().flat_map(|text| with_text(folder.path(), text)).collect();
     let elsewhere = elsewhere.iter().filter(|path| !allowed.iter().any(|allowed| path.starts_with(allowed)));
     assert_eq!(elsewhere.collect::<Vec<_>>(), Vec::<&PathBuf>::new());
     assert!(agent.log().contains("TRACE") || agent.log().contains("DEBUG"), "the agent logs what it can");
@@ -183,9 +187,20 @@ async fn without_its_key_a_content_is_withheld_and_says_so() {
         (answer.verdict == "Withheld").then_some(answer)
     })
     .await;
-    assert!(explained.reasons.iter().any(|reason| reason.text.contains("its key is missing")));
+    assert!(explained.reasons.iter().any(|reason| reason.about == "Protected"));
     assert!(plane.process().log().contains("not in"), "whoever starts it is told");
-    // A content given anew is encrypted with the key that is there.
+    let again = pb::CreateBundleRequest {
+        name: "app".to_owned(),
+        content: Some(content(&agent, "given anew")),
+        validate_only: false,
+    };
+    let refused = operator.bundles.clone().create_bundle(again).await.unwrap_err();
+    assert_eq!(muster_tests::operator::reason(&refused), Some(Reason::ProtectedUnreadable));
+    // Who has lost the key for good makes another one.
+    assert_eq!(plane.cli(&["secrets", "rotate"]).trim().len(), 16, "it names the key");
+    plane.kill();
+    plane.serve(&[]).await;
+    let operator = plane.operator().await;
     let (_, sha256) = operator.bundle("app", content(&agent, "given anew")).await;
     operator.assign("app", "*", "app").await;
     got(&operator, &agent, &sha256).await;

@@ -75,7 +75,7 @@ requests! {
     pb::ExportAuditEntriesRequest => |it| {
         let _ = (it.since.as_ref().map(wire::timestamp_from), it.until.as_ref().map(wire::timestamp_from));
     },
-    pb::CreateBundleRequest => |it| drop(wire::bundle::draft_from(it.content.clone())),
+    pb::CreateBundleRequest => |it| drop(wire::bundle::draft_from(it.content)),
     pb::GetBundleRequest => drop,
     pb::ListBundlesRequest => |it| page(&[], it.page_size, &it.page_token),
     pb::DeleteBundleRequest => drop,

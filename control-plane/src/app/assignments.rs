@@ -14,8 +14,8 @@ use muster_domain::{
     page::{Listed, Page},
 };
 use muster_store::{
-    ReadAssignments as _, ReadBundles as _, ReadProfiles as _, WriteAssignments as _, WriteItemMarks as _,
-    WriteTx,
+    ReadAssignments as _, ReadBundles as _, ReadProfiles as _, ReadSecrets as _, WriteAssignments as _,
+    WriteItemMarks as _, WriteTx,
 };
 use serde_json::json;
 
@@ -98,7 +98,7 @@ impl App {
                 selector: wish.selector.clone(),
                 // Of whoever made it, for good: a change of it moves no node of others.
                 scope: before.as_ref().map_or_else(|| reach.to_string(), |before| before.scope.clone()),
-                target: fixed(tx, &wish.target)?,
+                target: fixed(tx, &wish.target, &reach)?,
                 staged: Staged::default(),
                 priority: wish.priority,
                 created_at: before.as_ref().map_or(now, |before| before.created_at),
@@ -247,12 +247,18 @@ fn check_no_rollout(assignment: &Assignment) -> Result<(), Error> {
     Err(Error::refused(Reason::StateConflict, message))
 }
 
-/// The target with its version fixed; it must exist.
-pub(super) fn fixed(tx: &mut WriteTx<'_>, target: &Target) -> Result<Target, Error> {
+/// The target with its version fixed; it must exist. Who gives protected contents to a node
+/// can read them there: only those may who can change the bundle itself.
+pub(super) fn fixed(tx: &mut WriteTx<'_>, target: &Target, reach: &Reach) -> Result<Target, Error> {
     match target {
         Target::Bundle { name, version } => {
             let bundle = tx.bundle_get(name, (*version > 0).then_some(*version))?;
             let bundle = bundle.ok_or_else(|| Error::not_found("bundle", name))?;
+            if !reach.is_all() && !tx.secret_uses(name, bundle.version)?.is_empty() {
+                let message =
+                    format!("bundle {name:?} has protected contents: giving it needs a binding on \"*\"");
+                return Err(Error::refused(Reason::PermissionDenied, message));
+            }
             Ok(Target::Bundle { name: bundle.name, version: bundle.version })
         }
         Target::Settings { profile, version } => {

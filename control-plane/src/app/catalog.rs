@@ -16,9 +16,6 @@ use muster_domain::{
     node::Node,
     secret::Secret,
 };
-use muster_store::{
-    ReadAssignments as _, ReadBundles as _, ReadItemMarks as _, ReadProfiles as _, ReadSecrets as _, ReadTx,
-};
 use muster_store::{ReadAssignments as _, ReadBundles as _, ReadItemMarks as _, ReadSecrets as _, ReadTx};
 
 use super::settings::{self, Profiles};

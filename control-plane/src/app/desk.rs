@@ -1,5 +1,7 @@
 //! What a node should get, as its session asks for it.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use bytes::Bytes;
 use muster_common::{clock::UnixMillis, reason::Reason};
 use muster_domain::{command, effective, item::ItemName};
@@ -118,8 +120,12 @@ impl App {
                 Some(Upsert { item, version, payload, sealed })
             }
             Err(error) => {
+                // Once in a session: whoever brings it about could fill the log with it.
+                let is_new = entry.live.as_ref().is_some_and(|live| !live.unsealed.swap(true, Relaxed));
                 let (node, item) = (entry.node.id, wanted.item);
-                tracing::error!(%node, %item, %error, "node {node} does not get {item}: {error}");
+                if is_new {
+                    tracing::error!(%node, %item, %error, "node {node} does not get {item}: {error}");
+                }
                 None
             }
         }
@@ -136,7 +142,8 @@ impl App {
         if is_too_old || (!wanted.secrets.is_empty() && live.sealing_key.is_empty()) {
             return Some(Reason::ItemKindUnknown);
         }
-        (!self.can_seal(wanted)).then_some(Reason::ProtectedUnreadable)
+        let failed = !wanted.secrets.is_empty() && live.unsealed.load(Relaxed);
+        (failed || !self.can_seal(wanted)).then_some(Reason::ProtectedUnreadable)
     }
 
     /// The rhythm of now, with a node's name.

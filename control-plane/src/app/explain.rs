@@ -236,7 +236,7 @@ impl App {
         }
         match wanted.and_then(|wanted| self.withheld(entry, wanted)) {
             Some(Why::ProtectedUnreadable) => {
-                let text = "the control plane cannot read a protected content of it: its key is missing";
+                let text = "the control plane cannot give a protected content of it: its log says why";
                 reasons.push(no("Protected", text.to_owned()));
                 return Verdict::Withheld;
             }

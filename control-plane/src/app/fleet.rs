@@ -3,7 +3,11 @@
 
 mod ticket;
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use muster_common::{
     clock::Instant,
@@ -122,6 +126,8 @@ pub struct Live {
     pub capabilities: Vec<String>,
     /// For what is sealed to it; empty: it takes nothing sealed.
     pub sealing_key: Vec<u8>,
+    /// Something could not be sealed for it: it was said once.
+    pub unsealed: Arc<AtomicBool>,
     /// Since when.
     pub since: Instant,
 }

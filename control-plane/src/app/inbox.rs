@@ -52,6 +52,7 @@ impl Inbox for App {
                 key_exchange: caller.key_exchange,
                 capabilities: hello.capabilities.clone(),
                 sealing_key: hello.sealing_key.clone(),
+                unsealed: std::sync::Arc::default(),
                 since: now,
             });
             entry.last_heard = Some(self.clock.now());

@@ -103,7 +103,7 @@ impl App {
                 let message = format!("rollout {rollout} of this assignment is under way");
                 return Err(Error::refused(Reason::StateConflict, message));
             }
-            let to = wish.to.as_ref().map(|to| fixed(tx, to)).transpose()?;
+            let to = wish.to.as_ref().map(|to| fixed(tx, to, &reach)).transpose()?;
             check_target(&before, to.as_ref())?;
             let after = before.begun(id, to.as_ref());
             check_conflict(tx, &after, &nodes, app.fixed.bundle_paths)?;

@@ -26,10 +26,13 @@ pub struct Draft {
     /// Files whose content is protected.
     pub protected: Vec<Protected>,
     /// The bytes to store, when the contents have these ids, in the order of `protected`.
-    pub encode: Arc<dyn Fn(&[SecretId]) -> Bytes + Send + Sync>,
+    pub encode: Encode,
     /// Bytes of all contents that are not protected.
     pub open_bytes: usize,
 }
+
+/// The bytes of a content whose protected contents have these ids.
+pub type Encode = Arc<dyn Fn(&[SecretId]) -> Bytes + Send + Sync>;
 
 /// One file with a protected content.
 pub struct Protected {
@@ -72,7 +75,7 @@ impl Prepared {
             Value::Kept(_) => Ok(None),
         };
         let fresh = draft.protected.iter().map(encrypt).collect::<Result<_, _>>();
-        let fresh = fresh.map_err(|error| Error::refused(Reason::Internal, error.to_string()))?;
+        let fresh = fresh.map_err(|error| Error::refused(Reason::ProtectedUnreadable, error.to_string()))?;
         Ok(Self { draft, fresh })
     }
 
@@ -170,6 +173,9 @@ impl App {
     /// # Errors
     /// If the store fails.
     pub async fn renew_secrets(&self) -> Result<(), Error> {
+        if self.vault.key_ids().next().is_none() {
+            return Ok(());
+        }
         let active = self.vault.active().to_owned();
         let old = self.store.read(move |tx| tx.secret_under_other_keys(&active).map_err(Error::from)).await?;
         let mut renewed = Vec::new();

@@ -35,11 +35,8 @@ fn keys(config: &ConfigArg) -> anyhow::Result<()> {
     let store = open_store(&config)?;
     let used = store.read_blocking(|tx| tx.secret_keys())?;
     let file = KeyFile::at(&config.secrets_path());
-    let known: Vec<String> = if file.exists() {
-        file.open_or_create()?.key_ids().map(str::to_owned).collect()
-    } else {
-        Vec::new()
-    };
+    let known: Vec<String> =
+        if file.exists()? { file.open()?.key_ids().map(str::to_owned).collect() } else { Vec::new() };
     for (n, key) in known.iter().enumerate() {
         let count = used.iter().find(|(id, _)| id == key).map_or(0, |(_, count)| *count);
         let word = if n == 0 { "encrypts" } else { "decrypts" };

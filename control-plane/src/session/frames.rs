@@ -7,23 +7,20 @@ use bytes::Bytes;
 use muster_common::{
     clock::UnixMillis,
     digest::Sha256,
-    generation::Generation,
     ids::{CommandId, InstanceId, NodeId, OperationId, SessionId},
     reason::Reason,
-    sealing::Sealed,
 };
 use muster_domain::{
-    command,
-    condition::Condition,
-    facts::Facts,
-    item::{ItemName, ItemState, ItemVersion},
-    liveness,
-    node::LedgerMark,
+    command, condition::Condition, facts::Facts, item::ItemState, liveness, node::LedgerMark,
 };
 
-pub use self::trust::{Trust, TrustBundle};
+pub use self::{
+    desired::{Desired, Removal, Upsert},
+    trust::{Trust, TrustBundle},
+};
 use super::line::Line;
 
+mod desired;
 mod trust;
 
 /// From a node.
@@ -285,48 +282,6 @@ impl Need {
     pub const fn any(self) -> bool {
         self.facts || self.items
     }
-}
-
-/// A difference of desired state.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Desired {
-    /// Echoed by the report.
-    pub nonce: u64,
-    /// Nothing more of this difference follows.
-    pub complete: bool,
-    /// To have.
-    pub upserts: Vec<Upsert>,
-    /// Not to have.
-    pub removals: Vec<Removal>,
-}
-
-/// An item to have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Upsert {
-    /// Which.
-    pub item: ItemName,
-    /// At which version.
-    pub version: ItemVersion,
-    /// Its bytes, hashed and kept as sent.
-    pub payload: Bytes,
-    /// What of it is for this node's eyes only.
-    pub sealed: Option<Sealed>,
-}
-
-impl Upsert {
-    /// How much it adds to a message, without its names.
-    pub(super) fn bytes(&self) -> usize {
-        self.payload.len() + self.sealed.as_ref().map_or(0, |sealed| sealed.ciphertext.len())
-    }
-}
-
-/// An item not to have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Removal {
-    /// Which.
-    pub item: ItemName,
-    /// Newer than what it removes.
-    pub generation: Generation,
 }
 
 /// An order as handed out.

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown},
     path::{Path, PathBuf},
 };
 
@@ -18,6 +18,9 @@ const HEADING: &str = "\
 # Keys of the protected contents in the store: NAME KEY. The first one encrypts.
 # Keep a copy apart from copies of the store: without it those contents are lost.
 ";
+
+/// A key and its name.
+pub(super) type Named = (String, Zeroizing<Vec<u8>>);
 
 /// Where the keys are.
 #[derive(Debug, Clone)]
@@ -68,9 +71,15 @@ impl KeyFile {
     }
 
     /// Whether it is there.
-    #[must_use]
-    pub fn exists(&self) -> bool {
-        self.0.exists()
+    ///
+    /// # Errors
+    /// If that cannot be known.
+    pub fn exists(&self) -> Result<bool, Error> {
+        match fs::symlink_metadata(&self.0) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(Error::File { path: self.0.clone(), source }),
+        }
     }
 
     /// Its path.
@@ -84,13 +93,20 @@ impl KeyFile {
     /// # Errors
     /// If the file cannot be read or written, or holds something else.
     pub fn open_or_create(&self) -> Result<Vault, Error> {
-        if !self.exists() {
+        if !self.exists()? {
             self.add()?;
         }
-        let path = self.0.clone();
+        self.open()
+    }
+
+    /// The keys.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or holds something else.
+    pub fn open(&self) -> Result<Vault, Error> {
         let keys = self.read()?;
         if keys.is_empty() {
-            return Err(Error::Empty { path });
+            return Err(Error::Empty { path: self.0.clone() });
         }
         Vault::new(keys).ok_or(Error::Make)
     }
@@ -104,7 +120,7 @@ impl KeyFile {
         aws_lc_rs::rand::fill(&mut key).map_err(|_| Error::Make)?;
         let id = Sha256::of(&key).to_string()[..16].to_owned();
         let mut text = Zeroizing::new(HEADING.to_owned());
-        let before = if self.exists() { self.read()? } else { Vec::new() };
+        let before = if self.exists()? { self.read()? } else { Vec::new() };
         for (id, key) in std::iter::once((id.clone(), key)).chain(before) {
             let encoded = Zeroizing::new(BASE64.encode(&key));
             text.push_str(&id);
@@ -116,7 +132,7 @@ impl KeyFile {
         Ok(id)
     }
 
-    fn read(&self) -> Result<Vec<(String, Zeroizing<Vec<u8>>)>, Error> {
+    fn read(&self) -> Result<Vec<Named>, Error> {
         let failed = |source| Error::File { path: self.0.clone(), source };
         if fs::metadata(&self.0).map_err(failed)?.mode() & 0o077 != 0 {
             return Err(Error::Open { path: self.0.clone() });
@@ -129,18 +145,25 @@ impl KeyFile {
             .collect()
     }
 
+    /// Where a link leads, the file is written; to its owner it stays, whoever writes.
     fn write(&self, text: &str) -> io::Result<()> {
-        let staged = self.0.with_extension("new");
+        let before = fs::metadata(&self.0).ok();
+        let place = if before.is_some() { self.0.canonicalize()? } else { self.0.clone() };
+        let staged = place.with_extension("new");
         let _ = fs::remove_file(&staged); // of somebody who died here
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged)?;
+        if let Some(before) = before {
+            fchown(&file, Some(before.uid()), Some(before.gid()))?;
+        }
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&staged, &self.0)?;
-        File::open(self.0.parent().unwrap_or(Path::new(".")))?.sync_all()
+        fs::rename(&staged, &place)?;
+        let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
     }
 }
 
-fn parse(line: &str) -> Option<(String, Zeroizing<Vec<u8>>)> {
+fn parse(line: &str) -> Option<Named> {
     let (id, key) = line.trim().split_once(' ')?;
     let key = Zeroizing::new(BASE64.decode(key.trim()).ok()?);
     let is_name = !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_graphic());
@@ -163,7 +186,17 @@ mod tests {
         assert_eq!(fs::metadata(file.path()).unwrap().mode() & 0o777, 0o600);
         let secret = first.encrypt(SecretId::from_u128(1), b"hunter2").unwrap();
         assert_eq!(file.open_or_create().unwrap().active(), first.active());
-        let added = file.add().unwrap();
+        let link = KeyFile::at(&folder.path().join("link"));
+        std::os::unix::fs::symlink(file.path(), link.path()).unwrap();
+        std::os::unix::fs::chown(file.path(), Some(4711), Some(4711)).unwrap();
+        let added = link.add().unwrap();
+        assert!(fs::symlink_metadata(link.path()).unwrap().is_symlink());
+        let metadata = fs::metadata(file.path()).unwrap();
+        assert_eq!(
+            (metadata.uid(), metadata.mode() & 0o777),
+            (4711, 0o600),
+            "its owner can go on reading it"
+        );
         let both = file.open_or_create().unwrap();
         assert_eq!(both.key_ids().collect::<Vec<_>>(), [added.as_str(), first.active()]);
         assert_eq!(both.decrypt(&secret).unwrap().as_slice(), b"hunter2");

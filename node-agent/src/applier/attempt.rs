@@ -170,10 +170,6 @@ pub(super) fn put(step: &Step, place: &Place) -> io::Result<()> {
     }
 }
 
-fn me() -> (u32, u32) {
-    (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
-}
-
 fn root_of(path: &Path, locks: &Locks) -> Result<PathBuf, Failure> {
     locks.root_of(path).map(Path::to_owned).ok_or_else(|| {
         let message = format!("the lock file of this host allows no writing to {}", path.display());

@@ -47,6 +47,8 @@ impl Base {
         files::private_folder(&options.folder)?;
         let held = File::create(options.folder.join("lock"))?;
         flock(&held, FlockOperation::LockExclusive)?;
+        // Of a `validate` that a crash cut off: it may hold what is protected.
+        let _ = std::fs::remove_dir_all(options.folder.join("stage"));
         let mut protected = options.protected;
         let resolved: Vec<PathBuf> = protected.iter().map(|path| resolve(path)).collect();
         protected.extend(resolved);

@@ -33,7 +33,7 @@ impl Applier {
         let outcome = if attempt.changes() || !had { Outcome::Applied } else { Outcome::Unchanged };
         let state = self.applied(&offer.item, &offer.version, outcome);
         let (owned, made) = (attempt.owned.clone(), attempt.made.clone());
-        let record = Record { owned, made, secrets: bundle.secrets(), ..Record::new(state.clone()) };
+        let record = Record { owned, made, ..Record::new(state.clone()) };
         let change = Change { version: &offer.version.version, new: Some(&bundle), former };
         self.carry_out(attempt, change, |records| records.put(record)).await?;
         Ok(state)
@@ -53,7 +53,7 @@ impl Applier {
         let state = ItemState { drift: drift::merge(&[], &differences, state.changed_at), ..state };
         let (base, payload) = (self.base.clone(), offer.payload.clone());
         let (owned, made) = self.record(&offer.item).map(|it| (it.owned, it.made)).unwrap_or_default();
-        let record = Record { owned, made, secrets: bundle.secrets(), ..Record::new(state.clone()) };
+        let record = Record { owned, made, ..Record::new(state.clone()) };
         let keep = move |records: &mut Records| {
             secrets::keep(&base.folder, &contents)?;
             records::keep_blob(&base.folder, &payload)?;

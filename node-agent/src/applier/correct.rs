@@ -75,7 +75,7 @@ impl Applier {
         let name = item.to_owned();
         let running = self.with(move |records| {
             let record = records.get(&name)?.clone();
-            let bundle = records.payload(&record)?;
+            let bundle = records.whole(&record)?;
             Some((record, bundle))
         });
         let (record, mut bundle) = running.await?;

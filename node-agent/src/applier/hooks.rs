@@ -1,7 +1,9 @@
 //! Programs of a bundle, run while it is applied.
 
 use std::{
-    fs, io,
+    fs::{self, File as OnDisk},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     pin::pin,
     process::ExitStatus,
@@ -58,7 +60,8 @@ impl Stage {
             if let Some(parent) = path.parent() {
                 private_folder(parent)?;
             }
-            fs::write(&path, &file.content)?;
+            let mut staged = OnDisk::options().write(true).create_new(true).mode(0o600).open(&path)?;
+            staged.write_all(&file.content)?;
         }
         Ok(stage)
     }

@@ -4,6 +4,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    fmt,
     fs::File,
     io::{self, Read as _, Write as _},
     os::fd::OwnedFd,
@@ -30,10 +31,17 @@ pub(super) struct Place {
 }
 
 /// A file that is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) content: Vec<u8>,
     pub(super) rights: Rights,
+}
+
+impl fmt::Debug for Found {
+    /// Without its content, which may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Found").field(&self.content.len()).field(&self.rights).finish()
+    }
 }
 
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);

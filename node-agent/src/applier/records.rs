@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use muster_common::{clock::UnixMillis, digest::Sha256, ids::SecretId};
+use muster_common::{clock::UnixMillis, digest::Sha256};
 use serde::{Deserialize, Serialize};
 
 use super::{bundle::Bundle, cut_offs::CutOffs, place::Rights, secrets};
@@ -26,9 +26,6 @@ pub(super) struct Record {
     /// How often it was corrected since it was applied.
     #[serde(default)]
     pub(super) corrections: u64,
-    /// Protected contents of what runs.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) secrets: Vec<SecretId>,
     /// The options, of the item `settings`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) settings: BTreeMap<String, String>,
@@ -90,14 +87,7 @@ pub(super) struct Records {
 
 impl Record {
     pub(super) const fn new(state: ItemState) -> Self {
-        Self {
-            state,
-            owned: Vec::new(),
-            made: Vec::new(),
-            corrections: 0,
-            secrets: Vec::new(),
-            settings: BTreeMap::new(),
-        }
+        Self { state, owned: Vec::new(), made: Vec::new(), corrections: 0, settings: BTreeMap::new() }
     }
 }
 
@@ -207,24 +197,45 @@ impl Records {
         Ok(())
     }
 
-    /// The bundle that an item runs, with its protected contents.
+    /// The bundle that an item runs, without its protected contents.
     pub(super) fn payload(&self, record: &Record) -> Option<Bundle> {
         let running = record.state.running.as_ref()?;
-        let mut bundle = Bundle::decode(&read_blob(&self.folder, running.sha256).ok()?).ok()?;
-        bundle.fill(&secrets::read(&self.folder, &record.secrets).ok()?).ok()?;
-        Some(bundle)
+        Bundle::decode(&read_blob(&self.folder, running.sha256).ok()?).ok()
     }
 
-    /// Takes away the bytes that no record refers to any more.
+    /// The same, with them.
+    pub(super) fn whole(&self, record: &Record) -> Option<Bundle> {
+        let mut bundle = self.payload(record)?;
+        let contents = secrets::read(&self.folder, &bundle.secrets());
+        match contents
+            .map_err(|error| error.to_string())
+            .and_then(|contents| bundle.fill(&contents).map_err(|failure| failure.error.message))
+        {
+            Ok(()) => Some(bundle),
+            Err(error) => {
+                let item = &record.state.item;
+                tracing::error!(
+                    item,
+                    "protected contents of {item} cannot be read: it is not looked after: {error}"
+                );
+                None
+            }
+        }
+    }
+
+    /// Takes away the bytes that no record refers to any more; not while the disk knows
+    /// other records than the memory.
     pub(super) fn sweep(&self) -> io::Result<()> {
+        if self.has_unsaved() {
+            return Ok(());
+        }
+        self.sweep_secrets()?;
         let mut needed = BTreeSet::new();
         for record in self.records.values() {
             needed.extend(record.state.running.iter().map(|running| running.sha256));
             needed
                 .extend(record.owned.iter().filter_map(|owned| owned.original.as_ref()).map(|it| it.sha256));
         }
-        let secrets = self.records.values().flat_map(|record| record.secrets.iter().copied()).collect();
-        secrets::sweep(&self.folder, &secrets)?;
         for file in fs::read_dir(self.folder.join("blobs"))? {
             let file = file?;
             let sha256 = file.file_name().to_str().and_then(Sha256::parse_hex);
@@ -233,6 +244,16 @@ impl Records {
             }
         }
         Ok(())
+    }
+
+    /// Takes away the protected contents that nothing needs which runs.
+    pub(super) fn sweep_secrets(&self) -> io::Result<()> {
+        let bundles = || self.records.values().filter(|record| super::bundle::is_item(&record.state.item));
+        let running = bundles().filter(|record| record.state.running.is_some());
+        // Of a bundle that cannot be read nobody knows what it needs.
+        let read: Option<Vec<Bundle>> = running.map(|record| self.payload(record)).collect();
+        let Some(read) = read.filter(|_| !self.has_unsaved()) else { return Ok(()) };
+        secrets::sweep(&self.folder, &read.iter().flat_map(Bundle::secrets).collect())
     }
 
     fn path(&self, item: &str) -> PathBuf {

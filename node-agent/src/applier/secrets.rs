@@ -18,6 +18,8 @@ use zeroize::Zeroizing;
 use super::Failure;
 use crate::{platform::files, state::Cause};
 
+const HASH_BYTES: usize = 32;
+
 /// What is sealed for this host is opened with it.
 #[derive(Debug)]
 pub(super) struct Sealing {
@@ -38,6 +40,11 @@ impl Sealing {
         let key = match kept {
             Some(key) => key,
             None => {
+                if path.exists() {
+                    tracing::error!(
+                        "the key of this host for protected contents was damaged; there is a new one"
+                    );
+                }
                 let key = SealingKey::generate().map_err(io::Error::other)?;
                 files::write_atomically(&path, &key.to_bytes(), 0o600)?;
                 key
@@ -69,20 +76,33 @@ pub(super) fn unreadable(message: impl Into<String>) -> Failure {
     Failure::rejected(Reason::ProtectedUnreadable, Cause::ControlPlane, message)
 }
 
-/// Keeps contents durably, as long as they are needed.
+/// Keeps contents durably, as long as they are needed, each after its hash.
 pub(super) fn keep(folder: &Path, contents: &Contents) -> io::Result<()> {
     for (id, content) in contents {
-        let path = path(folder, *id);
-        if !path.exists() {
-            files::write_atomically(&path, content, 0o600)?;
+        if read_one(folder, *id).is_ok_and(|kept| kept == *content) {
+            continue;
         }
+        let mut bytes = Zeroizing::new(Vec::with_capacity(HASH_BYTES + content.len()));
+        bytes.extend_from_slice(Sha256::of(content).as_bytes());
+        bytes.extend_from_slice(content);
+        files::write_atomically(&path(folder, *id), &bytes, 0o600)?;
     }
     Ok(())
 }
 
 /// The contents with these ids.
 pub(super) fn read(folder: &Path, ids: &[SecretId]) -> io::Result<Contents> {
-    ids.iter().map(|id| Ok((*id, Zeroizing::new(fs::read(path(folder, *id))?)))).collect()
+    ids.iter().map(|id| Ok((*id, read_one(folder, *id)?))).collect()
+}
+
+fn read_one(folder: &Path, id: SecretId) -> io::Result<Zeroizing<Vec<u8>>> {
+    let bytes = Zeroizing::new(fs::read(path(folder, id))?);
+    match bytes.split_at_checked(HASH_BYTES) {
+        Some((hash, content)) if hash == Sha256::of(content).as_bytes() => {
+            Ok(Zeroizing::new(content.to_vec()))
+        }
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, format!("protected content {id} was changed"))),
+    }
 }
 
 /// Takes away the contents that nothing needs.

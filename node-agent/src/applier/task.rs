@@ -85,6 +85,7 @@ impl Task {
                 }
             }
         }
+        self.applier.sweep_secrets().await;
         self.publish(false);
         self.guard.follow(&self.applier).await;
         loop {

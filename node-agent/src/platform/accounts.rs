@@ -28,6 +28,12 @@ pub fn group(name: &str) -> io::Result<u32> {
     found.map(|group| group.gid.as_raw()).ok_or_else(|| missing("group", name))
 }
 
+/// The user and the group that this process works as.
+#[must_use]
+pub fn me() -> (u32, u32) {
+    (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+}
+
 fn missing(kind: &str, name: &str) -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, format!("this host has no {kind} {name:?}"))
 }

@@ -65,7 +65,7 @@ fn protected_from(file: &mut types::BundleFile, field: String) -> Result<Protect
         "" => Value::Given(content),
         id => Value::Kept(
             id.parse()
-                .map_err(|error: InvalidId| invalid(&format!("{field}.protected_id"), &error.to_string()))?,
+                .map_err(|error: InvalidId| invalid(format!("{field}.protected_id"), error.to_string()))?,
         ),
     };
     Ok(Protected { field, path: file.path.clone(), value })

@@ -155,8 +155,11 @@ impl<'a> Look<'a> {
             return (Standing::Excused, None);
         }
         let wanted = self.catalog.wanted_of(node, &self.item, self.epoch);
-        if wanted.as_ref().is_some_and(|wanted| self.app.withheld(entry, wanted).is_some()) {
-            return (Standing::Excused, None); // it does not get it
+        match wanted.as_ref().and_then(|wanted| self.app.withheld(entry, wanted)) {
+            // Ours to mend: nobody else comes in its place, and it is not late.
+            Some(Reason::ProtectedUnreadable) => return (Standing::Given { since: self.now }, None),
+            Some(_) => return (Standing::Excused, None), // its agent is too old for it
+            None => {}
         }
         self.judge(touch, wanted.as_ref(), entry)
     }

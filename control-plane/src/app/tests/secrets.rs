@@ -8,11 +8,11 @@ use muster_common::{
     reason::Reason,
     sealing::{Address, SealingKey},
 };
-use muster_domain::{assignment::Target, bundle::Bundle};
+use muster_domain::{access::Scope, assignment::Target, bundle::Bundle};
 use muster_store::ReadSecrets as _;
 use zeroize::Zeroizing;
 
-use super::bench::{Bench, alice, hello, ledger, whole};
+use super::bench::{Bench, actor, alice, hello, ledger, whole};
 use crate::{
     app::{
         Error,
@@ -59,6 +59,23 @@ fn offered(bench: &Bench, node: NodeId, key: &[u8], capabilities: &[&str]) -> Op
     bench.app.desired(&handle).upserts.pop()
 }
 
+fn why(bench: &Bench, node: NodeId) -> Vec<Reason> {
+    bench.app.node(&whole(), node).unwrap().withheld.into_iter().map(|(_, why)| why).collect()
+}
+
+#[tokio::test]
+async fn only_who_may_change_a_bundle_gives_its_protected_contents_to_nodes() {
+    let bench = Bench::following().await;
+    create(&bench, "web", given("hunter2")).await.unwrap();
+    let part = Scope { reach: "env=test".parse().unwrap(), ..whole() };
+    let target = Target::Bundle { name: "web".to_owned(), version: 0 };
+    let (name, selector) = ("mine".to_owned(), "*".to_owned());
+    let wish = Wish { name, selector, target, priority: 0, held: false, etag: String::new() };
+    let deployer = actor("operator/bob", part);
+    let refused = bench.app.create_assignment(&deployer, wish, false).await.unwrap_err();
+    assert!(matches!(refused, Error::Refused { reason: Reason::PermissionDenied, .. }), "{refused}");
+}
+
 #[tokio::test]
 async fn a_protected_content_reaches_its_nodes_and_nobody_else() {
     let bench = Bench::following().await;
@@ -92,8 +109,13 @@ async fn who_cannot_open_it_is_not_told_of_the_bundle() {
     assign(&bench, 1).await;
     let key = SealingKey::generate().unwrap();
     assert_eq!(offered(&bench, node, &[], &["bundle", "bundle-v2", "bundle-v3"]), None);
-    let withheld = bench.app.node(&whole(), node).unwrap().withheld;
-    assert_eq!(withheld.iter().map(|(_, why)| *why).collect::<Vec<_>>(), [Reason::ItemKindUnknown]);
+    assert_eq!(why(&bench, node), [Reason::ItemKindUnknown]);
+    // A key with which nothing can be sealed is told once, not at every word of its host.
+    let (hello, all) = (Hello { sealing_key: vec![0; 32], ..hello(ledger(1, 1)) }, ["bundle", "bundle-v3"]);
+    let capabilities = all.map(str::to_owned).to_vec();
+    let (handle, _) = bench.hello(node, &Hello { capabilities, ..hello }).unwrap();
+    assert_eq!(bench.app.desired(&handle).upserts, []);
+    assert_eq!(why(&bench, node), [Reason::ProtectedUnreadable]);
     assert!(offered(&bench, node, key.public(), &["bundle", "bundle-v3"]).is_some());
 }
 
@@ -161,10 +183,9 @@ async fn what_no_key_can_read_is_withheld_and_the_rest_goes_on() {
     create(&bench, "web", given("hunter2")).await.unwrap();
     assign(&bench, 1).await;
     std::fs::remove_file(bench.folder().join("secrets.key")).unwrap();
-    let bench = bench.killed().await;
+    let bench = bench.killed().await; // with a key of its own
     bench.app.renew_secrets().await.unwrap();
     let key = SealingKey::generate().unwrap();
     assert_eq!(offered(&bench, node, key.public(), &["bundle", "bundle-v3"]), None);
-    let withheld = bench.app.node(&whole(), node).unwrap().withheld;
-    assert_eq!(withheld.iter().map(|(_, why)| *why).collect::<Vec<_>>(), [Reason::ProtectedUnreadable]);
+    assert_eq!(why(&bench, node), [Reason::ProtectedUnreadable]);
 }

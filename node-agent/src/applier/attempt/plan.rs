@@ -7,7 +7,7 @@ use std::{
 
 use muster_common::digest::Sha256;
 
-use super::{Attempt, New, me, refused, root_of};
+use super::{Attempt, New, refused, root_of};
 use crate::{
     applier::{
         Failure,
@@ -17,6 +17,7 @@ use crate::{
         records::{Kind, Original, Owned, keep_blob, read_blob},
     },
     locks::Locks,
+    platform::accounts,
 };
 
 impl Attempt {
@@ -44,7 +45,7 @@ impl Attempt {
     fn write(&mut self, root: PathBuf, file: &File, known: Option<&Owned>) -> io::Result<()> {
         let found = read(&root, &file.path)?;
         self.own(file, known, found.as_ref())?;
-        let owner = file.owner_or(found.as_ref().map_or_else(me, |found| found.rights.owner));
+        let owner = file.owner_or(found.as_ref().map_or_else(accounts::me, |found| found.rights.owner));
         let rights = Rights { mode: file.mode, owner };
         let new = Found { content: file.content.clone(), rights };
         if found.as_ref() != Some(&new) {
@@ -83,7 +84,7 @@ impl Attempt {
             |rights: Rights| Original { sha256: Sha256::ZERO, mode: rights.mode, owner: rights.owner };
         let original = known.map_or_else(|| found.map(of_before), |known| known.original.clone());
         self.owned.push(Owned { path: file.path.clone(), original, kind: Kind::Folder });
-        let owner = file.owner_or(found.map_or_else(me, |found| found.owner));
+        let owner = file.owner_or(found.map_or_else(accounts::me, |found| found.owner));
         let after = Rights { mode: file.mode, owner };
         if found != Some(after) {
             self.folder_step(

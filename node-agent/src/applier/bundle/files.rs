@@ -56,8 +56,10 @@ impl File {
         Ok(())
     }
 
-    /// To whom it belongs where `other` would have it otherwise.
+    /// To whom it belongs where `other` would have it otherwise. Who put a file in the
+    /// place of a secret does not get to own the secret.
     pub(in crate::applier) fn owner_or(&self, other: (u32, u32)) -> (u32, u32) {
+        let other = if self.secret.is_some() { accounts::me() } else { other };
         (self.owner.0.unwrap_or(other.0), self.owner.1.unwrap_or(other.1))
     }
 

@@ -1,20 +1,14 @@
 //! Protected contents.
 
-use std::{fs, os::unix::fs::MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 
 use muster_common::{
-    ids::{NodeId, SecretId},
-    reason::Reason,
+    ids::SecretId,
     sealing::{self, Address, Contents},
 };
-use muster_proto::types::v1 as types;
 use zeroize::Zeroizing;
 
-use super::{Lab, offer};
-use crate::{
-    applier::Applier,
-    state::{Cause, Offer, Outcome},
-};
+use super::*;
 
 const SECRET: &str = "hunter2";
 
@@ -35,7 +29,7 @@ fn sealed(
     content: &types::BundleContent,
     secret: &str,
 ) -> Offer {
-    let offer = offer(number, content);
+    let offer = super::offer(number, content);
     let ids =
         content.files.iter().filter(|file| file.protected).map(|file| file.protected_id.parse().unwrap());
     let contents: Contents = ids.map(|id| (id, Zeroizing::new(secret.as_bytes().to_vec()))).collect();
@@ -130,4 +124,50 @@ async fn a_key_that_cannot_be_read_is_made_anew() {
     assert_eq!(lab.open().await.sealing_key(), first);
     fs::write(lab.state().join("sealing.key"), "damaged").unwrap();
     assert_ne!(lab.open().await.sealing_key(), first);
+}
+
+#[tokio::test]
+async fn what_an_audited_bundle_kept_goes_with_it() {
+    let lab = Lab::new();
+    let mut applier = lab.open().await;
+    let content = protected(&lab, 1, types::BundleMode::Audit);
+    let offer = sealed(&applier, NodeId::from_u128(1), 1, &content, SECRET);
+    assert_eq!(applier.apply(offer).await.drift.len(), 1, "the file is missing");
+    assert_eq!((lab.read("key"), kept(&lab)), (None, 1));
+    let removal = Removal { item: "bundle/app".to_owned(), generation: Generation::new(1, 2) };
+    assert_eq!(applier.remove(removal).await, None);
+    assert_eq!(kept(&lab), 0);
+}
+
+#[tokio::test]
+async fn a_kept_content_that_was_damaged_is_not_written_over_a_good_file() {
+    let lab = Lab::new();
+    let mut applier = lab.open().await;
+    let content = protected(&lab, 1, types::BundleMode::ApplyAndCorrect);
+    let offer = sealed(&applier, NodeId::from_u128(1), 1, &content, SECRET);
+    applier.apply(offer).await;
+    let file = lab.state().join("secrets").join(SecretId::from_u128(1).to_string());
+    let mut bytes = fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, bytes).unwrap();
+    applier.look_after(vec!["bundle/app".to_owned()]).await;
+    assert_eq!((lab.read("key").as_deref(), applier.states()[0].drift.len()), (Some(SECRET), 0));
+    let again = sealed(&applier, NodeId::from_u128(1), 2, &content, SECRET);
+    applier.apply(again).await;
+    fs::write(lab.file("key"), "something else").unwrap();
+    applier.look_after(vec!["bundle/app".to_owned()]).await;
+    assert_eq!(lab.read("key").as_deref(), Some(SECRET), "it is kept whole again");
+}
+
+#[tokio::test]
+async fn who_put_a_file_in_the_place_of_a_secret_does_not_own_the_secret() {
+    let lab = Lab::new();
+    let mut applier = lab.open().await;
+    fs::write(lab.file("key"), "mine").unwrap();
+    std::os::unix::fs::chown(lab.file("key"), Some(4711), Some(4711)).unwrap();
+    let content = protected(&lab, 1, types::BundleMode::ApplyAndMonitor);
+    let offer = sealed(&applier, NodeId::from_u128(1), 1, &content, SECRET);
+    assert_eq!(applier.apply(offer).await.outcome, Outcome::Applied);
+    let metadata = fs::metadata(lab.file("key")).unwrap();
+    assert_eq!((metadata.uid(), metadata.gid()), crate::platform::accounts::me());
 }
