@@ -36,7 +36,7 @@ const NODE_AGENT: &[&[&str]] = &[
     &["state", "config", "dial"],
     &["platform"],
     &["ledger", "locks", "state_dir", "identity"],
-    &["applier", "commands", "liveness", "session"],
+    &["applier", "blobs", "commands", "liveness", "session"],
     &["wiring"],
     &["cli"],
 ];
@@ -65,6 +65,7 @@ const CRATES_AT_HOME: &[(&str, &[&str])] = &[
             "node-agent/src/session/wire/",
             "node-agent/src/session/transport/",
             "node-agent/src/identity/",
+            "node-agent/src/blobs.rs",
             // Payloads are messages, too: they are decoded where they are understood.
             "node-agent/src/applier/bundle",
             "node-agent/src/commands/kinds",
@@ -81,6 +82,7 @@ const CRATES_AT_HOME: &[(&str, &[&str])] = &[
             "node-agent/src/dial.rs",
             "node-agent/src/session/transport/",
             "node-agent/src/identity/",
+            "node-agent/src/blobs.rs",
             "tests/",
         ],
     ),

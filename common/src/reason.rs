@@ -106,6 +106,7 @@ reasons! {
     PathTaken = "PATH_TAKEN",
     CutOff = "CUT_OFF",
     ProtectedUnreadable = "PROTECTED_UNREADABLE",
+    FetchFailed = "FETCH_FAILED",
     LocalLock = "LOCAL_LOCK",
     CommandKindUnknown = "COMMAND_KIND_UNKNOWN",
     CommandArgsInvalid = "COMMAND_ARGS_INVALID",

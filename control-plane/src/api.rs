@@ -13,7 +13,7 @@ pub mod status;
 mod watch;
 mod wire;
 
-pub use wire::bundle::{needs as bundle_needs, paths as bundle_paths};
+pub use wire::bundle::{blobs as bundle_blobs, needs as bundle_needs, paths as bundle_paths};
 
 use muster_proto::{
     admin::v1::{

@@ -170,6 +170,8 @@ pub struct Fixed {
     pub bundle_needs: fn(&[u8]) -> &'static [&'static str],
     /// The paths that a bundle's bytes write; none of one that is only audited.
     pub bundle_paths: assignments::PathsOf,
+    /// The blobs to which a bundle's bytes refer.
+    pub bundle_blobs: catalog::BlobsOf,
 }
 
 /// Rhythm of sessions.

@@ -243,6 +243,7 @@ async fn fixed(
         methods: policy::methods,
         bundle_needs: crate::api::bundle_needs,
         bundle_paths: crate::api::bundle_paths,
+        bundle_blobs: crate::api::bundle_blobs,
     })
 }
 

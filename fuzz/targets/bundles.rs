@@ -54,7 +54,7 @@ fn judges_of() -> (Scratch, [Judge; 2]) {
     (scratch, [open, narrow])
 }
 
-fn seeds() -> [Vec<u8>; 3] {
+fn seeds() -> [Vec<u8>; 4] {
     let file = |path: &str, mode| types::BundleFile {
         path: path.to_owned(),
         content: b"listen = 80\n".to_vec().into(),
@@ -75,5 +75,9 @@ fn seeds() -> [Vec<u8>; 3] {
     };
     let small = types::BundleContent { files: vec![file("/etc/app/x", 0)], ..Default::default() };
     let wrong = types::BundleContent { files: vec![file("/etc/../x", 0o4755)], ..Default::default() };
-    [whole.encode_to_vec(), small.encode_to_vec(), wrong.encode_to_vec()]
+    let blob = types::FileBlob { sha256: vec![7; 32].into(), size_bytes: 5 << 20 };
+    let of_blob =
+        types::BundleFile { content: Vec::new().into(), blob: Some(blob), ..file("/etc/app/big", 0) };
+    let large = types::BundleContent { files: vec![of_blob, file("/etc/app/x", 0)], ..Default::default() };
+    [whole.encode_to_vec(), small.encode_to_vec(), wrong.encode_to_vec(), large.encode_to_vec()]
 }

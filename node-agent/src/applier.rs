@@ -8,6 +8,10 @@
 //! control plane offers it again. Only a change that is cut off again and again is
 //! given up: its hook may be what ends the agent.
 //!
+//! Files that are blobs are fetched whole before anything on the host changes, into a
+//! cache; other items do not wait for that. That a blob could not be had never counts
+//! against a version.
+//!
 //! What fails for the content's sake is settled. What fails for the host's, a full
 //! disk or its lock file, is tried again, with growing waits and at once when the
 //! lock file changes.
@@ -20,11 +24,15 @@ mod attempt;
 mod base;
 mod bundle;
 mod bundles;
+mod bytes;
+mod cache;
 mod change;
 mod correct;
 mod cut_offs;
 mod drift;
 mod failure;
+pub mod fetch;
+mod fetches;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod guard;

@@ -26,7 +26,7 @@ pub use enroll::{Join, Proof, Wish, enroll};
 pub use host_certificate::HostCertificate;
 pub use patience::{Waiting, enroll_when_approved};
 pub use renew::{Keeper, Wanted, renew_at};
-pub use rpc::leave;
+pub use rpc::{connect, leave};
 pub use store::Store;
 
 use crate::dial;

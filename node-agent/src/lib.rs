@@ -4,9 +4,10 @@
 //!
 //! Rooms, lower ones first; arrows point down only:
 //! `platform`, `state`, `config` · `ledger`, `locks` · `identity` ·
-//! `applier`, `commands`, `liveness`, `session` · `wiring` · `cli`.
+//! `applier`, `blobs`, `commands`, `liveness`, `session` · `wiring` · `cli`.
 
 pub mod applier;
+pub mod blobs;
 pub mod cli;
 pub mod commands;
 pub mod config;

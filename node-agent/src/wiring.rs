@@ -1,5 +1,6 @@
 //! Joins the rooms of a running agent. One line for each; no decisions.
 
+mod blobs;
 mod host;
 mod node;
 mod settings;

@@ -105,6 +105,7 @@ async fn grpcurl_lists_describes_and_calls_every_method() {
     nodes(&grpc, node);
     bundles_and_assignments(&grpc, &operator, &agent, folder.path()).await;
     whole_content(&grpc, &operator, &agent, folder.path()).await;
+    bundle_of_blob(&grpc, &operator, &agent, folder.path()).await;
     blobs(&grpc, folder.path());
     settings(&grpc);
     rollouts(&grpc);
@@ -236,6 +237,30 @@ async fn whole_content(grpc: &Grpcurl, operator: &Operator, agent: &Agent, folde
     assert_eq!(agent.read("app/app.conf").as_deref(), Some("listen = 80\n"));
     grpc.script("assignments-delete.sh", &["whole"]);
     grpc.script("bundles-delete.sh", &["whole", "0"]);
+}
+
+/// A file that is too large for a bundle itself, from one line to the host.
+async fn bundle_of_blob(grpc: &Grpcurl, operator: &Operator, agent: &Agent, folder: &Path) {
+    let local = folder.join("large file");
+    let content = muster_tests::blobs::bytes(300_000, 5);
+    std::fs::write(&local, &content).unwrap();
+    let (on_host, local) = (agent.file("large"), local.to_str().unwrap());
+    let put = || grpc.all("bundles-put-blob.sh", &["large", on_host.to_str().unwrap(), local]);
+    let [entry, made] = &put()[..] else { panic!("the entry, and what was made of it") };
+    assert_eq!(entry.pointer("/blob/size_bytes").and_then(Value::as_u64), Some(300_000));
+    assert_eq!(put()[1], *made, "the same file is the same version");
+    let digest = muster_common::digest::Sha256::of(&content).to_string();
+    assert_eq!(text(&grpc.script("blobs-get.sh", &[&digest]), "/blob/referrers/0"), "bundle/large/1");
+    assert_eq!(grpc.refusal("blobs-delete.sh", &[&digest]), "FailedPrecondition");
+    grpc.script("assign-bundle.sh", &["large", "role=web", "large"]);
+    let applied = |node: &muster_proto::admin::v1::Node| {
+        node.items.iter().any(|item| item.item == "bundle/large" && item.in_sync)
+    };
+    operator.until("the large file is there", &agent.node, applied).await;
+    assert!(std::fs::read(&on_host).unwrap() == content);
+    grpc.script("assignments-delete.sh", &["large"]);
+    grpc.script("bundles-delete.sh", &["large", "0"]);
+    grpc.script("blobs-delete.sh", &[&digest]);
 }
 
 fn blobs(grpc: &Grpcurl, folder: &Path) {

@@ -9,6 +9,7 @@ mod audit;
 mod bad_input;
 mod benches;
 mod blobs;
+mod bundle_blobs;
 mod bundles;
 mod clients;
 mod commands;

@@ -5,15 +5,20 @@ use muster_common::{digest::Sha256, reason::Reason};
 use muster_domain::{
     assignment::{Assignment, Target},
     audit::Note,
-    bundle::Bundle,
+    blob::State,
+    bundle::{BlobOf, Bundle},
     item::is_resource_name,
     page::{Listed, Page},
 };
-use muster_store::{ReadAssignments as _, ReadBundles as _, WriteBundles as _, WriteSecrets as _};
+use muster_store::{
+    ReadAssignments as _, ReadBlobs as _, ReadBundles as _, WriteBlobs as _, WriteBundles as _,
+    WriteSecrets as _, WriteTx,
+};
 use serde_json::json;
 
 use super::{
     Actor, App, Error,
+    blobs::bundle_referrer,
     secrets::{Draft, Prepared},
 };
 
@@ -22,7 +27,8 @@ impl App {
     /// The content was checked by whoever decoded it.
     ///
     /// # Errors
-    /// If the name cannot be, or a protected content is to stay that is not there.
+    /// If the name cannot be, a protected content is to stay that is not there, or a blob of
+    /// it is not here.
     pub async fn create_bundle(
         &self,
         actor: &Actor,
@@ -47,6 +53,7 @@ impl App {
             if let Some(same) = newest.as_ref().filter(|newest| newest.sha256 == sha256) {
                 return Ok(same.clone());
             }
+            let blobs = (app.fixed.bundle_blobs)(payload);
             let bundle = Bundle {
                 name: name.clone(),
                 version: tx.bundle_next_version(&name)?,
@@ -55,8 +62,10 @@ impl App {
                 created_at: now,
                 created_by: created_by.clone(),
             };
+            check_blobs(tx, &blobs)?;
             if !validate_only {
                 tx.bundle_insert(&bundle, payload)?;
+                refer(tx, &bundle, &blobs)?;
                 chosen.put(tx, &name, bundle.version)?;
                 let (version, protected) = (bundle.version, chosen.count());
                 let after = json!({ "version": version, "sha256": sha256, "protected": protected });
@@ -97,7 +106,8 @@ impl App {
     /// If there is none, or an assignment gives it to nodes.
     pub async fn delete_bundle(&self, actor: &Actor, name: String, version: u64) -> Result<(), Error> {
         let which = (version > 0).then_some(version);
-        self.commit(actor.stamp("bundles.delete", self.clock.now()), move |tx| {
+        let now = self.clock.now();
+        self.commit(actor.stamp("bundles.delete", now), move |tx| {
             let is_used = |target: &Target| match target {
                 Target::Bundle { name: used, version } => {
                     *used == name && which.is_none_or(|v| v == *version)
@@ -112,8 +122,12 @@ impl App {
                     format!("assignment {:?} gives it to nodes", user.name),
                 ));
             }
-            if tx.bundle_delete(&name, which)? == 0 {
+            let deleted = tx.bundle_delete(&name, which)?;
+            if deleted.is_empty() {
                 return Err(Error::not_found("bundle", &name));
+            }
+            for version in deleted {
+                tx.blob_release(&bundle_referrer(&name, version), now)?;
             }
             tx.secret_sweep()?;
             tx.audit(Note {
@@ -125,4 +139,29 @@ impl App {
         })
         .await
     }
+}
+
+/// Refuses blobs that are not here, or not as the bundle says.
+fn check_blobs(tx: &mut WriteTx<'_>, blobs: &[BlobOf]) -> Result<(), Error> {
+    for BlobOf { file, sha256, size_bytes } in blobs {
+        let known = tx.blob_get(sha256)?.filter(|known| known.state == State::Here);
+        let Some(known) = known else {
+            let message = format!("there is no blob {sha256}; upload it first");
+            return Err(Error::invalid(format!("content.files[{file}].blob"), message));
+        };
+        if known.size_bytes != *size_bytes {
+            let message = format!("blob {sha256} has {} bytes, not {size_bytes}", known.size_bytes);
+            return Err(Error::invalid(format!("content.files[{file}].blob.size_bytes"), message));
+        }
+    }
+    Ok(())
+}
+
+/// From now on the blobs stay as long as this version does.
+fn refer(tx: &mut WriteTx<'_>, bundle: &Bundle, blobs: &[BlobOf]) -> Result<(), Error> {
+    let referrer = bundle_referrer(&bundle.name, bundle.version);
+    for blob in blobs {
+        tx.blob_refer(&blob.sha256, &referrer)?;
+    }
+    Ok(())
 }

@@ -10,7 +10,8 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use muster_common::digest::Sha256;
 use muster_domain::{
-    assignment::Target,
+    assignment::{Target, Touch},
+    bundle::BlobOf,
     effective::{self, Compiled, Decided, Giving},
     item::{ItemName, ItemVersion, MAX_WANTED},
     node::Node,
@@ -19,6 +20,9 @@ use muster_domain::{
 use muster_store::{ReadAssignments as _, ReadBundles as _, ReadItemMarks as _, ReadSecrets as _, ReadTx};
 
 use super::settings::{self, Profiles};
+
+/// Answers to which blobs the bytes of a bundle refer.
+pub type BlobsOf = fn(&[u8]) -> Vec<BlobOf>;
 
 /// The present state of it all; replaced whole.
 #[derive(Default)]
@@ -40,6 +44,8 @@ struct Payload {
     bytes: Bytes,
     /// Its protected contents, encrypted.
     secrets: Arc<[Secret]>,
+    /// The blobs to which it refers; looked up when it is read, not for each node that asks.
+    blobs: Arc<[Sha256]>,
 }
 
 /// What a node should have of one item.
@@ -73,7 +79,7 @@ impl Contents {
     ///
     /// # Errors
     /// If the store fails.
-    pub fn read(tx: &mut ReadTx<'_>, before: &Self) -> Result<Self, muster_store::Error> {
+    pub fn read(tx: &mut ReadTx<'_>, before: &Self, blobs_of: BlobsOf) -> Result<Self, muster_store::Error> {
         let assignments: Vec<Compiled> = tx
             .assignment_all()?
             .into_iter()
@@ -96,7 +102,7 @@ impl Contents {
                 }
                 let payload = match before.bundles.get(&key) {
                     Some(payload) => Some(payload.clone()),
-                    None => Payload::read(tx, name, *version)?,
+                    None => Payload::read(tx, (name, *version), blobs_of)?,
                 };
                 bundles.extend(payload.map(|payload| (key, payload)));
             }
@@ -117,6 +123,25 @@ impl Contents {
             .collect()
     }
 
+    /// Whether something refers to a blob that a node should have now, or had before the
+    /// rollout that brought it: a host may be on its way back to that.
+    #[must_use]
+    pub fn refers(&self, node: &Node, sha256: &Sha256) -> bool {
+        let winners = effective::winners(&node.labels, &node.facts, &node.touches, &self.assignments);
+        let firsts = winners.values().take(MAX_WANTED).filter_map(|candidates| candidates.first());
+        let mut targets = firsts.flat_map(|giving| {
+            let touch = giving.by.assignment.touch_of(&node.touches);
+            std::iter::once(giving.target).chain(touch.and_then(|touch: &Touch| touch.before.as_ref()))
+        });
+        targets.any(|target| match target {
+            Target::Bundle { name, version } => {
+                let payload = self.bundles.get(&(name.clone(), *version));
+                payload.is_some_and(|payload| payload.blobs.contains(sha256))
+            }
+            Target::Settings { .. } => false,
+        })
+    }
+
     fn version(&self, item: &ItemName, candidates: &[Giving<'_>], node: &Node, epoch: u64) -> Option<Wanted> {
         let (version, payload) = match candidates.first()?.target {
             Target::Bundle { name, version } => {
@@ -124,7 +149,7 @@ impl Contents {
             }
             Target::Settings { .. } => self.settings(candidates),
         };
-        let Payload { sha256, bytes, secrets } = payload;
+        let Payload { sha256, bytes, secrets, .. } = payload;
         let version = ItemVersion { generation: self.generation(item, node, epoch), version, sha256 };
         Some(Wanted { item: item.clone(), version, payload: bytes, secrets })
     }
@@ -161,19 +186,8 @@ impl Contents {
     }
 
     fn settings(&self, candidates: &[Giving<'_>]) -> (String, Payload) {
-        let payload = Payload::new(effective::settings_payload(&self.decided(candidates)), Arc::default());
+        let payload = Payload::plain(effective::settings_payload(&self.decided(candidates)));
         (payload.sha256.to_string()[..12].to_owned(), payload)
-    }
-}
-
-impl Payload {
-    fn new(bytes: Vec<u8>, secrets: Arc<[Secret]>) -> Self {
-        Self { sha256: Sha256::of(&bytes), bytes: Bytes::from(bytes), secrets }
-    }
-
-    fn read(tx: &mut ReadTx<'_>, name: &str, version: u64) -> Result<Option<Self>, muster_store::Error> {
-        let Some(bytes) = tx.bundle_payload(name, version)? else { return Ok(None) };
-        Ok(Some(Self::new(bytes, tx.secret_of_bundle(name, version)?.into())))
     }
 
     /// The options of a node that assignments decide, and which of them does.
@@ -191,5 +205,24 @@ impl Payload {
             Target::Bundle { .. } => None,
         };
         effective::merge_settings(candidates.iter().filter_map(values))
+    }
+}
+
+impl Payload {
+    fn read(
+        tx: &mut ReadTx<'_>,
+        (name, version): (&str, u64),
+        blobs_of: BlobsOf,
+    ) -> Result<Option<Self>, muster_store::Error> {
+        let Some(bytes) = tx.bundle_payload(name, version)? else { return Ok(None) };
+        let blobs = blobs_of(&bytes).into_iter().map(|blob| blob.sha256).collect();
+        let secrets = tx.secret_of_bundle(name, version)?.into();
+        Ok(Some(Self { secrets, blobs, ..Self::plain(bytes) }))
+    }
+
+    /// Bytes that refer to nothing.
+    fn plain(bytes: Vec<u8>) -> Self {
+        let (secrets, blobs) = (Arc::default(), Arc::default());
+        Self { sha256: Sha256::of(&bytes), bytes: Bytes::from(bytes), secrets, blobs }
     }
 }

@@ -273,7 +273,8 @@ fn attempt(wanted: Option<&Wanted>, reported: Option<&ItemState>, reasons: &mut 
             Verdict::RetriedByHost
         }
         Some(Cause::Network | Cause::ControlPlane) => {
-            reasons.push(yes("Delivery", "it is told again".to_owned()));
+            let text = "neither the item nor the host is at fault: it is tried again";
+            reasons.push(yes("Delivery", text.to_owned()));
             Verdict::OnItsWay
         }
         Some(Cause::Content) | None => {

@@ -207,7 +207,8 @@ impl App {
 
     async fn reload_catalog(&self) -> Result<(), Error> {
         let before = self.catalog.now();
-        let contents = self.store.read_own(move |tx| catalog::Contents::read(tx, &before)).await?;
+        let blobs_of = self.fixed.bundle_blobs;
+        let contents = self.store.read_own(move |tx| catalog::Contents::read(tx, &before, blobs_of)).await?;
         self.catalog.replace(contents);
         Ok(())
     }

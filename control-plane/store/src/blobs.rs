@@ -68,15 +68,6 @@ pub trait ReadBlobs: Reader {
         self.rows(SQL, params![sha256, limit], |row| row.text("referrer"))
     }
 
-    /// Whether this one refers to a blob.
-    ///
-    /// # Errors
-    /// If the store fails.
-    fn blob_is_referred_by(&mut self, sha256: &Sha256, referrer: &str) -> Result<bool, Error> {
-        const SQL: &str = "SELECT 1 FROM blob_references WHERE sha256 = $1 AND referrer = $2";
-        Ok(self.row(SQL, params![sha256, referrer], |row| row.u64("one"))?.is_some())
-    }
-
     /// Some of those that nothing has referred to since before `before`.
     ///
     /// # Errors

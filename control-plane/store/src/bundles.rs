@@ -112,22 +112,22 @@ pub trait WriteBundles: ReadBundles + Writer {
         self.execute(NAME, params![&bundle.name, bundle.version]).map(drop)
     }
 
-    /// Deletes one version, or all versions of a name. How many there were.
+    /// Deletes one version, or all versions of a name. Which there were.
     ///
     /// # Errors
     /// If the store fails.
-    fn bundle_delete(&mut self, name: &str, version: Option<u64>) -> Result<u64, Error> {
+    fn bundle_delete(&mut self, name: &str, version: Option<u64>) -> Result<Vec<u64>, Error> {
         let versions = match version {
             Some(version) => vec![version],
             None => self.rows("SELECT version FROM bundles WHERE name = $1", params![name], |row| {
                 row.u64("bundle version")
             })?,
         };
-        let mut deleted = 0;
+        let mut deleted = Vec::new();
         for version in versions {
             let sql = "DELETE FROM bundles WHERE name = $1 AND version = $2";
             if self.execute(sql, params![name, version])? > 0 {
-                deleted += 1;
+                deleted.push(version);
                 self.needs_audit("a bundle");
                 self.changed(ChangeKind::Bundle, format!("{name}/{version}"));
             }

@@ -12,8 +12,9 @@ mod plan;
 use super::{
     Failure,
     bundle::{Bundle, OnRemove},
+    bytes::Bytes,
     journal::{Journal, Phase, Step},
-    place::{Found, Place},
+    place::{Place, Rights},
     records::{Owned, Record},
 };
 use crate::{
@@ -37,7 +38,8 @@ pub(super) struct Attempt {
 /// What a step writes.
 #[derive(Debug)]
 struct New {
-    found: Found,
+    bytes: Bytes,
+    rights: Rights,
     /// The bundle names an owner: one that cannot be set is an error.
     strict: bool,
 }
@@ -117,8 +119,8 @@ impl Attempt {
                     place.make_folder()?;
                 }
             } else {
-                if let Some(New { found, strict }) = content {
-                    place.stage(&found.content, found.rights, *strict)?;
+                if let Some(New { bytes, rights, strict }) = content {
+                    place.stage(bytes, *rights, *strict)?;
                 }
                 if step.had {
                     place.keep()?;

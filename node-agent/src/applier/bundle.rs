@@ -9,10 +9,10 @@ use prost::Message as _;
 mod files;
 mod hook;
 
-pub(super) use files::File;
+pub(super) use files::{Content, File};
 pub(super) use hook::Hook;
 
-use super::{Failure, base::Base};
+use super::{Failure, base::Base, cache::Blob};
 use crate::state::Cause;
 
 /// What a bundle brings.
@@ -114,6 +114,11 @@ impl Bundle {
     /// directory service.
     pub(super) fn look_up_owners(&mut self) -> Result<(), Failure> {
         self.files.iter_mut().try_for_each(File::look_up_owner)
+    }
+
+    /// The blobs that its files are.
+    pub(super) fn blobs(&self) -> impl Iterator<Item = Blob> {
+        self.files.iter().filter_map(|file| file.content.blob())
     }
 
     pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {

@@ -27,6 +27,9 @@ impl Applier {
         if bundle.mode == Mode::Audit {
             return self.audit(offer, &bundle, contents).await;
         }
+        if !self.missing(&bundle).await.is_empty() {
+            return Err(Failure::not_fetched("blobs of it are not here"));
+        }
         let former = self.record(&offer.item).filter(|record| !record.owned.is_empty());
         let had = former.is_some();
         let (attempt, former) = self.plan(offer, (Arc::clone(&bundle), contents), former).await?;
@@ -47,8 +50,8 @@ impl Applier {
         bundle: &Arc<Bundle>,
         contents: Contents,
     ) -> Result<ItemState, Failure> {
-        let (locks, wanted) = (self.rules(), Arc::clone(bundle));
-        let differences = self.base.blocking(move || drift::look(&wanted, &locks)).await;
+        let (locks, wanted, cache) = (self.rules(), Arc::clone(bundle), self.cache());
+        let differences = self.base.blocking(move || drift::look(&wanted, &locks, &cache)).await;
         let state = self.applied(&offer.item, &offer.version, Outcome::Unchanged);
         let state = ItemState { drift: drift::merge(&[], &differences, state.changed_at), ..state };
         let (base, payload) = (self.base.clone(), offer.payload.clone());
@@ -65,7 +68,7 @@ impl Applier {
     }
 
     /// Whether this host takes a bundle, and to whom its files are to belong here.
-    async fn judge(&self, mut bundle: Bundle) -> Result<Arc<Bundle>, Failure> {
+    pub(super) async fn judge(&self, mut bundle: Bundle) -> Result<Arc<Bundle>, Failure> {
         let base = self.base.clone();
         let judge = move || {
             bundle.check(&base)?;

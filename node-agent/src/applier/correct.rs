@@ -10,11 +10,21 @@ use super::{
     Applier, Failure,
     attempt::Attempt,
     bundle::{self, Bundle, Mode},
+    cache::Blob,
     change::Change,
     drift::{self, Difference},
     records::Record,
 };
 use crate::state::{Drift, ItemState, Outcome};
+
+/// What is to be done after a look.
+#[derive(Debug, Default)]
+pub(super) struct After {
+    /// Items that must be looked at again, and when.
+    pub(super) again: BTreeMap<String, Instant>,
+    /// Items that can be corrected once these are here.
+    pub(super) wants: BTreeMap<String, Vec<Blob>>,
+}
 
 /// What one look has found.
 struct Looked {
@@ -33,19 +43,22 @@ impl Applier {
         })
     }
 
-    /// Looks whether some items are as they should be. Answers those that must be looked
-    /// at again, and when.
-    pub(super) async fn look_after(&mut self, items: Vec<String>) -> BTreeMap<String, Instant> {
-        let mut again = BTreeMap::new();
+    /// Looks whether some items are as they should be.
+    pub(super) async fn look_after(&mut self, items: Vec<String>) -> After {
+        let mut after = After::default();
         for item in items {
-            if let Some(due) = self.look_after_one(&item).await {
-                again.insert(item, due);
+            if let Some(due) = self.look_after_one(&item, &mut after.wants).await {
+                after.again.insert(item, due);
             }
         }
-        again
+        after
     }
 
-    async fn look_after_one(&mut self, item: &str) -> Option<Instant> {
+    async fn look_after_one(
+        &mut self,
+        item: &str,
+        wants: &mut BTreeMap<String, Vec<Blob>>,
+    ) -> Option<Instant> {
         let Looked { record, bundle, differences } = self.look_at(item).await?;
         let drift = drift::merge(&record.state.drift, &differences, self.base.clock.now());
         let record = self.tell_drift(record, drift).await;
@@ -58,6 +71,11 @@ impl Applier {
             return Some(due);
         }
         self.pace.count(paths(), now);
+        let missing = self.missing(&bundle).await;
+        if !missing.is_empty() {
+            wants.insert(item.to_owned(), missing);
+            return None;
+        }
         match self.correct(&record, bundle).await {
             Ok(()) => {
                 tracing::info!(item, "{} paths of {item} were corrected on this host", differences.len());
@@ -79,11 +97,11 @@ impl Applier {
             Some((record, bundle))
         });
         let (record, mut bundle) = running.await?;
-        let locks = self.rules();
+        let (locks, cache) = (self.rules(), self.cache());
         let look = move || {
             // Who is not known here any more owns nothing: the file is compared without.
             let _ = bundle.look_up_owners();
-            let differences = drift::look(&bundle, &locks);
+            let differences = drift::look(&bundle, &locks, &cache);
             Looked { record, bundle, differences }
         };
         Some(self.base.blocking(look).await)
@@ -129,6 +147,13 @@ impl Applier {
         };
         let change = Change { version: &version.version, new: Some(&bundle), former };
         self.carry_out(attempt, change, |records| records.put(done)).await
+    }
+
+    /// The bytes for a correction could not be had.
+    pub(super) async fn blobs_missed(&mut self, item: &str, failure: Failure) {
+        if let Some(record) = self.record(item) {
+            self.not_corrected(record, failure).await;
+        }
     }
 
     async fn not_corrected(&mut self, record: Record, failure: Failure) {

@@ -1,7 +1,7 @@
 //! Where a host differs from what a bundle says. It looks, and writes nothing.
 
 use std::{
-    io,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -13,7 +13,8 @@ mod pace;
 pub(super) use pace::{Pace, WAIT};
 
 use super::{
-    bundle::{Bundle, File},
+    bundle::{Bundle, Content, File},
+    cache::Cache,
     place::{Found, Place, Rights},
     records::Kind,
 };
@@ -34,36 +35,53 @@ pub(super) struct Difference {
     diff: String,
 }
 
-/// All differences. What the lock file does not allow is not looked at.
-pub(super) fn look(bundle: &Bundle, locks: &Locks) -> Vec<Difference> {
+/// All differences. What the lock file does not allow is not looked at. `cache`: where
+/// small blobs may be, for a diff.
+pub(super) fn look(bundle: &Bundle, locks: &Locks, cache: &Cache) -> Vec<Difference> {
     let differs = |file: &File| {
         let root = locks.root_of(&file.path)?;
-        let looked = if file.kind == Kind::Folder { folder(root, file) } else { regular(root, file) };
+        let looked = if file.kind == Kind::Folder { folder(root, file) } else { regular(root, file, cache) };
         // What cannot be looked at is not as it should be either.
         looked.unwrap_or_else(|error| Some(Difference::new(file, error.to_string())))
     };
     bundle.files.iter().filter_map(differs).collect()
 }
 
-fn regular(root: &Path, file: &File) -> io::Result<Option<Difference>> {
-    let found = Place::open(root, &file.path)?.map(|place| place.read()).transpose()?.flatten();
-    let Some(found) = found else {
+fn regular(root: &Path, file: &File, cache: &Cache) -> io::Result<Option<Difference>> {
+    let place = Place::open(root, &file.path)?;
+    let found = place.as_ref().map(Place::read).transpose()?.flatten();
+    let Some((place, found)) = place.zip(found) else {
         return Ok((file.kind == Kind::File).then(|| Difference::new(file, "it is missing")));
     };
     // The hash of a secret helps whoever guesses it.
-    let after = file.secret.is_none().then(|| Sha256::of(&found.content));
+    let after = file.secret.is_none().then_some(found.sha256);
     if file.kind == Kind::Absent {
         return Ok(Some(Difference { after, ..Difference::new(file, "it is there") }));
     }
-    let other = found.content != file.content;
+    let other = found.sha256 != file.content.sha256();
     let mut what: Vec<String> = if other { vec!["content".to_owned()] } else { Vec::new() };
     what.extend(rights(file, found.rights));
     if what.is_empty() {
         return Ok(None);
     }
-    let diff = if other && is_open(file, &found) { diff::text(&file.content, &found.content) } else { None };
+    let diff = if other && is_open(file, &found) { differs(file, &place, &found, cache)? } else { None };
     let difference = Difference::new(file, what.join(", "));
     Ok(Some(Difference { after, diff: diff.unwrap_or_default(), ..difference }))
+}
+
+/// A diff, where both are small enough for one, and the bytes of a blob are here.
+fn differs(file: &File, place: &Place, found: &Found, cache: &Cache) -> io::Result<Option<String>> {
+    if found.size.max(file.content.size()) > diff::LARGEST as u64 {
+        return Ok(None);
+    }
+    let before = match &file.content {
+        Content::Inline(bytes) => Some(bytes.clone()),
+        Content::Blob(blob) => cache.read(blob).ok(),
+    };
+    let Some((before, (mut content, _))) = before.zip(place.content()?) else { return Ok(None) };
+    let mut after = Vec::new();
+    content.read_to_end(&mut after)?;
+    Ok(diff::text(&before, &after))
 }
 
 fn folder(root: &Path, file: &File) -> io::Result<Option<Difference>> {
@@ -98,7 +116,7 @@ impl Difference {
         let mut what = what.into();
         what.truncate(what.floor_char_boundary(MAX_TEXT));
         let is_told = file.kind == Kind::File && file.secret.is_none();
-        let before = is_told.then(|| Sha256::of(&file.content));
+        let before = is_told.then(|| file.content.sha256());
         Self { path: file.path.clone(), what, before, after: None, diff: String::new() }
     }
 

@@ -32,6 +32,11 @@ impl Failure {
         Self::rejected(reason, Cause::Host, error.to_string())
     }
 
+    /// A blob could not be had.
+    pub(super) fn not_fetched(message: impl Into<String>) -> Self {
+        Self::rejected(Reason::FetchFailed, Cause::Network, message)
+    }
+
     /// The host's lock file forbids hooks.
     pub(super) fn hook_denied() -> Self {
         let message = "the lock file of this host does not allow hooks";
@@ -92,9 +97,11 @@ pub(super) fn is_unsettled(state: &ItemState) -> bool {
         && matches!(cause, Some(Cause::Host | Cause::Network | Cause::ControlPlane))
 }
 
-/// This host tries it again by itself. What came over the network must come again.
+/// This host tries it again by itself. A payload that came over the network must come
+/// again; what is fetched with it need not.
 pub(super) fn is_retried_here(state: &ItemState) -> bool {
-    is_unsettled(state) && state.error.as_ref().is_some_and(|error| error.cause == Cause::Host)
+    let here = |error: &ItemError| error.cause == Cause::Host || error.reason == Reason::FetchFailed;
+    is_unsettled(state) && state.error.as_ref().is_some_and(here)
 }
 
 /// The bytes are those that were meant.

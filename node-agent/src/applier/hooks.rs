@@ -16,7 +16,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use super::{
     Failure,
     base::Base,
-    bundle::{File, Hook},
+    bundle::{Content, File, Hook},
+    cache::Cache,
     journal::Journal,
     records::Kind,
 };
@@ -60,8 +61,15 @@ impl Stage {
             if let Some(parent) = path.parent() {
                 private_folder(parent)?;
             }
-            let mut staged = OnDisk::options().write(true).create_new(true).mode(0o600).open(&path)?;
-            staged.write_all(&file.content)?;
+            match &file.content {
+                Content::Inline(bytes) => {
+                    let mut staged =
+                        OnDisk::options().write(true).create_new(true).mode(0o600).open(&path)?;
+                    staged.write_all(bytes)?;
+                }
+                // A copy: a hook may do to it what it likes.
+                Content::Blob(blob) => drop(fs::copy(Cache::at(folder).path(blob.sha256), &path)?),
+            }
         }
         Ok(stage)
     }

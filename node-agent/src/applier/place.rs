@@ -4,9 +4,8 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fmt,
     fs::File,
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
@@ -15,8 +14,11 @@ use rustix::fs::{self as rfs, AtFlags, Gid, Mode, OFlags, Uid};
 
 mod folder;
 
+use muster_common::digest::Sha256;
+
 pub(super) use folder::Rights;
 
+use super::bytes::{self, Bytes};
 use crate::platform::files;
 
 /// A file that was there before is kept only up to this size.
@@ -31,17 +33,11 @@ pub(super) struct Place {
 }
 
 /// A file that is there.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
-    pub(super) content: Vec<u8>,
+    pub(super) sha256: Sha256,
+    pub(super) size: u64,
     pub(super) rights: Rights,
-}
-
-impl fmt::Debug for Found {
-    /// Without its content, which may be a secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Found").field(&self.content.len()).field(&self.rights).finish()
-    }
 }
 
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -117,6 +113,17 @@ impl Place {
 
     /// What is there now. Only regular files are known here.
     pub(super) fn read(&self) -> io::Result<Option<Found>> {
+        let Some((file, found)) = self.open_file()? else { return Ok(None) };
+        Ok(Some(Found { sha256: bytes::digest(file.take(MAX_KEPT))?, ..found }))
+    }
+
+    /// The file that is there, to read, and its rights.
+    pub(super) fn content(&self) -> io::Result<Option<(impl io::Read, Rights)>> {
+        Ok(self.open_file()?.map(|(file, found)| (file.take(MAX_KEPT), found.rights)))
+    }
+
+    /// The file that is there, and what is known of it without a look at its bytes.
+    fn open_file(&self) -> io::Result<Option<(File, Found)>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match rfs::openat(&self.folder, &self.name, flags, Mode::empty()) {
             Err(rustix::io::Errno::NOENT) => return Ok(None),
@@ -127,25 +134,24 @@ impl Place {
         if rfs::FileType::from_raw_mode(stat.st_mode) != rfs::FileType::RegularFile {
             return Err(self.not_a_file());
         }
-        let mut content = Vec::new();
-        file.take(MAX_KEPT + 1).read_to_end(&mut content)?;
-        if content.len() as u64 > MAX_KEPT {
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        if size > MAX_KEPT {
             let message = format!("{}: what is there is larger than {MAX_KEPT} bytes", self.path.display());
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
         }
         let rights = Rights { mode: stat.st_mode & 0o7777, owner: (stat.st_uid, stat.st_gid) };
-        Ok(Some(Found { content, rights }))
+        Ok(Some((file, Found { sha256: Sha256::ZERO, size, rights })))
     }
 
     /// Writes the new content beside the place. `strict`: an owner that cannot be set is
     /// an error also where the agent is not root; otherwise only root tries.
-    pub(super) fn stage(&self, content: &[u8], rights: Rights, strict: bool) -> io::Result<()> {
+    pub(super) fn stage(&self, bytes: &Bytes, rights: Rights, strict: bool) -> io::Result<()> {
         self.unlink(&self.staged())?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rfs::openat(&self.folder, self.staged(), flags, Mode::from_raw_mode(0o600));
         let mut file = File::from(file.map_err(|error| at(&self.path, error))?);
         let io = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", self.path.display()));
-        file.write_all(content).map_err(io)?;
+        bytes.write_to(&mut file).map_err(io)?;
         let Rights { mode, owner: (user, group) } = rights;
         if strict || rustix::process::geteuid().is_root() {
             rfs::fchown(&file, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))
@@ -226,7 +232,7 @@ impl Place {
 
     /// A name beside the place, never longer than a name may be.
     fn beside(&self, what: &str) -> OsString {
-        let digest = muster_common::digest::Sha256::of(self.name.as_encoded_bytes()).to_string();
+        let digest = Sha256::of(self.name.as_encoded_bytes()).to_string();
         format!(".muster-{what}-{}", &digest[..16]).into()
     }
 

@@ -3,14 +3,23 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs::{self, File},
+    io::{self, Read},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use muster_common::{clock::UnixMillis, digest::Sha256};
 use serde::{Deserialize, Serialize};
 
-use super::{bundle::Bundle, cut_offs::CutOffs, place::Rights, secrets};
+use super::{
+    bundle::Bundle,
+    bytes::{self, Bytes},
+    cache::Wishes,
+    cut_offs::CutOffs,
+    place::Rights,
+    secrets,
+};
 use crate::{platform::files, state::ItemState};
 
 /// One item.
@@ -83,6 +92,8 @@ pub(super) struct Records {
     /// Items whose record on disk is not that in memory.
     unsaved: BTreeSet<String>,
     pub(super) cut_offs: CutOffs,
+    /// Which blobs items wait for.
+    pub(super) wishes: Wishes,
 }
 
 impl Record {
@@ -95,7 +106,7 @@ impl Records {
     /// Reads what is there. A record that cannot be read is set aside: it must not
     /// stop the agent, and its item is offered again.
     pub(super) fn open(folder: &Path, now: UnixMillis) -> io::Result<Self> {
-        for part in ["records", "blobs", "secrets"] {
+        for part in ["records", "blobs", "cache", "secrets"] {
             files::private_folder(&folder.join(part))?;
         }
         let mut records = BTreeMap::new();
@@ -109,8 +120,8 @@ impl Records {
                 Err(error) => set_aside(&path, &error, now),
             }
         }
-        let (folder, cut_offs) = (folder.to_owned(), CutOffs::open(folder));
-        Ok(Self { folder, records, unsaved: BTreeSet::new(), cut_offs })
+        let (cut_offs, wishes) = (CutOffs::open(folder), Wishes::open(folder));
+        Ok(Self { folder: folder.to_owned(), records, unsaved: BTreeSet::new(), cut_offs, wishes })
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Record> {
@@ -288,8 +299,31 @@ pub(super) fn keep_blob(folder: &Path, bytes: &[u8]) -> io::Result<Sha256> {
     Ok(sha256)
 }
 
+/// Keeps the bytes of a file durably. They are copied: what others do to the file later
+/// changes nothing here.
+pub(super) fn keep_file(folder: &Path, content: impl Read) -> io::Result<Sha256> {
+    let folder = folder.join("blobs");
+    let staged = folder.join("incoming");
+    let _ = fs::remove_file(&staged); // of a process that ended here
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&staged)?;
+    let kept = bytes::copy(content, &mut file).and_then(|sha256| {
+        file.sync_all()?;
+        fs::rename(&staged, folder.join(sha256.to_string()))?;
+        Ok(sha256)
+    });
+    if kept.is_err() {
+        let _ = fs::remove_file(&staged);
+    }
+    files::sync_folder(&folder).and(kept)
+}
+
+/// Bytes that are kept under this hash, as they are written somewhere.
+pub(super) fn kept_as(folder: &Path, sha256: Sha256) -> Bytes {
+    Bytes::Kept(folder.join("blobs").join(sha256.to_string()), sha256)
+}
+
 /// The bytes with this hash.
-pub(super) fn read_blob(folder: &Path, sha256: Sha256) -> io::Result<Vec<u8>> {
+fn read_blob(folder: &Path, sha256: Sha256) -> io::Result<Vec<u8>> {
     let bytes = fs::read(folder.join("blobs").join(sha256.to_string()))?;
     if Sha256::of(&bytes) == sha256 {
         Ok(bytes)

@@ -1,10 +1,12 @@
-//! Work that failed for a reason of the host's own, and is tried again.
+//! Work that failed for a reason of the host's own, or for want of a blob, and is tried
+//! again.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use muster_common::{backoff::Backoff, clock::Instant, reason::Reason};
 
 use super::work::Work;
+use crate::state::Cause;
 
 /// The first wait is at most this: what is wrong for a moment only shall not cost more.
 const FIRST: Duration = Duration::from_secs(4);
@@ -18,18 +20,18 @@ pub(super) struct Retries(BTreeMap<String, Retry>);
 #[derive(Debug)]
 struct Retry {
     work: Work,
-    reason: Reason,
+    why: (Reason, Cause),
     backoff: Backoff,
     due: Instant,
 }
 
 impl Retries {
     /// Work failed and is to be tried again.
-    pub(super) fn failed(&mut self, work: Work, reason: Reason, now: Instant) {
+    pub(super) fn failed(&mut self, work: Work, why: (Reason, Cause), now: Instant) {
         let known = self.0.remove(work.item()).filter(|retry| retry.work.aim() == work.aim());
         let mut backoff = known.map_or_else(|| Backoff::new(FIRST, LONGEST), |retry| retry.backoff);
         let due = now + backoff.next_wait();
-        self.0.insert(work.item().to_owned(), Retry { work, reason, backoff, due });
+        self.0.insert(work.item().to_owned(), Retry { work, why, backoff, due });
     }
 
     /// This is done: nothing that is not newer is to be tried any more.
@@ -43,17 +45,18 @@ impl Retries {
     }
 
     /// What made these fail may be over.
-    pub(super) fn hurry(&mut self, now: Instant, which: impl Fn(Reason) -> bool) {
-        for retry in self.0.values_mut().filter(|retry| which(retry.reason)) {
+    pub(super) fn hurry(&mut self, now: Instant, which: impl Fn(Reason, Cause) -> bool) {
+        for retry in self.0.values_mut().filter(|retry| which(retry.why.0, retry.why.1)) {
             retry.due = now;
         }
     }
 
-    /// Work whose time has come. It stays here until it is said what became of it.
-    pub(super) fn due(&self, now: Instant) -> Option<Work> {
+    /// Work whose time has come, and that is not yet being seen to. It stays here until it
+    /// is said what became of it.
+    pub(super) fn due(&self, now: Instant, seen_to: impl Fn(&Work) -> bool) -> Option<Work> {
         self.0
             .values()
-            .filter(|retry| retry.due <= now)
+            .filter(|retry| retry.due <= now && !seen_to(&retry.work))
             .min_by_key(|retry| retry.due)
             .map(|it| it.work.clone())
     }
@@ -74,22 +77,25 @@ mod tests {
         Work::Remove(Removal { item: item.to_owned(), generation: Generation::new(1, number) })
     }
 
+    const FULL: (Reason, Cause) = (Reason::DiskFull, Cause::Host);
+
     #[test]
     fn waits_grow_for_the_same_work_and_begin_anew_for_other_work() {
         let now = Clock::System.monotonic();
         let mut retries = Retries::default();
         for _ in 0..20 {
-            retries.failed(work("a", 1), Reason::DiskFull, now);
+            retries.failed(work("a", 1), FULL, now);
         }
         assert!(retries.holds(&work("a", 1)) && !retries.holds(&work("a", 2)));
-        assert!(retries.due(now + FIRST).is_none(), "twenty waits later it is longer");
-        assert_eq!(retries.due(now + LONGEST), Some(work("a", 1)));
-        retries.failed(work("a", 2), Reason::DiskFull, now);
-        assert_eq!(retries.due(now + FIRST), Some(work("a", 2)));
-        retries.hurry(now, |reason| reason == Reason::PathTaken);
-        assert!(retries.due(now).is_none());
-        retries.hurry(now, |reason| reason == Reason::DiskFull);
-        assert_eq!(retries.due(now), Some(work("a", 2)));
+        assert!(retries.due(now + FIRST, |_| false).is_none(), "twenty waits later it is longer");
+        assert_eq!(retries.due(now + LONGEST, |_| false), Some(work("a", 1)));
+        retries.failed(work("a", 2), FULL, now);
+        assert_eq!(retries.due(now + FIRST, |_| false), Some(work("a", 2)));
+        retries.hurry(now, |reason, _| reason == Reason::PathTaken);
+        assert!(retries.due(now, |_| false).is_none());
+        retries.hurry(now, |reason, _| reason == Reason::DiskFull);
+        assert_eq!(retries.due(now, |_| false), Some(work("a", 2)));
+        assert_eq!(retries.due(now, |work| work.item() == "a"), None, "it is being seen to");
         retries.forget(&work("a", 1));
         assert!(retries.holds(&work("a", 2)), "an older word changes nothing");
         retries.forget(&work("a", 3));

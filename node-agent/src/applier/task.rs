@@ -6,14 +6,16 @@ use muster_common::{drain::Drain, error_chain::Chain, reason::Reason};
 use tokio::sync::watch;
 
 use super::{
-    Applier, failure,
+    Applier, Failure, drift, failure,
+    fetch::Source,
+    fetches::{Aim, Fetched, Fetches},
     guard::Guard,
     retries::Retries,
     work::{Wanted, Work},
 };
 use crate::{
     locks::Locks,
-    state::{ItemState, Offer, Removal},
+    state::{Cause, ItemState, Offer, Removal},
 };
 
 /// Between looks at the lock file and the clock, while something waits for its next try.
@@ -34,6 +36,7 @@ pub struct Task {
     applier: Applier,
     wanted: Arc<Wanted>,
     retries: Retries,
+    fetches: Fetches,
     guard: Guard,
     /// The rules under which the retries failed.
     rules: Locks,
@@ -57,6 +60,7 @@ impl Task {
                 applier,
                 wanted,
                 retries: Retries::default(),
+                fetches: Fetches::default(),
                 guard: Guard::new(),
                 rules,
                 states,
@@ -69,6 +73,13 @@ impl Task {
     #[must_use]
     pub fn sweeping(mut self, interval: watch::Receiver<Duration>) -> Self {
         self.guard.sweep_every(interval);
+        self
+    }
+
+    /// The same, with a place to fetch blobs from.
+    #[must_use]
+    pub fn fetching(mut self, source: Arc<dyn Source>) -> Self {
+        self.fetches.fetch_from(source);
         self
     }
 
@@ -104,8 +115,16 @@ impl Task {
     }
 
     /// The newest word first; then what is to be tried again.
-    fn next(&self) -> Option<Work> {
-        self.wanted.take(|offer| self.applier.has_room(offer)).or_else(|| self.retries.due(self.now()))
+    fn next(&mut self) -> Option<Work> {
+        if self.wanted.take_connected() {
+            let now = self.now();
+            self.retries.hurry(now, |_, cause| matches!(cause, Cause::Network | Cause::ControlPlane));
+        }
+        self.wanted.take(|offer| self.applier.has_room(offer)).or_else(|| self.due())
+    }
+
+    fn due(&self) -> Option<Work> {
+        self.retries.due(self.now(), |work| self.fetches.holds(work))
     }
 
     fn now(&self) -> muster_common::clock::Instant {
@@ -113,31 +132,85 @@ impl Task {
     }
 
     async fn work_on(&mut self, work: Work) {
+        if self.fetches.holds(&work) || self.fetches.holds_newer(&work) {
+            return; // it is on its way, or no longer wanted
+        }
         let known = self.retries.holds(&work);
-        if known && self.retries.due(self.now()).as_ref() != Some(&work) {
+        if known && self.due().as_ref() != Some(&work) {
             // Offered again, by a new session perhaps: it has its time.
             self.publish(true);
             return;
         }
+        let (item, blobs) = (work.item().to_owned(), self.applier.wants(&work).await);
+        if blobs.is_empty() {
+            self.fetches.forget(&item);
+            return self.carry_out(work).await;
+        }
+        if !known {
+            self.retries.forget(&work); // of an older word
+        }
+        self.applier.wish(&item, &blobs).await;
+        self.fetches.want(item, Aim::Work(work), blobs);
+    }
+
+    async fn carry_out(&mut self, work: Work) {
         let state = match work.clone() {
             Work::Apply(offer) => Some(self.applier.apply(*offer).await),
             Work::Remove(removal) => self.applier.remove(removal).await,
         };
+        let is_retried = state.as_ref().is_some_and(failure::is_retried_here);
+        self.done(work, state, is_retried).await;
+    }
+
+    /// Notes what became of work.
+    async fn done(&mut self, work: Work, state: Option<ItemState>, is_retried: bool) {
+        let (known, item) = (self.retries.holds(&work), work.item().to_owned());
         let error = state.as_ref().and_then(|state| state.error.as_ref());
         match state.as_ref().zip(error) {
-            Some((state, error)) if work.is_told_by(state) && failure::is_retried_here(state) => {
-                self.retries.failed(work, error.reason, self.now());
+            Some((state, error)) if work.is_told_by(state) && is_retried => {
+                self.retries.failed(work, (error.reason, error.cause), self.now());
             }
             told => {
                 self.retries.forget(&work);
                 if told.is_none() {
                     // Something changed on this host: there may be room now.
-                    self.retries.hurry(self.now(), |reason| reason == Reason::PathTaken);
+                    self.retries.hurry(self.now(), |reason, _| reason == Reason::PathTaken);
                 }
+                self.applier.tidy(&item).await;
             }
         }
         self.guard.follow(&self.applier).await;
         self.publish(!known);
+    }
+
+    /// Blobs have come, or cannot be had now.
+    async fn fetched(&mut self, fetched: Fetched) {
+        let Fetched { item, aim, result } = fetched;
+        match (aim, result) {
+            (Aim::Work(work), Ok(())) => self.carry_out(work).await,
+            (Aim::Work(work), Err(failure)) => self.not_fetched(work, failure).await,
+            (Aim::Correction, result) => self.fetched_to_correct(item, result).await,
+        }
+    }
+
+    async fn fetched_to_correct(&mut self, item: String, result: Result<(), Failure>) {
+        self.applier.tidy(&item).await;
+        let mut due = self.now();
+        if let Err(failure) = result {
+            self.applier.blobs_missed(&item, failure).await;
+            self.publish(false);
+            due += drift::WAIT;
+        }
+        self.guard.again([(item, due)].into());
+    }
+
+    /// Nothing on the host has changed, and it is never the version's fault.
+    async fn not_fetched(&mut self, work: Work, failure: Failure) {
+        let Work::Apply(offer) = &work else { return };
+        let running = self.applier.running(&offer.item);
+        let state = self.applier.failed(&offer.item, offer.version.clone(), running, failure).await;
+        let is_retried = failure::is_unsettled(&state);
+        self.done(work, Some(state), is_retried).await;
     }
 
     /// With nothing else to do it looks after what runs.
@@ -147,8 +220,14 @@ impl Task {
         if items.is_empty() {
             return self.wait().await;
         }
-        let again = self.applier.look_after(items).await;
-        self.guard.again(again);
+        let after = self.applier.look_after(items).await;
+        self.guard.again(after.again);
+        for (item, blobs) in after.wants {
+            if !self.fetches.is_waited_for(&item) {
+                self.applier.wish(&item, &blobs).await;
+                self.fetches.want(item, Aim::Correction, blobs);
+            }
+        }
         self.guard.follow(&self.applier).await;
         self.publish(false);
     }
@@ -160,13 +239,14 @@ impl Task {
         tokio::select! {
             biased;
             () = self.wanted.changed() => return,
+            fetched = self.fetches.next(&self.applier) => return self.fetched(fetched).await,
             () = self.guard.wait(now) => {}
             () = tokio::time::sleep(LOOK), if waits => {}
         }
         let rules = self.applier.rules();
         if rules != self.rules {
             self.rules = rules;
-            self.retries.hurry(self.now(), |_| true);
+            self.retries.hurry(self.now(), |_, _| true);
         }
         self.applier.save_unsaved().await;
     }
@@ -189,6 +269,11 @@ impl Task {
 }
 
 impl Handle {
+    /// A session is open: what failed on the way is worth a try at once.
+    pub fn connected(&self) {
+        self.wanted.connected();
+    }
+
     /// Takes the newest word about some items.
     pub fn desire(&self, offers: Vec<Offer>, removals: Vec<Removal>) {
         self.wanted.add(offers, removals);

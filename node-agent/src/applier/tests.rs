@@ -15,6 +15,7 @@ use prost::Message as _;
 use super::{attempt::Attempt, *};
 use crate::locks;
 
+mod blobs;
 mod drift;
 mod hooks;
 mod kinds;

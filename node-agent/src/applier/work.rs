@@ -1,6 +1,9 @@
 //! What is wanted of the applier: the newest word about each item.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use muster_common::{digest::Sha256, generation::Generation};
 use parking_lot::Mutex;
@@ -19,6 +22,8 @@ pub(super) enum Work {
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     work: Mutex<BTreeMap<String, Work>>,
+    /// A session has been opened since somebody asked.
+    connected: AtomicBool,
     wake: Notify,
 }
 
@@ -68,6 +73,17 @@ impl Wanted {
         };
         let item = wanted.iter().min_by_key(|(_, work)| rank(work)).map(|(item, _)| item.clone())?;
         wanted.remove(&item)
+    }
+
+    /// The control plane is there again.
+    pub(super) fn connected(&self) {
+        self.connected.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    /// Whether the control plane has been there again since this was asked last.
+    pub(super) fn take_connected(&self) -> bool {
+        self.connected.swap(false, Ordering::AcqRel)
     }
 
     pub(super) async fn changed(&self) {

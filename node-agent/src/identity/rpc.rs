@@ -41,7 +41,11 @@ pub(super) async fn renew(
     within(IdentityServiceClient::new(channel).renew_certificate(request)).await
 }
 
-async fn connect(identity: &Identity) -> Result<Channel, Error> {
+/// A connection to the control plane by which a node speaks.
+///
+/// # Errors
+/// If none of the addresses for sessions can be reached.
+pub async fn connect(identity: &Identity) -> Result<Channel, Error> {
     let tls = Arc::new(identity.client_config()?);
     let mut last = Error::Answer("no session address");
     for address in &identity.session_addresses {

@@ -186,6 +186,7 @@ impl Host for NodeHost {
                 self.parts.server_time.learn(welcome.server_time, self.parts.clock.monotonic());
                 self.parts.commands.limit_output(welcome.max_output_bytes);
                 self.elsewhere.clear();
+                self.parts.applier.connected();
                 let ahead_ms = welcome.server_time.0.saturating_sub(self.parts.clock.now().0);
                 self.remember(|memo| {
                     memo.heard_clock(ahead_ms);

@@ -13,11 +13,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Error, House,
+    blobs::Blobs,
     host::NodeHost,
     settings::{InForce, follow},
 };
 use crate::{
     applier::{self, Applier},
+    blobs::Downloads,
     commands, dial,
     identity::{Identity, Keeper, Wanted},
     ledger::{self, Ledger},
@@ -59,11 +61,13 @@ where
     let (clock, reconnect) = (house.clock.clone(), in_force.reconnect.subscribe());
     let options = session::Options { instance, clock, reconnect, stop: stopped };
     let transport = Grpc::new(parts.identity.subscribe());
+    let blobs = Arc::new(Blobs(Downloads::new(parts.identity.subscribe())));
     let drift_interval = in_force.drift_interval.subscribe();
     let (host, started) = parts.start(house, instance, transport.server());
     let (worker, status) = Worker::new(host, transport, options);
     tasks.spawn("commands", Kind::Fatal, started.commands.run(drain.clone()));
-    tasks.spawn("applier", Kind::Fatal, started.applier.sweeping(drift_interval).run(drain.clone()));
+    let applier = started.applier.sweeping(drift_interval).fetching(blobs);
+    tasks.spawn("applier", Kind::Fatal, applier.run(drain.clone()));
     tasks.spawn("facts", Kind::Fatal, started.facts.run(drain.clone()));
     tasks.spawn("renewal", Kind::BestEffort, started.keeper.run(drain.clone()));
     let (done, mut worker_end) = oneshot::channel();

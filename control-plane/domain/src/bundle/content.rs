@@ -10,16 +10,19 @@ pub use hooks::MAX_HOOK_TIMEOUT_S;
 
 use crate::violation::Violation;
 
-/// Most bytes in all files of a bundle.
+/// Most bytes in all files of a bundle that are no blobs.
 pub const MAX_BYTES: usize = 64 * 1024;
 /// Most bytes of a whole content as it is sent, paths and hooks included: a
 /// message to a host holds one.
 pub const MAX_WHOLE: usize = 128 * 1024;
+/// Most bytes in all files of a bundle that are blobs.
+pub const MAX_BLOB_BYTES: u64 = 8 * 1024 * 1024;
 /// Most files of a bundle.
 pub const MAX_FILES: usize = 64;
 /// The capability of agents that know more of a file than path, content and mode.
 pub const SECOND: &str = "bundle-v2";
-/// The capability of agents that also know of protected contents.
+/// The capability of agents that also fetch blobs and know of protected contents; they
+/// have the one before, too.
 pub const THIRD: &str = "bundle-v3";
 /// Longest path and longest part of one, as Linux has them.
 const MAX_PATH: usize = 4095;
@@ -99,10 +102,21 @@ pub struct File<'a> {
     pub absent: bool,
     /// It is a folder.
     pub directory: bool,
+    /// It is a blob.
+    pub blob: Option<FileBlob<'a>>,
     /// Its content is a secret.
     pub protected: bool,
     /// The protected content that stays; empty: none.
     pub protected_id: &'a str,
+}
+
+/// A blob as the content of a file names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileBlob<'a> {
+    /// Its digest, if it is one.
+    pub sha256: &'a [u8],
+    /// Bytes of it.
+    pub size_bytes: u64,
 }
 
 /// A program run on the host.
@@ -129,8 +143,8 @@ impl Default for Hook<'_> {
 /// older one would pass over what it does not know.
 #[must_use]
 pub fn needs(content: &Content) -> &'static [&'static str] {
-    if content.files.iter().any(|file| file.protected) {
-        return &[SECOND, THIRD];
+    if content.files.iter().any(|file| file.protected || file.blob.is_some()) {
+        return &[THIRD];
     }
     let hooks = [content.validate, content.on_change, content.probe];
     let plain = content.files.iter().all(is_plain_file) && hooks.iter().flatten().all(is_plain_hook);
@@ -192,6 +206,12 @@ fn check_files(files: &[File], faults: &mut Vec<Violation>) {
     }
     let total = files.iter().map(|file| file.size).fold(0, usize::saturating_add);
     faults.extend(check_bytes(total).err());
+    let blobs = files.iter().filter_map(|file| file.blob);
+    let total = blobs.map(|blob| blob.size_bytes).fold(0, u64::saturating_add);
+    if total > MAX_BLOB_BYTES {
+        let text = format!("{total} bytes in all blobs; at most {MAX_BLOB_BYTES}");
+        faults.push(Violation::too_large("content.files", text));
+    }
     files::check(files, faults);
 }
 
@@ -289,13 +309,16 @@ mod tests {
         assert_eq!(with(|file| file.group = "root"), [SECOND]);
         assert_eq!(with(|file| file.absent = true), [SECOND]);
         assert_eq!(with(|file| file.directory = true), [SECOND]);
-        assert_eq!(with(|file| file.protected = true), [SECOND, THIRD]);
+        assert_eq!(with(|file| file.protected = true), [THIRD]);
         let elsewhere = Hook { working_directory: "/srv", ..hook };
         assert_eq!(needs(&Content { validate: Some(elsewhere), ..plain() }), [SECOND]);
         assert_eq!(needs(&Content { on_remove: Some(OnRemove::Leave), ..plain() }), [SECOND]);
         for mode in [Mode::Audit, Mode::Monitor, Mode::Correct] {
             assert_eq!(needs(&Content { mode: Some(mode), ..plain() }), [SECOND]);
         }
+        let blob = FileBlob { sha256: &[0; 32], size_bytes: 1 };
+        let of_blob = File { blob: Some(blob), owner: "root", ..file("/x") };
+        assert_eq!(needs(&Content { files: vec![of_blob], ..plain() }), [THIRD]);
         let told = Hook { environment: &environment, ..hook };
         assert_eq!(needs(&Content { on_change: Some(told), ..plain() }), [SECOND]);
     }
@@ -313,6 +336,20 @@ mod tests {
         assert_eq!(too_large[0].reason, Reason::TooLarge);
         assert_eq!(of_files(files(2, usize::MAX)), ["content.files"]);
         assert_eq!(of_files(vec![]), ["content.files"]);
+    }
+
+    #[test]
+    fn blobs_have_a_bound_of_their_own() {
+        let blob = |size_bytes| {
+            let blob = FileBlob { sha256: &[7; 32], size_bytes };
+            File { size: 0, blob: Some(blob), ..File::default() }
+        };
+        let (a, b) = (File { path: "/a", ..blob(MAX_BLOB_BYTES - 1) }, File { path: "/b", ..blob(1) });
+        assert!(of_files(vec![a, b, File { size: MAX_BYTES, ..file("/c") }]).is_empty());
+        let over = Content { files: vec![a, b, File { path: "/c", ..blob(1) }], ..Content::default() };
+        let over = check_content(&over).unwrap_err();
+        assert_eq!((over.len(), over[0].reason), (1, Reason::TooLarge));
+        assert_eq!(of_files(vec![a, File { path: "/b", ..blob(u64::MAX) }]), ["content.files"]);
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl BlobsService for Handler {
         let sha256 = wire::blob::sha256_from("sha256", &request.sha256)?;
         let reader = self.0.read_blob(sha256, request.offset).await.map_err(status::of_app)?;
         let message = |chunk| pb::DownloadBlobResponse { chunk };
-        Ok(Response::new(download::stream(&self.0, reader, message)))
+        Ok(Response::new(download::stream(&self.0, reader, |_| Ok(()), message)))
     }
 
     async fn get_blob(

@@ -28,6 +28,7 @@ impl BlobService for Handler {
         let sha256 = wire::blob::sha256_from("sha256", &request.sha256)?;
         let reader = self.0.read_blob_for(node, sha256, request.offset).await.map_err(status::of_app)?;
         let message = |chunk| pb::DownloadBlobResponse { chunk };
-        Ok(Response::new(download::stream(&self.0, reader, message)))
+        let may = move |app: &App| app.check_fetch(node, &sha256);
+        Ok(Response::new(download::stream(&self.0, reader, may, message)))
     }
 }

@@ -3,8 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use muster_common::ids::{InvalidId, SecretId};
-use muster_domain::bundle::{self, Bundle, Content, File, Hook, Mode, OnRemove, check_content, check_whole};
+use muster_common::{
+    digest::Sha256,
+    ids::{InvalidId, SecretId},
+};
+use muster_domain::bundle::{
+    self, BlobOf, Bundle, Content, File, FileBlob, Hook, Mode, OnRemove, check_content, check_whole,
+};
 use muster_proto::{admin::v1 as pb, types::v1 as types};
 use prost::Message as _;
 use tonic::Status;
@@ -89,6 +94,17 @@ pub fn paths(payload: &[u8]) -> Vec<String> {
     content.files.into_iter().map(|file| file.path).collect()
 }
 
+/// The blobs to which these bytes refer. Of bytes that do not decode: none.
+#[must_use]
+pub fn blobs(payload: &[u8]) -> Vec<BlobOf> {
+    let Ok(content) = types::BundleContent::decode(payload) else { return Vec::new() };
+    let blob = |(file, it): (usize, types::BundleFile)| {
+        let blob = it.blob?;
+        Some(BlobOf { file, sha256: Sha256::from_slice(&blob.sha256)?, size_bytes: blob.size_bytes })
+    };
+    content.files.into_iter().enumerate().filter_map(blob).collect()
+}
+
 fn content_from(content: &types::BundleContent) -> Content<'_> {
     Content {
         files: content.files.iter().map(file_from).collect(),
@@ -126,6 +142,7 @@ fn file_from(file: &types::BundleFile) -> File<'_> {
         group: &file.group,
         absent: file.absent,
         directory: file.directory,
+        blob: file.blob.as_ref().map(|blob| FileBlob { sha256: &blob.sha256, size_bytes: blob.size_bytes }),
         protected: file.protected,
         protected_id: &file.protected_id,
     }

@@ -232,11 +232,23 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
             output_limit: 1024 * 1024,
             blobs: crate::config::Blobs::default(),
             methods: || vec![("muster.admin.v1.NodesService/GetNode", READ)],
-            bundle_needs: |payload| if payload.starts_with(b"v2") { &["bundle-v2"] } else { &[] },
+            bundle_needs: |payload| match payload {
+                payload if payload.starts_with(b"v2") => &["bundle-v2"],
+                payload if payload.starts_with(b"v3") => &["bundle-v3"],
+                _ => &[],
+            },
             // A payload of a test names its paths, if it is an array of them.
             bundle_paths: |payload| serde_json::from_slice(payload).unwrap_or_default(),
+            bundle_blobs: blobs_of,
         },
     })
+}
+
+/// A payload of a test names its blobs, if it is a list of digests and sizes.
+fn blobs_of(payload: &[u8]) -> Vec<muster_domain::bundle::BlobOf> {
+    let told: Vec<(Sha256, u64)> = serde_json::from_slice(payload).unwrap_or_default();
+    let blob = |(file, (sha256, size_bytes))| muster_domain::bundle::BlobOf { file, sha256, size_bytes };
+    told.into_iter().enumerate().map(blob).collect()
 }
 
 fn signer(folder: &tempfile::TempDir) -> audit::Signer {
@@ -289,6 +301,12 @@ pub(super) fn binding(principal: &str, role: Role, selector: &str) -> Binding {
 }
 
 const READ: Asked = Asked { permission: Permission::Read, fleet: false };
+
+/// A content without anything protected.
+pub(super) fn open(payload: bytes::Bytes) -> crate::app::secrets::Draft {
+    let encode = Arc::new(move |_: &[_]| payload.clone());
+    crate::app::secrets::Draft { protected: Vec::new(), encode, open_bytes: 0 }
+}
 
 pub(super) fn alice() -> Actor {
     actor("operator/alice", whole())

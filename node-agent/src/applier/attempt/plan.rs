@@ -12,9 +12,10 @@ use crate::{
     applier::{
         Failure,
         bundle::File,
+        bytes::Bytes,
         journal::{FolderStep, Step},
         place::{Found, Place, Rights},
-        records::{Kind, Original, Owned, keep_blob, read_blob},
+        records::{Kind, Original, Owned, keep_file, kept_as},
     },
     locks::Locks,
     platform::accounts,
@@ -43,36 +44,35 @@ impl Attempt {
     }
 
     fn write(&mut self, root: PathBuf, file: &File, known: Option<&Owned>) -> io::Result<()> {
-        let found = read(&root, &file.path)?;
-        self.own(file, known, found.as_ref())?;
+        let place = Place::open(&root, &file.path)?;
+        let found = place.as_ref().map(Place::read).transpose()?.flatten();
+        self.own(file, known, place.filter(|_| found.is_some()))?;
         let owner = file.owner_or(found.as_ref().map_or_else(accounts::me, |found| found.rights.owner));
         let rights = Rights { mode: file.mode, owner };
-        let new = Found { content: file.content.clone(), rights };
-        if found.as_ref() != Some(&new) {
-            let new = New { found: new, strict: file.names_owner() };
-            self.step(root, &file.path, found.is_some(), Some(new))?;
+        let bytes = file.content.bytes(&self.folder);
+        if found.as_ref().is_some_and(|found| is_as(found, &bytes, rights)) {
+            return Ok(());
         }
-        Ok(())
+        let new = New { bytes, rights, strict: file.names_owner() };
+        self.step(root, &file.path, found.is_some(), Some(new))
     }
 
     fn clear(&mut self, root: PathBuf, file: &File, known: Option<&Owned>) -> io::Result<()> {
-        let found = read(&root, &file.path)?;
-        self.own(file, known, found.as_ref())?;
+        let place = Place::open(&root, &file.path)?;
+        let found = place.as_ref().map(Place::read).transpose()?.flatten();
+        self.own(file, known, place.filter(|_| found.is_some()))?;
         if found.is_some() { self.step(root, &file.path, true, None) } else { Ok(()) }
     }
 
-    /// It belongs to the item from now on; what was there before is kept.
-    fn own(&mut self, file: &File, known: Option<&Owned>, found: Option<&Found>) -> io::Result<()> {
+    /// It belongs to the item from now on; what was there before is kept. `found`: where
+    /// there is a file now.
+    fn own(&mut self, file: &File, known: Option<&Owned>, found: Option<Place>) -> io::Result<()> {
         // What somebody put where nothing had to be is not the item's.
         let known = known.filter(|known| known.kind != Kind::Absent || known.original.is_some());
         let original = match (known, found) {
             (Some(known), _) => known.original.clone(),
             (None, None) => None,
-            (None, Some(found)) => Some(Original {
-                sha256: keep_blob(&self.folder, &found.content)?,
-                mode: found.rights.mode,
-                owner: found.rights.owner,
-            }),
+            (None, Some(found)) => keep(&self.folder, &found)?,
         };
         self.owned.push(Owned { path: file.path.clone(), original, kind: file.kind });
         Ok(())
@@ -120,18 +120,18 @@ impl Attempt {
     }
 
     fn give_file_back(&mut self, root: PathBuf, path: &Path, original: Option<&Original>) -> io::Result<()> {
-        let original = original
-            .map(|original| {
-                let content = read_blob(&self.folder, original.sha256)?;
-                Ok::<_, io::Error>(Found { content, rights: original.rights() })
-            })
-            .transpose()?;
+        let new = original.map(|original| New {
+            bytes: kept_as(&self.folder, original.sha256),
+            rights: original.rights(),
+            strict: false,
+        });
         let found = read(&root, path)?;
-        if found == original {
-            return Ok(());
-        }
-        let new = original.map(|found| New { found, strict: false });
-        self.step(root, path, found.is_some(), new)
+        let is_back = match (&found, &new) {
+            (None, None) => true,
+            (Some(found), Some(new)) => is_as(found, &new.bytes, new.rights),
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if is_back { Ok(()) } else { self.step(root, path, found.is_some(), new) }
     }
 
     /// One that was made for the item goes later, if it is empty; one that is gone stays so.
@@ -187,6 +187,16 @@ impl Attempt {
             }
         }
     }
+}
+
+/// Keeps what is there.
+fn keep(folder: &Path, place: &Place) -> io::Result<Option<Original>> {
+    let Some((content, rights)) = place.content()? else { return Ok(None) };
+    Ok(Some(Original { sha256: keep_file(folder, content)?, mode: rights.mode, owner: rights.owner }))
+}
+
+fn is_as(found: &Found, bytes: &Bytes, rights: Rights) -> bool {
+    found.rights == rights && found.sha256 == bytes.sha256()
 }
 
 fn read(root: &Path, path: &Path) -> io::Result<Option<Found>> {

@@ -6,18 +6,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use muster_common::{ids::SecretId, reason::Reason, sealing::Contents};
+use muster_common::{digest::Sha256, ids::SecretId, reason::Reason, sealing::Contents};
 use muster_proto::types::v1 as types;
 
 use super::invalid;
 use crate::{
-    applier::{Failure, base::Base, records::Kind, secrets},
+    applier::{
+        Failure,
+        base::Base,
+        bytes::Bytes,
+        cache::{Blob, Cache},
+        records::Kind,
+        secrets,
+    },
     locks::Locks,
     platform::accounts,
     state::Cause,
 };
 
 const MAX_BYTES: usize = 64 * 1024;
+const MAX_BLOB_BYTES: u64 = 8 * 1024 * 1024;
 const MAX_FILES: usize = 64;
 const DEFAULT_MODE: u32 = 0o644;
 const DEFAULT_FOLDER_MODE: u32 = 0o755;
@@ -27,11 +35,11 @@ const PROTECTED_MODE: u32 = 0o600;
 const OTHERS: u32 = 0o007;
 
 /// One file or folder, or one that must not be there.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(in crate::applier) struct File {
     pub(in crate::applier) path: PathBuf,
     pub(in crate::applier) kind: Kind,
-    pub(in crate::applier) content: Vec<u8>,
+    pub(in crate::applier) content: Content,
     pub(in crate::applier) mode: u32,
     /// Its content is a secret, and is not in the payload.
     pub(in crate::applier) secret: Option<SecretId>,
@@ -41,10 +49,50 @@ pub(in crate::applier) struct File {
     owner: (Option<u32>, Option<u32>),
 }
 
-impl fmt::Debug for File {
-    /// Without its content, which may be a secret.
+/// The content of a file.
+#[derive(Clone)]
+pub(in crate::applier) enum Content {
+    /// It stands in the bundle.
+    Inline(Vec<u8>),
+    /// It is a blob.
+    Blob(Blob),
+}
+
+impl fmt::Debug for Content {
+    /// Without the content itself, which may be a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("File").field(&self.path).finish()
+        f.debug_tuple("Content").field(&self.size()).finish()
+    }
+}
+
+impl Content {
+    pub(in crate::applier) fn sha256(&self) -> Sha256 {
+        match self {
+            Self::Inline(bytes) => Sha256::of(bytes),
+            Self::Blob(blob) => blob.sha256,
+        }
+    }
+
+    pub(in crate::applier) fn size(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::Blob(blob) => blob.size,
+        }
+    }
+
+    /// Where its bytes are, in the applier's folder.
+    pub(in crate::applier) fn bytes(&self, folder: &Path) -> Bytes {
+        match self {
+            Self::Inline(bytes) => Bytes::Inline(bytes.clone()),
+            Self::Blob(blob) => Cache::at(folder).bytes(blob),
+        }
+    }
+
+    pub(in crate::applier) const fn blob(&self) -> Option<Blob> {
+        match self {
+            Self::Inline(_) => None,
+            Self::Blob(blob) => Some(*blob),
+        }
     }
 }
 
@@ -52,7 +100,7 @@ impl File {
     pub(super) fn fill(&mut self, contents: &Contents) -> Result<(), Failure> {
         let Some(secret) = self.secret else { return Ok(()) };
         let missing = || secrets::unreadable(format!("the content of {} did not come", self.path.display()));
-        self.content = contents.get(&secret).ok_or_else(missing)?.to_vec();
+        self.content = Content::Inline(contents.get(&secret).ok_or_else(missing)?.to_vec());
         Ok(())
     }
 
@@ -96,15 +144,25 @@ fn file(file: types::BundleFile) -> Result<File, Failure> {
         (false, true) => (Kind::Folder, DEFAULT_FOLDER_MODE),
         (true, true) => return Err(invalid(format!("{} cannot be a folder and absent", file.path))),
     };
-    if kind != Kind::File && !file.content.is_empty() {
+    if kind != Kind::File && !(file.content.is_empty() && file.blob.is_none()) {
         return Err(invalid(format!("{} cannot have content", file.path)));
     }
     let secret = secret(&file)?;
     let default = if secret.is_some() { PROTECTED_MODE } else { default };
+    let content = match file.blob {
+        None => Content::Inline(file.content.to_vec()),
+        Some(_) if !file.content.is_empty() => {
+            return Err(invalid(format!("{} has content and a blob", file.path)));
+        }
+        Some(blob) => match Sha256::from_slice(&blob.sha256) {
+            Some(sha256) => Content::Blob(Blob { sha256, size: blob.size_bytes }),
+            None => return Err(invalid(format!("the blob of {} has no SHA-256", file.path))),
+        },
+    };
     Ok(File {
         path: PathBuf::from(file.path),
         kind,
-        content: file.content.to_vec(),
+        content,
         mode: if file.mode == 0 { default } else { file.mode },
         secret,
         names: (file.owner, file.group),
@@ -119,18 +177,25 @@ fn secret(file: &types::BundleFile) -> Result<Option<SecretId>, Failure> {
     }
     let is_file = !file.absent && !file.directory;
     match file.protected_id.parse() {
-        Ok(id) if is_file && file.content.is_empty() && file.mode & OTHERS == 0 => Ok(Some(id)),
+        Ok(id) if is_file && file.content.is_empty() && file.blob.is_none() && file.mode & OTHERS == 0 => {
+            Ok(Some(id))
+        }
         _ => Err(invalid(format!("{} is protected, and not as it must be", file.path))),
     }
 }
 
 /// By the agent's own limits, and by the host's lock file.
 pub(super) fn check(files: &[File], locks: &Locks, base: &Base) -> Result<(), Failure> {
-    let bytes: usize = files.iter().map(|file| file.content.len()).sum();
-    if files.is_empty() || files.len() > MAX_FILES || bytes > MAX_BYTES {
+    let (inline, blobs): (Vec<&Content>, Vec<&Content>) =
+        files.iter().map(|file| &file.content).partition(|content| content.blob().is_none());
+    let bytes = |of: &[&Content]| of.iter().map(|content| content.size()).fold(0, u64::saturating_add);
+    let (bytes, blob_bytes) = (bytes(&inline), bytes(&blobs));
+    if files.is_empty() || files.len() > MAX_FILES || bytes > MAX_BYTES as u64 || blob_bytes > MAX_BLOB_BYTES
+    {
         let count = files.len();
         return Err(invalid(format!(
-            "{count} files with {bytes} bytes; it must be 1 to {MAX_FILES} files with at most {MAX_BYTES} bytes"
+            "{count} files with {bytes} bytes, and {blob_bytes} in blobs; it must be 1 to {MAX_FILES} files with at \
+             most {MAX_BYTES} bytes, and {MAX_BLOB_BYTES} in blobs"
         )));
     }
     for file in files {

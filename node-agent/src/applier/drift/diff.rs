@@ -5,7 +5,7 @@ use std::time::Duration;
 use similar::TextDiff;
 
 /// Larger texts are not compared.
-const LARGEST: usize = 16 * 1024;
+pub(super) const LARGEST: usize = 16 * 1024;
 /// Of a diff, so many bytes are told.
 const TOLD: usize = 4 * 1024;
 /// A comparison that takes longer says less exactly what differs.

@@ -19,7 +19,7 @@ impl Lab {
 }
 
 async fn look(applier: &mut Applier) -> Option<muster_common::clock::Instant> {
-    applier.look_after(vec!["bundle/app".to_owned()]).await.into_values().next()
+    applier.look_after(vec!["bundle/app".to_owned()]).await.again.into_values().next()
 }
 
 fn drift(applier: &Applier) -> Vec<Drift> {

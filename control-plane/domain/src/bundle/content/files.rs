@@ -7,6 +7,8 @@ use crate::violation::Violation;
 
 /// Longest name of a user or group, as most hosts have it.
 const MAX_NAME: usize = 32;
+/// Bytes of a digest.
+const SHA256: usize = 32;
 
 /// Finds what is wrong with the files, in their order.
 pub(super) fn check(files: &[File], faults: &mut Vec<Violation>) {
@@ -31,6 +33,9 @@ pub(super) fn check(files: &[File], faults: &mut Vec<Violation>) {
         }
         if let Some((field, text)) = kind_fault(file) {
             fault(field, text);
+        }
+        if let Some(blob) = file.blob.filter(|blob| blob.sha256.len() != SHA256) {
+            fault("blob.sha256", &format!("it has {} bytes; a SHA-256 has {SHA256}", blob.sha256.len()));
         }
     }
     for (n, file) in files.iter().enumerate() {
@@ -78,12 +83,16 @@ const fn kind_fault(file: &File) -> Option<(&'static str, &'static str)> {
     if file.absent && file.directory {
         return Some(("absent", "only files can be absent, not folders"));
     }
+    let has_content = file.size > 0 || file.blob.is_some();
     let has_rights = file.mode != 0 || !file.owner.is_empty() || !file.group.is_empty();
-    if file.absent && (file.size > 0 || has_rights) {
+    if file.absent && (has_content || has_rights) {
         return Some(("absent", "what is absent has neither content nor mode, owner or group"));
     }
-    if file.directory && file.size > 0 {
-        return Some(("content", "a folder has none"));
+    if file.directory && has_content {
+        return Some((if file.size > 0 { "content" } else { "blob" }, "a folder has none"));
+    }
+    if file.size > 0 && file.blob.is_some() {
+        return Some(("blob", "a file has either content or a blob"));
     }
     protected_fault(file)
 }
@@ -94,6 +103,7 @@ const fn protected_fault(file: &File) -> Option<(&'static str, &'static str)> {
     match (file.protected, keeps) {
         (false, true) => Some(("protected_id", "only a protected file has one")),
         (true, _) if file.absent || file.directory => Some(("protected", "only a file can be")),
+        (true, _) if file.blob.is_some() => Some(("blob", "the content of a protected file is no blob")),
         (true, true) if file.size > 0 => Some(("protected_id", "either this stays, or the content is new")),
         (true, false) if file.size == 0 => {
             Some(("content", "a protected file has content, or the protected_id of the one that stays"))
@@ -105,7 +115,7 @@ const fn protected_fault(file: &File) -> Option<(&'static str, &'static str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::FileBlob, *};
 
     fn faults(files: &[File]) -> Vec<String> {
         let mut faults = Vec::new();
@@ -155,8 +165,10 @@ mod tests {
     fn an_entry_is_a_file_a_folder_or_absent() {
         let absent = File { path: "/x", absent: true, ..File::default() };
         assert!(faults(&[absent]).is_empty());
+        let blob = Some(FileBlob { sha256: &[0; 32], size_bytes: 0 });
         let wrong = [
             File { size: 1, ..absent },
+            File { blob, ..absent },
             File { mode: 0o644, ..absent },
             File { owner: "root", ..absent },
             File { group: "root", ..absent },
@@ -166,6 +178,11 @@ mod tests {
             assert_eq!(faults(&[file]), ["content.files[0].absent"], "{file:?}");
         }
         assert_eq!(faults(&[File { size: 1, ..folder("/x") }]), ["content.files[0].content"]);
+        assert_eq!(faults(&[File { blob, ..folder("/x") }]), ["content.files[0].blob"]);
+        assert_eq!(faults(&[File { blob, ..file("/x") }]), ["content.files[0].blob"], "not beside content");
+        assert!(faults(&[File { blob, size: 0, ..file("/x") }]).is_empty());
+        let short = Some(FileBlob { sha256: &[0; 31], size_bytes: 1 });
+        assert_eq!(faults(&[File { blob: short, size: 0, ..file("/x") }]), ["content.files[0].blob.sha256"]);
     }
 
     #[test]
@@ -180,6 +197,7 @@ mod tests {
             (File { size: 1, ..kept }, "protected_id"),
             (File { protected: false, ..kept }, "protected_id"),
             (File { mode: 0o644, ..given }, "mode"),
+            (File { blob: Some(FileBlob { sha256: &[7; 32], size_bytes: 1 }), ..kept }, "blob"),
             (File { mode: 0o601, ..kept }, "mode"),
             (File { protected: true, ..folder("/x") }, "protected"),
             (File { size: 0, absent: true, ..given }, "protected"),
