@@ -105,6 +105,7 @@ reasons! {
     HookDenied = "HOOK_DENIED",
     PathTaken = "PATH_TAKEN",
     CutOff = "CUT_OFF",
+    NotConfirmed = "NOT_CONFIRMED",
     ProtectedUnreadable = "PROTECTED_UNREADABLE",
     FetchFailed = "FETCH_FAILED",
     LocalLock = "LOCAL_LOCK",

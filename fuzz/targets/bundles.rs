@@ -14,6 +14,7 @@ use muster_node_agent::{
         fuzz::{Judge, Verdict},
     },
     locks,
+    state::Line,
 };
 use muster_proto::types::v1 as types;
 use prost::Message as _;
@@ -42,6 +43,7 @@ fn judges_of() -> (Scratch, [Judge; 2]) {
         let locks = folder.join(format!("{name}.toml"));
         fs::write(&locks, rules).expect("a lock file can be written");
         Judge::new(Options {
+            line: Line::default(),
             folder: folder.join(name),
             node: NodeId::from_u128(1),
             locks: locks::Reader::new(locks),
@@ -71,6 +73,7 @@ fn seeds() -> [Vec<u8>; 4] {
         validate: Some(hook.clone()),
         on_change: Some(hook.clone()),
         probe: Some(hook),
+        confirm_after_s: 60,
         ..Default::default()
     };
     let small = types::BundleContent { files: vec![file("/etc/app/x", 0)], ..Default::default() };

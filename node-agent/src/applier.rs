@@ -1,8 +1,8 @@
 //! Brings items onto the host: whole or not at all.
 //!
 //! For a bundle: judge the offer, write the journal, stage every file beside
-//! its place, `validate`, swap by renames, `on_change`, `probe`, write the
-//! record. The record is the point of decision: whatever fails or dies before
+//! its place, `validate`, swap by renames, `on_change`, `probe`, prove that the control
+//! plane is still reached where the bundle wants that, write the record. The record is the point of decision: whatever fails or dies before
 //! it is undone, from the journal if need be, and the host returns to what it
 //! ran before. An attempt that a crash cut off is not counted as tried: the
 //! control plane offers it again. Only a change that is cut off again and again is
@@ -27,9 +27,11 @@ mod bundles;
 mod bytes;
 mod cache;
 mod change;
+mod confirm;
 mod correct;
 mod cut_offs;
 mod drift;
+pub mod explain;
 mod failure;
 pub mod fetch;
 mod fetches;
@@ -45,6 +47,7 @@ mod retries;
 mod secrets;
 mod settle;
 mod task;
+mod waits;
 mod work;
 
 use std::{

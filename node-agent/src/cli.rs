@@ -4,6 +4,7 @@
 mod connect;
 mod disconnect;
 mod exit;
+mod explain;
 mod run;
 mod show;
 
@@ -34,6 +35,8 @@ enum Command {
     Run(run::Args),
     /// Tell what this host is and how its agent stands.
     Show(show::Args),
+    /// Tell where each item stands on this host and why, without the agent and without network.
+    Explain(explain::Args),
     /// Take this host out of its fleet. Files that bundles brought stay as they are.
     Disconnect(disconnect::Args),
     /// What this binary is.
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Connect(args) => Context::open(config).and_then(|context| connect::run(args, &context)),
         Command::Run(args) => Context::open(config).and_then(|context| run::run(args, context)),
         Command::Show(args) => Context::look(config).and_then(|context| show::run(args, &context)),
+        Command::Explain(args) => Context::look(config).and_then(|context| explain::run(args, &context)),
         Command::Disconnect(args) => {
             Context::open(config).and_then(|context| disconnect::run(args, &context))
         }

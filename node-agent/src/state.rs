@@ -3,11 +3,13 @@
 mod commands;
 mod facts;
 mod items;
+mod line;
 mod server_time;
 mod settings;
 
 pub use commands::{Chunk, CommandState, Report, Ticket};
 pub use facts::{Address, Condition, Disk, Facts, Load};
 pub use items::{Cause, Drift, ItemError, ItemState, ItemVersion, Offer, Outcome, Removal};
+pub use line::{Ask, Line};
 pub use server_time::ServerTime;
 pub use settings::{EffectiveSetting, Origin};

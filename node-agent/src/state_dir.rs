@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use muster_common::ids::NodeId;
+use muster_common::{clock::UnixMillis, ids::NodeId};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,34 @@ pub struct Status {
     /// Why there is no session, if there is none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub error: String,
+    /// When the next session is tried, if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_try: Option<UnixMillis>,
+    /// When a session was last known to be open, to a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_contact: Option<UnixMillis>,
+    /// Since when none has been.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut_off_since: Option<UnixMillis>,
+}
+
+/// What `Status::session` says of an open one.
+pub const CONNECTED: &str = "connected";
+
+impl Status {
+    /// The same, with what is known from the status before about the last contact.
+    #[must_use]
+    pub fn after(self, before: Option<&Self>, now: UnixMillis) -> Self {
+        if self.session == CONNECTED {
+            return Self { last_contact: Some(now), cut_off_since: None, ..self };
+        }
+        let Some(before) = before else { return self };
+        let was_open = before.session == CONNECTED;
+        // What another process had open ended when that was last heard to live.
+        let last_contact = if was_open && before.pid == self.pid { Some(now) } else { before.last_contact };
+        let cut_off_since = if was_open { last_contact } else { before.cut_off_since };
+        Self { last_contact, cut_off_since, ..self }
+    }
 }
 
 /// What the host remembers of its control plane between sessions.
@@ -159,8 +187,9 @@ impl StateDir {
         serde_json::from_slice(&fs::read(self.0.join("status.json")).ok()?).ok()
     }
 
-    /// Tells how the agent stands.
-    pub fn set_status(&self, status: &Status) {
+    /// Tells how the agent stands. What is known of the last contact stays.
+    pub fn set_status(&self, status: Status, now: UnixMillis) {
+        let status = &status.after(self.status().as_ref(), now);
         let path = self.0.join("status.json");
         let written = serde_json::to_vec_pretty(status)
             .map_err(io::Error::from)
@@ -201,6 +230,27 @@ mod tests {
         drop(first);
         assert_eq!(state.is_running(), Some(false));
         assert!(state.lock().unwrap().is_some());
+    }
+
+    #[test]
+    fn the_last_contact_is_known_through_tries_and_restarts() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(folder.path()).unwrap();
+        let told = |pid, session: &str, now| {
+            let status = Status { pid, session: session.to_owned(), ..Status::default() };
+            state.set_status(status, UnixMillis(now));
+            let told = state.status().unwrap();
+            (told.last_contact.map(|at| at.0), told.cut_off_since.map(|at| at.0))
+        };
+        assert_eq!(told(1, "waiting", 1), (None, None), "there was never any");
+        assert_eq!(told(1, CONNECTED, 2), (Some(2), None));
+        assert_eq!(told(1, CONNECTED, 60), (Some(60), None));
+        assert_eq!(told(1, "waiting", 70), (Some(70), Some(70)));
+        assert_eq!(told(1, "waiting", 80), (Some(70), Some(70)), "another try that failed");
+        assert_eq!(told(2, "waiting", 90), (Some(70), Some(70)));
+        assert_eq!(told(2, CONNECTED, 100), (Some(100), None));
+        assert_eq!(told(3, "waiting", 900), (Some(100), Some(100)), "the agent before died unseen");
+        assert_eq!(told(3, "not connected", 950), (Some(100), Some(100)));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::{
     config::Config,
     identity::{self, Identity},
     ledger, locks,
+    state::Line,
     state_dir::{StateDir, Status},
 };
 
@@ -137,7 +138,7 @@ pub async fn run(config: Config, state: StateDir, level: Level) -> Result<Exit, 
 /// If it cannot be undone now, or from the file system.
 pub async fn forget(config: &Config, state: &StateDir, node: NodeId) -> Result<(), Error> {
     let locks = locks::Reader::new(config.locks_file.clone());
-    applier::settle(items(config, state, node, locks)).await?;
+    applier::settle(items(config, state, node, locks, Line::default())).await?;
     let state = state.clone();
     tasks::blocking(move || {
         state.forget_node(node).map_err(|source| Error::Folder { folder: state.node(node), source })
@@ -146,8 +147,15 @@ pub async fn forget(config: &Config, state: &StateDir, node: NodeId) -> Result<(
 }
 
 /// What the applier of a node needs.
-fn items(config: &Config, state: &StateDir, node: NodeId, locks: locks::Reader) -> applier::Options {
+fn items(
+    config: &Config,
+    state: &StateDir,
+    node: NodeId,
+    locks: locks::Reader,
+    line: Line,
+) -> applier::Options {
     applier::Options {
+        line,
         folder: state.node(node).join("items"),
         node,
         locks,
@@ -208,13 +216,14 @@ impl House {
     }
 
     async fn tell(&self, session: &str, error: &str) {
-        let status = Status {
-            pid: std::process::id(),
-            session: session.to_owned(),
-            since: self.clock.now().0,
-            error: error.to_owned(),
-        };
-        let state = self.state.clone();
-        tasks::blocking(move || state.set_status(&status)).await;
+        let since = self.clock.now().0;
+        let (session, error) = (session.to_owned(), error.to_owned());
+        self.tell_whole(Status { session, since, error, ..Status::default() }).await;
+    }
+
+    async fn tell_whole(&self, status: Status) {
+        let status = Status { pid: std::process::id(), ..status };
+        let (state, now) = (self.state.clone(), self.clock.now());
+        tasks::blocking(move || state.set_status(status, now)).await;
     }
 }

@@ -131,53 +131,6 @@ async fn a_path_that_the_host_does_not_allow_and_a_forbidden_hook_are_rejected()
     assert_eq!(agent.read("app.conf").as_deref(), Some("good\n"));
 }
 
-/// A small file system at a place, gone with the guard.
-struct SmallDisk(std::path::PathBuf);
-
-impl SmallDisk {
-    fn mount(at: std::path::PathBuf) -> Self {
-        std::fs::create_dir_all(&at).unwrap();
-        let mounted = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=16k", "tmpfs"])
-            .arg(&at)
-            .status();
-        assert!(
-            mounted.is_ok_and(|status| status.success()),
-            "this test mounts a file system: it needs root"
-        );
-        Self(at)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
-#[tokio::test]
-async fn a_full_disk_is_told_and_leaves_the_old_file_whole() {
-    let folder = tempfile::tempdir().unwrap();
-    let (_plane, operator, agent, _) = one_good(folder.path()).await;
-    let _disk = SmallDisk::mount(agent.file("small"));
-    let content = |text: &str| BundleContent {
-        files: vec![file(&agent.file("small/a"), text), file(&agent.file("app.conf"), text)],
-        ..Default::default()
-    };
-    let (_, fits) = operator.bundle("app", content("fits")).await;
-    operator.assign("app", "role=web", "app").await;
-    assert_eq!(operator.until_attempted(&agent.node, ITEM, &fits).await.outcome(), ItemOutcome::Applied);
-    let (_, big) = operator.bundle("app", content(&"x".repeat(30_000))).await;
-    operator.assign("app", "role=web", "app").await;
-    let state = operator.until_attempted(&agent.node, ITEM, &big).await;
-    assert_eq!(error(&state), (ErrorReason::DiskFull, FailureCause::Host));
-    assert_eq!(running(&state), fits);
-    assert_eq!(
-        (agent.read("small/a").as_deref(), agent.read("app.conf").as_deref()),
-        (Some("fits"), Some("fits"))
-    );
-}
-
 #[tokio::test]
 async fn settings_reach_the_agent_and_the_host_has_the_last_word() {
     let folder = tempfile::tempdir().unwrap();

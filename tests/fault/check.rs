@@ -16,6 +16,7 @@ use muster_tests::{
 use crate::{
     kill9::Lab,
     load::{Acknowledged, bundle_of},
+    tree,
 };
 
 /// What was looked at.
@@ -103,11 +104,9 @@ async fn converged(operator: &Operator, agent: &Agent, acknowledged: &Acknowledg
         in_sync && running.is_some_and(|running| running.sha256.as_ref() == bundle.sha256)
     };
     operator.until("the host runs what was last assigned", &agent.node, runs).await;
-    for file in ["left", "right"] {
-        assert_eq!(agent.read(file).as_deref(), Some(bundle.text.as_str()), "{file} of {}", agent.node);
-    }
-    eventually("nothing is left beside the files", LONG, || {
-        std::future::ready((std::fs::read_dir(agent.files()).unwrap().count() == 2).then_some(()))
+    // What lay beside the files is cleared away after it was told that they are in place.
+    eventually("every path is as this version says, and nothing else is there", LONG, || {
+        std::future::ready((tree::look(&agent.files()) == Some(tree::expected(bundle.n))).then_some(()))
     })
     .await;
 }

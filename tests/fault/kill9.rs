@@ -16,8 +16,8 @@ use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRa
 
 use crate::{
     check::{Checked, check},
-    load::{Acknowledged, Load, bundle_of, content},
-    number,
+    load::{Acknowledged, Load, bundle_of},
+    number, tree,
 };
 
 const AGENTS: usize = 3;
@@ -45,6 +45,8 @@ const AGENT_POINTS: &[&str] = &[
     "agent.apply.swapping",
     "agent.apply.swapped",
     "agent.apply.hooked",
+    "agent.apply.probed",
+    "agent.apply.unconfirmed",
     "agent.apply.before-commit",
     "agent.apply.committed",
 ];
@@ -163,7 +165,8 @@ impl Lab {
             let request = pb::UpdateNodeRequest { node: Some(node), ..Default::default() };
             operator.nodes.clone().update_node(request).await.unwrap();
             let bundle = bundle_of(&agent.node);
-            operator.bundle(&bundle, content(&agent.files(), 0)).await;
+            tree::make_before(&agent.files());
+            operator.bundle(&bundle, tree::content(&agent.files(), 0)).await;
             operator.assign(&bundle, &format!("host={}", agent.node), &bundle).await;
             agents.push(agent);
         }

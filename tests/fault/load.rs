@@ -14,13 +14,15 @@ use std::{
 };
 
 use muster_node_agent::dial;
-use muster_proto::{admin::v1 as pb, types::v1::BundleContent};
+use muster_proto::admin::v1 as pb;
 use muster_tests::{
-    operator::{Operator, file, script, sh},
+    operator::{Operator, script},
     plane::Plane,
 };
 use rustls::ClientConfig;
 use tokio::task::JoinHandle;
+
+use crate::tree::content;
 
 /// What was acknowledged.
 #[derive(Debug, Default)]
@@ -42,8 +44,8 @@ pub(crate) struct Acknowledged {
 pub(crate) struct Bundle {
     /// Its digest.
     pub(crate) sha256: Vec<u8>,
-    /// What each of its files says.
-    pub(crate) text: String,
+    /// Which of the contents it has.
+    pub(crate) n: u64,
 }
 
 /// A steady load.
@@ -192,7 +194,7 @@ async fn configure(shared: Arc<Shared>, node: String, files: PathBuf) {
             async move { operator.bundles.clone().create_bundle(request).await }
         };
         let made = shared.send(&mut operator, create).await.bundle.unwrap();
-        let bundle = Bundle { sha256: made.sha256.to_vec(), text: text(n) };
+        let bundle = Bundle { sha256: made.sha256.to_vec(), n };
         shared.acknowledged.lock().unwrap().bundles.insert((made.name, made.version), bundle);
         let update = |operator: Operator| {
             let target = pb::assignment::Target::Bundle(pb::BundleTarget { name: name.clone(), version: 0 });
@@ -210,17 +212,6 @@ async fn configure(shared: Arc<Shared>, node: String, files: PathBuf) {
         shared.acknowledged.lock().unwrap().assignments.insert(updated.name, target.version);
         tokio::time::sleep(Duration::from_millis(60)).await;
     }
-}
-
-fn text(n: u64) -> String {
-    format!("{n}\n")
-}
-
-/// Two files that must always fit each other.
-pub(crate) fn content(files: &Path, n: u64) -> BundleContent {
-    let text = text(n);
-    let files = ["left", "right"].map(|name| file(&files.join(name), &text)).to_vec();
-    BundleContent { files, on_change: sh("true"), ..Default::default() }
 }
 
 async fn command(shared: Arc<Shared>, ran: PathBuf) {

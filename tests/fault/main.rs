@@ -5,11 +5,13 @@
 //! `MUSTER_HALF_OPEN`, `MUSTER_SESSIONS`). The seed is printed and can be given (`MUSTER_SEED`).
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod apply;
 mod check;
 mod floods;
 mod kill9;
 mod load;
 mod rotation;
+mod tree;
 
 use muster_tests::binaries::repository;
 

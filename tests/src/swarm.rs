@@ -29,6 +29,7 @@ use muster_node_agent::{
         frames::{Goodbye, Outbound},
         transport::{Error, Grpc, Transport},
     },
+    state::Line,
 };
 use muster_proto::agent::v1::{self as pb, enrollment_service_client::EnrollmentServiceClient};
 use rcgen::KeyPair;
@@ -224,6 +225,7 @@ impl Swarm {
     fn add(&self, host: SwarmHost, grpc: Grpc, instance: InstanceId) {
         let (permits, counters) = (Arc::clone(&self.permits), Arc::clone(&self.counters));
         let options = Options {
+            line: Line::default(),
             instance,
             clock: Clock::System,
             reconnect: self.reconnect.clone(),

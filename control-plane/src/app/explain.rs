@@ -3,7 +3,7 @@
 
 mod settings;
 
-use muster_common::{clock::UnixMillis, ids::NodeId, reason::Reason as Why};
+use muster_common::{clock::UnixMillis, ids::NodeId, reason::Reason as Code};
 use muster_domain::{
     access::Scope,
     effective::{self, Compiled},
@@ -235,7 +235,7 @@ impl App {
             return Verdict::NotHere;
         }
         match wanted.and_then(|wanted| self.withheld(entry, wanted)) {
-            Some(Why::ProtectedUnreadable) => {
+            Some(Code::ProtectedUnreadable) => {
                 let text = "the control plane cannot give a protected content of it: its log says why";
                 reasons.push(no("Protected", text.to_owned()));
                 return Verdict::Withheld;
@@ -272,6 +272,11 @@ fn attempt(wanted: Option<&Wanted>, reported: Option<&ItemState>, reasons: &mut 
             reasons.push(yes("Delivery", "the host tries it again by itself".to_owned()));
             Verdict::RetriedByHost
         }
+        Some(Cause::Network) if is_unconfirmed(state) => {
+            let text = "the host tries it again by itself, while it has a session";
+            reasons.push(yes("Delivery", text.to_owned()));
+            Verdict::RetriedByHost
+        }
         Some(Cause::Network | Cause::ControlPlane) => {
             let text = "neither the item nor the host is at fault: it is tried again";
             reasons.push(yes("Delivery", text.to_owned()));
@@ -283,6 +288,11 @@ fn attempt(wanted: Option<&Wanted>, reported: Option<&ItemState>, reasons: &mut 
             Verdict::Refused
         }
     }
+}
+
+/// The host did not reach us with it, and could not tell whether it was the change.
+fn is_unconfirmed(state: &ItemState) -> bool {
+    state.error.as_ref().is_some_and(|error| error.reason == Some(Code::NotConfirmed))
 }
 
 fn yes(about: &'static str, text: String) -> Reason {

@@ -54,8 +54,10 @@ impl Attempt {
             phase: Phase::Staging,
             steps: Vec::new(),
             made: Vec::new(),
+            leaves: Vec::new(),
             correction: None,
             hook: None,
+            confirm_until: None,
         };
         Self { folder: folder.to_owned(), journal, contents: Vec::new(), owned: Vec::new(), made: Vec::new() }
     }

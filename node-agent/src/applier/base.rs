@@ -11,7 +11,7 @@ use muster_common::{clock::Clock, ids::NodeId};
 use rustix::fs::{FlockOperation, flock};
 
 use super::secrets::Sealing;
-use crate::{locks, platform::files};
+use crate::{locks, platform::files, state::Line};
 
 /// What the room needs from others.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub struct Options {
     pub clock: Clock,
     /// Files and folders of the agent itself: no bundle writes there, whatever the rules allow.
     pub protected: Vec<PathBuf>,
+    /// The line to the control plane, for what is kept only if it holds.
+    pub line: Line,
 }
 
 /// The same, opened. Cheap to clone.
@@ -35,6 +37,7 @@ pub(super) struct Base {
     pub(super) locks: locks::Reader,
     pub(super) clock: Clock,
     pub(super) sealing: Arc<Sealing>,
+    pub(super) line: Line,
     protected: Arc<Vec<PathBuf>>,
     /// One applier works in a folder. The work of a cancelled one goes on for a
     /// moment on its thread; it holds this, and the next applier waits for it.
@@ -52,9 +55,10 @@ impl Base {
         let mut protected = options.protected;
         let resolved: Vec<PathBuf> = protected.iter().map(|path| resolve(path)).collect();
         protected.extend(resolved);
-        let Options { folder, locks, clock, node, .. } = options;
+        let Options { folder, locks, clock, node, line, .. } = options;
         let sealing = Arc::new(Sealing::open_or_create(&folder, node)?);
-        Ok(Self { folder, locks, clock, sealing, protected: Arc::new(protected), held: Arc::new(held) })
+        let (protected, held) = (Arc::new(protected), Arc::new(held));
+        Ok(Self { folder, locks, clock, sealing, line, protected, held })
     }
 
     /// Works with files on a thread where waiting for the disk harms nobody.

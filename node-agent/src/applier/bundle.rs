@@ -1,6 +1,6 @@
 //! The content of a bundle. Checked here again: a host believes nobody.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use muster_common::{ids::SecretId, reason::Reason, sealing::Contents};
 use muster_proto::types::v1 as types;
@@ -25,6 +25,8 @@ pub(super) struct Bundle {
     pub(super) probe: Option<Hook>,
     pub(super) on_remove: OnRemove,
     pub(super) mode: Mode,
+    /// It is kept only if the control plane is reached again within this.
+    pub(super) confirm_after: Option<Duration>,
 }
 
 /// What is done with it, and when the host differs from it later.
@@ -77,7 +79,13 @@ impl Bundle {
             Ok(types::BundleMode::ApplyAndCorrect) => Mode::Correct,
             Err(_) => return Err(invalid("what is to be done with it is not known here")),
         };
+        let confirm_after = match content.confirm_after_s {
+            0 => None,
+            seconds @ 5..=3600 => Some(Duration::from_secs(u64::from(seconds))),
+            _ => return Err(invalid("a change is confirmed after 5 to 3600 s")),
+        };
         Ok(Self {
+            confirm_after,
             mode,
             on_remove,
             files: files::decode(content.files)?,

@@ -9,7 +9,7 @@ use super::{
     attempt::Attempt,
     bundle::{Bundle, Mode, OnRemove},
     change::Change,
-    drift, failure, journal,
+    drift, failure,
     records::{self, Record, Records},
     secrets,
 };
@@ -120,7 +120,7 @@ impl Applier {
     pub(super) async fn take_away(&mut self, record: &Record, version: &ItemVersion) -> Result<(), Failure> {
         self.settle().await.map_err(|error| Failure::host(&error))?;
         let (base, record, version) = (self.base.clone(), record.clone(), version.clone());
-        let (item, made) = (record.state.item.clone(), record.made.clone());
+        let item = record.state.item.clone();
         let plan = move |records: &mut Records| {
             let former = records.payload(&record);
             let on_remove = former.as_ref().map_or(OnRemove::Restore, |former| match former.mode {
@@ -128,22 +128,17 @@ impl Applier {
                 Mode::Monitor | Mode::Correct => former.on_remove,
             });
             let attempt = Attempt::new(&base.folder, &record.state.item, &version, true);
-            let attempt = attempt.take_away(&record, on_remove, &base.locks.current())?;
-            Ok((attempt, (former, on_remove)))
+            let mut attempt = attempt.take_away(&record, on_remove, &base.locks.current())?;
+            if on_remove != OnRemove::Leave {
+                attempt.journal.leaves = record.made;
+            }
+            Ok((attempt, former))
         };
-        let (attempt, (former, on_remove)) = self.with(plan).await?;
+        let (attempt, former) = self.with(plan).await?;
         let change = Change { version: "", new: None, former };
         if attempt.changes() && change.on_change().is_some() && !self.rules().allows_hooks() {
             return Err(Failure::hook_denied());
         }
-        let name = item.clone();
-        self.carry_out(attempt, change, move |records| records.remove(&name)).await?;
-        if on_remove == OnRemove::Leave {
-            return Ok(());
-        }
-        if let Err(error) = self.base.blocking(move || journal::remove_folders(&made)).await {
-            tracing::warn!(item, %error, "folders of {item} could not be removed");
-        }
-        Ok(())
+        self.carry_out(attempt, change, move |records| records.remove(&item)).await
     }
 }

@@ -1,6 +1,6 @@
 //! The way of a change through its steps, and the way back.
 
-use std::io;
+use std::{io, time::Duration};
 
 use muster_common::{crash, reason::Reason};
 
@@ -22,6 +22,26 @@ pub(super) struct Change<'a> {
     pub(super) former: Option<Bundle>,
 }
 
+/// What speaks against a change that is in place.
+#[derive(Debug)]
+pub(super) struct Objection {
+    pub(super) failure: Failure,
+    /// `on_change` has done its work.
+    worked: bool,
+    /// By this ask the line was to prove itself, and it did not.
+    asked: Option<u64>,
+}
+
+impl Objection {
+    pub(super) const fn of_a_change_that_was_told(failure: Failure) -> Self {
+        Self { failure, worked: true, asked: None }
+    }
+
+    pub(super) const fn of_the_line(failure: Failure, asked: u64) -> Self {
+        Self { failure, worked: true, asked: Some(asked) }
+    }
+}
+
 impl Change<'_> {
     /// The hook that tells services about changed files.
     pub(super) fn on_change(&self) -> Option<&Hook> {
@@ -29,6 +49,13 @@ impl Change<'_> {
             Some(new) => new.on_change.as_ref(),
             None => self.former.as_ref()?.on_change.as_ref(),
         }
+    }
+
+    /// Within what time the line to the control plane must prove itself. Only what is new
+    /// and changes something has to: not a correction, and not a removal.
+    fn confirmation(&self, attempt: &Attempt) -> Option<Duration> {
+        let new = self.new.filter(|_| attempt.changes() && attempt.journal.correction.is_none());
+        new?.confirm_after
     }
 
     /// The hook that tells them about the files of before. Without a former
@@ -49,38 +76,58 @@ impl Applier {
         change: Change<'_>,
         commit: impl FnOnce(&mut Records) -> io::Result<()> + Send + 'static,
     ) -> Result<(), Failure> {
-        let changes = attempt.changes();
-        let (attempt, staged) = self.disk(attempt, |attempt| attempt.stage()).await;
-        if let Err(error) = staged {
-            return Err(self.way_back(attempt, refused(&error), None, &change).await);
-        }
-        if let Err(failure) = self.validate(&change, &attempt).await {
-            return Err(self.way_back(attempt, failure, None, &change).await);
-        }
-        let (attempt, swapped) = self.disk(attempt, Attempt::swap).await;
+        let attempt = self.prepare(attempt, &change).await?;
+        let (mut attempt, swapped) = self.disk(attempt, Attempt::swap).await;
         if let Err(error) = swapped {
             return Err(self.way_back(attempt, refused(&error).rolled_back(), None, &change).await);
         }
-        let on_change = change.on_change().filter(|_| changes);
-        if let Err(failure) =
-            hooks::run(on_change, Reason::OnChangeFailed, self.context(&attempt, &change)).await
-        {
-            let back = change.on_return(false).filter(|_| changes);
-            return Err(self.way_back(attempt, failure.rolled_back(), back, &change).await);
-        }
-        crash::point("agent.apply.hooked");
-        let back = change.on_return(true).filter(|_| changes);
-        let probe = change.new.and_then(|new| new.probe.as_ref());
-        if let Err(failure) = hooks::run(probe, Reason::ProbeFailed, self.context(&attempt, &change)).await {
-            return Err(self.way_back(attempt, failure.rolled_back(), back, &change).await);
+        let changes = attempt.changes();
+        if let Err(objection) = self.prove(&mut attempt, &change).await {
+            let back = change.on_return(objection.worked).filter(|_| changes);
+            let failure = self.way_back(attempt, objection.failure.rolled_back(), back, &change).await;
+            return Err(match objection.asked {
+                Some(asked) => self.blame(failure, asked).await,
+                None => failure,
+            });
         }
         crash::point("agent.apply.before-commit");
         if let Err(error) = self.with(commit).await {
+            let back = change.on_return(true).filter(|_| changes);
             return Err(self.way_back(attempt, Failure::host(&error).rolled_back(), back, &change).await);
         }
         crash::point("agent.apply.committed");
         self.clear_away(attempt).await;
         Ok(())
+    }
+
+    /// All that can be done before anything that anybody reads changes.
+    async fn prepare(&self, attempt: Attempt, change: &Change<'_>) -> Result<Attempt, Failure> {
+        let (attempt, staged) = self.disk(attempt, |attempt| attempt.stage()).await;
+        let prepared = match staged {
+            Ok(()) => self.validate(change, &attempt).await,
+            Err(error) => Err(refused(&error)),
+        };
+        let confirmed = change.confirmation(&attempt).is_some();
+        match prepared.and_then(|()| if confirmed { self.check_line() } else { Ok(()) }) {
+            Ok(()) => Ok(attempt),
+            Err(failure) => Err(self.way_back(attempt, failure, None, change).await),
+        }
+    }
+
+    /// Whether what is in place works: by its hooks, and by the line to the control plane.
+    async fn prove(&self, attempt: &mut Attempt, change: &Change<'_>) -> Result<(), Objection> {
+        let on_change = change.on_change().filter(|_| attempt.changes());
+        let told = hooks::run(on_change, Reason::OnChangeFailed, self.context(attempt, change)).await;
+        told.map_err(|failure| Objection { failure, worked: false, asked: None })?;
+        crash::point("agent.apply.hooked");
+        let probe = change.new.and_then(|new| new.probe.as_ref());
+        let probed = hooks::run(probe, Reason::ProbeFailed, self.context(attempt, change)).await;
+        probed.map_err(Objection::of_a_change_that_was_told)?;
+        crash::point("agent.apply.probed");
+        match change.confirmation(attempt) {
+            Some(within) => self.confirm(attempt, within).await,
+            None => Ok(()),
+        }
     }
 
     fn context<'a>(&'a self, attempt: &'a Attempt, change: &Change<'a>) -> Context<'a> {

@@ -100,7 +100,8 @@ pub(super) fn is_unsettled(state: &ItemState) -> bool {
 /// This host tries it again by itself. A payload that came over the network must come
 /// again; what is fetched with it need not.
 pub(super) fn is_retried_here(state: &ItemState) -> bool {
-    let here = |error: &ItemError| error.cause == Cause::Host || error.reason == Reason::FetchFailed;
+    let by_itself = [Reason::FetchFailed, Reason::NotConfirmed];
+    let here = |error: &ItemError| error.cause == Cause::Host || by_itself.contains(&error.reason);
     is_unsettled(state) && state.error.as_ref().is_some_and(here)
 }
 

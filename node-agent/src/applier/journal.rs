@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use muster_common::clock::UnixMillis;
+use muster_common::{clock::UnixMillis, crash};
 use serde::{Deserialize, Serialize};
 
 use super::place::{Place, Rights};
@@ -27,12 +27,18 @@ pub(super) struct Journal {
     pub(super) steps: Vec<Step>,
     /// Folders that will be made: under which root, and which.
     pub(super) made: Vec<(PathBuf, PathBuf)>,
+    /// Of a removal: folders that were made for the item, and go with it if they are empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) leaves: Vec<(PathBuf, PathBuf)>,
     /// What runs is corrected, for this number of times: the record says when it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) correction: Option<u64>,
     /// The hook that was started last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) hook: Option<Mark>,
+    /// The hooks have said yes: until then the line to the control plane must prove itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) confirm_until: Option<UnixMillis>,
 }
 
 /// How far it may be.
@@ -88,6 +94,11 @@ impl Journal {
         }
     }
 
+    /// What is there, for somebody who changes nothing.
+    pub(super) fn look(folder: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(path(folder)).ok()?).ok()
+    }
+
     pub(super) fn save(&self, folder: &Path) -> io::Result<()> {
         files::write_atomically(&path(folder), &serde_json::to_vec_pretty(self)?, 0o600)
     }
@@ -95,7 +106,12 @@ impl Journal {
     /// The files are as they were before. Safe to repeat. What fails does not keep
     /// the rest from returning.
     pub(super) fn undo(&self) -> io::Result<()> {
-        let undone = first_error(self.steps.iter().rev().map(|step| self.undo_step(step)));
+        let undo = |step| {
+            let undone = self.undo_step(step);
+            crash::point("agent.apply.undoing");
+            undone
+        };
+        let undone = first_error(self.steps.iter().rev().map(undo));
         undone.and(remove_folders(&self.made))
     }
 
@@ -130,6 +146,7 @@ impl Journal {
             if let Err(error) = self.save(folder) {
                 tracing::warn!(%error, "could not write down that files have returned");
             }
+            crash::point("agent.apply.returned");
         }
     }
 
@@ -140,7 +157,12 @@ impl Journal {
         first_error(files.map(|step| match Place::open(&step.root, &step.path)? {
             Some(place) => place.clear().and_then(|()| place.sync()),
             None => Ok(()),
-        }))
+        }))?;
+        if let Err(error) = remove_folders(&self.leaves) {
+            let item = &self.item;
+            tracing::warn!(item, %error, "folders of {item} could not be removed");
+        }
+        Ok(())
     }
 
     /// Kept for a person to look at.
@@ -158,7 +180,7 @@ impl Journal {
 }
 
 /// Takes away those folders that are empty, the deepest first.
-pub(super) fn remove_folders(folders: &[(PathBuf, PathBuf)]) -> io::Result<()> {
+fn remove_folders(folders: &[(PathBuf, PathBuf)]) -> io::Result<()> {
     first_error(folders.iter().rev().map(|(root, folder)| match Place::open(root, folder)? {
         Some(place) => place.remove_folder(),
         None => Ok(()),

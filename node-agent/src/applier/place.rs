@@ -216,10 +216,17 @@ impl Place {
     }
 
     fn unlink(&self, name: &OsStr) -> io::Result<()> {
+        use rustix::io::Errno;
         match rfs::unlinkat(&self.folder, name, AtFlags::empty()) {
-            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            // A file system that is read-only says so before it looks for the name.
+            Err(Errno::ROFS) if !self.has(name) => Ok(()),
             Err(error) => Err(at(&self.path, error)),
         }
+    }
+
+    fn has(&self, name: &OsStr) -> bool {
+        rfs::statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
     fn staged(&self) -> OsString {

@@ -210,8 +210,7 @@ impl Records {
 
     /// The bundle that an item runs, without its protected contents.
     pub(super) fn payload(&self, record: &Record) -> Option<Bundle> {
-        let running = record.state.running.as_ref()?;
-        Bundle::decode(&read_blob(&self.folder, running.sha256).ok()?).ok()
+        bundle_of(&self.folder, record)
     }
 
     /// The same, with them.
@@ -281,6 +280,24 @@ fn set_aside(path: &Path, error: &io::Error, now: UnixMillis) {
             tracing::error!(%error, "{} is damaged and cannot be set aside: {second}", path.display());
         }
     }
+}
+
+/// All records that can be read, by somebody who changes nothing.
+pub(super) fn read_all(folder: &Path) -> io::Result<Vec<Record>> {
+    let files = match fs::read_dir(folder.join("records")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        files => files?,
+    };
+    let paths = files.map(|file| file.map(|file| file.path())).collect::<io::Result<Vec<_>>>()?;
+    let records = paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "json"));
+    let read = |path: &PathBuf| serde_json::from_slice(&fs::read(path).ok()?).ok();
+    Ok(records.filter_map(read).collect())
+}
+
+/// The bundle that a record's item runs, likewise.
+pub(super) fn bundle_of(folder: &Path, record: &Record) -> Option<Bundle> {
+    let running = record.state.running.as_ref().filter(|_| super::bundle::is_item(&record.state.item))?;
+    Bundle::decode(&read_blob(folder, running.sha256).ok()?).ok()
 }
 
 /// One record, without opening the others.

@@ -51,14 +51,19 @@ impl Retries {
         }
     }
 
-    /// Work whose time has come, and that is not yet being seen to. It stays here until it
-    /// is said what became of it.
-    pub(super) fn due(&self, now: Instant, seen_to: impl Fn(&Work) -> bool) -> Option<Work> {
+    /// Work whose time has come, of what is `ready` to be tried. It stays here until it is
+    /// said what became of it.
+    pub(super) fn due(&self, now: Instant, ready: impl Fn(&Work, Reason) -> bool) -> Option<Work> {
         self.0
             .values()
-            .filter(|retry| retry.due <= now && !seen_to(&retry.work))
+            .filter(|retry| retry.due <= now && ready(&retry.work, retry.why.0))
             .min_by_key(|retry| retry.due)
             .map(|it| it.work.clone())
+    }
+
+    /// When each item is tried again.
+    pub(super) fn times(&self) -> BTreeMap<String, Instant> {
+        self.0.iter().map(|(item, retry)| (item.clone(), retry.due)).collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -87,15 +92,16 @@ mod tests {
             retries.failed(work("a", 1), FULL, now);
         }
         assert!(retries.holds(&work("a", 1)) && !retries.holds(&work("a", 2)));
-        assert!(retries.due(now + FIRST, |_| false).is_none(), "twenty waits later it is longer");
-        assert_eq!(retries.due(now + LONGEST, |_| false), Some(work("a", 1)));
+        assert!(retries.due(now + FIRST, |_, _| true).is_none(), "twenty waits later it is longer");
+        assert_eq!(retries.due(now + LONGEST, |_, _| true), Some(work("a", 1)));
         retries.failed(work("a", 2), FULL, now);
-        assert_eq!(retries.due(now + FIRST, |_| false), Some(work("a", 2)));
+        assert_eq!(retries.due(now + FIRST, |_, _| true), Some(work("a", 2)));
         retries.hurry(now, |reason, _| reason == Reason::PathTaken);
-        assert!(retries.due(now, |_| false).is_none());
+        assert!(retries.due(now, |_, _| true).is_none());
         retries.hurry(now, |reason, _| reason == Reason::DiskFull);
-        assert_eq!(retries.due(now, |_| false), Some(work("a", 2)));
-        assert_eq!(retries.due(now, |work| work.item() == "a"), None, "it is being seen to");
+        assert_eq!(retries.due(now, |_, _| true), Some(work("a", 2)));
+        assert!(retries.due(now, |_, reason| reason != Reason::DiskFull).is_none(), "it is not ready");
+        assert_eq!(retries.due(now, |work, _| work.item() != "a"), None, "it is being seen to");
         retries.forget(&work("a", 1));
         assert!(retries.holds(&work("a", 2)), "an older word changes nothing");
         retries.forget(&work("a", 3));

@@ -11,6 +11,7 @@ use super::{
     fetches::{Aim, Fetched, Fetches},
     guard::Guard,
     retries::Retries,
+    waits::Written,
     work::{Wanted, Work},
 };
 use crate::{
@@ -37,6 +38,7 @@ pub struct Task {
     wanted: Arc<Wanted>,
     retries: Retries,
     fetches: Fetches,
+    written: Written,
     guard: Guard,
     /// The rules under which the retries failed.
     rules: Locks,
@@ -61,6 +63,7 @@ impl Task {
                 wanted,
                 retries: Retries::default(),
                 fetches: Fetches::default(),
+                written: Written::default(),
                 guard: Guard::new(),
                 rules,
                 states,
@@ -99,6 +102,7 @@ impl Task {
         self.applier.sweep_secrets().await;
         self.publish(false);
         self.guard.follow(&self.applier).await;
+        self.written.keep_up(&self.applier, &self.retries).await;
         loop {
             let step = async {
                 match self.next() {
@@ -118,13 +122,22 @@ impl Task {
     fn next(&mut self) -> Option<Work> {
         if self.wanted.take_connected() {
             let now = self.now();
-            self.retries.hurry(now, |_, cause| matches!(cause, Cause::Network | Cause::ControlPlane));
+            // What was not confirmed keeps its waits: each try of it opens a session itself.
+            let is_over = |reason, cause| {
+                reason != Reason::NotConfirmed && matches!(cause, Cause::Network | Cause::ControlPlane)
+            };
+            self.retries.hurry(now, is_over);
         }
         self.wanted.take(|offer| self.applier.has_room(offer)).or_else(|| self.due())
     }
 
+    /// What is to be tried again now, and is not yet being seen to. What only a session can
+    /// confirm waits for one.
     fn due(&self) -> Option<Work> {
-        self.retries.due(self.now(), |work| self.fetches.holds(work))
+        let open = self.applier.base.line.is_open();
+        let ready =
+            |work: &Work, reason| !self.fetches.holds(work) && (open || reason != Reason::NotConfirmed);
+        self.retries.due(self.now(), ready)
     }
 
     fn now(&self) -> muster_common::clock::Instant {
@@ -181,6 +194,7 @@ impl Task {
         }
         self.guard.follow(&self.applier).await;
         self.publish(!known);
+        self.written.keep_up(&self.applier, &self.retries).await;
     }
 
     /// Blobs have come, or cannot be had now.

@@ -13,10 +13,12 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::{attempt::Attempt, *};
-use crate::locks;
+use crate::{locks, state::Line};
 
 mod blobs;
+mod confirm;
 mod drift;
+mod explain;
 mod hooks;
 mod kinds;
 mod leftovers;
@@ -27,11 +29,12 @@ mod secrets;
 /// A host in a folder: `root` may be written, `state` is the applier's.
 struct Lab {
     folder: tempfile::TempDir,
+    line: Line,
 }
 
 impl Lab {
     fn new() -> Self {
-        let lab = Self { folder: tempfile::tempdir().unwrap() };
+        let lab = Self { folder: tempfile::tempdir().unwrap(), line: Line::default() };
         fs::create_dir(lab.root()).unwrap();
         lab.rules(true);
         lab
@@ -76,6 +79,7 @@ impl Lab {
             locks: self.locks(),
             clock: Clock::test(UnixMillis(1)),
             protected: vec![self.state(), self.folder.path().join("locks.toml")],
+            line: self.line.clone(),
         }
     }
 

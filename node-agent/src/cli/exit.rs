@@ -69,6 +69,10 @@ pub(super) const HOST_CERTIFICATE: Code = Code {
     remedy: "see that both files can be read and belong together",
 };
 
+/// This host has never heard of the item.
+pub(super) const ITEM: Code =
+    Code { number: 22, name: "ITEM_UNKNOWN", remedy: "`explain` without a name tells of all items" };
+
 /// For `--help`.
 pub(super) const TABLE: &str = "\
 Exit codes:
@@ -79,7 +83,8 @@ Exit codes:
  11  STATE_UNUSABLE              18  REFUSED
  12  ALREADY_RUNNING             19  PROPERTY_UNKNOWN
  13  NOT_CONNECTED               20  APPROVAL_PENDING
-                                 21  HOST_CERTIFICATE_UNUSABLE";
+                                 21  HOST_CERTIFICATE_UNUSABLE
+                                 22  ITEM_UNKNOWN";
 
 /// One way to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,6 +166,7 @@ mod tests {
             PROPERTY,
             PENDING,
             HOST_CERTIFICATE,
+            ITEM,
         ];
         for (n, code) in all.iter().enumerate() {
             assert!(code.number <= 125 && !all[..n].iter().any(|other| other.number == code.number));

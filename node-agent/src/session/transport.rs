@@ -6,6 +6,8 @@ pub(super) mod memory;
 
 use std::future::Future;
 
+use muster_common::reason::Reason;
+
 pub use grpc::Grpc;
 
 use super::frames::{Inbound, Outbound};
@@ -40,6 +42,13 @@ impl Error {
             Self::Refused(refusal) => refusal.is_about_identity(),
             Self::Identity(_) | Self::Closed | Self::Stuck => false,
         }
+    }
+
+    /// The control plane itself answered, and has no room for a session just now.
+    #[must_use]
+    pub fn is_lack_of_room(&self) -> bool {
+        let reason = if let Self::Refused(refusal) = self { refusal.reason } else { None };
+        matches!(reason, Some(Reason::Overloaded | Reason::RateLimited | Reason::ShuttingDown))
     }
 }
 

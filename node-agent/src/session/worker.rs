@@ -22,6 +22,8 @@ use super::{
 };
 use talk::{End, Talk};
 
+use crate::state::Line;
+
 /// Shortest wait before a session that is wanted instead of another.
 const LEAVE: Duration = Duration::from_millis(100);
 /// Longest wait that a refusal can ask for.
@@ -39,6 +41,8 @@ pub struct Options {
     pub reconnect: watch::Receiver<(Duration, Duration)>,
     /// Asked to stop, and what to say then.
     pub stop: watch::Receiver<Stop>,
+    /// Who wants a new session, and to whom it is told that one is open.
+    pub line: Line,
 }
 
 /// Whether to stop.
@@ -65,6 +69,8 @@ pub enum Status {
     },
     /// The next try comes later.
     Waiting {
+        /// Since when, by the host's clock.
+        since: UnixMillis,
         /// Then.
         until: UnixMillis,
         /// Why the last session ended or did not open.
@@ -120,15 +126,22 @@ impl<H: Host, T: Transport> Worker<H, T> {
         loop {
             self.status.send_replace(Status::Connecting);
             let (mut stop, status) = (self.options.stop.clone(), self.status.clone());
+            let (line, asked) = (self.options.line.clone(), self.options.line.asked().number);
             let end = tokio::select! {
                 biased;
                 () = stopped_before_opening(&mut stop, &status) => return Why::Stopped,
-                end = self.session() => end,
+                () = asked_before_opening(&line, asked, &status) => End::Anew,
+                end = self.session(asked) => end,
             };
             let wait = match end {
                 End::Stopped => return Why::Stopped,
                 End::Removed(reason) => return Why::Removed(reason),
                 End::Leave(reconnect) => self.leave(reconnect).await,
+                End::Anew => LEAVE,
+                End::Lost(error) if error.is_lack_of_room() => {
+                    line.answered(asked);
+                    self.lost(&error).unwrap_or(LEAVE)
+                }
                 End::Lost(error) => match self.lost(&error) {
                     Some(wait) => {
                         if error.is_about_identity() {
@@ -139,13 +152,14 @@ impl<H: Host, T: Transport> Worker<H, T> {
                     None => return Why::Removed(Chain(&error).to_string()),
                 },
             };
-            if self.wait(wait).await {
+            if self.wait(wait, asked).await {
                 return Why::Stopped;
             }
         }
     }
 
-    async fn session(&mut self) -> End {
+    /// `asked`: the newest wish for a session, which this one answers.
+    async fn session(&mut self, asked: u64) -> End {
         let addresses = self.host.addresses();
         let Some(address) = addresses.get(self.address % addresses.len().max(1)).cloned() else {
             return End::Lost(Error::Closed);
@@ -166,13 +180,17 @@ impl<H: Host, T: Transport> Worker<H, T> {
                 return End::Lost(error);
             }
         };
-        let mut talk = Talk::new(link, &items, &commands, self.items_seq, self.options.clock.clone());
+        let line = self.options.line.clone();
+        let mut talk = Talk::new(link, &items, &commands, self.items_seq, self.options.clock.clone())
+            .answering(line.clone(), asked);
         let mut opened = None;
         let end = talk.run(&mut self.host, &mut self.options.stop, |open| {
             opened = Some(self.options.clock.monotonic());
+            line.opened(asked);
             self.status.send_replace(Status::Connected { session: open, since: self.options.clock.now() });
         });
         let end = end.await;
+        line.closed();
         match opened {
             Some(at) => self.steady = self.options.clock.monotonic() - at >= talk.interval(),
             None if matches!(end, End::Lost(_)) => self.address += 1, // somebody answers there who does not serve us
@@ -206,7 +224,11 @@ impl<H: Host, T: Transport> Worker<H, T> {
     fn next_wait(&mut self) -> Duration {
         let (min, max) = *self.options.reconnect.borrow_and_update();
         self.backoff.retune(min.max(self.asked.0), max.max(self.asked.1));
-        self.backoff.next_wait()
+        match self.options.line.asked().longest_wait {
+            // Not counted: who tries in haste for a while does not wait for the longer afterwards.
+            Some(longest) => longest.mul_f64(rand::rng().random_range(0.1..=1.0)),
+            None => self.backoff.next_wait(),
+        }
     }
 
     /// How long to wait after a loss. `None`: there is no coming back.
@@ -222,20 +244,34 @@ impl<H: Host, T: Transport> Worker<H, T> {
         let wait = self.next_wait().max(after.unwrap_or_default().min(REFUSED));
         let seconds = wait.as_secs_f32();
         tracing::warn!(error = told, "there is no session: {told}; next try in {seconds:.1} s");
-        self.status.send_replace(Status::Waiting { until: self.options.clock.now() + wait, error: told });
+        let since = self.options.clock.now();
+        self.status.send_replace(Status::Waiting { since, until: since + wait, error: told });
         Some(wait)
     }
 
-    /// Waits; `true` if asked to stop meanwhile.
-    async fn wait(&mut self, wait: Duration) -> bool {
-        let stop = self.options.stop.wait_for(|stop| *stop != Stop::No);
-        tokio::time::timeout(wait, stop).await.is_ok()
+    /// Waits, not for longer than until another session is asked for; `true` if asked to
+    /// stop meanwhile.
+    async fn wait(&mut self, wait: Duration, asked: u64) -> bool {
+        tokio::select! {
+            biased;
+            _ = self.options.stop.wait_for(|stop| *stop != Stop::No) => true,
+            () = self.options.line.asked_after(asked) => false,
+            () = tokio::time::sleep(wait) => false,
+        }
     }
 }
 
 /// Waits for the wish to stop, as long as no session is open that would say goodbye.
 async fn stopped_before_opening(stop: &mut watch::Receiver<Stop>, status: &watch::Sender<Status>) {
     let _ = stop.wait_for(|stop| *stop != Stop::No).await;
+    if matches!(*status.borrow(), Status::Connected { .. }) {
+        std::future::pending::<()>().await; // the open session hears it, too
+    }
+}
+
+/// Waits for the wish for another session, as long as none is open that would hear it.
+async fn asked_before_opening(line: &Line, asked: u64, status: &watch::Sender<Status>) {
+    line.asked_after(asked).await;
     if matches!(*status.borrow(), Status::Connected { .. }) {
         std::future::pending::<()>().await; // the open session hears it, too
     }

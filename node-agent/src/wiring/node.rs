@@ -26,9 +26,12 @@ use crate::{
     liveness::FactsReader,
     platform::{files, host},
     session::{self, Status, Stop, Why, Worker, frames::Goodbye, transport::Grpc},
-    state::{Load, ServerTime},
+    state::{Line, Load, ServerTime},
+    state_dir,
 };
 
+/// Between notes that a session is still open.
+const STILL_OPEN: Duration = Duration::from_secs(60);
 /// For the last words of all tasks.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -55,11 +58,12 @@ where
     let (drain, tasks) = (Drain::default(), Tasks::default());
     let restart = CancellationToken::new();
     let (stop_session, stopped) = watch::channel(Stop::No);
-    let parts = Parts::open(house, identity.clone(), &restart).await?;
+    let line = Line::default();
+    let parts = Parts::open(house, identity.clone(), &restart, &line).await?;
     let (settings, in_force) = (parts.applier.settings(), Arc::clone(&parts.in_force));
     let instance = InstanceId::generate();
     let (clock, reconnect) = (house.clock.clone(), in_force.reconnect.subscribe());
-    let options = session::Options { instance, clock, reconnect, stop: stopped };
+    let options = session::Options { instance, clock, reconnect, stop: stopped, line };
     let transport = Grpc::new(parts.identity.subscribe());
     let blobs = Arc::new(Blobs(Downloads::new(parts.identity.subscribe())));
     let drift_interval = in_force.drift_interval.subscribe();
@@ -132,11 +136,17 @@ struct Started {
 }
 
 impl Parts {
-    async fn open(house: &House, identity: Identity, restart: &CancellationToken) -> Result<Self, Error> {
+    async fn open(
+        house: &House,
+        identity: Identity,
+        restart: &CancellationToken,
+        line: &Line,
+    ) -> Result<Self, Error> {
         let folder = house.state.node(identity.node);
         files::private_folder(&folder).map_err(|source| Error::Folder { folder: folder.clone(), source })?;
         let ledger = ledger::Shared::new(Ledger::open(&folder.join("ledger"), house.clock.clone())?);
-        let items = super::items(&house.config, &house.state, identity.node, house.locks.clone());
+        let items =
+            super::items(&house.config, &house.state, identity.node, house.locks.clone(), line.clone());
         let applier = Applier::open(items).await?;
         let (applier, applier_task) = applier::Task::new(applier);
         let refresh_facts = Arc::<Notify>::default();
@@ -217,17 +227,39 @@ impl Parts {
 async fn tell_status(house: &House, mut status: watch::Receiver<Status>) {
     loop {
         let now = status.borrow_and_update().clone();
-        match now {
-            Status::Connecting => {}
-            Status::Connected { session, .. } => {
-                tracing::info!(%session, "session {session} is open");
-                house.tell("connected", "").await;
+        if let Status::Connected { session, .. } = &now {
+            tracing::info!(%session, "session {session} is open");
+        }
+        let told = told(&now);
+        loop {
+            if let Some(told) = &told {
+                house.tell_whole(told.clone()).await;
             }
-            Status::Waiting { error, .. } => house.tell("waiting", &error).await,
+            // Once a minute, so that it is known when an agent that dies was last in contact.
+            match tokio::time::timeout(STILL_OPEN, status.changed()).await {
+                Ok(Ok(())) => break,
+                Ok(Err(_)) => return std::future::pending().await, // the worker's end tells why
+                Err(_) => {}
+            }
         }
-        if status.changed().await.is_err() {
-            return std::future::pending().await; // the worker's end tells why
+    }
+}
+
+/// As it stands in the status file. `None`: nothing new.
+fn told(status: &Status) -> Option<state_dir::Status> {
+    let none = state_dir::Status::default();
+    match status {
+        Status::Connecting => None,
+        Status::Connected { since, .. } => {
+            Some(state_dir::Status { session: state_dir::CONNECTED.to_owned(), since: since.0, ..none })
         }
+        Status::Waiting { since, until, error } => Some(state_dir::Status {
+            session: "waiting".to_owned(),
+            since: since.0,
+            error: error.clone(),
+            next_try: Some(*until),
+            ..none
+        }),
     }
 }
 

@@ -21,9 +21,11 @@ pub const MAX_BLOB_BYTES: u64 = 8 * 1024 * 1024;
 pub const MAX_FILES: usize = 64;
 /// The capability of agents that know more of a file than path, content and mode.
 pub const SECOND: &str = "bundle-v2";
-/// The capability of agents that also fetch blobs and know of protected contents; they
-/// have the one before, too.
+/// The capability of agents that also fetch blobs, know of protected contents, and keep a
+/// change only if they still reach the control plane; they have the one before, too.
 pub const THIRD: &str = "bundle-v3";
+/// Shortest and longest time for a confirmation, in seconds.
+const CONFIRM_AFTER_S: std::ops::RangeInclusive<u32> = 5..=3600;
 /// Longest path and longest part of one, as Linux has them.
 const MAX_PATH: usize = 4095;
 const MAX_PATH_PART: usize = 255;
@@ -44,6 +46,8 @@ pub struct Content<'a> {
     pub on_remove: Option<OnRemove>,
     /// What a host does with it. `None`: a word that this release does not know.
     pub mode: Option<Mode>,
+    /// Seconds within which a host must open a new session to keep it; 0: not asked for.
+    pub confirm_after_s: u32,
 }
 
 /// What a host does with a bundle, and when it differs from it later.
@@ -81,6 +85,7 @@ impl Default for Content<'_> {
             probe: None,
             on_remove: Some(OnRemove::Restore),
             mode: Some(Mode::Unsaid),
+            confirm_after_s: 0,
         }
     }
 }
@@ -149,7 +154,12 @@ pub fn needs(content: &Content) -> &'static [&'static str] {
     let hooks = [content.validate, content.on_change, content.probe];
     let plain = content.files.iter().all(is_plain_file) && hooks.iter().flatten().all(is_plain_hook);
     let plain = plain && content.on_remove == Some(OnRemove::Restore) && content.mode == Some(Mode::Unsaid);
-    if plain { &[] } else { &[SECOND] }
+    match (plain, content.confirm_after_s) {
+        (true, 0) => &[],
+        (false, 0) => &[SECOND],
+        // Who is capable of the third is capable of the second.
+        (_, 1..) => &[THIRD],
+    }
 }
 
 const fn is_plain_file(file: &File) -> bool {
@@ -177,6 +187,9 @@ pub fn check_content(content: &Content) -> Result<(), Vec<Violation>> {
     if content.mode.is_none() {
         let text = "it must be AUDIT, APPLY_AND_MONITOR or APPLY_AND_CORRECT";
         faults.push(Violation::invalid("content.mode", text));
+    }
+    if content.confirm_after_s != 0 && !CONFIRM_AFTER_S.contains(&content.confirm_after_s) {
+        faults.push(Violation::invalid("content.confirm_after_s", "5 to 3600 seconds, or 0"));
     }
     if content.on_remove.is_none() {
         faults.push(Violation::invalid("content.on_remove", "it must be RESTORE, REMOVE or LEAVE"));
@@ -321,6 +334,8 @@ mod tests {
         assert_eq!(needs(&Content { files: vec![of_blob], ..plain() }), [THIRD]);
         let told = Hook { environment: &environment, ..hook };
         assert_eq!(needs(&Content { on_change: Some(told), ..plain() }), [SECOND]);
+        assert_eq!(needs(&Content { confirm_after_s: 5, ..plain() }), [THIRD]);
+        assert_eq!(needs(&Content { confirm_after_s: 5, on_change: Some(told), ..plain() }), [THIRD]);
     }
 
     #[test]
@@ -350,6 +365,17 @@ mod tests {
         let over = check_content(&over).unwrap_err();
         assert_eq!((over.len(), over[0].reason), (1, Reason::TooLarge));
         assert_eq!(of_files(vec![a, File { path: "/b", ..blob(u64::MAX) }]), ["content.files"]);
+    }
+
+    #[test]
+    fn a_confirmation_has_five_seconds_to_an_hour() {
+        let of = |confirm_after_s| {
+            faults(&Content { files: vec![file("/x")], confirm_after_s, ..Content::default() })
+        };
+        assert!([0, 5, 3600].into_iter().all(|seconds| of(seconds).is_empty()));
+        for seconds in [1, 4, 3601, u32::MAX] {
+            assert_eq!(of(seconds), ["content.confirm_after_s"], "{seconds}");
+        }
     }
 
     #[test]

@@ -113,6 +113,7 @@ fn content_from(content: &types::BundleContent) -> Content<'_> {
         probe: content.probe.as_ref().map(hook_from),
         on_remove: on_remove_from(content.on_remove),
         mode: mode_from(content.mode),
+        confirm_after_s: content.confirm_after_s,
     }
 }
 

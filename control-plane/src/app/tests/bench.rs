@@ -233,8 +233,8 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
             blobs: crate::config::Blobs::default(),
             methods: || vec![("muster.admin.v1.NodesService/GetNode", READ)],
             bundle_needs: |payload| match payload {
-                payload if payload.starts_with(b"v2") => &["bundle-v2"],
-                payload if payload.starts_with(b"v3") => &["bundle-v3"],
+                [b'v', b'2', ..] => &["bundle-v2"],
+                [b'v', b'3', ..] => &["bundle-v3"],
                 _ => &[],
             },
             // A payload of a test names its paths, if it is an array of them.

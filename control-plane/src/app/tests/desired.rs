@@ -60,14 +60,10 @@ async fn a_node_is_not_told_to_have_more_items_than_it_can() {
 async fn an_agent_is_not_offered_what_it_would_pass_over_in_part() {
     let bench = Bench::following().await;
     let id = bench.node(1).await;
-    let (old, new) = (Bytes::from_static(b"{}"), Bytes::from_static(b"v2"));
-    bench
-        .write(move |tx| {
-            tx.bundle_insert(&bundle(1), &old)?;
-            Ok(tx.bundle_insert(&Bundle { sha256: Sha256::of(&new), ..bundle(2) }, &new)?)
-        })
-        .await;
-    for number in [1, 2] {
+    for (number, payload) in [(1, "{}"), (2, "v2"), (3, "v3")] {
+        let payload = Bytes::from(payload);
+        let bundle = Bundle { sha256: Sha256::of(&payload), ..bundle(number) };
+        bench.write(move |tx| Ok(tx.bundle_insert(&bundle, &payload)?)).await;
         bench.app.create_assignment(&alice(), wish(number, "*"), false).await.unwrap();
     }
     assert!(bench.app.node(&whole(), id).unwrap().withheld.is_empty(), "who comes may be able to");
@@ -79,9 +75,10 @@ async fn an_agent_is_not_offered_what_it_would_pass_over_in_part() {
         let withheld = bench.app.node(&whole(), id).unwrap().withheld;
         (items, withheld.iter().map(|(item, _)| item.to_string()).collect::<Vec<_>>())
     };
-    assert_eq!(offered(&["bundle"]), (vec!["bundle/b1".to_owned()], vec!["bundle/b2".to_owned()]));
-    let both = vec!["bundle/b1".to_owned(), "bundle/b2".to_owned()];
-    assert_eq!(offered(&["bundle", "bundle-v2"]), (both, Vec::new()));
+    let of = |numbers: &[u64]| numbers.iter().map(|n| format!("bundle/b{n}")).collect::<Vec<_>>();
+    assert_eq!(offered(&["bundle"]), (of(&[1]), of(&[2, 3])));
+    assert_eq!(offered(&["bundle", "bundle-v2"]), (of(&[1, 2]), of(&[3])));
+    assert_eq!(offered(&["bundle", "bundle-v2", "bundle-v3"]), (of(&[1, 2, 3]), of(&[])));
 }
 
 #[tokio::test]

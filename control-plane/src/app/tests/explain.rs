@@ -75,6 +75,8 @@ async fn what_a_host_makes_of_a_version_is_told_in_one_word() {
     assert!(told(&found, "Host").contains("DISK_FULL"), "{found:?}");
     says(&fleet, Outcome::Rejected, Reason::PayloadCorrupt, Cause::Network);
     assert_eq!(verdict(&fleet).await, Verdict::OnItsWay);
+    says(&fleet, Outcome::RolledBack, Reason::NotConfirmed, Cause::Network);
+    assert_eq!(verdict(&fleet).await, Verdict::RetriedByHost);
     says(&fleet, Outcome::RolledBack, Reason::ProbeFailed, Cause::Content);
     assert_eq!(verdict(&fleet).await, Verdict::Refused);
     update(&fleet, 3, "*").await;

@@ -22,7 +22,7 @@ use crate::{
         ports::{Changes, Host, Order},
         transport::{Error, Link},
     },
-    state::ItemState,
+    state::{ItemState, Line},
 };
 
 /// Welcome must come within this.
@@ -41,6 +41,8 @@ pub(super) enum End {
     Removed(String),
     /// Another session is wanted.
     Leave(Reconnect),
+    /// This host wants another session, now.
+    Anew,
     /// It broke.
     Lost(Error),
 }
@@ -62,10 +64,13 @@ pub(super) struct Talk<L> {
     more: bool,
     /// Messages of kinds that this release does not know.
     unknown: u64,
+    /// Where other sessions are asked for, and the ask that this one answers.
+    line: (Line, u64),
 }
 
 enum Event {
     Stop,
+    Anew,
     Heard(Inbound),
     Beat,
     Changed(Changes),
@@ -95,7 +100,13 @@ impl<L: Link> Talk<L> {
             max_message_bytes: 256 * 1024,
             more: !commands.is_empty(),
             unknown: 0,
+            line: (Line::default(), 0),
         }
+    }
+
+    /// The same, ended by a newer ask than this.
+    pub(super) fn answering(self, line: Line, asked: u64) -> Self {
+        Self { line: (line, asked), ..self }
     }
 
     pub(super) async fn run(
@@ -112,6 +123,7 @@ impl<L: Link> Talk<L> {
             };
             let done = match event {
                 Event::Stop => return End::Stopped,
+                Event::Anew => return End::Anew,
                 Event::Heard(message) => self.hear(message, host).await,
                 Event::Beat => self.beat(host).await,
                 Event::Changed(changes) => self.tell(changes, host).await,
@@ -134,6 +146,7 @@ impl<L: Link> Talk<L> {
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop != Stop::No) => Ok(Event::Stop),
+            () = self.line.0.asked_after(self.line.1), if live => Ok(Event::Anew),
             () = sleep_until(self.next_beat) => if live { Ok(Event::Beat) } else { Err(Error::Stuck) },
             message = self.link.next() => message.map(Event::Heard),
             () = std::future::ready(()), if more => Ok(Event::Changed(Changes { commands: true, ..Changes::default() })),
@@ -328,7 +341,7 @@ impl<L: Link> Talk<L> {
         }
         let word = match end {
             End::Stopped => goodbye,
-            End::Leave(_) => Goodbye::Reconnect,
+            End::Leave(_) | End::Anew => Goodbye::Reconnect,
             End::Removed(_) | End::Lost(_) => return,
         };
         if self.is_live() && self.link.send(Outbound::Goodbye(word)).await.is_ok() {

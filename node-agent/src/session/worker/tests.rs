@@ -123,6 +123,7 @@ struct Lab {
     orders: mpsc::UnboundedReceiver<Order>,
     stop: watch::Sender<Stop>,
     status: watch::Receiver<Status>,
+    line: Line,
     end: tokio::task::JoinHandle<Why>,
 }
 
@@ -137,11 +138,17 @@ fn lab_with(items: Vec<ItemState>, command: Option<(OpenCommand, Vec<Report>)>) 
     let (stop, stopped) = watch::channel(Stop::No);
     let (news, later) = mpsc::channel(4);
     let (reconnect, waits) = watch::channel((Duration::from_secs(1), Duration::from_secs(60)));
+    let line = Line::default();
     let host = Fake { items, command, news: VecDeque::new(), later, orders };
-    let options =
-        Options { instance: InstanceId::generate(), clock: Clock::System, reconnect: waits, stop: stopped };
+    let options = Options {
+        instance: InstanceId::generate(),
+        clock: Clock::System,
+        reconnect: waits,
+        stop: stopped,
+        line: line.clone(),
+    };
     let (worker, status) = Worker::new(host, Memory(streams), options);
-    Lab { reconnect, news, peers, orders: told, stop, status, end: tokio::spawn(worker.run()) }
+    Lab { reconnect, news, peers, orders: told, stop, status, line, end: tokio::spawn(worker.run()) }
 }
 
 const INTERVAL: Duration = Duration::from_secs(15);
@@ -486,4 +493,50 @@ async fn facts_are_sent_when_asked_for_and_when_they_changed_and_not_else() {
     for seq in 10..20 {
         assert_eq!(beat(peer.hear().await).map(|beat| beat.seq), Some(seq), "once for one change");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_asked_for_takes_the_place_of_the_open_one_and_is_told() {
+    let mut lab = lab(None);
+    let mut first = lab.opened().await;
+    assert!(lab.line.is_open());
+    let asked = lab.line.ask(Duration::from_secs(1));
+    let goodbye = |message| matches!(message, Outbound::Goodbye(Goodbye::Reconnect)).then_some(());
+    first.hear_until(goodbye).await;
+    let second = lab.peers.recv().await.unwrap();
+    assert!(!lab.line.has_answered(asked) && !lab.line.is_open(), "a connection is no session yet");
+    second.say(welcome()).await;
+    timeout(Duration::from_secs(1), lab.line.answer(asked)).await.expect("it is told at once");
+    assert!(lab.line.is_open());
+    drop(second);
+    lab.status.wait_for(|status| matches!(status, Status::Waiting { .. })).await.unwrap();
+    assert!(!lab.line.is_open());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_waits_neither_for_a_try_that_hangs_nor_for_a_long_backoff() {
+    let mut lab = lab(None);
+    let hangs = lab.peers.recv().await.unwrap();
+    let start = Clock::System.monotonic();
+    let asked = lab.line.ask(Duration::from_secs(1));
+    for _ in 0..20 {
+        drop(lab.peers.recv().await.unwrap());
+    }
+    let took = Clock::System.monotonic() - start;
+    assert!(took <= Duration::from_secs(21), "{took:?}: no wait was longer than asked for");
+    drop(hangs);
+    let last = lab.peers.recv().await.unwrap();
+    let full = dial::Refusal {
+        reason: Some(Reason::Overloaded),
+        message: String::new(),
+        retry_after: None,
+        alert: false,
+    };
+    last.say.send(Err(full.into())).await.unwrap();
+    timeout(Duration::from_secs(1), lab.line.answer(asked)).await.expect("the way is open");
+    assert!(!lab.line.is_open(), "though there is no session");
+    lab.line.rest();
+    drop(lab.peers.recv().await.unwrap());
+    let soon = timeout(Duration::from_secs(2), lab.peers.recv()).await;
+    assert!(soon.is_ok(), "haste has not made the backoff longer");
 }

@@ -1,0 +1,129 @@
+//! `explain`.
+
+use std::io;
+
+use muster_common::clock::UnixMillis;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{
+    Context,
+    exit::{self, Failure},
+};
+use crate::{
+    applier::explain::{self, Explanation},
+    identity::{self, Store},
+    locks,
+    state_dir::{CONNECTED, Status},
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The item: `settings` or `bundle/NAME`. All that this host has heard of by default.
+    item: Option<String>,
+    /// As one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How the host stands towards its control plane.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Connection {
+    /// `Connected`, `CutOff`, `NotRunning`.
+    verdict: &'static str,
+    /// Of the session, or of its absence.
+    since: Option<UnixMillis>,
+    last_contact: Option<UnixMillis>,
+    next_try: Option<UnixMillis>,
+    error: String,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
+    let unusable =
+        |error| Failure::told(exit::STATE, format!("cannot use {}: {error}", context.state.path().display()));
+    let identity = Store::new(context.state.path()).load()?.ok_or(identity::Error::None)?;
+    let rules = locks::Locks::load(&context.config.locks_file);
+    let locks_error = rules.as_ref().err().map(|error| muster_common::error_chain::Chain(error).to_string());
+    let folder = context.state.node(identity.node).join("items");
+    let items = explain::explain(&folder, &rules.unwrap_or_default()).map_err(unusable)?;
+    let items = match &args.item {
+        None => items,
+        Some(item) => vec![only(items, item)?],
+    };
+    let running =
+        context.state.is_running().ok_or_else(|| unusable(io::ErrorKind::PermissionDenied.into()))?;
+    let connection = connection(running, context.state.status());
+    if args.json {
+        let whole = json!({ "connection": connection, "locks-error": locks_error, "items": items });
+        println!("{whole}");
+        return Ok(());
+    }
+    println!("{}", tell_connection(&connection));
+    if let Some(error) = locks_error {
+        println!("everything is locked: {error}");
+    }
+    for item in &items {
+        tell(item);
+    }
+    Ok(())
+}
+
+fn only(items: Vec<Explanation>, item: &str) -> Result<Explanation, Failure> {
+    let unknown = || Failure::told(exit::ITEM, format!("this host has never heard of {item:?}"));
+    items.into_iter().find(|found| found.item == item).ok_or_else(unknown)
+}
+
+fn connection(running: bool, status: Option<Status>) -> Connection {
+    let status = status.unwrap_or_default();
+    let is_open = running && status.session == CONNECTED;
+    let verdict = match (running, is_open) {
+        (_, true) => "Connected",
+        (true, false) => "CutOff",
+        (false, _) => "NotRunning",
+    };
+    let open_since = is_open.then_some(UnixMillis(status.since));
+    Connection {
+        verdict,
+        // Of an agent that died with an open session this is as much as is known.
+        since: open_since.or(status.cut_off_since).or(status.last_contact),
+        last_contact: status.last_contact,
+        next_try: status.next_try.filter(|_| running && !is_open),
+        error: if running { status.error } else { String::new() },
+    }
+}
+
+fn tell_connection(it: &Connection) -> String {
+    let since = it.since.map_or_else(|| "it was enrolled".to_owned(), time);
+    match it.verdict {
+        "Connected" => format!("connection: Connected since {since}"),
+        "NotRunning" => format!("connection: NotRunning: no agent runs here; last contact: {since}"),
+        _ => {
+            let next = it.next_try.map(|at| format!("; next try at {}", time(at))).unwrap_or_default();
+            format!("connection: CutOff since {since}: {}{next}", it.error)
+        }
+    }
+}
+
+fn tell(item: &Explanation) {
+    println!("{}: {:?}", item.item, item.verdict);
+    for reason in &item.reasons {
+        let sign = if reason.holds { '+' } else { '-' };
+        println!("  {sign} {}: {}", reason.about, reason.text);
+    }
+    let error = item.state.as_ref().and_then(|state| state.error.as_ref());
+    if let Some(error) = error {
+        println!("    cause: {:?}, since {}", error.cause, time_of(item));
+        for line in item.output.lines() {
+            println!("    | {line}");
+        }
+    }
+}
+
+fn time_of(item: &Explanation) -> String {
+    item.state.as_ref().map_or_else(String::new, |state| time(state.changed_at))
+}
+
+fn time(at: UnixMillis) -> String {
+    humantime::format_rfc3339_seconds(at.to_system_time()).to_string()
+}
