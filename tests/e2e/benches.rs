@@ -1,19 +1,34 @@
 //! The benches, once and small: that they run, and say what they promise to say.
 
-use std::{collections::BTreeSet, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    process::Command,
+    sync::{Mutex, PoisonError},
+};
 
 use muster_tests::binaries;
 use serde_json::Value;
 
+/// A bench is alone with the machine, as far as we can see to it.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Runs the benches with these arguments; answers the file that they wrote.
+fn bench(args: &[&str], folder: &Path, file: &str) -> Value {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut bench = Command::new(binaries::path("muster-bench"));
+    let done = bench.args(args).arg("--out").arg(folder).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    serde_json::from_slice(&fs::read(folder.join(file)).unwrap()).unwrap()
+}
+
 #[test]
 fn the_session_bench_writes_every_figure_that_it_promises() {
     let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("sessions.json");
-    let mut bench = Command::new(binaries::path("muster-bench"));
-    let done = bench.args(["--sizes", "100", "--runs", "1", "--out"]).arg(&out).output().unwrap();
-    let told = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{told}");
-    let rows: Vec<Value> = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
+    let args = ["--only", "sessions", "--sizes", "100", "--runs", "1"];
+    let found = bench(&args, folder.path(), "sessions.json");
+    let rows = found.as_array().unwrap();
     let names: BTreeSet<&str> = rows.iter().filter_map(|row| row["name"].as_str()).collect();
     let promised = [
         "agent_idle_rss",
@@ -25,7 +40,7 @@ fn the_session_bench_writes_every_figure_that_it_promises() {
         "push_received",
     ];
     assert_eq!(names, BTreeSet::from(promised));
-    for row in &rows {
+    for row in rows {
         assert!(row["unit"].is_string(), "{row}");
         for key in ["n", "muster", "bare", "ratio", "runs"] {
             assert!(row[key].is_number(), "{row} has no {key}");
@@ -34,4 +49,45 @@ fn the_session_bench_writes_every_figure_that_it_promises() {
             assert!(row["muster_cpu_ms"].is_number() && row["bare_cpu_ms"].is_number(), "{row}");
         }
     }
+}
+
+#[test]
+fn the_convergence_bench_writes_every_figure_that_it_promises() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = ["--sizes", "30,60", "--states", "1,3", "--runs", "1"];
+    let quick = ["--idle-seconds", "1", "--slow-seconds", "1"];
+    let args: Vec<&str> = ["--only", "convergence"].into_iter().chain(small).chain(quick).collect();
+    let found = bench(&args, folder.path(), "convergence.json");
+    let points = found["points"].as_array().unwrap();
+    let number = |point: &Value, key: &str| point[key].as_u64().unwrap();
+    let sizes: Vec<_> = points.iter().map(|it| (number(it, "nodes"), number(it, "states"))).collect();
+    assert_eq!(sizes, [(30, 1), (30, 3), (60, 1), (60, 3)]);
+    for point in points {
+        converged(&point["change"]);
+        converged(&point["disturbed"]);
+        let disturbed = |key: &str| point["disturbed"][key].as_f64().unwrap();
+        // Nodes may have the change before whoever asked for it has an answer.
+        assert!(disturbed("write_ms") + disturbed("last_ms") >= 1000.0, "slow hosts take a second: {point}");
+        assert!(disturbed("slow") >= 1.0 && disturbed("rejecting") >= 1.0, "{point}");
+        assert_eq!(point["disturbed"]["rejecting"], point["disturbed"]["shown_as_rejected"], "{point}");
+        assert_eq!(point["disturbed"]["most_offers"], 1.0, "{point}");
+        assert!(point["made_cpu_ms_per_state"].as_f64().unwrap() > 0.0, "{point}");
+    }
+    for key in ["base_ms", "us_per_node", "us_per_state", "worst_percent"] {
+        assert!(found["fit"][key].is_number(), "{found}");
+    }
+}
+
+fn converged(figures: &Value) {
+    let number = |key: &str| figures[key].as_f64().unwrap_or_else(|| panic!("{figures} has no {key}"));
+    let times = ["p50_ms", "p99_ms", "last_ms"].map(number);
+    assert!(times.is_sorted() && times[0] >= 0.0, "{figures}");
+    assert!(number("received_p50_ms") <= number("received_last_ms"), "{figures}");
+    assert!(number("received_last_ms") <= number("last_ms"), "{figures}");
+    assert!(number("write_ms") > 0.0 && number("cpu_idle_ms") >= 0.0, "{figures}");
+    assert!(number("cpu_ms").is_finite(), "{figures}");
+    assert!(number("memory_before_kib") > 0.0, "{figures}");
+    assert!(number("memory_peak_kib") >= number("memory_after_kib") / 2.0, "{figures}");
+    // A temporary folder may be in memory: then nothing is written to a disk.
+    assert!(number("written_kib") >= 0.0 && number("store_grown_kib") >= 0.0, "{figures}");
 }

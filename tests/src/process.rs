@@ -96,22 +96,46 @@ impl Process {
         rss_kib(self.id())
     }
 
-    /// Processor time that it has used.
+    /// The most memory that it has held since the peak was last reset, in KiB.
+    #[must_use]
+    pub fn peak_kib(&self) -> u64 {
+        status_kib(self.id(), "VmHWM:")
+    }
+
+    /// Lets the peak of its memory begin anew.
+    ///
+    /// # Errors
+    /// If the system does not let us.
+    pub fn reset_peak(&self) -> std::io::Result<()> {
+        fs::write(format!("/proc/{}/clear_refs", self.id()), "5")
+    }
+
+    /// Bytes that it has had written to disks.
+    #[must_use]
+    pub fn written_bytes(&self) -> u64 {
+        let io = fs::read_to_string(format!("/proc/{}/io", self.id())).unwrap_or_default();
+        let line = io.lines().find_map(|line| line.strip_prefix("write_bytes:"));
+        line.and_then(|line| line.trim().parse().ok()).unwrap_or(0)
+    }
+
+    /// Processor time that it has used, in its own code and in the kernel's.
     #[must_use]
     pub fn cpu(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
-        let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
-        let ticks: u64 =
-            after_name.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
-        Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
+        let pid = i32::try_from(self.id()).map(nix::unistd::Pid::from_raw);
+        let clock = pid.ok().and_then(|pid| nix::time::clock_getcpuclockid(pid).ok());
+        clock.and_then(|clock| clock.now().ok()).map(Duration::from).unwrap_or_default()
     }
 }
 
 /// Memory that a process holds, in KiB.
 #[must_use]
 pub fn rss_kib(process: u32) -> u64 {
+    status_kib(process, "VmRSS:")
+}
+
+fn status_kib(process: u32, key: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(key));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 

@@ -3,10 +3,12 @@
 
 mod host;
 mod kept;
+mod probe;
 mod watched;
 
 use std::{
     net::SocketAddr,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -41,10 +43,9 @@ use tokio::sync::{Semaphore, watch};
 
 pub use host::SwarmHost;
 use kept::Kept;
+pub use probe::{Probe, Seen, Temper};
 use watched::Watched;
 
-/// Hosts that enroll at once.
-const ENROLLING: usize = 8;
 /// Hosts of one source address; as many as a control plane lets in at a stretch.
 const PER_ADDRESS: usize = 400;
 
@@ -57,6 +58,8 @@ pub struct Counters {
     pub beats: AtomicU64,
     /// Items that were received.
     pub received: AtomicU64,
+    /// Hosts that heard that their answer to all that they were offered is stored.
+    pub settled: AtomicU64,
     /// Sessions that broke, and nobody had said that they would end.
     pub lost: AtomicU64,
     /// Certificates that were renewed.
@@ -75,6 +78,8 @@ pub type Identity = Arc<ClientConfig>;
 pub struct Swarm {
     /// What happens.
     pub counters: Arc<Counters>,
+    /// Its hosts, in the order in which they were given.
+    pub probes: Vec<Arc<Probe>>,
     tasks: Tasks,
     stop: watch::Sender<Stop>,
     permits: Arc<Semaphore>,
@@ -86,7 +91,16 @@ pub struct Swarm {
 /// # Errors
 /// If one is refused.
 pub async fn enroll(join: &JoinString, count: usize) -> anyhow::Result<Vec<Identity>> {
-    enroll_as(join, count, |answer, key| config(&answer, key)).await
+    enroll_as(std::slice::from_ref(join), 0..count, |answer, key| config(&answer, key)).await
+}
+
+/// Enrolls those of many hosts that have these numbers, the first with the first token,
+/// and so on, round and round.
+///
+/// # Errors
+/// If one is refused.
+pub async fn enroll_dealt(joins: &[JoinString], numbers: Range<usize>) -> anyhow::Result<Vec<Identity>> {
+    enroll_as(joins, numbers, |answer, key| config(&answer, key)).await
 }
 
 /// Enrolls many hosts that keep their identities as agents do.
@@ -94,35 +108,32 @@ pub async fn enroll(join: &JoinString, count: usize) -> anyhow::Result<Vec<Ident
 /// # Errors
 /// If one is refused.
 pub async fn enroll_members(join: &JoinString, count: usize) -> anyhow::Result<Vec<identity::Identity>> {
-    enroll_as(join, count, |answer, key| kept::enrolled(answer, key, join)).await
+    enroll_as(std::slice::from_ref(join), 0..count, |answer, key| kept::enrolled(answer, key, join)).await
 }
 
 async fn enroll_as<T>(
-    join: &JoinString,
-    count: usize,
+    joins: &[JoinString],
+    numbers: Range<usize>,
     made: impl Fn(pb::EnrollResponse, &KeyPair) -> anyhow::Result<T>,
 ) -> anyhow::Result<Vec<T>> {
-    let mut identities = Vec::with_capacity(count);
-    while identities.len() < count {
+    let first = joins.first().context("no token")?;
+    let address = first.addresses.first().context("no address")?;
+    let mut identities = Vec::with_capacity(numbers.len());
+    let mut next = numbers.start;
+    while next < numbers.end {
         // From another loopback address: rates are counted for each.
-        let source = SocketAddr::from(([127, 0, 1, u8::try_from(identities.len() / PER_ADDRESS + 1)?], 0));
+        let source = SocketAddr::from(([127, 0, 1, u8::try_from(next / PER_ADDRESS + 1)?], 0));
         let socket = tokio::net::TcpSocket::new_v4()?;
         socket.bind(source)?;
-        let address = join.addresses.first().context("no address")?;
         let stream = socket.connect(address.parse()?).await?;
-        let tls = Arc::new(tls::enrollment_client_config(join.ca_pin)?);
+        let tls = Arc::new(tls::enrollment_client_config(first.ca_pin)?);
         let client = EnrollmentServiceClient::new(dial::over(stream, address, tls).await?);
-        let wanted = PER_ADDRESS.min(count - identities.len());
-        let mut left = wanted;
-        while left > 0 {
-            let batch = ENROLLING.min(left);
-            let calls: Vec<_> = (0..batch).map(|_| enroll_one(client.clone(), join)).collect();
-            for call in calls {
-                let (answer, key) = call.await?;
-                identities.push(made(answer, &key)?);
-            }
-            left -= batch;
+        let end = numbers.end.min((next / PER_ADDRESS + 1) * PER_ADDRESS);
+        for number in next..end {
+            let (answer, key) = enroll_one(client.clone(), &joins[number % joins.len()]).await?;
+            identities.push(made(answer, &key)?);
         }
+        next = end;
     }
     Ok(identities)
 }
@@ -162,6 +173,7 @@ struct Paced {
     grpc: Grpc,
     permits: Arc<Semaphore>,
     counters: Arc<Counters>,
+    probe: Arc<Probe>,
 }
 
 impl Transport for Paced {
@@ -170,7 +182,12 @@ impl Transport for Paced {
     async fn open(&mut self, address: &str, hello: Outbound) -> Result<Self::Link, Error> {
         let _permit = self.permits.acquire().await.map_err(|_| Error::Closed)?;
         let link = self.grpc.open(address, hello).await?;
-        Ok(Watched { link, told: false, counters: Arc::clone(&self.counters) })
+        Ok(Watched {
+            link,
+            told: false,
+            counters: Arc::clone(&self.counters),
+            probe: Arc::clone(&self.probe),
+        })
     }
 }
 
@@ -178,9 +195,9 @@ impl Swarm {
     /// Opens a session for each identity, `at_once` at a time.
     #[must_use]
     pub fn start(address: SocketAddr, identities: &[Identity], at_once: usize) -> Self {
-        let swarm = Self::empty(at_once);
+        let mut swarm = Self::empty(at_once);
         for identity in identities {
-            let host = SwarmHost::new(address.to_string(), Arc::clone(&swarm.counters));
+            let host = SwarmHost::new(address.to_string(), Arc::clone(&swarm.counters), swarm.probe());
             swarm.add(host, Grpc::with_config(Arc::clone(identity)), InstanceId::generate());
         }
         swarm
@@ -189,7 +206,7 @@ impl Swarm {
     /// Opens a session for each host, which renews and trusts as it is told.
     #[must_use]
     pub fn start_members(members: Vec<identity::Identity>, at_once: usize) -> Self {
-        let swarm = Self::empty(at_once);
+        let mut swarm = Self::empty(at_once);
         for identity in members {
             let (address, instance) = (identity.session_addresses[0].clone(), InstanceId::generate());
             let generation = identity.certificate_generation;
@@ -205,7 +222,7 @@ impl Swarm {
                 generation,
                 renewing: Arc::default(),
             };
-            let host = SwarmHost::new(address, Arc::clone(&swarm.counters)).keeping(kept);
+            let host = SwarmHost::new(address, Arc::clone(&swarm.counters), swarm.probe()).keeping(kept);
             swarm.add(host, grpc, instance);
         }
         swarm
@@ -215,6 +232,7 @@ impl Swarm {
         let (_, reconnect) = watch::channel((Duration::from_millis(100), Duration::from_secs(5)));
         Self {
             counters: Arc::default(),
+            probes: Vec::new(),
             tasks: Tasks::default(),
             stop: watch::Sender::new(Stop::No),
             permits: Arc::new(Semaphore::new(at_once)),
@@ -222,8 +240,14 @@ impl Swarm {
         }
     }
 
-    fn add(&self, host: SwarmHost, grpc: Grpc, instance: InstanceId) {
+    fn probe(&self) -> Arc<Probe> {
+        Arc::new(Probe::new(Arc::clone(&self.counters)))
+    }
+
+    fn add(&mut self, host: SwarmHost, grpc: Grpc, instance: InstanceId) {
         let (permits, counters) = (Arc::clone(&self.permits), Arc::clone(&self.counters));
+        let probe = host.probe();
+        self.probes.push(Arc::clone(&probe));
         let options = Options {
             line: Line::default(),
             instance,
@@ -231,7 +255,7 @@ impl Swarm {
             reconnect: self.reconnect.clone(),
             stop: self.stop.subscribe(),
         };
-        let (worker, _) = Worker::new(host, Paced { grpc, permits, counters }, options);
+        let (worker, _) = Worker::new(host, Paced { grpc, permits, counters, probe }, options);
         self.tasks.spawn("swarm", Kind::BestEffort, async move {
             let _ = worker.run().await;
         });

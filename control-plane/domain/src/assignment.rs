@@ -83,6 +83,16 @@ impl Target {
         }
     }
 
+    /// Whether its nodes get this item.
+    #[must_use]
+    pub fn is_of(&self, item: &ItemName) -> bool {
+        match (self, item) {
+            (Self::Bundle { name, .. }, ItemName::Bundle(wanted)) => name == wanted,
+            (Self::Settings { .. }, ItemName::Settings) => true,
+            (Self::Bundle { .. }, ItemName::Settings) | (Self::Settings { .. }, ItemName::Bundle(_)) => false,
+        }
+    }
+
     /// Whether this is what somebody asked for: a version 0 asks for whichever is the newest.
     #[must_use]
     pub fn answers(&self, asked: &Self) -> bool {

@@ -15,6 +15,10 @@ use crate::{
     settings::Values,
 };
 
+mod index;
+
+pub use index::Index;
+
 /// How many nodes a conflict names.
 const NAMED_NODES: usize = 5;
 
@@ -67,10 +71,10 @@ pub fn winners<'a>(
     labels: &Labels,
     facts: &Facts,
     touches: &'a [Touch],
-    assignments: &'a [Compiled],
+    assignments: impl IntoIterator<Item = &'a Compiled>,
 ) -> BTreeMap<ItemName, Vec<Giving<'a>>> {
     let mut by_item: BTreeMap<ItemName, Vec<Giving<'_>>> = BTreeMap::new();
-    for giving in candidates(labels, facts, touches, assignments.iter()) {
+    for giving in candidates(labels, facts, touches, assignments.into_iter()) {
         by_item.entry(giving.target.item()).or_default().push(giving);
     }
     by_item

@@ -9,6 +9,7 @@ mod selector;
 
 pub use parse::SelectorError;
 pub use selector::{Clause, Selector};
+pub(crate) use selector::{Required, Subject};
 
 /// What operators say about a node.
 pub type Labels = BTreeMap<String, String>;

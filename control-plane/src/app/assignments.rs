@@ -1,13 +1,16 @@
 //! Assignments: which nodes get which item at which version.
 
+mod nodes;
 mod paths;
+
+pub(super) use nodes::Nodes;
 
 use muster_common::{ids::NodeId, reason::Reason};
 use muster_domain::{
     access::{Reach, Scope},
     assignment::{Assignment, Staged, Target},
     audit::Note,
-    effective::{self, Compiled},
+    effective::{self, Compiled, Index},
     facts::Facts,
     item::{MAX_WANTED, is_resource_name},
     labels::Labels,
@@ -87,11 +90,10 @@ impl App {
         }
         super::selector(&wish.selector)?;
         let now = self.clock.now();
-        let nodes = self.labelled();
-        let (by, reach) = (actor.principal.clone(), actor.scope.reach.clone());
-        let paths_of = self.fixed.bundle_paths;
+        let (by, reach, app) = (actor.principal.clone(), actor.scope.reach.clone(), self.clone());
         let creating = action == "assignments.create";
         self.commit(actor.stamp(action, now), move |tx| {
+            let nodes = Nodes::of(&app);
             let before = tx.assignment_get(&wish.name)?;
             let mut after = Assignment {
                 name: wish.name.clone(),
@@ -119,7 +121,7 @@ impl App {
                 None => {}
             }
             after = retargeted(after, before.as_ref(), wish.held)?;
-            check_conflict(tx, &after, &nodes, paths_of)?;
+            check_conflict(tx, &app, &after, &nodes)?;
             if validate_only {
                 after.revision = before.map_or(0, |before| before.revision);
                 return Ok(after);
@@ -295,9 +297,9 @@ fn is_equal(a: &Assignment, b: &Assignment) -> bool {
 
 pub(super) fn check_conflict(
     tx: &mut WriteTx<'_>,
+    app: &App,
     assignment: &Assignment,
-    nodes: &[Labelled],
-    paths_of: PathsOf,
+    nodes: &Nodes<'_>,
 ) -> Result<(), Error> {
     let compiled =
         |assignment: Assignment| Compiled::new(assignment).map_err(|error| super::invalid_selector(&error));
@@ -305,10 +307,12 @@ pub(super) fn check_conflict(
     let others =
         tx.assignment_all()?.into_iter().filter_map(|other| Compiled::new(other).ok()).collect::<Vec<_>>();
     check_room(&new, &others, nodes)?;
-    paths::check(tx, paths_of, &new, &others, nodes)?;
+    paths::check(tx, app, &new, &others, nodes)?;
     let profiles = settings::values_of(tx, others.iter().chain([&new]))?;
-    let nodes = nodes.iter().map(|(id, labels, facts)| (*id, labels, facts));
     let profile = |name: &str, version| profiles.get(&(name.to_owned(), version));
+    // Not before the first rival is found.
+    let nodes = std::iter::once(nodes).flat_map(|nodes| nodes.iter());
+    let nodes = nodes.map(|(id, labels, facts)| (*id, labels, facts));
     match effective::conflict(&new, &others, nodes, profile) {
         Some(conflict) => Err(Error::refused(Reason::Conflict, conflict.to_string())),
         None => Ok(()),
@@ -317,19 +321,20 @@ pub(super) fn check_conflict(
 
 /// Refuses what would give a node more items than it can have. Labels may still
 /// lead there later; then the first ones count, in the order of their names.
-fn check_room(
-    new: &Compiled,
-    others: &[Compiled],
-    nodes: &[(muster_common::ids::NodeId, Labels, Facts)],
-) -> Result<(), Error> {
+fn check_room(new: &Compiled, others: &[Compiled], nodes: &Nodes<'_>) -> Result<(), Error> {
     if others.len() < MAX_WANTED {
         return Ok(()); // with this one there are not more than that
     }
     let others = others.iter().filter(|other| other.assignment.name != new.assignment.name);
-    let all: Vec<Compiled> = others.cloned().chain([new.clone()]).collect();
-    for (id, labels, facts) in nodes {
+    let all: Vec<&Compiled> = others.chain([new]).collect();
+    let index = Index::of(all.iter().map(|compiled| &compiled.selector));
+    if index.most() <= MAX_WANTED {
+        return Ok(()); // not one node has to be looked at
+    }
+    for (id, labels, facts) in nodes.iter() {
         if new.reaches(labels, facts) {
-            let count = effective::winners(labels, facts, &[], &all).len();
+            let near = index.near(labels, facts).map(|place| all[place]);
+            let count = effective::winners(labels, facts, &[], near).len();
             if count > MAX_WANTED {
                 let message = format!("node {id} would have {count} items; a node has at most {MAX_WANTED}");
                 return Err(Error::refused(Reason::TooLarge, message));

@@ -1,5 +1,8 @@
 //! What nodes should have, in memory: assignments with their selectors parsed,
 //! the values of profiles, and the bytes that are offered.
+//!
+//! What one node should have is found without looking at what is for others: its cost
+//! does not grow with the number of assignments.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,7 +13,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use muster_common::digest::Sha256;
 use muster_domain::{
-    assignment::{Target, Touch},
+    assignment::{Assignment, Target, Touch},
     bundle::BlobOf,
     effective::{self, Compiled, Decided, Giving},
     item::{ItemName, ItemVersion, MAX_WANTED},
@@ -19,26 +22,45 @@ use muster_domain::{
 };
 use muster_store::{ReadAssignments as _, ReadBundles as _, ReadItemMarks as _, ReadSecrets as _, ReadTx};
 
-use super::settings::{self, Profiles};
+mod changed;
+mod lookup;
+
+pub use changed::Changed;
+
+use super::{
+    assignments::PathsOf,
+    settings::{self, Profiles},
+};
+use lookup::Lookup;
 
 /// Answers to which blobs the bytes of a bundle refer.
 pub type BlobsOf = fn(&[u8]) -> Vec<BlobOf>;
+
+/// Reads in the bytes of a bundle.
+#[derive(Debug, Clone, Copy)]
+pub struct Reader {
+    /// Which paths they write.
+    pub paths: PathsOf,
+    /// To which blobs they refer.
+    pub blobs: BlobsOf,
+}
 
 /// The present state of it all; replaced whole.
 #[derive(Default)]
 pub struct Catalog(ArcSwap<Contents>);
 
 /// One state of it all.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Contents {
     /// All assignments.
     pub assignments: Vec<Compiled>,
     profiles: Profiles,
+    lookup: Lookup,
     bundles: HashMap<(String, u64), Payload>,
     marks: BTreeMap<ItemName, u64>,
 }
 
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct Payload {
     sha256: Sha256,
     bytes: Bytes,
@@ -46,6 +68,8 @@ struct Payload {
     secrets: Arc<[Secret]>,
     /// The blobs to which it refers; looked up when it is read, not for each node that asks.
     blobs: Arc<[Sha256]>,
+    /// The paths that it writes, likewise.
+    paths: Arc<[String]>,
 }
 
 /// What a node should have of one item.
@@ -68,9 +92,9 @@ impl Catalog {
         self.0.load_full()
     }
 
-    /// Puts another state in its place.
-    pub fn replace(&self, contents: Contents) {
-        self.0.store(Arc::new(contents));
+    /// Puts another state in its place; answers the one that was there.
+    pub fn replace(&self, contents: Arc<Contents>) -> Arc<Contents> {
+        self.0.swap(contents)
     }
 }
 
@@ -79,42 +103,47 @@ impl Contents {
     ///
     /// # Errors
     /// If the store fails.
-    pub fn read(tx: &mut ReadTx<'_>, before: &Self, blobs_of: BlobsOf) -> Result<Self, muster_store::Error> {
-        let assignments: Vec<Compiled> = tx
-            .assignment_all()?
-            .into_iter()
-            .filter_map(|assignment| match Compiled::new(assignment) {
-                Ok(compiled) => Some(compiled),
-                Err(error) => {
-                    // Checked when it was written: a newer release may know more of selectors.
-                    tracing::error!(%error, "an assignment's selector does not parse; it matches nothing");
-                    None
-                }
-            })
-            .collect();
-        let mut bundles = HashMap::new();
-        for compiled in &assignments {
-            for target in compiled.assignment.targets() {
+    pub fn read(tx: &mut ReadTx<'_>, before: &Self, reader: Reader) -> Result<Self, muster_store::Error> {
+        let mut contents = Self::of(tx.assignment_all()?.into_iter().filter_map(compiled).collect());
+        contents.read_bundles(tx, before, reader)?;
+        contents.profiles = settings::values_of(tx, contents.assignments.iter())?;
+        contents.marks = tx.item_mark_all()?;
+        Ok(contents)
+    }
+
+    fn of(assignments: Vec<Compiled>) -> Self {
+        Self { lookup: Lookup::of(&assignments), assignments, ..Self::default() }
+    }
+
+    fn read_bundles(
+        &mut self,
+        tx: &mut ReadTx<'_>,
+        before: &Self,
+        reader: Reader,
+    ) -> Result<(), muster_store::Error> {
+        for compiled in &self.assignments {
+            // What is held is given to nobody yet; it is asked for its paths all the same.
+            let planned = std::iter::once(&compiled.assignment.target);
+            for target in compiled.assignment.targets().chain(planned) {
                 let Target::Bundle { name, version } = target else { continue };
                 let key = (name.clone(), *version);
-                if bundles.contains_key(&key) {
+                if self.bundles.contains_key(&key) {
                     continue;
                 }
                 let payload = match before.bundles.get(&key) {
                     Some(payload) => Some(payload.clone()),
-                    None => Payload::read(tx, (name, *version), blobs_of)?,
+                    None => Payload::read(tx, (name, *version), reader)?,
                 };
-                bundles.extend(payload.map(|payload| (key, payload)));
+                self.bundles.extend(payload.map(|payload| (key, payload)));
             }
         }
-        let profiles = settings::values_of(tx, assignments.iter())?;
-        Ok(Self { assignments, profiles, bundles, marks: tx.item_mark_all()? })
+        Ok(())
     }
 
     /// What a node should have, in order of items.
     #[must_use]
     pub fn wanted(&self, node: &Node, epoch: u64) -> Vec<Wanted> {
-        let winners = effective::winners(&node.labels, &node.facts, &node.touches, &self.assignments);
+        let winners = effective::winners(&node.labels, &node.facts, &node.touches, self.near(node));
         // The settings come first in the order of items, so they are never among those left out.
         winners
             .into_iter()
@@ -127,7 +156,7 @@ impl Contents {
     /// rollout that brought it: a host may be on its way back to that.
     #[must_use]
     pub fn refers(&self, node: &Node, sha256: &Sha256) -> bool {
-        let winners = effective::winners(&node.labels, &node.facts, &node.touches, &self.assignments);
+        let winners = effective::winners(&node.labels, &node.facts, &node.touches, self.near(node));
         let firsts = winners.values().take(MAX_WANTED).filter_map(|candidates| candidates.first());
         let mut targets = firsts.flat_map(|giving| {
             let touch = giving.by.assignment.touch_of(&node.touches);
@@ -157,20 +186,32 @@ impl Contents {
     /// What a node should have of one item.
     #[must_use]
     pub fn wanted_of(&self, node: &Node, item: &ItemName, epoch: u64) -> Option<Wanted> {
-        let candidates = self.of_item(item);
-        let candidates = effective::candidates(&node.labels, &node.facts, &node.touches, candidates);
+        let near = self.near(node).filter(|compiled| compiled.assignment.target.is_of(item));
+        let candidates = effective::candidates(&node.labels, &node.facts, &node.touches, near);
         self.version(item, &candidates, node, epoch)
     }
 
     /// The assignments that are about an item.
     pub fn of_item(&self, item: &ItemName) -> impl Iterator<Item = &Compiled> {
-        self.assignments.iter().filter(|compiled| compiled.assignment.target.item() == *item)
+        self.lookup.item(item).iter().map(|place| &self.assignments[*place])
     }
 
     /// An assignment.
     #[must_use]
     pub fn assignment(&self, name: &str) -> Option<&Compiled> {
-        self.assignments.iter().find(|compiled| compiled.assignment.name == name)
+        self.lookup.name(name).map(|place| &self.assignments[place])
+    }
+
+    /// The assignments that can reach a node: all that do are among them.
+    pub fn near<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = &'a Compiled> {
+        self.lookup.near.near(&node.labels, &node.facts).map(|place| &self.assignments[place])
+    }
+
+    /// The paths that a version of a bundle writes. `None`: no assignment gives it, as
+    /// far as this state knows.
+    #[must_use]
+    pub fn paths(&self, bundle: &str, version: u64) -> Option<&[String]> {
+        Some(&self.bundles.get(&(bundle.to_owned(), version))?.paths)
     }
 
     /// The place in the history of what a node should have, or not have, of an item.
@@ -193,7 +234,7 @@ impl Contents {
     /// The options of a node that assignments decide, and which of them does.
     #[must_use]
     pub fn decided_for<'a>(&'a self, node: &'a Node) -> BTreeMap<&'a str, Decided<'a, Giving<'a>>> {
-        let candidates = self.of_item(&ItemName::Settings);
+        let candidates = self.near(node).filter(|it| it.assignment.target.is_of(&ItemName::Settings));
         self.decided(&effective::candidates(&node.labels, &node.facts, &node.touches, candidates))
     }
 
@@ -212,17 +253,29 @@ impl Payload {
     fn read(
         tx: &mut ReadTx<'_>,
         (name, version): (&str, u64),
-        blobs_of: BlobsOf,
+        reader: Reader,
     ) -> Result<Option<Self>, muster_store::Error> {
         let Some(bytes) = tx.bundle_payload(name, version)? else { return Ok(None) };
-        let blobs = blobs_of(&bytes).into_iter().map(|blob| blob.sha256).collect();
+        let blobs = (reader.blobs)(&bytes).into_iter().map(|blob| blob.sha256).collect();
+        let paths = (reader.paths)(&bytes).into();
         let secrets = tx.secret_of_bundle(name, version)?.into();
-        Ok(Some(Self { secrets, blobs, ..Self::plain(bytes) }))
+        Ok(Some(Self { secrets, blobs, paths, ..Self::plain(bytes) }))
     }
 
     /// Bytes that refer to nothing.
     fn plain(bytes: Vec<u8>) -> Self {
-        let (secrets, blobs) = (Arc::default(), Arc::default());
-        Self { sha256: Sha256::of(&bytes), bytes: Bytes::from(bytes), secrets, blobs }
+        let (secrets, blobs, paths) = (Arc::default(), Arc::default(), Arc::default());
+        Self { sha256: Sha256::of(&bytes), bytes: Bytes::from(bytes), secrets, blobs, paths }
+    }
+}
+
+fn compiled(assignment: Assignment) -> Option<Compiled> {
+    match Compiled::new(assignment) {
+        Ok(compiled) => Some(compiled),
+        Err(error) => {
+            // Checked when it was written: a newer release may know more of selectors.
+            tracing::error!(%error, "an assignment's selector does not parse; it matches nothing");
+            None
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Keeps memory true to the store by following its change feed, whoever wrote:
 //! this process, another one, a person at the command line.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use muster_common::{
     ids::{CommandId, NodeId, OperationId},
@@ -19,7 +19,8 @@ use muster_store::{
 use tokio::sync::watch;
 
 use super::{
-    App, Error, catalog,
+    App, Error,
+    catalog::{Changed, Contents, Reader},
     fleet::{Entry, News},
     speaker::NOT_KEPT,
 };
@@ -31,12 +32,12 @@ const BATCH: u32 = 1000;
 /// How far memory follows the store.
 #[derive(Debug, Clone)]
 pub struct Feed {
-    applied: std::sync::Arc<watch::Sender<u64>>,
+    applied: Arc<watch::Sender<u64>>,
 }
 
 impl Default for Feed {
     fn default() -> Self {
-        Self { applied: std::sync::Arc::new(watch::Sender::new(0)) }
+        Self { applied: Arc::new(watch::Sender::new(0)) }
     }
 }
 
@@ -177,7 +178,6 @@ impl App {
     async fn take_in(&self, touched: Touched) -> Result<(), Error> {
         if touched.catalog {
             self.reload_catalog().await?;
-            self.hub.for_each(Handle::hint_desired);
         }
         if touched.rollouts {
             self.reload_rollouts().await?;
@@ -206,10 +206,18 @@ impl App {
     }
 
     async fn reload_catalog(&self) -> Result<(), Error> {
-        let before = self.catalog.now();
-        let blobs_of = self.fixed.bundle_blobs;
-        let contents = self.store.read_own(move |tx| catalog::Contents::read(tx, &before, blobs_of)).await?;
-        self.catalog.replace(contents);
+        let known = self.catalog.now();
+        let reader = Reader { paths: self.fixed.bundle_paths, blobs: self.fixed.bundle_blobs };
+        let read = self.store.read_own(move |tx| Contents::read(tx, &known, reader));
+        let after = Arc::new(read.await?);
+        let before = self.catalog.replace(Arc::clone(&after));
+        // To wake a session costs many times what it costs to see that it need not be.
+        let changed = Changed::between(&before, &after);
+        self.hub.for_each(|session| {
+            if self.fleet.with(session.node(), |entry| changed.concerns(&entry.node)) == Some(true) {
+                session.hint_desired();
+            }
+        });
         Ok(())
     }
 

@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 
 use super::{
     Actor, App, Error,
-    assignments::{check_conflict, covers, fixed, not_ours},
+    assignments::{Nodes, check_conflict, covers, fixed, not_ours},
     check_reason, check_request_id,
 };
 
@@ -88,7 +88,7 @@ impl App {
         check_plan(&wish.plan)
             .map_err(|faults| faults.into_iter().next().map_or_else(nothing, Error::from))?;
         check_request_id(&wish.request_id)?;
-        let (now, nodes) = (self.clock.now(), self.labelled());
+        let now = self.clock.now();
         let (by, reach) = (actor.principal.clone(), actor.scope.reach.clone());
         let (app, id) = (self.clone(), RolloutId::generate());
         self.commit(actor.stamp("rollouts.create", now), move |tx| {
@@ -106,7 +106,7 @@ impl App {
             let to = wish.to.as_ref().map(|to| fixed(tx, to, &reach)).transpose()?;
             check_target(&before, to.as_ref())?;
             let after = before.begun(id, to.as_ref());
-            check_conflict(tx, &after, &nodes, app.fixed.bundle_paths)?;
+            check_conflict(tx, &app, &after, &Nodes::of(&app))?;
             let rollout = Rollout {
                 id,
                 assignment: wish.assignment.clone(),

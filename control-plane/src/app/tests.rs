@@ -1,6 +1,6 @@
 //! Use-cases on a real store in a temporary folder, without the wire.
 
-mod bench;
+pub(super) mod bench;
 mod blobs;
 mod certificates;
 mod commands;

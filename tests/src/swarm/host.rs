@@ -1,29 +1,33 @@
-//! A host without a disk: every item is applied at once, every command succeeds.
+//! A host without a disk: items are applied as its temper is, every command succeeds.
 
 use std::sync::{Arc, atomic::Ordering};
 
 use muster_common::{
-    clock::UnixMillis,
+    clock::{Clock, Instant, UnixMillis},
     digest::Sha256,
     ids::{CommandId, LedgerId},
+    reason::Reason,
 };
 use muster_node_agent::{
     session::{
         Changes, Host, Order,
         frames::{FactsReport, Introduction, OpenCommand},
     },
-    state::{CommandState, Condition, Facts, ItemState, Load, Offer, Outcome, Report},
+    state::{Cause, CommandState, Condition, Facts, ItemError, ItemState, Load, Offer, Outcome, Report},
 };
 
-use super::{Counters, kept::Kept};
+use super::{Counters, Probe, Temper, kept::Kept};
 
 /// One host of a swarm.
 #[derive(Debug)]
 pub struct SwarmHost {
     address: String,
     counters: Arc<Counters>,
+    probe: Arc<Probe>,
     ledger: (LedgerId, u64),
     items: Vec<ItemState>,
+    /// What a slow host applies then, the first first.
+    later: Vec<(Instant, Offer)>,
     commands: Vec<OpenCommand>,
     news: Changes,
     kept: Option<Kept>,
@@ -32,12 +36,14 @@ pub struct SwarmHost {
 impl SwarmHost {
     /// A host whose control plane is there.
     #[must_use]
-    pub fn new(address: String, counters: Arc<Counters>) -> Self {
+    pub fn new(address: String, counters: Arc<Counters>, probe: Arc<Probe>) -> Self {
         Self {
             address,
             counters,
+            probe,
             ledger: (LedgerId::generate(), 1),
             items: Vec::new(),
+            later: Vec::new(),
             commands: Vec::new(),
             news: Changes::default(),
             kept: None,
@@ -49,9 +55,25 @@ impl SwarmHost {
         Self { kept: Some(kept), ..self }
     }
 
+    pub(super) fn probe(&self) -> Arc<Probe> {
+        Arc::clone(&self.probe)
+    }
+
+    fn offered(&mut self, offer: Offer) {
+        self.counters.received.fetch_add(1, Ordering::Relaxed);
+        self.later.retain(|(_, waiting)| waiting.item != offer.item);
+        match self.probe.temper() {
+            Temper::Prompt => self.apply(offer),
+            Temper::Slow(time) => {
+                self.later.push((Clock::System.monotonic() + time, offer));
+                self.later.sort_by_key(|(at, _)| *at);
+            }
+            Temper::Rejecting => self.reject(offer),
+        }
+    }
+
     fn apply(&mut self, offer: Offer) {
-        self.items.retain(|state| state.item != offer.item);
-        self.items.push(ItemState {
+        self.settle(ItemState {
             item: offer.item,
             running: Some(offer.version.clone()),
             attempted: Some(offer.version),
@@ -60,9 +82,42 @@ impl SwarmHost {
             changed_at: UnixMillis(0),
             drift: Vec::new(),
         });
+    }
+
+    fn reject(&mut self, offer: Offer) {
+        let before = self.items.iter().find(|state| state.item == offer.item);
+        let running = before.and_then(|state| state.running.clone());
+        let error = ItemError {
+            reason: Reason::ValidateFailed,
+            cause: Cause::Content,
+            message: "this host rejects whatever it is offered".to_owned(),
+            output: Vec::new(),
+        };
+        self.settle(ItemState {
+            item: offer.item,
+            running,
+            attempted: Some(offer.version),
+            outcome: Outcome::Rejected,
+            error: Some(error),
+            changed_at: UnixMillis(0),
+            drift: Vec::new(),
+        });
+    }
+
+    fn settle(&mut self, state: ItemState) {
+        self.items.retain(|known| known.item != state.item);
+        self.items.push(state);
         self.items.sort_by(|a, b| a.item.cmp(&b.item));
         self.news.items = true;
-        self.counters.received.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Waits for what a slow host has put off, and applies it.
+    async fn put_off(&mut self) -> Changes {
+        let Some((at, _)) = self.later.first() else { return std::future::pending().await };
+        tokio::time::sleep_until(*at).await;
+        let (_, offer) = self.later.remove(0);
+        self.apply(offer);
+        std::mem::take(&mut self.news)
     }
 }
 
@@ -74,7 +129,7 @@ impl Host for SwarmHost {
             ledger: self.ledger,
             boot_id: "swarm".to_owned(),
             machine_fingerprint: Sha256::ZERO,
-            capabilities: vec!["bundle".to_owned(), "settings".to_owned()],
+            capabilities: ["bundle", "bundle-v2", "settings"].map(str::to_owned).to_vec(),
             epoch: 0,
             certificate_generation,
             trust_bundle_version,
@@ -117,6 +172,9 @@ impl Host for SwarmHost {
         if self.news != Changes::default() {
             return std::mem::take(&mut self.news);
         }
+        if !self.later.is_empty() {
+            return self.put_off().await;
+        }
         match &mut self.kept {
             Some(kept) => kept.changed().await,
             None => std::future::pending().await,
@@ -139,8 +197,9 @@ impl Host for SwarmHost {
                 self.counters.opened.fetch_add(1, Ordering::Relaxed);
             }
             Order::Desired(desired) => {
-                desired.offers.into_iter().for_each(|offer| self.apply(offer));
+                desired.offers.into_iter().for_each(|offer| self.offered(offer));
                 for removal in desired.removals {
+                    self.later.retain(|(_, waiting)| waiting.item != removal.item);
                     self.items.retain(|state| state.item != removal.item);
                     self.news.items = true;
                 }

@@ -1,5 +1,5 @@
 //! A session's stream that counts itself as lost when it breaks and nobody had
-//! said that it would end.
+//! said that it would end, and tells a probe what passes.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -8,7 +8,7 @@ use muster_node_agent::session::{
     transport::{Error, Link},
 };
 
-use super::Counters;
+use super::{Counters, Probe};
 
 /// A stream that is watched.
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub(super) struct Watched<L> {
     pub(super) link: L,
     pub(super) told: bool,
     pub(super) counters: Arc<Counters>,
+    pub(super) probe: Arc<Probe>,
 }
 
 impl<L> Watched<L> {
@@ -30,6 +31,9 @@ impl<L> Watched<L> {
 impl<L: Link> Link for Watched<L> {
     async fn send(&mut self, message: Outbound) -> Result<(), Error> {
         self.told |= matches!(message, Outbound::Goodbye(_));
+        if let Outbound::Items(report) = &message {
+            self.probe.reported(report);
+        }
         let sent = self.link.send(message).await;
         if sent.is_err() {
             self.lost();
@@ -40,7 +44,12 @@ impl<L: Link> Link for Watched<L> {
     async fn next(&mut self) -> Result<Inbound, Error> {
         let next = self.link.next().await;
         match &next {
-            Ok(inbound) => self.told |= matches!(inbound.body, Body::Reconnect(_)),
+            Ok(inbound) => match &inbound.body {
+                Body::Reconnect(_) => self.told = true,
+                Body::Desired(desired) => self.probe.offered(&desired.offers),
+                Body::Ack(ack) => self.probe.stored(ack.items_seq),
+                _ => {}
+            },
             Err(_) => self.lost(),
         }
         next

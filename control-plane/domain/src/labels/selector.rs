@@ -25,8 +25,8 @@ pub(super) struct Term {
 }
 
 /// What a term looks at.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Subject {
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Subject {
     Label(String),
     /// One of `Facts::SELECTABLE`.
     Fact(&'static str),
@@ -39,6 +39,13 @@ pub(super) enum Test {
     Absent,
     In(Vec<String>),
     NotIn(Vec<String>),
+}
+
+/// What every node of a selector has: one of these values there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Required<'a> {
+    pub(crate) subject: &'a Subject,
+    pub(crate) values: &'a [String],
 }
 
 /// One term of a selector held against one node.
@@ -89,6 +96,15 @@ impl Selector {
     #[must_use]
     pub fn matches(&self, labels: &Labels, facts: &Facts) -> bool {
         self.0.iter().all(|term| term.test.holds(term.subject.of(labels, facts)))
+    }
+
+    /// What a node must have to be one of them: each of these. Nodes that have it need not
+    /// be: there are other terms. What a selector can be found by.
+    pub(crate) fn required(&self) -> impl Iterator<Item = Required<'_>> {
+        self.0.iter().filter_map(|term| match &term.test {
+            Test::In(values) => Some(Required { subject: &term.subject, values }),
+            Test::Present | Test::Absent | Test::NotIn(_) => None,
+        })
     }
 
     /// Why a node with these is one of them, or is not: every term by itself.

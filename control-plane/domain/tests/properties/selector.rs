@@ -163,6 +163,23 @@ proptest! {
         }
     }
 
+    #[test]
+    fn the_index_finds_whatever_trying_all_of_them_finds(
+        assignments in collection::vec(assignment(), 0..12), labels in labels(), facts in facts(),
+    ) {
+        let index = effective::Index::of(assignments.iter().map(|compiled| &compiled.selector));
+        let mut near: Vec<usize> = index.near(&labels, &facts).collect();
+        near.sort_unstable();
+        let mut once = near.clone();
+        once.dedup();
+        prop_assert_eq!(&once, &near, "one is found twice");
+        prop_assert!(near.len() <= index.most());
+        let reaches = |n: &usize| assignments[*n].reaches(&labels, &facts);
+        let found: Vec<usize> = near.into_iter().filter(reaches).collect();
+        let tried: Vec<usize> = (0..assignments.len()).filter(reaches).collect();
+        prop_assert_eq!(found, tried);
+    }
+
     /// If no assignment was refused as a conflict when it was made, then no tie
     /// is left in what any node gets.
     #[test]

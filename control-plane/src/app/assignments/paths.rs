@@ -6,29 +6,32 @@ use muster_common::reason::Reason;
 use muster_domain::{assignment::Target, effective::Compiled};
 use muster_store::{ReadBundles as _, WriteTx};
 
-use super::{Labelled, PathsOf};
-use crate::app::Error;
+use super::{Labelled, Nodes, PathsOf};
+use crate::app::{App, Error, catalog::Contents};
 
 /// Refuses an assignment that brings a path to a node to which another one brings it in
 /// another bundle. What rollouts have brought, or may bring, counts.
 pub(super) fn check(
     tx: &mut WriteTx<'_>,
-    paths_of: PathsOf,
+    app: &App,
     new: &Compiled,
     others: &[Compiled],
-    nodes: &[Labelled],
+    nodes: &Nodes<'_>,
 ) -> Result<(), Error> {
-    let ours = paths(tx, paths_of, new)?;
+    let known = Known { catalog: &app.catalog.now(), paths_of: app.fixed.bundle_paths };
+    let mut ours = BTreeSet::new();
+    known.visit(tx, new, |path| {
+        ours.insert(path.to_owned());
+    })?;
     if ours.is_empty() {
         return Ok(());
     }
-    for other in others {
-        // Of one bundle one version is on a node: which one, its priority says.
-        if other.assignment.target.item() == new.assignment.target.item() {
-            continue;
-        }
-        let theirs = paths(tx, paths_of, other)?;
-        let Some(path) = ours.intersection(&theirs).next() else { continue };
+    let item = new.assignment.target.item();
+    // Of one bundle one version is on a node: which one, its priority says.
+    for other in others.iter().filter(|other| !other.assignment.target.is_of(&item)) {
+        let mut shared = BTreeSet::new();
+        known.visit(tx, other, |path| shared.extend(ours.get(path)))?;
+        let Some(path) = shared.first() else { continue };
         let both =
             |(_, labels, facts): &&Labelled| new.reaches(labels, facts) && other.reaches(labels, facts);
         let mut reached = nodes.iter().filter(both).map(|(id, ..)| id);
@@ -43,15 +46,32 @@ pub(super) fn check(
     Ok(())
 }
 
-fn paths(tx: &mut WriteTx<'_>, paths_of: PathsOf, assignment: &Compiled) -> Result<BTreeSet<String>, Error> {
-    let mut paths = BTreeSet::new();
-    let planned = std::iter::once(&assignment.assignment.target);
-    for target in assignment.assignment.targets().chain(planned) {
-        if let Target::Bundle { name, version } = target
-            && let Some(payload) = tx.bundle_payload(name, *version)?
-        {
-            paths.extend(paths_of(&payload));
+/// Where paths are known from. A version of a bundle never changes, and its number is
+/// never given again: what memory has of it is true, and only what it has not is read.
+struct Known<'a> {
+    catalog: &'a Contents,
+    paths_of: PathsOf,
+}
+
+impl Known<'_> {
+    /// Every path that an assignment brings to some node, or may bring; one may come twice.
+    fn visit(
+        &self,
+        tx: &mut WriteTx<'_>,
+        compiled: &Compiled,
+        mut visit: impl FnMut(&str),
+    ) -> Result<(), Error> {
+        let planned = std::iter::once(&compiled.assignment.target);
+        for target in compiled.assignment.targets().chain(planned) {
+            let Target::Bundle { name, version } = target else { continue };
+            match self.catalog.paths(name, *version) {
+                Some(paths) => paths.iter().for_each(|path| visit(path)),
+                None => {
+                    let read = tx.bundle_payload(name, *version)?.map(|payload| (self.paths_of)(&payload));
+                    read.iter().flatten().for_each(|path| visit(path));
+                }
+            }
         }
+        Ok(())
     }
-    Ok(paths)
 }

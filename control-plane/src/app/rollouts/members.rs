@@ -167,7 +167,9 @@ impl<'a> Look<'a> {
     /// Whether a stronger assignment decides what the node has of the bundle.
     fn is_overruled(&self, entry: &Entry) -> bool {
         let (node, ours) = (&entry.node, self.compiled.assignment.priority);
-        let stronger = self.catalog.of_item(&self.item).filter(|it| it.assignment.priority > ours);
+        let is_stronger =
+            |it: &&Compiled| it.assignment.priority > ours && it.assignment.target.is_of(&self.item);
+        let stronger = self.catalog.near(node).filter(is_stronger);
         matches!(self.item, ItemName::Bundle(_))
             && !effective::candidates(&node.labels, &node.facts, &node.touches, stronger).is_empty()
     }

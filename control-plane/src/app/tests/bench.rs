@@ -40,7 +40,7 @@ use crate::{
     },
 };
 
-pub(super) const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+pub(in crate::app) const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
 /// The use-cases around a store, and nothing that works by itself.
 pub(super) struct Bench {
@@ -333,7 +333,7 @@ pub(super) fn issued(serial: &str, generation: u64) -> Issued {
     }
 }
 
-pub(super) fn node(number: u128) -> Node {
+pub(in crate::app) fn node(number: u128) -> Node {
     Node {
         id: NodeId::from_u128(number),
         display_name: format!("host-{number}"),

@@ -1,28 +1,22 @@
-//! `make bench`: what a session, a heartbeat, a connect and a push cost, as
-//! ratios to a bare tonic server that does the same in the same run, with the
-//! same client process. Writes `target/bench/sessions.json`.
-//!
-//! `muster-bench [--sizes 1000,5000,10000] [--runs 3] [--out FILE]`
-#![allow(clippy::print_stdout)]
+//! What a session, a heartbeat, a connect and a push cost, as ratios to a bare tonic
+//! server that does the same in the same run, with the same client process.
 
 use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Write as _},
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     process::{ChildStdin, ChildStdout, Command, Stdio},
     sync::atomic::Ordering,
     time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
-use clap::Parser;
 use muster_common::{clock::Clock, tls::pem};
 use muster_proto::{admin::v1 as pb, types::v1::BundleContent};
 use muster_tests::{
     agent::Agent,
-    binaries::{self, repository},
-    limits,
+    binaries,
     operator::file,
     plane::{Options, Plane, TRUST_DOMAIN, http_get},
     process::Process,
@@ -30,38 +24,21 @@ use muster_tests::{
 };
 use serde_json::json;
 
-/// Handshakes that the client has open at once.
-const AT_ONCE: usize = 64;
+use crate::{AT_ONCE, LIMIT, SETTLE, median};
+
 /// Heartbeats a second, whatever the number of sessions.
 const BEATS_PER_SECOND: usize = 2000;
 /// No shorter interval can be configured.
 const LEAST: Duration = Duration::from_millis(200);
 /// How long heartbeats are counted.
 const WINDOW: Duration = Duration::from_secs(12);
-const SETTLE: Duration = Duration::from_secs(2);
-const LIMIT: Duration = Duration::from_secs(120);
-
-#[derive(Debug, Parser)]
-struct Args {
-    /// Numbers of sessions.
-    #[arg(long, value_delimiter = ',', default_value = "1000,5000,10000")]
-    sizes: Vec<usize>,
-    /// Runs of each, of which the median counts.
-    #[arg(long, default_value_t = 3)]
-    runs: usize,
-    /// Where the figures go.
-    #[arg(long, default_value = "target/bench/sessions.json")]
-    out: PathBuf,
-}
 
 /// What one run of one server shows, by figure.
 type Figures = BTreeMap<&'static str, f64>;
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
-    limits::raise_open_files();
-    let largest = args.sizes.iter().copied().max().context("no sizes")?;
+/// Measures all sizes; answers the rows of the table.
+pub(crate) async fn run(sizes: &[usize], runs: usize) -> anyhow::Result<Vec<serde_json::Value>> {
+    let largest = sizes.iter().copied().max().context("no sizes")?;
     let folder = tempfile::tempdir()?;
     let mut rows = Vec::new();
     let mut plane =
@@ -70,23 +47,18 @@ async fn main() -> anyhow::Result<()> {
     let join = plane.join(i32::try_from(largest + 10)?, &[]).await;
     let identities = swarm::enroll(&join, largest).await?;
     hand_over(&plane, folder.path())?;
-    rows.push(idle_agent(&mut plane, folder.path(), args.runs).await?);
-    for size in args.sizes {
+    rows.push(idle_agent(&mut plane, folder.path(), runs).await?);
+    for &size in sizes {
         let interval = Duration::from_millis(u64::try_from(size * 1000 / BEATS_PER_SECOND)?).max(LEAST);
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        for run in 1..=args.runs {
-            println!("{size} sessions, run {run} of {}", args.runs);
+        for run in 1..=runs {
+            println!("{size} sessions, run {run} of {runs}");
             theirs.push(bare(folder.path(), &identities[..size], interval).await?);
             ours.push(muster(&mut plane, &identities[..size], interval).await?);
         }
-        rows.extend(compare(size, args.runs, &ours, &theirs));
+        rows.extend(compare(size, runs, &ours, &theirs));
     }
-    let path = repository().join(&args.out);
-    std::fs::create_dir_all(path.parent().context("a folder")?)?;
-    std::fs::write(&path, serde_json::to_vec_pretty(&rows)?)?;
-    print(&rows);
-    println!("written to {}", path.display());
-    Ok(())
+    Ok(rows)
 }
 
 /// What the bare server and the bare client need, beside the control plane.
@@ -263,11 +235,6 @@ async fn idle_agent(plane: &mut Plane, folder: &Path, runs: usize) -> anyhow::Re
     Ok(row("agent_idle_rss", "KiB", 1, median(ours), median(theirs), runs))
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 fn row(name: &str, unit: &str, n: usize, muster: f64, bare: f64, runs: usize) -> serde_json::Value {
     let short = |value: f64| (value * 1000.0).round() / 1000.0;
     json!({
@@ -300,7 +267,8 @@ fn compare(size: usize, runs: usize, ours: &[Figures], theirs: &[Figures]) -> Ve
     units.into_iter().map(figure).collect()
 }
 
-fn print(rows: &[serde_json::Value]) {
+/// The rows as a table.
+pub(crate) fn print(rows: &[serde_json::Value]) {
     println!("| figure | n | Muster | bare | ratio | unit |\n|---|---|---|---|---|---|");
     for row in rows {
         let text = |key: &str| row[key].as_str().map_or_else(|| row[key].to_string(), str::to_owned);

@@ -1,0 +1,95 @@
+//! `make bench`: what sessions cost beside a bare server, and what one change costs
+//! until every node has answered it. Writes `sessions.json` and `convergence.json`.
+//!
+//! `muster-bench [--only sessions|convergence] [--sizes 1000,5000,10000]
+//! [--states 1,10,1000] [--runs 3] [--out target/bench]`
+#![allow(clippy::print_stdout)]
+
+mod convergence;
+mod sessions;
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use clap::{Parser, ValueEnum};
+use muster_tests::{binaries::repository, limits};
+use serde_json::Value;
+
+/// Handshakes that the client has open at once.
+const AT_ONCE: usize = 64;
+/// Between what makes noise and what is measured.
+const SETTLE: Duration = Duration::from_secs(2);
+/// Nothing takes longer.
+const LIMIT: Duration = Duration::from_secs(120);
+
+#[derive(Debug, Parser)]
+struct Args {
+    /// One part alone.
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+    /// Numbers of sessions.
+    #[arg(long, value_delimiter = ',', default_value = "1000,5000,10000")]
+    sizes: Vec<usize>,
+    /// Numbers of distinct states that the nodes of the convergence are in.
+    #[arg(long, value_delimiter = ',', default_value = "1,10,1000")]
+    states: Vec<usize>,
+    /// Runs of each, of which the median counts.
+    #[arg(long, default_value_t = 3)]
+    runs: usize,
+    /// How long the control plane is watched idle before a change, in seconds.
+    #[arg(long, default_value_t = 10)]
+    idle_seconds: u64,
+    /// How long slow hosts take, in seconds.
+    #[arg(long, default_value_t = 5)]
+    slow_seconds: u64,
+    /// The folder that the figures go to.
+    #[arg(long, default_value = "target/bench")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Sessions,
+    Convergence,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    limits::raise_open_files();
+    let wants = |part| args.only.is_none_or(|only| only == part);
+    if wants(Part::Sessions) {
+        let rows = sessions::run(&args.sizes, args.runs).await?;
+        sessions::print(&rows);
+        write(&args, "sessions.json", &Value::Array(rows))?;
+    }
+    if wants(Part::Convergence) {
+        let asked = convergence::Asked {
+            sizes: args.sizes.clone(),
+            states: args.states.clone(),
+            runs: args.runs,
+            idle: Duration::from_secs(args.idle_seconds),
+            slow: Duration::from_secs(args.slow_seconds),
+        };
+        let found = convergence::run(&asked).await?;
+        convergence::print(&found);
+        // First what was found, then whether it is good enough.
+        write(&args, "convergence.json", &convergence::json(&found))?;
+        convergence::judge(&found)?;
+    }
+    Ok(())
+}
+
+fn write(args: &Args, name: &str, figures: &Value) -> anyhow::Result<()> {
+    let folder = repository().join(&args.out);
+    fs::create_dir_all(&folder)?;
+    let path = folder.join(name);
+    fs::write(&path, serde_json::to_vec_pretty(figures)?)?;
+    println!("written to {}", path.display());
+    Ok(())
+}
+
+/// The middle one, and of an even number the upper one of the two.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
