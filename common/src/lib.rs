@@ -16,4 +16,5 @@ pub mod sealing;
 pub mod settings;
 pub mod tasks;
 pub mod telemetry;
+pub mod text_diff;
 pub mod tls;

@@ -13,16 +13,20 @@ pub mod status;
 mod watch;
 mod wire;
 
-pub use wire::bundle::{blobs as bundle_blobs, needs as bundle_needs, paths as bundle_paths};
+pub use wire::{
+    bundle::{blobs as bundle_blobs, needs as bundle_needs, paths as bundle_paths},
+    outline::outline as bundle_outline,
+};
 
 use muster_proto::{
     admin::v1::{
         self as admin_v1, access_service_server::AccessServiceServer,
         assignments_service_server::AssignmentsServiceServer, audit_service_server::AuditServiceServer,
         blobs_service_server::BlobsServiceServer, bundles_service_server::BundlesServiceServer,
-        join_tokens_service_server::JoinTokensServiceServer, nodes_service_server::NodesServiceServer,
-        operations_service_server::OperationsServiceServer, rollouts_service_server::RolloutsServiceServer,
-        settings_service_server::SettingsServiceServer, system_service_server::SystemServiceServer,
+        groups_service_server::GroupsServiceServer, join_tokens_service_server::JoinTokensServiceServer,
+        nodes_service_server::NodesServiceServer, operations_service_server::OperationsServiceServer,
+        rollouts_service_server::RolloutsServiceServer, settings_service_server::SettingsServiceServer,
+        system_service_server::SystemServiceServer,
     },
     agent::v1::{
         blob_service_server::BlobServiceServer, enrollment_service_server::EnrollmentServiceServer,
@@ -87,6 +91,9 @@ pub fn operators(app: &App) -> RoutesBuilder {
         .add_service(
             AssignmentsServiceServer::new(admin::assignments::Handler(app()))
                 .max_decoding_message_size(limit),
+        )
+        .add_service(
+            GroupsServiceServer::new(admin::groups::Handler(app())).max_decoding_message_size(READ_MESSAGE),
         )
         .add_service(
             RolloutsServiceServer::new(admin::rollouts::Handler(app())).max_decoding_message_size(limit),

@@ -24,6 +24,7 @@ pub mod enrollment;
 pub mod explain;
 pub mod feed;
 pub mod fleet;
+pub mod groups;
 pub mod heartbeats;
 pub mod identity;
 pub mod inbox;
@@ -31,6 +32,7 @@ pub mod join_requests;
 pub mod join_tokens;
 pub mod nodes;
 pub mod operations;
+pub mod preview;
 pub mod quarantine;
 pub mod recorder;
 pub mod recovery;
@@ -38,6 +40,7 @@ pub mod retention;
 pub mod revocation;
 pub mod rollouts;
 pub mod secrets;
+pub mod selectors;
 pub mod settings;
 pub mod speaker;
 pub mod system;
@@ -57,7 +60,6 @@ use muster_common::{
 use muster_domain::{
     access::{Asked, Scope},
     audit::Stamp,
-    labels::{Selector, SelectorError},
     violation::Violation,
 };
 use muster_store::Store;
@@ -172,6 +174,8 @@ pub struct Fixed {
     pub bundle_paths: assignments::PathsOf,
     /// The blobs to which a bundle's bytes refer.
     pub bundle_blobs: catalog::BlobsOf,
+    /// What of a bundle's bytes people compare.
+    pub bundle_outline: preview::OutlineOf,
 }
 
 /// Rhythm of sessions.
@@ -362,24 +366,6 @@ pub(crate) fn check_reason(field: &str, reason: &str) -> Result<(), Error> {
         return Err(Error::invalid(field, message));
     }
     Ok(())
-}
-
-/// A selector of a write.
-pub(crate) fn selector(text: &str) -> Result<Selector, Error> {
-    Selector::parse(text).map_err(|error| invalid_selector(&error))
-}
-
-/// A selector of a list: empty is every node.
-pub(crate) fn selector_or_all(text: &str) -> Result<Selector, Error> {
-    Selector::parse_or_all(text).map_err(|error| invalid_selector(&error))
-}
-
-fn invalid_selector(error: &SelectorError) -> Error {
-    Error::Invalid {
-        reason: Reason::SelectorInvalid,
-        field: "selector".to_owned(),
-        message: error.to_string(),
-    }
 }
 
 #[cfg(test)]

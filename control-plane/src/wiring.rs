@@ -244,6 +244,7 @@ async fn fixed(
         bundle_needs: crate::api::bundle_needs,
         bundle_paths: crate::api::bundle_paths,
         bundle_blobs: crate::api::bundle_blobs,
+        bundle_outline: crate::api::bundle_outline,
     })
 }
 

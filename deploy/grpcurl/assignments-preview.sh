@@ -1,12 +1,26 @@
 #!/bin/sh
-# How many nodes an assignment would reach; nothing is stored.
-# Usage: assignments-preview.sh SELECTOR BUNDLE
-# Role: deployer.
+# What an assignment would do to which nodes, with what changes in their files; nothing is stored.
+# Usage: assignments-preview.sh SELECTOR BUNDLE [ASSIGNMENT [VERSION [PRIORITY [EXCLUSION...]]]]
+#        assignments-preview.sh delete ASSIGNMENT
+# One that is there would be updated, another one made. Role: deployer.
 . "$(dirname "$0")/lib.sh"
-[ $# -eq 2 ] || usage
-call muster.admin.v1.AssignmentsService/CreateAssignment <<EOF
+[ $# -ge 2 ] || usage
+if [ "$1" = delete ]; then
+    call muster.admin.v1.AssignmentsService/PreviewAssignment <<EOF
+{"delete_name": $(quote "$2")}
+EOF
+    exit
+fi
+selector=$1 bundle=$2 name=${3:-preview} version=${4:-0} priority=${5:-0}
+if [ $# -gt 5 ]; then shift 5; else set --; fi
+call muster.admin.v1.AssignmentsService/PreviewAssignment <<EOF
 {
-  "assignment": {"name": "preview", "selector": $(quote "$1"), "bundle": {"name": $(quote "$2")}},
-  "validate_only": true
+  "assignment": {
+    "name": $(quote "$name"),
+    "selector": $(quote "$selector"),
+    "exclusions": [$(quotes "$@")],
+    "bundle": {"name": $(quote "$bundle"), "version": $version},
+    "priority": $priority
+  }
 }
 EOF

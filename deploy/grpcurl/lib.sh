@@ -22,6 +22,15 @@ call() { grpc -d @ "$MUSTER_ADDRESS" "$1"; }
 # quote TEXT: a JSON string.
 quote() { printf '%s' "$1" | awk 'BEGIN { RS = "\001" } { gsub(/\\/, "\\\\"); gsub(/"/, "\\\""); gsub(/\n/, "\\n"); gsub(/\t/, "\\t"); printf "\"%s\"", $0 } END { if (NR == 0) printf "\"\"" }'; }
 
+# quotes TEXT...: JSON strings with commas between them.
+quotes() {
+    comma=
+    for text; do
+        printf '%s%s' "$comma" "$(quote "$text")"
+        comma=', '
+    done
+}
+
 # file_base64 FILE: the bytes of a file, as JSON carries bytes.
 file_base64() { base64 <"$1" | tr -d '\n'; }
 

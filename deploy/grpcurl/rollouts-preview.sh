@@ -1,5 +1,5 @@
 #!/bin/sh
-# What a rollout would do: whom it would reach, by which steps, and what it would wait for.
+# What a rollout would do: to whom, by which steps, with what changes, and what it would wait for.
 # Usage: rollouts-preview.sh ASSIGNMENT BUNDLE [VERSION [careful|normal|emergency]]
 # Nothing is changed. Role: deployer.
 . "$(dirname "$0")/lib.sh"

@@ -162,6 +162,13 @@ async fn on_assignments(admin: &Operator, dora: &Operator) {
     );
     let delete = pb::DeleteAssignmentRequest { name: name(), etag: String::new() };
     assert_eq!(refused(assignments.delete_assignment(delete).await), NOT_FOUND);
+    for change in [
+        pb::preview_assignment_request::Change::DeleteName("prod".to_owned()),
+        pb::preview_assignment_request::Change::Assignment(assignment("prod", "env=dev").assignment.unwrap()),
+    ] {
+        let preview = pb::PreviewAssignmentRequest { change: Some(change) };
+        assert_eq!(refused(assignments.preview_assignment(preview).await), NOT_FOUND);
+    }
     let update = assignment("prod", "env=dev").assignment;
     let update = pb::UpdateAssignmentRequest { assignment: update, validate_only: false };
     assert_eq!(refused(assignments.update_assignment(update).await), NOT_FOUND);

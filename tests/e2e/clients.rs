@@ -158,11 +158,17 @@ async fn bundles_and_assignments(grpc: &Grpcurl, operator: &Operator, agent: &Ag
     assert_eq!(text(&grpc.script("bundles-create.sh", &args), "/bundle/version"), "1");
     assert_eq!(text(&grpc.script("bundles-get.sh", &["app"]), "/bundle/name"), "app");
     assert_eq!(text(&grpc.script("bundles-list.sh", &[]), "/bundles/0/name"), "app");
+    let preview = grpc.script("assignments-preview.sh", &["role=web", "app"]);
+    assert_eq!(text(&preview, "/assignment/matchedNodes"), "1");
     assert_eq!(
-        text(&grpc.script("assignments-preview.sh", &["role=web", "app"]), "/assignment/matchedNodes"),
-        "1"
+        preview.pointer("/preview/items/0/gainedBy/count").and_then(Value::as_i64),
+        Some(1),
+        "{preview}"
     );
-    grpc.script("assign-bundle.sh", &["app", "role=web", "app"]);
+    let diff = text(&preview, "/preview/items/0/differences/0/files/0/diff");
+    assert!(diff.contains("+from grpcurl"), "{diff}");
+    assert!(text(&preview, "/preview/time/toldWithin").ends_with('s'));
+    grpc.script("assign-bundle.sh", &["app", "role=web", "app", "1", "0", "env=lab"]);
     let applied = |node: &muster_proto::admin::v1::Node| {
         node.items.iter().any(|item| item.item == "bundle/app" && item.in_sync)
     };
@@ -174,10 +180,37 @@ async fn bundles_and_assignments(grpc: &Grpcurl, operator: &Operator, agent: &Ag
     assert_eq!(text(&assigned, "/assignment/bundle/version"), "1");
     let listed = grpc.script("assignments-list.sh", &[]);
     assert_eq!(listed.pointer("/assignments/0"), assigned.pointer("/assignment"), "{listed}");
+    assert_eq!(assigned.pointer("/assignment/exclusions/0").and_then(Value::as_str), Some("env=lab"));
+    let gone = grpc.script("assignments-preview.sh", &["delete", "app"]);
+    assert_eq!(gone.pointer("/preview/items/0/lostBy/count").and_then(Value::as_i64), Some(1), "{gone}");
+    groups(grpc);
     let updated = grpc.script("assignments-update.sh", &["app", "role=web,env=test", "app", "1", "5"]);
+    assert!(updated.pointer("/assignment/exclusions").is_none(), "they are replaced: {updated}");
     assert_eq!(text(&updated, "/assignment/selector"), "role=web,env=test");
     assert_eq!(updated.pointer("/assignment/priority").and_then(Value::as_i64), Some(5));
     assert_ne!(text(&updated, "/assignment/etag"), text(&assigned, "/assignment/etag"));
+}
+
+/// A group that the assignment names for a while.
+fn groups(grpc: &Grpcurl) {
+    let made = grpc.script("groups-create.sh", &["first", "role=web", "they \"try\" first"]);
+    assert_eq!(text(&made, "/group/matchedNodes"), "1");
+    assert_eq!(text(&made, "/group/description"), "they \"try\" first");
+    assert_eq!(grpc.script("groups-list.sh", &[]).pointer("/groups/0"), made.pointer("/group"));
+    let args = ["app", "@first", "app", "1", "0", "env=lab", "!@first"];
+    let named = grpc.script("assignments-update.sh", &args);
+    assert_eq!(named.pointer("/assignment/exclusions/1").and_then(Value::as_str), Some("!@first"));
+    let used = grpc.script("groups-get.sh", &["first"]);
+    assert_eq!(text(&used, "/group/usedBy/0"), "assignment/app");
+    assert_eq!(grpc.refusal("groups-delete.sh", &["first"]), "FailedPrecondition");
+    let told = grpc.script("groups-update.sh", &["first", "role=db", "", "preview"]);
+    assert_eq!(told.pointer("/preview/leaving/count").and_then(Value::as_i64), Some(1), "{told}");
+    let updated = grpc.script("groups-update.sh", &["first", "role in (web,db)"]);
+    assert_eq!(text(&updated, "/group/selector"), "role in (web,db)");
+    assert!(updated.pointer("/preview").is_none());
+    grpc.script("assignments-update.sh", &["app", "role=web", "app", "1"]);
+    grpc.script("groups-delete.sh", &["first"]);
+    assert_eq!(grpc.refusal("groups-get.sh", &["first"]), "NotFound");
 }
 
 /// The second version cannot be written on this host: it is refused, and goes back.
@@ -188,6 +221,12 @@ fn rollouts(grpc: &Grpcurl) {
     assert_eq!(text(&grpc.script("bundles-create.sh", &args), "/bundle/version"), "2");
     let preview = grpc.script("rollouts-preview.sh", &["app", "app", "0", "careful"]);
     assert_eq!(preview.pointer("/rollout/plan/steps").and_then(Value::as_array).map(Vec::len), Some(5));
+    assert_eq!(
+        preview.pointer("/preview/items/0/changedOn/count").and_then(Value::as_i64),
+        Some(1),
+        "{preview}"
+    );
+    assert_eq!(text(&preview, "/preview/time/atLeast"), "4500s");
     assert!(grpc.script("rollouts-list.sh", &["app"]).pointer("/rollouts").is_none(), "nothing was begun");
     let begin = |script: &str, more: &[&str]| {
         let made = grpc.script(script, &[&["app", "app"], more].concat());
@@ -201,6 +240,9 @@ fn rollouts(grpc: &Grpcurl) {
     assert_eq!(phase("rollouts-pause.sh"), "ROLLOUT_PHASE_PAUSED");
     assert_eq!(phase("rollouts-resume.sh"), "ROLLOUT_PHASE_RUNNING");
     assert_eq!(phase("rollouts-approve.sh"), "ROLLOUT_PHASE_RUNNING");
+    let first = grpc.script("rollouts-approve.sh", &[&id, "the first one", "1"]);
+    assert_eq!(first.pointer("/rollout/approvedSteps").and_then(Value::as_i64), Some(1), "a repeat: {first}");
+    assert_eq!(grpc.refusal("rollouts-approve.sh", &[&id, "", "2"]), "FailedPrecondition");
     assert!(grpc.script("rollouts-brake.sh", &[]).pointer("/brake").is_none());
     assert_eq!(
         text(&grpc.script("rollouts-brake.sh", &["pull", "an incident"]), "/brake/reason"),

@@ -22,6 +22,7 @@ mod explain;
 mod faults;
 mod fleet;
 mod for_real;
+mod groups;
 mod handshakes;
 mod host_certificates;
 mod identity;

@@ -2,14 +2,17 @@
 
 mod staged;
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use muster_common::clock::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 pub use staged::{Staged, Touch};
 
-use crate::item::ItemName;
+use crate::{item::ItemName, labels::Written};
+
+/// Most exclusions of one assignment.
+pub const MAX_EXCLUSIONS: usize = 16;
 
 /// One assignment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub struct Assignment {
     pub name: String,
     /// As written; parsed by whoever matches.
     pub selector: String,
+    /// Selectors as written: a node that one of them matches is not reached.
+    pub exclusions: Vec<String>,
     /// The nodes that whoever made it may deploy to: it reaches only those. A
     /// written `Reach`.
     pub scope: String,
@@ -38,7 +43,7 @@ pub struct Assignment {
 }
 
 /// What an assignment gives.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Target {
     /// A fixed version of a bundle.
@@ -60,6 +65,16 @@ pub enum Target {
 
 const fn first_version() -> u64 {
     1
+}
+
+impl Assignment {
+    /// The groups that its selectors name. Of one that does not parse nothing is known.
+    #[must_use]
+    pub fn groups(&self) -> BTreeSet<String> {
+        let texts = std::iter::once(&self.selector).chain(&self.exclusions);
+        let written = texts.filter_map(|text| Written::parse(text).ok());
+        written.flat_map(|it| it.groups().map(str::to_owned).collect::<Vec<_>>()).collect()
+    }
 }
 
 impl fmt::Display for Target {

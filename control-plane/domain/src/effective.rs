@@ -11,7 +11,7 @@ use crate::{
     assignment::{Assignment, Target, Touch},
     facts::Facts,
     item::{ItemName, ItemState, ItemVersion},
-    labels::{Labels, Selector, SelectorError},
+    labels::{Groups, Labels, Selector, Unusable, Written},
     settings::Values,
 };
 
@@ -25,32 +25,45 @@ const NAMED_NODES: usize = 5;
 /// What a host says it attempted when it tried to take an item away.
 pub const REMOVAL: Sha256 = Sha256::ZERO;
 
-/// An assignment with its selector parsed.
+/// An assignment with its selectors parsed, and the groups in them resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Compiled {
     /// As stored.
     pub assignment: Assignment,
     /// Its selector.
     pub selector: Selector,
+    /// Its exclusions, in their order.
+    pub exclusions: Vec<Selector>,
     /// What its maker may deploy to.
     pub scope: Reach,
 }
 
 impl Compiled {
-    /// Parses the assignment's selector and scope.
+    /// Parses the assignment's selectors and scope, as they are with these groups.
     ///
     /// # Errors
-    /// When it does not parse; one that was stored always does.
-    pub fn new(assignment: Assignment) -> Result<Self, SelectorError> {
-        let selector = Selector::parse(&assignment.selector)?;
+    /// When one does not parse, or names a group that is not there; one that was stored
+    /// always does.
+    pub fn new(assignment: Assignment, groups: &Groups) -> Result<Self, Unusable> {
+        let read = |text: &String| Ok::<_, Unusable>(Written::parse(text)?.resolve(groups)?);
+        let selector = read(&assignment.selector)?;
+        let exclusions = assignment.exclusions.iter().map(read).collect::<Result<_, _>>()?;
         let scope = assignment.scope.parse()?;
-        Ok(Self { assignment, selector, scope })
+        Ok(Self { assignment, selector, exclusions, scope })
     }
 
     /// Whether a node with these gets the item.
     #[must_use]
     pub fn reaches(&self, labels: &Labels, facts: &Facts) -> bool {
-        self.selector.matches(labels, facts) && self.scope.matches(labels, facts)
+        self.selector.matches(labels, facts)
+            && self.scope.matches(labels, facts)
+            && self.excluded_by(labels, facts).is_none()
+    }
+
+    /// The exclusion that keeps it from a node with these.
+    #[must_use]
+    pub fn excluded_by(&self, labels: &Labels, facts: &Facts) -> Option<&Selector> {
+        self.exclusions.iter().find(|exclusion| exclusion.matches(labels, facts))
     }
 }
 

@@ -6,10 +6,12 @@ use crate::violation::Violation;
 
 mod parse;
 mod selector;
+mod written;
 
 pub use parse::SelectorError;
 pub use selector::{Clause, Selector};
 pub(crate) use selector::{Required, Subject};
+pub use written::{Groups, NoGroup, Unusable, Written};
 
 /// What operators say about a node.
 pub type Labels = BTreeMap<String, String>;

@@ -13,6 +13,7 @@ pub mod condition;
 pub mod effective;
 pub mod enrolled_with;
 pub mod facts;
+pub mod group;
 pub mod item;
 pub mod join_request;
 pub mod join_token;

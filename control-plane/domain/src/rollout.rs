@@ -14,6 +14,7 @@
 //! who belongs to it is who the selector matches at that moment.
 
 mod decide;
+mod forecast;
 mod plan;
 mod view;
 mod window;
@@ -24,7 +25,8 @@ use muster_common::{clock::UnixMillis, ids::RolloutId};
 use serde::{Deserialize, Serialize};
 
 pub use decide::{Decision, Hold, Tally, allowed_failures, decide, tally};
-pub use plan::{Budget, OnFailure, Plan, Portion, Share, Speed, Step, check_plan};
+pub use forecast::{Field, Forecast, StepForecast, forecast};
+pub use plan::{Budget, OnFailure, Plan, Portion, Share, Speed, Step, check_groups, check_plan};
 pub use view::{Member, Presence, Standing, View, Weather, order_of};
 pub use window::{InvalidWindow, Window, is_open, opens_at, zone};
 

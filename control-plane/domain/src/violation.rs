@@ -22,6 +22,12 @@ impl Violation {
         Self { field: field.into(), description: description.into(), reason: Reason::InvalidArgument }
     }
 
+    /// A selector that cannot be used.
+    #[must_use]
+    pub fn selector(field: impl Into<String>, description: impl Into<String>) -> Self {
+        Self { field: field.into(), description: description.into(), reason: Reason::SelectorInvalid }
+    }
+
     /// A field with more in it than is taken.
     #[must_use]
     pub fn too_large(field: impl Into<String>, description: impl Into<String>) -> Self {

@@ -5,6 +5,7 @@ pub mod assignments;
 pub mod audit;
 pub mod blobs;
 pub mod bundles;
+pub mod groups;
 pub mod identity;
 pub mod join_tokens;
 pub mod nodes;

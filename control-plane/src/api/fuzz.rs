@@ -63,6 +63,15 @@ requests! {
     pb::GetAssignmentRequest => drop,
     pb::ListAssignmentsRequest => |it| page(&[], it.page_size, &it.page_token),
     pb::DeleteAssignmentRequest => drop,
+    pb::PreviewAssignmentRequest => |it| match it.change {
+        Some(pb::preview_assignment_request::Change::Assignment(wish)) => assignment(Some(wish)),
+        Some(pb::preview_assignment_request::Change::DeleteName(_)) | None => {}
+    },
+    pb::CreateGroupRequest => |it| group(it.group),
+    pb::UpdateGroupRequest => |it| group(it.group),
+    pb::GetGroupRequest => drop,
+    pb::ListGroupsRequest => |it| page(&[], it.page_size, &it.page_token),
+    pb::DeleteGroupRequest => drop,
     pb::ListAuditEntriesRequest => |it| {
         page(&[&it.subject, &it.actor], it.page_size, &it.page_token);
         drop(wire::audit::filter_of_list(it));
@@ -92,7 +101,7 @@ requests! {
     pb::ListJoinTokensRequest => |it| page(&[], it.page_size, &it.page_token),
     pb::RevokeJoinTokenRequest => |it| id::<JoinTokenId>(&it.id),
     pb::ListNodesRequest => |it| {
-        drop(app::selector_or_all(&it.selector));
+        drop(app::selectors::written_or_all(&it.selector));
         page(&[&it.selector], it.page_size, &it.page_token);
     },
     pb::GetNodeRequest => |it| id::<NodeId>(&it.id),
@@ -109,7 +118,7 @@ requests! {
     },
     pb::DeleteNodeRequest => |it| id::<NodeId>(&it.id),
     pb::WatchNodesRequest => |it| {
-        drop(app::selector_or_all(&it.selector));
+        drop(app::selectors::written_or_all(&it.selector));
         resume(&it.resume_token);
     },
     pb::QuarantineNodeRequest => |it| id::<NodeId>(&it.id),
@@ -159,7 +168,7 @@ requests! {
     pb::GetCallerRequest => drop,
     pb::CreateBindingRequest => |it| {
         if let Ok(wish) = wire::access::wish_from(it.binding) {
-            drop(app::selector(&wish.selector));
+            drop(app::selectors::plain("selector", &wish.selector));
         }
     },
     pb::ListBindingsRequest => |it| page(&[], it.page_size, &it.page_token),
@@ -239,7 +248,16 @@ fn subject(text: &str) {
 
 fn assignment(wish: Option<pb::Assignment>) {
     if let Ok(wish) = wire::assignment::wish_from(wish) {
-        drop(app::selector(&wish.selector));
+        for text in wish.exclusions.iter().chain([&wish.selector]) {
+            drop(app::selectors::written("selector", text));
+        }
+    }
+}
+
+fn group(wish: Option<pb::Group>) {
+    if let Ok(wish) = wire::group::wish_from(wish) {
+        drop(app::selectors::plain("group.selector", &wish.selector));
+        let _ = muster_domain::group::is_description(&wish.description);
     }
 }
 
@@ -253,7 +271,7 @@ fn join_token(request: pb::CreateJoinTokenRequest) {
 
 fn operation(request: pb::StartOperationRequest) {
     if let Ok(wish) = wire::operation::wish_from(request) {
-        drop(app::selector(&wish.selector));
+        drop(app::selectors::written("selector", &wish.selector));
         let _ = Sha256::of(&wish.args);
         if let Ok(timing) = Timing::check(NOW, wish.not_before, wish.deliver_within, wish.run_timeout) {
             assert!(timing.not_before.is_none_or(|start| start < timing.deliver_by));

@@ -39,11 +39,15 @@ pub fn of_app(error: app::Error) -> Status {
 #[must_use]
 pub fn of_faults(faults: &[Violation]) -> Status {
     let reason = faults.first().map_or(Reason::InvalidArgument, |first| first.reason);
-    let message = faults.first().map(Violation::to_string).unwrap_or_default();
     let mut details = details(reason);
     for fault in faults {
         details.add_bad_request_violation(fault.field.clone(), &fault.description);
     }
+    let first = faults.first().map(Violation::to_string).unwrap_or_default();
+    let message = match faults.len() {
+        0 | 1 => first,
+        all => format!("{first} (and {} more)", all - 1),
+    };
     Status::with_error_details(code(reason), message, details)
 }
 

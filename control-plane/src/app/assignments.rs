@@ -1,19 +1,21 @@
-//! Assignments: which nodes get which item at which version.
+//! Assignments: which nodes get which item at which version. What becomes of one that is
+//! written is in `put`, what it is held against in `rivals`.
 
 mod nodes;
 mod paths;
+mod put;
+mod rivals;
 
 pub(super) use nodes::Nodes;
 
 use muster_common::{ids::NodeId, reason::Reason};
 use muster_domain::{
     access::{Reach, Scope},
-    assignment::{Assignment, Staged, Target},
+    assignment::{Assignment, Target},
     audit::Note,
-    effective::{self, Compiled, Index},
+    effective::Compiled,
     facts::Facts,
-    item::{MAX_WANTED, is_resource_name},
-    labels::Labels,
+    labels::{Groups, Labels},
     page::{Listed, Page},
 };
 use muster_store::{
@@ -22,7 +24,14 @@ use muster_store::{
 };
 use serde_json::json;
 
-use super::{Actor, App, Error, check_etag, settings};
+use put::{Decided, How, Put};
+pub(super) use rivals::{Rivals, compiled};
+
+use super::{
+    Actor, App, Error, check_etag,
+    preview::{Change, Preview},
+    selectors,
+};
 
 /// The paths that a bundle's bytes write.
 pub type PathsOf = fn(&[u8]) -> Vec<String>;
@@ -40,7 +49,9 @@ pub struct Wish {
     pub name: String,
     /// As written.
     pub selector: String,
-    /// Version 0 is the newest.
+    /// Selectors, as written.
+    pub exclusions: Vec<String>,
+    /// A bundle's version 0 is the newest.
     pub target: Target,
     /// Higher wins.
     pub priority: i32,
@@ -61,10 +72,10 @@ impl App {
         wish: Wish,
         validate_only: bool,
     ) -> Result<Assignment, Error> {
-        self.put_assignment(actor, "assignments.create", wish, validate_only).await
+        self.put_assignment(actor, How::Create, wish, validate_only).await
     }
 
-    /// Replaces selector, target and priority.
+    /// Replaces selector, exclusions, target and priority.
     ///
     /// # Errors
     /// If it does not exist, was changed since it was read, or contradicts another one.
@@ -74,72 +85,56 @@ impl App {
         wish: Wish,
         validate_only: bool,
     ) -> Result<Assignment, Error> {
-        self.put_assignment(actor, "assignments.update", wish, validate_only).await
+        self.put_assignment(actor, How::Update, wish, validate_only).await
+    }
+
+    /// What an assignment would do that was created, or updated if it is there.
+    ///
+    /// # Errors
+    /// As the change itself.
+    pub async fn preview_assignment(
+        &self,
+        actor: &Actor,
+        wish: Wish,
+    ) -> Result<(Assignment, Preview), Error> {
+        let after = self.put_assignment(actor, How::Either, wish, true).await?;
+        let change = Change { put: vec![after.clone()], ..Change::default() };
+        Ok((after, self.preview_at_once(&actor.scope, &change).await?))
+    }
+
+    /// What the end of an assignment would do.
+    ///
+    /// # Errors
+    /// As the deletion itself.
+    pub async fn preview_deletion(
+        &self,
+        actor: &Actor,
+        name: String,
+    ) -> Result<(Assignment, Preview), Error> {
+        let (app, reach) = (self.clone(), actor.scope.reach.clone());
+        let change = Change { delete: Some(name.clone()), ..Change::default() };
+        let stamp = actor.stamp("assignments.delete", self.clock.now());
+        let found = self.commit(stamp, move |tx| deletable(tx, &app, &reach, &name, "")).await?;
+        Ok((found, self.preview_at_once(&actor.scope, &change).await?))
     }
 
     async fn put_assignment(
         &self,
         actor: &Actor,
-        action: &'static str,
+        how: How,
         wish: Wish,
         validate_only: bool,
     ) -> Result<Assignment, Error> {
-        if !is_resource_name(&wish.name) {
-            let message = format!("{:?} does not match [a-z0-9]([-a-z0-9]{{0,61}}[a-z0-9])?", wish.name);
-            return Err(Error::invalid("assignment.name", message));
-        }
-        super::selector(&wish.selector)?;
-        let now = self.clock.now();
-        let (by, reach, app) = (actor.principal.clone(), actor.scope.reach.clone(), self.clone());
-        let creating = action == "assignments.create";
-        self.commit(actor.stamp(action, now), move |tx| {
-            let nodes = Nodes::of(&app);
-            let before = tx.assignment_get(&wish.name)?;
-            let mut after = Assignment {
-                name: wish.name.clone(),
-                selector: wish.selector.clone(),
-                // Of whoever made it, for good: a change of it moves no node of others.
-                scope: before.as_ref().map_or_else(|| reach.to_string(), |before| before.scope.clone()),
-                target: fixed(tx, &wish.target, &reach)?,
-                staged: Staged::default(),
-                priority: wish.priority,
-                created_at: before.as_ref().map_or(now, |before| before.created_at),
-                updated_at: now,
-                updated_by: by.clone(),
-                revision: tx.revision(),
-            };
-            let is_ours = before.as_ref().is_none_or(|before| covers(&reach, before));
-            match &before {
-                Some(same) if is_ours && is_equal(same, &after) => return Ok(same.clone()),
-                Some(before) if !creating && !is_ours => return Err(not_ours(before, &reach, &nodes)),
-                Some(_) if creating => {
-                    let message = format!("assignment {:?} exists with other content", wish.name);
-                    return Err(Error::refused(Reason::AlreadyExists, message));
-                }
-                None if !creating => return Err(Error::not_found("assignment", &wish.name)),
-                Some(before) => check_etag(&wish.etag, before.revision)?,
-                None => {}
+        let put = Put::new(self, actor, how, wish)?;
+        self.commit(actor.stamp(how.action(), self.clock.now()), move |tx| match put.decide(tx)? {
+            Decided::Same(same) => Ok(same),
+            Decided::New { before, after } if validate_only => {
+                Ok(Assignment { revision: before.map_or(0, |before| before.revision), ..after })
             }
-            after = retargeted(after, before.as_ref(), wish.held)?;
-            check_conflict(tx, &app, &after, &nodes)?;
-            if validate_only {
-                after.revision = before.map_or(0, |before| before.revision);
-                return Ok(after);
+            Decided::New { before, after } => {
+                put::write(tx, before.as_deref(), &after)?;
+                Ok(after)
             }
-            tx.assignment_put(&after)?;
-            // Nodes that lose the item by this have to see a newer generation, too.
-            tx.item_mark(&after.target.item())?;
-            if let Some(before) = before.as_ref().filter(|before| before.target.item() != after.target.item())
-            {
-                tx.item_mark(&before.target.item())?;
-            }
-            tx.audit(Note {
-                subject: format!("assignment/{}", after.name),
-                before: before.as_ref().map_or_else(String::new, shown),
-                after: shown(&after),
-                denied: false,
-            })?;
-            Ok(after)
         })
         .await
     }
@@ -165,7 +160,7 @@ impl App {
         Ok(Listed { rows: self.shown(scope, listed.rows).await, next: listed.next })
     }
 
-    async fn shown(&self, scope: &Scope, found: Vec<Assignment>) -> Vec<(Assignment, usize)> {
+    pub(super) async fn shown(&self, scope: &Scope, found: Vec<Assignment>) -> Vec<(Assignment, usize)> {
         let counts = self.reach(scope, &found).await;
         let concerns =
             |(assignment, count): &(Assignment, usize)| *count > 0 || covers(&scope.reach, assignment);
@@ -180,12 +175,7 @@ impl App {
     pub async fn delete_assignment(&self, actor: &Actor, name: String, etag: String) -> Result<(), Error> {
         let (app, reach) = (self.clone(), actor.scope.reach.clone());
         self.commit(actor.stamp("assignments.delete", self.clock.now()), move |tx| {
-            let before = tx.assignment_get(&name)?.ok_or_else(|| Error::not_found("assignment", &name))?;
-            if !covers(&reach, &before) {
-                return Err(not_ours(&before, &reach, &app.labelled()));
-            }
-            check_etag(&etag, before.revision)?;
-            check_no_rollout(&before)?;
+            let before = deletable(tx, &app, &reach, &name, &etag)?;
             tx.assignment_delete(&name)?;
             tx.item_mark(&before.target.item())?;
             tx.audit(Note {
@@ -198,21 +188,32 @@ impl App {
         .await
     }
 
-    /// How many nodes of the scope each of these assignments reaches now: one look
-    /// at the fleet for all of them, with rests in which others work.
+    /// How many nodes of the scope each of these assignments reaches now.
     pub async fn reach(&self, scope: &Scope, assignments: &[Assignment]) -> Vec<usize> {
+        let catalog = self.catalog.now();
         let compiled: Vec<Option<Compiled>> =
-            assignments.iter().map(|assignment| Compiled::new(assignment.clone()).ok()).collect();
-        let mut counts = vec![0; compiled.len()];
-        for nodes in self.fleet.ids().chunks(REST_AFTER / compiled.len().max(1) + 1) {
+            assignments.iter().map(|it| Compiled::new(it.clone(), &catalog.groups).ok()).collect();
+        let reaches = |compiled: &Option<Compiled>, labels: &Labels, facts: &Facts| {
+            compiled.as_ref().is_some_and(|it| it.reaches(labels, facts))
+        };
+        self.count_matching(scope, &compiled, reaches).await
+    }
+
+    /// How many nodes of the scope match each of these: one look at the fleet for all of
+    /// them, with rests in which others work.
+    pub(super) async fn count_matching<T: Sync>(
+        &self,
+        scope: &Scope,
+        things: &[T],
+        matches: impl Fn(&T, &Labels, &Facts) -> bool,
+    ) -> Vec<usize> {
+        let mut counts = vec![0; things.len()];
+        for nodes in self.fleet.ids().chunks(REST_AFTER / things.len().max(1) + 1) {
             for node in nodes {
                 self.fleet.with(*node, |entry| {
-                    if !scope.sees(&entry.node) {
-                        return;
-                    }
-                    for (compiled, count) in compiled.iter().zip(&mut counts) {
-                        let reaches = |it: &Compiled| it.reaches(&entry.node.labels, &entry.node.facts);
-                        *count += usize::from(compiled.as_ref().is_some_and(reaches));
+                    let node = &entry.node;
+                    for (thing, count) in things.iter().zip(&mut counts).filter(|_| scope.sees(node)) {
+                        *count += usize::from(matches(thing, &node.labels, &node.facts));
                     }
                 });
             }
@@ -230,15 +231,21 @@ impl App {
     }
 }
 
-/// With another target all its nodes get that at once, and nothing is left of rollouts.
-/// One that is held stays so: only a rollout brings what it names to anybody.
-fn retargeted(after: Assignment, before: Option<&Assignment>, held: bool) -> Result<Assignment, Error> {
-    if let Some(same) = before.filter(|before| before.target == after.target) {
-        return Ok(Assignment { staged: same.staged.clone(), ..after });
+/// An assignment that the caller may delete now.
+fn deletable(
+    tx: &mut WriteTx<'_>,
+    app: &App,
+    reach: &Reach,
+    name: &str,
+    etag: &str,
+) -> Result<Assignment, Error> {
+    let found = tx.assignment_get(name)?.ok_or_else(|| Error::not_found("assignment", name))?;
+    if !covers(reach, &found) {
+        return Err(not_ours(&found, &selectors::groups(tx)?, reach, &app.labelled()));
     }
-    before.map_or(Ok(()), check_no_rollout)?;
-    let held = before.map_or(held, |before| before.staged.held);
-    Ok(after.given((!held).then(|| after.target.clone()), after.revision))
+    check_etag(etag, found.revision)?;
+    check_no_rollout(&found)?;
+    Ok(found)
 }
 
 fn check_no_rollout(assignment: &Assignment) -> Result<(), Error> {
@@ -278,9 +285,9 @@ pub(super) fn covers(reach: &Reach, assignment: &Assignment) -> bool {
 }
 
 /// One that reaches no node of the caller's is as if it were not there.
-pub(super) fn not_ours(assignment: &Assignment, reach: &Reach, nodes: &[Labelled]) -> Error {
+pub(super) fn not_ours(assignment: &Assignment, groups: &Groups, reach: &Reach, nodes: &[Labelled]) -> Error {
     let name = &assignment.name;
-    let compiled = Compiled::new(assignment.clone()).ok();
+    let compiled = Compiled::new(assignment.clone(), groups).ok();
     let reaches = |(_, labels, facts): &Labelled| {
         reach.matches(labels, facts) && compiled.as_ref().is_some_and(|it| it.reaches(labels, facts))
     };
@@ -291,59 +298,6 @@ pub(super) fn not_ours(assignment: &Assignment, reach: &Reach, nodes: &[Labelled
     Error::refused(Reason::PermissionDenied, message)
 }
 
-fn is_equal(a: &Assignment, b: &Assignment) -> bool {
-    a.selector == b.selector && a.target == b.target && a.priority == b.priority
-}
-
-pub(super) fn check_conflict(
-    tx: &mut WriteTx<'_>,
-    app: &App,
-    assignment: &Assignment,
-    nodes: &Nodes<'_>,
-) -> Result<(), Error> {
-    let compiled =
-        |assignment: Assignment| Compiled::new(assignment).map_err(|error| super::invalid_selector(&error));
-    let new = compiled(assignment.clone())?;
-    let others =
-        tx.assignment_all()?.into_iter().filter_map(|other| Compiled::new(other).ok()).collect::<Vec<_>>();
-    check_room(&new, &others, nodes)?;
-    paths::check(tx, app, &new, &others, nodes)?;
-    let profiles = settings::values_of(tx, others.iter().chain([&new]))?;
-    let profile = |name: &str, version| profiles.get(&(name.to_owned(), version));
-    // Not before the first rival is found.
-    let nodes = std::iter::once(nodes).flat_map(|nodes| nodes.iter());
-    let nodes = nodes.map(|(id, labels, facts)| (*id, labels, facts));
-    match effective::conflict(&new, &others, nodes, profile) {
-        Some(conflict) => Err(Error::refused(Reason::Conflict, conflict.to_string())),
-        None => Ok(()),
-    }
-}
-
-/// Refuses what would give a node more items than it can have. Labels may still
-/// lead there later; then the first ones count, in the order of their names.
-fn check_room(new: &Compiled, others: &[Compiled], nodes: &Nodes<'_>) -> Result<(), Error> {
-    if others.len() < MAX_WANTED {
-        return Ok(()); // with this one there are not more than that
-    }
-    let others = others.iter().filter(|other| other.assignment.name != new.assignment.name);
-    let all: Vec<&Compiled> = others.chain([new]).collect();
-    let index = Index::of(all.iter().map(|compiled| &compiled.selector));
-    if index.most() <= MAX_WANTED {
-        return Ok(()); // not one node has to be looked at
-    }
-    for (id, labels, facts) in nodes.iter() {
-        if new.reaches(labels, facts) {
-            let near = index.near(labels, facts).map(|place| all[place]);
-            let count = effective::winners(labels, facts, &[], near).len();
-            if count > MAX_WANTED {
-                let message = format!("node {id} would have {count} items; a node has at most {MAX_WANTED}");
-                return Err(Error::refused(Reason::TooLarge, message));
-            }
-        }
-    }
-    Ok(())
-}
-
 fn shown(assignment: &Assignment) -> String {
     let target = match &assignment.target {
         Target::Bundle { name, version } => json!({ "bundle": name, "version": version }),
@@ -351,6 +305,7 @@ fn shown(assignment: &Assignment) -> String {
     };
     json!({
         "selector": assignment.selector,
+        "exclusions": assignment.exclusions,
         "scope": assignment.scope,
         "priority": assignment.priority,
         "target": target,

@@ -157,7 +157,7 @@ fn checked(wish: Wish, actor: &Actor, now: muster_common::clock::UnixMillis) -> 
         Error::invalid("binding.role", format!("there are {}", roles.join(", ")))
     })?;
     // In its one form, so that equal scopes are seen to be equal.
-    let selector = super::selector(&wish.selector)?.to_string();
+    let selector = super::selectors::plain("selector", &wish.selector)?.to_string();
     Ok(Binding {
         name: wish.name,
         principal,

@@ -1,5 +1,5 @@
-//! What nodes should have, in memory: assignments with their selectors parsed,
-//! the values of profiles, and the bytes that are offered.
+//! What nodes should have, in memory: assignments with their selectors parsed, the groups
+//! that these name, the values of profiles, and the bytes that are offered.
 //!
 //! What one node should have is found without looking at what is for others: its cost
 //! does not grow with the number of assignments.
@@ -17,10 +17,14 @@ use muster_domain::{
     bundle::BlobOf,
     effective::{self, Compiled, Decided, Giving},
     item::{ItemName, ItemVersion, MAX_WANTED},
+    labels::Groups,
     node::Node,
     secret::Secret,
+    settings::Values,
 };
-use muster_store::{ReadAssignments as _, ReadBundles as _, ReadItemMarks as _, ReadSecrets as _, ReadTx};
+use muster_store::{
+    ReadAssignments as _, ReadBundles as _, ReadGroups as _, ReadItemMarks as _, ReadSecrets as _, ReadTx,
+};
 
 mod changed;
 mod lookup;
@@ -50,10 +54,12 @@ pub struct Reader {
 pub struct Catalog(ArcSwap<Contents>);
 
 /// One state of it all.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Contents {
     /// All assignments.
     pub assignments: Vec<Compiled>,
+    /// All groups.
+    pub groups: Groups,
     profiles: Profiles,
     lookup: Lookup,
     bundles: HashMap<(String, u64), Payload>,
@@ -104,23 +110,36 @@ impl Contents {
     /// # Errors
     /// If the store fails.
     pub fn read(tx: &mut ReadTx<'_>, before: &Self, reader: Reader) -> Result<Self, muster_store::Error> {
-        let mut contents = Self::of(tx.assignment_all()?.into_iter().filter_map(compiled).collect());
-        contents.read_bundles(tx, before, reader)?;
-        contents.profiles = settings::values_of(tx, contents.assignments.iter())?;
+        let groups = Groups::of(&tx.group_all()?);
+        let compiled = tx.assignment_all()?.into_iter().filter_map(|it| compiled(it, &groups));
+        let mut contents = Self::of(compiled.collect(), groups.clone());
+        contents.fill(tx, before, reader)?;
         contents.marks = tx.item_mark_all()?;
         Ok(contents)
     }
 
-    fn of(assignments: Vec<Compiled>) -> Self {
-        Self { lookup: Lookup::of(&assignments), assignments, ..Self::default() }
+    fn of(assignments: Vec<Compiled>, groups: Groups) -> Self {
+        Self { lookup: Lookup::of(&assignments), assignments, groups, ..Self::default() }
     }
 
-    fn read_bundles(
+    /// The same with other assignments, before what these give is read.
+    #[must_use]
+    pub fn with(&self, assignments: Vec<Compiled>, groups: Groups) -> Self {
+        let (bundles, marks) = (self.bundles.clone(), self.marks.clone());
+        Self { bundles, marks, ..Self::of(assignments, groups) }
+    }
+
+    /// Reads what its assignments may give; bytes that it or `before` has are not read again.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn fill(
         &mut self,
         tx: &mut ReadTx<'_>,
         before: &Self,
         reader: Reader,
     ) -> Result<(), muster_store::Error> {
+        self.profiles = settings::values_of(tx, self.assignments.iter())?;
         for compiled in &self.assignments {
             // What is held is given to nobody yet; it is asked for its paths all the same.
             let planned = std::iter::once(&compiled.assignment.target);
@@ -207,6 +226,12 @@ impl Contents {
         self.lookup.near.near(&node.labels, &node.facts).map(|place| &self.assignments[place])
     }
 
+    /// The values of a version of a profile that some assignment may give.
+    #[must_use]
+    pub fn profile(&self, name: &str, version: u64) -> Option<&Values> {
+        self.profiles.get(&(name.to_owned(), version))
+    }
+
     /// The paths that a version of a bundle writes. `None`: no assignment gives it, as
     /// far as this state knows.
     #[must_use]
@@ -269,12 +294,12 @@ impl Payload {
     }
 }
 
-fn compiled(assignment: Assignment) -> Option<Compiled> {
-    match Compiled::new(assignment) {
+fn compiled(assignment: Assignment, groups: &Groups) -> Option<Compiled> {
+    match Compiled::new(assignment, groups) {
         Ok(compiled) => Some(compiled),
         Err(error) => {
             // Checked when it was written: a newer release may know more of selectors.
-            tracing::error!(%error, "an assignment's selector does not parse; it matches nothing");
+            tracing::error!(%error, "an assignment's selectors cannot be used; it matches nothing");
             None
         }
     }

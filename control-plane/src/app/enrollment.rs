@@ -129,7 +129,11 @@ impl App {
             Error::Refused { reason, .. } | Error::Invalid { reason, .. } => {
                 self.refused_enrollment(*reason, remote, trace_id);
             }
-            Error::NotFound { .. } | Error::Faults(_) | Error::Store(_) | Error::Blobs(_) => {}
+            Error::Faults(faults) => faults
+                .iter()
+                .take(1)
+                .for_each(|fault| self.refused_enrollment(fault.reason, remote, trace_id.clone())),
+            Error::NotFound { .. } | Error::Store(_) | Error::Blobs(_) => {}
         })
     }
 

@@ -8,7 +8,7 @@ use muster_domain::{
     access::Scope,
     effective::{self, Compiled},
     item::{Cause, ItemName, ItemState, ItemVersion},
-    labels::Selector,
+    labels::{Clause, Selector},
     liveness::State,
     rollout::{Hold, Standing},
 };
@@ -76,6 +76,15 @@ pub struct Explanation {
     pub reported: Option<ItemState>,
     /// When something changes by itself, if that is known.
     pub expected_at: Option<UnixMillis>,
+}
+
+/// What a host should have, and what it has made of that.
+#[derive(Clone, Copy)]
+struct OnHost<'a> {
+    wanted: Option<&'a Wanted>,
+    reported: Option<&'a ItemState>,
+    /// What it said, if it has refused just what is wanted.
+    refused: Option<&'a ItemState>,
 }
 
 impl Verdict {
@@ -152,7 +161,13 @@ impl App {
         let wanted = catalog.wanted_of(&entry.node, item, self.fixed.epoch);
         reasons.extend(priority(entry, catalog, item));
         let reported = entry.reported(item).cloned();
-        let of_host = self.of_host(entry, wanted.as_ref(), reported.as_ref(), &mut reasons);
+        let (sha256, generation) = match &wanted {
+            Some(wanted) => (wanted.version.sha256, wanted.version.generation),
+            None => (effective::REMOVAL, catalog.generation(item, &entry.node, self.fixed.epoch)),
+        };
+        let refused = reported.as_ref().filter(|state| state.has_refused(sha256, generation));
+        let on_host = OnHost { wanted: wanted.as_ref(), reported: reported.as_ref(), refused };
+        let of_host = self.of_host(entry, on_host, &mut reasons);
         if *item == ItemName::Settings {
             reasons.extend(settings::reasons(entry, catalog));
         }
@@ -204,13 +219,8 @@ impl App {
     }
 
     /// What the host makes of what it should have.
-    fn of_host(
-        &self,
-        entry: &Entry,
-        wanted: Option<&Wanted>,
-        reported: Option<&ItemState>,
-        reasons: &mut Vec<Reason>,
-    ) -> Verdict {
+    fn of_host(&self, entry: &Entry, on_host: OnHost<'_>, reasons: &mut Vec<Reason>) -> Verdict {
+        let OnHost { wanted, reported, refused } = on_host;
         let running = reported.and_then(|state| state.running.as_ref());
         let is_there = match wanted {
             Some(wanted) => running.is_some_and(|it| it.sha256 == wanted.version.sha256),
@@ -247,18 +257,14 @@ impl App {
             }
             None => {}
         }
-        attempt(wanted, reported, reasons)
+        attempt(refused, reasons)
     }
 }
 
-/// What became of what it should have, on a host that is heard.
-fn attempt(wanted: Option<&Wanted>, reported: Option<&ItemState>, reasons: &mut Vec<Reason>) -> Verdict {
-    let is_of_this = |state: &&ItemState| {
-        let tried = state.attempted.as_ref().map(|attempted| attempted.sha256);
-        state.outcome.is_some_and(|outcome| outcome.is_refusal())
-            && wanted.is_none_or(|wanted| tried == Some(wanted.version.sha256))
-    };
-    let Some(state) = reported.filter(is_of_this) else {
+/// What became of what it should have, on a host that is heard. `None`: it has not
+/// refused just that.
+fn attempt(refused: Option<&ItemState>, reasons: &mut Vec<Reason>) -> Verdict {
+    let Some(state) = refused else {
         reasons.push(yes("Delivery", "it was told, and has not said yet what became of it".to_owned()));
         return Verdict::OnItsWay;
     };
@@ -308,8 +314,12 @@ fn assignment(compiled: &Compiled, entry: &Entry) -> Reason {
     let (it, node) = (&compiled.assignment, &entry.node);
     let name = &it.name;
     if !compiled.selector.matches(&node.labels, &node.facts) {
-        let terms = unmatched(&compiled.selector, entry);
+        let terms = terms(&compiled.selector, entry, |clause| !clause.holds);
         return no("Assignment", format!("{name:?} is not for this node: {terms}"));
+    }
+    if let Some(exclusion) = compiled.excluded_by(&node.labels, &node.facts) {
+        let terms = terms(exclusion, entry, |_| true);
+        return no("Excluded", format!("{name:?} excludes this node by {exclusion}: {terms}"));
     }
     if !compiled.scope.matches(&node.labels, &node.facts) {
         return no(
@@ -326,17 +336,27 @@ fn assignment(compiled: &Compiled, entry: &Entry) -> Reason {
     }
 }
 
-fn unmatched(selector: &Selector, entry: &Entry) -> String {
+/// Some terms of a selector, with what the node has there.
+fn terms(selector: &Selector, entry: &Entry, which: impl Fn(&Clause) -> bool) -> String {
     let clauses = selector.explain(&entry.node.labels, &entry.node.facts);
-    let told: Vec<String> = clauses
-        .into_iter()
-        .filter(|clause| !clause.holds)
-        .map(|clause| match clause.found {
-            Some(found) => format!("{} (it is {found:?})", clause.text),
-            None => format!("{} (there is none)", clause.text),
-        })
-        .collect();
+    let told: Vec<String> = clauses.iter().filter(|clause| which(clause)).map(term).collect();
     told.join(", ")
+}
+
+fn term(clause: &Clause) -> String {
+    let text = &clause.text;
+    match (&clause.within, &clause.found) {
+        (Some(within), _) if within.is_empty() => format!("{text} (every node is in the group)"),
+        (Some(within), _) => {
+            let within = within.iter().map(|it| {
+                let holds = if it.holds { "holds" } else { "does not hold" };
+                format!("{} {holds}", term(it))
+            });
+            format!("{text} (of the group: {})", within.collect::<Vec<_>>().join(", "))
+        }
+        (None, Some(found)) => format!("{text} (it is {found:?})"),
+        (None, None) => format!("{text} (there is none)"),
+    }
 }
 
 /// Which of several assignments decides.

@@ -95,7 +95,7 @@ impl Touched {
                 ChangeKind::Node => touched.nodes.extend(change.id.parse::<NodeId>()),
                 ChangeKind::Operation => touched.operations.extend(change.id.parse::<OperationId>()),
                 ChangeKind::Command => touched.commands.extend(change.id.parse::<CommandId>()),
-                ChangeKind::Assignment | ChangeKind::Profile => touched.catalog = true,
+                ChangeKind::Assignment | ChangeKind::Group | ChangeKind::Profile => touched.catalog = true,
                 ChangeKind::Rollout => touched.rollouts = true,
                 ChangeKind::Caller | ChangeKind::Binding => touched.access = true,
                 ChangeKind::Authority => touched.authority = true,
@@ -205,9 +205,12 @@ impl App {
         Ok(())
     }
 
+    pub(super) fn reader(&self) -> Reader {
+        Reader { paths: self.fixed.bundle_paths, blobs: self.fixed.bundle_blobs }
+    }
+
     async fn reload_catalog(&self) -> Result<(), Error> {
-        let known = self.catalog.now();
-        let reader = Reader { paths: self.fixed.bundle_paths, blobs: self.fixed.bundle_blobs };
+        let (known, reader) = (self.catalog.now(), self.reader());
         let read = self.store.read_own(move |tx| Contents::read(tx, &known, reader));
         let after = Arc::new(read.await?);
         let before = self.catalog.replace(Arc::clone(&after));

@@ -27,7 +27,9 @@ use muster_store::{
 use parking_lot::RwLock;
 use serde_json::json;
 
-use super::{Actor, App, Error, check_reason, check_request_id, recorder::end_operations, written::Written};
+use super::{
+    Actor, App, Error, check_reason, check_request_id, recorder::end_operations, selectors, written::Written,
+};
 
 /// What someone wants done.
 #[derive(Debug, Clone)]
@@ -80,7 +82,8 @@ impl App {
     /// If the wish cannot be, or its request id stands for another one.
     pub async fn start_operation(&self, actor: &Actor, wish: Wish) -> Result<(Operation, Counts), Error> {
         let now = self.clock.now();
-        let selector = super::selector(&wish.selector)?;
+        let written = selectors::written("selector", &wish.selector)?;
+        let selector = selectors::resolved("selector", &written, &self.catalog.now().groups)?;
         // First how far memory is: what comes after that is looked at again in the write.
         let known = *self.feed.applied().borrow();
         let nodes = self.matching(&actor.scope, &selector);
@@ -92,12 +95,16 @@ impl App {
             counts.add(command::State::Queued, operation.total);
             return Ok((operation, counts));
         }
-        let (row, scope) = (operation.clone(), actor.scope.clone());
+        let (row, scope, app) = (operation.clone(), actor.scope.clone(), self.clone());
         let start = move |tx: &mut WriteTx<'_>| {
             if let Some(before) = asked_before(tx, &row)? {
                 return Ok(Some(before));
             }
-            let nodes = matching_now(&nodes, &Written::since(tx, known)?, &scope, &selector);
+            // A group may have changed since memory followed the store.
+            let now = selectors::resolved("selector", &written, &selectors::groups(tx)?)?;
+            let fresh = (now != selector).then(|| app.matching(&scope, &now));
+            let nodes = fresh.as_ref().unwrap_or(&nodes);
+            let nodes = matching_now(nodes, &Written::since(tx, known)?, &scope, &now);
             begin(tx, &row, &nodes)?;
             Ok(None)
         };

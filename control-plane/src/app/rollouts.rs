@@ -1,6 +1,7 @@
 //! Rollouts: what people ask of them. How they go on is in `turn`.
 
 mod members;
+mod preview;
 mod reading;
 mod turn;
 
@@ -14,7 +15,7 @@ use muster_domain::{
     access::{Reach, Scope},
     assignment::{Assignment, Target},
     audit::Note,
-    rollout::{Brake, Phase, Plan, Rollout, Wish as Asked, check_plan},
+    rollout::{Brake, Phase, Plan, Rollout, Wish as Asked, check_groups, check_plan},
 };
 use muster_store::{
     ReadAssignments as _, ReadRollouts as _, WriteAssignments as _, WriteItemMarks as _, WriteRollouts as _,
@@ -25,8 +26,8 @@ use tokio::sync::Notify;
 
 use super::{
     Actor, App, Error,
-    assignments::{Nodes, check_conflict, covers, fixed, not_ours},
-    check_reason, check_request_id,
+    assignments::{Nodes, Rivals, compiled, covers, fixed, not_ours},
+    check_reason, check_request_id, selectors,
 };
 
 /// The rollouts that are not over, in memory.
@@ -85,8 +86,7 @@ impl App {
     /// If the plan cannot be, the assignment is not there or not the caller's to change,
     /// has a rollout under way, or gives that already.
     pub async fn create_rollout(&self, actor: &Actor, wish: Wish) -> Result<Rollout, Error> {
-        check_plan(&wish.plan)
-            .map_err(|faults| faults.into_iter().next().map_or_else(nothing, Error::from))?;
+        check_plan(&wish.plan).map_err(Error::Faults)?;
         check_request_id(&wish.request_id)?;
         let now = self.clock.now();
         let (by, reach) = (actor.principal.clone(), actor.scope.reach.clone());
@@ -105,8 +105,14 @@ impl App {
             }
             let to = wish.to.as_ref().map(|to| fixed(tx, to, &reach)).transpose()?;
             check_target(&before, to.as_ref())?;
+            let groups = selectors::groups(tx)?;
+            let faults = check_groups(&wish.plan, &groups);
+            if !faults.is_empty() {
+                return Err(Error::Faults(faults));
+            }
             let after = before.begun(id, to.as_ref());
-            check_conflict(tx, &app, &after, &Nodes::of(&app))?;
+            let begun = compiled(&after, &groups)?;
+            Rivals::read(tx, &app, &groups)?.check(tx, &begun, &Nodes::of(&app))?;
             let rollout = Rollout {
                 id,
                 assignment: wish.assignment.clone(),
@@ -243,7 +249,10 @@ fn moved(tx: &mut WriteTx<'_>, before: &Rollout, after: &Rollout) -> Result<(), 
 /// The assignment, if the caller may change all that it can reach.
 fn ours(tx: &mut WriteTx<'_>, app: &App, reach: &Reach, name: &str) -> Result<Assignment, Error> {
     let found = tx.assignment_get(name)?.ok_or_else(|| Error::not_found("assignment", name))?;
-    if covers(reach, &found) { Ok(found) } else { Err(not_ours(&found, reach, &app.labelled())) }
+    if covers(reach, &found) {
+        return Ok(found);
+    }
+    Err(not_ours(&found, &selectors::groups(tx)?, reach, &app.labelled()))
 }
 
 fn again(same: Rollout, wish: &Wish) -> Result<Rollout, Error> {
@@ -272,10 +281,6 @@ fn check_target(assignment: &Assignment, to: Option<&Target>) -> Result<(), Erro
 fn impossible(rollout: &Rollout, phase: Phase) -> Error {
     let message = format!("rollout {} is {}", rollout.id, phase.as_str());
     Error::refused(Reason::StateConflict, message)
-}
-
-fn nothing() -> Error {
-    Error::invalid("plan", "it cannot be")
 }
 
 fn note(after: &Rollout, before: Option<&Rollout>) -> Note {

@@ -138,6 +138,13 @@ const TABLE: &[(&str, Rule)] = &[
     ("/muster.admin.v1.AssignmentsService/ListAssignments", read(Read)),
     ("/muster.admin.v1.AssignmentsService/UpdateAssignment", write(Deploy)),
     ("/muster.admin.v1.AssignmentsService/DeleteAssignment", write(Deploy)),
+    ("/muster.admin.v1.AssignmentsService/PreviewAssignment", read(Deploy)),
+
+    ("/muster.admin.v1.GroupsService/CreateGroup", fleet_write(Deploy)),
+    ("/muster.admin.v1.GroupsService/GetGroup", read(Read)),
+    ("/muster.admin.v1.GroupsService/ListGroups", read(Read)),
+    ("/muster.admin.v1.GroupsService/UpdateGroup", fleet_write(Deploy)),
+    ("/muster.admin.v1.GroupsService/DeleteGroup", fleet_write(Deploy)),
 
     ("/muster.admin.v1.RolloutsService/CreateRollout", write(Deploy)),
     ("/muster.admin.v1.RolloutsService/GetRollout", read(Read)),

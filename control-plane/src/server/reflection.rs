@@ -15,6 +15,7 @@ const SERVED: &[&str] = &[
     "muster.admin.v1.AuditService",
     "muster.admin.v1.BlobsService",
     "muster.admin.v1.BundlesService",
+    "muster.admin.v1.GroupsService",
     "muster.admin.v1.IdentityService",
     "muster.admin.v1.JoinTokensService",
     "muster.admin.v1.NodesService",

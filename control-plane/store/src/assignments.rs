@@ -13,11 +13,11 @@ use crate::{
     tx::{ReadTx, Reader, WriteTx, Writer},
 };
 
-const BY_NAME: &str = "SELECT name, selector, scope, target, target_name, target_version, staged, priority, created_at, updated_at, \
+const BY_NAME: &str = "SELECT name, selector, exclusions, scope, target, target_name, target_version, staged, priority, created_at, updated_at, \
                        updated_by, revision FROM assignments WHERE name = $1";
-const ALL: &str = "SELECT name, selector, scope, target, target_name, target_version, staged, priority, created_at, updated_at, \
+const ALL: &str = "SELECT name, selector, exclusions, scope, target, target_name, target_version, staged, priority, created_at, updated_at, \
                    updated_by, revision FROM assignments ORDER BY name";
-const PAGE: &str = "SELECT name, selector, scope, target, target_name, target_version, staged, priority, created_at, updated_at, \
+const PAGE: &str = "SELECT name, selector, exclusions, scope, target, target_name, target_version, staged, priority, created_at, updated_at, \
                     updated_by, revision FROM assignments WHERE name > $1 ORDER BY name LIMIT $2";
 
 /// Reads assignments.
@@ -56,10 +56,12 @@ pub trait WriteAssignments: ReadAssignments + Writer {
     /// # Errors
     /// If the store fails.
     fn assignment_put(&mut self, assignment: &Assignment) -> Result<(), Error> {
-        const SQL: &str = "INSERT INTO assignments (name, selector, scope, target, target_name, target_version, \
-                           staged, priority, created_at, updated_at, updated_by, revision) \
-                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (name) DO UPDATE SET \
-                           selector = excluded.selector, scope = excluded.scope, target = excluded.target, \
+        const SQL: &str = "INSERT INTO assignments (name, selector, exclusions, scope, target, target_name, \
+                           target_version, staged, priority, created_at, updated_at, updated_by, revision) \
+                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+                           ON CONFLICT (name) DO UPDATE SET \
+                           selector = excluded.selector, exclusions = excluded.exclusions, \
+                           scope = excluded.scope, target = excluded.target, \
                            target_name = excluded.target_name, target_version = excluded.target_version, \
                            staged = excluded.staged, \
                            priority = excluded.priority, created_at = excluded.created_at, \
@@ -75,6 +77,7 @@ pub trait WriteAssignments: ReadAssignments + Writer {
         let row = params![
             &assignment.name,
             &assignment.selector,
+            json(&assignment.exclusions),
             &assignment.scope,
             kind,
             name,
@@ -107,6 +110,7 @@ fn decode(row: &mut Row) -> Result<Assignment, Error> {
     Ok(Assignment {
         name: row.text("assignment name")?,
         selector: row.text("selector")?,
+        exclusions: row.json("exclusions")?,
         scope: row.text("scope")?,
         target: target(row)?,
         staged: row.json("staged")?,

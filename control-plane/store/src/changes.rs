@@ -24,6 +24,8 @@ pub enum ChangeKind {
     Profile,
     /// An assignment.
     Assignment,
+    /// A group of nodes.
+    Group,
     /// A rollout, or the brake of all of them.
     Rollout,
     /// An operation.
@@ -53,7 +55,7 @@ pub struct Change {
 
 impl ChangeKind {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Node,
         Self::NodeReport,
         Self::JoinToken,
@@ -61,6 +63,7 @@ impl ChangeKind {
         Self::Bundle,
         Self::Profile,
         Self::Assignment,
+        Self::Group,
         Self::Rollout,
         Self::Operation,
         Self::Command,
@@ -81,6 +84,7 @@ impl ChangeKind {
             Self::Bundle => "bundle",
             Self::Profile => "profile",
             Self::Assignment => "assignment",
+            Self::Group => "group",
             Self::Rollout => "rollout",
             Self::Operation => "operation",
             Self::Command => "command",

@@ -34,5 +34,6 @@ pub(crate) static SQLITE: Dialect = Dialect {
         ("blobs", include_str!("../migrations/sqlite/0007_blobs.sql")),
         ("secrets", include_str!("../migrations/sqlite/0008_secrets.sql")),
         ("profile-versions", include_str!("../migrations/sqlite/0009_profile_versions.sql")),
+        ("groups", include_str!("../migrations/sqlite/0010_groups.sql")),
     ],
 };

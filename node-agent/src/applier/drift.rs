@@ -5,9 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use muster_common::{clock::UnixMillis, digest::Sha256};
+use muster_common::{clock::UnixMillis, digest::Sha256, text_diff};
 
-mod diff;
 mod pace;
 
 pub(super) use pace::{Pace, WAIT};
@@ -71,7 +70,7 @@ fn regular(root: &Path, file: &File, cache: &Cache) -> io::Result<Option<Differe
 
 /// A diff, where both are small enough for one, and the bytes of a blob are here.
 fn differs(file: &File, place: &Place, found: &Found, cache: &Cache) -> io::Result<Option<String>> {
-    if found.size.max(file.content.size()) > diff::LARGEST as u64 {
+    if found.size.max(file.content.size()) > text_diff::LARGEST as u64 {
         return Ok(None);
     }
     let before = match &file.content {
@@ -81,7 +80,7 @@ fn differs(file: &File, place: &Place, found: &Found, cache: &Cache) -> io::Resu
     let Some((before, (mut content, _))) = before.zip(place.content()?) else { return Ok(None) };
     let mut after = Vec::new();
     content.read_to_end(&mut after)?;
-    Ok(diff::text(&before, &after))
+    Ok(text_diff::unified(&before, &after, ("bundle", "host")))
 }
 
 fn folder(root: &Path, file: &File) -> io::Result<Option<Difference>> {

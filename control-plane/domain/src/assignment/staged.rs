@@ -140,6 +140,7 @@ mod tests {
         Assignment {
             name: "web".to_owned(),
             selector: "*".to_owned(),
+            exclusions: Vec::new(),
             scope: "*".to_owned(),
             target: version(1),
             staged: Staged::default(),

@@ -4,11 +4,16 @@ use super::*;
 use crate::item::{Cause, ItemError, Outcome};
 
 fn assignment(name: &str, selector: &str, target: Target, priority: i32) -> Compiled {
+    excluding(name, selector, &[], target, priority)
+}
+
+fn excluding(name: &str, selector: &str, exclusions: &[&str], target: Target, priority: i32) -> Compiled {
     let at = UnixMillis(0);
-    Compiled::new(Assignment {
+    let assignment = Assignment {
         staged: crate::assignment::Staged::default(),
         name: name.into(),
         selector: selector.into(),
+        exclusions: exclusions.iter().map(|text| (*text).to_owned()).collect(),
         scope: "*".into(),
         target,
         priority,
@@ -16,8 +21,21 @@ fn assignment(name: &str, selector: &str, target: Target, priority: i32) -> Comp
         updated_at: at,
         updated_by: "operator/alice".into(),
         revision: 1,
-    })
-    .unwrap()
+    };
+    Compiled::new(assignment, &groups()).unwrap()
+}
+
+fn groups() -> Groups {
+    let group = |name: &str, selector: &str| crate::group::Group {
+        name: name.into(),
+        selector: selector.into(),
+        description: String::new(),
+        created_at: UnixMillis(0),
+        updated_at: UnixMillis(0),
+        updated_by: String::new(),
+        revision: 1,
+    };
+    Groups::of(&[group("low", "canary"), group("tests", "env=test")])
 }
 
 fn bundle(name: &str, version: u64) -> Target {
@@ -200,6 +218,30 @@ fn two_versions_for_one_node_with_one_priority_conflict() {
         find(&new, &[assignment("old", "canary", bundle("web", 1), 5)]).map(|c| (c.nodes, c.total)),
         Some((vec![NodeId::from_u128(0), NodeId::from_u128(2)], 2))
     );
+}
+
+#[test]
+fn what_is_excluded_is_not_reached_and_meets_nothing() {
+    let old = assignment("old", "*", bundle("web", 1), 5);
+    let new = excluding("new", "*", &["env=prod,canary", "@tests"], bundle("web", 2), 5);
+    assert_eq!(find(&new, &[old]).map(|it| it.nodes), Some([4, 6, 8].map(NodeId::from_u128).to_vec()));
+    let (facts, canary) = (Facts::default(), map(&[("env", "prod"), ("canary", "")]));
+    assert_eq!(new.excluded_by(&canary, &facts).map(ToString::to_string).as_deref(), Some("canary,env=prod"));
+    let test = map(&[("env", "test")]);
+    assert_eq!(new.excluded_by(&test, &facts).map(ToString::to_string).as_deref(), Some("@tests"));
+    assert!(!new.reaches(&canary, &facts) && new.reaches(&map(&[("env", "prod")]), &facts));
+}
+
+#[test]
+fn an_assignment_follows_the_groups_that_it_names() {
+    let new = assignment("new", "!@low,!@tests", bundle("web", 2), 5);
+    let old = assignment("old", "*", bundle("web", 1), 5);
+    assert_eq!(find(&new, &[old]).map(|it| it.nodes), Some([4, 6, 8].map(NodeId::from_u128).to_vec()));
+    let (of_new, both) = (new.assignment.groups(), ["low".to_owned(), "tests".to_owned()]);
+    assert_eq!(of_new, both.into());
+    let unknown = Assignment { exclusions: vec!["@nobody".into()], ..new.assignment };
+    let refused = Compiled::new(unknown, &groups()).unwrap_err();
+    assert_eq!(refused.to_string(), "there is no group \"nobody\"");
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use super::{
     FACTS, is_key, is_value,
     selector::{Subject, Term, Test},
+    written::Member,
 };
-use crate::facts::Facts;
+use crate::{facts::Facts, item::is_resource_name};
 
 /// Longest selector, in bytes.
 const MAX_LENGTH: usize = 4096;
@@ -25,18 +26,32 @@ pub struct SelectorError {
     pub found: String,
 }
 
-/// Reads all terms; none for `*`.
-pub(super) fn terms(text: &str) -> Result<Vec<Term>, SelectorError> {
+/// What a selector is made of, in the order in which it stands there.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    pub(super) terms: Vec<Term>,
+    pub(super) members: Vec<Member>,
+}
+
+/// Whether groups may stand in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Naming {
+    Groups,
+    NoGroups,
+}
+
+/// Reads all parts; none for `*`.
+pub(super) fn parts(text: &str, naming: Naming) -> Result<Parts, SelectorError> {
     if text.len() > MAX_LENGTH {
         let found = format!("{} bytes", text.len());
         return Err(SelectorError { column: 1, expected: format!("at most {MAX_LENGTH} bytes"), found });
     }
-    let mut reader = Reader { text, at: 0 };
+    let mut reader = Reader { text, at: 0, naming };
     reader.spaces();
     if reader.take("*") {
         reader.spaces();
         return if reader.rest().is_empty() {
-            Ok(Vec::new())
+            Ok(Parts::default())
         } else {
             Err(reader.expected("the end after '*'"))
         };
@@ -44,15 +59,18 @@ pub(super) fn terms(text: &str) -> Result<Vec<Term>, SelectorError> {
     if reader.rest().is_empty() {
         return Err(reader.expected("a selector (every node is written \"*\")"));
     }
-    let mut terms = Vec::new();
+    let mut parts = Parts::default();
     loop {
-        if terms.len() == MAX_TERMS {
+        if parts.terms.len() + parts.members.len() == MAX_TERMS {
             return Err(reader.expected(&format!("at most {MAX_TERMS} terms")));
         }
-        terms.push(reader.term()?);
+        match reader.member()? {
+            Some(member) => parts.members.push(member),
+            None => parts.terms.push(reader.term()?),
+        }
         reader.spaces();
         if reader.rest().is_empty() {
-            return Ok(terms);
+            return Ok(parts);
         }
         if !reader.take(",") {
             return Err(reader.expected("',' or the end"));
@@ -64,9 +82,33 @@ struct Reader<'a> {
     text: &'a str,
     /// In bytes; always at a character.
     at: usize,
+    naming: Naming,
 }
 
 impl<'a> Reader<'a> {
+    /// `@group` or `!@group`. `None`: another term stands here.
+    fn member(&mut self) -> Result<Option<Member>, SelectorError> {
+        self.spaces();
+        let start = self.at;
+        let inside = !self.take("!");
+        self.spaces();
+        if !self.rest().starts_with('@') {
+            self.at = start;
+            return Ok(None);
+        }
+        if self.naming == Naming::NoGroups {
+            return Err(self.expected("a label key or a fact: no group can be named here"));
+        }
+        self.take("@");
+        let start = self.at;
+        let group = self.word();
+        if is_resource_name(group) {
+            return Ok(Some(Member { group: group.to_owned(), inside }));
+        }
+        self.at = start;
+        Err(self.expected("the name of a group"))
+    }
+
     fn term(&mut self) -> Result<Term, SelectorError> {
         self.spaces();
         if self.take("!") {
@@ -110,7 +152,10 @@ impl<'a> Reader<'a> {
             return Ok(Subject::Label(word.to_owned()));
         }
         self.at = start;
-        Err(self.expected("a label key or a fact"))
+        Err(self.expected(match self.naming {
+            Naming::Groups => "a label key, a fact or a group",
+            Naming::NoGroups => "a label key or a fact",
+        }))
     }
 
     fn values(&mut self, subject: &Subject) -> Result<Vec<String>, SelectorError> {

@@ -2,7 +2,11 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use super::{Labels, parse, parse::SelectorError};
+use super::{
+    Labels, parse,
+    parse::{Naming, SelectorError},
+    written::Member,
+};
 use crate::facts::Facts;
 
 /// A set of nodes, by what is said about them.
@@ -12,10 +16,22 @@ use crate::facts::Facts;
 /// commas, all must hold. `*` is every node. As with Kubernetes, `!=` and
 /// `notin` hold for a node without the label, too.
 ///
-/// Terms are kept sorted, so that two texts that mean the same by the same
-/// terms are equal and print alike. Cheap to clone.
+/// One that names groups is read as a [`super::Written`], and becomes a selector by
+/// the groups of that moment. Terms are kept sorted, so that two texts that mean the
+/// same by the same terms are equal and print alike. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Selector(Arc<[Term]>);
+pub struct Selector {
+    pub(super) terms: Arc<[Term]>,
+    pub(super) members: Arc<[Resolved]>,
+}
+
+/// A term about a group, with what the group is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Resolved {
+    pub(super) member: Member,
+    /// All of them hold for the nodes of the group.
+    pub(super) terms: Arc<[Term]>,
+}
 
 /// One condition.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,53 +71,51 @@ pub struct Clause {
     pub text: String,
     /// Whether it holds.
     pub holds: bool,
-    /// What the node has there; `None`: nothing.
+    /// What the node has there; `None`: nothing, or the term is about a group.
     pub found: Option<String>,
+    /// Of a group: its own terms, none if it is every node. `None`: it is about no group.
+    pub within: Option<Vec<Clause>>,
 }
 
 impl Selector {
     /// Every node.
     #[must_use]
     pub fn all() -> Self {
-        Self(Arc::from([]))
+        Self { terms: Arc::from([]), members: Arc::from([]) }
     }
 
-    /// Reads a selector for a write: one that is empty is refused, because
-    /// "every node" should be said, not forgotten.
+    /// Reads a selector that names no groups, for a write: one that is empty is refused,
+    /// because "every node" should be said, not forgotten.
     ///
     /// # Errors
     /// Where it does not parse and what was expected there.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
-        let mut terms = parse::terms(text)?;
+        let mut terms = parse::parts(text, Naming::NoGroups)?.terms;
         terms.sort();
         terms.dedup();
-        Ok(Self(terms.into()))
-    }
-
-    /// Reads a selector for a list: an empty one is every node.
-    ///
-    /// # Errors
-    /// Where it does not parse and what was expected there.
-    pub fn parse_or_all(text: &str) -> Result<Self, SelectorError> {
-        if text.trim().is_empty() { Ok(Self::all()) } else { Self::parse(text) }
+        Ok(Self { terms: terms.into(), members: Arc::from([]) })
     }
 
     /// Whether it is every node, whatever is said about them.
     #[must_use]
     pub fn is_all(&self) -> bool {
-        self.0.is_empty()
+        self.terms.is_empty() && self.members.is_empty()
     }
 
     /// Whether a node with these is one of them.
     #[must_use]
     pub fn matches(&self, labels: &Labels, facts: &Facts) -> bool {
-        self.0.iter().all(|term| term.test.holds(term.subject.of(labels, facts)))
+        self.terms.iter().all(|term| term.holds(labels, facts))
+            && self.members.iter().all(|member| member.holds(labels, facts))
     }
 
     /// What a node must have to be one of them: each of these. Nodes that have it need not
-    /// be: there are other terms. What a selector can be found by.
+    /// be: there are other terms. What a selector can be found by. Who is in a group has what
+    /// the group asks for.
     pub(crate) fn required(&self) -> impl Iterator<Item = Required<'_>> {
-        self.0.iter().filter_map(|term| match &term.test {
+        let inside = self.members.iter().filter(|member| member.member.inside);
+        let terms = self.terms.iter().chain(inside.flat_map(|member| member.terms.iter()));
+        terms.filter_map(|term| match &term.test {
             Test::In(values) => Some(Required { subject: &term.subject, values }),
             Test::Present | Test::Absent | Test::NotIn(_) => None,
         })
@@ -110,11 +124,32 @@ impl Selector {
     /// Why a node with these is one of them, or is not: every term by itself.
     #[must_use]
     pub fn explain(&self, labels: &Labels, facts: &Facts) -> Vec<Clause> {
-        let clause = |term: &Term| {
-            let found = term.subject.of(labels, facts);
-            Clause { text: term.to_string(), holds: term.test.holds(found), found: found.map(str::to_owned) }
-        };
-        self.0.iter().map(clause).collect()
+        let terms = self.terms.iter().map(|term| term.explain(labels, facts));
+        terms.chain(self.members.iter().map(|member| member.explain(labels, facts))).collect()
+    }
+}
+
+impl Resolved {
+    fn holds(&self, labels: &Labels, facts: &Facts) -> bool {
+        self.terms.iter().all(|term| term.holds(labels, facts)) == self.member.inside
+    }
+
+    fn explain(&self, labels: &Labels, facts: &Facts) -> Clause {
+        let within = self.terms.iter().map(|term| term.explain(labels, facts)).collect();
+        let (text, holds) = (self.member.to_string(), self.holds(labels, facts));
+        Clause { text, holds, found: None, within: Some(within) }
+    }
+}
+
+impl Term {
+    fn holds(&self, labels: &Labels, facts: &Facts) -> bool {
+        self.test.holds(self.subject.of(labels, facts))
+    }
+
+    fn explain(&self, labels: &Labels, facts: &Facts) -> Clause {
+        let found = self.subject.of(labels, facts);
+        let (holds, found) = (self.test.holds(found), found.map(str::to_owned));
+        Clause { text: self.to_string(), holds, found, within: None }
     }
 }
 
@@ -155,17 +190,26 @@ impl FromStr for Selector {
 
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_all() {
-            return f.write_str("*");
-        }
-        for (n, term) in self.0.iter().enumerate() {
-            if n > 0 {
-                f.write_str(",")?;
-            }
-            term.fmt(f)?;
-        }
-        Ok(())
+        write_parts(f, &self.terms, self.members.iter().map(|it| &it.member))
     }
+}
+
+/// In the one order of all written forms: first terms, then groups.
+pub(super) fn write_parts<'a>(
+    f: &mut fmt::Formatter<'_>,
+    terms: &[Term],
+    members: impl Iterator<Item = &'a Member>,
+) -> fmt::Result {
+    let mut comma = "";
+    for term in terms {
+        write!(f, "{comma}{term}")?;
+        comma = ",";
+    }
+    for member in members {
+        write!(f, "{comma}{member}")?;
+        comma = ",";
+    }
+    if comma.is_empty() { f.write_str("*") } else { Ok(()) }
 }
 
 impl fmt::Debug for Selector {

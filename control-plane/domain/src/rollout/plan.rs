@@ -1,12 +1,12 @@
 //! How a rollout goes about it.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::window::Window;
 use crate::{
-    labels::{Selector, is_key},
+    labels::{Groups, Selector, Unusable, Written, is_key},
     violation::Violation,
 };
 
@@ -111,6 +111,31 @@ impl Share {
     }
 }
 
+impl Plan {
+    /// The groups that its steps name.
+    #[must_use]
+    pub fn groups(&self) -> BTreeSet<String> {
+        let written = self.steps.iter().filter_map(|step| match &step.reach {
+            Portion::Selector(text) => Written::parse(text).ok(),
+            Portion::Percent(_) | Portion::Count(_) => None,
+        });
+        written.flat_map(|it| it.groups().map(str::to_owned).collect::<Vec<_>>()).collect()
+    }
+}
+
+impl Portion {
+    /// Its selector with these groups; `None`: it has none.
+    ///
+    /// # Errors
+    /// If that cannot be used. Whoever looks must take it as one that matches nobody.
+    pub fn selector(&self, groups: &Groups) -> Result<Option<Selector>, Unusable> {
+        match self {
+            Self::Selector(text) => Ok(Some(Written::parse(text)?.resolve(groups)?)),
+            Self::Percent(_) | Self::Count(_) => Ok(None),
+        }
+    }
+}
+
 impl Speed {
     /// The plan.
     #[must_use]
@@ -143,6 +168,18 @@ impl Speed {
     }
 }
 
+/// Finds the steps that name a group that is not there.
+#[must_use]
+pub fn check_groups(plan: &Plan, groups: &Groups) -> Vec<Violation> {
+    let fault = |(n, step): (usize, &Step)| match step.reach.selector(groups) {
+        Err(error @ Unusable::Group(_)) => {
+            Some(Violation::selector(format!("plan.steps[{n}].selector"), error.to_string()))
+        }
+        _ => None,
+    };
+    plan.steps.iter().enumerate().filter_map(fault).collect()
+}
+
 /// Finds everything that is wrong with a plan. Fields are named from the plan on.
 ///
 /// # Errors
@@ -159,7 +196,7 @@ pub fn check_plan(plan: &Plan) -> Result<(), Vec<Violation>> {
             Portion::Percent(_) => wrong(format!("plan.steps[{n}].percent"), "1 to 100"),
             Portion::Count(_) => wrong(format!("plan.steps[{n}].count"), "at least 1"),
             Portion::Selector(text) => {
-                if let Err(error) = Selector::parse(text) {
+                if let Err(error) = Written::parse(text) {
                     wrong(format!("plan.steps[{n}].selector"), &error.to_string());
                 }
             }

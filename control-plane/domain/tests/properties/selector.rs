@@ -7,7 +7,8 @@ use muster_domain::{
     assignment::{Assignment, Staged, Target},
     effective::{self, Compiled},
     facts::Facts,
-    labels::{Labels, Selector, check_labels},
+    group::Group,
+    labels::{Groups, Labels, Selector, Written, check_labels},
 };
 use proptest::{collection, option, prelude::*, sample};
 
@@ -81,6 +82,7 @@ fn assignment() -> impl Strategy<Value = Compiled> {
         let assignment = Assignment {
             name,
             selector,
+            exclusions: Vec::new(),
             scope: "*".into(),
             target,
             staged: Staged::default(),
@@ -90,8 +92,20 @@ fn assignment() -> impl Strategy<Value = Compiled> {
             updated_by,
             revision: 1,
         };
-        Compiled::new(assignment).expect("made of terms that parse")
+        Compiled::new(assignment, &Groups::default()).expect("made of terms that parse")
     })
+}
+
+fn named(name: &str, selector: &str) -> Group {
+    Group {
+        name: name.to_owned(),
+        selector: selector.to_owned(),
+        description: String::new(),
+        created_at: UnixMillis(0),
+        updated_at: UnixMillis(0),
+        updated_by: String::new(),
+        revision: 1,
+    }
 }
 
 fn profiles() -> BTreeMap<(String, u64), BTreeMap<String, String>> {
@@ -116,19 +130,56 @@ proptest! {
     #[test]
     fn the_written_form_of_a_selector_is_that_selector(terms in collection::vec(term(), 0..5)) {
         let text = terms.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>().join(" , ");
-        let selector = Selector::parse_or_all(&text).expect("made of terms that parse");
+        let selector = Written::parse_or_all(&text).expect("made of terms that parse");
         let written = selector.to_string();
-        prop_assert_eq!(&Selector::parse(&written).expect("its own words"), &selector);
+        prop_assert_eq!(&Written::parse(&written).expect("its own words"), &selector);
         let backwards: Vec<_> = terms.iter().rev().map(|(text, _)| text.as_str()).collect();
-        prop_assert_eq!(Selector::parse_or_all(&backwards.join(",")).expect("the same terms").to_string(), written);
+        prop_assert_eq!(Written::parse_or_all(&backwards.join(",")).expect("the same terms").to_string(), written);
+    }
+
+    /// Whatever a group is: a node is in it or is one of all others, and never both.
+    #[test]
+    fn a_group_and_its_denial_part_all_nodes(
+        of_group in collection::vec(term(), 0..4), terms in collection::vec(term(), 0..3),
+        labels in labels(), facts in facts(),
+    ) {
+        let text = |terms: &[(String, Meaning)]| terms.iter().map(|(text, _)| text.clone()).collect::<Vec<_>>();
+        let group = text(&of_group).join(",");
+        let groups = Groups::of(&[named("g", if group.is_empty() { "*" } else { &group })]);
+        let resolve = |more: &str| {
+            let written = text(&terms).into_iter().chain([more.to_owned()]).collect::<Vec<_>>().join(",");
+            Written::parse(&written).expect("made of terms that parse").resolve(&groups).expect("it is there")
+        };
+        let (inside, outside) = (resolve("@g"), resolve("!@g"));
+        let holds = |terms: &[(String, Meaning)]| terms.iter().all(|(_, meaning)| meaning.holds(&labels, &facts));
+        prop_assert_eq!(inside.matches(&labels, &facts), holds(&terms) && holds(&of_group));
+        prop_assert_eq!(outside.matches(&labels, &facts), holds(&terms) && !holds(&of_group));
+        for selector in [inside, outside] {
+            let explained = selector.explain(&labels, &facts);
+            prop_assert_eq!(explained.iter().all(|clause| clause.holds), selector.matches(&labels, &facts));
+            let again = Written::parse(&selector.to_string()).expect("its own words");
+            prop_assert_eq!(again.resolve(&groups), Ok(selector));
+        }
+    }
+
+    /// An exclusion takes its nodes away, and no others.
+    #[test]
+    fn an_exclusion_takes_its_nodes_away(
+        reached in assignment(), excluded in collection::vec(term(), 1..4), labels in labels(), facts in facts(),
+    ) {
+        let text = excluded.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>().join(",");
+        let with = Assignment { exclusions: vec![text], ..reached.assignment.clone() };
+        let with = Compiled::new(with, &Groups::default()).expect("made of terms that parse");
+        let is_excluded = excluded.iter().all(|(_, meaning)| meaning.holds(&labels, &facts));
+        prop_assert_eq!(with.reaches(&labels, &facts), reached.reaches(&labels, &facts) && !is_excluded);
     }
 
     #[test]
-    fn no_text_makes_the_parser_fall(text in "[a-c=!,() *.facts\u{e9}\u{1F600}\n]{0,40}") {
-        match Selector::parse(&text) {
+    fn no_text_makes_the_parser_fall(text in "[a-c=!,() *.@facts\u{e9}\u{1F600}\n]{0,40}") {
+        match Written::parse(&text) {
             Ok(selector) => {
                 let written = selector.to_string();
-                prop_assert_eq!(Selector::parse(&written), Ok(selector));
+                prop_assert_eq!(Written::parse(&written), Ok(selector));
             }
             Err(error) => {
                 prop_assert!((1..=text.chars().count() + 1).contains(&error.column), "{}", error);

@@ -78,4 +78,25 @@ impl AssignmentsService for Handler {
         self.0.delete_assignment(&actor, request.name, request.etag).await.map_err(status::of_app)?;
         Ok(Response::new(pb::DeleteAssignmentResponse {}))
     }
+
+    async fn preview_assignment(
+        &self,
+        request: Request<pb::PreviewAssignmentRequest>,
+    ) -> Result<Response<pb::PreviewAssignmentResponse>, Status> {
+        use pb::preview_assignment_request::Change;
+        let actor = caller::actor(&request)?;
+        let previewed = match request.into_inner().change {
+            Some(Change::Assignment(assignment)) => {
+                let wish = wire::assignment::wish_from(Some(assignment))?;
+                self.0.preview_assignment(&actor, wish).await
+            }
+            Some(Change::DeleteName(name)) => self.0.preview_deletion(&actor, name).await,
+            None => return Err(status::invalid("change", "an assignment, or the name of one to be deleted")),
+        };
+        let (assignment, preview) = previewed.map_err(status::of_app)?;
+        Ok(Response::new(pb::PreviewAssignmentResponse {
+            assignment: self.made(&actor, &assignment).await,
+            preview: Some(wire::preview::preview(&preview)),
+        }))
+    }
 }

@@ -12,8 +12,9 @@ use crate::{
         wire,
     },
     app::{
-        self, Actor, App,
+        Actor, App,
         nodes::Edit,
+        selectors,
         watch::{NodeNews, NodeWatch},
     },
 };
@@ -37,7 +38,7 @@ impl NodesService for Handler {
         request: Request<pb::ListNodesRequest>,
     ) -> Result<Response<pb::ListNodesResponse>, Status> {
         let (scope, request) = (caller::scope(&request)?, request.into_inner());
-        let selector = app::selector_or_all(&request.selector).map_err(status::of_app)?;
+        let selector = self.0.selector_or_all(&request.selector).map_err(status::of_app)?;
         let (page, asked) =
             wire::page::page("ListNodes", &[&request.selector], request.page_size, &request.page_token)?;
         let (listed, total) = self.0.nodes(&scope, &selector, &page).map_err(status::of_app)?;
@@ -135,8 +136,8 @@ impl NodesService for Handler {
         request: Request<pb::WatchNodesRequest>,
     ) -> Result<Response<Self::WatchNodesStream>, Status> {
         let (scope, request) = (caller::scope(&request)?, request.into_inner());
-        let selector = app::selector_or_all(&request.selector).map_err(status::of_app)?;
-        let nodes = NodeWatch::new(scope, selector);
+        let written = selectors::written_or_all(&request.selector).map_err(status::of_app)?;
+        let nodes = self.0.node_watch(scope, written).map_err(status::of_app)?;
         let from = match request.resume_token.as_str() {
             "" => None,
             token => Some(self.0.resume_nodes_from(&nodes, token).await.map_err(status::of_app)?),

@@ -51,8 +51,14 @@ impl RolloutsService for Handler {
     ) -> Result<Response<pb::CreateRolloutResponse>, Status> {
         let actor = caller::actor(&request)?;
         let wish = wire::rollout::wish_from(request.into_inner())?;
+        let validate_only = wish.validate_only;
         let made = self.0.create_rollout(&actor, wish).await.map_err(status::of_app)?;
-        Ok(Response::new(pb::CreateRolloutResponse { rollout: self.shown(made) }))
+        let preview = match validate_only {
+            true => Some(self.0.preview_rollout(&actor.scope, &made).await.map_err(status::of_app)?),
+            false => None,
+        };
+        let preview = preview.as_ref().map(wire::preview::preview);
+        Ok(Response::new(pb::CreateRolloutResponse { rollout: self.shown(made), preview }))
     }
 
     async fn get_rollout(

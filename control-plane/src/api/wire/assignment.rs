@@ -30,6 +30,7 @@ pub(in crate::api) fn assignment(row: &Assignment, matched: usize) -> pb::Assign
         held: row.staged.held,
         rollout_id: row.staged.rollout.map(|id| id.to_string()).unwrap_or_default(),
         is_split: !row.staged.aborted.is_empty(),
+        exclusions: row.exclusions.clone(),
     }
 }
 
@@ -47,6 +48,7 @@ pub(in crate::api) fn wish_from(wish: Option<pb::Assignment>) -> Result<Wish, St
     Ok(Wish {
         name: wish.name,
         selector: wish.selector,
+        exclusions: wish.exclusions,
         target,
         priority: wish.priority,
         held: wish.held,

@@ -58,7 +58,7 @@ mod tests {
     use muster_domain::{
         assignment::{Assignment, Staged, Target},
         item::ItemState,
-        labels::Labels,
+        labels::{Groups, Labels},
     };
     use proptest::{collection, prelude::*, sample};
 
@@ -66,9 +66,10 @@ mod tests {
     use crate::app::tests::bench::{NOW, node};
 
     fn assigned(name: &str, selector: &str, target: Target) -> Compiled {
-        Compiled::new(Assignment {
+        let assignment = Assignment {
             name: name.to_owned(),
             selector: selector.to_owned(),
+            exclusions: Vec::new(),
             scope: "*".to_owned(),
             target,
             staged: Staged::default(),
@@ -77,8 +78,8 @@ mod tests {
             updated_at: NOW,
             updated_by: String::new(),
             revision: 1,
-        })
-        .unwrap()
+        };
+        Compiled::new(assignment, &Groups::default()).unwrap()
     }
 
     fn bundle(name: &str, selector: &str, bundle: &str, version: u64) -> Compiled {
@@ -87,7 +88,7 @@ mod tests {
 
     fn contents(assignments: Vec<Compiled>, marks: &[(&str, u64)]) -> Contents {
         let marks = marks.iter().map(|(item, mark)| (item.parse().unwrap(), *mark)).collect();
-        Contents { marks, ..Contents::of(assignments) }
+        Contents { marks, ..Contents::of(assignments, Groups::default()) }
     }
 
     fn of_shard(shard: &str) -> Node {

@@ -8,7 +8,7 @@ use muster_domain::{
 };
 
 /// Places in a list of assignments. Made once for a list; asked for every node.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Lookup {
     /// By what nodes must have.
     pub(super) near: Index,

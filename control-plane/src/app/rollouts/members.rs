@@ -10,9 +10,9 @@ use muster_domain::{
     assignment::Touch,
     effective::{self, Compiled, REMOVAL},
     item::{ItemName, ItemState},
-    labels::Selector,
+    labels::{Selector, Unusable},
     liveness::State,
-    rollout::{Member, Phase, Portion, Presence, Rollout, Standing, is_open, order_of, zone},
+    rollout::{Member, Phase, Presence, Rollout, Standing, is_open, order_of, zone},
 };
 
 use crate::app::{
@@ -89,8 +89,8 @@ struct Look<'a> {
     epoch: u64,
     now: UnixMillis,
     item: ItemName,
-    /// Of the present step.
-    selector: Option<Selector>,
+    /// Of the present step; one that cannot be used matches nobody.
+    selector: Result<Option<Selector>, Unusable>,
     zones: HashMap<String, bool>,
     groups: HashMap<String, u32>,
 }
@@ -103,10 +103,8 @@ impl<'a> Look<'a> {
         catalog: &'a Contents,
         now: UnixMillis,
     ) -> Self {
-        let selector = rollout.plan.steps.get(rollout.step as usize).and_then(|step| match &step.reach {
-            Portion::Selector(text) => Selector::parse(text).ok(),
-            Portion::Percent(_) | Portion::Count(_) => None,
-        });
+        let step = rollout.plan.steps.get(rollout.step as usize);
+        let selector = step.map_or(Ok(None), |step| step.reach.selector(&catalog.groups));
         let item = compiled.assignment.target.item();
         let (zones, groups) = (HashMap::new(), HashMap::new());
         let epoch = app.fixed.epoch;
@@ -120,10 +118,15 @@ impl<'a> Look<'a> {
             order: order_of(self.rollout.id, node.id),
             presence: presence(entry),
             is_open: self.is_open(&node.facts.timezone),
-            is_selected: self.selector.as_ref().is_none_or(|it| it.matches(&node.labels, &node.facts)),
+            is_selected: self.selects(entry),
             group: self.group(entry),
             standing,
         }
+    }
+
+    fn selects(&self, entry: &Entry) -> bool {
+        let matches = |it: &Selector| it.matches(&entry.node.labels, &entry.node.facts);
+        self.selector.as_ref().is_ok_and(|selector| selector.as_ref().is_none_or(matches))
     }
 
     fn is_open(&mut self, timezone: &str) -> bool {

@@ -28,7 +28,10 @@ use muster_store::{
 use crate::{
     app::{
         Actor, App, Core, Error, Fixed, SessionRules, access, audit, catalog, dispatch, feed, fleet,
-        operations, operations::Wish, recorder, recovery, revocation, rollouts,
+        operations,
+        operations::Wish,
+        preview::{FileOutline, Outline},
+        recorder, recovery, revocation, rollouts,
     },
     ca::{self, Ca},
     metrics::Metrics,
@@ -240,6 +243,7 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
             // A payload of a test names its paths, if it is an array of them.
             bundle_paths: |payload| serde_json::from_slice(payload).unwrap_or_default(),
             bundle_blobs: blobs_of,
+            bundle_outline,
         },
     })
 }
@@ -249,6 +253,13 @@ fn blobs_of(payload: &[u8]) -> Vec<muster_domain::bundle::BlobOf> {
     let told: Vec<(Sha256, u64)> = serde_json::from_slice(payload).unwrap_or_default();
     let blob = |(file, (sha256, size_bytes))| muster_domain::bundle::BlobOf { file, sha256, size_bytes };
     told.into_iter().enumerate().map(blob).collect()
+}
+
+/// A payload of a test is one file.
+fn bundle_outline(payload: &[u8]) -> Outline {
+    let content = Some(bytes::Bytes::copy_from_slice(payload));
+    let file = FileOutline { sha256: Sha256::of(payload), content, ..FileOutline::default() };
+    Outline { files: [("/etc/file".to_owned(), file)].into(), ..Outline::default() }
 }
 
 fn signer(folder: &tempfile::TempDir) -> audit::Signer {

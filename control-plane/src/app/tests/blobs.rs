@@ -65,6 +65,7 @@ fn assignment(version: u64) -> Wish {
     Wish {
         name: "app".to_owned(),
         selector: "role=web".to_owned(),
+        exclusions: Vec::new(),
         target: Target::Bundle { name: "app".to_owned(), version },
         priority: 0,
         held: false,

@@ -26,6 +26,7 @@ fn wish(number: usize, selector: &str) -> Wish {
     Wish {
         name: format!("a{number}"),
         selector: selector.to_owned(),
+        exclusions: Vec::new(),
         target: Target::Bundle { name: format!("b{number}"), version: 1 },
         priority: 0,
         held: false,

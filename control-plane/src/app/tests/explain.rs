@@ -85,6 +85,24 @@ async fn what_a_host_makes_of_a_version_is_told_in_one_word() {
 }
 
 #[tokio::test]
+async fn a_refusal_of_before_says_nothing_of_what_is_wanted_now() {
+    let fleet = Fleet::new(false).await;
+    update(&fleet, 2, "*").await;
+    says(&fleet, Outcome::RolledBack, Reason::ProbeFailed, Cause::Content);
+    assert_eq!(verdict(&fleet).await, Verdict::Refused);
+    // The same version again, by a newer word: it is offered once more.
+    update(&fleet, 1, "*").await;
+    update(&fleet, 2, "*").await;
+    assert_eq!(fleet.bench.app.desired(&fleet.sessions[&first()]).upserts.len(), 1);
+    assert_eq!(verdict(&fleet).await, Verdict::OnItsWay);
+    says(&fleet, Outcome::RolledBack, Reason::ProbeFailed, Cause::Content);
+    assert_eq!(verdict(&fleet).await, Verdict::Refused);
+    // What it refused is no word on being without it.
+    update(&fleet, 2, "env=prod").await;
+    assert_eq!(verdict(&fleet).await, Verdict::OnItsWay);
+}
+
+#[tokio::test]
 async fn an_assignment_that_is_not_for_a_node_says_by_what() {
     let fleet = Fleet::new(false).await;
     update(&fleet, 1, "env=prod,!canary").await;

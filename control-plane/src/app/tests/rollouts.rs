@@ -47,6 +47,7 @@ pub(super) fn assignment(held: bool) -> assignments::Wish {
     assignments::Wish {
         name: "web".to_owned(),
         selector: "*".to_owned(),
+        exclusions: Vec::new(),
         target: version(1),
         priority: 0,
         held,

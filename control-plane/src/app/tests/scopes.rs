@@ -8,7 +8,7 @@ use muster_common::{ids::NodeId, reason::Reason};
 use muster_domain::{
     access::{Asked, Binding, Permission, Role, Scope},
     assignment::Target,
-    labels::{Labels, Selector},
+    labels::{Labels, Selector, Written},
     liveness::State as Liveness,
     page::Page,
 };
@@ -81,7 +81,15 @@ fn target() -> Target {
 
 fn assign(name: &str, selector: &str) -> assignments::Wish {
     let (name, selector) = (name.to_owned(), selector.to_owned());
-    assignments::Wish { name, selector, target: target(), priority: 0, held: false, etag: String::new() }
+    assignments::Wish {
+        name,
+        selector,
+        exclusions: Vec::new(),
+        target: target(),
+        priority: 0,
+        held: false,
+        etag: String::new(),
+    }
 }
 
 async fn profile(bench: &Bench) {
@@ -232,7 +240,7 @@ async fn nobody_brings_a_node_under_another_role_of_their_own() {
 async fn a_watcher_that_reads_slowly_is_told_by_the_bindings_of_now() {
     let (bench, ids) = bench(&["dev", "prod"], "env in (dev,prod)").await;
     let read = scope(&bench, Permission::Read);
-    let mut watch = NodeWatch::new(read.clone(), Selector::all());
+    let mut watch = bench.app.node_watch(read.clone(), Written::all()).unwrap();
     assert_eq!(bench.app.nodes_now(&watch).0, ids);
     assert!(bench.app.node_news(&mut watch, ids[0]).is_some());
     rebind(&bench, "env=dev").await;
@@ -267,7 +275,7 @@ async fn rebind(bench: &Bench, selector: &str) {
 #[tokio::test]
 async fn a_watch_loses_a_node_the_moment_its_label_leaves_the_scope() {
     let (bench, ids) = bench(&["dev", "prod"], "env=dev").await;
-    let mut watch = NodeWatch::new(scope(&bench, Permission::Read), Selector::all());
+    let mut watch = bench.app.node_watch(scope(&bench, Permission::Read), Written::all()).unwrap();
     let (now, mut from) = bench.app.nodes_now(&watch);
     assert_eq!(now, [ids[0]]);
     assert!(bench.app.node_news(&mut watch, ids[0]).is_some());
@@ -288,7 +296,7 @@ async fn a_watch_loses_a_node_the_moment_its_label_leaves_the_scope() {
 #[tokio::test]
 async fn a_watch_follows_the_bindings_of_its_caller() {
     let (bench, ids) = bench(&["dev", "prod", "test"], "*").await;
-    let mut watch = NodeWatch::new(scope(&bench, Permission::Read), Selector::all());
+    let mut watch = bench.app.node_watch(scope(&bench, Permission::Read), Written::all()).unwrap();
     let mut from = bench.app.nodes_now(&watch).1;
     rebind(&bench, "env=dev").await;
     assert_eq!(heard(&bench, &mut watch, &ids, &mut from).await, ["-1", "-2"], "of all it was told");

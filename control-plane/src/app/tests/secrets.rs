@@ -48,7 +48,15 @@ async fn uses(bench: &Bench, version: u64) -> Vec<SecretId> {
 async fn assign(bench: &Bench, version: u64) {
     let target = Target::Bundle { name: "web".to_owned(), version };
     let (name, selector) = ("web".to_owned(), "*".to_owned());
-    let wish = Wish { name, selector, target, priority: 0, held: false, etag: String::new() };
+    let wish = Wish {
+        name,
+        selector,
+        exclusions: Vec::new(),
+        target,
+        priority: 0,
+        held: false,
+        etag: String::new(),
+    };
     bench.app.create_assignment(&alice(), wish, false).await.unwrap();
 }
 
@@ -70,7 +78,15 @@ async fn only_who_may_change_a_bundle_gives_its_protected_contents_to_nodes() {
     let part = Scope { reach: "env=test".parse().unwrap(), ..whole() };
     let target = Target::Bundle { name: "web".to_owned(), version: 0 };
     let (name, selector) = ("mine".to_owned(), "*".to_owned());
-    let wish = Wish { name, selector, target, priority: 0, held: false, etag: String::new() };
+    let wish = Wish {
+        name,
+        selector,
+        exclusions: Vec::new(),
+        target,
+        priority: 0,
+        held: false,
+        etag: String::new(),
+    };
     let deployer = actor("operator/bob", part);
     let refused = bench.app.create_assignment(&deployer, wish, false).await.unwrap_err();
     assert!(matches!(refused, Error::Refused { reason: Reason::PermissionDenied, .. }), "{refused}");

@@ -47,6 +47,7 @@ fn assignment(name: &str, profile: &str, version: u64) -> Wish {
     Wish {
         name: name.to_owned(),
         selector: "*".to_owned(),
+        exclusions: Vec::new(),
         target: target(profile, version),
         priority: 0,
         held: false,

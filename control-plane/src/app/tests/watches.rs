@@ -8,7 +8,7 @@ use muster_common::{
 };
 use muster_domain::{
     command::{Command, State},
-    labels::Selector,
+    labels::Written,
     operation::{Operation, RUN_TIMEOUT},
 };
 use muster_store::{WriteCommands as _, WriteNodes as _, WriteOperations as _};
@@ -16,7 +16,7 @@ use muster_store::{WriteCommands as _, WriteNodes as _, WriteOperations as _};
 use super::bench::{Bench, NOW, node, whole};
 use crate::app::{
     nodes::View,
-    watch::{NodeNews, NodeWatch, OperationNews, Place, Told},
+    watch::{NodeNews, OperationNews, Place, Told},
 };
 
 const MANY: u128 = 700; // more than one batch
@@ -30,7 +30,7 @@ async fn a_watch_of_nodes_sees_every_node_of_a_large_write() {
         bench.write(move |tx| Ok(ids.clone().try_for_each(|n| tx.node_insert(&node(n)))?)).await;
     }
     bench.app.follow().await.unwrap();
-    let mut all = NodeWatch::new(whole(), Selector::all());
+    let mut all = bench.app.node_watch(whole(), Written::all()).unwrap();
     let newest = *bench.app.feed.applied().borrow();
     let mut seen: BTreeSet<NodeId> = BTreeSet::new();
     while from < newest {

@@ -31,7 +31,7 @@ async fn an_operation_goes_to_the_nodes_that_match_when_it_is_written() {
     bench.write(move |tx| Ok(tx.node_edit(came, "n", &env("dev"))?)).await;
     assert_eq!(bench.app.matching(&whole(), &selector), ids[..3]);
     let expected: Vec<NodeId> = vec![ids[0], came];
-    let dev = crate::app::selector("env=dev").unwrap();
+    let dev = selector.clone();
     bench
         .write(move |tx| {
             let written = Written::since(tx, known)?;

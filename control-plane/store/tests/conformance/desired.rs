@@ -33,6 +33,7 @@ fn assignment(name: &str, target: Target, priority: i32) -> Assignment {
     Assignment {
         name: name.into(),
         selector: "env=prod,!canary".into(),
+        exclusions: vec!["role=db".into(), "@night, x".into()],
         scope: "env=prod | env=test".into(),
         target,
         staged: muster_domain::assignment::Staged::default(),

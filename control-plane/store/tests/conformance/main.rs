@@ -12,6 +12,7 @@ mod bundles;
 mod commands;
 mod desired;
 mod feed;
+mod groups;
 mod harness;
 mod join_tokens;
 mod nodes;
@@ -70,6 +71,7 @@ macro_rules! suite_on {
                 a_write_is_on_it_once, it_misses_nothing_of_concurrent_writers, a_revision_is_never_cut,
                 pruning_raises_the_floor,
             }
+            groups { groups_come_back_and_are_on_the_feed }
             join_tokens {
                 tokens_come_back, tokens_end_once, requests_come_back_and_are_decided, requests_go_with_their_end,
                 a_token_is_spent_once_until_it_has_run_out,

@@ -112,9 +112,10 @@ fn every_selectable_fact_can_be_asked_for() {
 
 #[test]
 fn empty_is_all_for_lists_only() {
-    assert_eq!(Selector::parse_or_all(" ").unwrap(), Selector::all());
+    use crate::labels::Written;
+    assert_eq!(Written::parse_or_all(" ").unwrap(), Written::all());
+    assert!(Written::parse(" ").is_err() && Selector::parse("").is_err());
     assert_eq!(Selector::parse("*").unwrap(), Selector::all());
-    assert!(Selector::parse("").is_err());
     assert!(Selector::all().is_all() && !Selector::parse("a").unwrap().is_all());
 }
 

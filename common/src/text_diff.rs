@@ -5,18 +5,20 @@ use std::time::Duration;
 use similar::TextDiff;
 
 /// Larger texts are not compared.
-pub(super) const LARGEST: usize = 16 * 1024;
+pub const LARGEST: usize = 16 * 1024;
 /// Of a diff, so many bytes are told.
 const TOLD: usize = 4 * 1024;
 /// A comparison that takes longer says less exactly what differs.
 const LONGEST: Duration = Duration::from_millis(200);
 const CUT: &str = "…\n";
 
-/// A unified diff. `None`: one of them is no text, or too large.
-pub(super) fn text(before: &[u8], after: &[u8]) -> Option<String> {
+/// A unified diff of at most 4 KiB. `None`: one of them is no text, or too large.
+/// `names`: what the two are called in it.
+#[must_use]
+pub fn unified(before: &[u8], after: &[u8], names: (&str, &str)) -> Option<String> {
     let (before, after) = (readable(before)?, readable(after)?);
     let diff = TextDiff::configure().timeout(LONGEST).diff_lines(before, after);
-    let text = diff.unified_diff().context_radius(3).header("bundle", "host").to_string();
+    let text = diff.unified_diff().context_radius(3).header(names.0, names.1).to_string();
     Some(cut(text))
 }
 
@@ -41,6 +43,10 @@ fn cut(mut text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn text(before: &[u8], after: &[u8]) -> Option<String> {
+        unified(before, after, ("bundle", "host"))
+    }
 
     #[test]
     fn lines_that_differ_are_told_with_those_around() {
