@@ -41,7 +41,7 @@ soak: tools binaries ## What is too long for CI, whole; figures under target/soa
 		$(CARGO) test -p muster-tests --test fault -- --nocapture
 	MUSTER_FUZZ_SECONDS=$${MUSTER_FUZZ_SECONDS:-600} $(MAKE) fuzz
 
-bench: ## Ratios to a bare server in the same run, in target/bench; some ten minutes after the build.
+bench: ## What sessions and a change cost, in target/bench; half an hour. ARGS="--only sessions".
 	$(CARGO) build --release --bins
 	target/release/muster-bench $(ARGS)
 

@@ -195,8 +195,12 @@ impl Applier {
         }
         let done = if record.owned.is_empty() {
             let item = removal.item.clone();
-            let removed =
-                self.with(move |records| records.remove(&item).and_then(|()| records.sweep())).await;
+            let remove = move |records: &mut Records| {
+                records.remove(&item)?;
+                records.sweep_or_warn();
+                Ok::<_, std::io::Error>(())
+            };
+            let removed = self.with(remove).await;
             removed.map_err(|error| Failure::host(&error))
         } else {
             self.take_away(&record, &version).await

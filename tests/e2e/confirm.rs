@@ -80,7 +80,9 @@ async fn a_change_that_cuts_its_host_off_is_undone_and_counts_against_the_versio
     let folder = tempfile::tempdir().unwrap();
     let lab = Lab::new(folder.path()).await;
     let good = lab.becomes_of(lab.content("open\n")).await;
-    assert_eq!((good.outcome(), lab.files()), (ItemOutcome::Applied, both("open\n")), "{good:?}");
+    // Its facts may have come in between: then it was offered once more, and is there already.
+    let is_there = matches!(good.outcome(), ItemOutcome::Applied | ItemOutcome::Unchanged);
+    assert!(is_there && lab.files() == both("open\n"), "{good:?}");
     let bad = lab.becomes_of(lab.content("closed\n")).await;
     let error = bad.error.as_ref().expect("it says why");
     assert_eq!((error.reason(), error.cause()), (ErrorReason::NotConfirmed, FailureCause::Content));

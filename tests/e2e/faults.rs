@@ -213,7 +213,10 @@ async fn a_hook_that_leaves_a_daemon_behind_is_done_when_it_ends_and_the_daemon_
     let lab = Lab::new(folder.path()).await;
     let pid = lab.agent.file("pid");
     // Out of the hook's group, and with its pipes: what a careless service does.
-    let starts = format!("setsid sleep 600 & echo $! > {}; echo started", pid.display());
+    let pid = pid.display();
+    let daemon = format!("setsid sh -c 'echo $$ > {pid}; exec sleep 600'");
+    // It has left the group before the hook ends.
+    let starts = format!("{daemon} & while ! test -s {pid}; do sleep 0.05; done; echo started");
     let new = lab.give(BundleContent { on_change: probe(&starts, 600), ..lab.content("new\n") }).await;
     lab.until_has(&new, "new\n").await;
     lab.is_responsive().await;

@@ -41,10 +41,11 @@ impl Lab {
         let folder = tempfile::tempdir().unwrap();
         let options = Options { heartbeat: Duration::from_millis(300), ..Options::default() };
         let plane = Plane::start(folder.path(), &options).await;
-        let operator = plane.operator().await;
         let join = plane.join(i32::try_from(count).unwrap() + 5, &[("role", "web")]).await;
         let agents: Vec<Agent> =
             (0..count).map(|n| host(folder.path(), &format!("host-{n}"), &join)).collect();
+        // Not before: to enroll them keeps this thread busy, and a connection of it unheard.
+        let operator = plane.operator().await;
         let lab = Self { operator, agents, plane, _folder: folder };
         lab.bundle("one\n", None).await;
         lab.operator.assign("app", "role=web", "app").await;

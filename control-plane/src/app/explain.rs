@@ -278,9 +278,13 @@ fn attempt(refused: Option<&ItemState>, reasons: &mut Vec<Reason>) -> Verdict {
             reasons.push(yes("Delivery", "the host tries it again by itself".to_owned()));
             Verdict::RetriedByHost
         }
-        Some(Cause::Network) if is_unconfirmed(state) => {
+        Some(Cause::Network) if failed_for(state, Code::NotConfirmed) => {
             let text = "the host tries it again by itself, while it has a session";
             reasons.push(yes("Delivery", text.to_owned()));
+            Verdict::RetriedByHost
+        }
+        Some(Cause::Network) if failed_for(state, Code::FetchFailed) => {
+            reasons.push(yes("Delivery", "the host tries it again by itself".to_owned()));
             Verdict::RetriedByHost
         }
         Some(Cause::Network | Cause::ControlPlane) => {
@@ -296,9 +300,8 @@ fn attempt(refused: Option<&ItemState>, reasons: &mut Vec<Reason>) -> Verdict {
     }
 }
 
-/// The host did not reach us with it, and could not tell whether it was the change.
-fn is_unconfirmed(state: &ItemState) -> bool {
-    state.error.as_ref().is_some_and(|error| error.reason == Some(Code::NotConfirmed))
+fn failed_for(state: &ItemState, reason: Code) -> bool {
+    state.error.as_ref().is_some_and(|error| error.reason == Some(reason))
 }
 
 fn yes(about: &'static str, text: String) -> Reason {

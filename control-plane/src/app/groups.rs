@@ -248,15 +248,16 @@ fn check(wish: &Wish) -> Result<(), Error> {
 /// give a node too much.
 fn check_users(tx: &mut WriteTx<'_>, app: &App, after: &Group) -> Result<(), Error> {
     let (groups, nodes) = (selectors::groups(tx)?.with(after), Nodes::of(app));
-    let rivals = Rivals::read(tx, app, &groups)?;
-    for user in rivals.named(|it| it.groups().contains(&after.name)) {
-        let name = &user.assignment.name;
-        rivals.check(tx, &user, &nodes).map_err(|error| match error {
+    let rivals = Rivals::read(tx, app, &groups, None)?;
+    let users = rivals.named(|it| it.groups().contains(&after.name));
+    if let Some(refused) = rivals.check_all(tx, &users, &nodes)? {
+        let name = &refused.assignment;
+        return Err(match refused.why {
             Error::Refused { reason, message } => {
                 Error::refused(reason, format!("assignment {name:?}, which names the group: {message}"))
             }
             other => other,
-        })?;
+        });
     }
     Ok(())
 }

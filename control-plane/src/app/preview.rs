@@ -19,7 +19,7 @@ use muster_domain::{
 
 use super::{App, Error, catalog::Contents};
 
-/// Nodes looked at in one go: each twice, for each item.
+/// Nodes looked at in one go, times items: each is looked at twice.
 const REST_AFTER: usize = 500;
 /// Nodes named of each kind.
 const NAMED: usize = 20;
@@ -150,7 +150,8 @@ impl App {
         let new = |item| Count::new(item, &about, &before, &after);
         let mut counts: Vec<Count<'_>> = change.items(&before).into_iter().map(new).collect();
         let mut follow = 0;
-        for ids in self.fleet.ids().chunks(REST_AFTER) {
+        let in_one_go = (REST_AFTER / counts.len().max(1)).max(1);
+        for ids in self.fleet.ids().chunks(in_one_go) {
             for id in ids {
                 self.fleet.with(*id, |entry| {
                     if scope.sees(&entry.node) {

@@ -112,7 +112,7 @@ impl App {
             }
             let after = before.begun(id, to.as_ref());
             let begun = compiled(&after, &groups)?;
-            Rivals::read(tx, &app, &groups)?.check(tx, &begun, &Nodes::of(&app))?;
+            Rivals::read(tx, &app, &groups, Some(&begun))?.check(tx, &begun, &Nodes::of(&app))?;
             let rollout = Rollout {
                 id,
                 assignment: wish.assignment.clone(),

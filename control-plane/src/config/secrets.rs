@@ -18,8 +18,8 @@ impl Secrets {
         [(
             "key-file",
             format!("{:?}", self.key_file),
-            "Keys of protected contents, which are not in the store. \"\": secrets.key in state-dir. \
-             It is made when it is missing; keep a copy of it.",
+            "Keys of protected contents, which are not in the store. \"\": secrets.key in state-dir. It is \
+             made at the first start, and not again while the store has contents that need it; keep a copy of it.",
         )]
     }
 }

@@ -27,7 +27,7 @@ impl Applier {
         if bundle.mode == Mode::Audit {
             return self.audit(offer, &bundle, contents).await;
         }
-        if !self.missing(&bundle).await.is_empty() {
+        if !self.lacking(&bundle).await.missing.is_empty() {
             return Err(Failure::not_fetched("blobs of it are not here"));
         }
         let former = self.record(&offer.item).filter(|record| !record.owned.is_empty());
@@ -61,9 +61,10 @@ impl Applier {
             secrets::keep(&base.folder, &contents)?;
             records::keep_blob(&base.folder, &payload)?;
             records.put(record)?;
-            records.sweep()
+            records.sweep_or_warn();
+            Ok(())
         };
-        self.with(keep).await.map_err(|error| Failure::host(&error))?;
+        self.with(keep).await.map_err(|error: std::io::Error| Failure::host(&error))?;
         Ok(state)
     }
 

@@ -10,9 +10,9 @@ use super::{
     Applier, Failure,
     attempt::Attempt,
     bundle::{self, Bundle, Mode},
-    cache::Blob,
     change::Change,
     drift::{self, Difference},
+    fetches::Lacking,
     records::Record,
 };
 use crate::state::{Drift, ItemState, Outcome};
@@ -23,7 +23,7 @@ pub(super) struct After {
     /// Items that must be looked at again, and when.
     pub(super) again: BTreeMap<String, Instant>,
     /// Items that can be corrected once these are here.
-    pub(super) wants: BTreeMap<String, Vec<Blob>>,
+    pub(super) wants: BTreeMap<String, Lacking>,
 }
 
 /// What one look has found.
@@ -54,11 +54,7 @@ impl Applier {
         after
     }
 
-    async fn look_after_one(
-        &mut self,
-        item: &str,
-        wants: &mut BTreeMap<String, Vec<Blob>>,
-    ) -> Option<Instant> {
+    async fn look_after_one(&mut self, item: &str, wants: &mut BTreeMap<String, Lacking>) -> Option<Instant> {
         let Looked { record, bundle, differences } = self.look_at(item).await?;
         let drift = drift::merge(&record.state.drift, &differences, self.base.clock.now());
         let record = self.tell_drift(record, drift).await;
@@ -70,12 +66,12 @@ impl Applier {
         if let Some(due) = self.pace.held_until(paths(), now) {
             return Some(due);
         }
-        self.pace.count(paths(), now);
-        let missing = self.missing(&bundle).await;
-        if !missing.is_empty() {
-            wants.insert(item.to_owned(), missing);
+        let lacking = self.lacking(&bundle).await;
+        if !lacking.missing.is_empty() {
+            wants.insert(item.to_owned(), lacking);
             return None;
         }
+        self.pace.count(paths(), now);
         match self.correct(&record, bundle).await {
             Ok(()) => {
                 tracing::info!(item, "{} paths of {item} were corrected on this host", differences.len());

@@ -172,6 +172,10 @@ fn of_attempt(state: &ItemState, retry_at: Option<UnixMillis>, reasons: &mut Vec
             let text = format!("the host tries it again by itself{session}{at}");
             (Verdict::RetriedByHost, yes("Delivery", text))
         }
+        Cause::Network | Cause::ControlPlane if retry_at.is_some() => {
+            let at = retry_at.map(|at| format!(", not before {}", time(at))).unwrap_or_default();
+            (Verdict::RetriedByHost, yes("Delivery", format!("the host tries it again by itself{at}")))
+        }
         Cause::Network | Cause::ControlPlane => (Verdict::OnItsWay, yes("Delivery", "it is told again")),
         Cause::Content | Cause::Host => {
             let text = "the host does not try it again: only another version changes that";

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 
 use super::{
     Applier, Failure,
-    bundle::{Bundle, Mode},
+    bundle::{Bundle, Mode, is_item},
     cache::{Blob, Cache},
     fetch::{self, Nowhere, Source},
     records::Records,
@@ -45,7 +45,16 @@ pub(super) struct Fetches {
 #[derive(Debug)]
 struct Waiting {
     aim: Aim,
-    blobs: Vec<Blob>,
+    blobs: Lacking,
+}
+
+/// The blobs of a bundle of which some are not here.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lacking {
+    /// All of it: while it waits, none of them goes.
+    pub(super) all: Vec<Blob>,
+    /// Those that are to be fetched.
+    pub(super) missing: Vec<Blob>,
 }
 
 impl std::fmt::Debug for Fetches {
@@ -84,7 +93,7 @@ impl Fetches {
     }
 
     /// An item waits for these.
-    pub(super) fn want(&mut self, item: String, aim: Aim, blobs: Vec<Blob>) {
+    pub(super) fn want(&mut self, item: String, aim: Aim, blobs: Lacking) {
         self.forget(&item);
         self.waiting.insert(item, Waiting { aim, blobs });
     }
@@ -125,29 +134,33 @@ impl Applier {
         Cache::at(&self.base.folder)
     }
 
-    /// The blobs of a bundle that are not here.
-    pub(super) async fn missing(&self, bundle: &Bundle) -> Vec<Blob> {
-        let (cache, blobs) = (self.cache(), bundle.blobs().collect::<Vec<_>>());
-        if blobs.is_empty() {
-            return blobs;
+    /// The blobs of a bundle, and those of them that are not here.
+    pub(super) async fn lacking(&self, bundle: &Bundle) -> Lacking {
+        let (cache, all) = (self.cache(), bundle.blobs().collect::<Vec<_>>());
+        if all.is_empty() {
+            return Lacking::default();
         }
-        self.base.blocking(move || cache.missing(blobs.into_iter())).await
+        let look = move || Lacking { missing: cache.missing(all.iter().copied()), all };
+        self.base.blocking(look).await
     }
 
     /// The blobs that work waits for. None, too, where it would be refused without them.
-    pub(super) async fn wants(&self, work: &Work) -> Vec<Blob> {
-        let Work::Apply(offer) = work else { return Vec::new() };
+    pub(super) async fn wants(&self, work: &Work) -> Lacking {
+        let Work::Apply(offer) = work else { return Lacking::default() };
         let held = self.record(&offer.item).map(|record| record.state);
-        if held.is_some_and(|held| self.already(&held, &offer.version).is_some()) {
-            return Vec::new();
+        let is_held = held.is_some_and(|held| self.already(&held, &offer.version).is_some());
+        if is_held || !is_item(&offer.item) {
+            return Lacking::default();
         }
         let bundle = super::failure::check_payload(&offer.payload, offer.version.sha256)
             .and_then(|()| Bundle::decode(&offer.payload))
             .and_then(|bundle| self.check_owners(&bundle, &offer.item).map(|()| bundle));
-        let Some(bundle) = bundle.ok().filter(|bundle| bundle.mode != Mode::Audit) else { return Vec::new() };
+        let Some(bundle) = bundle.ok().filter(|bundle| bundle.mode != Mode::Audit) else {
+            return Lacking::default();
+        };
         match self.judge(bundle).await {
-            Ok(bundle) => self.missing(&bundle).await,
-            Err(_) => Vec::new(), // said when it is applied
+            Ok(bundle) => self.lacking(&bundle).await,
+            Err(_) => Lacking::default(), // said when it is applied
         }
     }
 
@@ -155,18 +168,18 @@ impl Applier {
     fn download(
         &self,
         source: Arc<dyn Source>,
-        blobs: Vec<Blob>,
+        Lacking { all, missing }: Lacking,
     ) -> impl Future<Output = Result<(), Failure>> + Send + use<> {
         let (base, records) = (self.base.clone(), Arc::clone(&self.records));
         async move {
-            let (coming, cache, now) = (blobs.clone(), Cache::at(&base.folder), base.clock.now());
+            let (coming, cache, now) = (missing.clone(), Cache::at(&base.folder), base.clock.now());
             let make_room = move || {
                 let records = records.lock();
                 let needed = needed(&records, now);
-                cache.make_room(&coming, &coming.iter().map(|blob| blob.sha256).collect(), &needed)
+                cache.make_room(&coming, &all.iter().map(|blob| blob.sha256).collect(), &needed)
             };
             base.blocking(make_room).await.map_err(|error| Failure::host(&error))?;
-            fetch::fetch(base, source, blobs).await
+            fetch::fetch(base, source, missing).await
         }
     }
 

@@ -256,6 +256,13 @@ impl Records {
         Ok(())
     }
 
+    /// The same after something that was decided: what could not go yet goes the next time.
+    pub(super) fn sweep_or_warn(&self) {
+        if let Err(error) = self.sweep() {
+            tracing::warn!(%error, "what nothing needs any more could not be taken away");
+        }
+    }
+
     /// Takes away the protected contents that nothing needs which runs.
     pub(super) fn sweep_secrets(&self) -> io::Result<()> {
         let bundles = || self.records.values().filter(|record| super::bundle::is_item(&record.state.item));

@@ -155,14 +155,14 @@ impl Task {
             return;
         }
         let (item, blobs) = (work.item().to_owned(), self.applier.wants(&work).await);
-        if blobs.is_empty() {
+        if blobs.missing.is_empty() {
             self.fetches.forget(&item);
             return self.carry_out(work).await;
         }
         if !known {
             self.retries.forget(&work); // of an older word
         }
-        self.applier.wish(&item, &blobs).await;
+        self.applier.wish(&item, &blobs.all).await;
         self.fetches.want(item, Aim::Work(work), blobs);
     }
 
@@ -178,6 +178,10 @@ impl Task {
     /// Notes what became of work.
     async fn done(&mut self, work: Work, state: Option<ItemState>, is_retried: bool) {
         let (known, item) = (self.retries.holds(&work), work.item().to_owned());
+        if state.as_ref().is_some_and(|state| state.drift.iter().any(|drift| !drift.corrected)) {
+            // A correction that waited for something may have made room for this.
+            self.guard.again([(item.clone(), self.now() + drift::WAIT)].into());
+        }
         let error = state.as_ref().and_then(|state| state.error.as_ref());
         match state.as_ref().zip(error) {
             Some((state, error)) if work.is_told_by(state) && is_retried => {
@@ -238,7 +242,7 @@ impl Task {
         self.guard.again(after.again);
         for (item, blobs) in after.wants {
             if !self.fetches.is_waited_for(&item) {
-                self.applier.wish(&item, &blobs).await;
+                self.applier.wish(&item, &blobs.all).await;
                 self.fetches.want(item, Aim::Correction, blobs);
             }
         }

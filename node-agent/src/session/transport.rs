@@ -44,7 +44,13 @@ impl Error {
         }
     }
 
-    /// The control plane itself answered, and has no room for a session just now.
+    /// The control plane itself answered, whatever it said: there is a way to it.
+    #[must_use]
+    pub const fn is_answer(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.reason.is_some())
+    }
+
+    /// It answered that it has no room for a session just now.
     #[must_use]
     pub fn is_lack_of_room(&self) -> bool {
         let reason = if let Self::Refused(refusal) = self { refusal.reason } else { None };

@@ -144,6 +144,9 @@ impl<H: Host, T: Transport> Worker<H, T> {
                 }
                 End::Lost(error) => match self.lost(&error) {
                     Some(wait) => {
+                        if error.is_answer() {
+                            line.answered(asked);
+                        }
                         if error.is_about_identity() {
                             self.host.take(Order::IdentityRefused).await;
                         }

@@ -234,8 +234,9 @@ fn unsettled(rollout: &Rollout, tally: &Tally, wanted: &Wanted) -> Option<Hold> 
     if wanted.is_short || !is_enough {
         return Some(Hold::Answers { count: tally.waiting });
     }
-    // A step that nobody has lived through says nothing about the next one.
-    (tally.done == 0 && tally.total > 0).then_some(Hold::Nobody)
+    // A step that nobody has lived through says nothing about the next one; nor does an
+    // assignment that reaches nobody, because its group was mistyped.
+    (tally.done == 0).then_some(Hold::Nobody)
 }
 
 fn settled(rollout: &Rollout, soak: Duration, now: UnixMillis) -> Decision {

@@ -51,10 +51,9 @@ impl AssignmentsService for Handler {
         let (page, asked) = wire::page::page("ListAssignments", &[], request.page_size, &request.page_token)?;
         let listed = self.0.assignments(&scope, page).await.map_err(status::of_app)?;
         let shown = listed.rows.iter().map(|(found, reach)| wire::assignment::assignment(found, *reach));
-        Ok(Response::new(pb::ListAssignmentsResponse {
-            assignments: shown.collect(),
-            next_page_token: wire::page::next(asked, listed.next.as_deref()),
-        }))
+        let (assignments, next) = wire::page::fitting(shown, listed.next, |it| it.name.clone());
+        let next_page_token = wire::page::next(asked, next.as_deref());
+        Ok(Response::new(pb::ListAssignmentsResponse { assignments, next_page_token }))
     }
 
     async fn update_assignment(

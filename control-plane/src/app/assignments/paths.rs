@@ -1,12 +1,15 @@
 //! Two bundles that write one path on one node: refused when the second is assigned.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use muster_common::reason::Reason;
 use muster_domain::{assignment::Target, effective::Compiled};
 use muster_store::{ReadBundles as _, WriteTx};
 
-use super::{Labelled, Nodes, PathsOf};
+use super::{Labelled, Nodes, PathsOf, rivals::Refused};
 use crate::app::{App, Error, catalog::Contents};
 
 /// Where paths are known from. A version of a bundle never changes, and its number is
@@ -21,40 +24,44 @@ impl Paths {
         Self { catalog: app.catalog.now(), of: app.fixed.bundle_paths }
     }
 
-    /// Refuses an assignment that brings a path to a node to which another one brings it in
-    /// another bundle. What rollouts have brought, or may bring, counts.
+    /// Refuses assignments that bring a path to a node to which another one brings it in
+    /// another bundle. What rollouts have brought, or may bring, counts; their old selves do
+    /// not.
     pub(super) fn check(
         &self,
         tx: &mut WriteTx<'_>,
-        new: &Compiled,
+        new: &[Compiled],
         others: &[Compiled],
         nodes: &Nodes<'_>,
-    ) -> Result<(), Error> {
-        let mut ours = BTreeSet::new();
-        self.visit(tx, new, |path| {
-            ours.insert(path.to_owned());
-        })?;
-        if ours.is_empty() {
-            return Ok(());
+    ) -> Result<Option<Refused>, Error> {
+        let mut ours: HashMap<String, Vec<&Compiled>> = HashMap::new();
+        for new in new {
+            self.visit(tx, new, |path| ours.entry(path.to_owned()).or_default().push(new))?;
         }
-        let item = new.assignment.target.item();
-        // Of one bundle one version is on a node: which one, its priority says.
-        for other in others.iter().filter(|other| !other.assignment.target.is_of(&item)) {
-            let mut shared = BTreeSet::new();
-            self.visit(tx, other, |path| shared.extend(ours.get(path)))?;
-            let Some(path) = shared.first() else { continue };
-            let both =
-                |(_, labels, facts): &&Labelled| new.reaches(labels, facts) && other.reaches(labels, facts);
-            let mut reached = nodes.iter().filter(both).map(|(id, ..)| id);
-            if let Some(node) = reached.next() {
+        if ours.is_empty() {
+            return Ok(None);
+        }
+        for other in others {
+            let mut shared: BTreeMap<(&str, String), &Compiled> = BTreeMap::new();
+            self.visit(tx, other, |path| {
+                for new in ours.get(path).into_iter().flatten().filter(|new| are_rivals(new, other)) {
+                    shared.insert((&new.assignment.name, path.to_owned()), new);
+                }
+            })?;
+            for ((_, path), new) in shared {
+                let both = |(_, labels, facts): &&Labelled| {
+                    new.reaches(labels, facts) && other.reaches(labels, facts)
+                };
+                let mut reached = nodes.iter().filter(both).map(|(id, ..)| id);
+                let Some(node) = reached.next() else { continue };
                 let (name, more) = (&other.assignment.name, reached.count());
                 let message = format!(
                     "assignment {name:?} writes {path:?} on the same nodes, in another bundle: {node} and {more} others"
                 );
-                return Err(Error::refused(Reason::Conflict, message));
+                return Ok(Some(Refused::new(new, Reason::Conflict, message)));
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Every path that an assignment brings to some node, or may bring; one may come twice.
@@ -77,4 +84,10 @@ impl Paths {
         }
         Ok(())
     }
+}
+
+/// Whether two assignments could be in each other's way. Of one bundle one version is on a
+/// node: which one, its priority says.
+fn are_rivals(a: &Compiled, b: &Compiled) -> bool {
+    a.assignment.name != b.assignment.name && !a.assignment.target.is_of(&b.assignment.target.item())
 }

@@ -97,7 +97,7 @@ impl Put {
         }
         let after = retargeted(after, before.as_ref(), self.wish.held)?;
         let new = rivals::compiled(&after, &groups)?;
-        Rivals::read(tx, &self.app, &groups)?.check(tx, &new, &nodes)?;
+        Rivals::read(tx, &self.app, &groups, Some(&new))?.check(tx, &new, &nodes)?;
         Ok(Decided::New { before: before.map(Box::new), after })
     }
 

@@ -12,7 +12,7 @@ use muster_store::{ReadAssignments as _, ReadRollouts as _, WriteRollouts as _, 
 use serde_json::json;
 
 use super::{members, moved};
-use crate::app::{App, Error, catalog::Contents};
+use crate::app::{App, Error, catalog::Contents, selectors};
 
 /// Nodes touched in one write: the store is other people's, too.
 const AT_ONCE: usize = 500;
@@ -75,7 +75,7 @@ impl App {
         match decide(rollout, &view) {
             Decision::Touch(mut nodes) => {
                 nodes.truncate(AT_ONCE);
-                self.touch(rollout, nodes).await
+                self.touch(rollout, &catalog, nodes).await
             }
             Decision::Settle => {
                 self.go_on(rollout, Rollout { settled_at: Some(now), ..rollout.clone() }).await
@@ -117,7 +117,14 @@ impl App {
     }
 
     /// Gives these nodes what the rollout brings.
-    async fn touch(&self, rollout: &Rollout, nodes: Vec<NodeId>) -> Result<Option<Rollout>, Error> {
+    async fn touch(
+        &self,
+        rollout: &Rollout,
+        seen: &Contents,
+        nodes: Vec<NodeId>,
+    ) -> Result<Option<Rollout>, Error> {
+        let Some(known) = seen.assignment(&rollout.assignment) else { return Ok(None) };
+        let (known, groups) = (known.assignment.clone(), seen.groups.clone());
         let had: Vec<(NodeId, Vec<Touch>)> = nodes
             .into_iter()
             .filter_map(|id| self.fleet.with(id, |entry| (id, entry.node.touches.clone())))
@@ -128,6 +135,12 @@ impl App {
                 return Ok(None);
             }
             let Some(assignment) = tx.assignment_get(&rollout.assignment)? else { return Ok(None) };
+            // Whom it is for was decided by what memory had: somebody may have been quicker.
+            let same_nodes =
+                assignment.selector == known.selector && assignment.exclusions == known.exclusions;
+            if !same_nodes || selectors::groups(tx)? != groups {
+                return Ok(None);
+            }
             if tx.rollout_brake()?.is_some() {
                 return Ok(None); // pulled since it was decided
             }

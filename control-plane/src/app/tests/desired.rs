@@ -99,6 +99,11 @@ async fn two_bundles_that_write_one_path_on_one_node_are_refused() {
     assert!(refused.contains("\"a1\" writes \"/etc/b\""), "{refused}");
     create(2, "env=prod").await.unwrap();
     create(3, "*").await.unwrap();
+    // What an assignment gave until now is not in its own way.
+    let other = Wish { name: "a3".to_owned(), ..wish(4, "*") };
+    let same_path = Bytes::from(r#"["/etc/c"]"#);
+    bench.write(move |tx| Ok(tx.bundle_insert(&bundle(4), &same_path)?)).await;
+    bench.app.update_assignment(&alice(), other, false).await.unwrap();
     // Also if a rollout is to bring it later.
     let held = Wish { held: true, name: "later".to_owned(), ..wish(2, "*") };
     assert!(bench.app.create_assignment(&alice(), held, false).await.is_err());
