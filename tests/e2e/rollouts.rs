@@ -190,6 +190,44 @@ async fn a_rollout_is_approved_paused_resumed_aborted_and_rolled_back() {
 }
 
 #[tokio::test]
+async fn at_each_step_a_rollout_can_be_paused_resumed_and_aborted() {
+    let lab = Lab::new(3).await;
+    let mut rollouts = lab.operator.rollouts.clone();
+    let waits = |step: u32| {
+        move |it: &pb::Rollout| {
+            it.step == step && it.waits_for.as_ref().is_some_and(|waits| waits.reason == "Approval")
+        }
+    };
+    for last in 1..=3 {
+        let text = format!("until step {last}\n");
+        let version = lab.bundle(&text, None).await;
+        let id = lab.begin(version, with_approval(plan(&[1, 50, 100], 0))).await.unwrap().id;
+        for step in 1..=last {
+            lab.until(&id, "it waits for a yes to its step", waits(step)).await;
+            let pause = pb::PauseRolloutRequest { id: id.clone(), reason: "lunch".to_owned() };
+            rollouts.pause_rollout(pause).await.unwrap();
+            let resume = pb::ResumeRolloutRequest { id: id.clone(), ..Default::default() };
+            lab.until_phase(&id, RolloutPhase::Paused).await;
+            rollouts.resume_rollout(resume).await.unwrap();
+            lab.until(&id, "it waits where it was", waits(step)).await;
+            assert_eq!(lab.count(&text), step as usize - 1, "who came before has it, and nobody else");
+            if step < last {
+                let approve = pb::ApproveRolloutRequest { id: id.clone(), step, ..Default::default() };
+                rollouts.approve_rollout(approve).await.unwrap();
+            }
+        }
+        let abort = pb::AbortRolloutRequest { id: id.clone(), ..Default::default() };
+        rollouts.abort_rollout(abort).await.unwrap();
+        lab.until_phase(&id, RolloutPhase::Aborted).await;
+        assert_eq!(lab.count(&text), last as usize - 1, "who has it keeps it");
+        let back = pb::RollBackRolloutRequest { id: id.clone(), reason: "no".to_owned() };
+        rollouts.roll_back_rollout(back).await.unwrap();
+        lab.until_phase(&id, RolloutPhase::RolledBack).await;
+        assert_eq!(lab.count("one\n"), 3);
+    }
+}
+
+#[tokio::test]
 async fn a_host_that_was_away_through_a_rollout_and_its_way_back_ends_right() {
     let mut lab = Lab::new(4).await;
     let version = lab.second().await;
