@@ -56,7 +56,10 @@ fn seeds() -> [Vec<u8>; 6] {
         item: "settings".to_owned(),
         version: Some(version),
         body: Some(pb::desired_item::Body::Payload(payload.into())),
-        sealed: Some(pb::SealedContents { encapsulated_key: vec![7; 32].into(), ciphertext: vec![9; 48].into() }),
+        sealed: Some(pb::SealedContents {
+            encapsulated_key: vec![7; 32].into(),
+            ciphertext: vec![9; 48].into(),
+        }),
     };
     let removal = pb::Removal { item: "bundle/old".to_owned(), epoch: 1, generation: 9 };
     let desired = pb::DesiredState {

@@ -46,6 +46,10 @@ impl Lab {
             let files = vec![file(Path::new(PATH), content)];
             lab.operator.bundle("app", BundleContent { files, ..Default::default() }).await;
         }
+        // A preview says who is not heard.
+        for agent in &lab.agents {
+            lab.operator.until_liveness(&agent.node, pb::Liveness::Online).await;
+        }
         lab
     }
 
