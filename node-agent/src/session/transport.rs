@@ -44,10 +44,24 @@ impl Error {
         }
     }
 
-    /// The control plane itself answered, whatever it said: there is a way to it.
+    /// The control plane itself answered what it was told: there is a way to it and back. Not
+    /// if it says that it was told nothing, or something else: small words may get through
+    /// where large ones do not.
     #[must_use]
     pub const fn is_answer(&self) -> bool {
-        matches!(self, Self::Refused(refusal) if refusal.reason.is_some())
+        let Self::Refused(refusal) = self else { return false };
+        match refusal.reason {
+            None
+            | Some(
+                Reason::HelloMissing
+                | Reason::MessageInvalid
+                | Reason::FrameTooLarge
+                | Reason::SlowReader
+                | Reason::SequenceOutOfOrder
+                | Reason::ProtocolUnsupported,
+            ) => false,
+            Some(_) => true,
+        }
     }
 
     /// It answered that it has no room for a session just now.

@@ -42,13 +42,17 @@ impl Paths {
             return Ok(None);
         }
         for other in others {
-            let mut shared: BTreeMap<(&str, String), &Compiled> = BTreeMap::new();
+            // Of each pair the first path: whether they meet on a node does not depend on it.
+            let mut shared: BTreeMap<&str, (String, &Compiled)> = BTreeMap::new();
             self.visit(tx, other, |path| {
                 for new in ours.get(path).into_iter().flatten().filter(|new| are_rivals(new, other)) {
-                    shared.insert((&new.assignment.name, path.to_owned()), new);
+                    let first = shared.entry(&new.assignment.name).or_insert_with(|| (path.to_owned(), new));
+                    if path < first.0.as_str() {
+                        path.clone_into(&mut first.0);
+                    }
                 }
             })?;
-            for ((_, path), new) in shared {
+            for (path, new) in shared.into_values() {
                 let both = |(_, labels, facts): &&Labelled| {
                     new.reaches(labels, facts) && other.reaches(labels, facts)
                 };

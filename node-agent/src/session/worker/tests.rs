@@ -540,3 +540,17 @@ async fn who_asks_waits_neither_for_a_try_that_hangs_nor_for_a_long_backoff() {
     let soon = timeout(Duration::from_secs(2), lab.peers.recv()).await;
     assert!(soon.is_ok(), "haste has not made the backoff longer");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_an_answer_only_if_what_was_said_has_arrived() {
+    let mut lab = lab(None);
+    let asked = lab.line.ask(Duration::from_secs(1));
+    for (reason, is_answer) in [(Reason::HelloMissing, false), (Reason::Quarantined, true)] {
+        let peer = lab.peers.recv().await.unwrap();
+        let refusal =
+            dial::Refusal { reason: Some(reason), message: String::new(), retry_after: None, alert: false };
+        peer.say.send(Err(refusal.into())).await.unwrap();
+        lab.status.wait_for(|status| matches!(status, Status::Waiting { .. })).await.unwrap();
+        assert_eq!(lab.line.has_answered(asked), is_answer, "{reason}");
+    }
+}
