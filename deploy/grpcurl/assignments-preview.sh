@@ -11,16 +11,7 @@ if [ "$1" = delete ]; then
 EOF
     exit
 fi
-selector=$1 bundle=$2 name=${3:-preview} version=${4:-0} priority=${5:-0}
-if [ $# -gt 5 ]; then shift 5; else set --; fi
-call muster.admin.v1.AssignmentsService/PreviewAssignment <<EOF
-{
-  "assignment": {
-    "name": $(quote "$name"),
-    "selector": $(quote "$selector"),
-    "exclusions": [$(quotes "$@")],
-    "bundle": {"name": $(quote "$bundle"), "version": $version},
-    "priority": $priority
-  }
-}
-EOF
+selector=$1 bundle=$2 name=${3:-preview}
+if [ $# -gt 3 ]; then shift 3; else set --; fi
+bundle_assignment "$name" "$selector" "$bundle" "$@" |
+    call muster.admin.v1.AssignmentsService/PreviewAssignment

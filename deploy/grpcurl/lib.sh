@@ -31,6 +31,23 @@ quotes() {
     done
 }
 
+# bundle_assignment NAME SELECTOR BUNDLE [VERSION [PRIORITY [EXCLUSION...]]]: a request with it.
+bundle_assignment() {
+    name=$1 selector=$2 bundle=$3 version=${4:-0} priority=${5:-0}
+    if [ $# -gt 5 ]; then shift 5; else set --; fi
+    cat <<EOF
+{
+  "assignment": {
+    "name": $(quote "$name"),
+    "selector": $(quote "$selector"),
+    "exclusions": [$(quotes "$@")],
+    "bundle": {"name": $(quote "$bundle"), "version": $version},
+    "priority": $priority
+  }
+}
+EOF
+}
+
 # file_base64 FILE: the bytes of a file, as JSON carries bytes.
 file_base64() { base64 <"$1" | tr -d '\n'; }
 

@@ -2,7 +2,8 @@
 //!
 //! For a bundle: judge the offer, write the journal, stage every file beside
 //! its place, `validate`, swap by renames, `on_change`, `probe`, prove that the control
-//! plane is still reached where the bundle wants that, write the record. The record is the point of decision: whatever fails or dies before
+//! plane is still reached where the bundle wants that, write the record. The record is
+//! the point of decision: whatever fails or dies before
 //! it is undone, from the journal if need be, and the host returns to what it
 //! ran before. An attempt that a crash cut off is not counted as tried: the
 //! control plane offers it again. Only a change that is cut off again and again is
@@ -173,8 +174,8 @@ impl Applier {
             }
             Err(failure) => {
                 let state = self.failed(&offer.item, version, running, failure).await;
-                if had_sealed && let Err(error) = self.with(|records| records.sweep()).await {
-                    tracing::warn!(item = offer.item, %error, "what {} does not need is still kept", offer.item);
+                if had_sealed {
+                    self.with(|records| records.sweep_or_warn()).await;
                 }
                 state
             }

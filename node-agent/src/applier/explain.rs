@@ -166,15 +166,12 @@ fn of_attempt(state: &ItemState, retry_at: Option<UnixMillis>, reasons: &mut Vec
         _ if state.outcome == Outcome::Broken => {
             (Verdict::Broken, no("Delivery", "the way back failed, too: a person is needed on the host"))
         }
-        _ if failure::is_retried_here(state) => {
+        // What was not fetched is retried here whatever its cause: then it has a time.
+        _ if failure::is_retried_here(state) || failure::is_unsettled(state) && retry_at.is_some() => {
             let at = retry_at.map(|at| format!(", not before {}", time(at))).unwrap_or_default();
             let session = if error.reason == Code::NotConfirmed { ", while it has a session" } else { "" };
             let text = format!("the host tries it again by itself{session}{at}");
             (Verdict::RetriedByHost, yes("Delivery", text))
-        }
-        Cause::Network | Cause::ControlPlane if retry_at.is_some() => {
-            let at = retry_at.map(|at| format!(", not before {}", time(at))).unwrap_or_default();
-            (Verdict::RetriedByHost, yes("Delivery", format!("the host tries it again by itself{at}")))
         }
         Cause::Network | Cause::ControlPlane => (Verdict::OnItsWay, yes("Delivery", "it is told again")),
         Cause::Content | Cause::Host => {

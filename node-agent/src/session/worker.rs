@@ -133,20 +133,19 @@ impl<H: Host, T: Transport> Worker<H, T> {
                 () = asked_before_opening(&line, asked, &status) => End::Anew,
                 end = self.session(asked) => end,
             };
+            if let End::Lost(error) = &end
+                && error.is_answer()
+            {
+                line.answered(asked);
+            }
             let wait = match end {
                 End::Stopped => return Why::Stopped,
                 End::Removed(reason) => return Why::Removed(reason),
                 End::Leave(reconnect) => self.leave(reconnect).await,
                 End::Anew => LEAVE,
-                End::Lost(error) if error.is_lack_of_room() => {
-                    line.answered(asked);
-                    self.lost(&error).unwrap_or(LEAVE)
-                }
+                End::Lost(error) if error.is_lack_of_room() => self.lost(&error).unwrap_or(LEAVE),
                 End::Lost(error) => match self.lost(&error) {
                     Some(wait) => {
-                        if error.is_answer() {
-                            line.answered(asked);
-                        }
                         if error.is_about_identity() {
                             self.host.take(Order::IdentityRefused).await;
                         }

@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
-use muster_common::{clock::UnixMillis, ids::NodeId};
+use muster_common::{
+    clock::UnixMillis,
+    ids::{NodeId, SecretId},
+};
 use muster_domain::{
     liveness::{Event, State},
     rollout::{Hold, Phase, Plan, Share, Window},
+    secret::{Secret, SecretUse},
 };
+use muster_store::{WriteSecrets as _, WriteTx};
 
 use super::{
     bench::whole,
@@ -89,4 +94,24 @@ async fn nodes_wait_for_their_window_and_are_told_when_it_opens() {
     fleet.bench.app.clock.advance(opens.since(fleet.bench.app.clock.now()));
     fleet.bench.app.turn_rollouts().await.unwrap();
     assert_eq!(fleet.nodes(true).len(), 2);
+}
+
+#[tokio::test]
+async fn a_key_that_is_missing_brings_a_change_to_no_further_node_and_fails_none() {
+    let fleet = Fleet::new(false).await;
+    let lost = |tx: &mut WriteTx<'_>| {
+        let (id, key_id) = (SecretId::from_u128(1), "lost".to_owned());
+        tx.secret_put(&Secret { id, key_id, sealed: Vec::new() })?;
+        Ok(tx.secret_use("web", 2, &SecretUse { id, path: "/etc/key".to_owned() })?)
+    };
+    fleet.bench.write(lost).await;
+    let id = fleet.begin(Some(version(2)), plan(Share::Count(0))).await;
+    for _ in 0..3 {
+        fleet.bench.app.turn_rollouts().await.unwrap();
+        fleet.answer(|_| true);
+        fleet.bench.app.clock.advance(Duration::from_secs(3600));
+    }
+    let seen = fleet.seen(id).await;
+    assert_eq!((fleet.nodes(true).len(), seen.waits_for), (2, Some(Hold::Answers { count: 2 })));
+    assert_eq!((seen.rollout.phase, seen.tally.failed), (Phase::Running, 0));
 }

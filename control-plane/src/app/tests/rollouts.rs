@@ -95,6 +95,7 @@ impl Fleet {
         let known = self.sessions.get(&id).map(|_| self.bench.app.node(&whole(), id).unwrap().node.items);
         let hello = Hello {
             capabilities: vec!["bundle".to_owned(), "settings".to_owned()],
+            sealing_key: vec![7; 32],
             items: known.unwrap_or_default(),
             ..hello(ledger(1, 1))
         };

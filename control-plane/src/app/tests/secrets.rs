@@ -45,19 +45,20 @@ async fn uses(bench: &Bench, version: u64) -> Vec<SecretId> {
     bench.app.store.read(read).await.unwrap().into_iter().map(|used| used.id).collect()
 }
 
-async fn assign(bench: &Bench, version: u64) {
-    let target = Target::Bundle { name: "web".to_owned(), version };
-    let (name, selector) = ("web".to_owned(), "*".to_owned());
-    let wish = Wish {
-        name,
-        selector,
+fn wish(version: u64) -> Wish {
+    Wish {
+        name: "web".to_owned(),
+        selector: "*".to_owned(),
         exclusions: Vec::new(),
-        target,
+        target: Target::Bundle { name: "web".to_owned(), version },
         priority: 0,
         held: false,
         etag: String::new(),
-    };
-    bench.app.create_assignment(&alice(), wish, false).await.unwrap();
+    }
+}
+
+async fn assign(bench: &Bench, version: u64) {
+    bench.app.create_assignment(&alice(), wish(version), false).await.unwrap();
 }
 
 fn offered(bench: &Bench, node: NodeId, key: &[u8], capabilities: &[&str]) -> Option<Upsert> {
@@ -76,19 +77,8 @@ async fn only_who_may_change_a_bundle_gives_its_protected_contents_to_nodes() {
     let bench = Bench::following().await;
     create(&bench, "web", given("hunter2")).await.unwrap();
     let part = Scope { reach: "env=test".parse().unwrap(), ..whole() };
-    let target = Target::Bundle { name: "web".to_owned(), version: 0 };
-    let (name, selector) = ("mine".to_owned(), "*".to_owned());
-    let wish = Wish {
-        name,
-        selector,
-        exclusions: Vec::new(),
-        target,
-        priority: 0,
-        held: false,
-        etag: String::new(),
-    };
     let deployer = actor("operator/bob", part);
-    let refused = bench.app.create_assignment(&deployer, wish, false).await.unwrap_err();
+    let refused = bench.app.create_assignment(&deployer, wish(0), false).await.unwrap_err();
     assert!(matches!(refused, Error::Refused { reason: Reason::PermissionDenied, .. }), "{refused}");
 }
 
