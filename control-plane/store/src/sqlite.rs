@@ -30,9 +30,12 @@ impl Sqlite {
     pub(crate) fn writer(path: &Path, busy_timeout: Duration) -> Result<Self, Error> {
         let opened = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, busy_timeout)?;
         // FULL: in WAL mode NORMAL would lose the last commits with the power.
+        // 32 MiB of log before it goes into the file, not 4: when a fleet answers, a page is
+        // changed many times over, and each time the log ends it is written once more.
         opened.pragmas(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-             PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY;",
+             PRAGMA wal_autocheckpoint = 8192; PRAGMA journal_size_limit = 67108864; \
+             PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY;",
         )?;
         Ok(opened)
     }
