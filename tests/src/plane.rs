@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     process::{Command, Output},
     time::Duration,
@@ -37,6 +37,8 @@ pub struct Options {
     pub log: String,
     /// Chain and key of an authority that is not its own.
     pub authority: Option<(PathBuf, PathBuf)>,
+    /// Address of this machine that it listens on and is reached by.
+    pub listen: IpAddr,
 }
 
 impl Default for Options {
@@ -46,6 +48,7 @@ impl Default for Options {
             certificate_ttl: Duration::from_secs(7 * 24 * 3600),
             log: "info".to_owned(),
             authority: None,
+            listen: IpAddr::from([127, 0, 0, 1]),
         }
     }
 }
@@ -89,7 +92,10 @@ impl Plane {
         init.args(["init", "--trust-domain", TRUST_DOMAIN, "--state-dir"]).arg(folder.join("state"));
         init.arg("--config").arg(&config);
         for port in ["agents", "enrollment", "operators", "console"] {
-            init.args([&format!("--listen-{port}"), "127.0.0.1:0"]);
+            init.arg(format!("--listen-{port}")).arg(SocketAddr::new(options.listen, 0).to_string());
+        }
+        if !options.listen.is_loopback() {
+            init.arg("--server-ip").arg(options.listen.to_string());
         }
         if let Some((chain, key)) = &options.authority {
             init.arg("--ca-chain").arg(chain).arg("--ca-key").arg(key);

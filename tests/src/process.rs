@@ -31,6 +31,20 @@ impl Process {
         Self { child: child.unwrap_or_else(|error| panic!("{command:?}: {error}")), log: log.to_owned() }
     }
 
+    /// As `start`, but with an open standard input, which ends when the pipe is dropped.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn start_fed(mut command: Command, log: &Path) -> (Self, ChildStdin) {
+        let file = File::options().create(true).append(true).open(log).expect("the log can be opened");
+        let errors = file.try_clone().expect("a file has two hands");
+        let child = command.stdin(Stdio::piped()).stdout(file).stderr(errors).spawn();
+        let mut child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let stdin = child.stdin.take().expect("it was asked for");
+        (Self { child, log: log.to_owned() }, stdin)
+    }
+
     /// Starts a program to talk with; the command says what its pipes are.
     ///
     /// # Errors

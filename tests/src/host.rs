@@ -1,0 +1,231 @@
+//! A host with a systemd of its own, as a container of systemd-nspawn. What it writes is
+//! kept over its reboots. Needs root and what `make tools` installs. It is in a network of
+//! the test, ends with its owner, and also when the test is killed.
+
+mod agent;
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{ChildStdin, Command, Output},
+    thread,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal};
+
+use crate::{
+    binaries,
+    eventually::{LONG, eventually},
+    netns::{Namespace, Network},
+    process::Process,
+};
+
+/// How often is looked whether all of a host has ended, and how long in between.
+const ENDING: (u32, Duration) = (1500, Duration::from_millis(20));
+
+/// A host. Dropped: everything that runs in it is killed; its mounts and groups are gone.
+#[derive(Debug)]
+pub struct Host {
+    folder: PathBuf,
+    name: String,
+    power: Option<Power>,
+    namespace: Namespace,
+    /// Its node's id, once it is connected.
+    pub node: String,
+}
+
+/// What keeps it running: the process that boots it, until this pipe ends.
+#[derive(Debug)]
+struct Power {
+    process: Process,
+    pipe: Option<ChildStdin>,
+}
+
+impl Host {
+    /// Makes a host below a folder and boots it.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub async fn boot(folder: &Path, name: &str, network: &Network) -> Self {
+        let folder = folder.join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let namespace = network.join();
+        // In the file system of groups, too: one name for each host on this machine.
+        let name = namespace.name().to_owned();
+        let mut host = Self { folder, name, power: None, namespace, node: String::new() };
+        host.power_on().await;
+        host
+    }
+
+    /// Boots it after it was powered off.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub async fn power_on(&mut self) {
+        let base = binaries::repository().join(".tools/host");
+        assert!(base.exists(), "{} is missing: run make tools", base.display());
+        let _ = fs::remove_file(self.folder.join("supervisor"));
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/host/boot.sh");
+        let mut boot = Command::new("unshare");
+        boot.args(["--mount", "--propagation", "private", "sh"]).arg(script).arg(base);
+        boot.arg(&self.folder).arg(&self.name).arg(self.namespace.name());
+        let (process, pipe) = Process::start_fed(boot, &self.folder.join("console"));
+        self.power = Some(Power { process, pipe: Some(pipe) });
+        self.until_up("").await;
+    }
+
+    /// Waits until it is up, with another boot id than this one.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub async fn until_up(&self, not: &str) {
+        eventually("the host is up", LONG, || {
+            // In one command: it may go down between two.
+            let said =
+                self.exec(&["sh", "-c", "cat /proc/sys/kernel/random/boot_id; systemctl is-system-running"]);
+            let said = String::from_utf8_lossy(&said.stdout).into_owned();
+            let mut lines = said.lines();
+            let (id, state) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+            std::future::ready((state == "running" && !id.is_empty() && id != not).then_some(()))
+        })
+        .await;
+    }
+
+    /// The id of this boot.
+    #[must_use]
+    pub fn boot_id(&self) -> String {
+        self.sh("cat /proc/sys/kernel/random/boot_id").trim().to_owned()
+    }
+
+    /// The process id, on this machine, of its first process, while it is up.
+    fn init(&self) -> Option<Pid> {
+        let supervisor = fs::read_to_string(self.folder.join("supervisor")).ok()?;
+        let supervisor = supervisor.trim();
+        let children = fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children")).ok()?;
+        Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)
+    }
+
+    /// Runs a command in it, as root, as a unit of its own.
+    #[must_use]
+    pub fn exec(&self, command: &[&str]) -> Output {
+        let init = self.init().map_or_else(|| "0".to_owned(), |init| init.to_string());
+        let mut enter = Command::new("nsenter");
+        // The unit is what keeps the rights of the machine out of the host: nsenter does not.
+        enter.args(["--target", &init, "--all", "--", "/usr/bin/systemd-run"]);
+        enter.args(["--quiet", "--pipe", "--wait", "--collect", "--"]).args(command).env_clear();
+        enter.output().expect("there is an nsenter")
+    }
+
+    /// Runs a line of shell in it; answers standard output.
+    ///
+    /// # Panics
+    /// If the line fails.
+    #[must_use]
+    pub fn sh(&self, line: &str) -> String {
+        let done = self.exec(&["sh", "-c", line]);
+        assert!(done.status.success(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    }
+
+    /// As `sh`, for its effect.
+    ///
+    /// # Panics
+    /// If the line fails.
+    pub fn run(&self, line: &str) {
+        let _ = self.sh(line);
+    }
+
+    /// Where a file of it is for this machine. The path must have no absolute symbolic
+    /// link in it: those lead to this machine's own files.
+    ///
+    /// # Panics
+    /// If it is not up.
+    #[must_use]
+    pub fn path(&self, inside: &str) -> PathBuf {
+        let init = self.init().expect("the host is up");
+        PathBuf::from(format!("/proc/{init}/root{inside}"))
+    }
+
+    /// Content of a file in it.
+    #[must_use]
+    pub fn read(&self, inside: &str) -> Option<String> {
+        fs::read_to_string(self.path(inside)).ok()
+    }
+
+    /// Writes a file in it.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn write(&self, inside: &str, content: &str) {
+        let path = self.path(inside);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    /// Copies a file into it, in the place of an earlier one as a package manager does.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn copy_in(&self, from: &Path, inside: &str, mode: u32) {
+        let (to, staged) = (self.path(inside), self.path(&format!("{inside}.new")));
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(from, &staged).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+        fs::set_permissions(&staged, fs::Permissions::from_mode(mode)).unwrap();
+        fs::rename(staged, to).unwrap();
+    }
+
+    /// Its network.
+    #[must_use]
+    pub const fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Lets it reboot, in order.
+    pub async fn reboot(&self) {
+        let before = self.boot_id();
+        let _ = self.exec(&["systemctl", "reboot"]); // the answer may be lost on the way down
+        self.until_up(&before).await;
+    }
+
+    /// Cuts its power and gives it back.
+    pub async fn power_cut(&mut self) {
+        self.end();
+        self.power_on().await;
+    }
+
+    /// Lets it go down, in order.
+    pub async fn poweroff(&mut self) {
+        let _ = self.exec(&["systemctl", "poweroff"]);
+        eventually("the host is down", LONG, || std::future::ready(self.init().is_none().then_some(())))
+            .await;
+        self.end();
+    }
+
+    /// Ends everything that runs in it, its first process first: with it the kernel ends
+    /// all others at once, and none of them sees another one die.
+    fn end(&mut self) {
+        if let Some(init) = self.init() {
+            let _ = rustix::process::kill_process(init, Signal::KILL);
+        }
+        let Some(mut power) = self.power.take() else { return };
+        power.pipe = None;
+        for _ in 0..ENDING.0 {
+            if !power.process.is_running() {
+                return;
+            }
+            thread::sleep(ENDING.1);
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if thread::panicking() && self.init().is_some() {
+            let log = self.exec(&["journalctl", "--no-pager", "-n", "40", "-u", "muster-*"]);
+            eprintln!("--- {} ---\n{}", self.name, String::from_utf8_lossy(&log.stdout));
+        }
+        self.end();
+    }
+}
