@@ -33,7 +33,7 @@ const CONTROL_PLANE: &[&[&str]] = &[
     &["cli"],
 ];
 const NODE_AGENT: &[&[&str]] = &[
-    &["state", "config", "dial"],
+    &["state", "config", "dial", "redaction"],
     &["platform"],
     &["ledger", "locks", "state_dir", "identity"],
     &["applier", "blobs", "commands", "liveness", "session"],

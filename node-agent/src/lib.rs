@@ -3,7 +3,7 @@
 //! command at most once.
 //!
 //! Rooms, lower ones first; arrows point down only:
-//! `platform`, `state`, `config` · `ledger`, `locks` · `identity` ·
+//! `platform`, `state`, `config`, `redaction` · `ledger`, `locks` · `identity` ·
 //! `applier`, `blobs`, `commands`, `liveness`, `session` · `wiring` · `cli`.
 
 pub mod applier;
@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod liveness;
 pub mod locks;
 pub mod platform;
+pub mod redaction;
 pub mod session;
 pub mod state;
 pub mod state_dir;
