@@ -72,6 +72,7 @@ fn ticket(n: u128) -> Ticket {
         not_before: None,
         deliver_by: NOW,
         finish_by: Some(NOW),
+        lane: "db".to_owned(),
         trace: "t".to_owned(),
         epoch: 1,
     }

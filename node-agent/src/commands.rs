@@ -3,13 +3,14 @@
 //! Everything passes through the ledger: an order is in it before it is judged,
 //! marked as started before anything acts, and its output and end are in it
 //! before they are told. What an earlier process started and did not see end is
-//! reported as interrupted and never run again. At most [`SLOTS`] run at once;
-//! the rest wait in the ledger.
+//! reported as interrupted and never run again. At most [`SLOTS`] run at once,
+//! those of one lane one after the other; the rest wait in the ledger.
 
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod guard;
 mod kinds;
+mod lanes;
 mod recover;
 mod task;
 mod unwritten;

@@ -27,6 +27,7 @@ mod handshakes;
 mod host_certificates;
 mod hosts;
 mod identity;
+mod lanes;
 mod leaving;
 mod oidc;
 mod probes;

@@ -39,6 +39,8 @@ pub struct Operation {
     pub total: u32,
     /// Of the request.
     pub trace_id: String,
+    /// On each host its command runs after those of the same lane; empty: in none.
+    pub lane: String,
 }
 
 /// How many commands are in each state.
@@ -85,6 +87,21 @@ pub const MAX_DELIVER_WITHIN: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const RUN_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// Most time to run.
 pub const MAX_RUN_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
+/// Longest name of a lane.
+const LANE: usize = 63;
+
+/// Refuses what is no name of a lane.
+///
+/// # Errors
+/// If it is too long, or has other characters than small letters, digits and dashes.
+pub fn check_lane(lane: &str) -> Result<(), Violation> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if lane.len() <= LANE && lane.bytes().all(plain) {
+        return Ok(());
+    }
+    Err(Violation::invalid("lane", "it must be at most 63 of the characters a-z, 0-9 and -"))
+}
 
 /// When an operation's commands may be delivered, start and run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,6 +186,16 @@ mod tests {
         assert_eq!(field(None, None, Some(Duration::ZERO)).as_deref(), Some("run_timeout"));
         assert_eq!(field(Some(NOW + DAY), Some(DAY), None).as_deref(), Some("not_before"));
         assert_eq!(field(Some(NOW + DAY * 30), None, None).as_deref(), Some("not_before"));
+    }
+
+    #[test]
+    fn a_lane_has_a_short_plain_name() {
+        for name in ["", "a", "data-base-1", &"x".repeat(63)] {
+            assert_eq!(check_lane(name), Ok(()), "{name}");
+        }
+        for name in ["A", "a b", "a_b", "\u{e4}", &"x".repeat(64)] {
+            assert_eq!(check_lane(name).unwrap_err().field, "lane", "{name}");
+        }
     }
 
     #[test]

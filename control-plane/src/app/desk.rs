@@ -172,6 +172,7 @@ impl App {
             output_credit: OUTPUT_CREDIT,
             epoch: self.fixed.epoch,
             cancel,
+            lane: operation.lane.clone(),
         }
     }
 }

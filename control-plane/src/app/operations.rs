@@ -19,7 +19,7 @@ use muster_domain::{
     command::{self, Command, Event},
     labels::Selector,
     node::Node,
-    operation::{Counts, Operation, Timing},
+    operation::{Counts, Operation, Timing, check_lane},
 };
 use muster_store::{
     ReadCommands as _, ReadOperations as _, WriteCommands as _, WriteOperations as _, WriteTx,
@@ -48,6 +48,8 @@ pub struct Wish {
     pub deliver_within: Option<Duration>,
     /// `None`: the default.
     pub run_timeout: Option<Duration>,
+    /// Orders of one lane run one after the other on a host; empty: in none.
+    pub lane: String,
     /// Only tell how many it would reach.
     pub validate_only: bool,
 }
@@ -69,6 +71,8 @@ pub struct OpenOperation {
     pub run_timeout: Duration,
     /// Of the request.
     pub trace_id: String,
+    /// Empty: in none.
+    pub lane: String,
 }
 
 /// Operations with open orders.
@@ -88,6 +92,7 @@ impl App {
         let known = *self.feed.applied().borrow();
         let nodes = self.matching(&actor.scope, &selector);
         let timing = Timing::check(now, wish.not_before, wish.deliver_within, wish.run_timeout)?;
+        check_lane(&wish.lane)?;
         check_request_id(&wish.request_id)?;
         let operation = reaching(operation(actor, &wish, timing, now), nodes.len());
         if wish.validate_only {
@@ -169,6 +174,7 @@ impl App {
                 deliver_by: operation.deliver_by,
                 run_timeout: operation.run_timeout,
                 trace_id: operation.trace_id,
+                lane: operation.lane,
             };
             open.insert(operation.id, Arc::new(parts));
         }
@@ -206,6 +212,7 @@ fn operation(actor: &Actor, wish: &Wish, timing: Timing, now: UnixMillis) -> Ope
         ended_at: None,
         total: 0,
         trace_id: actor.trace_id.clone(),
+        lane: wish.lane.clone(),
     }
 }
 
@@ -228,7 +235,12 @@ fn asked(wish: &Wish) -> Sha256 {
         millis(wish.run_timeout)
     );
     let (selector, kind, timing) = (wish.selector.as_bytes(), wish.kind.as_bytes(), timing.as_bytes());
-    Sha256::of_parts([selector, b"\0", kind, b"\0", timing, b"\0", &wish.args])
+    let mut parts = vec![selector, b"\0", kind, b"\0", timing, b"\0", &wish.args];
+    // What was asked without it, by an earlier release too, keeps its hash.
+    if !wish.lane.is_empty() {
+        parts.extend([&b"\0lane\0"[..], wish.lane.as_bytes()]);
+    }
+    Sha256::of_parts(parts)
 }
 
 fn queued(operation: &Operation, node: NodeId, now: UnixMillis) -> Command {

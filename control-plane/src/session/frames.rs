@@ -309,6 +309,8 @@ pub struct Ticket {
     pub epoch: u64,
     /// Someone asked it to stop since.
     pub cancel: bool,
+    /// On the host it runs after those of the same lane; empty: in none.
+    pub lane: String,
 }
 
 /// Stored durably.

@@ -362,6 +362,7 @@ fn ticket() -> Ticket {
         output_credit: 1,
         epoch: 1,
         cancel: true,
+        lane: String::new(),
     }
 }
 

@@ -35,5 +35,6 @@ pub(crate) static SQLITE: Dialect = Dialect {
         ("secrets", include_str!("../migrations/sqlite/0008_secrets.sql")),
         ("profile-versions", include_str!("../migrations/sqlite/0009_profile_versions.sql")),
         ("groups", include_str!("../migrations/sqlite/0010_groups.sql")),
+        ("lanes", include_str!("../migrations/sqlite/0011_lanes.sql")),
     ],
 };

@@ -21,7 +21,8 @@ macro_rules! operations {
     ($rest:literal) => {
         concat!(
             "SELECT id, selector, kind, args, request_id, request_sha256, created_by, created_at, not_before, \
-             deliver_by, run_timeout_ms, cancel_requested, ended_at, total, trace_id FROM operations ",
+             deliver_by, run_timeout_ms, cancel_requested, ended_at, total, trace_id, lane \
+             FROM operations ",
             $rest
         )
     };
@@ -94,7 +95,8 @@ pub trait WriteOperations: ReadOperations + Writer {
     fn operation_insert(&mut self, operation: &Operation) -> Result<(), Error> {
         const SQL: &str = "INSERT INTO operations (id, selector, kind, args, request_id, request_sha256, created_by, \
                            created_at, not_before, deliver_by, run_timeout_ms, cancel_requested, ended_at, total, \
-                           trace_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+                           trace_id, lane) \
+                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
         self.needs_audit("an operation");
         self.changed(ChangeKind::Operation, operation.id.to_string());
         let run_timeout_ms = i64::try_from(operation.run_timeout.as_millis()).unwrap_or(i64::MAX);
@@ -114,6 +116,7 @@ pub trait WriteOperations: ReadOperations + Writer {
             operation.ended_at,
             operation.total,
             &operation.trace_id,
+            &operation.lane,
         ];
         self.execute(SQL, row).map(drop)
     }
@@ -189,6 +192,7 @@ fn decode(row: &mut Row) -> Result<Operation, Error> {
         ended_at: row.opt_millis("ended_at")?,
         total: row.u32("total")?,
         trace_id: row.text("trace_id")?,
+        lane: row.text("lane")?,
     })
 }
 

@@ -14,12 +14,15 @@ pub(super) enum Verdict {
     Refuse { state: CommandState, reason: Reason, message: String },
 }
 
+/// Whether it can only be told that its time to run is over.
+pub(super) fn is_over(ticket: &Ticket, server_now: Option<UnixMillis>) -> bool {
+    ticket.finish_by.zip(server_now).is_some_and(|(at, now)| at <= now)
+}
+
 /// Judges an order at its start. `allowed`: what the lock file says of its kind.
 pub(super) fn judge(ticket: &Ticket, allowed: bool, server_now: Option<UnixMillis>) -> Verdict {
     let refuse = |state, reason, message: String| Verdict::Refuse { state, reason, message };
-    if let (Some(at), Some(now)) = (ticket.finish_by, server_now)
-        && at <= now
-    {
+    if is_over(ticket, server_now) {
         let message = "its time was over before it could start".to_owned();
         return refuse(CommandState::TimedOut, Reason::FinishByPassed, message);
     }

@@ -18,9 +18,10 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    HELD, Options, Request, SLOTS,
+    HELD, Options, Request,
     guard::{self, Verdict},
     kinds::{self, Kind, Stop},
+    lanes::{self, Place},
     unwritten::{After, Unwritten},
     voice::Voice,
 };
@@ -34,6 +35,12 @@ const LOOK: Duration = Duration::from_secs(1);
 
 type Run = Pin<Box<dyn Future<Output = (CommandId, Report)> + Send>>;
 
+/// What is known of an order while it runs.
+struct Started {
+    ticket: Arc<Ticket>,
+    cancel: CancellationToken,
+}
+
 /// The task. Dropped: everything it runs is killed, and the next process says so.
 pub struct Task {
     options: Arc<Options>,
@@ -41,7 +48,7 @@ pub struct Task {
     requests: mpsc::Receiver<Request>,
     news: Arc<watch::Sender<u64>>,
     running: FuturesUnordered<Run>,
-    cancels: HashMap<CommandId, CancellationToken>,
+    started: HashMap<CommandId, Started>,
     waiting: BTreeMap<CommandId, Ticket>,
     /// What the disk refused; tried again. Nothing of it was acted upon.
     unwritten: BTreeMap<CommandId, Unwritten>,
@@ -62,7 +69,7 @@ impl Task {
             requests,
             news: Arc::new(news),
             running: no_runs(),
-            cancels: HashMap::new(),
+            started: HashMap::new(),
             waiting: BTreeMap::new(),
             unwritten: BTreeMap::new(),
             output_limit,
@@ -118,7 +125,7 @@ impl Task {
     }
 
     fn holds(&self, id: CommandId) -> bool {
-        self.cancels.contains_key(&id) || self.waiting.contains_key(&id) || self.unwritten.contains_key(&id)
+        self.started.contains_key(&id) || self.waiting.contains_key(&id) || self.unwritten.contains_key(&id)
     }
 
     async fn cancel(&mut self, id: CommandId) {
@@ -126,8 +133,8 @@ impl Task {
             .because(Reason::CancelledByOperator, "it was cancelled before it started");
         if self.waiting.remove(&id).is_some() {
             self.end(id, report).await;
-        } else if let Some(running) = self.cancels.get(&id) {
-            running.cancel();
+        } else if let Some(running) = self.started.get(&id) {
+            running.cancel.cancel();
         } else if let Some(unwritten) = self.unwritten.get_mut(&id)
             && unwritten.end.is_none()
         {
@@ -138,8 +145,7 @@ impl Task {
 
     async fn start_what_can(&mut self) {
         let now = self.server_now();
-        while self.running.len() < SLOTS
-            && let Some(id) = self.next_due(now)
+        while let Some(id) = self.next(now)
             && let Some(ticket) = self.waiting.remove(&id)
         {
             let allowed = self.options.locks.current().allows_command(&ticket.kind);
@@ -154,9 +160,15 @@ impl Task {
         }
     }
 
-    /// The oldest order whose time has come.
-    fn next_due(&self, now: Option<UnixMillis>) -> Option<CommandId> {
-        self.waiting.values().find(|ticket| guard::is_due(ticket, now)).map(|ticket| ticket.id)
+    /// The order that is next. What the disk has not taken yet keeps its place among the others.
+    fn next(&self, now: Option<UnixMillis>) -> Option<CommandId> {
+        let refused = self.unwritten.values().filter(|unwritten| unwritten.end.is_none());
+        let mut orders: Vec<(&Ticket, bool)> =
+            refused.filter_map(|unwritten| Some((&**unwritten.order.as_ref()?, false))).collect();
+        orders.extend(self.waiting.values().map(|ticket| (ticket, true)));
+        orders.sort_unstable_by_key(|(ticket, _)| ticket.id);
+        let running: Vec<Place<'_>> = self.started.values().map(|run| Place::of(&run.ticket)).collect();
+        lanes::next(orders.into_iter(), &running, now)
     }
 
     async fn start(&mut self, ticket: Ticket, kind: Kind) {
@@ -176,7 +188,8 @@ impl Task {
         tracing::info!(command = %id, "command {id} started");
         self.tell();
         let cancel = CancellationToken::new();
-        self.cancels.insert(id, cancel.clone());
+        let ticket = Arc::new(ticket);
+        self.started.insert(id, Started { ticket: Arc::clone(&ticket), cancel: cancel.clone() });
         let limit = self.output_limit.load(Ordering::Relaxed);
         let voice =
             Voice::new(id, self.ledger.clone(), Arc::clone(&self.news), self.options.clock.clone(), limit);
@@ -190,7 +203,7 @@ impl Task {
     }
 
     async fn end(&mut self, id: CommandId, report: Report) {
-        self.cancels.remove(&id);
+        self.started.remove(&id);
         self.write_down(Unwritten { order: None, end: Some(Box::new(report)), id }).await;
     }
 
@@ -245,7 +258,7 @@ impl Task {
     }
 }
 
-#[allow(clippy::disallowed_methods)] // bounded: never more than SLOTS of them
+#[allow(clippy::disallowed_methods)] // bounded: lanes::next starts no more than SLOTS
 fn no_runs() -> FuturesUnordered<Run> {
     FuturesUnordered::new()
 }

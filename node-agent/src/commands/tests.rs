@@ -1,3 +1,5 @@
+mod lanes;
+
 use std::time::Duration;
 
 use muster_common::{
@@ -119,6 +121,7 @@ fn ticket(kind: &str, args: Vec<u8>) -> Ticket {
         not_before: None,
         deliver_by: Clock::System.now() + Duration::from_secs(60),
         finish_by: None,
+        lane: String::new(),
         trace: String::new(),
         epoch: 1,
     }

@@ -14,6 +14,7 @@ fn ticket(n: u128, deliver_by: i64) -> Ticket {
         not_before: None,
         deliver_by: UnixMillis(deliver_by),
         finish_by: None,
+        lane: String::new(),
         trace: String::new(),
         epoch: 1,
     }

@@ -25,6 +25,9 @@ pub struct Ticket {
     pub deliver_by: UnixMillis,
     /// Stopped then.
     pub finish_by: Option<UnixMillis>,
+    /// Orders of one lane run one after the other; empty: in none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub lane: String,
     /// Ties logs of both sides together.
     pub trace: String,
     /// History in which it was issued.

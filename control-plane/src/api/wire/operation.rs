@@ -46,6 +46,7 @@ pub(in crate::api) fn operation(operation: &Operation, counts: &Counts) -> pb::O
         request_id: operation.request_id.clone().unwrap_or_default(),
         cancel_requested: operation.cancel_requested,
         trace_id: operation.trace_id.clone(),
+        lane: operation.lane.clone(),
     }
 }
 
@@ -127,6 +128,7 @@ pub(in crate::api) fn wish_from(request: pb::StartOperationRequest) -> Result<Wi
         not_before: request.not_before.as_ref().map(timestamp_from),
         deliver_within: duration_from("deliver_within", request.deliver_within)?,
         run_timeout: duration_from("run_timeout", request.run_timeout)?,
+        lane: request.lane,
         validate_only: request.validate_only,
     })
 }

@@ -346,6 +346,7 @@ fn ticket_to(ticket: Ticket) -> pb::Command {
         trace_id: ticket.trace_id,
         output_credit_bytes: ticket.output_credit,
         epoch: ticket.epoch,
+        lane: ticket.lane,
     }
 }
 

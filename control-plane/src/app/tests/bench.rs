@@ -404,6 +404,7 @@ pub(super) fn wish(selector: &str) -> Wish {
         not_before: None,
         deliver_within: None,
         run_timeout: None,
+        lane: String::new(),
         validate_only: false,
     }
 }

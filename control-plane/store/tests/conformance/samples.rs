@@ -193,6 +193,7 @@ pub(crate) fn operation(number: u128) -> Operation {
         ended_at: None,
         total: 3,
         trace_id: "trace".into(),
+        lane: "db".into(),
     }
 }
 

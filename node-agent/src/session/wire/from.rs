@@ -138,6 +138,7 @@ fn ticket(message: pb::Command) -> Option<Ticket> {
         not_before: at(message.not_before_ms),
         deliver_by: UnixMillis(message.deliver_by_ms),
         finish_by: at(message.finish_by_ms),
+        lane: message.lane,
         trace: message.trace_id,
         epoch: message.epoch,
     })

@@ -349,6 +349,7 @@ async fn orders_reach_the_host_and_messages_of_another_session_do_not() {
         not_before: None,
         deliver_by: UnixMillis(1),
         finish_by: None,
+        lane: "db".to_owned(),
         trace: String::new(),
         epoch: 7,
     };
