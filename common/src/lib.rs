@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod build_info;
 pub mod clock;
 pub mod crash;
+pub mod cut;
 pub mod digest;
 pub mod drain;
 pub mod error_chain;

@@ -162,6 +162,8 @@ pub struct Fixed {
     pub enrollment_addresses: Vec<String>,
     /// Output kept of one command.
     pub output_limit: u64,
+    /// Output kept of one operation, at most.
+    pub operation_output_limit: u64,
     /// What is kept, and how long.
     pub retention: Retention,
     /// How many blobs there may be, and how long they are kept.

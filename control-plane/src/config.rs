@@ -36,6 +36,8 @@ pub use template::render;
 
 /// Most output kept of one command: a client of gRPC takes messages of 4 MiB, unless told otherwise.
 const MAX_OUTPUT: u64 = 3 * 1024 * 1024;
+/// Most output kept of one operation: a store that has so much is not a small one any more.
+const MAX_OPERATION_OUTPUT: u64 = 64 * 1024 * 1024 * 1024;
 
 /// The whole file. The text that `init` writes explains every key.
 #[derive(Debug, Clone, Deserialize)]
@@ -184,6 +186,8 @@ pub struct Session {
     pub reconnect_max: Duration,
     /// Bytes of output kept of one command.
     pub output_limit: u64,
+    /// Bytes of output kept of all commands of one operation.
+    pub operation_output_limit: u64,
 }
 
 impl Default for Session {
@@ -194,6 +198,7 @@ impl Default for Session {
             reconnect_min: Duration::from_secs(1),
             reconnect_max: Duration::from_secs(60),
             output_limit: 1024 * 1024,
+            operation_output_limit: 256 * 1024 * 1024,
         }
     }
 }
@@ -317,6 +322,12 @@ impl Config {
             problems.push(format!(
                 "session.output-limit is {}; it must be at most {MAX_OUTPUT}: one message holds it",
                 session.output_limit
+            ));
+        }
+        if session.operation_output_limit > MAX_OPERATION_OUTPUT {
+            problems.push(format!(
+                "session.operation-output-limit is {}; it must be at most {MAX_OPERATION_OUTPUT}",
+                session.operation_output_limit
             ));
         }
         problems.extend(self.doors.problems());

@@ -238,6 +238,7 @@ async fn fixed(
         session_addresses: config.told(&config.public.session_addresses, addresses.agents),
         enrollment_addresses: config.told(&config.public.enrollment_addresses, addresses.enrollment),
         output_limit: session.output_limit,
+        operation_output_limit: session.operation_output_limit,
         retention: config.retention.clone(),
         blobs: config.blobs.clone(),
         methods: policy::methods,

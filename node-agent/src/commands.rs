@@ -11,6 +11,7 @@ pub mod fuzz;
 mod guard;
 mod kinds;
 mod lanes;
+mod output;
 mod recover;
 mod task;
 mod unwritten;

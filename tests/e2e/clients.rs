@@ -377,7 +377,11 @@ async fn operations(grpc: &Grpcurl, operator: &Operator, node: &str) {
     assert_eq!(of("/command/state"), ["COMMAND_STATE_SUCCEEDED"], "{watched:?}");
     assert_eq!(of("/output/nodeId").first().and_then(|id| id.as_str()), Some(node), "{watched:?}");
     assert_eq!(text(&grpc.script("operations-list.sh", &[]), "/operations/0/id"), operation);
-    assert_eq!(text(&grpc.script("operations-commands.sh", &[operation]), "/commands/0/nodeId"), node);
+    let commands = grpc.script("operations-commands.sh", &[operation]);
+    assert_eq!(text(&commands, "/commands/0/nodeId"), node);
+    let page = grpc.script("operations-output.sh", &[text(&commands, "/commands/0/id"), "5"]);
+    assert_eq!((text(&page, "/offset"), page.pointer("/ended")), ("5", Some(&Value::Bool(true))), "{page}");
+    assert_eq!(text(&page, "/nextOffset"), ended[node].stdout.len().to_string());
     let refreshed = grpc.script("refresh-facts.sh", &["role=web"]);
     operator.ended(text(&refreshed, "/operation/id"), LONG).await;
     let restarted = grpc.script("restart-agent.sh", &["role=web"]);

@@ -30,6 +30,7 @@ mod identity;
 mod lanes;
 mod leaving;
 mod oidc;
+mod output;
 mod probes;
 mod recovery;
 mod reflection;

@@ -107,6 +107,8 @@ pub struct Command {
     pub report_seq: u64,
     /// Bytes of output stored.
     pub output_bytes: u64,
+    /// Of these, of standard error.
+    pub stderr_bytes: u64,
     /// Bytes of output that were cut.
     pub dropped_bytes: u64,
     /// When it was made.

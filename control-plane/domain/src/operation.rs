@@ -41,6 +41,8 @@ pub struct Operation {
     pub trace_id: String,
     /// On each host its command runs after those of the same lane; empty: in none.
     pub lane: String,
+    /// Bytes of output kept of all its commands.
+    pub output_limit: u64,
 }
 
 /// How many commands are in each state.

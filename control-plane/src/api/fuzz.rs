@@ -153,6 +153,7 @@ requests! {
         id::<OperationId>(&it.operation_id);
         page(&[&it.operation_id], it.page_size, &it.page_token);
     },
+    pb::ReadCommandOutputRequest => |it| drop(wire::operation::output_from(&it)),
     pb::WatchOperationRequest => |it| id::<OperationId>(&it.id),
     pb::CancelOperationRequest => |it| id::<OperationId>(&it.id),
     pb::GetSettingsSchemaRequest => drop,

@@ -1,5 +1,6 @@
 //! Operations: one order to many nodes.
 
+pub mod output;
 mod reading;
 
 pub(super) use reading::Sight;
@@ -50,6 +51,8 @@ pub struct Wish {
     pub run_timeout: Option<Duration>,
     /// Orders of one lane run one after the other on a host; empty: in none.
     pub lane: String,
+    /// Bytes of output kept of all orders together; `None`: the most.
+    pub output_limit: Option<u64>,
     /// Only tell how many it would reach.
     pub validate_only: bool,
 }
@@ -93,8 +96,10 @@ impl App {
         let nodes = self.matching(&actor.scope, &selector);
         let timing = Timing::check(now, wish.not_before, wish.deliver_within, wish.run_timeout)?;
         check_lane(&wish.lane)?;
+        let output_limit = self.output_limit(&wish)?;
         check_request_id(&wish.request_id)?;
-        let operation = reaching(operation(actor, &wish, timing, now), nodes.len());
+        let operation = Operation { output_limit, ..operation(actor, &wish, timing, now) };
+        let operation = reaching(operation, nodes.len());
         if wish.validate_only {
             let mut counts = Counts::default();
             counts.add(command::State::Queued, operation.total);
@@ -159,6 +164,18 @@ impl App {
         self.operation(&actor.scope, id).await
     }
 
+    fn output_limit(&self, wish: &Wish) -> Result<u64, Error> {
+        let most = self.fixed.operation_output_limit;
+        match wish.output_limit {
+            Some(bytes) if bytes > most => {
+                let message =
+                    format!("it is {bytes}; this control plane keeps at most {most} of one operation");
+                Err(Error::invalid("output_limit_bytes", message))
+            }
+            given => Ok(given.unwrap_or(most)),
+        }
+    }
+
     /// Takes operations with open orders into memory; any number of times.
     pub(crate) fn adopt_operations(&self, operations: Vec<Operation>) {
         let mut open = self.open.0.write();
@@ -213,6 +230,7 @@ fn operation(actor: &Actor, wish: &Wish, timing: Timing, now: UnixMillis) -> Ope
         total: 0,
         trace_id: actor.trace_id.clone(),
         lane: wish.lane.clone(),
+        output_limit: 0,
     }
 }
 
@@ -240,6 +258,10 @@ fn asked(wish: &Wish) -> Sha256 {
     if !wish.lane.is_empty() {
         parts.extend([&b"\0lane\0"[..], wish.lane.as_bytes()]);
     }
+    let limit = wish.output_limit.map(u64::to_be_bytes);
+    if let Some(limit) = &limit {
+        parts.extend([&b"\0output\0"[..], limit]);
+    }
     Sha256::of_parts(parts)
 }
 
@@ -256,6 +278,7 @@ fn queued(operation: &Operation, node: NodeId, now: UnixMillis) -> Command {
         cancel_requested: false,
         report_seq: 0,
         output_bytes: 0,
+        stderr_bytes: 0,
         dropped_bytes: 0,
         created_at: now,
         updated_at: now,

@@ -10,6 +10,7 @@ mod feed;
 mod groups;
 mod identity;
 mod ledger;
+mod output;
 mod preview;
 mod reports;
 mod rollout_holds;

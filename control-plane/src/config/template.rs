@@ -114,6 +114,11 @@ pub fn render(config: &Config) -> String {
                 session.output_limit.to_string(),
                 "Bytes of output kept of one command; the rest is counted and cut. At most 3 MiB.",
             ),
+            (
+                "operation-output-limit",
+                session.operation_output_limit.to_string(),
+                "Bytes of output kept of all commands of one operation; one may ask for less. At most 64 GiB.",
+            ),
         ],
     );
     section(

@@ -163,6 +163,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("/muster.admin.v1.OperationsService/GetOperation", read(Read)),
     ("/muster.admin.v1.OperationsService/ListOperations", read(Read)),
     ("/muster.admin.v1.OperationsService/ListCommands", read(Read)),
+    ("/muster.admin.v1.OperationsService/ReadCommandOutput", read(Read)),
     ("/muster.admin.v1.OperationsService/WatchOperation", watch(Read)),
     ("/muster.admin.v1.OperationsService/CancelOperation", write(Command)),
 

@@ -21,10 +21,22 @@ macro_rules! commands {
     ($rest:literal) => {
         concat!(
             "SELECT id, operation_id, node_id, state, exit_code, signal, reason, message, cancel_requested, \
-             report_seq, output_bytes, dropped_bytes, created_at, updated_at, ended_at, deliver_by FROM commands ",
+             report_seq, output_bytes, dropped_bytes, created_at, updated_at, ended_at, deliver_by, stderr_bytes \
+             FROM commands ",
             $rest
         )
     };
+}
+
+/// Where a piece of output lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutputPlace {
+    /// Its number.
+    pub seq: u64,
+    /// Place in its stream.
+    pub offset: u64,
+    /// How long it is.
+    pub bytes: u64,
 }
 
 /// Reads commands.
@@ -129,6 +141,33 @@ pub trait ReadCommands: Reader {
                            FROM command_output WHERE command_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
         self.rows(SQL, params![command, after_seq, limit], decode_output)
     }
+
+    /// Where the pieces of one stream of a command lie, in order: the number of each,
+    /// its place in its stream, and its length.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn output_places(&mut self, command: CommandId, stderr: bool) -> Result<Vec<OutputPlace>, Error> {
+        const SQL: &str = "SELECT seq, stream_offset, LENGTH(data) FROM command_output \
+                           WHERE command_id = $1 AND is_stderr = $2 ORDER BY seq";
+        self.rows(SQL, params![command, stderr], |row| {
+            Ok(OutputPlace {
+                seq: row.u64("output seq")?,
+                offset: row.u64("stream offset")?,
+                bytes: row.u64("length of output")?,
+            })
+        })
+    }
+
+    /// One piece of output.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn output_get(&mut self, command: CommandId, seq: u64) -> Result<Option<Output>, Error> {
+        const SQL: &str = "SELECT command_id, seq, is_stderr, stream_offset, data, dropped_bytes \
+                           FROM command_output WHERE command_id = $1 AND seq = $2";
+        self.row(SQL, params![command, seq], decode_output)
+    }
 }
 
 /// Writes commands.
@@ -140,8 +179,8 @@ pub trait WriteCommands: ReadCommands + Writer {
     fn command_insert(&mut self, commands: &[Command]) -> Result<(), Error> {
         const SQL: &str = "INSERT INTO commands (id, operation_id, node_id, state, exit_code, signal, reason, \
                            message, cancel_requested, report_seq, output_bytes, dropped_bytes, created_at, \
-                           updated_at, ended_at, deliver_by) \
-                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+                           updated_at, ended_at, deliver_by, stderr_bytes) \
+                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
         for command in commands {
             self.needs_audit("a command");
             self.changed(ChangeKind::Command, command.id.to_string());
@@ -162,6 +201,7 @@ pub trait WriteCommands: ReadCommands + Writer {
                 command.updated_at,
                 command.ended_at,
                 command.deliver_by,
+                command.stderr_bytes,
             ];
             self.execute(SQL, row)?;
         }
@@ -177,7 +217,7 @@ pub trait WriteCommands: ReadCommands + Writer {
     fn command_put(&mut self, command: &Command) -> Result<bool, Error> {
         const SQL: &str = "UPDATE commands SET state = $1, exit_code = $2, signal = $3, reason = $4, message = $5, \
                            cancel_requested = $6, report_seq = $7, output_bytes = $8, dropped_bytes = $9, \
-                           updated_at = $10, ended_at = $11 WHERE id = $12";
+                           updated_at = $10, ended_at = $11, stderr_bytes = $12 WHERE id = $13";
         let row = params![
             command.state.as_str(),
             command.exit_code,
@@ -190,6 +230,7 @@ pub trait WriteCommands: ReadCommands + Writer {
             command.dropped_bytes,
             command.updated_at,
             command.ended_at,
+            command.stderr_bytes,
             command.id,
         ];
         let found = self.execute(SQL, row)? > 0;
@@ -241,6 +282,7 @@ fn decode(row: &mut Row) -> Result<Command, Error> {
         updated_at: row.millis("updated_at")?,
         ended_at: row.opt_millis("ended_at")?,
         deliver_by: row.millis("deliver_by")?,
+        stderr_bytes: row.u64("stderr_bytes")?,
     })
 }
 

@@ -36,5 +36,6 @@ pub(crate) static SQLITE: Dialect = Dialect {
         ("profile-versions", include_str!("../migrations/sqlite/0009_profile_versions.sql")),
         ("groups", include_str!("../migrations/sqlite/0010_groups.sql")),
         ("lanes", include_str!("../migrations/sqlite/0011_lanes.sql")),
+        ("output-limits", include_str!("../migrations/sqlite/0012_output_limits.sql")),
     ],
 };

@@ -56,7 +56,7 @@ pub use authority::{ReadAuthority, WriteAuthority};
 pub use blobs::{ReadBlobs, WriteBlobs};
 pub use bundles::{ReadBundles, WriteBundles};
 pub use changes::{Change, ChangeKind, ReadChanges, WriteChanges};
-pub use commands::{ReadCommands, WriteCommands};
+pub use commands::{OutputPlace, ReadCommands, WriteCommands};
 pub use error::{Cause, Error};
 pub use groups::{ReadGroups, WriteGroups};
 pub use item_marks::{ReadItemMarks, WriteItemMarks};

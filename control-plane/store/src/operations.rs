@@ -21,8 +21,8 @@ macro_rules! operations {
     ($rest:literal) => {
         concat!(
             "SELECT id, selector, kind, args, request_id, request_sha256, created_by, created_at, not_before, \
-             deliver_by, run_timeout_ms, cancel_requested, ended_at, total, trace_id, lane \
-             FROM operations ",
+             deliver_by, run_timeout_ms, cancel_requested, ended_at, total, trace_id, lane, \
+             output_limit FROM operations ",
             $rest
         )
     };
@@ -84,6 +84,18 @@ pub trait ReadOperations: Reader {
         }
         Ok(counts)
     }
+
+    /// How many more bytes of output are kept of an operation.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn operation_output_room(&mut self, id: OperationId) -> Result<u64, Error> {
+        const SQL: &str = "SELECT output_limit, output_bytes FROM operations WHERE id = $1";
+        let room = self.row(SQL, params![id], |row| {
+            Ok(row.u64("output_limit")?.saturating_sub(row.u64("output_bytes")?))
+        })?;
+        Ok(room.unwrap_or(0))
+    }
 }
 
 /// Writes operations.
@@ -95,8 +107,8 @@ pub trait WriteOperations: ReadOperations + Writer {
     fn operation_insert(&mut self, operation: &Operation) -> Result<(), Error> {
         const SQL: &str = "INSERT INTO operations (id, selector, kind, args, request_id, request_sha256, created_by, \
                            created_at, not_before, deliver_by, run_timeout_ms, cancel_requested, ended_at, total, \
-                           trace_id, lane) \
-                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+                           trace_id, lane, output_limit) \
+                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
         self.needs_audit("an operation");
         self.changed(ChangeKind::Operation, operation.id.to_string());
         let run_timeout_ms = i64::try_from(operation.run_timeout.as_millis()).unwrap_or(i64::MAX);
@@ -117,6 +129,7 @@ pub trait WriteOperations: ReadOperations + Writer {
             operation.total,
             &operation.trace_id,
             &operation.lane,
+            operation.output_limit,
         ];
         self.execute(SQL, row).map(drop)
     }
@@ -148,6 +161,16 @@ pub trait WriteOperations: ReadOperations + Writer {
             self.changed(ChangeKind::Operation, id.to_string());
         }
         Ok(changed)
+    }
+
+    /// So many more are kept from now on. Follows from reports, so it needs no audit
+    /// entry, and nobody waits for it.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn operation_set_output_room(&mut self, id: OperationId, room: u64) -> Result<(), Error> {
+        let sql = "UPDATE operations SET output_bytes = output_limit - $1 WHERE id = $2";
+        self.execute(sql, params![room, id]).map(drop)
     }
 
     /// Takes away operations that ended before a time, the oldest first, with
@@ -193,6 +216,7 @@ fn decode(row: &mut Row) -> Result<Operation, Error> {
         total: row.u32("total")?,
         trace_id: row.text("trace_id")?,
         lane: row.text("lane")?,
+        output_limit: row.u64("output_limit")?,
     })
 }
 

@@ -10,15 +10,12 @@ use muster_common::{
 };
 use tokio::sync::watch;
 
+use super::output::{Output, PIECE};
 use crate::{
     ledger::Shared,
     platform::process::Mark,
     state::{Chunk, CommandState, Report},
 };
-
-/// What a report costs besides its output. A command that says little at a time
-/// could otherwise fill the host's disk with reports.
-const REPORT_BYTES: u64 = 200;
 
 /// The voice of one command.
 pub(super) struct Voice {
@@ -26,15 +23,7 @@ pub(super) struct Voice {
     ledger: Shared,
     news: Arc<watch::Sender<u64>>,
     clock: Clock,
-    room: tokio::sync::Mutex<Room>,
-}
-
-/// How much more is kept, in how many reports, and what was cut: of standard
-/// output, of standard error.
-struct Room {
-    left: u64,
-    reports: u64,
-    dropped: [u64; 2],
+    output: tokio::sync::Mutex<Output>,
 }
 
 impl Voice {
@@ -46,8 +35,7 @@ impl Voice {
         clock: Clock,
         limit: u64,
     ) -> Self {
-        let room = Room { left: limit, reports: (limit / REPORT_BYTES).max(1), dropped: [0; 2] };
-        Self { id, ledger, news, clock, room: tokio::sync::Mutex::new(room) }
+        Self { id, ledger, news, clock, output: tokio::sync::Mutex::new(Output::new(limit)) }
     }
 
     /// A report of now.
@@ -69,25 +57,33 @@ impl Voice {
 
     /// A piece of output; what is over the limit is counted and cut.
     pub(super) async fn output(&self, stderr: bool, data: &[u8]) {
-        let mut room = self.room.lock().await;
-        let keep = usize::try_from(room.left).unwrap_or(usize::MAX).min(data.len());
-        let kept = &data[..keep];
-        if kept.is_empty() || room.reports == 0 || !self.keep(stderr, kept.to_vec(), 0).await {
-            room.dropped[usize::from(stderr)] += data.len() as u64;
-            return;
-        }
-        room.left -= keep as u64;
-        room.reports -= 1;
-        room.dropped[usize::from(stderr)] += (data.len() - keep) as u64;
+        let mut output = self.output.lock().await;
+        let kept = output.push(stderr, data);
+        self.say(&mut output, stderr, kept).await;
+    }
+
+    /// Nothing has come for some time, or nothing more comes: a line that is not over is
+    /// not held back any longer.
+    pub(super) async fn pause(&self, stderr: bool) {
+        let mut output = self.output.lock().await;
+        let kept = output.flush(stderr);
+        self.say(&mut output, stderr, kept).await;
     }
 
     /// Says what was cut.
     pub(super) async fn close(&self) {
-        let room = self.room.lock().await;
         for stderr in [false, true] {
-            let dropped = room.dropped[usize::from(stderr)];
-            if dropped > 0 {
-                self.keep(stderr, Vec::new(), dropped).await;
+            self.pause(stderr).await;
+            if let Some((marker, dropped)) = self.output.lock().await.close(stderr) {
+                self.keep(stderr, marker, dropped).await;
+            }
+        }
+    }
+
+    async fn say(&self, output: &mut Output, stderr: bool, kept: Vec<u8>) {
+        for piece in kept.chunks(PIECE) {
+            if !self.keep(stderr, piece.to_vec(), 0).await {
+                output.lost(stderr, piece.len());
             }
         }
     }

@@ -51,6 +51,7 @@ fn queued() -> Command {
         cancel_requested: false,
         report_seq: 0,
         output_bytes: 0,
+        stderr_bytes: 0,
         dropped_bytes: 0,
         created_at: UnixMillis(0),
         updated_at: UnixMillis(0),

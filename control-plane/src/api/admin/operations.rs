@@ -83,6 +83,20 @@ impl OperationsService for Handler {
         }))
     }
 
+    async fn read_command_output(
+        &self,
+        request: Request<pb::ReadCommandOutputRequest>,
+    ) -> Result<Response<pb::ReadCommandOutputResponse>, Status> {
+        let from = wire::operation::output_from(request.get_ref())?;
+        let part = self.0.read_output(&caller::scope(&request)?, from).await.map_err(status::of_app)?;
+        Ok(Response::new(pb::ReadCommandOutputResponse {
+            data: part.data.into(),
+            offset: part.offset,
+            next_offset: part.next,
+            ended: part.ended,
+        }))
+    }
+
     type WatchOperationStream = Watch<pb::WatchOperationResponse>;
 
     async fn watch_operation(

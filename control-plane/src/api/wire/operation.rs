@@ -16,13 +16,19 @@ use tonic::Status;
 use super::{duration_from, reason, timestamp, timestamp_from};
 use crate::{
     api::status::{invalid, of_app},
-    app::{Error, operations::Wish},
+    app::{
+        Error,
+        operations::{Wish, output::From},
+    },
 };
 
 /// Largest script.
 const SCRIPT: usize = 64 * 1024;
 /// The same with interpreter and all: a message to a host holds it.
 const WHOLE: usize = SCRIPT + 8 * 1024;
+/// Bytes of output in a page, when nobody says, and at most.
+const OUTPUT_PAGE: u32 = 64 * 1024;
+const OUTPUT_PAGE_AT_MOST: u32 = 1024 * 1024;
 /// Most words of an interpreter, and most variables.
 const WORDS: usize = 64;
 
@@ -47,6 +53,7 @@ pub(in crate::api) fn operation(operation: &Operation, counts: &Counts) -> pb::O
         cancel_requested: operation.cancel_requested,
         trace_id: operation.trace_id.clone(),
         lane: operation.lane.clone(),
+        output_limit_bytes: operation.output_limit,
     }
 }
 
@@ -87,6 +94,8 @@ pub(in crate::api) fn command(command: &Command, output: &[Output]) -> pb::NodeC
         stderr: stream(true),
         dropped_output_bytes: command.dropped_bytes,
         signal: command.signal.unwrap_or(0),
+        stdout_bytes: command.output_bytes.saturating_sub(command.stderr_bytes),
+        stderr_bytes: command.stderr_bytes,
     }
 }
 
@@ -99,6 +108,20 @@ pub(in crate::api) fn output(piece: Output, node: NodeId) -> pb::CommandOutput {
         offset: piece.offset,
         dropped_bytes: piece.dropped_bytes,
     }
+}
+
+pub(in crate::api) fn output_from(request: &pb::ReadCommandOutputRequest) -> Result<From, Status> {
+    let bytes = match request.max_bytes {
+        0 => OUTPUT_PAGE,
+        bytes if bytes <= OUTPUT_PAGE_AT_MOST => bytes,
+        bytes => return Err(invalid("max_bytes", format!("it is {bytes}; it may be {OUTPUT_PAGE_AT_MOST}"))),
+    };
+    Ok(From {
+        command: super::id("command_id", &request.command_id)?,
+        stderr: request.stderr,
+        offset: request.offset,
+        bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
+    })
 }
 
 fn state(state: State) -> types::CommandState {
@@ -129,6 +152,7 @@ pub(in crate::api) fn wish_from(request: pb::StartOperationRequest) -> Result<Wi
         deliver_within: duration_from("deliver_within", request.deliver_within)?,
         run_timeout: duration_from("run_timeout", request.run_timeout)?,
         lane: request.lane,
+        output_limit: (request.output_limit_bytes != 0).then_some(request.output_limit_bytes),
         validate_only: request.validate_only,
     })
 }

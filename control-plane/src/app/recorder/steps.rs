@@ -1,5 +1,7 @@
 //! Steps of commands, into the store.
 
+mod output;
+
 use std::collections::HashMap;
 
 use muster_common::{
@@ -7,8 +9,10 @@ use muster_common::{
     error_chain::Chain,
     ids::{CommandId, NodeId, OperationId},
 };
-use muster_domain::command::{self, Command, Event, Output};
+use muster_domain::command::{self, Command, Event};
 use muster_store::{ReadCommands as _, WriteCommands as _, WriteTx};
+
+use output::Rooms;
 
 use super::{
     apart::{Became, write_apart},
@@ -77,6 +81,7 @@ impl App {
 fn write_steps(tx: &mut WriteTx<'_>, steps: &[Step], now: UnixMillis, limit: u64) -> Result<Written, Error> {
     let mut commands: HashMap<CommandId, (Command, CommandAck)> = HashMap::new();
     let mut strangers = Vec::new();
+    let mut rooms = Rooms::new(limit);
     for step in steps {
         let id = step.report.command;
         let known = match commands.remove(&id) {
@@ -91,8 +96,9 @@ fn write_steps(tx: &mut WriteTx<'_>, steps: &[Step], now: UnixMillis, limit: u64
             strangers.push((step.node, CommandAck { command: id, seq: step.report.seq, credit: 0 }));
             continue;
         };
-        commands.insert(id, write_step(tx, command, ack, &step.report, now, limit)?);
+        commands.insert(id, write_step(tx, command, ack, &step.report, now, &mut rooms)?);
     }
+    rooms.write(tx)?;
     let mut ended = Vec::new();
     for (command, _) in commands.values() {
         if command.state.is_end() && !ended.contains(&command.operation) {
@@ -109,7 +115,7 @@ fn write_step(
     mut ack: CommandAck,
     report: &CommandReport,
     now: UnixMillis,
-    limit: u64,
+    rooms: &mut Rooms,
 ) -> Result<(Command, CommandAck), Error> {
     let event = Event::Reported(command::Report {
         seq: report.seq,
@@ -129,19 +135,7 @@ fn write_step(
         }
     };
     if let Some(chunk) = report.output.as_ref().filter(|_| after.report_seq > before.report_seq) {
-        let keep = usize::try_from(limit.saturating_sub(after.output_bytes)).unwrap_or(usize::MAX);
-        let kept = &chunk.data[..chunk.data.len().min(keep)];
-        let dropped = chunk.dropped_bytes.saturating_add((chunk.data.len() - kept.len()) as u64);
-        tx.output_append(&Output {
-            command: after.id,
-            seq: report.seq,
-            stderr: chunk.stderr,
-            offset: 0, // the store knows where the stream ends
-            data: kept.to_vec(),
-            dropped_bytes: dropped,
-        })?;
-        after.output_bytes = after.output_bytes.saturating_add(kept.len() as u64);
-        after.dropped_bytes = after.dropped_bytes.saturating_add(dropped);
+        rooms.keep(tx, &mut after, report.seq, chunk)?;
         ack.credit = ack.credit.saturating_add(u32::try_from(chunk.data.len()).unwrap_or(u32::MAX));
     }
     if after != before {

@@ -233,6 +233,7 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
             session_addresses: Vec::new(),
             enrollment_addresses: Vec::new(),
             output_limit: 1024 * 1024,
+            operation_output_limit: 1024 * 1024,
             blobs: crate::config::Blobs::default(),
             methods: || vec![("muster.admin.v1.NodesService/GetNode", READ)],
             bundle_needs: |payload| match payload {
@@ -405,6 +406,7 @@ pub(super) fn wish(selector: &str) -> Wish {
         deliver_within: None,
         run_timeout: None,
         lane: String::new(),
+        output_limit: None,
         validate_only: false,
     }
 }

@@ -64,6 +64,7 @@ fn operation() -> Operation {
         total: u32::try_from(3 * MANY).unwrap(),
         trace_id: String::new(),
         lane: String::new(),
+        output_limit: 1000,
     }
 }
 
@@ -80,6 +81,7 @@ fn command(number: u128, state: State) -> Command {
         cancel_requested: false,
         report_seq: 0,
         output_bytes: 0,
+        stderr_bytes: 0,
         dropped_bytes: 0,
         created_at: NOW,
         updated_at: NOW,

@@ -66,6 +66,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("OperationsService/GetOperation",         "VODESA"),
     ("OperationsService/ListOperations",       "VODESA"),
     ("OperationsService/ListCommands",         "VODESA"),
+    ("OperationsService/ReadCommandOutput",    "VODESA"),
     ("OperationsService/WatchOperation",       "VODESA"),
     ("OperationsService/CancelOperation",      "-O---A"),
     ("IdentityService/GetAuthority",           "VODESA *"),

@@ -59,6 +59,7 @@ pub(crate) fn a_command_keeps_every_field(database: &impl Database) {
         cancel_requested: true,
         report_seq: 7,
         output_bytes: 8,
+        stderr_bytes: 3,
         dropped_bytes: 9,
         updated_at: NOW + Duration::from_secs(1),
         ended_at: Some(NOW + Duration::from_secs(2)),
@@ -99,6 +100,11 @@ pub(crate) fn output_knows_its_place(database: &impl Database) {
     let offsets: Vec<(u64, u64)> = stored.iter().map(|piece| (piece.seq, piece.offset)).collect();
     assert_eq!(offsets, [(2, 0), (3, 0), (5, 5), (6, 12)], "what was cut counts, what was repeated does not");
     assert_eq!(stored[2].data, pieces[2].data);
+    let places = read(&store, |tx| tx.output_places(CommandId::from_u128(11), false));
+    let told: Vec<(u64, u64, u64)> = places.iter().map(|it| (it.seq, it.offset, it.bytes)).collect();
+    assert_eq!(told, [(2, 0, 5), (5, 5, 6)]);
+    assert_eq!(read(&store, |tx| tx.output_get(CommandId::from_u128(11), 5)).as_ref(), Some(&stored[2]));
+    assert_eq!(read(&store, |tx| tx.output_get(CommandId::from_u128(11), 4)), None);
     let part = read(&store, |tx| tx.output_list(CommandId::from_u128(11), 2, 2));
     assert_eq!(part, stored[1..3]);
     assert_eq!(*store.committed().borrow(), before, "output stays off the feed");

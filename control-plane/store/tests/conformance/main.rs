@@ -85,7 +85,7 @@ macro_rules! suite_on {
                 the_brake_of_all_rollouts_is_pulled_and_let_go,
             }
             secrets { contents_belong_to_versions_and_go_with_the_last, contents_are_found_by_key_and_change_it }
-            operations { operations_come_back, counts_follow_commands, a_request_id_is_taken_once, what_ended_long_ago_goes_in_steps }
+            operations { operations_come_back, counts_follow_commands, a_request_id_is_taken_once, what_ended_long_ago_goes_in_steps, room_for_output_is_used_up }
             races { a_token_is_used_no_more_than_it_may, handles_hear_of_each_other, an_etag_lets_one_of_two_through }
             writes {
                 a_failing_write_leaves_the_others, a_panic_harms_nobody, a_swallowed_failure_is_not_committed,

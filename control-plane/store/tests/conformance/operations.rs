@@ -105,3 +105,20 @@ pub(crate) fn what_ended_long_ago_goes_in_steps(database: &impl Database) {
     assert!(kept.0.is_some() && kept.1 == Some(operation(3)), "younger, or not ended");
     assert_eq!(read(&store, move |tx| tx.operation_counts(ids[1])).total(), 1);
 }
+
+pub(crate) fn room_for_output_is_used_up(database: &impl Database) {
+    let store = database.open();
+    write(&store, |tx| tx.operation_insert(&operation(1)));
+    let id = OperationId::from_u128(1);
+    let room = || read(&store, move |tx| tx.operation_output_room(id));
+    assert_eq!(room(), operation(1).output_limit);
+    report(&store, move |tx| tx.operation_set_output_room(id, 7));
+    assert_eq!(room(), 7);
+    report(&store, move |tx| tx.operation_set_output_room(id, 0));
+    assert_eq!(room(), 0);
+    assert_eq!(
+        read(&store, move |tx| tx.operation_get(id)),
+        Some(operation(1)),
+        "it is no change for watchers"
+    );
+}

@@ -194,6 +194,7 @@ pub(crate) fn operation(number: u128) -> Operation {
         total: 3,
         trace_id: "trace".into(),
         lane: "db".into(),
+        output_limit: 1000,
     }
 }
 
@@ -210,6 +211,7 @@ pub(crate) fn command(number: u128, operation: u128, node: u128) -> Command {
         cancel_requested: false,
         report_seq: 0,
         output_bytes: 0,
+        stderr_bytes: 0,
         dropped_bytes: 0,
         created_at: NOW,
         updated_at: NOW,

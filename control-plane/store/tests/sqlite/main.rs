@@ -5,6 +5,7 @@
 mod disk;
 mod file;
 mod kill;
+mod output_limits;
 mod profiles;
 mod rows;
 

@@ -14,7 +14,7 @@ use muster_store::{
 };
 
 /// The schemas of before, as they were released one after the other.
-const BEFORE: [&str; 7] = [
+const BEFORE: [&str; 10] = [
     include_str!("../../migrations/sqlite/0001_start.sql"),
     include_str!("../../migrations/sqlite/0002_ended_operations.sql"),
     include_str!("../../migrations/sqlite/0003_audit_checkpoints.sql"),
@@ -22,6 +22,9 @@ const BEFORE: [&str; 7] = [
     include_str!("../../migrations/sqlite/0005_own_since.sql"),
     include_str!("../../migrations/sqlite/0006_rollouts.sql"),
     include_str!("../../migrations/sqlite/0007_blobs.sql"),
+    include_str!("../../migrations/sqlite/0008_secrets.sql"),
+    include_str!("../../migrations/sqlite/0009_profile_versions.sql"),
+    include_str!("../../migrations/sqlite/0010_groups.sql"),
 ];
 
 const NODE: &str = "00000000-0000-0000-0000-000000000001";
@@ -58,13 +61,19 @@ INSERT INTO rollout_touches VALUES ('{NODE}', 'pace',
     )
 }
 
-fn migrated(folder: &tempfile::TempDir) -> Store {
-    let options = Options::sqlite(folder.path().join("store.db"));
+/// A store with the first `count` migrations.
+pub(crate) fn schema_of(options: &Options, count: usize) -> rusqlite::Connection {
     let raw = rusqlite::Connection::open(&options.path).unwrap();
-    for (number, schema) in (1..).zip(BEFORE) {
+    for (number, schema) in (1..).zip(&BEFORE[..count]) {
         raw.execute_batch(schema).unwrap();
         raw.execute("INSERT INTO migrations VALUES (?1, 'before')", [number]).unwrap();
     }
+    raw
+}
+
+fn migrated(folder: &tempfile::TempDir) -> Store {
+    let options = Options::sqlite(folder.path().join("store.db"));
+    let raw = schema_of(&options, 7);
     raw.execute_batch(&before()).unwrap();
     drop(raw);
     Store::open(&options).unwrap()

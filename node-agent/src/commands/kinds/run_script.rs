@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{Options, Stop};
 use crate::{
-    commands::voice::Voice,
+    commands::{output::PIECE, voice::Voice},
     platform::{files, process},
     state::{CommandState, Report, Ticket},
 };
@@ -25,9 +25,10 @@ const MAX_WORDS: usize = 64;
 const GRACE: Duration = Duration::from_secs(5);
 /// For the last output, once the script itself has ended.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Pieces of output are no larger, and wait no longer to grow.
-const PIECE: usize = 16 * 1024;
+/// Pieces of output wait no longer to grow.
 const PIECE_WAITS: Duration = Duration::from_millis(200);
+/// A line that is not over is held back no longer than this.
+const LINE_WAITS: Duration = Duration::from_secs(1);
 
 /// A script that can be run.
 #[derive(Debug, PartialEq)]
@@ -170,7 +171,13 @@ async fn listen(pipe: Option<impl AsyncRead + Unpin>, stderr: bool, voice: &Voic
     loop {
         piece.clear();
         piece.reserve(PIECE);
-        let mut open = matches!(pipe.read_buf(&mut piece).await, Ok(read) if read > 0);
+        let mut open = match timeout(LINE_WAITS, pipe.read_buf(&mut piece)).await {
+            Ok(read) => matches!(read, Ok(read) if read > 0),
+            Err(_) => {
+                voice.pause(stderr).await;
+                matches!(pipe.read_buf(&mut piece).await, Ok(read) if read > 0)
+            }
+        };
         let until = voice.monotonic() + PIECE_WAITS;
         while open && piece.len() < PIECE {
             match timeout_at(until, pipe.read_buf(&mut piece)).await {

@@ -18,6 +18,7 @@ fn command(state: State) -> Command {
         cancel_requested: false,
         report_seq: 0,
         output_bytes: 0,
+        stderr_bytes: 0,
         dropped_bytes: 0,
         created_at: UnixMillis(0),
         updated_at: UnixMillis(0),
