@@ -5,15 +5,16 @@
 mod agent;
 
 use std::{
-    fs,
+    fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{ChildStdin, Command, Output},
+    process::{ChildStdin, Command, Output, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use crate::{
     binaries,
@@ -115,7 +116,7 @@ impl Host {
         // The unit is what keeps the rights of the machine out of the host: nsenter does not.
         enter.args(["--target", &init, "--all", "--", "/usr/bin/systemd-run"]);
         enter.args(["--quiet", "--pipe", "--wait", "--collect", "--"]).args(command).env_clear();
-        enter.output().expect("there is an nsenter")
+        outlasting_stops(&mut enter).expect("there is an nsenter")
     }
 
     /// Runs a line of shell in it; answers standard output.
@@ -207,7 +208,7 @@ impl Host {
     /// all others at once, and none of them sees another one die.
     fn end(&mut self) {
         if let Some(init) = self.init() {
-            let _ = rustix::process::kill_process(init, Signal::KILL);
+            let _ = kill_process(init, Signal::KILL);
         }
         let Some(mut power) = self.power.take() else { return };
         power.pipe = None;
@@ -218,6 +219,29 @@ impl Host {
             thread::sleep(ENDING.1);
         }
     }
+}
+
+/// Runs a command that stops itself when what it waits for is stopped, as nsenter does: a
+/// host that goes down stops all its processes before it ends them, and cannot end
+/// before the one who waits for them has seen that.
+fn outlasting_stops(command: &mut Command) -> io::Result<Output> {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process has a number");
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let stops = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
+            while !over.load(Ordering::Relaxed) {
+                if let Ok(Some(_)) = waitid(WaitId::Pid(pid), stops) {
+                    let _ = kill_process(pid, Signal::CONT);
+                }
+                thread::sleep(ENDING.1);
+            }
+        });
+        let done = child.wait_with_output();
+        over.store(true, Ordering::Relaxed);
+        done
+    })
 }
 
 impl Drop for Host {
