@@ -81,6 +81,9 @@ async fn a_host_boots_into_the_fleet_and_stays_in_it_over_a_reboot_and_a_loss_of
         "--wait",
         "-p",
         "TasksMax=3",
+        // A group that is empty is not always noticed here.
+        "-p",
+        "TimeoutStopSec=1s",
         "sh",
         "-c",
         "sleep 9 & sleep 9 & sleep 9 & sleep 9 &",
