@@ -37,8 +37,10 @@ fuzz: tools ## Parsers of foreign bytes, MUSTER_FUZZ_SECONDS each (30); TARGETS=
 
 soak: tools binaries ## What is too long for CI, whole; figures under target/soak.
 	MUSTER_ROUNDS=$${MUSTER_ROUNDS:-150} MUSTER_SECONDS=$${MUSTER_SECONDS:-30} MUSTER_HALF_OPEN=$${MUSTER_HALF_OPEN:-10000} \
-		MUSTER_SESSIONS=$${MUSTER_SESSIONS:-2000} \
+		MUSTER_SESSIONS=$${MUSTER_SESSIONS:-2000} MUSTER_AGENTS=$${MUSTER_AGENTS:-50} \
+		MUSTER_COMMANDS=$${MUSTER_COMMANDS:-1000} \
 		$(CARGO) test -p muster-tests --test fault -- --nocapture
+	MUSTER_SEEDS=$${MUSTER_SEEDS:-10000} $(CARGO) test -p muster-tests --test model -- --nocapture
 	MUSTER_FUZZ_SECONDS=$${MUSTER_FUZZ_SECONDS:-600} $(MAKE) fuzz
 
 bench: ## What sessions and a change cost, in target/bench; half an hour. ARGS="--only sessions".

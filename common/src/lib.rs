@@ -19,3 +19,4 @@ pub mod tasks;
 pub mod telemetry;
 pub mod text_diff;
 pub mod tls;
+pub mod unit_name;

@@ -120,6 +120,15 @@ reasons! {
     NodeGone = "NODE_GONE",
     CancelledByOperator = "CANCELLED_BY_OPERATOR",
     AgentBusy = "AGENT_BUSY",
+    OutOfMemory = "OUT_OF_MEMORY",
+    UserUnknown = "USER_UNKNOWN",
+    UnavailableOnHost = "UNAVAILABLE_ON_HOST",
+    UnitNotFound = "UNIT_NOT_FOUND",
+    NotRebooted = "NOT_REBOOTED",
+    UnitNotAllowed = "UNIT_NOT_ALLOWED",
+    ErrorBudgetSpent = "ERROR_BUDGET_SPENT",
+    PreconditionFailed = "PRECONDITION_FAILED",
+    Superseded = "SUPERSEDED",
 }
 
 impl fmt::Display for Reason {

@@ -2,6 +2,7 @@
 //! process along.
 
 use std::{
+    cell::Cell,
     collections::HashMap,
     future::Future,
     pin::Pin,
@@ -113,9 +114,25 @@ impl Tasks {
     }
 }
 
+thread_local! {
+    static IN_PLACE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on, what this thread's tasks wait for the disk with is done by this thread:
+/// a model tells the same story again only if no other thread has a say in it.
+pub fn block_in_place() {
+    IN_PLACE.set(true);
+}
+
 /// Does work that waits for the disk, on a thread where that holds nobody up.
 /// Its panic is the caller's.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    if IN_PLACE.get() {
+        let done = work();
+        // Others get their turn all the same, and whoever waits may be ended meanwhile.
+        tokio::task::yield_now().await;
+        return done;
+    }
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {

@@ -10,12 +10,15 @@ mod download;
 pub mod fuzz;
 pub mod peer;
 pub mod status;
+mod upload;
 mod watch;
 mod wire;
 
 pub use wire::{
     bundle::{blobs as bundle_blobs, needs as bundle_needs, paths as bundle_paths},
     outline::outline as bundle_outline,
+    schedule::operation as schedule_operation,
+    session::{inbound as session_inbound, outbound as session_outbound},
 };
 
 use muster_proto::{
@@ -23,10 +26,11 @@ use muster_proto::{
         self as admin_v1, access_service_server::AccessServiceServer,
         assignments_service_server::AssignmentsServiceServer, audit_service_server::AuditServiceServer,
         blobs_service_server::BlobsServiceServer, bundles_service_server::BundlesServiceServer,
+        concurrency_leases_service_server::ConcurrencyLeasesServiceServer,
         groups_service_server::GroupsServiceServer, join_tokens_service_server::JoinTokensServiceServer,
         nodes_service_server::NodesServiceServer, operations_service_server::OperationsServiceServer,
-        rollouts_service_server::RolloutsServiceServer, settings_service_server::SettingsServiceServer,
-        system_service_server::SystemServiceServer,
+        rollouts_service_server::RolloutsServiceServer, schedules_service_server::SchedulesServiceServer,
+        settings_service_server::SettingsServiceServer, system_service_server::SystemServiceServer,
     },
     agent::v1::{
         blob_service_server::BlobServiceServer, enrollment_service_server::EnrollmentServiceServer,
@@ -55,7 +59,7 @@ pub fn agents(app: &App) -> Routes {
     let identity = IdentityServiceServer::new(agent::identity::Handler(app.clone()));
     let blobs = BlobServiceServer::new(agent::blobs::Handler(app.clone()));
     let mut routes = RoutesBuilder::default();
-    routes.add_service(blobs.max_decoding_message_size(STRANGER_MESSAGE));
+    routes.add_service(blobs.max_decoding_message_size(BLOB_MESSAGE));
     routes.add_service(session.max_decoding_message_size(AGENT_MESSAGE));
     routes.add_service(identity.max_decoding_message_size(STRANGER_MESSAGE));
     routes.routes()
@@ -100,6 +104,13 @@ pub fn operators(app: &App) -> RoutesBuilder {
         )
         .add_service(
             OperationsServiceServer::new(admin::operations::Handler(app())).max_decoding_message_size(limit),
+        )
+        .add_service(
+            SchedulesServiceServer::new(admin::schedules::Handler(app())).max_decoding_message_size(limit),
+        )
+        .add_service(
+            ConcurrencyLeasesServiceServer::new(admin::concurrency_leases::Handler(app()))
+                .max_decoding_message_size(READ_MESSAGE),
         )
         .add_service(
             admin_v1::identity_service_server::IdentityServiceServer::new(admin::identity::Handler(app()))

@@ -30,6 +30,7 @@ pub mod identity;
 pub mod inbox;
 pub mod join_requests;
 pub mod join_tokens;
+pub mod leases;
 pub mod nodes;
 pub mod operations;
 pub mod preview;
@@ -39,6 +40,7 @@ pub mod recovery;
 pub mod retention;
 pub mod revocation;
 pub mod rollouts;
+pub mod schedules;
 pub mod secrets;
 pub mod selectors;
 pub mod settings;
@@ -176,6 +178,8 @@ pub struct Fixed {
     pub bundle_paths: assignments::PathsOf,
     /// The blobs to which a bundle's bytes refer.
     pub bundle_blobs: catalog::BlobsOf,
+    /// What a schedule's stored request asks for.
+    pub wish_of: schedules::WishOf,
     /// What of a bundle's bytes people compare.
     pub bundle_outline: preview::OutlineOf,
 }

@@ -9,6 +9,7 @@ use prometheus_client::{
 };
 
 type Count = Counter<u64, AtomicU64>;
+type Seconds = Counter<f64, AtomicU64>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Door {
@@ -41,6 +42,11 @@ struct Word {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct What {
     what: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Worker {
+    worker: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -78,6 +84,7 @@ struct Inner {
     authority_behind: Count,
     enrollments_refused: Family<Word, Count>,
     pruned: Family<What, Count>,
+    worked: Family<Worker, Seconds>,
     audit_signed: Count,
     audit_broken: Gauge,
 }
@@ -104,6 +111,7 @@ impl Default for Metrics {
             authority_behind: Count::default(),
             enrollments_refused: Family::default(),
             pruned: Family::default(),
+            worked: Family::default(),
             audit_signed: Count::default(),
             audit_broken: Gauge::default(),
         };
@@ -148,6 +156,7 @@ fn register(all: &mut Inner) {
         all.limits_met.clone(),
     );
     registry.register("calls_refused", "Calls refused before they reached a service", all.refused.clone());
+    registry.register("worker_seconds", "Time that workers were at work", all.worked.clone());
     registry.register("pruned", "What was taken away because it was old", all.pruned.clone());
     registry.register(
         "enrollments_refused",
@@ -251,6 +260,11 @@ impl Metrics {
     /// Old things were taken away.
     pub fn pruned(&self, what: &'static str, count: u64) {
         self.0.pruned.get_or_create(&What { what }).inc_by(count);
+    }
+
+    /// A worker was at work for so long.
+    pub fn worked(&self, worker: &'static str, time: std::time::Duration) {
+        self.0.worked.get_or_create(&Worker { worker }).inc_by(time.as_secs_f64());
     }
 
     /// A host was not made a node.

@@ -242,6 +242,7 @@ async fn fixed(
         retention: config.retention.clone(),
         blobs: config.blobs.clone(),
         methods: policy::methods,
+        wish_of: crate::api::schedule_operation,
         bundle_needs: crate::api::bundle_needs,
         bundle_paths: crate::api::bundle_paths,
         bundle_blobs: crate::api::bundle_blobs,

@@ -5,6 +5,7 @@ mod authority;
 mod blobs;
 mod checkpoints;
 pub mod driver;
+mod schedules;
 
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ pub fn start(app: &App, tasks: &Tasks, drain: &Drain) {
     drive(app, tasks, drain, Denials);
     drive(app, tasks, drain, Prune);
     drive(app, tasks, drain, Rollouts);
+    drive(app, tasks, drain, schedules::Schedules::default());
     drive(app, tasks, drain, checkpoints::Checkpoints);
     drive(app, tasks, drain, blobs::Collect);
     if app.fixed.authority.files().is_some() {

@@ -72,6 +72,11 @@ fn seeds() -> [Vec<u8>; 6] {
         script: "uptime".to_owned(),
         interpreter: vec!["/bin/sh".to_owned()],
         environment: [("A".to_owned(), "1".to_owned())].into_iter().collect(),
+        arguments: vec!["-v".to_owned()],
+        working_directory: "/srv".to_owned(),
+        user: "app".to_owned(),
+        limits: Some(types::ScriptLimits { memory_bytes: 1 << 26, tasks: 20, cpu_percent: 50 }),
+        survive_restart: true,
     };
     let command = pb::Command {
         id: ID.to_owned(),

@@ -124,6 +124,7 @@ impl Inbox for House {
             tune: tune(),
             output_limit: 1024 * 1024,
             need: Need::default(),
+            withdrawn: Vec::new(),
         };
         Ok(Opened { welcome, state_hash: Sha256::ZERO })
     }
@@ -362,6 +363,7 @@ fn report(seq: u64, dropped_bytes: u64, end: bool) -> CommandReport {
         signal: 0,
         reason: None,
         message: String::new(),
+        result: Vec::new(),
         ledger_seq: seq,
     }
 }

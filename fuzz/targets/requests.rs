@@ -19,7 +19,7 @@ fn seed(name: &str, request: Vec<u8>) -> Vec<u8> {
     [&[u8::try_from(which).expect("fewer than 256 requests")], request.as_slice()].concat()
 }
 
-fn seeds() -> [Vec<u8>; 10] {
+fn seeds() -> [Vec<u8>; 11] {
     let labels = [("env".to_owned(), "prod".to_owned())].into_iter().collect();
     let hour = Some(prost_types::Duration { seconds: 3600, nanos: 5 });
     let token = pb::CreateJoinTokenRequest {
@@ -34,6 +34,11 @@ fn seeds() -> [Vec<u8>; 10] {
         script: "uptime".to_owned(),
         interpreter: vec!["/bin/sh".to_owned()],
         environment: [("A".to_owned(), "1".to_owned())].into_iter().collect(),
+        arguments: vec!["-v".to_owned()],
+        working_directory: "/srv".to_owned(),
+        user: "app".to_owned(),
+        limits: Some(types::ScriptLimits { memory_bytes: 1 << 26, tasks: 20, cpu_percent: 50 }),
+        survive_restart: true,
     };
     let start = pb::StartOperationRequest {
         selector: "env=prod,role in (web,api)".to_owned(),
@@ -44,6 +49,20 @@ fn seeds() -> [Vec<u8>; 10] {
         run_timeout: hour,
         ..Default::default()
     };
+    let schedule = pb::Schedule {
+        name: "nightly".to_owned(),
+        cron: "*/5 3-5 * jan,7 mon".to_owned(),
+        time_zone: "host".to_owned(),
+        operation: Some(pb::StartOperationRequest {
+            request_id: String::new(),
+            not_before: None,
+            lane: "db".to_owned(),
+            ..start.clone()
+        }),
+        catch_up: hour,
+        ..Default::default()
+    };
+    let schedule = pb::CreateScheduleRequest { schedule: Some(schedule), validate_only: false };
     let assignment = pb::Assignment {
         name: "app".to_owned(),
         selector: "canary,!old,facts.os=debian".to_owned(),
@@ -73,6 +92,7 @@ fn seeds() -> [Vec<u8>; 10] {
     [
         seed("CreateJoinTokenRequest", token.encode_to_vec()),
         seed("StartOperationRequest", start.encode_to_vec()),
+        seed("CreateScheduleRequest", schedule.encode_to_vec()),
         seed("CreateAssignmentRequest", created.encode_to_vec()),
         seed("UpdateNodeRequest", update.encode_to_vec()),
         seed("ListNodesRequest", list.encode_to_vec()),

@@ -1,5 +1,7 @@
-//! Blobs that the control plane keeps for this node: fetched by a connection of their
-//! own, so that they never stand before the messages of the session.
+//! Blobs that the control plane keeps for this node, and files that it takes from it: by
+//! connections of their own, so that they never stand before the messages of the session.
+
+mod upload;
 
 use std::time::Duration;
 
@@ -26,6 +28,9 @@ pub enum Error {
     /// The control plane said no, or the stream broke.
     #[error(transparent)]
     Refused(#[from] dial::Refusal),
+    /// The file cannot be read.
+    #[error("cannot read the file that is to be brought")]
+    File(#[source] std::io::Error),
     /// Nothing comes.
     #[error("nothing came of a blob for {} s", WITHIN.as_secs())]
     Stalled,

@@ -7,6 +7,7 @@ mod exit;
 mod explain;
 mod run;
 mod show;
+mod supervise;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -41,6 +42,12 @@ enum Command {
     Disconnect(disconnect::Args),
     /// What this binary is.
     Version,
+    /// Watch over a script: the agent starts this.
+    #[command(hide = true)]
+    Supervise(supervise::Args),
+    /// Become a script: `supervise` starts this.
+    #[command(hide = true)]
+    BecomeScript,
 }
 
 /// What every command but `version` works with.
@@ -84,6 +91,8 @@ pub fn main() -> ExitCode {
         Command::Disconnect(args) => {
             Context::open(config).and_then(|context| disconnect::run(args, &context))
         }
+        Command::Supervise(args) => supervise::run(args),
+        Command::BecomeScript => Err(supervise::become_script()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

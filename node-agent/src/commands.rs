@@ -3,9 +3,12 @@
 //! Everything passes through the ledger: an order is in it before it is judged,
 //! marked as started before anything acts, and its output and end are in it
 //! before they are told. What an earlier process started and did not see end is
-//! reported as interrupted and never run again. At most [`SLOTS`] run at once,
-//! those of one lane one after the other; the rest wait in the ledger.
+//! reported as interrupted and never run again, but for scripts that were to survive:
+//! those are followed to their end. At most [`SLOTS`] run at once, those of one lane one
+//! after the other; the rest wait in the ledger.
 
+mod deeds;
+pub mod errands;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod guard;
@@ -21,20 +24,27 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-use muster_common::{clock::Clock, ids::CommandId};
+use muster_common::{
+    clock::Clock,
+    ids::{CommandId, InstanceId},
+};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use kinds::NAMES as KINDS;
+pub use deeds::{Deeds, Doing, Stopping};
+use errands::Errands;
+pub use kinds::{NAMES as KINDS, Stop};
 pub use task::Task;
+pub use voice::Voice;
 
 use crate::{
     ledger::Shared,
     locks,
+    platform::units::Units,
     state::{CommandState, Report, ServerTime, Ticket},
 };
 
@@ -57,8 +67,12 @@ const OUTPUT_AT_MOST: u64 = 16 * 1024 * 1024;
 /// What the room needs from others.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where scripts lie while they run.
+    /// This process.
+    pub instance: InstanceId,
+    /// Where scripts and archives lie while they are needed.
     pub scripts: PathBuf,
+    /// Makes units of systemd for scripts, where this agent can.
+    pub units: Option<Units>,
     /// The host's rules.
     pub locks: locks::Reader,
     /// What time it is.
@@ -69,6 +83,12 @@ pub struct Options {
     pub refresh_facts: Arc<Notify>,
     /// Asks this process to start anew.
     pub restart: CancellationToken,
+    /// The host was asked to boot anew.
+    pub rebooting: Arc<AtomicBool>,
+    /// What other rooms do for commands.
+    pub errands: Arc<dyn Errands>,
+    /// Who does what orders ask for. `None`: this host, by their kinds.
+    pub deeds: Option<Arc<dyn Deeds>>,
 }
 
 /// A command whose end is not acknowledged.
@@ -96,7 +116,8 @@ pub struct Handle {
 #[derive(Debug)]
 enum Request {
     Deliver(Box<Ticket>),
-    Cancel(CommandId),
+    Cancel(CommandId, bool),
+    Heard(Vec<CommandId>),
     Acked(CommandId, u64),
 }
 
@@ -105,13 +126,13 @@ enum Request {
 /// # Errors
 /// If the ledger cannot be read or written.
 pub async fn open(options: Options, ledger: Shared) -> Result<(Handle, Task), crate::ledger::Error> {
-    recover::settle(&ledger, &options).await?;
+    let left = recover::settle(&ledger, &options).await?;
     let (requests, inbox) = mpsc::channel(QUEUE);
     let (news, changed) = watch::channel(0);
     let output_limit = Arc::new(AtomicU64::new(OUTPUT));
     let handle =
         Handle { requests, changed, ledger: ledger.clone(), output_limit: Arc::clone(&output_limit) };
-    Ok((handle, Task::new(options, ledger, inbox, news, output_limit)))
+    Ok((handle, Task::new(options, ledger, inbox, news, output_limit).going_on(left)))
 }
 
 impl Handle {
@@ -120,9 +141,19 @@ impl Handle {
         self.send(Request::Deliver(Box::new(ticket))).await;
     }
 
-    /// Asks a command to end.
-    pub async fn cancel(&self, id: CommandId) {
-        self.send(Request::Cancel(id)).await;
+    /// Asks a command to end; with `force` it gets no time for that.
+    pub async fn cancel(&self, id: CommandId, force: bool) {
+        self.send(Request::Cancel(id, force)).await;
+    }
+
+    /// The control plane has spoken: what an earlier process left waiting may start now,
+    /// except for these, which it has withdrawn. Returns when the ledger knows it.
+    pub async fn heard(&self, withdrawn: Vec<CommandId>) {
+        // First that: whatever is told afterwards tells how far this ledger is.
+        if let Err(error) = self.ledger.with(crate::ledger::Ledger::heard).await {
+            tracing::error!(error = %muster_common::error_chain::Chain(&error), "could not write down that the control plane was heard");
+        }
+        self.send(Request::Heard(withdrawn)).await;
     }
 
     /// The control plane has stored all reports up to this one.

@@ -213,6 +213,13 @@ impl Identity {
         changed.client_config().map(|_| Some(changed))
     }
 
+    /// Of the certificate, in hex, if it can be read.
+    #[must_use]
+    pub fn serial(&self) -> Option<String> {
+        let leaf = certificates(&self.chain_pem).ok()?.into_iter().next()?;
+        tls::spiffe::read_leaf(&leaf).ok().map(|leaf| leaf.serial)
+    }
+
     /// Whether the certificate has run out, by the host's clock.
     #[must_use]
     pub fn is_over(&self, now: UnixMillis) -> bool {

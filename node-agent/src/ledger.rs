@@ -14,6 +14,7 @@
 mod entry;
 mod journal;
 mod lines;
+mod replay;
 mod shared;
 mod spool;
 
@@ -81,6 +82,12 @@ pub struct Ledger {
     seq: u64,
     /// Newest change that no loss of power can take back.
     durable: u64,
+    /// How far it was when a process opened it that has not heard of the control plane, nor
+    /// did any since. What is written meanwhile must not make up for what was lost if the
+    /// host was set back.
+    shown: Option<u64>,
+    /// This process has begun to write, or has heard of the control plane.
+    is_opened: bool,
     watermark: UnixMillis,
     open: BTreeMap<CommandId, Entry>,
     /// Closed ones, until their `deliver_by` is over.
@@ -119,6 +126,8 @@ impl Ledger {
             id: LedgerId::generate(),
             seq: 0,
             durable: 0,
+            shown: None,
+            is_opened: lines.is_empty(),
             watermark: UnixMillis(0),
             open: BTreeMap::new(),
             closed: HashMap::new(),
@@ -133,10 +142,22 @@ impl Ledger {
     }
 
     /// Which ledger this is, and how far it is for certain: a place that was told
-    /// and then lost would look as if the host had gone back in time.
+    /// and then lost would look as if the host had gone back in time. Before the control
+    /// plane was heard, how far it was when it was opened: all that was ever told of it
+    /// is in there, unless the host has gone back in time.
     #[must_use]
-    pub const fn mark(&self) -> (LedgerId, u64) {
-        (self.id, self.durable)
+    pub fn mark(&self) -> (LedgerId, u64) {
+        (self.id, self.shown.unwrap_or(self.durable))
+    }
+
+    /// The control plane was heard, and knows how far this ledger was: from now on it is
+    /// told how far it is.
+    ///
+    /// # Errors
+    /// If it cannot be made durable; the next process may then seem to have gone back.
+    pub fn heard(&mut self) -> Result<(), Error> {
+        self.is_opened = true;
+        if self.shown.is_some() { self.write(Change::Heard, true) } else { Ok(()) }
     }
 
     /// Commands whose end is not acknowledged, in the order of their ids.
@@ -202,6 +223,15 @@ impl Ledger {
     pub fn spawned(&mut self, id: CommandId, process: Mark) -> Result<(), Error> {
         // Only needed by the next process of this boot: what the kernel holds is enough.
         self.write(Change::Spawned { id, process }, false)
+    }
+
+    /// Notes what a command is to change, so that a later process can tell whether it did.
+    ///
+    /// # Errors
+    /// If this cannot be made durable; it must not be changed then.
+    pub fn noted(&mut self, id: CommandId, was: String) -> Result<(), Error> {
+        self.must_be_open(id)?;
+        self.write(Change::Noted { id, was }, true)
     }
 
     /// Keeps a piece of output; the report gets its number.
@@ -287,9 +317,8 @@ impl Ledger {
         if self.journal.wants_rewrite() { self.rewrite() } else { Ok(()) }
     }
 
-    /// Lets every write fail, or no longer.
-    #[cfg(test)]
-    pub(crate) const fn fill_disk(&mut self, full: bool) {
+    /// Lets every write to the journal fail as on a full disk, or no longer: for tests and models.
+    pub const fn fill_disk(&mut self, full: bool) {
         self.journal.full = full;
     }
 
@@ -298,6 +327,14 @@ impl Ledger {
     }
 
     fn write(&mut self, change: Change, durable: bool) -> Result<(), Error> {
+        if !self.is_opened {
+            self.append(Change::Opened, false)?;
+            self.is_opened = true;
+        }
+        self.append(change, durable)
+    }
+
+    fn append(&mut self, change: Change, durable: bool) -> Result<(), Error> {
         let line = Line { seq: self.seq + 1, change };
         self.journal.append(&line, durable).map_err(|source| Error::Io {
             doing: "write to",
@@ -309,40 +346,6 @@ impl Ledger {
             self.durable = self.seq;
         }
         Ok(())
-    }
-
-    fn replay(&mut self, line: Line) {
-        self.seq = self.seq.max(line.seq);
-        match line.change {
-            Change::Begun { ledger, watermark, closed } => {
-                self.id = ledger;
-                self.watermark = watermark;
-                self.closed.extend(closed);
-            }
-            Change::Kept { entry } => {
-                self.open.insert(entry.ticket.id, *entry);
-            }
-            Change::Closed { id } => {
-                if let Some(entry) = self.open.remove(&id) {
-                    self.closed.insert(id, entry.ticket.deliver_by);
-                }
-            }
-            Change::Accepted { ticket } => {
-                self.open.insert(ticket.id, Entry::new(*ticket));
-            }
-            Change::Refused { ticket, report } => {
-                self.open.insert(ticket.id, Entry::refused(*ticket, *report));
-            }
-            Change::Started { id, at } => self.change(id, |entry| entry.start(at)),
-            Change::Spawned { id, process } => self.change(id, |entry| entry.process = Some(process)),
-            Change::Ended { id, report } => self.change(id, |entry| entry.finish(*report)),
-        }
-    }
-
-    fn change(&mut self, id: CommandId, change: impl FnOnce(&mut Entry)) {
-        if let Some(entry) = self.open.get_mut(&id) {
-            change(entry);
-        }
     }
 
     fn read_spool(&mut self) -> Result<(), Error> {
@@ -366,7 +369,12 @@ impl Ledger {
 
     fn rewrite(&mut self) -> Result<(), Error> {
         let closed = self.closed.iter().map(|(id, at)| (*id, *at)).collect();
-        let begun = Change::Begun { ledger: self.id, watermark: self.watermark, closed };
+        if !self.is_opened {
+            self.shown.get_or_insert(self.seq);
+            self.is_opened = true;
+        }
+        let (ledger, watermark, shown) = (self.id, self.watermark, self.shown);
+        let begun = Change::Begun { ledger, watermark, closed, shown };
         let kept = self.open.values().map(|entry| Change::Kept { entry: Box::new(entry.clone()) });
         self.seq += 1; // also if it fails: the new file may be the one in use
         let seq = self.seq;

@@ -7,10 +7,20 @@
 //! [hooks]
 //! allow = false            # whether bundles may run programs
 //! [commands]
-//! run-script = false       # whether operators may run scripts
+//! run-script = false       # whether operators may run scripts; or the table below
+//! allow = ["reboot"]       # kinds that are denied unless they stand here
+//! deny = ["disconnect"]    # kinds that are denied, whatever else is said
+//! services = ["app-*.service"] # units on which `service` acts
+//! journals = ["*"]         # units whose journals `collect-logs` takes
+//! [commands.run-script]
+//! allow = true
+//! users = ["app"]          # as whom; without this line: as the agent's own user
+//! sha256 = ["9f86d0…"]     # only these scripts, by the hash of their text
 //! [settings]
 //! log-level = "debug"      # options of the agent, whatever the control plane gives
 //! ```
+
+mod commands;
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +31,9 @@ use std::{
     sync::Arc,
 };
 
-use muster_common::settings;
+use commands::Commands;
+pub use commands::{KINDS, User};
+use muster_common::{digest::Sha256, settings, unit_name};
 use parking_lot::Mutex;
 use serde::Deserialize;
 
@@ -51,12 +63,6 @@ struct Paths {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct Hooks {
     allow: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-struct Commands {
-    run_script: bool,
 }
 
 /// A lock file that cannot be trusted or read. Everything is locked then.
@@ -95,6 +101,19 @@ pub enum Error {
         path: PathBuf,
         /// Which root.
         root: PathBuf,
+    },
+    /// A kind of command that a list cannot have: whoever wrote it would wait in vain for it
+    /// to be locked, or open.
+    #[error("lock file {} has {kind:?} in commands.{list}; it can have {}", path.display(), can.join(", "))]
+    Command {
+        /// Which file.
+        path: PathBuf,
+        /// `allow` or `deny`.
+        list: &'static str,
+        /// What stands there.
+        kind: String,
+        /// What could.
+        can: &'static [&'static str],
     },
     /// An option of the agent that cannot be.
     #[error("lock file {} cannot be used", path.display())]
@@ -135,6 +154,7 @@ impl Locks {
         if let Some(root) = locks.paths.allow.iter().find(|root| !is_normal(root)) {
             return Err(Error::Root { path: path.to_owned(), root: root.clone() });
         }
+        locks.commands.check(path)?;
         for (key, value) in &locks.settings {
             settings::check(key, value).map_err(|source| Error::Setting { path: path.to_owned(), source })?;
         }
@@ -160,10 +180,28 @@ impl Locks {
         self.hooks.allow
     }
 
+    /// Why a script may not run where scripts may. `None`: it may.
+    #[must_use]
+    pub fn refuses_script(&self, user: &User<'_>, sha256: &Sha256) -> Option<String> {
+        self.commands.run_script.refuses(user, sha256)
+    }
+
     /// Whether a kind of command may run.
     #[must_use]
     pub fn allows_command(&self, kind: &str) -> bool {
-        kind != "run-script" || self.commands.run_script
+        self.commands.allows(kind, self.is_unusable)
+    }
+
+    /// Whether `service` may act on a unit.
+    #[must_use]
+    pub fn allows_service(&self, unit: &str) -> bool {
+        self.commands.services.iter().any(|pattern| unit_name::matches(pattern, unit))
+    }
+
+    /// Whether the journal of a unit may leave the host.
+    #[must_use]
+    pub fn allows_journal(&self, unit: &str) -> bool {
+        self.commands.journals.iter().any(|pattern| unit_name::matches(pattern, unit))
     }
 
     /// The value at which an option of the agent is locked.

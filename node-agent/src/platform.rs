@@ -5,4 +5,8 @@ pub mod accounts;
 pub mod files;
 pub mod host;
 pub mod load;
+pub mod power;
 pub mod process;
+pub mod supervise;
+pub mod systemd;
+pub mod units;

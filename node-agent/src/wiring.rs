@@ -1,6 +1,7 @@
 //! Joins the rooms of a running agent. One line for each; no decisions.
 
 mod blobs;
+mod errands;
 mod host;
 mod node;
 mod settings;
@@ -77,6 +78,8 @@ struct House {
     settings: settings::HostLayers,
     clock: Clock,
     level: Level,
+    /// This program's file. `None`: the system does not say.
+    program: Option<PathBuf>,
 }
 
 /// Runs the agent: in the fleet whenever this host has an identity, waiting for
@@ -84,7 +87,12 @@ struct House {
 ///
 /// # Errors
 /// If the host's state cannot be used.
-pub async fn run(config: Config, state: StateDir, level: Level) -> Result<Exit, Error> {
+pub async fn run(
+    config: Config,
+    state: StateDir,
+    level: Level,
+    program: Option<PathBuf>,
+) -> Result<Exit, Error> {
     let locks = locks::Reader::new(config.locks_file.clone());
     let settings = settings::HostLayers { configuration: config.settings.clone(), locks: locks.clone() };
     let house = House {
@@ -95,6 +103,7 @@ pub async fn run(config: Config, state: StateDir, level: Level) -> Result<Exit, 
         state,
         clock: Clock::System,
         level,
+        program,
     };
     // As the host alone says, until the control plane has a word in it.
     house.log_at(&settings::InForce::new(house.settings.over(&BTreeMap::new())).log_level.borrow());

@@ -117,7 +117,7 @@ async fn on_operations(admin: &Operator, dora: &Operator, prod: &str) {
     assert_eq!(refused(operations.list_commands(list).await), NOT_FOUND);
     let watch = pb::WatchOperationRequest { id: foreign.clone(), ..Default::default() };
     assert_eq!(refused(operations.watch_operation(watch).await), NOT_FOUND);
-    let cancel = |id: &str| pb::CancelOperationRequest { id: id.to_owned(), reason: String::new() };
+    let cancel = |id: &str| pb::CancelOperationRequest { id: id.to_owned(), ..Default::default() };
     assert_eq!(refused(operations.cancel_operation(cancel(&foreign)).await), NOT_FOUND);
     assert_eq!(refused(operations.cancel_operation(cancel(&both)).await), DENIED);
     let listed = operations.list_operations(pb::ListOperationsRequest::default()).await.unwrap().into_inner();

@@ -78,6 +78,35 @@ fn the_convergence_bench_writes_every_figure_that_it_promises() {
     }
 }
 
+#[test]
+fn the_command_bench_writes_every_figure_that_it_promises() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["--only", "commands", "--sizes", "50", "--runs", "1"];
+    let found = bench(&args, folder.path(), "commands.json");
+    let [point] = found.as_array().unwrap().as_slice() else { panic!("{found}") };
+    assert_eq!(point["nodes"], 50);
+    let number = |key: &str| point["muster"][key].as_f64().unwrap_or_else(|| panic!("{point} has no {key}"));
+    for times in [
+        ["received_p50_ms", "received_p99_ms", "received_last_ms"].as_slice(),
+        &["first_output_p50_ms", "first_output_p99_ms"],
+        &["stored_p50_ms", "stored_p99_ms", "all_ms"],
+    ] {
+        let times: Vec<f64> = times.iter().map(|name| number(name)).collect();
+        assert!(times.is_sorted() && times[0] > 0.0, "{point}");
+    }
+    for name in ["start_ms", "cpu_ms", "cpu_us_per_command", "commands_per_second", "store_writes"] {
+        assert!(number(name) > 0.0, "{name} of {point}");
+    }
+    for name in ["hand_out_ms", "record_ms", "follow_ms"] {
+        assert!(number(name) > 0.0, "{name} of {point}");
+    }
+    for name in ["written_bytes_per_command", "store_bytes_per_command"] {
+        assert!(number(name) >= 0.0, "{name} of {point}");
+    }
+    assert!(point["bare"]["all_ms"].as_f64().unwrap() > 0.0, "{point}");
+    assert!(point["bare"]["cpu_ms"].is_number(), "{point}");
+}
+
 fn converged(figures: &Value) {
     let number = |key: &str| figures[key].as_f64().unwrap_or_else(|| panic!("{figures} has no {key}"));
     let times = ["p50_ms", "p99_ms", "last_ms"].map(number);

@@ -114,6 +114,7 @@ async fn grpcurl_lists_describes_and_calls_every_method() {
     grpc.script("bundles-delete.sh", &["app", "0"]);
     assert_eq!(grpc.refusal("bundles-get.sh", &["app"]), "NotFound");
     operations(&grpc, &operator, node).await;
+    schedules(&grpc);
     assert!(grpc.script("audit-list.sh", &["", "operator/admin"]).pointer("/entries/0/action").is_some());
     grpcurl_reads_the_audit(&grpc, node);
     identity(&grpc, node);
@@ -382,15 +383,93 @@ async fn operations(grpc: &Grpcurl, operator: &Operator, node: &str) {
     let page = grpc.script("operations-output.sh", &[text(&commands, "/commands/0/id"), "5"]);
     assert_eq!((text(&page, "/offset"), page.pointer("/ended")), ("5", Some(&Value::Bool(true))), "{page}");
     assert_eq!(text(&page, "/nextOffset"), ended[node].stdout.len().to_string());
+    let spec = grpc.certs.join("script.json");
+    std::fs::write(&spec, r#"{"script": "echo \"$1\"", "arguments": ["from a file"]}"#).unwrap();
+    let started = grpc.script("run-script-spec.sh", &["role=web", spec.to_str().unwrap(), "line 2"]);
+    let ended = operator.ended(text(&started, "/operation/id"), LONG).await;
+    assert_eq!(ended[node].stdout.as_ref(), b"from a file\n");
     let refreshed = grpc.script("refresh-facts.sh", &["role=web"]);
     operator.ended(text(&refreshed, "/operation/id"), LONG).await;
     let restarted = grpc.script("restart-agent.sh", &["role=web"]);
     operator.ended(text(&restarted, "/operation/id"), LONG).await;
+    kinds(grpc, operator, node).await;
     let long = grpc.script("run-script.sh", &["role=web", "sleep 600"]);
     let cancelled = grpc.script("operations-cancel.sh", &[text(&long, "/operation/id"), "enough"]);
     assert_eq!(cancelled.pointer("/operation/cancelRequested"), Some(&Value::Bool(true)), "{cancelled}");
     let ended = operator.ended(text(&long, "/operation/id"), LONG).await;
     assert_eq!(ended[node].state(), CommandState::Cancelled);
+    pacing(grpc, operator, node).await;
+}
+
+async fn pacing(grpc: &Grpcurl, operator: &Operator, node: &str) {
+    let made =
+        grpc.script("concurrency-leases-create.sh", &["scripts", "2", "two \"at once\"", "run-script"]);
+    assert_eq!(text(&made, "/lease/kinds/0"), "run-script");
+    let updated = grpc.script("concurrency-leases-update.sh", &["scripts", "3"]);
+    assert_eq!(updated.pointer("/lease/limit").and_then(Value::as_i64), Some(3), "{updated}");
+    assert_eq!(text(&grpc.script("concurrency-leases-get.sh", &["scripts"]), "/lease/name"), "scripts");
+    assert_eq!(text(&grpc.script("concurrency-leases-list.sh", &[]), "/leases/0/name"), "scripts");
+    let preview = grpc.script("operations-preview.sh", &["role=web", "true", "role", "role=web"]);
+    assert_eq!(text(&preview, "/nodes/0/nodeId"), node);
+    assert_eq!(preview.pointer("/counts/online").and_then(Value::as_i64), Some(1), "{preview}");
+    let paced =
+        grpc.script("run-script-paced.sh", &["role=web", "exit 1", "4", "0", "role", "scripts", "key"]);
+    assert_eq!(text(&paced, "/operation/lease"), "scripts");
+    let failed = operator.ended(text(&paced, "/operation/id"), LONG).await;
+    assert_eq!(failed[node].state(), CommandState::Failed);
+    let again = grpc.script("operations-retry.sh", &[text(&paced, "/operation/id"), "again", "FAILED"]);
+    assert_eq!(text(&again, "/operation/retryOf"), text(&paced, "/operation/id"));
+    let again = operator.ended(text(&again, "/operation/id"), LONG).await;
+    assert_eq!(again[node].retry_of, failed[node].id);
+    let long = grpc.script("run-script.sh", &["role=web", "sleep 600"]);
+    let forced = grpc.script("operations-cancel.sh", &[text(&long, "/operation/id"), "enough", "force"]);
+    assert_eq!(forced.pointer("/operation/cancelForced"), Some(&Value::Bool(true)), "{forced}");
+    operator.ended(text(&long, "/operation/id"), LONG).await;
+    grpc.script("concurrency-leases-delete.sh", &["scripts"]);
+    assert_eq!(grpc.refusal("concurrency-leases-get.sh", &["scripts"]), "NotFound");
+}
+
+fn schedules(grpc: &Grpcurl) {
+    let nightly = ["nightly", "30 3 * * mon-fri", "Europe/Berlin", "role=web", "echo \"good night\""];
+    let made = grpc.script("schedules-create.sh", &nightly);
+    assert_eq!(text(&made, "/schedule/owner"), "operator/admin");
+    assert_eq!(
+        made.pointer("/schedule/nextTimes").and_then(Value::as_array).map(Vec::len),
+        Some(5),
+        "{made}"
+    );
+    assert_eq!(text(&grpc.script("schedules-list.sh", &[]), "/schedules/0/name"), "nightly");
+    let paused = ["nightly", "30 4 * * *", "host", "role=web", "true", "paused"];
+    grpc.script("schedules-update.sh", &paused);
+    let got = grpc.script("schedules-get.sh", &["nightly"]);
+    assert_eq!((text(&got, "/schedule/cron"), text(&got, "/schedule/timeZone")), ("30 4 * * *", "host"));
+    assert!(got.pointer("/schedule/nextTimes").is_none(), "{got}");
+    let never = ["never", "0 0 30 2 *", "UTC", "role=web", "true"];
+    assert_eq!(grpc.refusal("schedules-create.sh", &never), "InvalidArgument");
+    grpc.script("schedules-delete.sh", &["nightly"]);
+    assert_eq!(grpc.refusal("schedules-get.sh", &["nightly"]), "NotFound");
+}
+
+async fn kinds(grpc: &Grpcurl, operator: &Operator, node: &str) {
+    let lines: [(&str, &[&str], _); 4] = [
+        ("service.sh", &["role=web", "restart", "app.service"], CommandState::Denied),
+        ("reboot.sh", &["role=web", "60", "a new kernel"], CommandState::Denied),
+        ("rotate-identity.sh", &["role=web"], CommandState::Succeeded),
+        ("collect-logs.sh", &["role=web", "3600"], CommandState::Succeeded),
+    ];
+    let mut last = String::new();
+    for (name, args, state) in lines {
+        let started = grpc.script(name, args);
+        let ended = operator.ended(text(&started, "/operation/id"), LONG).await;
+        assert_eq!(ended[node].state(), state, "{name}: {}", ended[node].message);
+        last.clone_from(&ended[node].id);
+    }
+    let chunks = grpc.all("results-download.sh", &[&last, "0"]);
+    assert!(text(&chunks[0], "/chunk").starts_with("H4sI"), "it is a gzip in base64");
+    assert_eq!(grpc.refusal("results-download.sh", &[&last, "99999999"]), "InvalidArgument");
+    assert_eq!(grpc.refusal("service.sh", &["role=web", "restart", "app"]), "InvalidArgument");
+    let nobody = grpc.script("disconnect.sh", &["role=nobody"]);
+    assert_eq!(text(&nobody, "/operation/state"), "OPERATION_STATE_ENDED");
 }
 
 fn identity(grpc: &Grpcurl, node: &str) {

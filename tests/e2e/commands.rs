@@ -97,7 +97,11 @@ async fn a_cancelled_operation_stops_what_runs_and_what_waits() {
     })
     .await;
     assert_eq!(operator.commands(&operation).await[&agents[1].node].state(), CommandState::Queued);
-    let request = pb::CancelOperationRequest { id: operation.clone(), reason: "enough".to_owned() };
+    let request = pb::CancelOperationRequest {
+        id: operation.clone(),
+        reason: "enough".to_owned(),
+        ..Default::default()
+    };
     operator.operations.clone().cancel_operation(request).await.unwrap();
     let commands = operator.ended(&operation, LONG).await;
     for agent in &agents {

@@ -31,11 +31,12 @@ async fn a_host_boots_into_the_fleet_and_stays_in_it_over_a_reboot_and_a_loss_of
     let network = Network::create();
     let options = Options { listen: network.gateway().into(), ..Options::default() };
     let plane = Plane::start(folder.path(), &options).await;
-    let operator = plane.operator().await;
     let mut host = Host::boot(folder.path(), "host", &network).await;
     let name = host.namespace().name().to_owned();
     host.install_agent("[commands]\nrun-script = true\n");
     host.connect(&plane.join(1, &[]).await);
+    // Only now: a connection that asks nothing for a while is closed.
+    let operator = plane.operator().await;
     let node = operator.until_liveness(&host.node, Liveness::Online).await;
     let first = node.connection.unwrap().session_id;
     let told = operator.start("*", script("cat /etc/hostname")).await;

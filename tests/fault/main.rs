@@ -2,11 +2,13 @@
 //! while somebody floods the doors, and while the authority rotates.
 //!
 //! Small in CI; `make soak` runs it whole (`MUSTER_ROUNDS`, `MUSTER_SECONDS`,
-//! `MUSTER_HALF_OPEN`, `MUSTER_SESSIONS`). The seed is printed and can be given (`MUSTER_SEED`).
+//! `MUSTER_HALF_OPEN`, `MUSTER_SESSIONS`, `MUSTER_AGENTS`,
+//! `MUSTER_COMMANDS`). The seed is printed and can be given (`MUSTER_SEED`).
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod apply;
 mod check;
+mod commands;
 mod floods;
 mod kill9;
 mod load;

@@ -9,10 +9,12 @@ use muster_proto::{
         self as pb, access_service_client::AccessServiceClient,
         assignments_service_client::AssignmentsServiceClient, audit_service_client::AuditServiceClient,
         blobs_service_client::BlobsServiceClient, bundles_service_client::BundlesServiceClient,
+        concurrency_leases_service_client::ConcurrencyLeasesServiceClient,
         groups_service_client::GroupsServiceClient, identity_service_client::IdentityServiceClient,
         join_tokens_service_client::JoinTokensServiceClient, nodes_service_client::NodesServiceClient,
         operations_service_client::OperationsServiceClient, rollouts_service_client::RolloutsServiceClient,
-        settings_service_client::SettingsServiceClient, system_service_client::SystemServiceClient,
+        schedules_service_client::SchedulesServiceClient, settings_service_client::SettingsServiceClient,
+        system_service_client::SystemServiceClient,
     },
     types::v1 as types,
 };
@@ -34,7 +36,9 @@ pub struct Operator {
     pub assignments: AssignmentsServiceClient<Channel>,
     pub groups: GroupsServiceClient<Channel>,
     pub operations: OperationsServiceClient<Channel>,
+    pub leases: ConcurrencyLeasesServiceClient<Channel>,
     pub rollouts: RolloutsServiceClient<Channel>,
+    pub schedules: SchedulesServiceClient<Channel>,
     pub audit: AuditServiceClient<Channel>,
     pub identity: IdentityServiceClient<Channel>,
     pub access: AccessServiceClient<Channel>,
@@ -72,13 +76,16 @@ pub fn script(text: &str) -> types::CommandSpec {
 }
 
 impl Operator {
-    /// Connects; waits until the control plane is there.
+    /// Connects; waits until the control plane is there. It is asked something at once: a
+    /// connection that asks nothing is not kept.
     pub async fn connect(address: SocketAddr, tls: ClientConfig) -> Self {
         let (address, tls) = (address.to_string(), Arc::new(tls));
         let channel = eventually("an operator is connected", LONG, || async {
             dial::channel(&address, Arc::clone(&tls)).await.ok()
         });
-        Self::over(channel.await)
+        let operator = Self::over(channel.await);
+        let _ = operator.system.clone().get_system(pb::GetSystemRequest {}).await; // a no is an answer
+        operator
     }
 
     /// All services over a connection.
@@ -93,7 +100,9 @@ impl Operator {
             assignments: AssignmentsServiceClient::new(channel.clone()),
             groups: GroupsServiceClient::new(channel.clone()),
             operations: OperationsServiceClient::new(channel.clone()),
+            leases: ConcurrencyLeasesServiceClient::new(channel.clone()),
             rollouts: RolloutsServiceClient::new(channel.clone()),
+            schedules: SchedulesServiceClient::new(channel.clone()),
             audit: AuditServiceClient::new(channel.clone()),
             identity: IdentityServiceClient::new(channel.clone()),
             access: AccessServiceClient::new(channel.clone()),
@@ -192,13 +201,28 @@ impl Operator {
 
     /// Starts an operation; answers its id.
     pub async fn start(&self, selector: &str, spec: types::CommandSpec) -> String {
-        let request = pb::StartOperationRequest {
-            selector: selector.to_owned(),
-            spec: Some(spec),
-            ..Default::default()
-        };
+        let selector = selector.to_owned();
+        self.start_as(pb::StartOperationRequest { selector, spec: Some(spec), ..Default::default() }).await
+    }
+
+    /// Starts an operation that is described whole; answers its id.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn start_as(&self, request: pb::StartOperationRequest) -> String {
         let started = self.operations.clone().start_operation(request).await.expect("an operation");
         started.into_inner().operation.expect("the operation is in the answer").id
+    }
+
+    /// An operation as it is now.
+    ///
+    /// # Panics
+    /// If it is not there.
+    pub async fn operation(&self, id: &str) -> pb::Operation {
+        let answer = eventually("the operation is told", LONG, || async {
+            self.operations.clone().get_operation(pb::GetOperationRequest { id: id.to_owned() }).await.ok()
+        });
+        answer.await.into_inner().operation.expect("the operation is in the answer")
     }
 
     /// The commands of an operation with their output, by node.

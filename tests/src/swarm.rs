@@ -60,6 +60,10 @@ pub struct Counters {
     pub received: AtomicU64,
     /// Hosts that heard that their answer to all that they were offered is stored.
     pub settled: AtomicU64,
+    /// Orders that were received, each once.
+    pub ordered: AtomicU64,
+    /// Orders whose ends are stored.
+    pub answered: AtomicU64,
     /// Sessions that broke, and nobody had said that they would end.
     pub lost: AtomicU64,
     /// Certificates that were renewed.

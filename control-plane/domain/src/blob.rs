@@ -19,6 +19,15 @@ pub struct Blob {
     pub unreferenced_since: Option<UnixMillis>,
 }
 
+impl Blob {
+    /// Whether a host brought it, as the file of a command: nobody's to have but for who
+    /// may see that command.
+    #[must_use]
+    pub fn is_of_command(&self) -> bool {
+        self.created_by.starts_with("node/")
+    }
+}
+
 /// Where the bytes are. Each step is written down before and after the bytes
 /// move, so that an end of the process at any time leaves nothing unknown:
 ///

@@ -101,8 +101,12 @@ pub struct Command {
     pub reason: Option<Reason>,
     /// For people.
     pub message: String,
+    /// What the host says it found or made, as it was encoded there; empty: nothing.
+    pub result: Vec<u8>,
     /// Someone asked it to stop.
     pub cancel_requested: bool,
+    /// At once, without time to tidy up.
+    pub cancel_forced: bool,
     /// Last report stored; reports come in order without gaps.
     pub report_seq: u64,
     /// Bytes of output stored.
@@ -119,6 +123,8 @@ pub struct Command {
     pub ended_at: Option<UnixMillis>,
     /// Latest time for delivery, from its operation.
     pub deliver_by: UnixMillis,
+    /// The command that it repeats.
+    pub retry_of: Option<CommandId>,
 }
 
 /// A piece of a command's output.

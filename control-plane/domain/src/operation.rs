@@ -1,8 +1,16 @@
 //! One order to many nodes.
 
+pub mod order;
+pub mod pace;
+mod plan;
+mod precondition;
+
 use std::time::Duration;
 
 use muster_common::{clock::UnixMillis, ids::OperationId};
+
+pub use plan::{Plan, Supersede};
+pub use precondition::{Preconditions, Spoken};
 
 use crate::{command, violation::Violation};
 
@@ -43,6 +51,14 @@ pub struct Operation {
     pub lane: String,
     /// Bytes of output kept of all its commands.
     pub output_limit: u64,
+    /// That started it; empty: somebody did.
+    pub schedule: String,
+    /// How it goes about it.
+    pub plan: Plan,
+    /// The operation whose commands it repeats.
+    pub retry_of: Option<OperationId>,
+    /// Someone asked hosts to kill, and did not wait for those that are away.
+    pub cancel_forced: bool,
 }
 
 /// How many commands are in each state.
@@ -67,6 +83,26 @@ impl Counts {
         self.0.iter().sum()
     }
 
+    /// Those that their hosts may have and that have not ended.
+    #[must_use]
+    pub const fn in_flight(&self) -> u32 {
+        self.get(command::State::Delivered) + self.get(command::State::Running)
+    }
+
+    /// Those that count against an error budget: they ran, or may have run, and did not succeed.
+    #[must_use]
+    pub const fn failures(&self) -> u32 {
+        self.get(command::State::Failed)
+            + self.get(command::State::TimedOut)
+            + self.get(command::State::Interrupted)
+    }
+
+    /// Moves commands from one state to another.
+    pub const fn shift(&mut self, from: command::State, to: command::State, count: u32) {
+        self.0[from as usize] = self.0[from as usize].saturating_sub(count);
+        self.add(to, count);
+    }
+
     /// Those that have not ended.
     #[must_use]
     pub fn open(&self) -> u32 {
@@ -79,6 +115,9 @@ impl Counts {
 pub fn is_ended(counts: &Counts) -> bool {
     counts.open() == 0
 }
+
+/// The kind of command that ends with its node.
+pub const DISCONNECT: &str = "disconnect";
 
 /// Time for delivery when the caller does not say.
 pub const DELIVER_WITHIN: Duration = Duration::from_secs(24 * 3600);

@@ -155,7 +155,28 @@ requests! {
     },
     pb::ReadCommandOutputRequest => |it| drop(wire::operation::output_from(&it)),
     pb::WatchOperationRequest => |it| id::<OperationId>(&it.id),
+    pb::DownloadResultRequest => |it| id::<muster_common::ids::CommandId>(&it.command_id),
     pb::CancelOperationRequest => |it| id::<OperationId>(&it.id),
+    pb::CreateScheduleRequest => |it| schedule(it.schedule),
+    pb::GetScheduleRequest => drop,
+    pb::ListSchedulesRequest => |it| page(&[], it.page_size, &it.page_token),
+    pb::UpdateScheduleRequest => |it| schedule(it.schedule),
+    pb::DeleteScheduleRequest => drop,
+    pb::RetryOperationRequest => |it| {
+        id::<OperationId>(&it.id);
+        drop(wire::operation::states_from(&it.states));
+    },
+    pb::PreviewOperationRequest => |it| {
+        if let Some(wish) = it.operation {
+            operation(wish);
+        }
+        page(&[], it.page_size, &it.page_token);
+    },
+    pb::CreateConcurrencyLeaseRequest => |it| drop(wire::lease::wish_from(it.lease)),
+    pb::UpdateConcurrencyLeaseRequest => |it| drop(wire::lease::wish_from(it.lease)),
+    pb::GetConcurrencyLeaseRequest => drop,
+    pb::ListConcurrencyLeasesRequest => |it| page(&[], it.page_size, &it.page_token),
+    pb::DeleteConcurrencyLeaseRequest => drop,
     pb::GetSettingsSchemaRequest => drop,
     pb::PutSettingsProfileRequest => |it| {
         if let Ok(wish) = wire::settings::wish_from(it) {
@@ -184,6 +205,11 @@ requests! {
         None => {}
     },
     pb::GetUploadRequest => |it| drop(wire::blob::which_from(&it)),
+    agent::UploadResultRequest => |it| match it.part {
+        Some(agent::upload_result_request::Part::Start(start)) => drop(wire::blob::told_from(&start)),
+        Some(agent::upload_result_request::Part::Chunk(chunk)) => drop(wire::blob::chunk_from(chunk)),
+        None => {}
+    },
     agent::DownloadBlobRequest => |it| drop(wire::blob::sha256_from("sha256", &it.sha256)),
     pb::DownloadBlobRequest => |it| drop(wire::blob::sha256_from("sha256", &it.sha256)),
     pb::GetBlobRequest => |it| drop(wire::blob::sha256_from("sha256", &it.sha256)),
@@ -270,10 +296,18 @@ fn join_token(request: pb::CreateJoinTokenRequest) {
     }
 }
 
+fn schedule(wish: Option<pb::Schedule>) {
+    if let Ok(wish) = wire::schedule::wish_from(wish) {
+        drop(wish.cron.parse::<muster_domain::schedule::Cron>());
+        drop(wire::schedule::operation(&wish.operation));
+    }
+}
+
 fn operation(request: pb::StartOperationRequest) {
     if let Ok(wish) = wire::operation::wish_from(request) {
         drop(app::selectors::written("selector", &wish.selector));
         let _ = Sha256::of(&wish.args);
+        drop(wish.plan.check());
         if let Ok(timing) = Timing::check(NOW, wish.not_before, wish.deliver_within, wish.run_timeout) {
             assert!(timing.not_before.is_none_or(|start| start < timing.deliver_by));
         }

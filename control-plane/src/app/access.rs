@@ -44,6 +44,12 @@ impl Access {
         scope(self.0.load().get(&before.principal)?, &before.principal, asked).ok()
     }
 
+    /// The certificate that a principal has. `None`: it has none.
+    #[must_use]
+    pub fn serial(&self, principal: &str) -> Option<String> {
+        self.0.load().get(principal).map(|known| known.serial.clone())
+    }
+
     /// What a principal is bound to. `None`: it has no certificate.
     #[must_use]
     pub fn rights(&self, principal: &str) -> Option<Rights> {

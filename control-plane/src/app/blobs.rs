@@ -5,6 +5,7 @@
 
 mod collect;
 mod nodes;
+mod results;
 mod uploads;
 
 use muster_common::{digest::Sha256, reason::Reason};
@@ -19,6 +20,7 @@ use serde_json::json;
 use super::{Actor, App, Error};
 use crate::blobs::Reader;
 
+pub use results::{Most, Taking, Told};
 pub use uploads::{Begun, Receiving, Which, Wish};
 
 /// Referrers that are told of one blob.
@@ -32,7 +34,7 @@ impl App {
     pub async fn blob(&self, sha256: Sha256) -> Result<(Blob, Vec<String>), Error> {
         self.store
             .read(move |tx| {
-                let blob = here(tx.blob_get(&sha256)?, &sha256)?;
+                let blob = shown(tx.blob_get(&sha256)?, &sha256)?;
                 Ok((blob, tx.blob_referrers(&sha256, SHOWN_REFERRERS)?))
             })
             .await
@@ -51,11 +53,15 @@ impl App {
     /// # Errors
     /// If it does not exist, or has fewer bytes.
     pub async fn read_blob(&self, sha256: Sha256, offset: u64) -> Result<Reader, Error> {
-        let blob = self.store.read(move |tx| here(tx.blob_get(&sha256)?, &sha256)).await?;
+        let blob = self.store.read(move |tx| shown(tx.blob_get(&sha256)?, &sha256)).await?;
+        self.read_from(&blob, offset).await
+    }
+
+    async fn read_from(&self, blob: &Blob, offset: u64) -> Result<Reader, Error> {
         if offset > blob.size_bytes {
             return Err(Error::invalid("offset", format!("the blob has {} bytes", blob.size_bytes)));
         }
-        Ok(self.blobs.get(&sha256, blob.size_bytes, offset).await?)
+        Ok(self.blobs.get(&blob.sha256, blob.size_bytes, offset).await?)
     }
 
     /// Removes a blob.
@@ -64,7 +70,7 @@ impl App {
     /// If there is none, or something refers to it.
     pub async fn delete_blob(&self, actor: &Actor, sha256: Sha256) -> Result<(), Error> {
         self.commit(actor.stamp("blobs.delete", self.clock.now()), move |tx| {
-            here(tx.blob_get(&sha256)?, &sha256)?;
+            shown(tx.blob_get(&sha256)?, &sha256)?;
             if let Some(user) = tx.blob_referrers(&sha256, 1)?.pop() {
                 return Err(Error::refused(Reason::InUse, format!("{user} refers to it")));
             }
@@ -96,6 +102,11 @@ pub(crate) fn bundle_referrer(name: &str, version: impl std::fmt::Display) -> St
 /// A blob that can be had.
 fn here(found: Option<Blob>, sha256: &Sha256) -> Result<Blob, Error> {
     found.filter(|blob| blob.state == State::Here).ok_or_else(|| Error::not_found("blob", sha256))
+}
+
+/// The same, but the files of commands: these are had by their command alone.
+fn shown(found: Option<Blob>, sha256: &Sha256) -> Result<Blob, Error> {
+    here(found.filter(|blob| !blob.is_of_command()), sha256)
 }
 
 /// From here on nobody gets it, and it is written down who took it away.

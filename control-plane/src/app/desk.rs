@@ -45,7 +45,7 @@ impl Desk for App {
             due.filter_map(|ticket| {
                 ticket.to_send = false;
                 let operation = self.operation_open(ticket.operation)?;
-                Some(self.ticket(ticket.command, ticket.cancel, &operation))
+                Some(self.ticket(ticket, &operation))
             })
             .collect()
         };
@@ -158,10 +158,10 @@ impl App {
         }
     }
 
-    fn ticket(&self, id: muster_common::ids::CommandId, cancel: bool, operation: &OpenOperation) -> Ticket {
+    fn ticket(&self, open: &OpenTicket, operation: &OpenOperation) -> Ticket {
         let begin = operation.not_before.unwrap_or(UnixMillis(0)).max(self.clock.now());
         Ticket {
-            id,
+            id: open.command,
             operation: operation.id,
             kind: operation.kind.clone(),
             args: Bytes::clone(&operation.args),
@@ -171,7 +171,9 @@ impl App {
             trace_id: operation.trace_id.clone(),
             output_credit: OUTPUT_CREDIT,
             epoch: self.fixed.epoch,
-            cancel,
+            retry_of: open.retry_of,
+            cancel: open.cancel,
+            force: open.force,
             lane: operation.lane.clone(),
         }
     }

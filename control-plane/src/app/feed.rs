@@ -81,6 +81,7 @@ struct Touched {
     operations: Vec<OperationId>,
     commands: Vec<CommandId>,
     catalog: bool,
+    leases: bool,
     rollouts: bool,
     access: bool,
     authority: bool,
@@ -96,6 +97,7 @@ impl Touched {
                 ChangeKind::Operation => touched.operations.extend(change.id.parse::<OperationId>()),
                 ChangeKind::Command => touched.commands.extend(change.id.parse::<CommandId>()),
                 ChangeKind::Assignment | ChangeKind::Group | ChangeKind::Profile => touched.catalog = true,
+                ChangeKind::Lease => touched.leases = true,
                 ChangeKind::Rollout => touched.rollouts = true,
                 ChangeKind::Caller | ChangeKind::Binding => touched.access = true,
                 ChangeKind::Authority => touched.authority = true,
@@ -104,7 +106,8 @@ impl Touched {
                 ChangeKind::NodeReport
                 | ChangeKind::Bundle
                 | ChangeKind::JoinToken
-                | ChangeKind::JoinRequest => {}
+                | ChangeKind::JoinRequest
+                | ChangeKind::Schedule => {}
             }
         }
         unique(&mut touched.nodes);
@@ -178,6 +181,9 @@ impl App {
     async fn take_in(&self, touched: Touched) -> Result<(), Error> {
         if touched.catalog {
             self.reload_catalog().await?;
+        }
+        if touched.leases {
+            self.dispatch.leases_changed();
         }
         if touched.rollouts {
             self.reload_rollouts().await?;
@@ -254,24 +260,31 @@ impl App {
         let (ended, open): (Vec<_>, Vec<_>) = operations.into_iter().partition(|it| it.ended_at.is_some());
         // First the operations: an order is handed out with what its operation says.
         self.adopt_operations(open);
-        for command in &commands {
-            self.adopt_command(command);
+        // At once: who is first in order may be anywhere among them.
+        let to_hand_out: Vec<NodeId> = commands.iter().filter_map(|it| self.adopt_command(it)).collect();
+        if !to_hand_out.is_empty() {
+            self.dispatch.add_all(to_hand_out);
         }
         let ended: Vec<OperationId> = ended.into_iter().map(|operation| operation.id).collect();
         self.close_operations(&ended);
         Ok(())
     }
 
-    /// Takes in where an order is, whether it is new, moved on, or is to stop.
-    fn adopt_command(&self, command: &Command) {
+    /// Takes in where an order is, whether it is new, moved on, or is to stop. A node
+    /// that may get one.
+    fn adopt_command(&self, command: &Command) -> Option<NodeId> {
         let news = self.fleet.with(command.node, |mut entry| entry.adopt(command.into()));
+        if command.state.is_end() {
+            self.dispatch.ended(command.operation, command.id);
+        }
         match news {
-            Some(News::ToHandOut) => self.dispatch.add(command.node),
+            Some(News::ToHandOut) => return Some(command.node),
             Some(News::ToStop) => {
                 self.hub.get(command.node).as_ref().map(Handle::hint_tickets);
             }
             Some(News::Nothing) | None => {}
         }
+        None
     }
 
     /// Tells a session what changed; one that is the node's no more is ended.
@@ -306,6 +319,7 @@ impl App {
                     self.fleet.with(id, |mut entry| self.observe_quarantine(&mut entry, now));
                     if let Some(session) = self.hub.get(id) {
                         self.hint_or_end(&session);
+                        self.dispatch.add(id); // it may have been released
                     }
                 }
                 None => self.forget_node(id),

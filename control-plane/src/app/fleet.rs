@@ -124,6 +124,10 @@ pub struct Live {
     pub key_exchange: &'static str,
     /// Item and command kinds the agent knows.
     pub capabilities: Vec<String>,
+    /// Its version.
+    pub agent_version: String,
+    /// It has other facts than we know, and was asked for them.
+    pub facts_due: bool,
     /// For what is sealed to it; empty: it takes nothing sealed.
     pub sealing_key: Vec<u8>,
     /// Something could not be sealed for it: it was said once.

@@ -11,7 +11,7 @@ use muster_domain::{
 use muster_store::{ReadNodes as _, WriteNodes as _, WriteTx};
 use serde_json::json;
 
-use super::{Actor, App, Error, authority::still_issues, speaker::By};
+use super::{Actor, App, Error, authority::still_issues, nodes::Leaves, speaker::By};
 use crate::ca::csr;
 
 /// How often a certificate is made anew because another one came first.
@@ -95,7 +95,7 @@ impl App {
         self.speaks(node, &by)?;
         let app = self.clone();
         let may = move |tx: &mut WriteTx<'_>, stored: &Node| app.speaks_now(tx, stored, &by);
-        self.remove_node_if(actor, node, String::new(), format!("the host left: {reason}"), may).await
+        self.remove_node_if(actor, node, String::new(), Leaves::Itself(reason), may).await
     }
 
     /// Stores the next certificate; answers the one that is stored now. `None`: others

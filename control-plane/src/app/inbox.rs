@@ -1,7 +1,7 @@
 //! What nodes tell us, taken in without waiting: memory first, then a note for
 //! the recorder.
 
-use muster_common::{digest::Sha256, reason::Reason};
+use muster_common::{digest::Sha256, ids::CommandId, reason::Reason};
 use muster_domain::{
     certificate::Shown,
     command,
@@ -51,6 +51,8 @@ impl Inbox for App {
                 remote: caller.remote,
                 key_exchange: caller.key_exchange,
                 capabilities: hello.capabilities.clone(),
+                agent_version: hello.agent_version.clone(),
+                facts_due: needs_facts(&entry, hello),
                 sealing_key: hello.sealing_key.clone(),
                 unsealed: std::sync::Arc::default(),
                 since: now,
@@ -62,9 +64,11 @@ impl Inbox for App {
             // has is the one that speaks for the node. The older session is only
             // told here; what its end has to do, it does later and by itself.
             self.hub.register(handle);
-            Ok((self.welcome(&entry, handle, hello, protocol), entry.state_hash()))
+            let held = unknown(&entry, hello);
+            Ok((self.welcome(&entry, handle, hello, protocol), entry.state_hash(), held))
         });
-        let (welcome, state_hash) = opened.unwrap_or_else(|| Err(self.stranger(caller)))?;
+        let (welcome, state_hash, held) = opened.unwrap_or_else(|| Err(self.stranger(caller)))?;
+        self.stop_given_up(handle, held);
         self.dispatch.add(caller.node);
         self.metrics.session_opened();
         Ok(Opened { welcome, state_hash })
@@ -241,8 +245,9 @@ impl App {
                 _ if ticket.lost => ticket.to_send = false,
                 command::State::Queued => ticket.to_send = false,
                 // It may have been lost on the way; the host knows ids and answers twice for once.
-                command::State::Delivered if !went_back || held => ticket.to_send = !held || ticket.cancel,
-                command::State::Running if held => ticket.to_send = ticket.cancel,
+                command::State::Delivered if !went_back => ticket.to_send = !held || ticket.cancel,
+                // One that went back tells another story under the numbers of the first.
+                command::State::Running if held && !went_back => ticket.to_send = ticket.cancel,
                 _ => {
                     ticket.to_send = false;
                     ticket.lost = true;
@@ -254,7 +259,6 @@ impl App {
     }
 
     fn welcome(&self, entry: &Entry, handle: &Handle, hello: &Hello, protocol: u32) -> Welcome {
-        let facts = hello.facts_sha256.is_empty() || hello.facts_sha256 != entry.facts_sha256();
         Welcome {
             session: handle.id(),
             node: entry.node.id,
@@ -264,9 +268,32 @@ impl App {
             server_time: self.clock.now(),
             tune: self.rhythm(entry.node.display_name.clone()),
             output_limit: self.fixed.output_limit,
-            need: Need { facts, items: false },
+            need: Need { facts: needs_facts(entry, hello), items: false },
+            withdrawn: withdrawn(entry, hello),
         }
     }
+}
+
+/// Orders that a host has not ended and that have ended here.
+fn unknown(entry: &Entry, hello: &Hello) -> Vec<CommandId> {
+    let is_known = |id| entry.tickets.iter().any(|ticket| ticket.command == id);
+    let held = hello
+        .open_commands
+        .iter()
+        .filter(|open| !open.state.is_some_and(command::State::is_end) && !is_known(open.id));
+    held.map(|open| open.id).collect()
+}
+
+/// Orders that the host holds and has not started, and that are over here: it may be set
+/// back to before it ran them. What nobody here knows of is over, too.
+fn withdrawn(entry: &Entry, hello: &Hello) -> Vec<CommandId> {
+    let is_open = |id| entry.tickets.iter().any(|ticket| ticket.command == id && !ticket.lost);
+    let waits = hello.open_commands.iter().filter(|open| open.state == Some(command::State::Delivered));
+    waits.map(|open| open.id).filter(|id| !is_open(*id)).collect()
+}
+
+fn needs_facts(entry: &Entry, hello: &Hello) -> bool {
+    hello.facts_sha256.is_empty() || hello.facts_sha256 != entry.facts_sha256()
 }
 
 fn refused_items(refused: ItemsRefused) -> Refusal {

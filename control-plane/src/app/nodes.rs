@@ -14,7 +14,9 @@ use muster_domain::{
     page::{Listed, Page},
     sighting::Sighting,
 };
-use muster_store::{ReadCommands as _, ReadNodes as _, WriteCommands as _, WriteNodes as _, WriteTx};
+use muster_store::{
+    ReadCommands as _, ReadNodes as _, ReadOperations as _, WriteCommands as _, WriteNodes as _, WriteTx,
+};
 use parking_lot::MutexGuard;
 use serde_json::json;
 
@@ -180,7 +182,7 @@ impl App {
         etag: String,
         reason: String,
     ) -> Result<(), Error> {
-        self.remove_node_if(actor, id, etag, reason, |_, _| Ok(())).await
+        self.remove_node_if(actor, id, etag, Leaves::Told(reason), |_, _| Ok(())).await
     }
 
     /// Removes a node for ever, if whoever has the last word, in the write, says so.
@@ -189,9 +191,13 @@ impl App {
         actor: &Actor,
         id: NodeId,
         etag: String,
-        reason: String,
+        why: Leaves,
         may: impl Fn(&mut WriteTx<'_>, &Node) -> Result<(), Error> + Send + 'static,
     ) -> Result<(), Error> {
+        let (reason, gone) = match why {
+            Leaves::Told(reason) => (reason, false),
+            Leaves::Itself(reason) => (format!("the host left: {reason}"), true),
+        };
         check_reason("reason", &reason)?;
         let now = self.clock.now();
         let stamp = actor.stamp("nodes.delete", now);
@@ -206,7 +212,7 @@ impl App {
             let node = node_in(tx, &scope, id)?;
             check_etag(&etag, node.revision)?;
             may(tx, &node)?;
-            end_commands(tx, id, now)?;
+            end_commands(tx, id, gone, now)?;
             tx.node_delete(id)?;
             tx.audit(Note {
                 subject: format!("node/{id}"),
@@ -271,15 +277,30 @@ fn matches(scope: &Scope, selector: &Selector, entry: &MutexGuard<'_, Entry>) ->
     selector.matches(&entry.node.labels, &entry.node.facts) && scope.sees(&entry.node)
 }
 
-/// A removed node's open orders end with it.
+/// Why a node leaves the fleet.
+pub(super) enum Leaves {
+    /// An operator removes it.
+    Told(String),
+    /// The host has said so.
+    Itself(String),
+}
+
+/// A removed node's open orders end with it. `left`: its host said so; if it was told to,
+/// that order is done.
 fn end_commands(
     tx: &mut WriteTx<'_>,
     node: NodeId,
+    left: bool,
     now: muster_common::clock::UnixMillis,
 ) -> Result<Vec<muster_common::ids::OperationId>, Error> {
     let mut operations = Vec::new();
     for command in tx.command_open_for_node(node)? {
-        if let Ok(ended) = muster_domain::command::apply(&command, &Event::NodeGone, now) {
+        let told = left
+            && tx
+                .operation_get(command.operation)?
+                .is_some_and(|operation| operation.kind == muster_domain::operation::DISCONNECT);
+        let event = if told { Event::NodeLeft } else { Event::NodeGone };
+        if let Ok(ended) = muster_domain::command::apply(&command, &event, now) {
             tx.command_put(&ended)?;
             if !operations.contains(&command.operation) {
                 operations.push(command.operation);

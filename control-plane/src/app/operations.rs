@@ -1,8 +1,14 @@
 //! Operations: one order to many nodes.
 
+mod cancel;
+mod hold;
 pub mod output;
+mod preview;
 mod reading;
+mod retry;
+mod supersede;
 
+pub use preview::{PreviewCounts, Previewed};
 pub(super) use reading::Sight;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -17,20 +23,16 @@ use muster_common::{
 use muster_domain::{
     access::Scope,
     audit::Note,
-    command::{self, Command, Event},
+    command::{self, Command},
     labels::Selector,
     node::Node,
-    operation::{Counts, Operation, Timing, check_lane},
+    operation::{Counts, Operation, Plan, Timing, check_lane, order},
 };
-use muster_store::{
-    ReadCommands as _, ReadOperations as _, WriteCommands as _, WriteOperations as _, WriteTx,
-};
+use muster_store::{ReadLeases, ReadOperations as _, WriteCommands as _, WriteOperations as _, WriteTx};
 use parking_lot::RwLock;
 use serde_json::json;
 
-use super::{
-    Actor, App, Error, check_reason, check_request_id, recorder::end_operations, selectors, written::Written,
-};
+use super::{Actor, App, Error, check_request_id, selectors, written::Written};
 
 /// What someone wants done.
 #[derive(Debug, Clone)]
@@ -53,6 +55,10 @@ pub struct Wish {
     pub lane: String,
     /// Bytes of output kept of all orders together; `None`: the most.
     pub output_limit: Option<u64>,
+    /// That starts it; empty: somebody does.
+    pub schedule: String,
+    /// How it goes about it.
+    pub plan: Plan,
     /// Only tell how many it would reach.
     pub validate_only: bool,
 }
@@ -76,6 +82,8 @@ pub struct OpenOperation {
     pub trace_id: String,
     /// Empty: in none.
     pub lane: String,
+    /// How it goes about it.
+    pub plan: Plan,
 }
 
 /// Operations with open orders.
@@ -88,6 +96,19 @@ impl App {
     /// # Errors
     /// If the wish cannot be, or its request id stands for another one.
     pub async fn start_operation(&self, actor: &Actor, wish: Wish) -> Result<(Operation, Counts), Error> {
+        self.start_operation_and(actor, wish, |_, _| Ok(())).await
+    }
+
+    /// As `start_operation`; what is to be written with it is in the same write, or nothing is.
+    pub(super) async fn start_operation_and<F>(
+        &self,
+        actor: &Actor,
+        wish: Wish,
+        also: F,
+    ) -> Result<(Operation, Counts), Error>
+    where
+        F: Fn(&mut WriteTx<'_>, OperationId) -> Result<(), Error> + Send + 'static,
+    {
         let now = self.clock.now();
         let written = selectors::written("selector", &wish.selector)?;
         let selector = selectors::resolved("selector", &written, &self.catalog.now().groups)?;
@@ -98,70 +119,36 @@ impl App {
         check_lane(&wish.lane)?;
         let output_limit = self.output_limit(&wish)?;
         check_request_id(&wish.request_id)?;
+        wish.plan.check()?;
         let operation = Operation { output_limit, ..operation(actor, &wish, timing, now) };
         let operation = reaching(operation, nodes.len());
         if wish.validate_only {
             let mut counts = Counts::default();
             counts.add(command::State::Queued, operation.total);
+            let plan = operation.plan.clone();
+            self.store.read(move |tx| check_lease(tx, &plan)).await?;
             return Ok((operation, counts));
         }
         let (row, scope, app) = (operation.clone(), actor.scope.clone(), self.clone());
         let start = move |tx: &mut WriteTx<'_>| {
             if let Some(before) = asked_before(tx, &row)? {
+                also(tx, before)?;
                 return Ok(Some(before));
             }
             // A group may have changed since memory followed the store.
             let now = selectors::resolved("selector", &written, &selectors::groups(tx)?)?;
             let fresh = (now != selector).then(|| app.matching(&scope, &now));
             let nodes = fresh.as_ref().unwrap_or(&nodes);
-            let nodes = matching_now(nodes, &Written::since(tx, known)?, &scope, &now);
-            begin(tx, &row, &nodes)?;
+            let written = Written::since(tx, known)?;
+            let nodes = app.in_order(matching_now(nodes, &written, &scope, &now), &row.plan, &written);
+            check_lease(tx, &row.plan)?;
+            begin(tx, &row, &nodes.into_iter().map(|node| (node, None)).collect::<Vec<_>>())?;
+            also(tx, row.id)?;
             Ok(None)
         };
         // Memory learns of it from the feed, so also if the caller goes away now.
         let before = self.commit(actor.stamp("operations.start", now), start).await?;
         self.operation(&actor.scope, before.unwrap_or(operation.id)).await
-    }
-
-    /// Asks an operation to end: queued orders end at once, delivered ones when their host says so.
-    ///
-    /// # Errors
-    /// If it does not exist, or some of its nodes are not in the scope.
-    pub async fn cancel_operation(
-        &self,
-        actor: &Actor,
-        id: OperationId,
-        reason: String,
-    ) -> Result<(Operation, Counts), Error> {
-        check_reason("reason", &reason)?;
-        let now = self.clock.now();
-        let (sight, known) = (self.sight(&actor.scope), *self.feed.applied().borrow());
-        self.commit(actor.stamp("operations.cancel", now), move |tx| {
-            let sight = sight.clone().with(Written::since(tx, known)?);
-            let (operation, _) = sight.operation(tx, id)?;
-            if !sight.is_all_of(tx, &operation)? {
-                let message = "the operation has commands on nodes outside of your scope, too";
-                return Err(Error::refused(Reason::PermissionDenied, message));
-            }
-            let mut moved = 0;
-            for before in tx.command_of_operation_open(id)? {
-                if let Ok(after) = command::apply(&before, &Event::CancelRequested, now)
-                    && after != before
-                {
-                    tx.command_put(&after)?;
-                    moved += 1;
-                }
-            }
-            tx.operation_set_cancel(id)?;
-            tx.audit(Note {
-                subject: format!("operation/{id}"),
-                after: json!({ "reason": reason, "commands": moved }).to_string(),
-                ..Note::default()
-            })?;
-            end_operations(tx, vec![id], now)
-        })
-        .await?;
-        self.operation(&actor.scope, id).await
     }
 
     fn output_limit(&self, wish: &Wish) -> Result<u64, Error> {
@@ -192,6 +179,7 @@ impl App {
                 run_timeout: operation.run_timeout,
                 trace_id: operation.trace_id,
                 lane: operation.lane,
+                plan: operation.plan,
             };
             open.insert(operation.id, Arc::new(parts));
         }
@@ -205,6 +193,16 @@ impl App {
                 open.remove(id);
             }
         }
+    }
+
+    /// Nodes in the order in which a plan wants them.
+    fn in_order(&self, nodes: Vec<NodeId>, plan: &Plan, written: &Written) -> Vec<NodeId> {
+        let Some(label) = &plan.pacing.order_by_label else { return nodes };
+        let value = |id: &NodeId| match written.get(*id) {
+            Some(stored) => stored.as_ref().and_then(|node| node.labels.get(label).cloned()),
+            None => self.fleet.with(*id, |entry| entry.node.labels.get(label).cloned()).flatten(),
+        };
+        order::by_label(nodes.into_iter().map(|id| (id, value(&id))).collect())
     }
 
     pub(crate) fn operation_open(&self, id: OperationId) -> Option<Arc<OpenOperation>> {
@@ -231,6 +229,10 @@ fn operation(actor: &Actor, wish: &Wish, timing: Timing, now: UnixMillis) -> Ope
         trace_id: actor.trace_id.clone(),
         lane: wish.lane.clone(),
         output_limit: 0,
+        schedule: wish.schedule.clone(),
+        plan: wish.plan.clone(),
+        retry_of: None,
+        cancel_forced: false,
     }
 }
 
@@ -262,10 +264,15 @@ fn asked(wish: &Wish) -> Sha256 {
     if let Some(limit) = &limit {
         parts.extend([&b"\0output\0"[..], limit]);
     }
+    let plan = (wish.plan != Plan::default()).then(|| json!(wish.plan).to_string());
+    if let Some(plan) = &plan {
+        parts.extend([&b"\0plan\0"[..], plan.as_bytes()]);
+    }
     Sha256::of_parts(parts)
 }
 
-fn queued(operation: &Operation, node: NodeId, now: UnixMillis) -> Command {
+fn queued(operation: &Operation, node: NodeId, retry_of: Option<CommandId>) -> Command {
+    let now = operation.created_at;
     Command {
         id: CommandId::generate(),
         operation: operation.id,
@@ -275,6 +282,7 @@ fn queued(operation: &Operation, node: NodeId, now: UnixMillis) -> Command {
         signal: None,
         reason: None,
         message: String::new(),
+        result: Vec::new(),
         cancel_requested: false,
         report_seq: 0,
         output_bytes: 0,
@@ -284,6 +292,16 @@ fn queued(operation: &Operation, node: NodeId, now: UnixMillis) -> Command {
         updated_at: now,
         ended_at: None,
         deliver_by: operation.deliver_by,
+        cancel_forced: false,
+        retry_of,
+    }
+}
+
+/// Refuses a plan with a lease that is not there.
+fn check_lease(tx: &mut impl ReadLeases, plan: &Plan) -> Result<(), Error> {
+    match &plan.lease {
+        Some(name) if tx.lease_get(name)?.is_none() => Err(Error::not_found("concurrency lease", name)),
+        _ => Ok(()),
     }
 }
 
@@ -319,23 +337,41 @@ fn asked_before(tx: &mut WriteTx<'_>, operation: &Operation) -> Result<Option<Op
     Ok(None)
 }
 
-/// Stores a new operation, with a command for each of these nodes.
-fn begin(tx: &mut WriteTx<'_>, operation: &Operation, nodes: &[NodeId]) -> Result<(), Error> {
+/// Stores a new operation, with a command for each of these nodes, in this order. What
+/// it supersedes ends.
+fn begin(
+    tx: &mut WriteTx<'_>,
+    operation: &Operation,
+    nodes: &[(NodeId, Option<CommandId>)],
+) -> Result<(), Error> {
     let operation = &reaching(operation.clone(), nodes.len());
+    // Ids rise as they are made: that is the order in which orders go out.
     let commands: Vec<Command> =
-        nodes.iter().map(|node| queued(operation, *node, operation.created_at)).collect();
+        nodes.iter().map(|(node, retry_of)| queued(operation, *node, *retry_of)).collect();
     tx.operation_insert(operation)?;
     tx.command_insert(&commands)?;
+    supersede::end_older(tx, operation, &commands)?;
     tx.audit(Note {
         subject: format!("operation/{}", operation.id),
-        after: json!({
-            "kind": operation.kind,
-            "selector": operation.selector,
-            "nodes": operation.total,
-            "args_sha256": Sha256::of(&operation.args),
-        })
-        .to_string(),
+        after: shown(operation).to_string(),
         ..Note::default()
     })?;
     Ok(())
+}
+
+/// An operation as the audit has it.
+fn shown(operation: &Operation) -> serde_json::Value {
+    let mut shown = json!({
+        "kind": operation.kind,
+        "selector": operation.selector,
+        "nodes": operation.total,
+        "args_sha256": Sha256::of(&operation.args),
+    });
+    if operation.plan != Plan::default() {
+        shown["plan"] = json!(operation.plan);
+    }
+    if let Some(before) = operation.retry_of {
+        shown["retry_of"] = json!(before);
+    }
+    shown
 }

@@ -19,9 +19,15 @@ use std::collections::VecDeque;
 use muster_common::{
     clock::UnixMillis,
     ids::{NodeId, OperationId},
+    reason::Reason,
 };
-use muster_domain::operation;
-use muster_store::{ReadOperations as _, WriteOperations as _, WriteTx};
+use muster_domain::{
+    command::{self, Event, State},
+    operation::{self, Counts},
+};
+use muster_store::{
+    ReadCommands as _, ReadOperations as _, WriteCommands as _, WriteOperations as _, WriteTx,
+};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -97,7 +103,8 @@ impl App {
     }
 }
 
-/// Ends those operations of which no command is open any more.
+/// Ends what follows from the ends of commands: what is queued of operations that have
+/// failed too often, and operations of which no command is open any more.
 pub(crate) fn end_operations(
     tx: &mut WriteTx<'_>,
     candidates: Vec<OperationId>,
@@ -105,10 +112,38 @@ pub(crate) fn end_operations(
 ) -> Result<Vec<OperationId>, Error> {
     let mut ended = Vec::new();
     for id in candidates {
-        if operation::is_ended(&tx.operation_counts(id)?) {
+        let mut counts = tx.operation_counts(id)?;
+        if counts.get(State::Queued) > 0 && counts.failures() > 0 {
+            stop_if_spent(tx, id, &mut counts, now)?;
+        }
+        if operation::is_ended(&counts) {
             tx.operation_set_ended(id, now)?;
             ended.push(id);
         }
     }
     Ok(ended)
+}
+
+/// In the write of the failure itself: after a crash nobody would come to look.
+fn stop_if_spent(
+    tx: &mut WriteTx<'_>,
+    id: OperationId,
+    counts: &mut Counts,
+    now: UnixMillis,
+) -> Result<(), Error> {
+    let Some(plan) = tx.operation_plan(id)?.filter(|plan| plan.pacing.is_spent(counts)) else {
+        return Ok(());
+    };
+    let borne = plan.pacing.max_failures.map_or(0, |borne| borne.of(counts.total() as usize));
+    let message = format!("{} commands of the operation failed; it bears {borne}", counts.failures());
+    let event = Event::Withdrawn(Reason::ErrorBudgetSpent, message);
+    for before in tx.command_of_operation_open(id)? {
+        if let Ok(after) = command::apply(&before, &event, now)
+            && after != before
+        {
+            tx.command_put(&after)?;
+            counts.shift(before.state, after.state, 1);
+        }
+    }
+    Ok(())
 }

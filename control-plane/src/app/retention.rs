@@ -1,10 +1,11 @@
 //! What is taken away because it is old: join requests whose token has run
-//! out, the tail of the change feed, and operations that ended long ago with their
-//! commands and output. In small writes, between which others get their turn.
+//! out, the tail of the change feed, operations that ended long ago with their
+//! commands, output and files, or that are too many, and what became of the times of
+//! schedules. What has not ended stays. In small writes, between which others get their turn.
 
 use muster_store::{
-    WriteChanges as _, WriteJoinRequests as _, WriteOperations as _, WriteRollouts as _,
-    WriteSpentTokens as _, WriteTx,
+    ReadOperations as _, WriteBlobs as _, WriteChanges as _, WriteJoinRequests as _, WriteOperations as _,
+    WriteRollouts as _, WriteSchedules as _, WriteSpentTokens as _, WriteTx,
 };
 
 use super::{App, Error};
@@ -26,7 +27,23 @@ impl App {
         self.in_steps("join-requests", move |tx| Ok(tx.join_request_prune(now, STEP)?)).await?;
         self.in_steps("spent-tokens", move |tx| Ok(tx.spent_token_prune(now, STEP)?)).await?;
         self.in_steps("changes", move |tx| Ok(tx.changes_prune(revisions, applied, STEP)?)).await?;
-        self.in_steps("operations", move |tx| Ok(tx.operation_prune(before, STEP)?)).await?;
+        let most = kept.operations_at_most;
+        let until = move |tx: &mut WriteTx<'_>| {
+            let newest = tx.operation_newest_since(most)?;
+            Ok::<_, Error>(newest.map_or(before, |since| since.max(before)))
+        };
+        self.in_steps("results", move |tx| {
+            let until = until(tx)?;
+            Ok(tx.blob_release_files(until, STEP, now)?)
+        })
+        .await?;
+        self.in_steps("operations", move |tx| {
+            let until = until(tx)?;
+            Ok(tx.operation_prune(until, STEP)?)
+        })
+        .await?;
+        let fires = kept.schedule_fires;
+        self.in_steps("schedule-fires", move |tx| Ok(tx.schedule_fire_prune(before, fires, STEP)?)).await?;
         self.in_steps("touches", |tx| Ok(tx.touches_prune(STEP)?)).await
     }
 

@@ -13,6 +13,10 @@ pub struct Retention {
     /// Ended operations, with their commands and output.
     #[serde(with = "humantime_serde")]
     pub operations: Duration,
+    /// Ended operations that are kept at most, the newest ones.
+    pub operations_at_most: u64,
+    /// What became of times that are kept of each schedule, the newest ones.
+    pub schedule_fires: u32,
     /// How often to look.
     #[serde(with = "humantime_serde")]
     pub every: Duration,
@@ -23,6 +27,8 @@ impl Default for Retention {
         Self {
             revisions: 1_000_000,
             operations: Duration::from_secs(30 * 24 * 3600),
+            operations_at_most: 100_000,
+            schedule_fires: 100,
             every: Duration::from_secs(60),
         }
     }
@@ -37,6 +43,15 @@ impl Retention {
         }
         if self.operations < Duration::from_secs(1) {
             problems.push("retention.operations is less than 1s".to_owned());
+        }
+        if self.operations_at_most < 1 {
+            problems.push("retention.operations-at-most is 0; it must be at least 1".to_owned());
+        }
+        if self.schedule_fires < 10 {
+            problems.push(format!(
+                "retention.schedule-fires is {}; it must be at least 10, as many as are shown",
+                self.schedule_fires
+            ));
         }
         if !(Duration::from_secs(1)..=Duration::from_secs(24 * 3600)).contains(&self.every) {
             problems.push("retention.every must be from 1s to 1 day".to_owned());

@@ -167,6 +167,16 @@ pub fn render(config: &Config) -> String {
                 span(retention.operations),
                 "How long an operation that ended is kept with its commands, their output and its request id. At least 1s.",
             ),
+            (
+                "operations-at-most",
+                retention.operations_at_most.to_string(),
+                "Ended operations that are kept at most: beyond, those that ended first go before their time. At least 1.",
+            ),
+            (
+                "schedule-fires",
+                retention.schedule_fires.to_string(),
+                "What became of the last times of each schedule; those older than `operations` go, too. At least 10.",
+            ),
             ("every", span(retention.every), "How often the worker looks. 1s to 1 day."),
         ],
     );

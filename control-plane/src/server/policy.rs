@@ -91,6 +91,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("/muster.agent.v1.IdentityService/Leave", node(Rate::Session)),
     // Not counted as sessions: who fetches much must still be able to come back.
     ("/muster.agent.v1.BlobService/DownloadBlob", node(Rate::Watch)),
+    ("/muster.agent.v1.BlobService/UploadResult", node(Rate::Watch)),
 
     ("/muster.agent.v1.EnrollmentService/BeginEnrollment", stranger()),
     ("/muster.agent.v1.EnrollmentService/Enroll", stranger()),
@@ -166,6 +167,21 @@ const TABLE: &[(&str, Rule)] = &[
     ("/muster.admin.v1.OperationsService/ReadCommandOutput", read(Read)),
     ("/muster.admin.v1.OperationsService/WatchOperation", watch(Read)),
     ("/muster.admin.v1.OperationsService/CancelOperation", write(Command)),
+    ("/muster.admin.v1.OperationsService/RetryOperation", write(Command)),
+    ("/muster.admin.v1.OperationsService/PreviewOperation", read(Command)),
+
+    ("/muster.admin.v1.ConcurrencyLeasesService/CreateConcurrencyLease", fleet_write(Command)),
+    ("/muster.admin.v1.ConcurrencyLeasesService/GetConcurrencyLease", read(Read)),
+    ("/muster.admin.v1.ConcurrencyLeasesService/ListConcurrencyLeases", read(Read)),
+    ("/muster.admin.v1.ConcurrencyLeasesService/UpdateConcurrencyLease", fleet_write(Command)),
+    ("/muster.admin.v1.ConcurrencyLeasesService/DeleteConcurrencyLease", fleet_write(Command)),
+
+    ("/muster.admin.v1.SchedulesService/CreateSchedule", write(Command)),
+    ("/muster.admin.v1.SchedulesService/GetSchedule", read(Read)),
+    ("/muster.admin.v1.SchedulesService/ListSchedules", read(Read)),
+    ("/muster.admin.v1.SchedulesService/UpdateSchedule", write(Command)),
+    ("/muster.admin.v1.SchedulesService/DeleteSchedule", write(Command)),
+    ("/muster.admin.v1.OperationsService/DownloadResult", watch(Read)),
 
     ("/muster.admin.v1.IdentityService/GetAuthority", fleet_read(Read)),
     ("/muster.admin.v1.IdentityService/PrepareAuthority", fleet_write(Secure)),

@@ -153,6 +153,8 @@ pub struct CommandReport {
     pub reason: Option<Reason>,
     /// For people.
     pub message: String,
+    /// What the host found or made, as it was encoded there.
+    pub result: Vec<u8>,
     /// How far the host's ledger was when it said so.
     pub ledger_seq: u64,
 }
@@ -190,6 +192,8 @@ pub enum Outbound {
     Cancel {
         /// Which.
         command: CommandId,
+        /// At once.
+        force: bool,
     },
     /// Stored; the host may forget.
     Ack(Ack),
@@ -250,6 +254,8 @@ pub struct Welcome {
     pub output_limit: u64,
     /// What is wanted whole.
     pub need: Need,
+    /// Orders that wait on the host and must not start there any more.
+    pub withdrawn: Vec<CommandId>,
 }
 
 /// The rhythm of a session.
@@ -307,10 +313,14 @@ pub struct Ticket {
     pub output_credit: u32,
     /// In which it was issued.
     pub epoch: u64,
+    /// The order that it repeats.
+    pub retry_of: Option<CommandId>,
     /// Someone asked it to stop since.
     pub cancel: bool,
     /// On the host it runs after those of the same lane; empty: in none.
     pub lane: String,
+    /// At once.
+    pub force: bool,
 }
 
 /// Stored durably.

@@ -11,7 +11,7 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 use muster_common::{
-    ids::{NodeId, SessionId},
+    ids::{CommandId, NodeId, SessionId},
     reason::Reason,
 };
 use parking_lot::Mutex;
@@ -180,6 +180,13 @@ impl Handle {
                 }
                 None => hints.ack.commands.push(ack),
             }
+        });
+    }
+
+    /// An order has ended here without its host, which is to kill it if it runs there.
+    pub fn give_up(&self, command: CommandId) {
+        self.hint(|hints| {
+            hints.given_up.insert(command);
         });
     }
 

@@ -1,7 +1,9 @@
 //! What a session asks of the rest of the house. `app` implements both ports;
 //! every call is short, never waits, and never touches the disk itself.
 
-use muster_common::digest::Sha256;
+use std::collections::BTreeSet;
+
+use muster_common::{digest::Sha256, ids::CommandId};
 use muster_domain::liveness;
 
 use super::{
@@ -85,7 +87,7 @@ pub trait Desk: Send + Sync + 'static {
 }
 
 /// Hints for a session. Each says: look again; none carries the truth, except
-/// acknowledgements, which are few and merge.
+/// acknowledgements and what was given up, which are few and merge.
 #[derive(Debug, Default)]
 pub struct Hints {
     /// Desired state may differ.
@@ -98,6 +100,8 @@ pub struct Hints {
     pub trust: bool,
     /// Stored reports.
     pub ack: Ack,
+    /// Orders that have ended here and that the host may still run.
+    pub given_up: BTreeSet<CommandId>,
     /// The session is to end.
     pub end: Option<End>,
 }

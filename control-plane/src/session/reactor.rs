@@ -104,6 +104,8 @@ where
         if hints.ack != Ack::default() {
             self.outbox.push_back(Outbound::Ack(hints.ack));
         }
+        let kill = |command| Outbound::Cancel { command, force: true };
+        self.outbox.extend(hints.given_up.into_iter().map(kill));
         if hints.tune {
             self.outbox.push_back(Outbound::Tune(self.ports.desk.tune(&self.handle)));
         }
@@ -146,10 +148,10 @@ where
 
     fn hand_out_tickets(&mut self) {
         for ticket in self.ports.desk.tickets(&self.handle) {
-            let (command, cancel) = (ticket.id, ticket.cancel);
+            let (command, cancel, force) = (ticket.id, ticket.cancel, ticket.force);
             self.outbox.push_back(Outbound::Command(Box::new(ticket)));
             if cancel {
-                self.outbox.push_back(Outbound::Cancel { command });
+                self.outbox.push_back(Outbound::Cancel { command, force });
             }
         }
     }

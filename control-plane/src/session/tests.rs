@@ -263,6 +263,7 @@ impl Inbox for Fake {
             tune: tune(),
             output_limit: 1024 * 1024,
             need: Need::default(),
+            withdrawn: Vec::new(),
         };
         Ok(Opened { welcome, state_hash: nothing() })
     }
@@ -361,8 +362,10 @@ fn ticket() -> Ticket {
         trace_id: String::new(),
         output_credit: 1,
         epoch: 1,
+        retry_of: None,
         cancel: true,
         lane: String::new(),
+        force: false,
     }
 }
 

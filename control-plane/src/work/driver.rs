@@ -30,7 +30,10 @@ pub fn drive<W: Worker>(app: &App, tasks: &Tasks, drain: &Drain, mut worker: W) 
     tasks.spawn(W::NAME, Kind::Fatal, async move {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
         loop {
-            let pause = match worker.work(&app).await {
+            let begun = app.clock.monotonic();
+            let done = worker.work(&app).await;
+            app.metrics.worked(W::NAME, app.clock.monotonic() - begun);
+            let pause = match done {
                 Ok(()) => {
                     backoff.reset();
                     None

@@ -16,7 +16,8 @@ use crate::{
 const BY_DIGEST: &str = "SELECT sha256, size_bytes, state, created_at, created_by, unreferenced_since \
                          FROM blobs WHERE sha256 = $1";
 const PAGE: &str = "SELECT sha256, size_bytes, state, created_at, created_by, unreferenced_since \
-                    FROM blobs WHERE state = 'here' AND sha256 > $1 ORDER BY sha256 LIMIT $2";
+                    FROM blobs WHERE state = 'here' AND sha256 > $1 AND created_by NOT LIKE 'node/%' \
+                    ORDER BY sha256 LIMIT $2";
 const UPLOAD: &str = "SELECT id, sha256, size_bytes, created_at, created_by, expires_at \
                       FROM blob_uploads WHERE id = $1";
 /// An upload that is becoming a blob stands in both tables; its room is counted once.
@@ -34,7 +35,7 @@ pub trait ReadBlobs: Reader {
         self.row(BY_DIGEST, params![sha256], decode)
     }
 
-    /// A page of those that can be had, by digest.
+    /// A page of those that can be had, by digest; without those that hosts brought.
     ///
     /// # Errors
     /// If the page's key is none of this list, or the store fails.
@@ -66,6 +67,15 @@ pub trait ReadBlobs: Reader {
     fn blob_referrers(&mut self, sha256: &Sha256, limit: u32) -> Result<Vec<String>, Error> {
         const SQL: &str = "SELECT referrer FROM blob_references WHERE sha256 = $1 ORDER BY referrer LIMIT $2";
         self.rows(SQL, params![sha256, limit], |row| row.text("referrer"))
+    }
+
+    /// The blob that one referrer needs, if it needs one.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn blob_of(&mut self, referrer: &str) -> Result<Option<Sha256>, Error> {
+        let sql = "SELECT sha256 FROM blob_references WHERE referrer = $1 ORDER BY sha256 LIMIT 1";
+        self.row(sql, params![referrer], |row| row.sha256("blob"))
     }
 
     /// Some of those that nothing has referred to since before `before`.
@@ -232,6 +242,25 @@ pub trait WriteBlobs: ReadBlobs + Writer {
                              AND r.referrer <> $2)";
         self.execute(FREED, params![now, referrer])?;
         self.execute("DELETE FROM blob_references WHERE referrer = $1", params![referrer]).map(drop)
+    }
+
+    /// Writes down that commands need their files no more: those of operations that ended
+    /// before a time, and those that are no more. At most `step`; answers how many.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn blob_release_files(&mut self, before: UnixMillis, step: u64, now: UnixMillis) -> Result<u64, Error> {
+        // All that begin with "command/": the sign after the slash is the nought.
+        const SQL: &str = "SELECT r.referrer FROM blob_references r \
+                           LEFT JOIN commands c ON c.id = substr(r.referrer, 9) \
+                           LEFT JOIN operations o ON o.id = c.operation_id \
+                           WHERE r.referrer >= 'command/' AND r.referrer < 'command0' \
+                           AND (c.id IS NULL OR o.ended_at < $1) LIMIT $2";
+        let over = self.rows(SQL, params![before, step], |row| row.text("referrer"))?;
+        for referrer in &over {
+            self.blob_release(referrer, now)?;
+        }
+        Ok(over.len() as u64)
     }
 }
 

@@ -26,6 +26,8 @@ pub enum ChangeKind {
     Assignment,
     /// A group of nodes.
     Group,
+    /// A concurrency lease.
+    Lease,
     /// A rollout, or the brake of all of them.
     Rollout,
     /// An operation.
@@ -40,6 +42,8 @@ pub enum ChangeKind {
     Authority,
     /// Someone or something that is not let in any more, or is again.
     Revocation,
+    /// An operation that starts by itself.
+    Schedule,
 }
 
 /// One row of the feed.
@@ -55,7 +59,7 @@ pub struct Change {
 
 impl ChangeKind {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Node,
         Self::NodeReport,
         Self::JoinToken,
@@ -64,6 +68,7 @@ impl ChangeKind {
         Self::Profile,
         Self::Assignment,
         Self::Group,
+        Self::Lease,
         Self::Rollout,
         Self::Operation,
         Self::Command,
@@ -71,6 +76,7 @@ impl ChangeKind {
         Self::Binding,
         Self::Authority,
         Self::Revocation,
+        Self::Schedule,
     ];
 
     /// Its written form.
@@ -85,6 +91,7 @@ impl ChangeKind {
             Self::Profile => "profile",
             Self::Assignment => "assignment",
             Self::Group => "group",
+            Self::Lease => "lease",
             Self::Rollout => "rollout",
             Self::Operation => "operation",
             Self::Command => "command",
@@ -92,6 +99,7 @@ impl ChangeKind {
             Self::Binding => "binding",
             Self::Authority => "authority",
             Self::Revocation => "revocation",
+            Self::Schedule => "schedule",
         }
     }
 

@@ -20,9 +20,9 @@ use crate::{
 macro_rules! commands {
     ($rest:literal) => {
         concat!(
-            "SELECT id, operation_id, node_id, state, exit_code, signal, reason, message, cancel_requested, \
-             report_seq, output_bytes, dropped_bytes, created_at, updated_at, ended_at, deliver_by, stderr_bytes \
-             FROM commands ",
+            "SELECT id, operation_id, node_id, state, exit_code, signal, reason, message, result, cancel_requested, \
+             report_seq, output_bytes, dropped_bytes, created_at, updated_at, ended_at, deliver_by, stderr_bytes, \
+             cancel_forced, retry_of FROM commands ",
             $rest
         )
     };
@@ -132,6 +132,21 @@ pub trait ReadCommands: Reader {
         self.rows(sql, params![operation], decode)
     }
 
+    /// The commands of an operation that ended in one of these states and that no other
+    /// command repeats, by id.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn command_to_retry(&mut self, operation: OperationId, states: &[State]) -> Result<Vec<Command>, Error> {
+        let sql = commands!(
+            "WHERE operation_id = $1 AND NOT EXISTS \
+             (SELECT 1 FROM commands AS later WHERE later.retry_of = commands.id) ORDER BY id"
+        );
+        let mut commands = self.rows(sql, params![operation], decode)?;
+        commands.retain(|command| command.state.is_end() && states.contains(&command.state));
+        Ok(commands)
+    }
+
     /// At most so many pieces of a command's output after one, in order.
     ///
     /// # Errors
@@ -178,9 +193,10 @@ pub trait WriteCommands: ReadCommands + Writer {
     /// If one is there already, or their operation is not, or the store fails.
     fn command_insert(&mut self, commands: &[Command]) -> Result<(), Error> {
         const SQL: &str = "INSERT INTO commands (id, operation_id, node_id, state, exit_code, signal, reason, \
-                           message, cancel_requested, report_seq, output_bytes, dropped_bytes, created_at, \
-                           updated_at, ended_at, deliver_by, stderr_bytes) \
-                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
+                           message, result, cancel_requested, report_seq, output_bytes, dropped_bytes, \
+                           created_at, updated_at, ended_at, deliver_by, stderr_bytes, cancel_forced, retry_of) \
+                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
+                           $19, $20)";
         for command in commands {
             self.needs_audit("a command");
             self.changed(ChangeKind::Command, command.id.to_string());
@@ -193,6 +209,7 @@ pub trait WriteCommands: ReadCommands + Writer {
                 command.signal,
                 command.reason.map(muster_common::reason::Reason::as_str),
                 &command.message,
+                &command.result,
                 command.cancel_requested,
                 command.report_seq,
                 command.output_bytes,
@@ -202,6 +219,8 @@ pub trait WriteCommands: ReadCommands + Writer {
                 command.ended_at,
                 command.deliver_by,
                 command.stderr_bytes,
+                command.cancel_forced,
+                command.retry_of,
             ];
             self.execute(SQL, row)?;
         }
@@ -216,14 +235,16 @@ pub trait WriteCommands: ReadCommands + Writer {
     /// If the store fails.
     fn command_put(&mut self, command: &Command) -> Result<bool, Error> {
         const SQL: &str = "UPDATE commands SET state = $1, exit_code = $2, signal = $3, reason = $4, message = $5, \
-                           cancel_requested = $6, report_seq = $7, output_bytes = $8, dropped_bytes = $9, \
-                           updated_at = $10, ended_at = $11, stderr_bytes = $12 WHERE id = $13";
+                           result = $6, cancel_requested = $7, report_seq = $8, output_bytes = $9, \
+                           dropped_bytes = $10, updated_at = $11, ended_at = $12, stderr_bytes = $13, \
+                           cancel_forced = $14 WHERE id = $15";
         let row = params![
             command.state.as_str(),
             command.exit_code,
             command.signal,
             command.reason.map(muster_common::reason::Reason::as_str),
             &command.message,
+            &command.result,
             command.cancel_requested,
             command.report_seq,
             command.output_bytes,
@@ -231,6 +252,7 @@ pub trait WriteCommands: ReadCommands + Writer {
             command.updated_at,
             command.ended_at,
             command.stderr_bytes,
+            command.cancel_forced,
             command.id,
         ];
         let found = self.execute(SQL, row)? > 0;
@@ -274,6 +296,7 @@ fn decode(row: &mut Row) -> Result<Command, Error> {
         // A reason of a newer release is one this release does not know, no fault of the row.
         reason: row.opt_text("reason")?.as_deref().and_then(muster_common::reason::Reason::parse),
         message: row.text("message")?,
+        result: row.bytes("command result")?,
         cancel_requested: row.bool("cancel_requested")?,
         report_seq: row.u64("report_seq")?,
         output_bytes: row.u64("output_bytes")?,
@@ -283,6 +306,8 @@ fn decode(row: &mut Row) -> Result<Command, Error> {
         ended_at: row.opt_millis("ended_at")?,
         deliver_by: row.millis("deliver_by")?,
         stderr_bytes: row.u64("stderr_bytes")?,
+        cancel_forced: row.bool("cancel_forced")?,
+        retry_of: row.opt_parsed("id of the command it repeats")?,
     })
 }
 

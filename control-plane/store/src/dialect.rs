@@ -37,5 +37,8 @@ pub(crate) static SQLITE: Dialect = Dialect {
         ("groups", include_str!("../migrations/sqlite/0010_groups.sql")),
         ("lanes", include_str!("../migrations/sqlite/0011_lanes.sql")),
         ("output-limits", include_str!("../migrations/sqlite/0012_output_limits.sql")),
+        ("schedules", include_str!("../migrations/sqlite/0013_schedules.sql")),
+        ("pacing", include_str!("../migrations/sqlite/0014_pacing.sql")),
+        ("command-results", include_str!("../migrations/sqlite/0015_command_results.sql")),
     ],
 };

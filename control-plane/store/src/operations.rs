@@ -5,13 +5,13 @@ use std::time::Duration;
 use muster_common::{clock::UnixMillis, ids::OperationId};
 use muster_domain::{
     command::State,
-    operation::{Counts, Operation},
+    operation::{Counts, Operation, Plan},
     page::{Listed, Page},
 };
 
 use crate::{
     changes::ChangeKind,
-    engine::{Row, params},
+    engine::{Row, json, params},
     error::Error,
     page,
     tx::{ReadTx, Reader, WriteTx, Writer},
@@ -22,7 +22,7 @@ macro_rules! operations {
         concat!(
             "SELECT id, selector, kind, args, request_id, request_sha256, created_by, created_at, not_before, \
              deliver_by, run_timeout_ms, cancel_requested, ended_at, total, trace_id, lane, \
-             output_limit FROM operations ",
+             output_limit, schedule, plan, retry_of, cancel_forced FROM operations ",
             $rest
         )
     };
@@ -49,6 +49,33 @@ pub trait ReadOperations: Reader {
     ) -> Result<Option<Operation>, Error> {
         let sql = operations!("WHERE created_by = $1 AND request_id = $2");
         self.row(sql, params![created_by, request_id], decode)
+    }
+
+    /// The newest operation with a supersede key.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn operation_newest_with_key(&mut self, key: &str) -> Result<Option<OperationId>, Error> {
+        let sql = "SELECT id FROM operations WHERE supersede_key = $1 ORDER BY id DESC LIMIT 1";
+        self.row(sql, params![key], |row| row.parsed("operation id"))
+    }
+
+    /// Those with a supersede key that have not ended, oldest first.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn operation_open_with_key(&mut self, key: &str) -> Result<Vec<OperationId>, Error> {
+        let sql = "SELECT id FROM operations WHERE supersede_key = $1 AND ended_at IS NULL ORDER BY id";
+        self.rows(sql, params![key], |row| row.parsed("operation id"))
+    }
+
+    /// How an operation goes about it.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn operation_plan(&mut self, id: OperationId) -> Result<Option<Plan>, Error> {
+        let sql = "SELECT plan FROM operations WHERE id = $1";
+        self.row(sql, params![id], |row| Ok(row.opt_json("plan")?.unwrap_or_default()))
     }
 
     /// One page of them, newest first.
@@ -85,6 +112,16 @@ pub trait ReadOperations: Reader {
         Ok(counts)
     }
 
+    /// When the oldest of the newest `count` that ended did. `None`: there are no more.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn operation_newest_since(&mut self, count: u64) -> Result<Option<UnixMillis>, Error> {
+        const SQL: &str = "SELECT ended_at FROM operations WHERE ended_at IS NOT NULL \
+                           ORDER BY ended_at DESC LIMIT 1 OFFSET $1";
+        self.row(SQL, params![count.saturating_sub(1)], |row| row.millis("ended_at"))
+    }
+
     /// How many more bytes of output are kept of an operation.
     ///
     /// # Errors
@@ -107,11 +144,14 @@ pub trait WriteOperations: ReadOperations + Writer {
     fn operation_insert(&mut self, operation: &Operation) -> Result<(), Error> {
         const SQL: &str = "INSERT INTO operations (id, selector, kind, args, request_id, request_sha256, created_by, \
                            created_at, not_before, deliver_by, run_timeout_ms, cancel_requested, ended_at, total, \
-                           trace_id, lane, output_limit) \
-                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
+                           trace_id, lane, output_limit, schedule, plan, lease, supersede_key, retry_of, \
+                           cancel_forced) \
+                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
+                           $19, $20, $21, $22, $23)";
         self.needs_audit("an operation");
         self.changed(ChangeKind::Operation, operation.id.to_string());
         let run_timeout_ms = i64::try_from(operation.run_timeout.as_millis()).unwrap_or(i64::MAX);
+        let plan = (operation.plan != Plan::default()).then(|| json(&operation.plan));
         let row = params![
             operation.id,
             &operation.selector,
@@ -130,6 +170,12 @@ pub trait WriteOperations: ReadOperations + Writer {
             &operation.trace_id,
             &operation.lane,
             operation.output_limit,
+            &operation.schedule,
+            plan,
+            operation.plan.lease.as_ref(),
+            operation.plan.supersede.as_ref().map(|it| &it.key),
+            operation.retry_of,
+            operation.cancel_forced,
         ];
         self.execute(SQL, row).map(drop)
     }
@@ -141,6 +187,21 @@ pub trait WriteOperations: ReadOperations + Writer {
     /// If the store fails.
     fn operation_set_cancel(&mut self, id: OperationId) -> Result<bool, Error> {
         let sql = "UPDATE operations SET cancel_requested = 1 WHERE id = $1 AND cancel_requested = 0";
+        let changed = self.execute(sql, params![id])? > 0;
+        if changed {
+            self.needs_audit("an operation");
+            self.changed(ChangeKind::Operation, id.to_string());
+        }
+        Ok(changed)
+    }
+
+    /// Someone wants it stopped at once. Whether this call was the first to say so;
+    /// its commands are written by the caller.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn operation_set_forced(&mut self, id: OperationId) -> Result<bool, Error> {
+        let sql = "UPDATE operations SET cancel_requested = 1, cancel_forced = 1 WHERE id = $1 AND cancel_forced = 0";
         let changed = self.execute(sql, params![id])? > 0;
         if changed {
             self.needs_audit("an operation");
@@ -217,6 +278,10 @@ fn decode(row: &mut Row) -> Result<Operation, Error> {
         trace_id: row.text("trace_id")?,
         lane: row.text("lane")?,
         output_limit: row.u64("output_limit")?,
+        schedule: row.text("schedule")?,
+        plan: row.opt_json("plan")?.unwrap_or_default(),
+        retry_of: row.opt_parsed("id of the operation it repeats")?,
+        cancel_forced: row.bool("cancel_forced")?,
     })
 }
 

@@ -36,7 +36,7 @@ pub(super) fn run(args: &Args, context: Context) -> Result<(), Failure> {
         Failure::told(exit::BUSY, format!("another agent runs with {}", state.path().display()))
     })?;
     let runtime = runtime()?;
-    let ended = runtime.block_on(wiring::run(config, state, level));
+    let ended = runtime.block_on(wiring::run(config, state, level, program.as_ref().ok().cloned()));
     runtime.shutdown_timeout(LAST_WRITES); // a disk that hangs must not keep it
     match ended {
         Ok(Exit::Stopped) => Ok(()),

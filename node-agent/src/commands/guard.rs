@@ -1,9 +1,12 @@
-//! Whether an order is to be run. Pure.
+//! Whether an order is to be run. Pure, but for the users that this host knows.
 
 use muster_common::{clock::UnixMillis, reason::Reason};
 
 use super::kinds::{self, Kind};
-use crate::state::{CommandState, Report, Ticket};
+use crate::{
+    locks::Locks,
+    state::{CommandState, Report, Ticket},
+};
 
 /// What is to become of an order.
 #[derive(Debug, PartialEq)]
@@ -19,8 +22,8 @@ pub(super) fn is_over(ticket: &Ticket, server_now: Option<UnixMillis>) -> bool {
     ticket.finish_by.zip(server_now).is_some_and(|(at, now)| at <= now)
 }
 
-/// Judges an order at its start. `allowed`: what the lock file says of its kind.
-pub(super) fn judge(ticket: &Ticket, allowed: bool, server_now: Option<UnixMillis>) -> Verdict {
+/// Judges an order at its start.
+pub(super) fn judge(ticket: &Ticket, locks: &Locks, server_now: Option<UnixMillis>) -> Verdict {
     let refuse = |state, reason, message: String| Verdict::Refuse { state, reason, message };
     if is_over(ticket, server_now) {
         let message = "its time was over before it could start".to_owned();
@@ -32,11 +35,10 @@ pub(super) fn judge(ticket: &Ticket, allowed: bool, server_now: Option<UnixMilli
             refuse(CommandState::Failed, Reason::CommandKindUnknown, message)
         }
         Err(kinds::Error::Args(message)) => refuse(CommandState::Failed, Reason::CommandArgsInvalid, message),
-        Ok(_) if !allowed => {
-            let message = format!("the lock file of this host does not allow {}", ticket.kind);
-            refuse(CommandState::Denied, Reason::LocalLock, message)
-        }
-        Ok(kind) => Verdict::Run(kind),
+        Ok(kind) => match kind.locked(&ticket.kind, locks) {
+            Some(message) => refuse(CommandState::Denied, Reason::LocalLock, message),
+            None => Verdict::Run(kind),
+        },
     }
 }
 

@@ -1,27 +1,56 @@
-//! What orders can be. One file for each kind that does more than tell others.
+//! What orders can be: one file for each kind. What can be wrong with one is found here
+//! again, whatever the control plane has checked: a host does not trust it.
 
-mod run_script;
+mod collect_logs;
+mod disconnect;
+mod reboot;
+mod refresh_facts;
+mod restart_agent;
+mod rotate_identity;
+pub(super) mod run_script;
+mod service;
+mod tool;
 
 use muster_common::reason::Reason;
-use prost::Message as _;
+use muster_proto::types::v1 as types;
+use prost::Message;
 use tokio_util::sync::CancellationToken;
 
 use super::{Options, voice::Voice};
-use crate::state::{CommandState, Report, Ticket};
+use crate::{
+    ledger::Entry,
+    locks::Locks,
+    state::{CommandState, Report, Ticket},
+};
 
-pub(super) const RESTART_AGENT: &str = "restart-agent";
+const COLLECT_LOGS: &str = "collect-logs";
+const DISCONNECT: &str = "disconnect";
+const REBOOT: &str = "reboot";
 const REFRESH_FACTS: &str = "refresh-facts";
-const RUN_SCRIPT: &str = "run-script";
+const RESTART_AGENT: &str = "restart-agent";
+const ROTATE_IDENTITY: &str = "rotate-identity";
+pub(super) const RUN_SCRIPT: &str = "run-script";
+const SERVICE: &str = "service";
 
 /// Kinds that this agent knows.
-pub const NAMES: &[&str] = &[REFRESH_FACTS, RESTART_AGENT, RUN_SCRIPT];
+pub const NAMES: &[&str] =
+    &[COLLECT_LOGS, DISCONNECT, REBOOT, REFRESH_FACTS, RESTART_AGENT, ROTATE_IDENTITY, RUN_SCRIPT, SERVICE];
 
 /// An order that can be run.
 #[derive(Debug, PartialEq)]
 pub(super) enum Kind {
-    RestartAgent,
+    CollectLogs(collect_logs::Wish),
+    Disconnect,
+    Reboot(reboot::Wish),
+    /// The host was asked to boot, by an earlier process of this boot.
+    Rebooting,
     RefreshFacts,
+    RestartAgent,
+    RotateIdentity,
     RunScript(run_script::Script),
+    /// The script was started by an earlier process of the agent.
+    RunningScript,
+    Service(service::Wish),
 }
 
 /// An order that cannot.
@@ -33,26 +62,60 @@ pub(super) enum Error {
 
 pub(super) fn parse(kind: &str, args: &[u8]) -> Result<Kind, Error> {
     match kind {
-        RESTART_AGENT => Ok(Kind::RestartAgent),
+        COLLECT_LOGS => read(args, collect_logs::Wish::check).map(Kind::CollectLogs),
+        DISCONNECT => Ok(Kind::Disconnect),
+        REBOOT => read(args, reboot::Wish::check).map(Kind::Reboot),
         REFRESH_FACTS => Ok(Kind::RefreshFacts),
-        RUN_SCRIPT => {
-            let args = muster_proto::types::v1::RunScript::decode(args)
-                .map_err(|error| Error::Args(format!("the arguments do not decode: {error}")))?;
-            run_script::Script::check(args).map(Kind::RunScript).map_err(Error::Args)
-        }
+        RESTART_AGENT => Ok(Kind::RestartAgent),
+        ROTATE_IDENTITY => Ok(Kind::RotateIdentity),
+        RUN_SCRIPT => read(args, run_script::Script::check).map(Kind::RunScript),
+        SERVICE => read(args, service::Wish::check).map(Kind::Service),
         _ => Err(Error::Unknown),
+    }
+}
+
+fn read<A: Message + Default, K>(args: &[u8], check: fn(A) -> Result<K, String>) -> Result<K, Error> {
+    let args =
+        A::decode(args).map_err(|error| Error::Args(format!("the arguments do not decode: {error}")))?;
+    check(args).map_err(Error::Args)
+}
+
+impl Kind {
+    /// What the host's lock file has against it. `name`: of its kind.
+    pub(super) fn locked(&self, name: &str, locks: &Locks) -> Option<String> {
+        if !locks.allows_command(name) {
+            return Some(format!("the lock file of this host does not allow {name}"));
+        }
+        match self {
+            Self::RunScript(script) => run_script::locked(script, locks),
+            Self::Service(wish) => wish.locked(locks),
+            Self::CollectLogs(wish) => wish.locked(locks),
+            _ => None,
+        }
     }
 }
 
 /// Why a command is to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stop {
+pub enum Stop {
+    /// Someone asked for it.
     Cancelled,
+    /// Its time is over.
     TimedOut,
 }
 
+/// A command is to stop, and may be told to hurry.
+#[derive(Debug)]
+pub(super) struct Halt {
+    pub(super) why: Stop,
+    /// No more time to end by itself.
+    pub(super) force: CancellationToken,
+}
+
 impl Stop {
-    fn report(self, voice: &Voice) -> Report {
+    /// The end that it brings about.
+    #[must_use]
+    pub fn report(self, voice: &Voice) -> Report {
         match self {
             Self::Cancelled => voice
                 .report(CommandState::Cancelled)
@@ -70,20 +133,52 @@ pub(super) async fn run(
     ticket: &Ticket,
     options: &Options,
     voice: &Voice,
-    stop: impl Future<Output = Stop>,
+    stop: impl Future<Output = Halt> + Send,
 ) -> Report {
     match kind {
-        Kind::RefreshFacts => {
-            options.refresh_facts.notify_one();
-            voice.report(CommandState::Succeeded)
-        }
-        Kind::RestartAgent => restart(&options.restart, voice, stop).await,
+        Kind::CollectLogs(wish) => collect_logs::run(&wish, ticket, options, voice, why(stop)).await,
+        Kind::Disconnect => disconnect::run(options, voice, why(stop)).await,
+        Kind::Reboot(wish) => reboot::run(&wish, options, voice, why(stop)).await,
+        Kind::Rebooting => reboot::goes_down(voice, why(stop)).await,
+        Kind::RefreshFacts => refresh_facts::run(options, voice),
+        Kind::RestartAgent => restart_agent::run(options, voice, why(stop)).await,
+        Kind::RotateIdentity => rotate_identity::run(options, voice, why(stop)).await,
         Kind::RunScript(script) => run_script::run(script, ticket, options, voice, stop).await,
+        Kind::RunningScript => run_script::follow(ticket, options, voice, stop).await,
+        Kind::Service(wish) => service::run(&wish, voice, why(stop)).await,
     }
 }
 
-/// Ends only if the restart does not come: the next process reports the success.
-async fn restart(restart: &CancellationToken, voice: &Voice, stop: impl Future<Output = Stop>) -> Report {
-    restart.cancel();
-    stop.await.report(voice)
+/// For kinds that end at once when they are to stop: there is nothing to hurry.
+pub(super) async fn why(stop: impl Future<Output = Halt> + Send) -> Stop {
+    stop.await.why
+}
+
+/// What a new process of the agent makes of an order that an earlier one had started.
+#[derive(Debug, PartialEq)]
+pub(super) enum Left {
+    /// This is how it ended.
+    Ended(Report),
+    /// It is still to come: someone has to wait for it.
+    Comes(Kind),
+    /// Nobody can tell.
+    Unknown,
+}
+
+pub(super) async fn left(entry: &Entry, options: &Options) -> Left {
+    match entry.ticket.kind.as_str() {
+        RESTART_AGENT => Left::Ended(restart_agent::done(entry, options)),
+        REBOOT => reboot::left(entry, options),
+        RUN_SCRIPT if run_script::goes_on(&entry.ticket, options).await => Left::Comes(Kind::RunningScript),
+        _ => Left::Unknown,
+    }
+}
+
+/// A report with what was found.
+fn with_result(report: Report, kind: types::command_result::Kind) -> Report {
+    Report { result: types::CommandResult { kind: Some(kind) }.encode_to_vec(), ..report }
+}
+
+fn failed(voice: &Voice, reason: Reason, message: impl Into<String>) -> Report {
+    voice.report(CommandState::Failed).because(reason, message)
 }

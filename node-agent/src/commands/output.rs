@@ -58,8 +58,8 @@ impl Output {
     }
 
     /// What could not be kept is counted.
-    pub(super) fn lost(&mut self, stderr: bool, bytes: usize) {
-        self.streams[usize::from(stderr)].dropped += bytes as u64;
+    pub(super) fn lost(&mut self, stderr: bool, bytes: u64) {
+        self.streams[usize::from(stderr)].dropped += bytes;
     }
 
     /// After the last piece: what says that something of a stream was cut, and how many bytes.

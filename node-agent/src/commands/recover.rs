@@ -2,59 +2,100 @@
 
 use std::{fs, io, path::Path};
 
-use muster_common::{clock::Clock, ids::CommandId, reason::Reason};
+use muster_common::{ids::CommandId, reason::Reason};
 
-use super::{Options, kinds::RESTART_AGENT};
+use super::{
+    Options,
+    kinds::{self, Kind, Left, run_script},
+    voice::Said,
+};
 use crate::{
     ledger::{Entry, Error, Ledger, Shared},
     platform::process,
-    state::{CommandState, Report},
+    state::{CommandState, Report, Ticket},
 };
 
-/// Ends what was started and not seen to end; what was not started still may be.
-pub(super) async fn settle(ledger: &Shared, options: &Options) -> Result<(), Error> {
-    let (clock, scripts) = (options.clock.clone(), options.scripts.clone());
-    ledger
-        .with(move |ledger| {
-            let settled = settle_all(ledger, &clock);
-            sweep(&scripts);
-            settled
-        })
-        .await
+/// What goes on, or is still to come to its end, though the agent that started it has ended.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    pub(super) ticket: Ticket,
+    pub(super) kind: Kind,
+    /// What is in the ledger of its output.
+    pub(super) said: Said,
 }
 
-/// Scripts of runs that ended without their agent: nothing runs any more that would read them.
-fn sweep(scripts: &Path) {
-    match fs::remove_dir_all(scripts) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(%error, "could not clear {}", scripts.display());
-        }
-        _ => {}
-    }
-}
-
-fn settle_all(ledger: &mut Ledger, clock: &Clock) -> Result<(), Error> {
+/// Ends what was started and not seen to end, but for what goes on; what was not started
+/// still may be.
+pub(super) async fn settle(ledger: &Shared, options: &Options) -> Result<Vec<Unfinished>, Error> {
     let started = |entry: &&Entry| entry.state() == CommandState::Running;
-    let left: Vec<Entry> = ledger.entries().filter(started).cloned().collect();
+    let left: Vec<Entry> =
+        ledger.with(move |ledger| ledger.entries().filter(started).cloned().collect()).await;
+    let (mut ended, mut unfinished) = (Vec::new(), Vec::new());
     for entry in left {
+        let id = entry.ticket.id;
         if let Some(mark) = &entry.process
             && process::kill_leftover(mark)
         {
-            tracing::warn!(command = %entry.ticket.id, "killed what command {} had left behind", entry.ticket.id);
+            tracing::warn!(command = %id, "killed what command {id} had left behind");
         }
-        let id = entry.ticket.id;
-        ledger.ended(id, end(&entry, id, clock))?;
+        match kinds::left(&entry, options).await {
+            Left::Ended(report) => ended.push((id, report)),
+            Left::Comes(kind) => unfinished.push((entry.ticket, kind)),
+            Left::Unknown => ended.push((id, interrupted(id, options))),
+        }
     }
-    Ok(())
+    let scripts = options.scripts.clone();
+    let settled = move |ledger: &mut Ledger| {
+        let settled = ended.into_iter().try_for_each(|(id, report)| ledger.ended(id, report));
+        sweep(&scripts, &unfinished);
+        settled?;
+        let left = unfinished
+            .into_iter()
+            .map(|(ticket, kind)| Ok(Unfinished { said: said(ledger, ticket.id)?, ticket, kind }));
+        left.collect()
+    };
+    ledger.with(settled).await
 }
 
-fn end(entry: &Entry, id: CommandId, clock: &Clock) -> Report {
-    let now = clock.now();
-    if entry.ticket.kind == RESTART_AGENT {
-        // This process is the proof.
-        return Report::new(0, CommandState::Succeeded, now);
+/// Scripts and archives of runs that ended without their agent: nothing runs any more that
+/// would read them.
+fn sweep(scripts: &Path, unfinished: &[(Ticket, Kind)]) {
+    let found = match fs::read_dir(scripts) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        Err(error) => {
+            tracing::warn!(%error, "could not clear {}", scripts.display());
+            return;
+        }
+    };
+    for entry in found.flatten() {
+        let name = entry.file_name();
+        match name.to_str().and_then(|name| name.parse().ok()) {
+            Some(id) if unfinished.iter().any(|(ticket, _)| ticket.id == id) => {}
+            Some(id) => run_script::clear(scripts, id),
+            None => {
+                let _ = fs::remove_file(entry.path()); // half a file, an archive, or none of ours
+            }
+        }
     }
+}
+
+/// What the ledger has of a command's output.
+fn said(ledger: &Ledger, id: CommandId) -> Result<Said, Error> {
+    let (mut said, mut after) = (Said::default(), 0);
+    loop {
+        let reports = ledger.reports(id, after, usize::MAX)?;
+        let Some(last) = reports.last() else { return Ok(said) };
+        after = last.seq;
+        for chunk in reports.iter().filter_map(|report| report.output.as_ref()) {
+            said.bytes[usize::from(chunk.stderr)] += chunk.data.len() as u64;
+            said.dropped[usize::from(chunk.stderr)] += chunk.dropped;
+        }
+    }
+}
+
+fn interrupted(id: CommandId, options: &Options) -> Report {
     tracing::warn!(command = %id, "command {id} was interrupted by the end of the agent");
     let message = "the agent ended while it ran: it may have run in part or whole";
-    Report::new(0, CommandState::Interrupted, now).because(Reason::AgentStopped, message)
+    Report::new(0, CommandState::Interrupted, options.clock.now()).because(Reason::AgentStopped, message)
 }

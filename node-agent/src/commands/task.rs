@@ -2,7 +2,7 @@
 //! writes their ends down.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     future::Future,
     pin::Pin,
     sync::{
@@ -18,10 +18,11 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    HELD, Options, Request,
+    HELD, OUTPUT, Options, Request,
     guard::{self, Verdict},
-    kinds::{self, Kind, Stop},
+    kinds::{self, Halt, Kind, Stop, run_script},
     lanes::{self, Place},
+    recover::Unfinished,
     unwritten::{After, Unwritten},
     voice::Voice,
 };
@@ -33,12 +34,19 @@ use crate::{
 /// Between looks at what waits for its time, for the disk, or to be forgotten.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How a running order is told to end: politely, or at once.
+#[derive(Debug, Clone, Default)]
+struct Brakes {
+    ask: CancellationToken,
+    force: CancellationToken,
+}
+
 type Run = Pin<Box<dyn Future<Output = (CommandId, Report)> + Send>>;
 
 /// What is known of an order while it runs.
 struct Started {
     ticket: Arc<Ticket>,
-    cancel: CancellationToken,
+    brakes: Brakes,
 }
 
 /// The task. Dropped: everything it runs is killed, and the next process says so.
@@ -50,6 +58,9 @@ pub struct Task {
     running: FuturesUnordered<Run>,
     started: HashMap<CommandId, Started>,
     waiting: BTreeMap<CommandId, Ticket>,
+    /// Of those that wait: what an earlier process left, as long as nobody has said that it is
+    /// still wanted. The host may have been set back to before it ran them.
+    left: BTreeSet<CommandId>,
     /// What the disk refused; tried again. Nothing of it was acted upon.
     unwritten: BTreeMap<CommandId, Unwritten>,
     output_limit: Arc<AtomicU64>,
@@ -71,6 +82,7 @@ impl Task {
             running: no_runs(),
             started: HashMap::new(),
             waiting: BTreeMap::new(),
+            left: BTreeSet::new(),
             unwritten: BTreeMap::new(),
             output_limit,
         }
@@ -79,6 +91,7 @@ impl Task {
     /// Works until the process ends.
     pub async fn run(mut self, drain: Drain) {
         self.waiting = self.left_waiting().await;
+        self.left = self.waiting.keys().copied().collect();
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -102,7 +115,13 @@ impl Task {
     async fn on(&mut self, request: Request) {
         match request {
             Request::Deliver(ticket) => self.take(*ticket).await,
-            Request::Cancel(id) => self.cancel(id).await,
+            Request::Cancel(id, force) => self.cancel(id, force, "it was cancelled before it started").await,
+            Request::Heard(withdrawn) => {
+                for id in withdrawn {
+                    self.cancel(id, false, "it was withdrawn before it started").await;
+                }
+                self.left.clear();
+            }
             Request::Acked(id, seq) => {
                 if let Err(error) = self.ledger.with(move |ledger| ledger.acked(id, seq)).await {
                     warn(id, "could not close", &error);
@@ -128,13 +147,16 @@ impl Task {
         self.started.contains_key(&id) || self.waiting.contains_key(&id) || self.unwritten.contains_key(&id)
     }
 
-    async fn cancel(&mut self, id: CommandId) {
-        let report = Report::new(0, CommandState::Cancelled, self.now())
-            .because(Reason::CancelledByOperator, "it was cancelled before it started");
+    async fn cancel(&mut self, id: CommandId, force: bool, why: &str) {
+        let report =
+            Report::new(0, CommandState::Cancelled, self.now()).because(Reason::CancelledByOperator, why);
         if self.waiting.remove(&id).is_some() {
             self.end(id, report).await;
         } else if let Some(running) = self.started.get(&id) {
-            running.cancel.cancel();
+            if force {
+                running.brakes.force.cancel();
+            }
+            running.brakes.ask.cancel();
         } else if let Some(unwritten) = self.unwritten.get_mut(&id)
             && unwritten.end.is_none()
         {
@@ -148,8 +170,7 @@ impl Task {
         while let Some(id) = self.next(now)
             && let Some(ticket) = self.waiting.remove(&id)
         {
-            let allowed = self.options.locks.current().allows_command(&ticket.kind);
-            match guard::judge(&ticket, allowed, now) {
+            match guard::judge(&ticket, &self.options.locks.current(), now) {
                 Verdict::Run(kind) => self.start(ticket, kind).await,
                 refusal => {
                     if let Some(report) = refusal.report(self.now()) {
@@ -165,7 +186,7 @@ impl Task {
         let refused = self.unwritten.values().filter(|unwritten| unwritten.end.is_none());
         let mut orders: Vec<(&Ticket, bool)> =
             refused.filter_map(|unwritten| Some((&**unwritten.order.as_ref()?, false))).collect();
-        orders.extend(self.waiting.values().map(|ticket| (ticket, true)));
+        orders.extend(self.waiting.values().map(|ticket| (ticket, !self.left.contains(&ticket.id))));
         orders.sort_unstable_by_key(|(ticket, _)| ticket.id);
         let running: Vec<Place<'_>> = self.started.values().map(|run| Place::of(&run.ticket)).collect();
         lanes::next(orders.into_iter(), &running, now)
@@ -187,16 +208,36 @@ impl Task {
         }
         tracing::info!(command = %id, "command {id} started");
         self.tell();
-        let cancel = CancellationToken::new();
-        let ticket = Arc::new(ticket);
-        self.started.insert(id, Started { ticket: Arc::clone(&ticket), cancel: cancel.clone() });
-        let limit = self.output_limit.load(Ordering::Relaxed);
-        let voice =
-            Voice::new(id, self.ledger.clone(), Arc::clone(&self.news), self.options.clock.clone(), limit);
+        let voice = self.voice(id, self.output_limit.load(Ordering::Relaxed));
+        self.attend(ticket, voice, kind);
+    }
+
+    /// Takes up again what an earlier process started and what is still to come to its end.
+    pub(super) fn going_on(mut self, left: Vec<Unfinished>) -> Self {
+        for Unfinished { ticket, kind, said } in left {
+            tracing::info!(command = %ticket.id, "command {} went on without the agent", ticket.id);
+            let limit = run_script::limit(&ticket, &self.options).unwrap_or(OUTPUT);
+            let voice = self.voice(ticket.id, limit).after(said);
+            self.attend(ticket, voice, kind);
+        }
+        self
+    }
+
+    fn voice(&self, id: CommandId, limit: u64) -> Voice {
+        Voice::new(id, self.ledger.clone(), Arc::clone(&self.news), self.options.clock.clone(), limit)
+    }
+
+    /// Runs an order to its end.
+    fn attend(&mut self, ticket: Ticket, voice: Voice, kind: Kind) {
+        let (id, brakes, ticket) = (ticket.id, Brakes::default(), Arc::new(ticket));
+        self.started.insert(id, Started { ticket: Arc::clone(&ticket), brakes: brakes.clone() });
         let options = Arc::clone(&self.options);
         self.running.push(Box::pin(async move {
-            let stop = stop(cancel, &ticket, &options);
-            let report = kinds::run(kind, &ticket, &options, &voice, stop).await;
+            let stop = stop(brakes, &ticket, &options);
+            let report = match &options.deeds {
+                Some(deeds) => deeds.act(&ticket, &voice, Box::pin(kinds::why(stop))).await,
+                None => kinds::run(kind, &ticket, &options, &voice, stop).await,
+            };
             voice.close().await;
             (id, report)
         }));
@@ -222,6 +263,8 @@ impl Task {
             }
             Ok(After::Tell) => self.tell(),
             Ok(After::Ended(state)) => {
+                // Only now: until its end is written down the next process may need it.
+                run_script::clear(&self.options.scripts, id);
                 tracing::info!(command = %id, ?state, "command {id} ended: {state:?}");
                 self.tell();
             }
@@ -263,19 +306,23 @@ fn no_runs() -> FuturesUnordered<Run> {
     FuturesUnordered::new()
 }
 
-async fn stop(cancel: CancellationToken, ticket: &Ticket, options: &Options) -> Stop {
-    let now = options.server_time.at(options.clock.monotonic());
-    let left = ticket.finish_by.zip(now).map(|(at, now)| at.since(now));
+async fn stop(brakes: Brakes, ticket: &Ticket, options: &Options) -> Halt {
     let time_over = async {
-        match left {
-            Some(left) => tokio::time::sleep(left).await,
-            None => std::future::pending().await,
+        let Some(at) = ticket.finish_by else { return std::future::pending().await };
+        loop {
+            match options.server_time.at(options.clock.monotonic()) {
+                Some(now) => return tokio::time::sleep(at.since(now)).await,
+                // What goes on from an earlier process may do so before anybody has said
+                // what time it is there.
+                None => tokio::time::sleep(LOOK).await,
+            }
         }
     };
-    tokio::select! {
-        () = cancel.cancelled() => Stop::Cancelled,
+    let why = tokio::select! {
+        () = brakes.ask.cancelled() => Stop::Cancelled,
         () = time_over => Stop::TimedOut,
-    }
+    };
+    Halt { why, force: brakes.force }
 }
 
 fn warn(id: CommandId, what: &str, error: &Error) {

@@ -18,12 +18,22 @@ use crate::{
 };
 
 /// The voice of one command.
-pub(super) struct Voice {
+pub struct Voice {
     id: CommandId,
     ledger: Shared,
     news: Arc<watch::Sender<u64>>,
     clock: Clock,
     output: tokio::sync::Mutex<Output>,
+    limit: u64,
+    /// Said already, by an earlier process of the agent.
+    said: parking_lot::Mutex<Said>,
+}
+
+/// What is in the ledger of standard output and of standard error.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) bytes: [u64; 2],
+    pub(super) dropped: [u64; 2],
 }
 
 impl Voice {
@@ -35,11 +45,25 @@ impl Voice {
         clock: Clock,
         limit: u64,
     ) -> Self {
-        Self { id, ledger, news, clock, output: tokio::sync::Mutex::new(Output::new(limit)) }
+        let output = tokio::sync::Mutex::new(Output::new(limit));
+        Self { id, ledger, news, clock, output, limit, said: parking_lot::Mutex::default() }
+    }
+
+    /// Goes on where an earlier process ended. The command is heard from its beginning once
+    /// more; what was said is not said again.
+    pub(super) fn after(self, said: Said) -> Self {
+        *self.said.lock() = said;
+        self
+    }
+
+    /// About how many bytes of output it keeps.
+    pub(super) const fn limit(&self) -> u64 {
+        self.limit
     }
 
     /// A report of now.
-    pub(super) fn report(&self, state: CommandState) -> Report {
+    #[must_use]
+    pub fn report(&self, state: CommandState) -> Report {
         Report::new(0, state, self.clock.now())
     }
 
@@ -55,8 +79,14 @@ impl Voice {
         self.ledger.with(move |ledger| ledger.spawned(id, mark)).await.map_err(io::Error::other)
     }
 
+    /// Notes what is to be changed. It must not be if that fails.
+    pub(super) async fn noted(&self, was: String) -> io::Result<()> {
+        let id = self.id;
+        self.ledger.with(move |ledger| ledger.noted(id, was)).await.map_err(io::Error::other)
+    }
+
     /// A piece of output; what is over the limit is counted and cut.
-    pub(super) async fn output(&self, stderr: bool, data: &[u8]) {
+    pub async fn output(&self, stderr: bool, data: &[u8]) {
         let mut output = self.output.lock().await;
         let kept = output.push(stderr, data);
         self.say(&mut output, stderr, kept).await;
@@ -68,6 +98,11 @@ impl Voice {
         let mut output = self.output.lock().await;
         let kept = output.flush(stderr);
         self.say(&mut output, stderr, kept).await;
+    }
+
+    /// Output that never came here: it is counted as cut.
+    pub(super) async fn lost(&self, stderr: bool, bytes: u64) {
+        self.output.lock().await.lost(stderr, bytes);
     }
 
     /// Says what was cut.
@@ -83,12 +118,13 @@ impl Voice {
     async fn say(&self, output: &mut Output, stderr: bool, kept: Vec<u8>) {
         for piece in kept.chunks(PIECE) {
             if !self.keep(stderr, piece.to_vec(), 0).await {
-                output.lost(stderr, piece.len());
+                output.lost(stderr, piece.len() as u64);
             }
         }
     }
 
     async fn keep(&self, stderr: bool, data: Vec<u8>, dropped: u64) -> bool {
+        let Some((data, dropped)) = self.said.lock().news(stderr, data, dropped) else { return true };
         let id = self.id;
         let report =
             Report { output: Some(Chunk { stderr, data, dropped }), ..self.report(CommandState::Running) };
@@ -98,5 +134,35 @@ impl Voice {
         }
         self.news.send_modify(|count| *count += 1);
         kept.is_ok()
+    }
+}
+
+impl Said {
+    /// What of this was not said before. `None`: nothing.
+    fn news(&mut self, stderr: bool, mut data: Vec<u8>, dropped: u64) -> Option<(Vec<u8>, u64)> {
+        let stream = usize::from(stderr);
+        let known = usize::try_from(self.bytes[stream]).unwrap_or(usize::MAX).min(data.len());
+        let counted = self.dropped[stream].min(dropped);
+        data.drain(..known);
+        self.bytes[stream] -= known as u64;
+        self.dropped[stream] -= counted;
+        let is_news = !data.is_empty() || dropped > counted;
+        is_news.then(|| (data, dropped - counted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_said_before_is_not_said_again() {
+        let mut said = Said { bytes: [5, 0], dropped: [0, 7] };
+        assert_eq!(said.news(false, b"abc".to_vec(), 0), None);
+        assert_eq!(said.news(true, b"x".to_vec(), 0), Some((b"x".to_vec(), 0)), "each stream for itself");
+        assert_eq!(said.news(false, b"defg".to_vec(), 0), Some((b"fg".to_vec(), 0)));
+        assert_eq!(said.news(false, b"h".to_vec(), 0), Some((b"h".to_vec(), 0)));
+        assert_eq!(said.news(true, Vec::new(), 9), Some((Vec::new(), 2)));
+        assert_eq!(said.news(true, Vec::new(), 1), Some((Vec::new(), 1)));
     }
 }

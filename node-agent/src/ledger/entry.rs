@@ -25,6 +25,9 @@ pub struct Entry {
     pub first: Option<Report>,
     /// What runs, or ran.
     pub process: Option<Mark>,
+    /// What it is to change, as it was before: which boot, which process of the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
     /// The report of its end.
     pub end: Option<Report>,
     /// Number of its newest report.
@@ -36,7 +39,7 @@ pub struct Entry {
 
 impl Entry {
     pub(super) const fn new(ticket: Ticket) -> Self {
-        Self { ticket, first: None, process: None, end: None, last_seq: 0, acked: 0 }
+        Self { ticket, first: None, process: None, was: None, end: None, last_seq: 0, acked: 0 }
     }
 
     pub(super) fn start(&mut self, at: UnixMillis) {
@@ -92,7 +95,18 @@ pub(super) struct Line {
 #[serde(tag = "change", rename_all = "kebab-case")]
 pub(super) enum Change {
     /// First line of a journal.
-    Begun { ledger: LedgerId, watermark: UnixMillis, closed: Vec<(CommandId, UnixMillis)> },
+    Begun {
+        ledger: LedgerId,
+        watermark: UnixMillis,
+        closed: Vec<(CommandId, UnixMillis)>,
+        /// As `Ledger::shown`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shown: Option<u64>,
+    },
+    /// Another process begins to write, and has not heard of the control plane.
+    Opened,
+    /// The control plane was heard.
+    Heard,
     /// Taken over from the journal before.
     Kept { entry: Box<Entry> },
     /// Delivered.
@@ -103,6 +117,8 @@ pub(super) enum Change {
     Started { id: CommandId, at: UnixMillis },
     /// What runs.
     Spawned { id: CommandId, process: Mark },
+    /// What it is to change.
+    Noted { id: CommandId, was: String },
     /// It ended.
     Ended { id: CommandId, report: Box<Report> },
     /// Its end is acknowledged.

@@ -23,7 +23,6 @@ pub(super) struct Journal {
     /// after a loss of power: nothing more may be promised before a rewrite.
     unsettled: bool,
     /// A test's full disk.
-    #[cfg(test)]
     pub(super) full: bool,
 }
 
@@ -41,16 +40,8 @@ impl Journal {
         let (lines, good) = lines::decode(&content)?;
         let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
         let bytes = good as u64;
-        let journal = Self {
-            path: path.to_owned(),
-            file,
-            bytes,
-            base: 0,
-            torn: false,
-            unsettled: false,
-            #[cfg(test)]
-            full: false,
-        };
+        let journal =
+            Self { path: path.to_owned(), file, bytes, base: 0, torn: false, unsettled: false, full: false };
         if good < content.len() {
             journal.cut()?;
         }
@@ -60,7 +51,6 @@ impl Journal {
     }
 
     pub(super) fn append(&mut self, line: &Line, durable: bool) -> io::Result<()> {
-        #[cfg(test)]
         if self.full {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -153,8 +143,12 @@ mod tests {
     use crate::ledger::entry::Change;
 
     fn begun() -> Line {
-        let change =
-            Change::Begun { ledger: LedgerId::from_u128(1), watermark: UnixMillis(0), closed: vec![] };
+        let change = Change::Begun {
+            ledger: LedgerId::from_u128(1),
+            watermark: UnixMillis(0),
+            closed: vec![],
+            shown: None,
+        };
         Line { seq: 1, change }
     }
 
@@ -197,7 +191,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (mut journal, _) = Journal::open(&folder.path().join("journal")).unwrap();
         let ids = (0..10_000).map(|n| (CommandId::from_u128(n), UnixMillis(1))).collect();
-        let change = Change::Begun { ledger: LedgerId::from_u128(1), watermark: UnixMillis(0), closed: ids };
+        let (ledger, watermark) = (LedgerId::from_u128(1), UnixMillis(0));
+        let change = Change::Begun { ledger, watermark, closed: ids, shown: None };
         journal.replace(&[Line { seq: 1, change }]).unwrap();
         assert!(journal.bytes() > COMPACT_BYTES && !journal.wants_rewrite());
     }

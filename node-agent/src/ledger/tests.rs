@@ -348,3 +348,31 @@ fn output_that_is_numbered_after_the_end_changes_nothing() {
         ledger.acked(id, 1).unwrap();
     }
 }
+
+#[test]
+fn what_is_written_before_the_control_plane_is_heard_does_not_hide_that_the_ledger_went_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = open(folder.path());
+    ledger.heard().unwrap();
+    ledger.take(&ticket(1, 9_000)).unwrap();
+    let kept = std::fs::read(folder.path().join("journal")).unwrap();
+    for n in 2..4 {
+        ledger.take(&ticket(n, 9_000)).unwrap();
+    }
+    let told = ledger.mark();
+    drop(ledger);
+    assert_eq!(open(folder.path()).mark(), told, "nothing was lost");
+    // The host is set back; processes come and go that write more than was lost.
+    std::fs::write(folder.path().join("journal"), kept).unwrap();
+    for n in 10..14 {
+        open(folder.path()).take(&ticket(n, 9_000)).unwrap();
+    }
+    let mut ledger = open(folder.path());
+    ledger.tidy(None).unwrap();
+    assert!(ledger.mark().1 < told.1, "{:?} was told", told.1);
+    ledger.heard().unwrap();
+    let now = ledger.mark();
+    assert!(now.1 > told.1, "the control plane knows by now, and is told how far it is");
+    drop(ledger);
+    assert_eq!(open(folder.path()).mark(), now);
+}

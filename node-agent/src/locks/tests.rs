@@ -19,6 +19,8 @@ fn without_a_file_everything_is_locked() {
     let locks = Locks::load(Path::new("/nonexistent/locks.toml")).unwrap();
     assert!(!locks.allows_hooks() && !locks.allows_command("run-script"));
     assert!(locks.allows_command("refresh-facts"));
+    assert!(!locks.allows_command("reboot") && !locks.allows_service("a.service"));
+    assert!(locks.allows_command("collect-logs") && !locks.allows_journal("a.service"));
     assert_eq!(locks.root_of(Path::new("/etc/app/a")), None);
 }
 
@@ -90,4 +92,29 @@ fn an_edit_counts_at_once_and_a_broken_one_locks_everything() {
     assert!(reader.error().unwrap().contains("not valid"));
     std::fs::remove_file(&path).unwrap();
     assert_eq!((reader.current(), reader.error()), (Locks::default(), None));
+}
+
+#[test]
+fn kinds_are_allowed_and_denied_by_name_and_units_by_pattern() {
+    let text = "[commands]\nallow = [\"reboot\"]\ndeny = [\"restart-agent\", \"disconnect\"]\n\
+                services = [\"app-*.service\"]\njournals = [\"*\"]\n";
+    let (_folder, path) = written(text);
+    let locks = Locks::load(&path).unwrap();
+    assert!(locks.allows_command("reboot") && locks.allows_command("rotate-identity"));
+    assert!(!locks.allows_command("restart-agent") && !locks.allows_command("disconnect"));
+    assert!(!locks.allows_command("run-script"));
+    assert!(locks.allows_service("app-1.service") && !locks.allows_service("sshd.service"));
+    assert!(locks.allows_journal("sshd.service"));
+    let everything = Locks::everything();
+    assert!(everything.allows_command("restart-agent") && !everything.allows_command("collect-logs"));
+    assert!(!everything.allows_command("disconnect"));
+}
+
+#[test]
+fn a_kind_that_a_list_cannot_have_makes_the_file_unusable() {
+    for (list, kind) in [("allow", "service"), ("deny", "rebot"), ("allow", "")] {
+        let (_folder, path) = written(&format!("[commands]\n{list} = [\"{kind}\"]\n"));
+        let error = Locks::load(&path).unwrap_err();
+        assert!(matches!(error, Error::Command { .. }) && error.to_string().contains(list), "{error}");
+    }
 }

@@ -1,6 +1,6 @@
 //! What the kernel and the distribution say about this host.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use muster_common::{build_info, digest::Sha256};
 
@@ -70,6 +70,13 @@ pub(super) fn mounts() -> Vec<(String, String)> {
     found
 }
 
+/// How long the kernel has been up.
+#[must_use]
+pub fn up_for() -> Option<Duration> {
+    let text = fs::read_to_string("/proc/uptime").ok()?;
+    Duration::try_from_secs_f64(text.split_ascii_whitespace().next()?.parse().ok()?).ok()
+}
+
 fn disks() -> Vec<Disk> {
     let disk = |(mount_point, file_system): (String, String)| {
         let size = rustix::fs::statvfs(Path::new(&mount_point)).ok()?;
@@ -97,7 +104,14 @@ fn cpu() -> (String, u32) {
     (model, u32::try_from(count).unwrap_or(0))
 }
 
+/// What `TZ` names comes first, as everywhere on the host. A zone that is written out
+/// there has no name.
 fn timezone() -> String {
+    let named = std::env::var("TZ").unwrap_or_default();
+    let named = named.trim_start_matches(':');
+    if named == "UTC" || (named.contains('/') && !named.starts_with('/')) {
+        return named.to_owned();
+    }
     let link = fs::read_link("/etc/localtime").ok().map(|link| link.to_string_lossy().into_owned());
     let of_link = link.and_then(|link| link.split_once("zoneinfo/").map(|(_, zone)| zone.to_owned()));
     of_link.or_else(|| text("/etc/timezone")).unwrap_or_else(|| "UTC".to_owned())

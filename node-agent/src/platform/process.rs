@@ -16,7 +16,7 @@ use tokio::{
 };
 
 /// What programs find as their search path; nothing else is handed on.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Waits for one line, then becomes the program, with the variables of the first
 /// arguments, up to `--`, in its environment: set before, they could have their say

@@ -131,6 +131,8 @@ pub struct CommandReport {
 pub enum Goodbye {
     /// The agent stops.
     Shutdown,
+    /// The host boots anew.
+    Reboot,
     /// The agent starts anew.
     Restart,
     /// The host leaves the fleet.
@@ -162,8 +164,8 @@ pub enum Body {
         /// Output that may be sent before the first acknowledgement.
         credit: u32,
     },
-    /// An order is to end.
-    Cancel(CommandId),
+    /// An order is to end; with `true` at once.
+    Cancel(CommandId, bool),
     /// Reports are stored.
     Ack(Ack),
     /// Whole reports are asked for.
@@ -208,6 +210,8 @@ pub struct Welcome {
     pub need: Need,
     /// How people call this node.
     pub display_name: String,
+    /// Orders that wait here and must not start any more.
+    pub withdrawn: Vec<CommandId>,
 }
 
 /// The rhythm of a session.

@@ -78,7 +78,7 @@ fn live(body: Body) -> Step {
             let id = ticket.id;
             Step::Run(Order::Command(ticket), id, credit)
         }
-        Body::Cancel(id) => Step::Tell(Order::Cancel(id)),
+        Body::Cancel(id, force) => Step::Tell(Order::Cancel(id, force)),
         Body::Ack(ack) => Step::Stored(ack),
         Body::Need(need) => Step::Report(need),
         Body::Tune(tune) => Step::Retune(tune),
@@ -121,6 +121,7 @@ mod tests {
             max_output_bytes: 0,
             need: Need::default(),
             display_name: String::new(),
+            withdrawn: Vec::new(),
         }))
     }
 
@@ -132,7 +133,7 @@ mod tests {
         prop_oneof![
             Just(welcome()),
             Just(Body::Desired(Desired::default())),
-            Just(Body::Cancel(CommandId::from_u128(1))),
+            Just(Body::Cancel(CommandId::from_u128(1), false)),
             Just(Body::Ack(Ack::default())),
             Just(Body::Need(Need::default())),
             Just(Body::Tune(tune())),

@@ -68,8 +68,8 @@ pub enum Order {
     Desired(Desired),
     /// To be run.
     Command(Box<Ticket>),
-    /// To be ended.
-    Cancel(CommandId),
+    /// To be ended; with `true` at once.
+    Cancel(CommandId, bool),
     /// Reports of a command are stored up to this.
     Acked(CommandId, u64),
     /// Other roots.

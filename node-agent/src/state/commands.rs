@@ -88,6 +88,9 @@ pub struct Report {
     /// For people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
+    /// What it found or made: the wire's `CommandResult`, encoded.
+    #[serde(default, with = "hex::serde", skip_serializing_if = "Vec::is_empty")]
+    pub result: Vec<u8>,
     /// Host's clock.
     pub at: UnixMillis,
     /// How far the ledger was when this was told. Known when it is told.
@@ -122,6 +125,7 @@ impl Report {
             signal: None,
             reason: None,
             message: String::new(),
+            result: Vec::new(),
             at,
             ledger_seq: 0,
             trace: String::new(),

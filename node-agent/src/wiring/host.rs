@@ -38,6 +38,9 @@ pub(super) struct Parts {
     pub(super) beat: Arc<Notify>,
     /// What the control plane showed in the newest session.
     pub(super) server: watch::Receiver<dial::Chain>,
+    /// To be told: all conditions, and the number of the certificate that a session shows.
+    pub(super) conditions: watch::Sender<Vec<Condition>>,
+    pub(super) in_use: watch::Sender<u64>,
 }
 
 /// The real host.
@@ -60,13 +63,16 @@ impl NodeHost {
             let now = identity.borrow();
             (now.node, now.certificate_generation)
         };
+        let mut conditions = Conditions::default();
+        let now = parts.clock.now();
+        parts.conditions.send_replace(conditions.look(None, parts.locks.error(), now));
         Self {
             states: parts.applier.states(),
             news: parts.commands.changed(),
             memo: parts.state.memo(node),
             identity,
             certificate_generation,
-            conditions: Conditions::default(),
+            conditions,
             elsewhere: Vec::new(),
             parts,
         }
@@ -137,7 +143,9 @@ impl Host for NodeHost {
         let ahead = theirs.map(|theirs| theirs.0.saturating_sub(now.0));
         self.parts.beat.notify_one(); // for the next one: measuring may wait for a disk
         let load = *self.parts.load.borrow();
-        (load, self.conditions.look(ahead, self.parts.locks.error(), now))
+        let conditions = self.conditions.look(ahead, self.parts.locks.error(), now);
+        self.parts.conditions.send_replace(conditions.clone());
+        (load, conditions)
     }
 
     fn facts(&mut self) -> FactsReport {
@@ -183,10 +191,12 @@ impl Host for NodeHost {
     async fn take(&mut self, order: Order) {
         match order {
             Order::Welcome(welcome) => {
+                self.parts.commands.heard(welcome.withdrawn.clone()).await;
                 self.parts.server_time.learn(welcome.server_time, self.parts.clock.monotonic());
                 self.parts.commands.limit_output(welcome.max_output_bytes);
                 self.elsewhere.clear();
                 self.parts.applier.connected();
+                self.parts.in_use.send_replace(self.certificate_generation);
                 let ahead_ms = welcome.server_time.0.saturating_sub(self.parts.clock.now().0);
                 self.remember(|memo| {
                     memo.heard_clock(ahead_ms);
@@ -198,7 +208,7 @@ impl Host for NodeHost {
             Order::Name(name) => self.remember(|memo| memo.display_name = name).await,
             Order::Desired(desired) => self.parts.applier.desire(desired.offers, desired.removals),
             Order::Command(ticket) => self.parts.commands.deliver(*ticket).await,
-            Order::Cancel(id) => self.parts.commands.cancel(id).await,
+            Order::Cancel(id, force) => self.parts.commands.cancel(id, force).await,
             Order::Acked(id, seq) => self.parts.commands.acked(id, seq).await,
             Order::TrustBundle { version, roots_der, issuers_der } => {
                 self.trust(version, &roots_der, &issuers_der).await;

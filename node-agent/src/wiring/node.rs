@@ -1,6 +1,14 @@
 //! A running agent of an enrolled host.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use muster_common::{
     clock::UnixMillis,
@@ -14,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Error, House,
     blobs::Blobs,
+    errands::Errand,
     host::NodeHost,
     settings::{InForce, follow},
 };
@@ -24,9 +33,9 @@ use crate::{
     identity::{Identity, Keeper, Wanted},
     ledger::{self, Ledger},
     liveness::FactsReader,
-    platform::{files, host},
+    platform::{files, host, units::Units},
     session::{self, Status, Stop, Why, Worker, frames::Goodbye, transport::Grpc},
-    state::{Line, Load, ServerTime},
+    state::{Condition, Line, Load, ServerTime},
     state_dir,
 };
 
@@ -59,9 +68,10 @@ where
     let restart = CancellationToken::new();
     let (stop_session, stopped) = watch::channel(Stop::No);
     let line = Line::default();
-    let parts = Parts::open(house, identity.clone(), &restart, &line).await?;
-    let (settings, in_force) = (parts.applier.settings(), Arc::clone(&parts.in_force));
     let instance = InstanceId::generate();
+    let parts = Parts::open(house, identity.clone(), instance, &restart, &line).await?;
+    let (settings, in_force) = (parts.applier.settings(), Arc::clone(&parts.in_force));
+    let rebooting = Arc::clone(&parts.rebooting);
     let (clock, reconnect) = (house.clock.clone(), in_force.reconnect.subscribe());
     let options = session::Options { instance, clock, reconnect, stop: stopped, line };
     let transport = Grpc::new(parts.identity.subscribe());
@@ -81,7 +91,7 @@ where
     // With what is still to be said, unless the session itself has ended.
     let (end, goodbye) = tokio::select! {
         biased;
-        () = stop => (End::Stopped, Some(Goodbye::Shutdown)),
+        () = stop => (End::Stopped, Some(last_word(&rebooting))),
         () = restart.cancelled() => (End::Restart, Some(Goodbye::Restart)),
         end = session_end(&mut worker_end, &tasks) => (end?, None),
         () = house.identity_gone(&identity) => (End::Forgotten, Some(Goodbye::Disconnect)),
@@ -102,6 +112,11 @@ where
     }
     house.tell("not connected", if end == End::Stopped { "the agent was stopped" } else { "" }).await;
     Ok(end)
+}
+
+/// Of a process that is asked to stop.
+fn last_word(rebooting: &AtomicBool) -> Goodbye {
+    if rebooting.load(Ordering::Relaxed) { Goodbye::Reboot } else { Goodbye::Shutdown }
 }
 
 /// How the session ended. A session that tells nothing has panicked: that is no
@@ -125,6 +140,10 @@ struct Parts {
     facts: watch::Sender<Arc<crate::state::Facts>>,
     refresh_facts: Arc<Notify>,
     server_time: ServerTime,
+    renew: Wanted,
+    conditions: watch::Sender<Vec<Condition>>,
+    in_use: watch::Sender<u64>,
+    rebooting: Arc<AtomicBool>,
 }
 
 /// The tasks of the rooms.
@@ -139,6 +158,7 @@ impl Parts {
     async fn open(
         house: &House,
         identity: Identity,
+        instance: InstanceId,
         restart: &CancellationToken,
         line: &Line,
     ) -> Result<Self, Error> {
@@ -155,27 +175,51 @@ impl Parts {
             let theirs = UnixMillis(house.clock.now().0.saturating_add(ahead_ms));
             server_time.guess(theirs, house.clock.monotonic());
         }
+        let settings = house.settings.over(&applier.settings().borrow());
+        let facts = crate::state::Facts { settings: settings.clone(), ..host::facts() };
+        let facts = watch::Sender::new(Arc::new(facts));
+        let identity = Arc::new(watch::Sender::new(identity));
+        let (renew, rebooting) = (Wanted::default(), Arc::<AtomicBool>::default());
+        let (conditions, in_use) = (watch::Sender::default(), watch::Sender::default());
+        let errands = Errand {
+            identity: Arc::clone(&identity),
+            store: house.identity.clone(),
+            renew: renew.clone(),
+            in_use: in_use.subscribe(),
+            facts: facts.subscribe(),
+            items: applier.states(),
+            conditions: conditions.subscribe(),
+            locks_file: house.config.locks_file.clone(),
+            clock: house.clock.clone(),
+        };
         let options = commands::Options {
+            instance,
             scripts: folder.join("scripts"),
+            units: house.program.as_deref().and_then(Units::of_this_host),
             locks: house.locks.clone(),
             clock: house.clock.clone(),
             server_time: server_time.clone(),
             refresh_facts: Arc::clone(&refresh_facts),
             restart: restart.clone(),
+            rebooting: Arc::clone(&rebooting),
+            errands: Arc::new(errands),
+            deeds: None,
         };
         let commands = commands::open(options, ledger.clone()).await?;
-        let settings = house.settings.over(&applier.settings().borrow());
-        let facts = crate::state::Facts { settings: settings.clone(), ..host::facts() };
         Ok(Self {
-            identity: Arc::new(watch::Sender::new(identity)),
+            identity,
             ledger,
             commands,
             applier,
             applier_task,
             in_force: Arc::new(InForce::new(settings)),
-            facts: watch::Sender::new(Arc::new(facts)),
+            facts,
             refresh_facts,
             server_time,
+            renew,
+            conditions,
+            in_use,
+            rebooting,
         })
     }
 
@@ -185,7 +229,7 @@ impl Parts {
         instance: InstanceId,
         server: watch::Receiver<dial::Chain>,
     ) -> (NodeHost, Started) {
-        let (renew, beat) = (Wanted::default(), Arc::<Notify>::default());
+        let (renew, beat) = (self.renew, Arc::<Notify>::default());
         let (load, load_told) = watch::channel(Load::default());
         let (commands, commands_task) = self.commands;
         let host = NodeHost::new(super::host::Parts {
@@ -203,6 +247,8 @@ impl Parts {
             load: load_told,
             beat: Arc::clone(&beat),
             server,
+            conditions: self.conditions,
+            in_use: self.in_use,
         });
         let facts = FactsReader {
             facts: self.facts,

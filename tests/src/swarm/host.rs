@@ -1,4 +1,4 @@
-//! A host without a disk: items are applied as its temper is, every command succeeds.
+//! A host without a disk: items are applied as its temper is, every command says a word and succeeds.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -13,10 +13,15 @@ use muster_node_agent::{
         Changes, Host, Order,
         frames::{FactsReport, Introduction, OpenCommand},
     },
-    state::{Cause, CommandState, Condition, Facts, ItemError, ItemState, Load, Offer, Outcome, Report},
+    state::{
+        Cause, Chunk, CommandState, Condition, Facts, ItemError, ItemState, Load, Offer, Outcome, Report,
+    },
 };
 
 use super::{Counters, Probe, Temper, kept::Kept};
+
+/// Reports of one command: that it runs, what it says, how it ended.
+const LAST: u64 = 3;
 
 /// One host of a swarm.
 #[derive(Debug)]
@@ -163,9 +168,13 @@ impl Host for SwarmHost {
     }
 
     async fn reports(&mut self, _: CommandId, after: u64, _: usize) -> Vec<Report> {
-        let steps = [CommandState::Running, CommandState::Succeeded];
-        let report = |(n, state): (u64, CommandState)| Report::new(n, state, UnixMillis(0));
-        (1..).zip(steps).filter(|(n, _)| *n > after).map(report).collect()
+        let output = Some(Chunk { stderr: false, data: b"done\n".to_vec(), dropped: 0 });
+        let [started, said, ended] = [
+            Report::new(1, CommandState::Running, UnixMillis(0)),
+            Report { output, ..Report::new(2, CommandState::Running, UnixMillis(0)) },
+            Report { exit_code: Some(0), ..Report::new(3, CommandState::Succeeded, UnixMillis(0)) },
+        ];
+        [started, said, ended].into_iter().filter(|report| report.seq > after).collect()
     }
 
     async fn changed(&mut self) -> Changes {
@@ -210,11 +219,20 @@ impl Host for SwarmHost {
                     id: ticket.id,
                     state: CommandState::Succeeded,
                     acked: 0,
-                    last: 2,
+                    last: LAST,
                 });
                 self.news.commands = true;
+                self.counters.ordered.fetch_add(1, Ordering::Relaxed);
+                self.probe.ordered();
             }
-            Order::Acked(id, 2) => self.commands.retain(|open| open.id != id),
+            Order::Acked(id, LAST) => {
+                let open = self.commands.len();
+                self.commands.retain(|open| open.id != id);
+                if self.commands.len() < open {
+                    self.counters.answered.fetch_add(1, Ordering::Relaxed);
+                    self.probe.finished();
+                }
+            }
             _ => {}
         }
     }

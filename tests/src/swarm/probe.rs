@@ -51,6 +51,10 @@ pub struct Seen {
     pub received: Option<Instant>,
     /// When it heard that its answer to all of them is stored.
     pub acknowledged: Option<Instant>,
+    /// When it got its newest order.
+    pub ordered: Option<Instant>,
+    /// When it heard that the end of its newest order is stored.
+    pub finished: Option<Instant>,
     /// Offered and not reported yet.
     owed: Vec<(String, Sha256)>,
     /// Number of the report that answered the last one.
@@ -86,6 +90,14 @@ impl Probe {
     /// Forgets what it has gone through.
     pub fn clear(&self) {
         self.state().seen = Seen::default();
+    }
+
+    pub(super) fn ordered(&self) {
+        self.state().seen.ordered = Some(Clock::System.monotonic());
+    }
+
+    pub(super) fn finished(&self) {
+        self.state().seen.finished = Some(Clock::System.monotonic());
     }
 
     pub(super) fn offered(&self, offers: &[Offer]) {

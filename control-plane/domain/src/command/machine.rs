@@ -14,7 +14,8 @@
 //! after the last moment at which it could have been running, a delivered
 //! command is interrupted for `FINISH_BY_PASSED`: it may have run. If the host
 //! comes back and says how it ended, the state and its reason stay, and exit
-//! code, signal, message and output are filled in.
+//! code, signal, message, result and output are filled in. The same holds for one that
+//! was cancelled with force while its host was away.
 
 use muster_common::{clock::UnixMillis, reason::Reason};
 
@@ -30,6 +31,13 @@ pub enum Event {
     Reported(Report),
     /// An operator wants it to end.
     CancelRequested,
+    /// An operator wants it to end at once.
+    CancelForced {
+        /// Whether its host can be told: if not, nobody waits for it.
+        reachable: bool,
+    },
+    /// It is not to go out any more, for this reason, in these words.
+    Withdrawn(Reason, String),
     /// Its latest time for delivery is over.
     DeliverByPassed,
     /// Its host should have said long ago how it ended. Whoever says so has
@@ -37,6 +45,8 @@ pub enum Event {
     AnswerOverdue,
     /// Its node was removed.
     NodeGone,
+    /// Its node has left by itself, as this command told it to.
+    NodeLeft,
     /// Its host has lost part of its memory and could run it again.
     LedgerWentBack,
 }
@@ -56,6 +66,8 @@ pub struct Report {
     pub reason: Option<Reason>,
     /// For people.
     pub message: String,
+    /// What the host found or made; counts at an end.
+    pub result: Vec<u8>,
     /// Bytes of output that came with the report.
     pub output_bytes: u64,
     /// Bytes that were cut.
@@ -104,7 +116,7 @@ impl Refused {
 /// # Errors
 /// When the event cannot happen to this command.
 pub fn apply(command: &Command, event: &Event, now: UnixMillis) -> Result<Command, Refused> {
-    use State::{Cancelled, Delivered, Expired, Interrupted, Queued, Running};
+    use State::{Cancelled, Delivered, Expired, Interrupted, Queued, Running, Succeeded};
     let same = || Ok(command.clone());
     let ended = |state, reason| Ok(command.to(state, now).because(reason));
     match (command.state, event) {
@@ -124,6 +136,25 @@ pub fn apply(command: &Command, event: &Event, now: UnixMillis) -> Result<Comman
         }
         (_, Event::CancelRequested) => same(),
 
+        (Queued, Event::CancelForced { .. }) => {
+            Ok(Command { cancel_requested: true, cancel_forced: true, ..command.to(Cancelled, now) }
+                .because(Reason::CancelledByOperator))
+        }
+        (Delivered | Running, Event::CancelForced { reachable: true }) if !command.cancel_forced => {
+            let forced = Command { cancel_requested: true, cancel_forced: true, ..command.clone() };
+            Ok(Command { updated_at: now, ..forced })
+        }
+        (Delivered | Running, Event::CancelForced { reachable: false }) => {
+            let forced = Command { cancel_requested: true, cancel_forced: true, ..command.clone() };
+            Ok(forced.to(Interrupted, now).because(Reason::CancelledByOperator))
+        }
+        (_, Event::CancelForced { .. }) => same(),
+
+        (Queued, Event::Withdrawn(reason, message)) => {
+            Ok(Command { message: message.clone(), ..command.to(Cancelled, now) }.because(*reason))
+        }
+        (_, Event::Withdrawn(..)) => same(),
+
         (Queued, Event::DeliverByPassed) if now >= command.deliver_by => {
             ended(Expired, Reason::DeliverByPassed)
         }
@@ -138,13 +169,17 @@ pub fn apply(command: &Command, event: &Event, now: UnixMillis) -> Result<Comman
         (Queued, Event::NodeGone) => ended(Expired, Reason::NodeGone),
         (Delivered | Running, Event::NodeGone) => ended(Interrupted, Reason::NodeGone),
         (Delivered | Running, Event::LedgerWentBack) => ended(Interrupted, Reason::LedgerWentBack),
-        (_, Event::NodeGone | Event::LedgerWentBack) => same(),
+        (Delivered | Running, Event::NodeLeft) => Ok(command.to(Succeeded, now)),
+        (_, Event::NodeGone | Event::NodeLeft | Event::LedgerWentBack) => same(),
     }
 }
 
 fn reported(command: &Command, report: &Report, now: UnixMillis) -> Result<Command, Refused> {
     let expected = command.report_seq.saturating_add(1);
-    if (1..expected).contains(&report.seq) {
+    // Its host's last word, under a number that it has used for another one: the host was set
+    // back to before it said that. It will not say anything else.
+    let is_last = report.state.is_end() && !command.state.is_end();
+    if (1..expected).contains(&report.seq) && !is_last {
         return Ok(command.clone());
     }
     if command.state.is_end() {
@@ -155,20 +190,21 @@ fn reported(command: &Command, report: &Report, now: UnixMillis) -> Result<Comma
         let is_answer = command.is_unanswered() && report.state.is_end();
         return Ok(if is_answer { taken.answered(report, now) } else { taken });
     }
-    if report.seq != expected {
+    if report.seq == 0 || report.seq > expected {
         return Err(Refused::OutOfOrder { expected, got: report.seq });
     }
     if !may_report(command.state, report.state) {
         return Err(Refused::Illegal { from: command.state, to: report.state });
     }
     let mut next = command.to(report.state, now);
-    next.report_seq = report.seq;
+    next.report_seq = report.seq.max(command.report_seq);
     next.output_bytes = next.output_bytes.saturating_add(report.output_bytes);
     next.dropped_bytes = next.dropped_bytes.saturating_add(report.dropped_bytes);
     if next.state.is_end() {
         next.exit_code = report.exit_code;
         next.signal = report.signal;
         next.reason = report.reason;
+        next.result.clone_from(&report.result);
     }
     if !report.message.is_empty() {
         next.message.clone_from(&report.message);
@@ -206,11 +242,10 @@ impl Command {
         Self { state, updated_at: now, ended_at: state.is_end().then_some(now), ..self.clone() }
     }
 
-    /// Whether it ended because its host did not answer, and has not answered since.
+    /// Whether it ended here without an answer of its host, which has not come since.
     fn is_unanswered(&self) -> bool {
-        self.state == State::Interrupted
-            && self.reason == Some(Reason::FinishByPassed)
-            && self.exit_code.is_none()
+        let unheard = [Some(Reason::FinishByPassed), Some(Reason::CancelledByOperator)];
+        self.state == State::Interrupted && unheard.contains(&self.reason) && self.exit_code.is_none()
     }
 
     /// The answer that came too late: what there is to know, and no other end.
@@ -219,6 +254,7 @@ impl Command {
         Self {
             exit_code: report.exit_code,
             signal: report.signal,
+            result: report.result.clone(),
             message: format!("its host said later: {}{dash}{}", report.state.as_str(), report.message),
             updated_at: now,
             ..self

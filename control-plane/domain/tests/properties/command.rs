@@ -25,15 +25,19 @@ fn command_event() -> impl Strategy<Value = (i8, CommandEvent)> {
                 signal: None,
                 reason: None,
                 message: String::new(),
+                result: Vec::new(),
                 output_bytes,
                 dropped_bytes: 0,
             };
             (step, CommandEvent::Reported(report))
         }),
         1 => Just((0, CommandEvent::CancelRequested)),
+        1 => any::<bool>().prop_map(|reachable| (0, CommandEvent::CancelForced { reachable })),
+        1 => Just((0, CommandEvent::Withdrawn(Reason::Superseded, "a newer one".to_owned()))),
         1 => Just((0, CommandEvent::DeliverByPassed)),
         1 => Just((0, CommandEvent::AnswerOverdue)),
         1 => Just((0, CommandEvent::NodeGone)),
+        1 => Just((0, CommandEvent::NodeLeft)),
         1 => Just((0, CommandEvent::LedgerWentBack)),
     ]
 }
@@ -48,7 +52,9 @@ fn queued() -> Command {
         signal: None,
         reason: None,
         message: String::new(),
+        result: Vec::new(),
         cancel_requested: false,
+        cancel_forced: false,
         report_seq: 0,
         output_bytes: 0,
         stderr_bytes: 0,
@@ -57,6 +63,7 @@ fn queued() -> Command {
         updated_at: UnixMillis(0),
         ended_at: None,
         deliver_by: UnixMillis(40),
+        retry_of: None,
     }
 }
 
@@ -80,7 +87,8 @@ proptest! {
             let Ok(next) = command::apply(&now, &event, UnixMillis(at)) else { continue };
             if now.state.is_end() {
                 // A late answer says how it went; the end stays the end it was.
-                let is_answer = now.reason == Some(Reason::FinishByPassed) && now.exit_code.is_none();
+                let unheard = [Some(Reason::FinishByPassed), Some(Reason::CancelledByOperator)];
+                let is_answer = unheard.contains(&now.reason) && now.exit_code.is_none();
                 let same = Command { report_seq: now.report_seq, ..next.clone() };
                 prop_assert!(same == now || is_answer, "{:?}", event);
                 let end = |command: &Command| (command.state, command.reason, command.ended_at);
@@ -91,6 +99,8 @@ proptest! {
             prop_assert!(next.report_seq >= now.report_seq);
             prop_assert!(next.output_bytes >= now.output_bytes);
             prop_assert!(next.cancel_requested >= now.cancel_requested);
+            prop_assert!(next.cancel_forced >= now.cancel_forced);
+            prop_assert!(next.cancel_requested >= next.cancel_forced);
             prop_assert_eq!(next.ended_at.is_some(), next.state.is_end());
             prop_assert!(
                 next.state == now.state || (next.state > now.state && !now.state.is_end()),

@@ -2,6 +2,7 @@
 
 mod command;
 mod liveness;
+mod pace;
 mod rollout;
 mod selector;
 mod token;

@@ -1,8 +1,5 @@
 //! `BlobsService`.
 
-use std::time::Duration;
-
-use muster_common::reason::Reason;
 use muster_proto::admin::v1::{self as pb, blobs_service_server::BlobsService, upload_blob_request::Part};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -11,7 +8,7 @@ use crate::{
         caller,
         download::{self, Download},
         status::{self, invalid},
-        wire,
+        upload, wire,
     },
     app::{
         App,
@@ -23,20 +20,11 @@ use crate::{
 pub struct Handler(pub App);
 
 impl Handler {
-    /// The next message of an upload, within its time. `None`: the caller has said all.
+    /// The next part of an upload. `None`: the caller has said all.
     async fn next(&self, parts: &mut Streaming<pb::UploadBlobRequest>) -> Result<Option<Part>, Status> {
-        if self.0.is_draining() {
-            return Err(status::status(Reason::ShuttingDown, "the control plane is shutting down"));
-        }
-        let within = self.0.fixed.blobs.idle_within;
-        match tokio::time::timeout(within, parts.message()).await {
-            Ok(Ok(None)) => Ok(None),
-            Ok(Ok(Some(message))) => match message.part {
-                None => Err(invalid("part", "it is missing")),
-                part => Ok(part),
-            },
-            Ok(Err(status)) => Err(status),
-            Err(_) => Err(idle(within)),
+        match upload::next(&self.0, parts).await?.map(|message| message.part) {
+            Some(None) => Err(invalid("part", "it is missing")),
+            part => Ok(part.flatten()),
         }
     }
 
@@ -51,11 +39,6 @@ impl Handler {
         }
         Ok(())
     }
-}
-
-fn idle(within: Duration) -> Status {
-    let within = humantime::format_duration(within);
-    status::status(Reason::Overloaded, format!("nothing came for {within}; go on from where the upload is"))
 }
 
 #[tonic::async_trait]

@@ -1,20 +1,27 @@
 //! `OperationsService`.
 
 use muster_common::ids::OperationId;
-use muster_domain::{access::Scope, command::Command};
+use muster_domain::{
+    access::Scope,
+    command::Command,
+    operation::{Counts, Operation},
+};
 use muster_proto::admin::v1::{
     self as pb, operations_service_server::OperationsService, watch_operation_response::Event,
 };
+use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use crate::{
     api::{
-        caller, status,
+        caller,
+        download::{self, Download},
+        status,
         watch::{self, Gone, Out, Watch},
         wire,
     },
     app::{
-        App,
+        App, Error,
         watch::{OperationNews, Place, Told},
     },
 };
@@ -31,9 +38,8 @@ impl OperationsService for Handler {
         let actor = caller::actor(&request)?;
         let wish = wire::operation::wish_from(request.into_inner())?;
         let (operation, counts) = self.0.start_operation(&actor, wish).await.map_err(status::of_app)?;
-        Ok(Response::new(pb::StartOperationResponse {
-            operation: Some(wire::operation::operation(&operation, &counts)),
-        }))
+        let operation = Some(shown(&self.0, &operation, &counts).await?);
+        Ok(Response::new(pb::StartOperationResponse { operation }))
     }
 
     async fn get_operation(
@@ -43,9 +49,8 @@ impl OperationsService for Handler {
         let id = wire::id("id", &request.get_ref().id)?;
         let (operation, counts) =
             self.0.operation(&caller::scope(&request)?, id).await.map_err(status::of_app)?;
-        Ok(Response::new(pb::GetOperationResponse {
-            operation: Some(wire::operation::operation(&operation, &counts)),
-        }))
+        let operation = Some(shown(&self.0, &operation, &counts).await?);
+        Ok(Response::new(pb::GetOperationResponse { operation }))
     }
 
     async fn list_operations(
@@ -55,8 +60,11 @@ impl OperationsService for Handler {
         let (scope, request) = (caller::scope(&request)?, request.into_inner());
         let (page, asked) = wire::page::page("ListOperations", &[], request.page_size, &request.page_token)?;
         let listed = self.0.operations(&scope, page).await.map_err(status::of_app)?;
-        let shown =
-            listed.rows.iter().map(|(operation, counts)| wire::operation::operation(operation, counts));
+        let operations = listed.rows.iter().map(|(operation, _)| operation);
+        let holds = self.0.holds(operations).await.map_err(status::of_app)?;
+        let shown = listed.rows.iter().map(|(operation, counts)| {
+            wire::operation::operation(operation, counts, holds.get(&operation.id))
+        });
         Ok(Response::new(pb::ListOperationsResponse {
             operations: shown.collect(),
             next_page_token: wire::page::next(asked, listed.next.as_deref()),
@@ -124,12 +132,68 @@ impl OperationsService for Handler {
         let actor = caller::actor(&request)?;
         let request = request.into_inner();
         let id = wire::id("id", &request.id)?;
-        let (operation, counts) =
-            self.0.cancel_operation(&actor, id, request.reason).await.map_err(status::of_app)?;
-        Ok(Response::new(pb::CancelOperationResponse {
-            operation: Some(wire::operation::operation(&operation, &counts)),
+        let cancelled = self.0.cancel_operation(&actor, id, request.reason, request.force).await;
+        let (operation, counts) = cancelled.map_err(status::of_app)?;
+        let operation = Some(shown(&self.0, &operation, &counts).await?);
+        Ok(Response::new(pb::CancelOperationResponse { operation }))
+    }
+
+    async fn retry_operation(
+        &self,
+        request: Request<pb::RetryOperationRequest>,
+    ) -> Result<Response<pb::RetryOperationResponse>, Status> {
+        let actor = caller::actor(&request)?;
+        let request = request.into_inner();
+        let id = wire::id("id", &request.id)?;
+        let states = wire::operation::states_from(&request.states)?;
+        let made = self.0.retry_operation(&actor, id, states, request.request_id).await;
+        let (operation, counts) = made.map_err(status::of_app)?;
+        let operation = Some(shown(&self.0, &operation, &counts).await?);
+        Ok(Response::new(pb::RetryOperationResponse { operation }))
+    }
+
+    async fn preview_operation(
+        &self,
+        request: Request<pb::PreviewOperationRequest>,
+    ) -> Result<Response<pb::PreviewOperationResponse>, Status> {
+        let (scope, request) = (caller::scope(&request)?, request.into_inner());
+        let asked = request.operation.ok_or_else(|| status::invalid("operation", "it is missing"))?;
+        let bound = muster_common::digest::Sha256::of(&asked.encode_to_vec()).to_string();
+        let (page, asked_for) =
+            wire::page::page("PreviewOperation", &[&bound], request.page_size, &request.page_token)?;
+        let wish = wire::operation::wish_from(asked)?;
+        let previewed = self.0.preview_operation(&scope, &wish, page).await;
+        let (listed, counts) = previewed.map_err(status::of_app)?;
+        Ok(Response::new(pb::PreviewOperationResponse {
+            nodes: listed.rows.iter().map(wire::operation::previewed).collect(),
+            next_page_token: wire::page::next(asked_for, listed.next.as_deref()),
+            counts: Some(wire::operation::preview_counts(&counts)),
         }))
     }
+
+    type DownloadResultStream = Download<pb::DownloadResultResponse>;
+
+    async fn download_result(
+        &self,
+        request: Request<pb::DownloadResultRequest>,
+    ) -> Result<Response<Self::DownloadResultStream>, Status> {
+        let (scope, request) = (caller::scope(&request)?, request.into_inner());
+        let command = wire::id("command_id", &request.command_id)?;
+        let (reader, node) =
+            self.0.read_result(&scope, command, request.offset).await.map_err(status::of_app)?;
+        let message = |chunk| pb::DownloadResultResponse { chunk };
+        let may = move |app: &App| match app.may_still_see(&scope, node) {
+            true => Ok(()),
+            false => Err(Error::not_found("command", &command)),
+        };
+        Ok(Response::new(download::stream(&self.0, reader, may, message)))
+    }
+}
+
+/// An operation with what holds it.
+async fn shown(app: &App, operation: &Operation, counts: &Counts) -> Result<pb::Operation, Status> {
+    let holds = app.holds([operation]).await.map_err(status::of_app)?;
+    Ok(wire::operation::operation(operation, counts, holds.get(&operation.id)))
 }
 
 /// What one watcher asked for.
@@ -158,9 +222,10 @@ async fn follow(
             // Only the last of a batch may be resumed after: the others come again.
             let resume_token = if n == last { app.resume_token(place.revision) } else { before.clone() };
             let event = Some(match news {
-                OperationNews::Operation(operation, counts) => {
-                    Event::Operation(wire::operation::operation(&operation, &counts))
-                }
+                OperationNews::Operation(operation, counts) => match shown(app, &operation, &counts).await {
+                    Ok(operation) => Event::Operation(operation),
+                    Err(status) => return Err(out.fail(status).await),
+                },
                 OperationNews::Command(command) => {
                     if with_output {
                         output(app, &scope, &command, &mut place, &before, out).await?;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use muster_common::{digest::Sha256, reason::Reason};
 use muster_domain::blob::{Blob, Upload};
-use muster_proto::admin::v1 as pb;
+use muster_proto::{admin::v1 as pb, agent::v1 as agent};
 use tonic::Status;
 
 use super::{id, timestamp};
@@ -11,7 +11,7 @@ use crate::{
     api::status::{invalid, of_app},
     app::{
         Error,
-        blobs::{Which, Wish},
+        blobs::{Told, Which, Wish},
     },
     blobs::PIECE,
 };
@@ -47,6 +47,15 @@ pub(in crate::api) fn wish_from(start: &pb::UploadStart) -> Result<Wish, Status>
         size_bytes: start.size_bytes,
         upload: upload.transpose()?,
         offset: start.offset,
+    })
+}
+
+/// What a node says it brings.
+pub(in crate::api) fn told_from(start: &agent::ResultStart) -> Result<Told, Status> {
+    Ok(Told {
+        command: id("start.command_id", &start.command_id)?,
+        sha256: sha256_from("start.sha256", &start.sha256)?,
+        size_bytes: start.size_bytes,
     })
 }
 

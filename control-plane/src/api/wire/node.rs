@@ -84,7 +84,7 @@ fn connection(view: &View) -> pb::Connection {
     }
 }
 
-fn state(state: State) -> pb::Liveness {
+pub(super) fn state(state: State) -> pb::Liveness {
     match state {
         State::NeverSeen => pb::Liveness::NeverSeen,
         State::Online => pb::Liveness::Online,

@@ -4,35 +4,26 @@ use bytes::Bytes;
 use muster_common::ids::NodeId;
 use muster_domain::{
     command::{Command, Output, State},
-    operation::{Counts, Operation},
+    operation::{Counts, Operation, pace::Hold},
 };
-use muster_proto::{
-    admin::v1 as pb,
-    types::v1::{self as types, command_spec::Kind},
-};
-use prost::Message as _;
+use muster_proto::{admin::v1 as pb, types::v1 as types};
 use tonic::Status;
 
-use super::{duration_from, reason, timestamp, timestamp_from};
+use super::{command, duration_from, node, plan, reason, timestamp, timestamp_from};
 use crate::{
-    api::status::{invalid, of_app},
-    app::{
-        Error,
-        operations::{Wish, output::From},
-    },
+    api::status::invalid,
+    app::operations::{PreviewCounts, Previewed, Wish, output::From},
 };
 
-/// Largest script.
-const SCRIPT: usize = 64 * 1024;
-/// The same with interpreter and all: a message to a host holds it.
-const WHOLE: usize = SCRIPT + 8 * 1024;
 /// Bytes of output in a page, when nobody says, and at most.
 const OUTPUT_PAGE: u32 = 64 * 1024;
 const OUTPUT_PAGE_AT_MOST: u32 = 1024 * 1024;
-/// Most words of an interpreter, and most variables.
-const WORDS: usize = 64;
 
-pub(in crate::api) fn operation(operation: &Operation, counts: &Counts) -> pb::Operation {
+pub(in crate::api) fn operation(
+    operation: &Operation,
+    counts: &Counts,
+    hold: Option<&Hold>,
+) -> pb::Operation {
     let state = match operation.ended_at {
         Some(_) => pb::OperationState::Ended,
         None => pb::OperationState::Running,
@@ -40,7 +31,7 @@ pub(in crate::api) fn operation(operation: &Operation, counts: &Counts) -> pb::O
     pb::Operation {
         id: operation.id.to_string(),
         selector: operation.selector.clone(),
-        spec: spec(&operation.kind, &operation.args),
+        spec: command::spec(&operation.kind, &operation.args),
         state: state as i32,
         create_time: Some(timestamp(operation.created_at)),
         end_time: operation.ended_at.map(timestamp),
@@ -54,6 +45,14 @@ pub(in crate::api) fn operation(operation: &Operation, counts: &Counts) -> pb::O
         trace_id: operation.trace_id.clone(),
         lane: operation.lane.clone(),
         output_limit_bytes: operation.output_limit,
+        schedule: operation.schedule.clone(),
+        pacing: plan::pacing(&operation.plan),
+        preconditions: plan::preconditions(&operation.plan),
+        supersede: plan::supersede(&operation.plan),
+        lease: operation.plan.lease.clone().unwrap_or_default(),
+        hold: hold.map(plan::hold),
+        retry_of: operation.retry_of.map(|id| id.to_string()).unwrap_or_default(),
+        cancel_forced: operation.cancel_forced,
     }
 }
 
@@ -96,7 +95,40 @@ pub(in crate::api) fn command(command: &Command, output: &[Output]) -> pb::NodeC
         signal: command.signal.unwrap_or(0),
         stdout_bytes: command.output_bytes.saturating_sub(command.stderr_bytes),
         stderr_bytes: command.stderr_bytes,
+        retry_of: command.retry_of.map(|id| id.to_string()).unwrap_or_default(),
+        result: super::command::result(&command.result),
     }
+}
+
+pub(in crate::api) fn previewed(seen: &Previewed) -> pb::PreviewedNode {
+    pb::PreviewedNode {
+        node_id: seen.node.to_string(),
+        display_name: seen.display_name.clone(),
+        liveness: node::state(seen.liveness) as i32,
+        precondition: seen.unmet.clone().unwrap_or_default(),
+        kind_unknown: seen.kind_unknown,
+    }
+}
+
+pub(in crate::api) fn preview_counts(counts: &PreviewCounts) -> pb::PreviewCounts {
+    let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+    pb::PreviewCounts {
+        total: number(counts.total),
+        online: number(counts.online),
+        precondition_failed: number(counts.unmet),
+        kind_unknown: number(counts.kind_unknown),
+        superseded: i32::try_from(counts.superseded).unwrap_or(i32::MAX),
+    }
+}
+
+/// The states of a request.
+pub(in crate::api) fn states_from(states: &[i32]) -> Result<Vec<State>, Status> {
+    let one = |number: &i32| {
+        let known = types::CommandState::try_from(*number).ok();
+        let known = known.and_then(|known| State::ALL.into_iter().find(|it| state(*it) == known));
+        known.ok_or_else(|| invalid("states", format!("{number} is no state of a command")))
+    };
+    states.iter().map(one).collect()
 }
 
 pub(in crate::api) fn output(piece: Output, node: NodeId) -> pb::CommandOutput {
@@ -140,9 +172,8 @@ fn state(state: State) -> types::CommandState {
 }
 
 pub(in crate::api) fn wish_from(request: pb::StartOperationRequest) -> Result<Wish, Status> {
-    let kind =
-        request.spec.and_then(|spec| spec.kind).ok_or_else(|| invalid("spec", "name what is to be done"))?;
-    let (kind, args) = kind_from(&kind)?;
+    let run_timeout = duration_from("run_timeout", request.run_timeout)?;
+    let (kind, args) = command::kind_from(request.spec, run_timeout)?;
     Ok(Wish {
         selector: request.selector,
         kind,
@@ -150,96 +181,16 @@ pub(in crate::api) fn wish_from(request: pb::StartOperationRequest) -> Result<Wi
         request_id: request.request_id,
         not_before: request.not_before.as_ref().map(timestamp_from),
         deliver_within: duration_from("deliver_within", request.deliver_within)?,
-        run_timeout: duration_from("run_timeout", request.run_timeout)?,
+        run_timeout,
         lane: request.lane,
         output_limit: (request.output_limit_bytes != 0).then_some(request.output_limit_bytes),
+        schedule: String::new(),
+        plan: plan::plan_from(plan::Parts {
+            pacing: request.pacing,
+            preconditions: request.preconditions,
+            supersede: request.supersede,
+            lease: request.lease,
+        }),
         validate_only: request.validate_only,
     })
-}
-
-fn kind_from(kind: &Kind) -> Result<(&'static str, Bytes), Status> {
-    Ok(match kind {
-        Kind::RestartAgent(args) => ("restart-agent", args.encode_to_vec().into()),
-        Kind::RefreshFacts(args) => ("refresh-facts", args.encode_to_vec().into()),
-        Kind::RunScript(args) => {
-            check_script(args)?;
-            ("run-script", args.encode_to_vec().into())
-        }
-    })
-}
-
-fn check_script(args: &types::RunScript) -> Result<(), Status> {
-    if args.script.is_empty() {
-        return Err(invalid("spec.run_script.script", "it is empty"));
-    }
-    let environment: usize = args.environment.iter().map(|(key, value)| key.len() + value.len()).sum();
-    let words = args.interpreter.len().max(args.environment.len());
-    if args.script.len() + environment > SCRIPT || words > WORDS || args.encoded_len() > WHOLE {
-        return Err(of_app(Error::Invalid {
-            reason: muster_common::reason::Reason::TooLarge,
-            field: "spec.run_script".to_owned(),
-            message: format!(
-                "at most {SCRIPT} bytes of script and environment, at most {WORDS} words or variables, \
-                 at most {WHOLE} bytes in all"
-            ),
-        }));
-    }
-    if args.interpreter.first().is_some_and(|program| !program.starts_with('/')) {
-        return Err(invalid("spec.run_script.interpreter", "its first word must be an absolute path"));
-    }
-    let is_name = |key: &String| !key.is_empty() && !key.contains(['=', '\0']);
-    if !args.environment.keys().all(is_name) {
-        return Err(invalid("spec.run_script.environment", "a name is empty or has '=' in it"));
-    }
-    Ok(())
-}
-
-fn spec(kind: &str, args: &[u8]) -> Option<types::CommandSpec> {
-    let kind = match kind {
-        "restart-agent" => Kind::RestartAgent(types::RestartAgent::decode(args).ok()?),
-        "refresh-facts" => Kind::RefreshFacts(types::RefreshFacts::decode(args).ok()?),
-        "run-script" => Kind::RunScript(types::RunScript::decode(args).ok()?),
-        _ => return None,
-    };
-    Some(types::CommandSpec { kind: Some(kind) })
-}
-
-#[cfg(test)]
-mod tests {
-    use muster_common::reason::Reason;
-    use tonic_types::StatusExt as _;
-
-    use super::*;
-
-    fn script() -> types::RunScript {
-        types::RunScript { script: "true".to_owned(), ..Default::default() }
-    }
-
-    fn refused(args: &types::RunScript) -> Option<String> {
-        let status = check_script(args).err()?;
-        status.get_error_details().error_info().map(|info| info.reason.clone())
-    }
-
-    #[test]
-    fn no_part_of_a_script_can_make_its_order_too_large_for_a_host() {
-        let large = Some(Reason::TooLarge.as_str().to_owned());
-        let long = "x".repeat(SCRIPT);
-        assert_eq!(refused(&types::RunScript { script: long.clone(), ..script() }), None);
-        assert_eq!(refused(&types::RunScript { script: long.clone() + "x", ..script() }), large);
-        let interpreter = vec!["/bin/sh".to_owned(), long.clone(), long];
-        assert_eq!(refused(&types::RunScript { interpreter, ..script() }), large);
-    }
-
-    #[test]
-    fn the_same_environment_in_another_order_has_the_same_bytes() {
-        let variable = |key: &str| {
-            let environment = [(key.to_owned(), "1".to_owned())].into_iter().collect();
-            types::RunScript { environment, ..Default::default() }.encode_to_vec()
-        };
-        let keys = ["A", "B", "C", "D", "E", "F", "G", "H"];
-        let there: Vec<u8> = keys.iter().flat_map(|key| variable(key)).collect();
-        let back: Vec<u8> = keys.iter().rev().flat_map(|key| variable(key)).collect();
-        let again = |bytes: &[u8]| types::RunScript::decode(bytes).unwrap().encode_to_vec();
-        assert_eq!(again(&there), again(&back));
-    }
 }

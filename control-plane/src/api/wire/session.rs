@@ -1,7 +1,12 @@
 //! The messages of a session.
 
 use bytes::Bytes;
-use muster_common::{clock::UnixMillis, digest::Sha256, ids::LedgerId, reason::Reason};
+use muster_common::{
+    clock::UnixMillis,
+    digest::Sha256,
+    ids::{CommandId, LedgerId},
+    reason::Reason,
+};
 use muster_domain::{
     command,
     condition::Condition,
@@ -38,7 +43,10 @@ const ENTRIES: usize = 4096;
 const WORD: usize = 256;
 
 /// From a node.
-pub(in crate::api) fn inbound(message: pb::SessionRequest) -> Result<Inbound, Refusal> {
+///
+/// # Errors
+/// If it is none.
+pub fn inbound(message: pb::SessionRequest) -> Result<Inbound, Refusal> {
     Ok(match message.kind {
         None => Inbound::Unknown,
         Some(In::Hello(hello)) => Inbound::Hello(Box::new(hello_from(hello)?)),
@@ -122,6 +130,7 @@ fn command_from(report: pb::CommandReport) -> Result<Inbound, Refusal> {
         signal: report.signal,
         reason: reason_from(report.reason),
         message: report.message.chars().take(1024).collect(),
+        result: super::command::result_bytes(report.result.as_ref()),
         ledger_seq: report.ledger_seq,
     }))
 }
@@ -221,13 +230,14 @@ fn short(text: String) -> String {
 }
 
 /// To a node.
-pub(in crate::api) fn outbound(frame: Frame) -> pb::SessionResponse {
+#[must_use]
+pub fn outbound(frame: Frame) -> pb::SessionResponse {
     let kind = match frame.body {
         Outbound::Welcome(welcome) => Out::Welcome(welcome_to(*welcome)),
         Outbound::Desired(desired) => Out::DesiredState(desired_to(desired)),
         Outbound::Command(ticket) => Out::Command(ticket_to(*ticket)),
-        Outbound::Cancel { command } => {
-            Out::Cancel(pb::Cancel { command_id: command.to_string(), trace_id: String::new() })
+        Outbound::Cancel { command, force } => {
+            Out::Cancel(pb::Cancel { command_id: command.to_string(), trace_id: String::new(), force })
         }
         Outbound::Ack(ack) => Out::Ack(pb::ReportAck {
             items_seq: ack.items_seq,
@@ -286,6 +296,7 @@ fn welcome_to(welcome: Welcome) -> pb::Welcome {
         needs: Some(need_to(welcome.need)),
         node_id: welcome.node.to_string(),
         display_name: welcome.display_name,
+        withdrawn_command_ids: welcome.withdrawn.iter().map(CommandId::to_string).collect(),
     }
 }
 
@@ -342,7 +353,7 @@ fn ticket_to(ticket: Ticket) -> pb::Command {
         not_before_ms: ticket.not_before.map_or(0, |at| at.0),
         deliver_by_ms: ticket.deliver_by.0,
         finish_by_ms: ticket.finish_by.map_or(0, |at| at.0),
-        retry_of: String::new(),
+        retry_of: ticket.retry_of.map(|id| id.to_string()).unwrap_or_default(),
         trace_id: ticket.trace_id,
         output_credit_bytes: ticket.output_credit,
         epoch: ticket.epoch,
@@ -356,8 +367,6 @@ fn millis(duration: std::time::Duration) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use muster_common::ids::CommandId;
-
     use super::*;
 
     fn said(kind: In) -> Result<Inbound, Refusal> {

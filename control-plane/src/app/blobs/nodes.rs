@@ -2,7 +2,9 @@
 
 use muster_common::{digest::Sha256, ids::NodeId, reason::Reason};
 
-use super::{App, Error};
+use muster_store::ReadBlobs as _;
+
+use super::{App, Error, here};
 use crate::blobs::Reader;
 
 impl App {
@@ -37,6 +39,7 @@ impl App {
     /// If the node has no need of it, or it has fewer bytes.
     pub async fn read_blob_for(&self, node: NodeId, sha256: Sha256, offset: u64) -> Result<Reader, Error> {
         self.check_fetch(node, &sha256)?;
-        self.read_blob(sha256, offset).await
+        let blob = self.store.read(move |tx| here(tx.blob_get(&sha256)?, &sha256)).await?;
+        self.read_from(&blob, offset).await
     }
 }

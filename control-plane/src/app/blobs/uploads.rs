@@ -94,8 +94,16 @@ impl App {
         if let Some(blob) = self.commit(stamp, move |tx| begin(tx, &upload, &bounds)).await? {
             return Ok(Begun::There(blob));
         }
-        let incoming = self.blobs.receive(id, Wanted { sha256, size_bytes }, offset).await?;
-        Ok(Begun::Go(Box::new(Receiving { id, incoming })))
+        Ok(Begun::Go(Box::new(self.receive(id, Wanted { sha256, size_bytes }, offset).await?)))
+    }
+
+    pub(super) async fn receive(
+        &self,
+        id: UploadId,
+        wanted: Wanted,
+        offset: u64,
+    ) -> Result<Receiving, Error> {
+        Ok(Receiving { id, incoming: self.blobs.receive(id, wanted, offset).await? })
     }
 
     /// Ends an upload whose last byte has come: from here on it is a blob.
@@ -103,6 +111,16 @@ impl App {
     /// # Errors
     /// If it is not whole or has another digest, or cannot be stored.
     pub async fn finish_upload(&self, actor: &Actor, receiving: Receiving) -> Result<Blob, Error> {
+        self.finish_with(actor, receiving, |_, _| Ok(())).await
+    }
+
+    /// The same, and with it what is to be true as soon as it is a blob.
+    pub(super) async fn finish_with(
+        &self,
+        actor: &Actor,
+        receiving: Receiving,
+        with: impl Fn(&mut WriteTx<'_>, &Sha256) -> Result<(), Error> + Send + 'static,
+    ) -> Result<Blob, Error> {
         let Receiving { id, incoming } = receiving;
         let whole = match incoming.finish().await {
             Ok(whole) => whole,
@@ -126,7 +144,13 @@ impl App {
         self.commit(actor.stamp("blobs.upload", now), move |tx| arrive(tx, id, &blob)).await?;
         self.blobs.put(&whole).await?;
         let stamp = actor.stamp("blobs.upload", self.clock.now());
-        let blob = self.commit(stamp, move |tx| arrived(tx, id, &sha256)).await?;
+        let blob = self
+            .commit(stamp, move |tx| {
+                let blob = arrived(tx, id, &sha256)?;
+                with(tx, &sha256)?;
+                Ok(blob)
+            })
+            .await?;
         // The worker takes away what stays of it.
         if let Err(error) = whole.remove().await {
             let chain = muster_common::error_chain::Chain(&error).to_string();
@@ -166,6 +190,18 @@ fn begin(tx: &mut WriteTx<'_>, upload: &Upload, bounds: &config::Blobs) -> Resul
             return Ok(Some(blob.clone()));
         }
     }
+    take_room(tx, upload, blob.is_some(), bounds)?;
+    Ok(None)
+}
+
+/// Writes down that an upload takes room, unless its bytes do already. The caller has to
+/// bring all of them, also if they are there.
+pub(super) fn take_room(
+    tx: &mut WriteTx<'_>,
+    upload: &Upload,
+    known: bool,
+    bounds: &config::Blobs,
+) -> Result<(), Error> {
     match tx.blob_upload_get(upload.id)? {
         Some(known) if known.created_by != upload.created_by => {
             return Err(Error::refused(Reason::AlreadyExists, "the upload is someone else's"));
@@ -178,10 +214,10 @@ fn begin(tx: &mut WriteTx<'_>, upload: &Upload, bounds: &config::Blobs) -> Resul
             return Err(Error::refused(Reason::AlreadyExists, message));
         }
         Some(_) => {}
-        None => check_room(tx, if blob.is_some() { 0 } else { upload.size_bytes }, bounds)?,
+        None => check_room(tx, if known { 0 } else { upload.size_bytes }, bounds)?,
     }
     tx.blob_upload_put(upload)?;
-    Ok(None)
+    Ok(())
 }
 
 /// Refuses an upload for which there is no room.

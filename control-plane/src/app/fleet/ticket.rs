@@ -16,6 +16,10 @@ pub struct OpenTicket {
     pub state: State,
     /// Someone asked it to stop.
     pub cancel: bool,
+    /// At once.
+    pub force: bool,
+    /// The order that it repeats.
+    pub retry_of: Option<CommandId>,
     /// To be handed to the session that is now.
     pub to_send: bool,
     /// Its host has lost it: it is about to end, and nobody gets it any more.
@@ -41,6 +45,8 @@ impl From<&Command> for OpenTicket {
             operation: command.operation,
             state: command.state,
             cancel: command.cancel_requested,
+            force: command.cancel_forced,
+            retry_of: command.retry_of,
             to_send: false,
             lost: false,
         }
@@ -66,8 +72,10 @@ impl Entry {
             return news;
         };
         known.state = known.state.max(stored.state);
-        let to_stop = stored.cancel && !known.cancel && !known.lost;
+        let is_news = (stored.cancel && !known.cancel) || (stored.force && !known.force);
+        let to_stop = is_news && !known.lost;
         known.cancel |= stored.cancel;
+        known.force |= stored.force;
         known.to_send |= to_stop;
         if to_stop { News::ToStop } else { News::Nothing }
     }

@@ -83,6 +83,14 @@ impl Sight {
         }
     }
 
+    /// Whether a node is still one.
+    pub(in crate::app) fn is_there(&self, node: NodeId) -> bool {
+        match self.written.get(node) {
+            Some(written) => written.is_some(),
+            None => self.app.fleet.get(node).is_some(),
+        }
+    }
+
     /// The same, with nodes as they are in the store where memory is behind.
     pub(in crate::app) fn with(self, written: Written) -> Self {
         Self { written, ..self }

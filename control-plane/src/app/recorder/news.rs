@@ -91,6 +91,7 @@ impl App {
         self.metrics.reports_stored(1);
         let session = self.hub.get(news.node.id);
         if let Some(stored) = &news.facts {
+            let mut was_due = false;
             self.fleet.with(news.node.id, |mut entry| {
                 if entry.told.as_ref() == Some(stored) {
                     entry.told = None;
@@ -104,7 +105,11 @@ impl App {
                 if news.can_tell {
                     entry.node.selector_revision = written.revision;
                 }
+                was_due = entry.live.as_mut().is_some_and(|live| std::mem::take(&mut live.facts_due));
             });
+            if was_due {
+                self.dispatch.add(news.node.id); // preconditions may have waited for them
+            }
             if let (true, Some(session)) = (news.can_tell, &session) {
                 session.hint_desired();
             }

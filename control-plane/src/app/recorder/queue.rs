@@ -165,6 +165,7 @@ mod tests {
                 signal: 0,
                 reason: None,
                 message: String::new(),
+                result: Vec::new(),
                 ledger_seq: 0,
             },
         }

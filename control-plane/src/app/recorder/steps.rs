@@ -124,6 +124,7 @@ fn write_step(
         signal: (report.signal != 0).then_some(report.signal),
         reason: report.reason,
         message: report.message.clone(),
+        result: report.result.clone(),
         output_bytes: 0,
         dropped_bytes: 0,
     });

@@ -236,6 +236,7 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
             operation_output_limit: 1024 * 1024,
             blobs: crate::config::Blobs::default(),
             methods: || vec![("muster.admin.v1.NodesService/GetNode", READ)],
+            wish_of,
             bundle_needs: |payload| match payload {
                 [b'v', b'2', ..] => &["bundle-v2"],
                 [b'v', b'3', ..] => &["bundle-v3"],
@@ -257,6 +258,11 @@ fn blobs_of(payload: &[u8]) -> Vec<muster_domain::bundle::BlobOf> {
 }
 
 /// A payload of a test is one file.
+/// In these tests a request is the selector alone.
+fn wish_of(request: &[u8]) -> Result<Wish, Error> {
+    Ok(wish(std::str::from_utf8(request).map_err(|_| Error::invalid("operation", "no text"))?))
+}
+
 fn bundle_outline(payload: &[u8]) -> Outline {
     let content = Some(bytes::Bytes::copy_from_slice(payload));
     let file = FileOutline { sha256: Sha256::of(payload), content, ..FileOutline::default() };
@@ -407,6 +413,8 @@ pub(super) fn wish(selector: &str) -> Wish {
         run_timeout: None,
         lane: String::new(),
         output_limit: None,
+        schedule: String::new(),
+        plan: muster_domain::operation::Plan::default(),
         validate_only: false,
     }
 }
@@ -421,6 +429,7 @@ pub(super) fn said(command: &Command, seq: u64, state: State) -> CommandReport {
         signal: 0,
         reason: None,
         message: String::new(),
+        result: Vec::new(),
         ledger_seq: 0,
     }
 }

@@ -77,7 +77,8 @@ async fn an_order_whose_caller_went_away_is_handed_out_all_the_same() {
     let before = *bench.app.store.committed().borrow();
     {
         let actor = alice();
-        let mut call = pin!(bench.app.cancel_operation(&actor, tickets[0].operation, "enough".to_owned()));
+        let mut call =
+            pin!(bench.app.cancel_operation(&actor, tickets[0].operation, "enough".to_owned(), false));
         assert!(poll!(&mut call).is_pending());
     }
     written(&bench, before).await;
@@ -157,7 +158,7 @@ async fn a_reason_has_an_end() {
     let long = "x".repeat(2000);
     let refused = [
         bench.app.remove_node(&alice(), id, String::new(), long.clone()).await.unwrap_err(),
-        bench.app.cancel_operation(&alice(), OperationId::generate(), long.clone()).await.unwrap_err(),
+        bench.app.cancel_operation(&alice(), OperationId::generate(), long.clone(), false).await.unwrap_err(),
         bench.app.leave(&alice(), id, "1".to_owned(), long).await.unwrap_err(),
     ];
     for error in refused {

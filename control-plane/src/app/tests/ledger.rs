@@ -61,3 +61,27 @@ async fn a_host_that_kept_its_memory_gets_again_what_it_does_not_hold() {
     let (session, _) = bench.hello(id, &holding).unwrap();
     assert!(bench.app.tickets(&session).is_empty());
 }
+
+#[tokio::test]
+async fn a_host_that_went_back_ends_what_it_holds_and_starts_nothing_that_is_over() {
+    let bench = Bench::following().await;
+    let id = bench.node(1).await;
+    bench.hello(id, &hello(ledger(1, 5))).unwrap();
+    bench.app.record().await.unwrap();
+    let order = bench.ordered().await.remove(0);
+    let holding = |seq, id| {
+        let open_commands = vec![OpenCommand { id, state: Some(State::Delivered) }];
+        Hello { open_commands, ..hello(ledger(1, seq)) }
+    };
+    let (_, opened) = bench.hello(id, &holding(6, order.id)).unwrap();
+    assert!(opened.welcome.withdrawn.is_empty(), "it waits there, as it should");
+    let (_, opened) = bench.hello(id, &holding(4, order.id)).unwrap();
+    assert_eq!(opened.welcome.withdrawn, [order.id], "it may have run before");
+    bench.app.record().await.unwrap();
+    assert_eq!(bench.command(&order).await.state, State::Interrupted);
+    let (_, opened) = bench.hello(id, &holding(4, order.id)).unwrap();
+    assert_eq!(opened.welcome.withdrawn, [order.id], "it is over");
+    let unknown = muster_common::ids::CommandId::from_u128(99);
+    let (_, opened) = bench.hello(id, &holding(5, unknown)).unwrap();
+    assert_eq!(opened.welcome.withdrawn, [unknown], "nobody here knows of it");
+}

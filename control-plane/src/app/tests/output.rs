@@ -21,7 +21,7 @@ async fn ordered(bench: &Bench, limit: u64) -> Vec<(Command, Handle)> {
     let mut sessions = Vec::new();
     for number in 1..=2 {
         let node = bench.node(number).await;
-        sessions.push((node, bench.hello(node, &hello(ledger(u128::from(number), 1))).unwrap().0));
+        sessions.push((node, bench.hello(node, &hello(ledger(number, 1))).unwrap().0));
     }
     let asked = Wish { output_limit: Some(limit), ..wish("*") };
     let (operation, _) = bench.app.start_operation(&alice(), asked).await.unwrap();

@@ -2,7 +2,7 @@
 
 mod random;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use muster_common::{ids::NodeId, reason::Reason};
 use muster_domain::{
@@ -10,6 +10,7 @@ use muster_domain::{
     assignment::Target,
     labels::{Labels, Selector, Written},
     liveness::State as Liveness,
+    operation::{Plan, Supersede},
     page::Page,
 };
 use muster_store::{WriteAccess as _, WriteNodes as _};
@@ -148,11 +149,42 @@ async fn an_operation_reaches_the_scope_and_shows_of_others_only_that() {
     let told_of = |news: &&OperationNews| matches!(news, OperationNews::Command(it) if it.node == ids[1]);
     assert_eq!((news.len(), news.iter().filter(told_of).count(), told), (3, 0, Told::All));
 
-    let cancel = async |id| bench.app.cancel_operation(&dave(&bench), id, String::new()).await;
+    let cancel = async |id| bench.app.cancel_operation(&dave(&bench), id, String::new(), false).await;
     assert_eq!(reason(&cancel(foreign.id).await.unwrap_err()), Reason::NotFound);
     assert_eq!(reason(&cancel(all.id).await.unwrap_err()), Reason::PermissionDenied);
     assert!(!bench.app.operation(&whole(), all.id).await.unwrap().0.cancel_requested);
     assert!(cancel(own.id).await.unwrap().0.cancel_requested);
+}
+
+#[tokio::test]
+async fn a_retry_a_preview_and_what_is_superseded_stay_in_the_scope() {
+    let (bench, ids) = bench(&["dev", "prod", "dev"], "env=dev").await;
+    let key = Supersede { key: "deploy".to_owned(), stop_running: true };
+    let plan = Plan { supersede: Some(key), ..Plan::default() };
+    let keyed = crate::app::operations::Wish { plan, ..wish("*") };
+    let (all, _) = bench.app.start_operation(&alice(), keyed.clone()).await.unwrap();
+    let (foreign, _) = bench.app.start_operation(&alice(), wish("env=prod")).await.unwrap();
+    let read = scope(&bench, Permission::Command);
+    let (listed, counts) = bench.app.preview_operation(&read, &keyed, page()).await.unwrap();
+    assert_eq!((listed.rows.len(), counts.total, counts.superseded), (2, 2, 2));
+
+    let (own, counts) = bench.app.start_operation(&dave(&bench), keyed).await.unwrap();
+    assert_eq!(counts.total(), 2);
+    let left = bench.app.commands(&whole(), all.id, page(), false).await.unwrap().rows;
+    let left: Vec<NodeId> =
+        left.into_iter().filter(|(it, _)| !it.state.is_end()).map(|(it, _)| it.node).collect();
+    assert_eq!(left, [ids[1]], "on other nodes the older one stays");
+
+    bench.app.clock.advance(Duration::from_secs(25 * 3600));
+    assert_eq!(bench.app.expire_commands().await.unwrap(), 4);
+    let retry = async |who: Actor, id| bench.app.retry_operation(&who, id, Vec::new(), String::new()).await;
+    assert_eq!(reason(&retry(dave(&bench), foreign.id).await.unwrap_err()), Reason::NotFound);
+    assert_eq!(retry(dave(&bench), own.id).await.unwrap().1.total(), 2);
+    let (plain, _) = bench.app.start_operation(&alice(), wish("*")).await.unwrap();
+    bench.app.clock.advance(Duration::from_secs(25 * 3600));
+    assert_eq!(bench.app.expire_commands().await.unwrap(), 5);
+    assert_eq!(retry(dave(&bench), plain.id).await.unwrap().1.total(), 2);
+    assert_eq!(retry(alice(), plain.id).await.unwrap().1.total(), 1, "what is left of it");
 }
 
 #[tokio::test]

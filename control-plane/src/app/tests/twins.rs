@@ -83,12 +83,14 @@ async fn who_is_locked_up_gets_nothing_until_a_person_lets_it_out() {
     let id = bench.node(1).await;
     let (session, _) = bench.hello(id, &hello_of(1)).unwrap();
     bench.app.quarantine_node(&alice(), id, "to look at it".to_owned()).await.unwrap();
-    bench.ordered().await;
+    let order = bench.ordered().await.remove(0);
     assert!(bench.app.tickets(&session).is_empty());
+    assert_eq!(order.state, muster_domain::command::State::Queued, "its host cannot have it");
     assert_eq!(bench.app.node(&whole(), id).unwrap().node.liveness.state, State::Quarantined);
     bench.app.release_quarantine(&alice(), id, None, String::new()).await.unwrap();
     assert_eq!(bench.app.node(&whole(), id).unwrap().node.liveness.state, State::Online);
     assert_eq!(bench.app.trust(&session).quarantine, None);
+    bench.app.hand_out().await.unwrap();
     assert_eq!(bench.app.tickets(&session).len(), 1);
 }
 
@@ -354,6 +356,7 @@ async fn a_session_of_a_twin_is_the_nodes_no_more_as_soon_as_another_was_release
     assert_eq!(bench.app.node(&whole(), id).unwrap().live.map(|live| live.instance), None);
     let (session, _) = bench.hello(id, &hello_of(2)).unwrap();
     assert_eq!(bench.app.node(&whole(), id).unwrap().node.quarantine, None, "it is no twin of itself");
+    bench.app.hand_out().await.unwrap();
     assert_eq!(bench.app.tickets(&session).len(), 1);
 }
 

@@ -65,6 +65,10 @@ fn operation() -> Operation {
         trace_id: String::new(),
         lane: String::new(),
         output_limit: 1000,
+        schedule: String::new(),
+        plan: muster_domain::operation::Plan::default(),
+        retry_of: None,
+        cancel_forced: false,
     }
 }
 
@@ -78,7 +82,9 @@ fn command(number: u128, state: State) -> Command {
         signal: None,
         reason: None,
         message: String::new(),
+        result: Vec::new(),
         cancel_requested: false,
+        cancel_forced: false,
         report_seq: 0,
         output_bytes: 0,
         stderr_bytes: 0,
@@ -87,6 +93,7 @@ fn command(number: u128, state: State) -> Command {
         updated_at: NOW,
         ended_at: state.is_end().then_some(NOW),
         deliver_by: NOW,
+        retry_of: None,
     }
 }
 

@@ -122,3 +122,14 @@ pub(crate) fn room_for_output_is_used_up(database: &impl Database) {
         "it is no change for watchers"
     );
 }
+
+pub(crate) fn the_newest_that_ended_are_known(database: &impl Database) {
+    let store = database.open();
+    write(&store, |tx| (1..=4).try_for_each(|number| tx.operation_insert(&operation(number))));
+    let at = |seconds| NOW + Duration::from_secs(seconds);
+    for (number, seconds) in [(1, 3), (2, 1), (3, 2)] {
+        report(&store, move |tx| tx.operation_set_ended(OperationId::from_u128(number), at(seconds)));
+    }
+    let since = |count| read(&store, move |tx| tx.operation_newest_since(count));
+    assert_eq!([since(1), since(2), since(3), since(4)], [Some(at(3)), Some(at(2)), Some(at(1)), None]);
+}

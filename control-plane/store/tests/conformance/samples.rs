@@ -20,7 +20,8 @@ use muster_domain::{
     labels::Labels,
     liveness::{self, Liveness},
     node::{LedgerMark, Node},
-    operation::Operation,
+    operation::{Operation, Plan, Preconditions, Supersede, pace::Pacing},
+    rollout::Share,
     settings::{EffectiveSetting, Origin},
 };
 
@@ -195,6 +196,32 @@ pub(crate) fn operation(number: u128) -> Operation {
         trace_id: "trace".into(),
         lane: "db".into(),
         output_limit: 1000,
+        schedule: "nightly".into(),
+        plan: plan(number),
+        retry_of: number.is_multiple_of(2).then(|| OperationId::from_u128(1)),
+        cancel_forced: false,
+    }
+}
+
+/// Operations with even numbers have one with something in every field.
+fn plan(number: u128) -> Plan {
+    if !number.is_multiple_of(2) {
+        return Plan::default();
+    }
+    Plan {
+        pacing: Pacing {
+            limit: Some(20),
+            ramp_start: Some(1),
+            max_failures: Some(Share::Percent(5)),
+            order_by_label: Some("rack".into()),
+        },
+        preconditions: Preconditions {
+            selector: "env=prod,!@canary".into(),
+            agent_version_min: "1.2.3".into(),
+            capabilities: vec!["run-script".into()],
+        },
+        supersede: Some(Supersede { key: "deploy \"web\"".into(), stop_running: true }),
+        lease: Some("reboots".into()),
     }
 }
 
@@ -208,7 +235,9 @@ pub(crate) fn command(number: u128, operation: u128, node: u128) -> Command {
         signal: None,
         reason: None,
         message: String::new(),
+        result: Vec::new(),
         cancel_requested: false,
+        cancel_forced: false,
         report_seq: 0,
         output_bytes: 0,
         stderr_bytes: 0,
@@ -217,6 +246,7 @@ pub(crate) fn command(number: u128, operation: u128, node: u128) -> Command {
         updated_at: NOW,
         ended_at: None,
         deliver_by: NOW + Duration::from_secs(60),
+        retry_of: None,
     }
 }
 

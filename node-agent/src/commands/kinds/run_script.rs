@@ -1,26 +1,39 @@
-//! Runs a script in a process group of its own. Its output is kept as it comes.
+//! Runs a script: as a unit of systemd where the agent is root there, else in a process
+//! group of its own. Its output is kept as it comes.
+
+mod script;
+mod unit;
 
 use std::{
-    collections::BTreeMap, io, os::unix::process::ExitStatusExt as _, path::PathBuf, pin::pin,
-    process::ExitStatus, time::Duration,
+    collections::BTreeMap,
+    io,
+    os::unix::process::ExitStatusExt as _,
+    path::{Path, PathBuf},
+    pin::pin,
+    process::ExitStatus,
+    time::Duration,
 };
 
 use muster_common::{crash, reason::Reason};
-use muster_proto::types::v1 as types;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     time::{timeout, timeout_at},
 };
 
-use super::{Options, Stop};
+use super::{Halt, Options, Stop};
 use crate::{
     commands::{output::PIECE, voice::Voice},
-    platform::{files, process},
+    locks::{Locks, User},
+    platform::{
+        accounts::{self, Account},
+        files, process,
+    },
     state::{CommandState, Report, Ticket},
 };
 
-const MAX_SCRIPT: usize = 64 * 1024;
-const MAX_WORDS: usize = 64;
+pub(in crate::commands) use script::Script;
+pub(in crate::commands) use unit::{clear, follow, goes_on, limit};
+
 /// Between the request to end and the kill.
 const GRACE: Duration = Duration::from_secs(5);
 /// For the last output, once the script itself has ended.
@@ -29,43 +42,6 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const PIECE_WAITS: Duration = Duration::from_millis(200);
 /// A line that is not over is held back no longer than this.
 const LINE_WAITS: Duration = Duration::from_secs(1);
-
-/// A script that can be run.
-#[derive(Debug, PartialEq)]
-pub(in crate::commands) struct Script {
-    text: String,
-    interpreter: Vec<String>,
-    environment: Vec<(String, String)>,
-}
-
-impl Script {
-    pub(in crate::commands) fn check(args: types::RunScript) -> Result<Self, String> {
-        if args.script.is_empty() || args.script.len() > MAX_SCRIPT {
-            return Err(format!(
-                "the script has {} bytes; it must have 1 to {MAX_SCRIPT}",
-                args.script.len()
-            ));
-        }
-        if args.interpreter.len() > MAX_WORDS || args.environment.len() > MAX_WORDS {
-            return Err(format!("interpreter and environment must have at most {MAX_WORDS} entries"));
-        }
-        let interpreter =
-            if args.interpreter.is_empty() { vec!["/bin/sh".to_owned()] } else { args.interpreter };
-        if !interpreter[0].starts_with('/') {
-            return Err(format!("the interpreter {:?} is not an absolute path", interpreter[0]));
-        }
-        let has_nul = |text: &String| text.contains('\0');
-        let environment: Vec<(String, String)> = args.environment.into_iter().collect();
-        if interpreter.iter().any(has_nul)
-            || environment
-                .iter()
-                .any(|(name, value)| name.is_empty() || name.contains('=') || has_nul(name) || has_nul(value))
-        {
-            return Err("interpreter and environment must be free of NUL, names also of '='".to_owned());
-        }
-        Ok(Self { text: args.script, interpreter, environment })
-    }
-}
 
 /// The script's file, gone when its run is over.
 struct ScriptFile(PathBuf);
@@ -76,14 +52,63 @@ impl Drop for ScriptFile {
     }
 }
 
+/// What the host's lock file has against a script.
+pub(super) fn locked(script: &Script, locks: &Locks) -> Option<String> {
+    let account = account(script).ok().flatten();
+    let uid = match (&account, script.user.as_str()) {
+        (Some(account), _) => Some(account.uid),
+        (None, "") => Some(accounts::me().0),
+        (None, number) => number.parse().ok(),
+    };
+    let name = account.as_ref().map_or(script.user.as_str(), |account| account.name.as_str());
+    let user = User { name, uid, is_agent: uid == Some(accounts::me().0) };
+    locks.refuses_script(&user, &script.sha256())
+}
+
+/// The account that a script is to run as, or the agent's own. `None`: the host does not
+/// know it.
+fn account(script: &Script) -> io::Result<Option<Account>> {
+    match script.user.as_str() {
+        "" => accounts::account(&accounts::me().0.to_string()),
+        user => accounts::account(user),
+    }
+}
+
 pub(super) async fn run(
     script: Script,
     ticket: &Ticket,
     options: &Options,
     voice: &Voice,
-    stop: impl Future<Output = Stop>,
+    stop: impl Future<Output = Halt>,
 ) -> Report {
-    let path = options.scripts.join(ticket.id.to_string());
+    let user = match account(&script) {
+        Ok(Some(account)) => (account.uid != accounts::me().0).then_some(account),
+        Ok(None) if script.user.is_empty() => None,
+        Ok(None) => {
+            let message = format!("this host has no user {:?}", script.user);
+            return voice.report(CommandState::Failed).because(Reason::UserUnknown, message);
+        }
+        Err(error) => return not_started(voice, &script, &error),
+    };
+    match &options.units {
+        Some(units) => unit::run(&script, user, &unit::Around { ticket, options, units, voice }, stop).await,
+        None if user.is_some() || script.wants_unit() => {
+            let message =
+                "a user, limits and survive_restart need an agent that is root on a host with systemd";
+            voice.report(CommandState::Failed).because(Reason::UnavailableOnHost, message)
+        }
+        None => run_in_group(script, ticket, options, voice, stop).await,
+    }
+}
+
+async fn run_in_group(
+    script: Script,
+    ticket: &Ticket,
+    options: &Options,
+    voice: &Voice,
+    stop: impl Future<Output = Halt>,
+) -> Report {
+    let path = place(&options.scripts, ticket);
     let written = files::private_folder(&options.scripts)
         .and_then(|()| files::write_atomically(&path, script.text.as_bytes(), 0o700));
     let file = ScriptFile(path);
@@ -105,18 +130,23 @@ pub(super) async fn run(
     crash::point("agent.command.ended");
     match ended {
         Ok((_, Some(stopped))) => stopped.report(voice),
-        Ok((status, None)) => told(status, voice),
+        Ok((status, None)) => told(status.code(), status.signal(), voice),
         Err(error) => voice
             .report(CommandState::Interrupted)
             .because(Reason::AgentStopped, format!("the kernel did not tell how it ended: {error}")),
     }
 }
 
+/// What is kept of a command while it runs.
+fn place(scripts: &Path, ticket: &Ticket) -> PathBuf {
+    scripts.join(ticket.id.to_string())
+}
+
 fn start(script: &Script, ticket: &Ticket, file: &ScriptFile) -> io::Result<process::Group> {
     let mut command = process::gated(&script.interpreter[0], &BTreeMap::new())?;
-    command.args(&script.interpreter[1..]).arg(&file.0);
-    command.envs(script.environment.iter().map(|(name, value)| (name, value)));
-    command.env("MUSTER_COMMAND_ID", ticket.id.to_string());
+    command.args(&script.interpreter[1..]).arg(&file.0).args(&script.arguments);
+    command.envs(&script.environment).env("MUSTER_COMMAND_ID", ticket.id.to_string());
+    command.current_dir(&script.folder);
     process::Group::spawn(command)
 }
 
@@ -125,15 +155,13 @@ fn not_started(voice: &Voice, script: &Script, error: &io::Error) -> Report {
     voice.report(CommandState::Failed).because(Reason::StartFailed, message)
 }
 
-fn told(status: ExitStatus, voice: &Voice) -> Report {
-    let state = if status.success() { CommandState::Succeeded } else { CommandState::Failed };
-    let report = Report { exit_code: status.code(), signal: status.signal(), ..voice.report(state) };
-    match (status.success(), status.code(), status.signal()) {
-        (true, ..) => report,
-        (false, Some(code), _) => {
-            report.because(Reason::ExitStatus, format!("it ended with exit status {code}"))
-        }
-        (false, None, signal) => report
+fn told(code: Option<i32>, signal: Option<i32>, voice: &Voice) -> Report {
+    let state = if code == Some(0) { CommandState::Succeeded } else { CommandState::Failed };
+    let report = Report { exit_code: code, signal, ..voice.report(state) };
+    match (code, signal) {
+        (Some(0), _) => report,
+        (Some(code), _) => report.because(Reason::ExitStatus, format!("it ended with exit status {code}")),
+        (None, signal) => report
             .because(Reason::ExitStatus, format!("it was ended by signal {}", signal.unwrap_or_default())),
     }
 }
@@ -142,7 +170,7 @@ fn told(status: ExitStatus, voice: &Voice) -> Report {
 async fn attend(
     group: &mut process::Group,
     voice: &Voice,
-    stop: impl Future<Output = Stop>,
+    stop: impl Future<Output = Halt>,
 ) -> io::Result<(ExitStatus, Option<Stop>)> {
     let (stdout, stderr) = group.outputs();
     let mut listening = pin!(async {
@@ -151,7 +179,7 @@ async fn attend(
     let mut ending = pin!(async {
         tokio::select! {
             status = group.wait() => status.map(|status| (status, None)),
-            why = stop => group.end(GRACE).await.map(|status| (status, Some(why))),
+            halt = stop => end(group, &halt).await.map(|status| (status, Some(halt.why))),
         }
     });
     tokio::select! {
@@ -162,6 +190,17 @@ async fn attend(
         }
         () = &mut listening => ending.await,
     }
+}
+
+/// Ends the script: it has some time to tidy up, unless somebody is in a hurry.
+async fn end(group: &mut process::Group, halt: &Halt) -> io::Result<ExitStatus> {
+    if !halt.force.is_cancelled() {
+        tokio::select! {
+            ended = group.end(GRACE) => return ended,
+            () = halt.force.cancelled() => {}
+        }
+    }
+    group.end(Duration::ZERO).await
 }
 
 /// Passes on what a pipe brings, in pieces that are neither tiny nor late.

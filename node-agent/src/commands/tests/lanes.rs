@@ -49,7 +49,7 @@ async fn any_end_of_an_order_lets_the_next_of_its_lane_go() {
     assert_eq!(end(&room.ended(orders[2].id).await).0, CommandState::TimedOut);
     room.ended(orders[1].id).await;
     assert_eq!(room.handle.reports(orders[4].id, 0, 0).await, [], "one before it waits for its time");
-    room.handle.cancel(orders[3].id).await;
+    room.handle.cancel(orders[3].id, false).await;
     assert_eq!(end(&room.ended(orders[4].id).await).0, CommandState::Succeeded);
     room.end().await;
 }
@@ -65,6 +65,7 @@ async fn a_lane_keeps_its_order_over_a_restart_of_the_agent() {
     }
     before.running(orders[0].id, "begun").await;
     let after = room(before.end().await, OPEN).await;
+    after.handle.heard(Vec::new()).await;
     assert_eq!(end(&after.ended(orders[0].id).await).0, CommandState::Interrupted);
     after.running(orders[1].id, "begun").await;
     assert_eq!(after.handle.reports(orders[2].id, 0, 0).await, [], "its lane is not forgotten");

@@ -36,7 +36,7 @@ fn body(kind: Kind) -> Option<Body> {
             let credit = message.output_credit_bytes;
             Body::Command { ticket: Box::new(ticket(message)?), credit }
         }
-        Kind::Cancel(message) => Body::Cancel(message.command_id.parse().ok()?),
+        Kind::Cancel(message) => Body::Cancel(message.command_id.parse().ok()?, message.force),
         Kind::Ack(message) => Body::Ack(ack(message)),
         Kind::ReportRequest(message) => Body::Need(need(message)),
         Kind::Tune(message) => Body::Tune(tune(message)),
@@ -73,6 +73,7 @@ fn welcome(message: pb::Welcome) -> Welcome {
         max_output_bytes: u64::from(limits.max_output_bytes_per_command),
         need: need(message.needs.unwrap_or_default()),
         display_name: message.display_name,
+        withdrawn: message.withdrawn_command_ids.iter().filter_map(|id| id.parse().ok()).collect(),
     }
 }
 

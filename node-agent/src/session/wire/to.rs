@@ -235,7 +235,12 @@ fn command(frame: CommandReport) -> pb::CommandReport {
         at_ms: report.at.0,
         ledger_seq: report.ledger_seq,
         signal: report.signal.unwrap_or_default(),
+        result: result(&report.result),
     }
+}
+
+fn result(bytes: &[u8]) -> Option<types::CommandResult> {
+    types::CommandResult::decode(bytes).ok().filter(|result| result.kind.is_some())
 }
 
 fn chunk(chunk: Chunk) -> pb::OutputChunk {
@@ -265,6 +270,7 @@ const fn command_state(state: CommandState) -> types::CommandState {
 const fn goodbye(goodbye: Goodbye) -> pb::GoodbyeReason {
     match goodbye {
         Goodbye::Shutdown => pb::GoodbyeReason::Shutdown,
+        Goodbye::Reboot => pb::GoodbyeReason::Reboot,
         Goodbye::Restart => pb::GoodbyeReason::Restart,
         Goodbye::Disconnect => pb::GoodbyeReason::Disconnect,
         Goodbye::Reconnect => pb::GoodbyeReason::Reconnect,

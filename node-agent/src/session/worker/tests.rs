@@ -168,6 +168,7 @@ fn welcome() -> Body {
         max_output_bytes: 0,
         need: Need { facts: true, items: false },
         display_name: "web-1".to_owned(),
+        withdrawn: Vec::new(),
     }))
 }
 
@@ -356,8 +357,10 @@ async fn orders_reach_the_host_and_messages_of_another_session_do_not() {
     peer.say(Body::Command { ticket: Box::new(ticket.clone()), credit: 5 }).await;
     assert!(matches!(lab.orders.recv().await, Some(Order::Welcome(_))));
     assert_eq!(lab.orders.recv().await, Some(Order::Command(Box::new(ticket))));
-    let foreign =
-        Inbound { session: Some(SessionId::from_u128(2)), body: Body::Cancel(CommandId::from_u128(3)) };
+    let foreign = Inbound {
+        session: Some(SessionId::from_u128(2)),
+        body: Body::Cancel(CommandId::from_u128(3), false),
+    };
     peer.say.send(Ok(foreign)).await.unwrap();
     lab.open().await;
     assert!(matches!(lab.orders.recv().await, Some(Order::Welcome(_))), "the cancel was not obeyed");

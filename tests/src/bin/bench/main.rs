@@ -1,10 +1,12 @@
-//! `make bench`: what sessions cost beside a bare server, and what one change costs
-//! until every node has answered it. Writes `sessions.json` and `convergence.json`.
+//! `make bench`: what sessions cost beside a bare server, what one change costs until
+//! every node has answered it, and what a command costs. Writes `sessions.json`,
+//! `convergence.json` and `commands.json`.
 //!
-//! `muster-bench [--only sessions|convergence] [--sizes 1000,5000,10000]
+//! `muster-bench [--only sessions|convergence|commands] [--sizes 1000,5000,10000]
 //! [--states 1,10,1000] [--runs 3] [--out target/bench]`
 #![allow(clippy::print_stdout)]
 
+mod commands;
 mod convergence;
 mod sessions;
 
@@ -50,6 +52,7 @@ struct Args {
 enum Part {
     Sessions,
     Convergence,
+    Commands,
 }
 
 #[tokio::main]
@@ -75,6 +78,11 @@ async fn main() -> anyhow::Result<()> {
         // First what was found, then whether it is good enough.
         write(&args, "convergence.json", &convergence::json(&found))?;
         convergence::judge(&found)?;
+    }
+    if wants(Part::Commands) {
+        let found = commands::run(&args.sizes, args.runs).await?;
+        commands::print(&found);
+        write(&args, "commands.json", &Value::Array(found))?;
     }
     Ok(())
 }

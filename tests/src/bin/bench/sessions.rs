@@ -62,7 +62,7 @@ pub(crate) async fn run(sizes: &[usize], runs: usize) -> anyhow::Result<Vec<serd
 }
 
 /// What the bare server and the bare client need, beside the control plane.
-fn hand_over(plane: &Plane, folder: &Path) -> anyhow::Result<()> {
+pub(crate) fn hand_over(plane: &Plane, folder: &Path) -> anyhow::Result<()> {
     let uri = format!("spiffe://{TRUST_DOMAIN}/control-plane/bare");
     let identity = swarm::server_identity(&plane.state().join("ca/1"), &uri)?;
     std::fs::write(folder.join("bare.crt"), pem::encode_certificates(&identity.chain))?;
@@ -73,14 +73,14 @@ fn hand_over(plane: &Plane, folder: &Path) -> anyhow::Result<()> {
 }
 
 /// The bare program in a process.
-struct Bare {
-    process: Process,
+pub(crate) struct Bare {
+    pub(crate) process: Process,
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
 }
 
 impl Bare {
-    fn start(args: &[&str]) -> anyhow::Result<Self> {
+    pub(crate) fn start(args: &[&str]) -> anyhow::Result<Self> {
         Self::start_of("muster-bare", args)
     }
 
@@ -91,14 +91,14 @@ impl Bare {
         Ok(Self { process, stdin: Some(stdin), stdout: BufReader::new(stdout) })
     }
 
-    fn line(&mut self) -> anyhow::Result<String> {
+    pub(crate) fn line(&mut self) -> anyhow::Result<String> {
         let mut line = String::new();
         self.stdout.read_line(&mut line)?;
         ensure!(!line.is_empty(), "the bare program ended");
         Ok(line.trim().to_owned())
     }
 
-    fn push(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn push(&mut self) -> anyhow::Result<()> {
         let stdin = self.stdin.as_mut().context("its input")?;
         writeln!(stdin, "push")?;
         Ok(stdin.flush()?)

@@ -15,7 +15,9 @@ fn command(state: State) -> Command {
         signal: None,
         reason: None,
         message: String::new(),
+        result: Vec::new(),
         cancel_requested: false,
+        cancel_forced: false,
         report_seq: 0,
         output_bytes: 0,
         stderr_bytes: 0,
@@ -24,6 +26,7 @@ fn command(state: State) -> Command {
         updated_at: UnixMillis(0),
         ended_at: state.is_end().then_some(UnixMillis(0)),
         deliver_by: LATE,
+        retry_of: None,
     }
 }
 
@@ -35,6 +38,7 @@ fn report(seq: u64, state: State) -> Event {
         signal: None,
         reason: None,
         message: String::new(),
+        result: Vec::new(),
         output_bytes: 0,
         dropped_bytes: 0,
     })
@@ -85,6 +89,7 @@ fn a_command_lives_from_queue_to_success() {
         signal: None,
         reason: None,
         message: "done".into(),
+        result: Vec::new(),
         output_bytes: 5,
         dropped_bytes: 2,
     };
@@ -98,13 +103,23 @@ fn a_command_lives_from_queue_to_success() {
 }
 
 #[test]
+fn the_last_word_of_a_host_that_was_set_back_counts_under_whatever_number() {
+    let running = Command { report_seq: 4, ..command(State::Running) };
+    assert_eq!(after(&running, &report(2, State::Running)), running, "it says again what it said");
+    let ended = after(&running, &report(2, State::Interrupted));
+    assert_eq!((ended.state, ended.report_seq), (State::Interrupted, 4));
+    assert_eq!(after(&ended, &report(3, State::Succeeded)), ended, "and is for ever");
+    assert!(apply(&running, &report(0, State::Failed), NOW).is_err(), "no report has this number");
+}
+
+#[test]
 fn reports_come_in_order_without_gaps() {
     let running = after(&command(State::Delivered), &report(1, State::Running));
     assert_eq!(after(&running, &report(1, State::Running)), running);
     assert_eq!(
-        after(&running, &report(1, State::Failed)),
+        after(&running, &report(1, State::Delivered)),
         running,
-        "a duplicate is known by its number alone"
+        "a duplicate is known by its number alone, unless it is a last word"
     );
     for got in [0, 3, u64::MAX] {
         let refused = apply(&running, &report(got, State::Running), NOW).unwrap_err();
@@ -203,6 +218,7 @@ fn a_late_answer_fills_in_the_result_and_leaves_the_end_as_it_is() {
         signal: None,
         reason: Some(Reason::ExitStatus),
         message: "no".into(),
+        result: Vec::new(),
         output_bytes: 0,
         dropped_bytes: 0,
     };
@@ -217,7 +233,62 @@ fn a_late_answer_fills_in_the_result_and_leaves_the_end_as_it_is() {
 }
 
 #[test]
+fn a_node_that_leaves_as_it_was_told_to_has_done_so() {
+    for state in [State::Delivered, State::Running] {
+        let left = after(&command(state), &Event::NodeLeft);
+        assert_eq!((left.state, left.reason, left.ended_at), (State::Succeeded, None, Some(NOW)));
+    }
+    for state in [State::Queued, State::Cancelled, State::Interrupted] {
+        assert_eq!(after(&command(state), &Event::NodeLeft), command(state), "{state:?}");
+    }
+}
+
+#[test]
+fn what_a_host_found_comes_with_the_end() {
+    let found = |seq, state| match report(seq, state) {
+        Event::Reported(report) => Event::Reported(Report { result: vec![1, 2], ..report }),
+        other => other,
+    };
+    let running = after(&command(State::Delivered), &found(1, State::Running));
+    assert!(running.result.is_empty());
+    assert_eq!(after(&running, &found(2, State::Failed)).result, [1, 2]);
+}
+
+#[test]
 fn the_highest_number_is_followed_by_none_and_breaks_nothing() {
     let last = Command { report_seq: u64::MAX, ..command(State::Running) };
     assert_eq!(after(&last, &report(u64::MAX, State::Succeeded)).report_seq, u64::MAX);
+}
+
+#[test]
+fn force_kills_where_it_can_and_waits_for_nobody_else() {
+    let force = |reachable| Event::CancelForced { reachable };
+    let queued = after(&command(State::Queued), &force(false));
+    assert_eq!((queued.state, queued.reason), (State::Cancelled, Some(Reason::CancelledByOperator)));
+    for state in [State::Delivered, State::Running] {
+        let asked = after(&command(state), &Event::CancelRequested);
+        let forced = after(&asked, &force(true));
+        assert_eq!((forced.state, forced.cancel_forced), (state, true));
+        assert_eq!(after(&forced, &force(true)), forced);
+        let given_up = after(&forced, &force(false));
+        assert_eq!(given_up.state, State::Interrupted);
+        assert_eq!(given_up.reason, Some(Reason::CancelledByOperator));
+        let answered = after(&given_up, &report(given_up.report_seq + 1, State::Succeeded));
+        assert_eq!(answered.state, State::Interrupted, "an end is for ever");
+        assert_eq!(answered.message, "its host said later: succeeded");
+    }
+    let done = command(State::Succeeded);
+    assert_eq!(after(&done, &force(false)), done);
+}
+
+#[test]
+fn only_what_is_queued_can_be_withdrawn() {
+    let event = Event::Withdrawn(Reason::Superseded, "a newer one".to_owned());
+    let withdrawn = after(&command(State::Queued), &event);
+    assert_eq!((withdrawn.state, withdrawn.reason), (State::Cancelled, Some(Reason::Superseded)));
+    assert_eq!((withdrawn.message.as_str(), withdrawn.ended_at.is_some()), ("a newer one", true));
+    for state in State::ALL.into_iter().filter(|state| *state != State::Queued) {
+        let command = command(state);
+        assert_eq!(after(&command, &event), command);
+    }
 }

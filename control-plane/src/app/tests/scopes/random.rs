@@ -113,7 +113,7 @@ async fn whatever_a_caller_does_no_row_outside_of_its_scope_is_touched() {
         for (id, row) in before.iter().filter(|(_, (node, _))| !sees(node)) {
             assert_eq!(&now[id], row, "{name} {:?}", who.scope);
         }
-        bench.app.cancel_operation(&who, started.0.id, String::new()).await.unwrap();
+        bench.app.cancel_operation(&who, started.0.id, String::new(), false).await.unwrap();
     }
     assert!(inside > 50 && outside > 50, "both were tried: {inside} {outside}");
 }

@@ -1,0 +1,53 @@
+//! Boots this host anew.
+
+use std::{io, time::Duration};
+
+use tokio::time::timeout;
+
+use super::{process, systemd};
+
+/// For `systemctl reboot`, which only asks; and for telling people.
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// Whether this process can boot the host anew; if not, why.
+///
+/// # Errors
+/// With a sentence.
+pub fn can_reboot() -> Result<(), &'static str> {
+    if !systemd::is_booted() {
+        return Err("this host is not run by systemd, which alone could boot it in good order");
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Err("the agent does not run as root, and so may not boot this host");
+    }
+    if process::boot_id().is_empty() {
+        return Err("the kernel does not say which boot this is, so that nobody could tell that it booted");
+    }
+    Ok(())
+}
+
+/// Asks systemd to boot the host. It goes down soon after, and this process with it.
+///
+/// # Errors
+/// If systemd does not want to.
+pub async fn reboot() -> io::Result<()> {
+    let asked = timeout(WITHIN, systemd::systemctl(&["reboot"]).kill_on_drop(true).output());
+    let asked = asked.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    if asked.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&asked.stderr);
+    Err(io::Error::other(format!("systemctl reboot says: {}", said.trim())))
+}
+
+/// Tells everyone who is logged in. That nobody can be told is no reason not to go on.
+pub async fn tell(message: &str) {
+    let mut wall = process::command("wall");
+    wall.args(["--", message]).kill_on_drop(true);
+    match timeout(WITHIN, wall.output()).await {
+        Ok(Ok(told)) if told.status.success() => {}
+        Ok(Ok(told)) => tracing::warn!("people could not be told: wall ended with {}", told.status),
+        Ok(Err(error)) => tracing::warn!(%error, "people could not be told"),
+        Err(_) => tracing::warn!("people could not be told in time"),
+    }
+}

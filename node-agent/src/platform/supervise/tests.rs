@@ -1,0 +1,52 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+fn job() -> Job {
+    Job {
+        command: vec!["/bin/sh".to_owned()],
+        environment: BTreeMap::new(),
+        folder: "/".into(),
+        user: None,
+        output_limit: 1,
+        time_limit: Some(Duration::from_millis(7)),
+        survives: true,
+        boot_id: "boot".to_owned(),
+    }
+}
+
+#[test]
+fn an_order_is_taken_once_and_not_after_it_was_called_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::at(&folder.path().join("1"));
+    assert!(!place.call_off(), "there is nothing to call off");
+    place.order(&job()).unwrap();
+    assert_eq!(place.job(), Some(job()));
+    assert_eq!(place.claim().unwrap(), Some(job()));
+    assert_eq!((place.claim().unwrap(), place.call_off()), (None, false));
+    assert_eq!(place.job(), Some(job()), "the next agent can read it");
+    let other = Place::at(&folder.path().join("2"));
+    other.order(&job()).unwrap();
+    assert!(other.call_off());
+    assert_eq!((other.claim().unwrap(), other.job()), (None, None));
+}
+
+#[test]
+fn what_was_written_down_is_read_and_half_a_file_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::at(folder.path());
+    assert_eq!((place.ended(), place.asked()), (None, None));
+    let ended = Ended { exit_code: Some(3), dropped: [0, 9], ..Ended::default() };
+    place.end(&ended).unwrap();
+    place.ask(Asked::TimedOut).unwrap();
+    assert_eq!((place.ended(), place.asked()), (Some(ended), Some(Asked::TimedOut)));
+    std::fs::write(folder.path().join("ended"), "{\"exit_code\":").unwrap();
+    assert_eq!(place.ended(), None);
+}
+
+#[tokio::test]
+async fn nothing_runs_where_there_is_no_order() {
+    let folder = tempfile::tempdir().unwrap();
+    supervise(folder.path()).await.unwrap();
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}

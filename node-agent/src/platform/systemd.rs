@@ -1,0 +1,118 @@
+//! The host's systemd, where it has one.
+
+use std::{collections::HashMap, fs, path::Path};
+
+use tokio::process::Command;
+
+use super::process;
+
+/// What `show` asks for.
+const PROPERTIES: &str =
+    "Id,LoadState,ActiveState,SubState,MainPID,StateChangeTimestampMonotonic,ExecMainStatus,Result,Job";
+
+/// What systemd says of a unit.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Unit {
+    /// Its own name, aliases resolved.
+    pub id: String,
+    /// `loaded`, `not-found`, `masked`.
+    pub load_state: String,
+    /// `active`, `inactive`, `failed`.
+    pub active_state: String,
+    /// `running`, `dead`.
+    pub sub_state: String,
+    /// 0: none.
+    pub main_pid: u32,
+    /// Microseconds after the boot at which it came into this state; 0: not known.
+    pub since_us: u64,
+    /// Of its last main process.
+    pub exit_status: i32,
+    /// How it last went.
+    pub result: String,
+    /// What systemd is doing with it; 0: nothing.
+    pub job: u32,
+}
+
+/// Whether systemd runs this host.
+#[must_use]
+pub fn is_booted() -> bool {
+    Path::new("/run/systemd/system").is_dir()
+}
+
+/// A call of `systemctl` that asks nobody for a password.
+#[must_use]
+pub fn systemctl(words: &[&str]) -> Command {
+    let mut command = process::command("systemctl");
+    command.args(["--no-pager", "--no-ask-password"]).args(words);
+    command
+}
+
+/// The call that `unit` reads.
+#[must_use]
+pub fn show(name: &str) -> Command {
+    systemctl(&["show", "--property", PROPERTIES, "--", name])
+}
+
+/// Reads what `show` printed.
+#[must_use]
+pub fn unit(shown: &str) -> Unit {
+    let lines: HashMap<&str, &str> = shown.lines().filter_map(|line| line.split_once('=')).collect();
+    let text = |key| lines.get(key).map_or_else(String::new, |value| (*value).to_owned());
+    let number = |key| lines.get(key).and_then(|value| value.parse().ok());
+    Unit {
+        id: text("Id"),
+        load_state: text("LoadState"),
+        active_state: text("ActiveState"),
+        sub_state: text("SubState"),
+        main_pid: number("MainPID").unwrap_or(0),
+        since_us: lines.get("StateChangeTimestampMonotonic").and_then(|at| at.parse().ok()).unwrap_or(0),
+        exit_status: lines.get("ExecMainStatus").and_then(|status| status.parse().ok()).unwrap_or(0),
+        result: text("Result"),
+        job: number("Job").unwrap_or(0),
+    }
+}
+
+/// The unit in which this process runs, if it is one of systemd's.
+#[must_use]
+pub fn own_unit() -> Option<String> {
+    if !is_booted() {
+        return None;
+    }
+    unit_of(&fs::read_to_string("/proc/self/cgroup").ok()?)
+}
+
+/// The innermost unit of a `/proc/PID/cgroup`.
+fn unit_of(cgroup: &str) -> Option<String> {
+    let path = cgroup
+        .lines()
+        .find_map(|line| line.split_once("name=systemd:").or_else(|| line.split_once("0::")))?
+        .1;
+    let unit = path.rsplit('/').find(|part| part.ends_with(".service") || part.ends_with(".scope"))?;
+    Some(unit.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_systemctl_shows_is_read() {
+        let shown = "Id=a.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=12\n\
+                     StateChangeTimestampMonotonic=5000000\nExecMainStatus=0\nResult=success\nX=a=b\n";
+        let unit = unit(shown);
+        assert_eq!((unit.id.as_str(), unit.load_state.as_str(), unit.main_pid), ("a.service", "loaded", 12));
+        assert_eq!((unit.since_us, unit.result.as_str(), unit.job), (5_000_000, "success", 0));
+        assert_eq!(super::unit(""), Unit::default());
+    }
+
+    #[test]
+    fn a_process_finds_the_unit_that_it_runs_in() {
+        let own = unit_of("0::/system.slice/muster-node-agent.service\n");
+        assert_eq!(own.as_deref(), Some("muster-node-agent.service"));
+        let inner = unit_of("0::/system.slice/a.service/b/c\n");
+        assert_eq!(inner.as_deref(), Some("a.service"));
+        let older = unit_of("2:cpu:/x\n1:name=systemd:/system.slice/old.service\n");
+        assert_eq!(older.as_deref(), Some("old.service"));
+        assert_eq!(unit_of("0::/\n"), None);
+    }
+}
