@@ -363,7 +363,7 @@ fn report(seq: u64, dropped_bytes: u64, end: bool) -> CommandReport {
         signal: 0,
         reason: None,
         message: String::new(),
-        result: Vec::new(),
+        result: None,
         ledger_seq: seq,
     }
 }

@@ -21,7 +21,7 @@ mod unwritten;
 mod voice;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -133,6 +133,12 @@ pub async fn open(options: Options, ledger: Shared) -> Result<(Handle, Task), cr
     let handle =
         Handle { requests, changed, ledger: ledger.clone(), output_limit: Arc::clone(&output_limit) };
     Ok((handle, Task::new(options, ledger, inbox, news, output_limit).going_on(left)))
+}
+
+/// Ends all scripts in units of their own that have their places in this folder: of a node
+/// that is to be forgotten.
+pub async fn end_scripts(scripts: &Path) {
+    recover::end_scripts(scripts, |_| false).await;
 }
 
 impl Handle {

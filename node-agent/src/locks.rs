@@ -32,8 +32,8 @@ use std::{
 };
 
 use commands::Commands;
-pub use commands::{KINDS, User};
-use muster_common::{digest::Sha256, settings, unit_name};
+pub use commands::{KINDS, Text, User};
+use muster_common::{settings, unit_name};
 use parking_lot::Mutex;
 use serde::Deserialize;
 
@@ -182,8 +182,8 @@ impl Locks {
 
     /// Why a script may not run where scripts may. `None`: it may.
     #[must_use]
-    pub fn refuses_script(&self, user: &User<'_>, sha256: &Sha256) -> Option<String> {
-        self.commands.run_script.refuses(user, sha256)
+    pub fn refuses_script(&self, user: &User<'_>, text: &Text<'_>) -> Option<String> {
+        self.commands.run_script.refuses(user, text)
     }
 
     /// Whether a kind of command may run.

@@ -148,6 +148,7 @@ pub async fn run(
 pub async fn forget(config: &Config, state: &StateDir, node: NodeId) -> Result<(), Error> {
     let locks = locks::Reader::new(config.locks_file.clone());
     applier::settle(items(config, state, node, locks, Line::default())).await?;
+    crate::commands::end_scripts(&state.node(node).join("scripts")).await;
     let state = state.clone();
     tasks::blocking(move || {
         state.forget_node(node).map_err(|source| Error::Folder { folder: state.node(node), source })

@@ -109,6 +109,7 @@ async fn what_is_not_what_was_announced_is_refused_and_not_kept() {
     let begin = || Part::Start(start(&content, 0));
     for (parts, expected) in [
         (vec![begin(), Part::Chunk(content[..CHUNK + 1].to_vec().into())], Reason::TooLarge),
+        (vec![Part::Start(start(b"", 0)), Part::Chunk(Vec::new().into())], Reason::InvalidArgument),
         (vec![begin(), begin()], Reason::InvalidArgument),
         (vec![Part::Chunk(vec![1].into())], Reason::InvalidArgument),
         (vec![], Reason::InvalidArgument),

@@ -185,6 +185,43 @@ async fn a_node_brings_only_the_file_that_it_was_asked_for() {
 }
 
 #[tokio::test]
+async fn a_file_is_taken_no_further_when_its_command_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = Plane::start(folder.path(), &Options::default()).await;
+    let operator = plane.operator().await;
+    let node = RawNode::enroll(&plane.join(1, &[]).await).await;
+    let asked = operator.start("*", logs(types::CollectLogs::default())).await;
+    let command_id = operator.commands(&asked).await[&node.identity.node.to_string()].id.clone();
+    let content = bytes(1000, 1);
+    let start =
+        agent::ResultStart { command_id, sha256: sha256(&content).into(), size_bytes: content.len() as u64 };
+    let (say, parts) = tokio::sync::mpsc::channel(100);
+    let of = |part| agent::UploadResultRequest { part: Some(part) };
+    let piece = |at: usize| of(Part::Chunk(content[at..=at].to_vec().into()));
+    say.send(of(Part::Start(start))).await.unwrap();
+    for at in 0..20 {
+        say.send(piece(at)).await.unwrap();
+    }
+    let mut client = BlobServiceClient::new(identity::connect(&node.identity).await.unwrap());
+    let parts = tokio_stream::wrappers::ReceiverStream::new(parts);
+    #[allow(clippy::disallowed_methods)] // it ends with the answer
+    let answer = tokio::spawn(async move { client.upload_result(parts).await });
+    eventually("its first bytes have come", LONG, || {
+        let uploads = plane.state().join("uploads").read_dir().unwrap();
+        let bytes: u64 = uploads.map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
+        std::future::ready((bytes == 20).then_some(()))
+    })
+    .await;
+    let request = pb::CancelOperationRequest { id: asked, ..Default::default() };
+    operator.operations.clone().cancel_operation(request).await.unwrap();
+    for at in 20..40 {
+        say.send(piece(at)).await.unwrap();
+    }
+    let refusal = tokio::time::timeout(LONG, answer).await.expect("it is not heard to its end").unwrap();
+    assert_eq!(refused(refusal), (Code::FailedPrecondition, Some(Reason::StateConflict)));
+}
+
+#[tokio::test]
 async fn a_rotation_succeeds_when_the_new_certificate_is_in_use() {
     let folder = tempfile::tempdir().unwrap();
     let (_plane, operator, agent) = one_host(folder.path()).await;

@@ -165,6 +165,14 @@ async fn a_script_runs_as_its_user_in_its_folder_with_its_arguments_if_the_lock_
     let unlisted = lab.outcome(script("echo listed; id")).await;
     assert_eq!(how(&unlisted), (CommandState::Denied, ErrorReason::LocalLock));
     assert!(unlisted.message.contains(&Sha256::of(b"echo listed; id").to_string()));
+    let interpreter = ["/bin/sh", "-c", "id"].map(str::to_owned).to_vec();
+    let environment = [("ENV".to_owned(), "/root/other".to_owned())].into();
+    for around in [
+        RunScript { interpreter, ..script("echo listed") },
+        RunScript { environment, ..script("echo listed") },
+    ] {
+        assert_eq!(how(&lab.outcome(around).await), (CommandState::Denied, ErrorReason::LocalLock));
+    }
     lab.until_nothing_is_left().await;
 }
 

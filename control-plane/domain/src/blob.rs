@@ -13,15 +13,15 @@ pub struct Blob {
     pub state: State,
     /// When its bytes were whole.
     pub created_at: UnixMillis,
-    /// By whom.
+    /// By whom: the operator that brought it first or, if none did, the host.
     pub created_by: String,
     /// Since when nothing has referred to it. None: something does.
     pub unreferenced_since: Option<UnixMillis>,
 }
 
 impl Blob {
-    /// Whether a host brought it, as the file of a command: nobody's to have but for who
-    /// may see that command.
+    /// Whether only hosts brought it, as the file of a command: nobody's to have but for who
+    /// may see that command. Whoever brings all of its bytes, too, has had them before.
     #[must_use]
     pub fn is_of_command(&self) -> bool {
         self.created_by.starts_with("node/")

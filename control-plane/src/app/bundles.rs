@@ -144,7 +144,9 @@ impl App {
 /// Refuses blobs that are not here, or not as the bundle says.
 fn check_blobs(tx: &mut WriteTx<'_>, blobs: &[BlobOf]) -> Result<(), Error> {
     for BlobOf { file, sha256, size_bytes } in blobs {
-        let known = tx.blob_get(sha256)?.filter(|known| known.state == State::Here);
+        // The file of a command is for who may see that command, not for who knows its digest.
+        let known = tx.blob_get(sha256)?;
+        let known = known.filter(|known| known.state == State::Here && !known.is_of_command());
         let Some(known) = known else {
             let message = format!("there is no blob {sha256}; upload it first");
             return Err(Error::invalid(format!("content.files[{file}].blob"), message));

@@ -121,7 +121,7 @@ impl App {
             };
             let most = operation.plan.pacing.limit.map_or(left, |limit| left.min(limit as usize));
             let orders = self.reachable(id, most);
-            left = left.saturating_sub(orders.len().max(1));
+            left = left.saturating_sub(orders.len());
             if !orders.is_empty() {
                 turns.push(Turn { operation, orders });
             }

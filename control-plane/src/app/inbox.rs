@@ -92,14 +92,21 @@ impl Inbox for App {
     }
 
     fn facts(&self, session: &Handle, report: FactsReport) {
-        self.live(session, |mut entry| {
+        let known = self.live(session, |mut entry| {
             if entry.facts_sha256() == report.sha256 {
-                return;
+                // Stored, they are its facts after all, whatever its Hello said.
+                let is_stored = entry.told.is_none();
+                return is_stored
+                    && entry.live.as_mut().is_some_and(|live| std::mem::take(&mut live.facts_due));
             }
             entry.told = Some(ToldFacts { facts: report.facts, sha256: report.sha256 });
             entry.dirty.facts = true;
             self.note(&mut entry);
+            false
         });
+        if known == Some(true) {
+            self.dispatch.add(session.node()); // preconditions may have waited for them
+        }
     }
 
     fn items(&self, session: &Handle, report: ItemReport) -> Sha256 {

@@ -1,6 +1,7 @@
 //! Schedules: operations that start by themselves, with the rights of their owners.
 
 mod fire;
+mod places;
 mod times;
 
 use std::time::Duration;
@@ -109,8 +110,9 @@ impl App {
         validate_only: bool,
     ) -> Result<View, Error> {
         let (wished, scope) = (self.check_schedule(actor, &wish).await?, actor.scope.clone());
+        let app = self.clone();
         let after = self.commit(actor.stamp("schedules.update", wished.created_at), move |tx| {
-            let before = own(tx, &scope, &wished.name)?;
+            let before = app.own_schedule(tx, &scope, &wished.name)?;
             check_etag(&wish.etag, before.revision)?;
             if is_equal(&before, &wished) && before.owner == wished.owner {
                 return Ok(before);
@@ -164,9 +166,9 @@ impl App {
     /// # Errors
     /// If it does not exist, is another's, or was changed since it was read.
     pub async fn delete_schedule(&self, actor: &Actor, name: String, etag: String) -> Result<(), Error> {
-        let scope = actor.scope.clone();
+        let (app, scope) = (self.clone(), actor.scope.clone());
         self.commit(actor.stamp("schedules.delete", self.clock.now()), move |tx| {
-            let before = own(tx, &scope, &name)?;
+            let before = app.own_schedule(tx, &scope, &name)?;
             check_etag(&etag, before.revision)?;
             tx.schedule_delete(&name)?;
             let subject = format!("schedule/{name}");
@@ -215,6 +217,18 @@ impl App {
         View { next: self.next_times(&schedule, self.clock.now()), schedule, fires: Vec::new() }
     }
 
+    /// A schedule that its caller may change: its own, or any with every node in scope. What
+    /// it is not shown does not exist for it.
+    fn own_schedule(&self, tx: &mut WriteTx<'_>, scope: &Scope, name: &str) -> Result<Schedule, Error> {
+        let found = tx.schedule_get(name)?.filter(|schedule| self.shows(scope, schedule));
+        let found = found.ok_or_else(|| Error::not_found("schedule", name))?;
+        if found.owner == scope.principal || scope.is_whole() {
+            return Ok(found);
+        }
+        let message = format!("schedule {name:?} belongs to {}", found.owner);
+        Err(Error::refused(Reason::PermissionDenied, message))
+    }
+
     /// Whether a caller is shown a schedule.
     fn shows(&self, scope: &Scope, schedule: &Schedule) -> bool {
         if scope.is_whole() || schedule.owner == scope.principal {
@@ -226,16 +240,6 @@ impl App {
             written.and_then(|it| selectors::resolved("selector", &it, &self.catalog.now().groups));
         selector.is_ok_and(|selector| !self.matching(scope, &selector).is_empty())
     }
-}
-
-/// A schedule that its caller may change: its own, or any with every node in scope.
-fn own(tx: &mut WriteTx<'_>, scope: &Scope, name: &str) -> Result<Schedule, Error> {
-    let found = tx.schedule_get(name)?.ok_or_else(|| Error::not_found("schedule", name))?;
-    if found.owner == scope.principal || scope.is_whole() {
-        return Ok(found);
-    }
-    let message = format!("schedule {name:?} belongs to {}", found.owner);
-    Err(Error::refused(Reason::PermissionDenied, message))
 }
 
 fn put(tx: &mut WriteTx<'_>, before: Option<&Schedule>, after: Schedule) -> Result<Schedule, Error> {

@@ -16,7 +16,7 @@ use tower::Service;
 
 use super::{
     DoorName, Gate,
-    policy::{self, Rate, Rule, Who},
+    policy::{self, Rule, Who},
     refusal, unreadable,
     watches::Watching,
 };
@@ -75,7 +75,7 @@ impl Guarded {
             let message = format!("too many calls; try again in {} ms", wait.as_millis().max(1));
             self.limited(rule.rate.as_str(), message)
         })?;
-        if rule.rate != Rate::Watch {
+        if !rule.rate.stays_open() {
             return Ok(Passed { scope, watching: None });
         }
         let message = "too many open watches; end one, or try again when one has ended";

@@ -37,6 +37,9 @@ pub enum Rate {
     Write,
     /// Sessions and certificates of one node.
     Session,
+    /// What a node brings: as seldom as sessions, but counted apart from them, and while it
+    /// comes.
+    Bring,
     /// Enrollment, per address.
     Enroll,
 }
@@ -91,7 +94,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("/muster.agent.v1.IdentityService/Leave", node(Rate::Session)),
     // Not counted as sessions: who fetches much must still be able to come back.
     ("/muster.agent.v1.BlobService/DownloadBlob", node(Rate::Watch)),
-    ("/muster.agent.v1.BlobService/UploadResult", node(Rate::Watch)),
+    ("/muster.agent.v1.BlobService/UploadResult", node(Rate::Bring)),
 
     ("/muster.agent.v1.EnrollmentService/BeginEnrollment", stranger()),
     ("/muster.agent.v1.EnrollmentService/Enroll", stranger()),
@@ -213,13 +216,19 @@ const TABLE: &[(&str, Rule)] = &[
 ];
 
 impl Rate {
+    /// Whether calls are counted while they are open, too.
+    #[must_use]
+    pub const fn stays_open(self) -> bool {
+        matches!(self, Self::Watch | Self::Bring)
+    }
+
     /// The limit's name in the configuration.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Read | Self::Watch => "reads",
             Self::Write => "writes",
-            Self::Session => "sessions",
+            Self::Session | Self::Bring => "sessions",
             Self::Enroll => "enrollments",
         }
     }

@@ -27,6 +27,7 @@ impl Rates {
             (Rate::Read, per_second(rates.reads, rates.reads_burst)),
             (Rate::Write, per_second(rates.writes, rates.writes_burst)),
             (Rate::Session, per_second(rates.sessions, rates.sessions_burst)),
+            (Rate::Bring, per_second(rates.sessions, rates.sessions_burst)),
             (Rate::Enroll, per_second(rates.enrollments, rates.enrollments_burst)),
         ]))
     }
@@ -43,5 +44,24 @@ impl Rates {
         }
         let now = limiter.clock().now();
         limiter.check_key(&caller.to_owned()).map_err(|until| until.wait_time_from(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_a_node_brings_are_few_and_keep_no_session_out() {
+        let rule = super::super::policy::rule("/muster.agent.v1.BlobService/UploadResult").unwrap();
+        assert!(rule.rate.stays_open(), "so many at once");
+        let configured = config::Rates::default();
+        let rates = Rates::new(&configured);
+        for _ in 0..configured.sessions_burst {
+            rates.check(rule.rate, "node/1").unwrap();
+        }
+        assert!((0..3).any(|_| rates.check(rule.rate, "node/1").is_err()), "as seldom as sessions");
+        rates.check(Rate::Session, "node/1").unwrap();
+        rates.check(rule.rate, "node/2").unwrap();
     }
 }

@@ -153,10 +153,19 @@ pub struct CommandReport {
     pub reason: Option<Reason>,
     /// For people.
     pub message: String,
-    /// What the host found or made, as it was encoded there.
-    pub result: Vec<u8>,
+    /// What the host found or made.
+    pub result: Option<Found>,
     /// How far the host's ledger was when it said so.
     pub ledger_seq: u64,
+}
+
+/// What a host found or made for a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// For which kind of command this can be.
+    pub kind: &'static str,
+    /// As it was encoded there.
+    pub bytes: Vec<u8>,
 }
 
 /// A piece of output.

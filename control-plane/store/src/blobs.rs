@@ -23,7 +23,7 @@ const UPLOAD: &str = "SELECT id, sha256, size_bytes, created_at, created_by, exp
 /// An upload that is becoming a blob stands in both tables; its room is counted once.
 const TOTAL: &str = "SELECT COALESCE((SELECT SUM(size_bytes) FROM blobs), 0) + \
                      COALESCE((SELECT SUM(size_bytes) FROM blob_uploads u WHERE NOT EXISTS \
-                     (SELECT 1 FROM blobs b WHERE b.sha256 = u.sha256)), 0)";
+                     (SELECT 1 FROM blobs b WHERE b.sha256 = u.sha256 AND b.size_bytes = u.size_bytes)), 0)";
 
 /// Reads blobs.
 pub trait ReadBlobs: Reader {
@@ -193,6 +193,16 @@ pub trait WriteBlobs: ReadBlobs + Writer {
     fn blob_move(&mut self, sha256: &Sha256, from: State, to: State) -> Result<bool, Error> {
         const SQL: &str = "UPDATE blobs SET state = $1 WHERE sha256 = $2 AND state = $3";
         Ok(self.execute(SQL, params![to.as_str(), sha256, from.as_str()])? > 0)
+    }
+
+    /// Makes someone else the one that brought a blob.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn blob_adopt(&mut self, sha256: &Sha256, created_by: &str) -> Result<(), Error> {
+        const SQL: &str = "UPDATE blobs SET created_by = $1 WHERE sha256 = $2";
+        self.needs_audit("who brought a blob");
+        self.execute(SQL, params![created_by, sha256]).map(drop)
     }
 
     /// Starts anew the time for which a blob is kept without a referrer.

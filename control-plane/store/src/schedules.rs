@@ -178,6 +178,26 @@ pub trait WriteSchedules: ReadSchedules + Writer {
         self.execute(PLACE, params![&fire.schedule, &fire.zone, until, operation]).map(drop)
     }
 
+    /// The clock of a zone begins: nothing up to its `until` is a time of it. One that has
+    /// begun stays, and without the schedule nothing happens.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn schedule_begin(&mut self, place: &SchedulePlace) -> Result<(), Error> {
+        const SQL: &str = "INSERT INTO schedule_places (schedule, zone, done_until) \
+                           SELECT name, $1, $2 FROM schedules WHERE name = $3 ON CONFLICT DO NOTHING";
+        self.execute(SQL, params![&place.zone, place.until, &place.schedule]).map(drop)
+    }
+
+    /// Nobody goes by the clock of that zone any more.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn schedule_place_delete(&mut self, schedule: &str, zone: &str) -> Result<(), Error> {
+        const SQL: &str = "DELETE FROM schedule_places WHERE schedule = $1 AND zone = $2";
+        self.execute(SQL, params![schedule, zone]).map(drop)
+    }
+
     /// Takes away what became of times before `before`, and of all but the newest `keep` of
     /// each schedule; at most `step`. Answers how many went.
     ///

@@ -139,7 +139,7 @@ pub(super) async fn run(
         Kind::CollectLogs(wish) => collect_logs::run(&wish, ticket, options, voice, why(stop)).await,
         Kind::Disconnect => disconnect::run(options, voice, why(stop)).await,
         Kind::Reboot(wish) => reboot::run(&wish, options, voice, why(stop)).await,
-        Kind::Rebooting => reboot::goes_down(voice, why(stop)).await,
+        Kind::Rebooting => reboot::goes_down(options, voice, why(stop)).await,
         Kind::RefreshFacts => refresh_facts::run(options, voice),
         Kind::RestartAgent => restart_agent::run(options, voice, why(stop)).await,
         Kind::RotateIdentity => rotate_identity::run(options, voice, why(stop)).await,
@@ -167,7 +167,7 @@ pub(super) enum Left {
 
 pub(super) async fn left(entry: &Entry, options: &Options) -> Left {
     match entry.ticket.kind.as_str() {
-        RESTART_AGENT => Left::Ended(restart_agent::done(entry, options)),
+        RESTART_AGENT => restart_agent::left(entry, options),
         REBOOT => reboot::left(entry, options),
         RUN_SCRIPT if run_script::goes_on(&entry.ticket, options).await => Left::Comes(Kind::RunningScript),
         _ => Left::Unknown,

@@ -27,6 +27,8 @@ struct Stream {
     redactor: Redactor,
     /// Bytes of its last line that were kept, if that is not over.
     open: usize,
+    /// Bytes that were kept before, of what comes first.
+    known: usize,
     /// Nothing more of it is kept.
     cut: bool,
     dropped: u64,
@@ -41,6 +43,17 @@ impl Output {
             reports: (limit / REPORT_BYTES).max(1),
             longest_line: cut::LINE.min(half),
             streams: Default::default(),
+        }
+    }
+
+    /// Goes on where an earlier one ended, which kept so many bytes of each stream, in so many
+    /// reports. Both come from their beginning once more, one after the other: what was kept
+    /// is kept again, whatever else has come by then.
+    pub(super) fn go_on_after(&mut self, bytes: [u64; 2], reports: u64) {
+        self.left = self.left.saturating_sub(bytes[0] + bytes[1]);
+        self.reports = self.reports.saturating_sub(reports);
+        for (stream, bytes) in self.streams.iter_mut().zip(bytes) {
+            stream.known = usize::try_from(bytes).unwrap_or(usize::MAX);
         }
     }
 
@@ -71,21 +84,30 @@ impl Output {
 
     fn keep(&mut self, stderr: bool, mut said: Vec<u8>) -> Vec<u8> {
         let stream = &mut self.streams[usize::from(stderr)];
+        let known = stream.known.min(said.len());
+        stream.known -= known;
+        stream.pass(&said[..known]);
         let room = if stream.cut || self.reports == 0 { 0 } else { self.left };
         let room = usize::try_from(room).unwrap_or(usize::MAX);
-        let kept = if room == 0 { 0 } else { cut::kept(&said, room, stream.open, self.longest_line) };
-        if kept < said.len() {
+        let news = &said[known..];
+        let kept = if room == 0 { 0 } else { cut::kept(news, room, stream.open, self.longest_line) };
+        if kept < news.len() {
             stream.cut = true;
-            stream.dropped += (said.len() - kept) as u64;
-            said.truncate(kept);
+            stream.dropped += (news.len() - kept) as u64;
         }
-        if !said.is_empty() {
-            self.left -= kept as u64;
-            self.reports = self.reports.saturating_sub(kept.div_ceil(PIECE) as u64);
-            let end = said.iter().rposition(|byte| *byte == b'\n');
-            stream.open = end.map_or(stream.open + kept, |at| kept - at - 1);
-        }
+        stream.pass(&news[..kept]);
+        self.left -= kept as u64;
+        self.reports = self.reports.saturating_sub(kept.div_ceil(PIECE) as u64);
+        said.truncate(known + kept);
         said
+    }
+}
+
+impl Stream {
+    /// This much more of it is kept.
+    fn pass(&mut self, said: &[u8]) {
+        let end = said.iter().rposition(|byte| *byte == b'\n');
+        self.open = end.map_or(self.open + said.len(), |at| said.len() - at - 1);
     }
 }
 
@@ -110,6 +132,24 @@ mod tests {
             ("[muster: output cut here, 606 bytes not kept]\n", 606)
         );
         assert_eq!(output.close(true), None);
+    }
+
+    #[test]
+    fn streams_that_were_over_the_limit_together_are_cut_where_they_were_when_heard_again() {
+        let line = [&[b'x'; 499][..], b"\n"].concat();
+        let (mut first, mut again) = (Output::new(2128), Output::new(2128));
+        let mut kept = [Vec::new(), Vec::new()];
+        for _ in 0..7 {
+            for stderr in [false, true] {
+                kept[usize::from(stderr)].extend(first.push(stderr, &line));
+            }
+        }
+        assert_eq!(kept.each_ref().map(Vec::len), [1000, 1000]);
+        again.go_on_after([1000, 1000], 4);
+        for stderr in [false, true] {
+            assert_eq!(again.push(stderr, &line.repeat(7)), kept[usize::from(stderr)]);
+            assert_eq!((first.close(stderr), again.close(stderr).unwrap().1), (again.close(stderr), 2500));
+        }
     }
 
     #[test]

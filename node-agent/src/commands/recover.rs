@@ -44,6 +44,8 @@ pub(super) async fn settle(ledger: &Shared, options: &Options) -> Result<Vec<Unf
             Left::Unknown => ended.push((id, interrupted(id, options))),
         }
     }
+    let goes_on = |id: CommandId| unfinished.iter().any(|(ticket, _)| ticket.id == id);
+    end_scripts(&options.scripts, goes_on).await;
     let scripts = options.scripts.clone();
     let settled = move |ledger: &mut Ledger| {
         let settled = ended.into_iter().try_for_each(|(id, report)| ledger.ended(id, report));
@@ -55,6 +57,19 @@ pub(super) async fn settle(ledger: &Shared, options: &Options) -> Result<Vec<Unf
         left.collect()
     };
     ledger.with(settled).await
+}
+
+/// Ends scripts in units of their own, but for some: also such as no ledger knows, of a host
+/// that was set back to before they began.
+pub(super) async fn end_scripts(scripts: &Path, but: impl Fn(CommandId) -> bool) {
+    let Ok(found) = fs::read_dir(scripts) else { return };
+    for entry in found.flatten() {
+        if let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok())
+            && !but(id)
+        {
+            run_script::end_unknown(scripts, id).await;
+        }
+    }
 }
 
 /// Scripts and archives of runs that ended without their agent: nothing runs any more that
@@ -88,8 +103,7 @@ fn said(ledger: &Ledger, id: CommandId) -> Result<Said, Error> {
         let Some(last) = reports.last() else { return Ok(said) };
         after = last.seq;
         for chunk in reports.iter().filter_map(|report| report.output.as_ref()) {
-            said.bytes[usize::from(chunk.stderr)] += chunk.data.len() as u64;
-            said.dropped[usize::from(chunk.stderr)] += chunk.dropped;
+            said.add(chunk);
         }
     }
 }

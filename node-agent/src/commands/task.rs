@@ -13,7 +13,13 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use muster_common::{clock::UnixMillis, drain::Drain, error_chain::Chain, ids::CommandId, reason::Reason};
+use muster_common::{
+    clock::{Instant, UnixMillis},
+    drain::Drain,
+    error_chain::Chain,
+    ids::CommandId,
+    reason::Reason,
+};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +34,7 @@ use super::{
 };
 use crate::{
     ledger::{Entry, Error, Shared},
-    state::{CommandState, Report, Ticket},
+    state::{CommandState, Report, ServerTime, Ticket},
 };
 
 /// Between looks at what waits for its time, for the disk, or to be forgotten.
@@ -232,8 +238,9 @@ impl Task {
         let (id, brakes, ticket) = (ticket.id, Brakes::default(), Arc::new(ticket));
         self.started.insert(id, Started { ticket: Arc::clone(&ticket), brakes: brakes.clone() });
         let options = Arc::clone(&self.options);
+        let is_resumed = matches!(kind, Kind::RunningScript);
         self.running.push(Box::pin(async move {
-            let stop = stop(brakes, &ticket, &options);
+            let stop = stop(brakes, &ticket, &options, is_resumed);
             let report = match &options.deeds {
                 Some(deeds) => deeds.act(&ticket, &voice, Box::pin(kinds::why(stop))).await,
                 None => kinds::run(kind, &ticket, &options, &voice, stop).await,
@@ -306,11 +313,11 @@ fn no_runs() -> FuturesUnordered<Run> {
     FuturesUnordered::new()
 }
 
-async fn stop(brakes: Brakes, ticket: &Ticket, options: &Options) -> Halt {
+async fn stop(brakes: Brakes, ticket: &Ticket, options: &Options, is_resumed: bool) -> Halt {
     let time_over = async {
         let Some(at) = ticket.finish_by else { return std::future::pending().await };
         loop {
-            match options.server_time.at(options.clock.monotonic()) {
+            match time_there(&options.server_time, options.clock.monotonic(), is_resumed) {
                 Some(now) => return tokio::time::sleep(at.since(now)).await,
                 // What goes on from an earlier process may do so before anybody has said
                 // what time it is there.
@@ -325,6 +332,29 @@ async fn stop(brakes: Brakes, ticket: &Ticket, options: &Options) -> Halt {
     Halt { why, force: brakes.force }
 }
 
+/// What time it is at the control plane. For what goes on from an earlier process never a
+/// guess: to end it cannot be undone, and it may have much time left.
+fn time_there(server_time: &ServerTime, at: Instant, is_resumed: bool) -> Option<UnixMillis> {
+    if is_resumed { server_time.heard_at(at) } else { server_time.at(at) }
+}
+
 fn warn(id: CommandId, what: &str, error: &Error) {
     tracing::error!(command = %id, error = %Chain(error), "{what} command {id}; trying again");
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_common::clock::Clock;
+
+    use super::*;
+
+    #[test]
+    fn what_goes_on_from_an_earlier_process_is_not_ended_by_a_guess_of_the_time() {
+        let (time, at) = (ServerTime::default(), Clock::System.monotonic());
+        time.guess(UnixMillis(5_000), at);
+        assert_eq!(time_there(&time, at, false), Some(UnixMillis(5_000)));
+        assert_eq!(time_there(&time, at, true), None);
+        time.learn(UnixMillis(4_000), at);
+        assert_eq!(time_there(&time, at, true), Some(UnixMillis(4_000)));
+    }
 }

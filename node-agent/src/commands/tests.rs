@@ -296,6 +296,18 @@ async fn a_restart_succeeds_in_the_process_after_it() {
 }
 
 #[tokio::test]
+async fn a_restart_that_nobody_asked_for_yet_is_not_told_as_done() {
+    let first = room(tempfile::tempdir().unwrap(), "").await;
+    let order = ticket("restart-agent", Vec::new());
+    let begun = order.clone();
+    let begin = move |ledger: &mut Ledger| ledger.take(&begun).and_then(|_| ledger.started(begun.id));
+    first.ledger.with(begin).await.unwrap();
+    let again = room(first.end().await, "").await;
+    assert_eq!(end(&again.ended(order.id).await).0, CommandState::Interrupted);
+    again.end().await;
+}
+
+#[tokio::test]
 async fn facts_are_read_again_when_asked() {
     let room = room(tempfile::tempdir().unwrap(), "").await;
     let order = ticket("refresh-facts", Vec::new());

@@ -34,6 +34,8 @@ pub struct Voice {
 pub(super) struct Said {
     pub(super) bytes: [u64; 2],
     pub(super) dropped: [u64; 2],
+    /// Reports with output.
+    pub(super) reports: u64,
 }
 
 impl Voice {
@@ -51,7 +53,8 @@ impl Voice {
 
     /// Goes on where an earlier process ended. The command is heard from its beginning once
     /// more; what was said is not said again.
-    pub(super) fn after(self, said: Said) -> Self {
+    pub(super) fn after(mut self, said: Said) -> Self {
+        self.output.get_mut().go_on_after(said.bytes, said.reports);
         *self.said.lock() = said;
         self
     }
@@ -138,15 +141,28 @@ impl Voice {
 }
 
 impl Said {
+    /// What a chunk in the ledger says. One that counts what was cut has a marker, and nothing
+    /// of the output.
+    pub(super) fn add(&mut self, chunk: &Chunk) {
+        let stream = usize::from(chunk.stderr);
+        self.dropped[stream] += chunk.dropped;
+        if chunk.dropped == 0 {
+            self.bytes[stream] += chunk.data.len() as u64;
+            self.reports += 1;
+        }
+    }
+
     /// What of this was not said before. `None`: nothing.
     fn news(&mut self, stderr: bool, mut data: Vec<u8>, dropped: u64) -> Option<(Vec<u8>, u64)> {
         let stream = usize::from(stderr);
+        let is_marker = dropped > 0;
         let known = usize::try_from(self.bytes[stream]).unwrap_or(usize::MAX).min(data.len());
+        let known = if is_marker { 0 } else { known };
         let counted = self.dropped[stream].min(dropped);
         data.drain(..known);
         self.bytes[stream] -= known as u64;
         self.dropped[stream] -= counted;
-        let is_news = !data.is_empty() || dropped > counted;
+        let is_news = if is_marker { dropped > counted } else { !data.is_empty() };
         is_news.then(|| (data, dropped - counted))
     }
 }
@@ -157,12 +173,19 @@ mod tests {
 
     #[test]
     fn what_was_said_before_is_not_said_again() {
-        let mut said = Said { bytes: [5, 0], dropped: [0, 7] };
+        let mut said = Said { bytes: [5, 0], dropped: [0, 7], reports: 2 };
         assert_eq!(said.news(false, b"abc".to_vec(), 0), None);
         assert_eq!(said.news(true, b"x".to_vec(), 0), Some((b"x".to_vec(), 0)), "each stream for itself");
         assert_eq!(said.news(false, b"defg".to_vec(), 0), Some((b"fg".to_vec(), 0)));
         assert_eq!(said.news(false, b"h".to_vec(), 0), Some((b"h".to_vec(), 0)));
         assert_eq!(said.news(true, Vec::new(), 9), Some((Vec::new(), 2)));
         assert_eq!(said.news(true, Vec::new(), 1), Some((Vec::new(), 1)));
+        let mut said = Said::default();
+        for (data, dropped) in [(&b"abc\n"[..], 0), (b"[cut]\n", 3)] {
+            said.add(&Chunk { stderr: false, data: data.to_vec(), dropped });
+        }
+        assert_eq!(said, Said { bytes: [4, 0], dropped: [3, 0], reports: 1 });
+        assert_eq!(said.news(false, b"abc\n".to_vec(), 0), None);
+        assert_eq!(said.news(false, b"[cut]\n".to_vec(), 3), None, "a marker, too, is said once");
     }
 }

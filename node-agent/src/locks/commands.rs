@@ -42,6 +42,21 @@ pub(super) struct Scripts {
     allow: bool,
     users: Option<Vec<String>>,
     sha256: Option<Vec<Sha256>>,
+    interpreters: Option<Vec<String>>,
+}
+
+/// What runs scripts that are listed, where the file does not say.
+const INTERPRETER: &str = "/bin/sh";
+
+/// What of a script decides what it does, but for its arguments.
+#[derive(Debug, Clone, Copy)]
+pub struct Text<'a> {
+    /// Of the text itself.
+    pub sha256: Sha256,
+    /// What reads it, with its own words.
+    pub interpreter: &'a [String],
+    /// Whether the order brings variables of its own.
+    pub has_environment: bool,
 }
 
 /// As whom a script is to run.
@@ -81,7 +96,7 @@ impl Commands {
 }
 
 impl Scripts {
-    pub(super) fn refuses(&self, user: &User<'_>, sha256: &Sha256) -> Option<String> {
+    pub(super) fn refuses(&self, user: &User<'_>, text: &Text<'_>) -> Option<String> {
         match &self.users {
             Some(users) if !users.iter().any(|listed| user.is(listed)) => {
                 return Some(format!("the lock file of this host allows no script as user {user}"));
@@ -93,12 +108,28 @@ impl Scripts {
             }
             _ => {}
         }
-        match &self.sha256 {
-            Some(hashes) if !hashes.contains(sha256) => {
-                Some(format!("the lock file of this host does not list the script with SHA-256 {sha256}"))
-            }
-            _ => None,
+        self.refuses_text(text)
+    }
+
+    /// A listed text is worth nothing if who orders it can have it read in another way.
+    fn refuses_text(&self, text: &Text<'_>) -> Option<String> {
+        let sha256 = &text.sha256;
+        if self.sha256.as_ref().is_some_and(|hashes| !hashes.contains(sha256)) {
+            return Some(format!(
+                "the lock file of this host does not list the script with SHA-256 {sha256}"
+            ));
         }
+        let is_listed = self.sha256.is_some();
+        if is_listed && text.has_environment {
+            return Some("the lock file of this host lists scripts, and those get no environment".to_owned());
+        }
+        let may_read = match (&self.interpreters, text.interpreter) {
+            (None, words) => !is_listed || words == [INTERPRETER],
+            (Some(listed), [program]) => listed.contains(program),
+            (Some(_), _) => false,
+        };
+        let words = text.interpreter;
+        (!may_read).then(|| format!("the lock file of this host does not allow the interpreter {words:?}"))
     }
 }
 
@@ -125,7 +156,7 @@ fn yes_no_or_rules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Scripts
     impl<'de> serde::de::Visitor<'de> for Either {
         type Value = Scripts;
         fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("true, false, or a table with allow, users and sha256")
+            f.write_str("true, false, or a table with allow, users, sha256 and interpreters")
         }
         fn visit_bool<E>(self, allow: bool) -> Result<Scripts, E> {
             Ok(Scripts { allow, ..Scripts::default() })
@@ -146,7 +177,19 @@ mod tests {
     }
 
     fn refused(text: &str, user: &User<'_>, script: &str) -> Option<String> {
-        rules(text).unwrap().refuses(user, &Sha256::of(script.as_bytes()))
+        read_by(text, user, script, &["/bin/sh"], false)
+    }
+
+    fn read_by(
+        text: &str,
+        user: &User<'_>,
+        script: &str,
+        words: &[&str],
+        has_environment: bool,
+    ) -> Option<String> {
+        let interpreter: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let sha256 = Sha256::of(script.as_bytes());
+        rules(text).unwrap().refuses(user, &Text { sha256, interpreter: &interpreter, has_environment })
     }
 
     const AGENT: User<'_> = User { name: "root", uid: Some(0), is_agent: true };
@@ -183,6 +226,27 @@ mod tests {
         let refusal = refused(&text, &AGENT, "echo yes ").unwrap();
         assert!(refusal.contains(&Sha256::of(b"echo yes ").to_string()), "it says what to list: {refusal}");
         assert!(refused("[run-script]\nallow = true\nsha256 = []", &AGENT, "x").is_some());
+    }
+
+    #[test]
+    fn a_listed_script_is_read_by_what_the_file_allows_and_by_nothing_else() {
+        let hash = Sha256::of(b"echo yes");
+        let plain = format!("[run-script]\nallow = true\nsha256 = [\"{hash}\"]");
+        let python = format!("{plain}\ninterpreters = [\"/usr/bin/python3\"]");
+        let around: [&[&str]; 3] = [&["/bin/sh", "-c", "anything"], &["/bin/sh", "-e"], &["/bin/bash"]];
+        for words in around {
+            for text in [&plain, &python] {
+                let refusal = read_by(text, &AGENT, "echo yes", words, false).unwrap();
+                assert!(refusal.contains(words[0]), "{refusal}");
+            }
+            assert_eq!(read_by("run-script = true", &AGENT, "x", words, true), None, "nothing is listed");
+        }
+        assert!(read_by(&plain, &AGENT, "echo yes", &["/bin/sh"], true).unwrap().contains("environment"));
+        assert_eq!(read_by(&python, &AGENT, "echo yes", &["/usr/bin/python3"], false), None);
+        assert!(read_by(&python, &AGENT, "echo yes", &["/bin/sh"], false).is_some());
+        let only = "[run-script]\nallow = true\ninterpreters = [\"/bin/sh\"]";
+        assert_eq!(read_by(only, &AGENT, "x", &["/bin/sh"], true), None);
+        assert!(read_by(only, &AGENT, "x", &["/bin/bash"], true).is_some());
     }
 
     #[test]

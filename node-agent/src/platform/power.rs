@@ -29,7 +29,7 @@ pub fn can_reboot() -> Result<(), &'static str> {
 /// Asks systemd to boot the host. It goes down soon after, and this process with it.
 ///
 /// # Errors
-/// If systemd does not want to.
+/// If systemd does not want to; `TimedOut`: it does not say.
 pub async fn reboot() -> io::Result<()> {
     let asked = timeout(WITHIN, systemd::systemctl(&["reboot"]).kill_on_drop(true).output());
     let asked = asked.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;

@@ -10,7 +10,7 @@ mod place;
 
 use std::{
     fs::File,
-    io::{self, Write as _},
+    io,
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -106,14 +106,17 @@ impl<'a> Watch<'a> {
         let mut look = tokio::time::interval(LOOK);
         let (mut is_heard, mut ended) = (false, Ended::default());
         loop {
+            // A unit is asked to end all at once: first that, whatever the script makes of it.
             tokio::select! {
+                biased;
+                Some(()) = terminate.recv() => self.asked(),
                 status = script.wait() => {
                     ended.note(status);
                     break;
                 }
                 () = &mut listening, if !is_heard => is_heard = true,
-                Some(()) = terminate.recv() => self.asked(),
                 _ = look.tick() => if memory::kills() > 0 {
+                    let _ = script.start_kill(); // the rest ends with the unit
                     break;
                 },
             }
@@ -130,11 +133,12 @@ impl<'a> Watch<'a> {
     }
 
     /// Somebody asks the unit to end. If nobody wrote down why and its time is over, it is
-    /// systemd, at the limit of the unit.
+    /// systemd, at the limit of the unit; before, it is from outside.
     fn asked(&self) {
         let is_late = self.job.time_limit.is_some_and(|limit| self.clock.monotonic() - self.begun >= limit);
-        if is_late && self.place.asked().is_none() {
-            let _ = self.place.ask(Asked::TimedOut);
+        if self.place.asked().is_none() {
+            let why = if is_late { Asked::TimedOut } else { Asked::Stopped };
+            let _ = self.place.ask(why);
         }
     }
 
@@ -146,12 +150,26 @@ impl<'a> Watch<'a> {
         while let Ok(read @ 1..) = pipe.read(&mut piece).await {
             let room = self.room.load(Ordering::Relaxed);
             let keep = usize::try_from(room).unwrap_or(usize::MAX).min(read);
-            let kept = if file.write_all(&piece[..keep]).is_ok() { keep } else { 0 };
+            let kept = write_what_goes(&mut file, &piece[..keep]);
             // One thread: nobody else has changed it meanwhile.
             self.room.store(room - kept as u64, Ordering::Relaxed);
             self.dropped[stream].fetch_add((read - kept) as u64, Ordering::Relaxed);
         }
     }
+}
+
+/// Writes as much as there is room for on the disk; gives how much that was.
+fn write_what_goes(file: &mut impl io::Write, piece: &[u8]) -> usize {
+    let mut kept = 0;
+    while kept < piece.len() {
+        match file.write(&piece[kept..]) {
+            Ok(0) => break,
+            Ok(written) => kept += written,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    kept
 }
 
 #[cfg(test)]

@@ -22,6 +22,9 @@ pub const GRACE: Duration = Duration::from_secs(5);
 
 /// systemd answers within this time.
 const ANSWER: Duration = Duration::from_secs(30);
+/// Where nobody can wait for the answer: at most so long, with looks in between.
+const NOW: Duration = Duration::from_secs(2);
+const A_LITTLE: Duration = Duration::from_millis(10);
 /// After its time limit a script was to be ended by the agent. If there is none, systemd
 /// does it so much later.
 const BACKSTOP: Duration = Duration::from_secs(30);
@@ -126,7 +129,14 @@ impl Unit {
     pub fn kill_now(&self) {
         let mut command = std::process::Command::new("systemctl");
         command.args(["kill", "--signal=KILL", &self.0]).env_clear().env("PATH", PATH);
-        let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let Ok(mut asking) = command.spawn() else { return };
+        for _ in 0..NOW.as_millis() / A_LITTLE.as_millis() {
+            if !matches!(asking.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(A_LITTLE);
+        }
     }
 
     /// Whether nothing of it is left.

@@ -20,6 +20,68 @@ fn values_of_secret_names_are_taken_out() {
 }
 
 #[test]
+fn short_names_of_secrets_are_known_but_not_within_words() {
+    for name in
+        ["MYSQL_PWD=", "DB_PASS=", "smtp_pass: ", "pass=", "psk=", "PresharedKey = ", "pass_1=", "storepass="]
+    {
+        is(&format!("{name}x y"), &format!("{name}[redacted] y"));
+    }
+    is("JSESSIONID=0A1B; Path=/", "JSESSIONID=[redacted] Path=/");
+    is("keytool -storepass x -v", "keytool -storepass [redacted] -v");
+    is("//registry/:_auth=eDp5", "//registry/:_auth=[redacted]");
+    is(r#"{"auth": "dXNlcjpwYXNz", "n": 1}"#, r#"{"auth": "[redacted]", "n": 1}"#);
+    for text in [
+        "passed=3 bypass=1 bypass: on compass: north trespass=no",
+        "authority: a.example \"authority\": \"a\" author=bob auth: ok",
+        "upskill=1 pawn=2 monkey: 3",
+        "mysql -P 3306 -u app --protocol=tcp",
+    ] {
+        is(text, text);
+    }
+}
+
+#[test]
+fn a_value_goes_as_far_as_it_may() {
+    is("password=ab,cdef n=1", "password=[redacted] n=1");
+    for value in
+        ["ab;cd", "ab&cd", "a<b>c", "a)b]c}d", ",;x", r"a\b", r"\x", "ab\"cd", "ab'cd", "$'x'", "$'x y'"]
+    {
+        is(&format!("PASSWORD={value} n=1\n"), "PASSWORD=[redacted] n=1\n");
+    }
+    is(r"password='it'\''s it' n", "password='[redacted]' n");
+    is("password='a''b c' n", "password='[redacted]' n");
+    is("password=\"never closed\nn", "password=\"[redacted]\"\nn");
+    is("passphrase: correct horse battery\nn", "passphrase: [redacted]\nn");
+    is(r#"{"passphrase":"a b","n":1}"#, r#"{"passphrase":"[redacted]","n":1}"#);
+    is(r#"{\"token\":\"a\\nb\\\"c\",\"n\":1}"#, r#"{\"token\":\"[redacted]\",\"n\":1}"#);
+}
+
+#[test]
+fn a_value_goes_no_further_than_what_it_stands_in() {
+    is(r#"{"token":12,"n":1}"#, r#"{"token":[redacted],"n":1}"#);
+    is(r#"{"tokens":["a","b"],"n":1}"#, r#"{"tokens":[redacted],"n":1}"#);
+    is(r#"{"say":"token=abc","n":1}"#, r#"{"say":"token=[redacted]","n":1}"#);
+    is(r#"{\"say\":\"token=abc\",\"n\":1}"#, r#"{\"say\":\"token=[redacted]\",\"n\":1}"#);
+    is("GET /f?a=1&token=x,y&n=1 HTTP", "GET /f?a=1&token=[redacted]&n=1 HTTP");
+    is("a=1&password=x&n=1", "a=1&password=[redacted]&n=1");
+    is("?to=%2F%3Faccess_token%3Dx&n=1", "?to=%2F%3Faccess_token%3D[redacted]&n=1");
+    is("access_token%3Dx n=1", "access_token%3D[redacted] n=1");
+    is("<password>x y</password><n>1</n>", "<password>[redacted]</password><n>1</n>");
+    is("<a:Secret id=\"1\"><![CDATA[x]]></a:Secret>", "<a:Secret id=\"1\">[redacted]</a:Secret>");
+}
+
+#[test]
+fn options_of_known_tools_are_taken_out() {
+    is("mysql -px db", "mysql -p[redacted] db");
+    is("/usr/bin/mysqldump -u app -p'x y' db", "/usr/bin/mysqldump -u app -p'[redacted]' db");
+    is("sshpass -p x ssh h", "sshpass -p [redacted] ssh h");
+    is("docker login -u app -p x h", "docker login -u app -p [redacted] h");
+    is("redis-cli -h h -a x PING", "redis-cli -h h -a [redacted] PING");
+    is("requirepass x", "requirepass [redacted]");
+    is(r#"["tool", "--password", "x y", "-v"]"#, r#"["tool", "--password", "[redacted]", "-v"]"#);
+}
+
+#[test]
 fn headers_are_taken_out_whole() {
     is("Authorization: Basic dXNlcjpwYXNz", "Authorization: [redacted]");
     is("authorization: Digest username=\"a\", response=\"b\"", "authorization: [redacted]");
@@ -32,6 +94,8 @@ fn headers_are_taken_out_whole() {
 fn addresses_lose_who_and_keep_where() {
     is("postgres://bob:hun/ter@2@db:5432/x", "postgres://[redacted]@db:5432/x");
     is("https://ghp_token@github.com/a", "https://[redacted]@github.com/a");
+    let hook = "https://hooks.slack.com/services/";
+    is(&format!("{hook}T0/B0/abc, n"), &format!("{hook}[redacted] n"));
     is("https://example.com/a?b=c:d", "https://example.com/a?b=c:d");
 }
 
@@ -46,6 +110,7 @@ fn tokens_that_say_what_they_are_are_taken_out() {
         "muster1.eyJhIjpbImguODQ0NCJdLCJwIjoi",
         "$6$saltsalt$0123456789abcdefghijklmnop",
         "hvs.CAESIJ0123456789abcdefghij",
+        "SG.0123456789abcdefghijkl.0123456789abcdefghij",
     ] {
         is(&format!("got {secret} here"), "got [redacted] here");
     }

@@ -191,8 +191,9 @@ impl Host for NodeHost {
     async fn take(&mut self, order: Order) {
         match order {
             Order::Welcome(welcome) => {
-                self.parts.commands.heard(welcome.withdrawn.clone()).await;
+                // What waited for a word may start with it: by then it is known what time it is.
                 self.parts.server_time.learn(welcome.server_time, self.parts.clock.monotonic());
+                self.parts.commands.heard(welcome.withdrawn.clone()).await;
                 self.parts.commands.limit_output(welcome.max_output_bytes);
                 self.elsewhere.clear();
                 self.parts.applier.connected();

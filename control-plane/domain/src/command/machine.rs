@@ -166,7 +166,8 @@ pub fn apply(command: &Command, event: &Event, now: UnixMillis) -> Result<Comman
         }
         (_, Event::AnswerOverdue) => same(),
 
-        (Queued, Event::NodeGone) => ended(Expired, Reason::NodeGone),
+        // It cannot have been this one that told the node to leave.
+        (Queued, Event::NodeGone | Event::NodeLeft) => ended(Expired, Reason::NodeGone),
         (Delivered | Running, Event::NodeGone) => ended(Interrupted, Reason::NodeGone),
         (Delivered | Running, Event::LedgerWentBack) => ended(Interrupted, Reason::LedgerWentBack),
         (Delivered | Running, Event::NodeLeft) => Ok(command.to(Succeeded, now)),

@@ -14,6 +14,8 @@ use muster_common::clock::UnixMillis;
 
 /// Days looked ahead: there are eight years between two that have a 29th of February.
 const AHEAD: usize = 9 * 366;
+/// Longest expression, in bytes.
+const LONGEST: usize = 256;
 
 /// Minutes, hours, days of the month, months, days of the week; as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +33,9 @@ pub struct Cron {
 /// An expression cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCron {
+    /// It is longer than any that is meant.
+    #[error("it has {0} bytes; it must have at most {LONGEST}")]
+    Long(usize),
     /// It has not five fields.
     #[error("it has {0} fields; it must have 5: minute, hour, day of month, month, day of week")]
     Fields(usize),
@@ -77,6 +82,9 @@ const FIELDS: [Field; 5] = [
 impl FromStr for Cron {
     type Err = InvalidCron;
     fn from_str(text: &str) -> Result<Self, InvalidCron> {
+        if text.len() > LONGEST {
+            return Err(InvalidCron::Long(text.len()));
+        }
         let fields: Vec<&str> = text.split_ascii_whitespace().collect();
         let [minute, hour, day, month, weekday] = fields[..] else {
             return Err(InvalidCron::Fields(fields.len()));

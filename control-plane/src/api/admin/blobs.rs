@@ -1,45 +1,19 @@
 //! `BlobsService`.
 
-use muster_proto::admin::v1::{self as pb, blobs_service_server::BlobsService, upload_blob_request::Part};
+use muster_proto::admin::v1::{self as pb, blobs_service_server::BlobsService};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     api::{
         caller,
         download::{self, Download},
-        status::{self, invalid},
-        upload, wire,
+        status, upload, wire,
     },
-    app::{
-        App,
-        blobs::{Begun, Receiving},
-    },
+    app::{App, blobs::Begun},
 };
 
 /// Answers about blobs.
 pub struct Handler(pub App);
-
-impl Handler {
-    /// The next part of an upload. `None`: the caller has said all.
-    async fn next(&self, parts: &mut Streaming<pb::UploadBlobRequest>) -> Result<Option<Part>, Status> {
-        match upload::next(&self.0, parts).await?.map(|message| message.part) {
-            Some(None) => Err(invalid("part", "it is missing")),
-            part => Ok(part.flatten()),
-        }
-    }
-
-    async fn receive(
-        &self,
-        receiving: &mut Receiving,
-        parts: &mut Streaming<pb::UploadBlobRequest>,
-    ) -> Result<(), Status> {
-        while let Some(part) = self.next(parts).await? {
-            let Part::Chunk(chunk) = part else { return Err(invalid("start", "it comes first, and once")) };
-            receiving.write(&wire::blob::chunk_from(chunk)?).await.map_err(status::of_app)?;
-        }
-        Ok(())
-    }
-}
 
 #[tonic::async_trait]
 impl BlobsService for Handler {
@@ -51,14 +25,12 @@ impl BlobsService for Handler {
     ) -> Result<Response<pb::UploadBlobResponse>, Status> {
         let actor = caller::actor(&request)?;
         let mut parts = request.into_inner();
-        let Some(Part::Start(start)) = self.next(&mut parts).await? else {
-            return Err(invalid("start", "it comes first"));
-        };
+        let start = upload::start(&self.0, &mut parts).await?;
         let wish = wire::blob::wish_from(&start)?;
         let blob = match self.0.begin_upload(&actor, wish).await.map_err(status::of_app)? {
             Begun::There(blob) => blob,
             Begun::Go(mut receiving) => {
-                self.receive(&mut receiving, &mut parts).await?;
+                upload::receive(&self.0, &mut receiving, &mut parts, || std::future::ready(Ok(()))).await?;
                 self.0.finish_upload(&actor, *receiving).await.map_err(status::of_app)?
             }
         };

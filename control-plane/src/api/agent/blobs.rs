@@ -1,45 +1,19 @@
 //! `BlobService`.
 
-use muster_proto::agent::v1::{self as pb, blob_service_server::BlobService, upload_result_request::Part};
+use muster_proto::agent::v1::{self as pb, blob_service_server::BlobService};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     api::{
         caller,
         download::{self, Download},
-        status::{self, invalid},
-        upload, wire,
+        status, upload, wire,
     },
-    app::{
-        App,
-        blobs::{Receiving, Taking},
-    },
+    app::{App, blobs::Taking},
 };
 
 /// Gives nodes what their desired state refers to, and takes what commands bring.
 pub struct Handler(pub App);
-
-impl Handler {
-    /// The next part of a file. `None`: the node has said all.
-    async fn next(&self, parts: &mut Streaming<pb::UploadResultRequest>) -> Result<Option<Part>, Status> {
-        match upload::next(&self.0, parts).await?.map(|message| message.part) {
-            Some(None) => Err(invalid("part", "it is missing")),
-            part => Ok(part.flatten()),
-        }
-    }
-
-    async fn receive(
-        &self,
-        receiving: &mut Receiving,
-        parts: &mut Streaming<pb::UploadResultRequest>,
-    ) -> Result<(), Status> {
-        while let Some(part) = self.next(parts).await? {
-            let Part::Chunk(chunk) = part else { return Err(invalid("start", "it comes first, and once")) };
-            receiving.write(&wire::blob::chunk_from(chunk)?).await.map_err(status::of_app)?;
-        }
-        Ok(())
-    }
-}
 
 #[tonic::async_trait]
 impl BlobService for Handler {
@@ -64,13 +38,15 @@ impl BlobService for Handler {
     ) -> Result<Response<pb::UploadResultResponse>, Status> {
         let (actor, (node, _)) = (caller::actor(&request)?, caller::node(&request)?);
         let mut parts = request.into_inner();
-        let Some(Part::Start(start)) = self.next(&mut parts).await? else {
-            return Err(invalid("start", "it comes first"));
-        };
+        let start = upload::start(&self.0, &mut parts).await?;
         let (told, most) = (wire::blob::told_from(&start)?, wire::command::most_bytes);
         let begun = self.0.begin_result(&actor, node, told, most).await.map_err(status::of_app)?;
         if let Taking::Go(mut receiving) = begun {
-            self.receive(&mut receiving, &mut parts).await?;
+            let may = || {
+                let app = self.0.clone();
+                async move { app.check_result(node, told.command, most).await }
+            };
+            upload::receive(&self.0, &mut receiving, &mut parts, may).await?;
             let finished = self.0.finish_result(&actor, node, told.command, *receiving, most).await;
             finished.map_err(status::of_app)?;
         }

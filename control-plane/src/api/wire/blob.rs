@@ -70,6 +70,9 @@ pub(in crate::api) fn which_from(request: &pb::GetUploadRequest) -> Result<Which
 
 /// The next bytes of an upload.
 pub(in crate::api) fn chunk_from(chunk: Bytes) -> Result<Bytes, Status> {
+    if chunk.is_empty() {
+        return Err(invalid("chunk", format!("it is empty; it has from 1 to {PIECE} bytes")));
+    }
     if chunk.len() <= PIECE {
         return Ok(chunk);
     }

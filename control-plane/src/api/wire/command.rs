@@ -10,13 +10,13 @@ use std::{sync::LazyLock, time::Duration};
 
 use bytes::Bytes;
 use muster_domain::operation::{DISCONNECT, RUN_TIMEOUT};
-use muster_proto::types::v1::{self as types, command_spec::Kind};
+use muster_proto::types::v1::{self as types, command_result, command_spec::Kind};
 use prost::Message;
 use tonic::Status;
 
 pub(in crate::api) use collect_logs::most_bytes;
 
-use crate::api::status::invalid;
+use crate::{api::status::invalid, session::frames::Found};
 
 /// Largest result that is kept.
 const RESULT: usize = 64 * 1024;
@@ -86,9 +86,16 @@ pub(in crate::api) fn spec(kind: &str, args: &[u8]) -> Option<types::CommandSpec
 }
 
 /// What a host found, as it is kept; one that is too large is not.
-pub(in crate::api) fn result_bytes(result: Option<&types::CommandResult>) -> Vec<u8> {
-    let result = result.filter(|result| result.kind.is_some() && result.encoded_len() <= RESULT);
-    result.map(Message::encode_to_vec).unwrap_or_default()
+pub(in crate::api) fn found(result: Option<&types::CommandResult>) -> Option<Found> {
+    let result = result.filter(|result| result.encoded_len() <= RESULT)?;
+    let kind = match result.kind.as_ref()? {
+        command_result::Kind::RestartAgent(_) => "restart-agent",
+        command_result::Kind::Service(_) => "service",
+        command_result::Kind::Reboot(_) => "reboot",
+        command_result::Kind::CollectLogs(_) => collect_logs::NAME,
+        command_result::Kind::RotateIdentity(_) => "rotate-identity",
+    };
+    Some(Found { kind, bytes: result.encode_to_vec() })
 }
 
 /// What is kept, as it is shown.

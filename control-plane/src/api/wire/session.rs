@@ -130,7 +130,7 @@ fn command_from(report: pb::CommandReport) -> Result<Inbound, Refusal> {
         signal: report.signal,
         reason: reason_from(report.reason),
         message: report.message.chars().take(1024).collect(),
-        result: super::command::result_bytes(report.result.as_ref()),
+        result: super::command::found(report.result.as_ref()),
         ledger_seq: report.ledger_seq,
     }))
 }

@@ -12,7 +12,7 @@ use muster_domain::{
     blob::{Upload, upload_of},
     command::Command,
 };
-use muster_store::{ReadBlobs as _, ReadCommands, ReadOperations, WriteBlobs as _, WriteTx};
+use muster_store::{ReadBlobs, ReadCommands, ReadOperations, WriteBlobs as _, WriteTx};
 
 use super::{
     Actor, App, Error, here,
@@ -59,8 +59,10 @@ impl App {
         told: Told,
         most: Most,
     ) -> Result<Taking, Error> {
-        if self.fleet.with(node, |entry| entry.node.quarantine.is_none()) != Some(true) {
-            return Err(Error::refused(Reason::Quarantined, "the node is in quarantine: nothing is taken"));
+        self.check_free(node)?;
+        // Looked at first: a node that may bring nothing costs no write.
+        if self.store.read(move |tx| look(tx, node, told, most)).await? {
+            return Ok(Taking::There);
         }
         let (now, bounds) = (self.clock.now(), share(&self.fixed.blobs));
         let Told { command, sha256, size_bytes } = told;
@@ -74,24 +76,11 @@ impl App {
             expires_at: now + bounds.keep_uploads,
         };
         let id = upload.id;
+        // The turn comes first: what is written down is not changed under another stream.
+        let receiving = self.receive(id, Wanted { sha256, size_bytes }, 0).await?;
         let begin = move |tx: &mut WriteTx<'_>| {
-            let most = asked(tx, node, command, most)?;
-            if size_bytes > most {
-                return Err(Error::Invalid {
-                    reason: Reason::TooLarge,
-                    field: "start.size_bytes".to_owned(),
-                    message: format!("it is {size_bytes}; this command may bring {most}"),
-                });
-            }
-            match tx.blob_of(&referrer(command))? {
-                Some(same) if same == sha256 => return Ok(true),
-                Some(_) => {
-                    return Err(Error::refused(
-                        Reason::StateConflict,
-                        "the command has brought another file",
-                    ));
-                }
-                None => {}
+            if look(tx, node, told, most)? {
+                return Ok(true);
             }
             if tx
                 .blob_upload_get(id)?
@@ -100,20 +89,38 @@ impl App {
                 tx.blob_upload_delete(id)?;
             }
             // Also if others have brought the same bytes: to know their digest is not to have them.
-            let known = tx.blob_get(&sha256)?.is_some();
-            take_room(tx, &upload, known, &bounds)?;
+            let known = tx.blob_get(&sha256)?;
+            take_room(tx, &upload, known.as_ref(), &bounds)?;
             Ok(false)
         };
         if self.commit(actor.stamp("results.begin", now), begin).await? {
             return Ok(Taking::There);
         }
-        Ok(Taking::Go(Box::new(self.receive(id, Wanted { sha256, size_bytes }, 0).await?)))
+        Ok(Taking::Go(Box::new(receiving)))
+    }
+
+    /// Whether more of it is taken. Asked again while it comes: a node must not hold its place
+    /// for longer than its command is open.
+    ///
+    /// # Errors
+    /// If the command has ended, or the node is in quarantine.
+    pub async fn check_result(&self, node: NodeId, command: CommandId, most: Most) -> Result<(), Error> {
+        self.check_free(node)?;
+        self.store.read(move |tx| asked(tx, node, command, most)).await.map(drop)
+    }
+
+    fn check_free(&self, node: NodeId) -> Result<(), Error> {
+        if self.fleet.with(node, |entry| entry.node.quarantine.is_none()) == Some(true) {
+            return Ok(());
+        }
+        Err(Error::refused(Reason::Quarantined, "the node is in quarantine: nothing is taken"))
     }
 
     /// Ends it: from here on the command has its file, for as long as it is kept.
     ///
     /// # Errors
-    /// If it is not whole, has another digest, or the command has ended meanwhile.
+    /// If it is not whole, has another digest, or meanwhile the command has ended or the node
+    /// is in quarantine.
     pub async fn finish_result(
         &self,
         actor: &Actor,
@@ -122,6 +129,7 @@ impl App {
         receiving: Receiving,
         most: Most,
     ) -> Result<(), Error> {
+        self.check_free(node)?;
         let keep = move |tx: &mut WriteTx<'_>, sha256: &Sha256| {
             asked(tx, node, command, most)?;
             if tx.blob_of(&referrer(command))?.is_some_and(|other| other != *sha256) {
@@ -168,6 +176,29 @@ fn share(bounds: &config::Blobs) -> config::Blobs {
         max_total_bytes: bounds.max_total_bytes / 4 * 3,
         max_uploads: bounds.max_uploads.div_ceil(2),
         ..bounds.clone()
+    }
+}
+
+/// Whether a file is here already that a node may bring.
+fn look(
+    tx: &mut (impl ReadCommands + ReadOperations + ReadBlobs),
+    node: NodeId,
+    told: Told,
+    most: Most,
+) -> Result<bool, Error> {
+    let Told { command, sha256, size_bytes } = told;
+    let most = asked(tx, node, command, most)?;
+    if size_bytes > most {
+        return Err(Error::Invalid {
+            reason: Reason::TooLarge,
+            field: "start.size_bytes".to_owned(),
+            message: format!("it is {size_bytes}; this command may bring {most}"),
+        });
+    }
+    match tx.blob_of(&referrer(command))? {
+        Some(same) if same == sha256 => Ok(true),
+        Some(_) => Err(Error::refused(Reason::StateConflict, "the command has brought another file")),
+        None => Ok(false),
     }
 }
 

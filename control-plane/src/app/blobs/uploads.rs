@@ -141,12 +141,16 @@ impl App {
             created_by: actor.principal.clone(),
             unreferenced_since: Some(now),
         };
-        self.commit(actor.stamp("blobs.upload", now), move |tx| arrive(tx, id, &blob)).await?;
+        self.commit(actor.stamp("blobs.upload", now), {
+            let blob = blob.clone();
+            move |tx| arrive(tx, id, &blob)
+        })
+        .await?;
         self.blobs.put(&whole).await?;
         let stamp = actor.stamp("blobs.upload", self.clock.now());
         let blob = self
             .commit(stamp, move |tx| {
-                let blob = arrived(tx, id, &sha256)?;
+                let blob = arrived(tx, id, &blob)?;
                 with(tx, &sha256)?;
                 Ok(blob)
             })
@@ -177,10 +181,11 @@ impl App {
     }
 }
 
-/// Writes down that an upload may take room; or answers the blob that is there.
+/// Writes down that an upload may take room; or answers the blob that is there. The file of
+/// a command is not: to know its digest is not to have it.
 fn begin(tx: &mut WriteTx<'_>, upload: &Upload, bounds: &config::Blobs) -> Result<Option<Blob>, Error> {
     let blob = tx.blob_get(&upload.sha256)?;
-    if let Some(blob) = &blob {
+    if let Some(blob) = blob.as_ref().filter(|blob| !blob.is_of_command()) {
         if blob.size_bytes != upload.size_bytes {
             let message = format!("the blob with this sha256 has {} bytes", blob.size_bytes);
             return Err(Error::invalid("start.size_bytes", message));
@@ -190,7 +195,7 @@ fn begin(tx: &mut WriteTx<'_>, upload: &Upload, bounds: &config::Blobs) -> Resul
             return Ok(Some(blob.clone()));
         }
     }
-    take_room(tx, upload, blob.is_some(), bounds)?;
+    take_room(tx, upload, blob.as_ref(), bounds)?;
     Ok(None)
 }
 
@@ -199,7 +204,7 @@ fn begin(tx: &mut WriteTx<'_>, upload: &Upload, bounds: &config::Blobs) -> Resul
 pub(super) fn take_room(
     tx: &mut WriteTx<'_>,
     upload: &Upload,
-    known: bool,
+    blob: Option<&Blob>,
     bounds: &config::Blobs,
 ) -> Result<(), Error> {
     match tx.blob_upload_get(upload.id)? {
@@ -214,7 +219,10 @@ pub(super) fn take_room(
             return Err(Error::refused(Reason::AlreadyExists, message));
         }
         Some(_) => {}
-        None => check_room(tx, if known { 0 } else { upload.size_bytes }, bounds)?,
+        None => {
+            let counted = blob.is_some_and(|blob| blob.size_bytes == upload.size_bytes);
+            check_room(tx, if counted { 0 } else { upload.size_bytes }, bounds)?;
+        }
     }
     tx.blob_upload_put(upload)?;
     Ok(())
@@ -239,7 +247,9 @@ fn check_room(tx: &mut WriteTx<'_>, more: u64, bounds: &config::Blobs) -> Result
 
 /// Writes down that the bytes of a blob are on their way into the storage.
 fn arrive(tx: &mut WriteTx<'_>, id: UploadId, blob: &Blob) -> Result<(), Error> {
-    if tx.blob_upload_get(id)?.is_none() {
+    // One that was given up may have been begun anew with other bytes: only these have room.
+    let has_room = |upload: Upload| (upload.sha256, upload.size_bytes) == (blob.sha256, blob.size_bytes);
+    if !tx.blob_upload_get(id)?.is_some_and(has_room) {
         return Err(Error::refused(Reason::StateConflict, "the upload was given up; begin again"));
     }
     match tx.blob_get(&blob.sha256)?.map(|blob| blob.state) {
@@ -259,11 +269,27 @@ fn arrive(tx: &mut WriteTx<'_>, id: UploadId, blob: &Blob) -> Result<(), Error> 
 }
 
 /// Writes down that the bytes are in the storage.
-fn arrived(tx: &mut WriteTx<'_>, id: UploadId, sha256: &Sha256) -> Result<Blob, Error> {
+fn arrived(tx: &mut WriteTx<'_>, id: UploadId, brought: &Blob) -> Result<Blob, Error> {
+    let sha256 = &brought.sha256;
     tx.blob_move(sha256, State::Arriving, State::Here)?;
-    let blob = tx.blob_get(sha256)?.filter(|blob| blob.state == State::Here).ok_or_else(being_removed)?;
+    let here = |tx: &mut WriteTx<'_>| {
+        let blob = tx.blob_get(sha256)?.filter(|blob| blob.state == State::Here);
+        blob.ok_or_else(being_removed)
+    };
+    let known = here(tx)?;
+    if known.is_of_command() && !brought.is_of_command() {
+        // Whose file it was keeps it; from here on it is a blob among others, too.
+        tx.blob_adopt(sha256, &brought.created_by)?;
+        tx.audit(Note {
+            subject: format!("blob/{sha256}"),
+            before: json!({ "created_by": known.created_by }).to_string(),
+            after: json!({ "created_by": brought.created_by }).to_string(),
+            ..Note::default()
+        })?;
+    }
+    tx.blob_touch(sha256, brought.created_at)?;
     tx.blob_upload_delete(id)?;
-    Ok(blob)
+    here(tx)
 }
 
 fn being_removed() -> Error {

@@ -114,9 +114,10 @@ impl App {
         Ok(moved)
     }
 
+    /// Whether a node would be told, and answer.
     fn is_heard(&self, node: NodeId) -> bool {
         let is_offline = |entry: MutexGuard<'_, Entry>| entry.node.liveness.state == liveness::State::Offline;
-        self.hub.get(node).is_some() && self.fleet.with(node, is_offline) == Some(false)
+        self.is_here(node) && self.fleet.with(node, is_offline) == Some(false)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::app::{App, Error, written::Written};
 
 /// Of a page of operations, or of commands with output: half of what a client takes in one message, if nobody tells it otherwise.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
-/// Of a command without output and message.
+/// Of a command without output, message and result.
 const COMMAND_BYTES: usize = 512;
 /// Of an operation without arguments and selector.
 const OPERATION_BYTES: usize = 1024;
@@ -189,7 +189,7 @@ impl Sight {
                     let output =
                         if with_output { tx.output_list(command.id, 0, u32::MAX)? } else { Vec::new() };
                     let size: usize = output.iter().map(|piece| piece.data.len()).sum();
-                    bytes += COMMAND_BYTES + command.message.len() + size;
+                    bytes += COMMAND_BYTES + command.message.len() + command.result.len() + size;
                     if bytes > PAGE_BYTES && !rows.is_empty() {
                         return Ok(Listed { rows, next: reached });
                     }

@@ -96,6 +96,7 @@ impl App {
                 if entry.told.as_ref() == Some(stored) {
                     entry.told = None;
                 }
+                was_due = entry.live.as_mut().is_some_and(|live| std::mem::take(&mut live.facts_due));
                 // Somebody edited the node since, and what was read then has these facts, too.
                 if written.revision < entry.node.selector_revision {
                     return;
@@ -105,7 +106,6 @@ impl App {
                 if news.can_tell {
                     entry.node.selector_revision = written.revision;
                 }
-                was_due = entry.live.as_mut().is_some_and(|live| std::mem::take(&mut live.facts_due));
             });
             if was_due {
                 self.dispatch.add(news.node.id); // preconditions may have waited for them

@@ -79,7 +79,8 @@ impl Step {
     }
 
     fn bytes(&self) -> usize {
-        OVERHEAD + self.report.message.len() + self.output()
+        let result = self.report.result.as_ref().map_or(0, |found| found.bytes.len());
+        OVERHEAD + self.report.message.len() + result + self.output()
     }
 }
 
@@ -150,7 +151,7 @@ mod tests {
     use muster_domain::command::State;
 
     use super::*;
-    use crate::session::frames::Chunk;
+    use crate::session::frames::{Chunk, Found};
 
     fn step(node: u128, command: u128, output: usize) -> Step {
         let chunk = Chunk { stderr: false, data: Bytes::from(vec![0; output]), dropped_bytes: 0 };
@@ -165,7 +166,7 @@ mod tests {
                 signal: 0,
                 reason: None,
                 message: String::new(),
-                result: Vec::new(),
+                result: None,
                 ledger_seq: 0,
             },
         }
@@ -187,6 +188,14 @@ mod tests {
         assert_eq!(fill(&mut queue, |n| step(1, n, 0)), (512, Full::Node));
         assert_eq!(fill(&mut queue, |n| step(2, n, 100_000)), (20, Full::Node), "two megabytes");
         assert_eq!(queue.push(step(3, 1, 0)), Ok(()), "others have room");
+        let mut made = |n| {
+            let mut step = step(4, n, 0);
+            step.report.result = Some(Found { kind: "service", bytes: vec![0; 100_000] });
+            step
+        };
+        assert_eq!(fill(&mut queue, &mut made), (20, Full::Node), "what hosts made counts, too");
+        while !queue.take().is_empty() {}
+        assert_eq!((queue.bytes, queue.nodes.len()), (0, 0));
     }
 
     #[test]

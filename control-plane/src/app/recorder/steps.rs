@@ -10,7 +10,7 @@ use muster_common::{
     ids::{CommandId, NodeId, OperationId},
 };
 use muster_domain::command::{self, Command, Event};
-use muster_store::{ReadCommands as _, WriteCommands as _, WriteTx};
+use muster_store::{ReadCommands as _, ReadOperations as _, WriteCommands as _, WriteTx};
 
 use output::Rooms;
 
@@ -124,7 +124,7 @@ fn write_step(
         signal: (report.signal != 0).then_some(report.signal),
         reason: report.reason,
         message: report.message.clone(),
-        result: report.result.clone(),
+        result: result_of(tx, &before, report)?,
         output_bytes: 0,
         dropped_bytes: 0,
     });
@@ -144,4 +144,13 @@ fn write_step(
     }
     ack.seq = after.report_seq;
     Ok((after, ack))
+}
+
+/// What a command keeps as its result: only what its kind can find. A host must not put
+/// another answer before whoever asked.
+fn result_of(tx: &mut WriteTx<'_>, command: &Command, report: &CommandReport) -> Result<Vec<u8>, Error> {
+    let Some(found) = &report.result else { return Ok(Vec::new()) };
+    let asked = tx.operation_get(command.operation)?;
+    let fits = asked.is_some_and(|asked| asked.kind == found.kind);
+    Ok(if fits { found.bytes.clone() } else { Vec::new() })
 }

@@ -9,14 +9,17 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use muster_common::{
-    clock::UnixMillis, crash, digest::Sha256, ids::OperationId, reason::Reason, tls::spiffe::Principal,
+    clock::UnixMillis, crash, digest::Sha256, error_chain::Chain, ids::OperationId, reason::Reason,
+    tls::spiffe::Principal,
 };
 use muster_domain::{
     access::{Asked, Permission, Scope},
     audit::Note,
+    operation::DELIVER_WITHIN,
     schedule::{Cron, Due, Fire, HOST, Outcome, Schedule, due},
 };
 use muster_store::{ReadOperations as _, ReadSchedules as _, SchedulePlace, WriteSchedules as _, WriteTx};
@@ -25,13 +28,16 @@ use serde_json::json;
 use super::times::{Clock, Zones};
 use crate::app::{Actor, App, Error, operations, selectors};
 
+/// So long before its next time is over what nobody has got of this one.
+const BEFORE_NEXT: Duration = Duration::from_secs(60);
+
 /// What one replica knows of all schedules: nothing that decides, only what spares reading.
 #[derive(Debug, Default)]
 pub struct Planned {
     /// Of what is known; `None`: nothing is.
     mark: Option<(u64, u64)>,
-    schedules: Vec<(Schedule, Option<Cron>)>,
-    places: HashMap<(String, String), SchedulePlace>,
+    pub(super) schedules: Vec<(Schedule, Option<Cron>)>,
+    pub(super) places: HashMap<(String, String), SchedulePlace>,
     /// Nothing is due before.
     next: HashMap<(String, String), Option<UnixMillis>>,
 }
@@ -42,16 +48,25 @@ struct Task {
     schedule: Schedule,
     zone: String,
     at: UnixMillis,
+    /// The one after it.
+    next: Option<UnixMillis>,
     /// What was started last.
     last: Option<OperationId>,
     selector: String,
 }
 
+impl Planned {
+    /// All is read again.
+    pub(super) const fn forget(&mut self) {
+        self.mark = None;
+    }
+}
+
 impl App {
-    /// Starts what is due.
+    /// Starts what is due. What fails keeps nothing else from its time.
     ///
     /// # Errors
-    /// If the store fails; what was not started is due still.
+    /// The first, if the store fails; what was not started is due still.
     pub async fn run_schedules(&self, planned: &mut Planned) -> Result<(), Error> {
         self.read_schedules(planned).await?;
         if planned.schedules.iter().all(|(schedule, _)| schedule.paused) {
@@ -59,39 +74,47 @@ impl App {
         }
         let is_host = |(schedule, _): &(Schedule, _)| schedule.time_zone == HOST;
         let zones = if planned.schedules.iter().any(is_host) { self.zones() } else { Zones::default() };
+        let mut failed = self.keep_places(planned, &zones).await.err();
         let mut moved = false;
         for (schedule, cron) in &planned.schedules {
             let (false, Some(cron)) = (schedule.paused, cron) else { continue };
             for clock in zones.clocks(schedule) {
                 let key = (schedule.name.clone(), clock.name.clone());
                 let place = planned.places.get(&key);
-                match self.due(schedule, cron, &clock, place, planned.next.get(&key)) {
-                    Due::Later(next) => drop(planned.next.insert(key, next)),
+                if place.is_none() && schedule.time_zone == HOST {
+                    continue; // where it begins could not be written down
+                }
+                let done = match self.due(schedule, cron, &clock, place, planned.next.get(&key)) {
+                    Due::Later(next) => {
+                        planned.next.insert(key, next);
+                        continue;
+                    }
                     Due::Missed { at, until } => {
-                        moved = true;
                         let message = "no control plane was there in time".to_owned();
-                        self.skip(&fire(schedule, &clock.name, at, Outcome::Missed, message), until).await?;
+                        let missed = fire(schedule, &clock.name, at, Outcome::Missed, message);
+                        self.skip(&missed, until).await.map(drop)
                     }
                     Due::Now(at) => {
-                        moved = true;
-                        let last = place.and_then(|place| place.operation);
                         let selector = match (self.fixed.wish_of)(&schedule.operation) {
                             Ok(wish) => zones.selector(schedule, &wish.selector, &clock.name),
                             Err(_) => String::new(),
                         };
+                        let (last, next) = (place.and_then(|it| it.operation), cron.next(&clock.zone, at));
                         let (schedule, zone) = (schedule.clone(), clock.name);
-                        self.fire(Task { schedule, zone, at, last, selector }).await?;
+                        self.fire(Task { schedule, zone, at, next, last, selector }).await
                     }
-                }
+                };
+                moved = true;
+                failed = failed.or(done.err());
             }
         }
         if moved {
-            planned.mark = None;
+            planned.forget();
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
-    async fn read_schedules(&self, planned: &mut Planned) -> Result<(), Error> {
+    pub(super) async fn read_schedules(&self, planned: &mut Planned) -> Result<(), Error> {
         let known = planned.mark;
         let read = self.store.read(move |tx| {
             let mark = tx.schedule_mark()?;
@@ -140,7 +163,7 @@ impl App {
             && let Some(last) = self.still_running(task.last).await?
         {
             let message = format!("operation {last} has not ended");
-            return self.skip(&skipped(Outcome::Overlapped, message), at).await;
+            return self.skip(&skipped(Outcome::Overlapped, message), at).await.map(drop);
         }
         let stale = Arc::new(AtomicBool::new(false));
         match self.start_scheduled(task.clone(), Arc::clone(&stale)).await {
@@ -150,18 +173,22 @@ impl App {
                 tracing::info!(schedule = name, zone, %operation, "schedule {name} started operation {operation}");
                 Ok(())
             }
-            Ok(None) => self.skip(&skipped(Outcome::NoNodes, "no node matches".to_owned()), at).await,
+            Ok(None) => {
+                self.skip(&skipped(Outcome::NoNodes, "no node matches".to_owned()), at).await.map(drop)
+            }
             // Another was faster, or it was changed meanwhile: the next look tells.
             Err(_) if stale.load(Ordering::Relaxed) => Ok(()),
-            Err(error @ (Error::Store(_) | Error::Refused { reason: Reason::Overloaded, .. })) => Err(error),
+            Err(error) if is_passing(&error) => Err(error),
             Err(error) => {
-                let (name, message) = (&task.schedule.name, error.to_string());
-                tracing::warn!(
-                    schedule = name,
-                    error = message,
-                    "schedule {name} could not start its operation"
-                );
-                self.skip(&skipped(Outcome::Refused, message), at).await
+                let (name, message) = (&task.schedule.name, Chain(&error).to_string());
+                if self.skip(&skipped(Outcome::Refused, message.clone()), at).await? {
+                    tracing::warn!(
+                        schedule = name,
+                        error = message,
+                        "schedule {name} could not start its operation"
+                    );
+                }
+                Ok(())
             }
         }
     }
@@ -180,11 +207,14 @@ impl App {
     ) -> Result<Option<OperationId>, Error> {
         let schedule = &task.schedule;
         let actor = self.owner(schedule)?;
+        let template = (self.fixed.wish_of)(&schedule.operation)?;
+        let within = template.deliver_within.unwrap_or_else(|| until_next(task.next, self.clock.now()));
         let wish = operations::Wish {
             selector: task.selector.clone(),
             request_id: request_id(&task),
             schedule: schedule.name.clone(),
-            ..(self.fixed.wish_of)(&schedule.operation)?
+            deliver_within: Some(within),
+            ..template
         };
         let written = selectors::written("selector", &wish.selector)?;
         let selector = selectors::resolved("selector", &written, &self.catalog.now().groups)?;
@@ -219,17 +249,35 @@ impl App {
         Ok(scope)
     }
 
-    /// Writes down that a time has passed without an operation.
-    async fn skip(&self, fire: &Fire, until: UnixMillis) -> Result<(), Error> {
+    /// Writes down that a time has passed without an operation. Whether it was due still.
+    async fn skip(&self, fire: &Fire, until: UnixMillis) -> Result<bool, Error> {
         let fire = fire.clone();
         let write = self.store.write(self.own_stamp("schedules.skip"), move |tx| {
-            if is_due_still(tx, &fire.schedule, &fire.zone, fire.at)? {
+            let is_due = is_due_still(tx, &fire.schedule, &fire.zone, fire.at)?;
+            if is_due {
                 tx.schedule_settle(&fire, until)?;
             }
-            Ok::<_, Error>(())
+            Ok::<_, Error>(is_due)
         });
-        write.await.map(|_| ())
+        Ok(write.await?.value)
     }
+}
+
+/// Whether it may go well in a moment: nothing of the request is to blame.
+fn is_passing(error: &Error) -> bool {
+    match error {
+        Error::Store(error) => !error.is_of_the_request(),
+        Error::Refused { reason, .. } => *reason == Reason::Overloaded,
+        _ => false,
+    }
+}
+
+/// How long the orders of a time wait for nodes that are away, if nobody says: not into the
+/// next time, for which that would be an operation that goes on.
+fn until_next(next: Option<UnixMillis>, now: UnixMillis) -> Duration {
+    let Some(next) = next else { return DELIVER_WITHIN };
+    let left = next.since(now);
+    (left - BEFORE_NEXT.min(left / 2)).clamp(Duration::from_secs(1), DELIVER_WITHIN)
 }
 
 fn settle_started(tx: &mut WriteTx<'_>, task: &Task, operation: OperationId) -> Result<(), Error> {

@@ -10,6 +10,8 @@ use crate::app::App;
 
 /// In the place of a zone: hosts that tell none we know. They go by UTC.
 pub(super) const UNKNOWN: &str = "unknown";
+/// The selector of hosts that have told their facts: all agents tell their version.
+const SAID: &str = "facts.agent-version";
 /// Zones of hosts that are told apart; the rest goes by UTC. A host can say what it wants.
 const ZONES: usize = 100;
 /// Next times told of one clock, and clocks told of.
@@ -46,10 +48,11 @@ impl Zones {
         if self.known.contains(told) {
             return;
         }
-        // Facts that no selector could name are as good as none.
+        // Facts that no selector could name are as good as none; and a zone is found in any
+        // spelling, but has one name.
         let is_plain = !told.is_empty()
             && told.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_/+".contains(&byte));
-        if self.known.len() < ZONES && is_plain && told != UNKNOWN && zone(told).is_some() {
+        if self.known.len() < ZONES && is_plain && told != UNKNOWN && is_name(told) {
             self.known.insert(told.to_owned());
         } else {
             self.others = true;
@@ -76,18 +79,28 @@ impl Zones {
         }
         let known: Vec<&str> = self.known.iter().map(String::as_str).collect();
         let of_clock = match clock {
-            UNKNOWN if known.is_empty() => return selector.to_owned(),
-            UNKNOWN => format!("facts.timezone notin ({})", known.join(",")),
+            UNKNOWN if known.is_empty() => SAID.to_owned(),
+            UNKNOWN => format!("{SAID},facts.timezone notin ({})", known.join(",")),
             name => format!("facts.timezone={name}"),
         };
         if selector.trim() == "*" { of_clock } else { format!("{selector},{of_clock}") }
     }
 }
 
+/// Whether this is how the time zone of that name is written.
+fn is_name(told: &str) -> bool {
+    zone(told).is_some_and(|zone| zone.iana_name() == Some(told))
+}
+
 impl App {
+    /// Of hosts that have told their facts: the others have no clock yet.
     pub(super) fn zones(&self) -> Zones {
         let mut zones = Zones::default();
-        self.fleet.for_each(|entry| zones.add(&entry.node.facts.timezone));
+        self.fleet.for_each(|entry| {
+            if !entry.node.facts_sha256.is_empty() {
+                zones.add(&entry.node.facts.timezone);
+            }
+        });
         zones
     }
 
@@ -153,7 +166,10 @@ mod tests {
         assert_eq!(names(&zones, "Asia/Tokyo"), ["Asia/Tokyo"]);
         let selector = |clock: &str| zones.selector(&schedule(HOST), "env=prod,!old", clock);
         assert_eq!(selector("Europe/Berlin"), "env=prod,!old,facts.timezone=Europe/Berlin");
-        assert_eq!(selector(UNKNOWN), "env=prod,!old,facts.timezone notin (Etc/GMT+1,Europe/Berlin,UTC)");
+        assert_eq!(
+            selector(UNKNOWN),
+            "env=prod,!old,facts.agent-version,facts.timezone notin (Etc/GMT+1,Europe/Berlin,UTC)"
+        );
         assert_eq!(zones.selector(&schedule(HOST), " * ", "UTC"), "facts.timezone=UTC");
         assert_eq!(zones.selector(&schedule("UTC"), "*", "UTC"), "*");
         for clock in names(&zones, HOST) {
@@ -170,6 +186,8 @@ mod tests {
             let spelled = name.map(|(at, c)| if n & (1 << at) == 0 { c } else { c.to_ascii_uppercase() });
             zones.add(&spelled.collect::<String>());
         }
+        assert_eq!(names(&zones, HOST), [UNKNOWN], "none of them is its name");
+        jiff::tz::db().available().for_each(|name| zones.add(name.as_str()));
         assert_eq!(names(&zones, HOST).len(), ZONES + 1);
     }
 }

@@ -429,7 +429,7 @@ pub(super) fn said(command: &Command, seq: u64, state: State) -> CommandReport {
         signal: 0,
         reason: None,
         message: String::new(),
-        result: Vec::new(),
+        result: None,
         ledger_seq: 0,
     }
 }

@@ -152,6 +152,24 @@ async fn a_lease_holds_over_all_operations_and_drains_when_it_is_lowered() {
 }
 
 #[tokio::test]
+async fn any_number_of_operations_for_nodes_that_are_away_keeps_no_other_waiting() {
+    let mut lab = Lab::empty().await;
+    let away = lab.node(1, &[("env", "away")]).await;
+    lab.node(2, &[("env", "here")]).await;
+    lab.bench.app.create_lease(&alice(), reboots(1)).await.unwrap();
+    let first = lab.begin(wish("env=here")).await;
+    for _ in 0..500 {
+        lab.begin(wish("env=away")).await;
+    }
+    let last = lab.begin(wish("env=here")).await;
+    lab.go().await;
+    lab.leave(away);
+    lab.end_one(first, State::Succeeded).await;
+    lab.go().await;
+    assert_eq!(lab.counts(last).await.in_flight(), 1);
+}
+
+#[tokio::test]
 async fn an_operation_can_name_a_lease_and_keeps_it_from_being_deleted() {
     let lab = Lab::new(2).await;
     let plan = Plan { lease: Some("reboots".to_owned()), ..Plan::default() };

@@ -9,7 +9,7 @@ use muster_domain::{
     operation::Operation,
     schedule::{Fire, Outcome},
 };
-use muster_store::{WriteAccess as _, WriteNodes as _};
+use muster_store::{ReadSchedules as _, WriteAccess as _, WriteNodes as _, WriteSchedules as _};
 
 use super::bench::{Bench, NOW, actor, alice, whole};
 use crate::app::{
@@ -33,6 +33,10 @@ fn hourly(name: &str) -> Wish {
         overlap: true,
         etag: String::new(),
     }
+}
+
+fn facts(zone: &str) -> Facts {
+    Facts { timezone: zone.to_owned(), agent_version: "1.2.0".to_owned(), ..Facts::default() }
 }
 
 impl Bench {
@@ -63,7 +67,7 @@ impl Bench {
 
     /// A node with this time zone.
     async fn node_in(&self, number: u128, zone: &str) {
-        let (id, facts) = (self.node(number).await, Facts { timezone: zone.to_owned(), ..Facts::default() });
+        let (id, facts) = (self.node(number).await, facts(zone));
         self.write(move |tx| Ok(tx.node_set_facts(id, &facts, b"facts", true)?)).await;
         self.app.reload_nodes(vec![id]).await.unwrap();
     }
@@ -158,6 +162,51 @@ async fn a_schedule_has_the_rights_that_its_owner_has_when_it_starts() {
 }
 
 #[tokio::test]
+async fn a_node_that_is_away_does_not_keep_a_daily_schedule_from_its_next_day() {
+    let bench = Bench::following().await;
+    bench.node(1).await; // never here
+    let daily = Wish { cron: "0 22 * * *".to_owned(), overlap: false, ..hourly("daily") };
+    bench.app.create_schedule(&alice(), daily, false).await.unwrap();
+    let day = HOUR * 24;
+    bench.look_at(TEN + day).await;
+    bench.app.clock.advance(day - MINUTE / 2);
+    assert_eq!(bench.app.expire_commands().await.unwrap(), 1);
+    bench.look_at(TEN + day * 2).await;
+    let started = |days| (TEN + day * days, Outcome::Started);
+    assert_eq!(bench.outcomes("daily").await, [started(1), started(2)]);
+    let operation = &bench.scheduled().await[1];
+    assert_eq!(operation.deliver_by, TEN + day * 3 - MINUTE);
+    // Late, it has so much less.
+    bench.app.clock.advance(day - MINUTE / 2);
+    bench.app.expire_commands().await.unwrap();
+    bench.look_at(TEN + day * 3 + MINUTE * 5).await;
+    assert_eq!(bench.scheduled().await[2].deliver_by, TEN + day * 4 - MINUTE);
+}
+
+#[tokio::test]
+async fn one_that_fails_keeps_no_other_from_its_time() {
+    let bench = Bench::following().await;
+    bench.node(1).await;
+    let nobody = Wish { operation: bytes::Bytes::from_static(b"env=none"), ..hourly("bad") };
+    for wish in [nobody, hourly("good")] {
+        bench.app.create_schedule(&alice(), wish, false).await.unwrap();
+    }
+    // What becomes of its time cannot be written down: there is something else already.
+    let at = TEN + HOUR;
+    bench
+        .write(move |tx| {
+            let (schedule, zone) = ("bad".to_owned(), "UTC".to_owned());
+            let (outcome, message) = (Outcome::Missed, String::new());
+            Ok(tx.schedule_settle(&Fire { schedule, zone, at, outcome, operation: None, message }, TEN)?)
+        })
+        .await;
+    bench.app.clock.advance(at.since(bench.app.clock.now()));
+    let failed = bench.app.run_schedules(&mut Planned::default()).await.unwrap_err();
+    assert!(matches!(failed, Error::Store(_)), "{failed}");
+    assert_eq!(bench.outcomes("good").await, [(at, Outcome::Started)]);
+}
+
+#[tokio::test]
 async fn hosts_start_by_their_own_clocks() {
     let bench = Bench::following().await;
     for (number, zone) in [(1, "Asia/Kolkata"), (2, "Europe/Berlin"), (3, "Europe/Berlin"), (4, "nowhere")] {
@@ -176,11 +225,44 @@ async fn hosts_start_by_their_own_clocks() {
         of
     };
     let berlin = ("facts.timezone=Europe/Berlin".to_owned(), 2);
-    let unknown = ("facts.timezone notin (Asia/Kolkata,Europe/Berlin)".to_owned(), 1);
+    let unknown = ("facts.agent-version,facts.timezone notin (Asia/Kolkata,Europe/Berlin)".to_owned(), 1);
     assert_eq!(selectors(&bench.scheduled().await), [unknown, berlin]);
     bench.look_at(TEN + MINUTE * 61).await;
     let last = bench.scheduled().await.pop().unwrap();
     assert_eq!(last.selector, "facts.timezone=Asia/Kolkata");
+}
+
+#[tokio::test]
+async fn a_clock_that_comes_later_begins_then_and_a_node_without_facts_has_none() {
+    let bench = Bench::following().await;
+    bench.node_in(1, "Europe/Berlin").await;
+    let wish = Wish { cron: "0 * * * *".to_owned(), time_zone: "host".to_owned(), ..hourly("full") };
+    bench.app.create_schedule(&alice(), wish, false).await.unwrap();
+    bench.look_at(TEN + MINUTE * 20).await;
+    // Both were enrolled a moment after the time; the one has not told anything yet.
+    bench.node(2).await;
+    bench.look_at(TEN + HOUR + MINUTE).await;
+    bench.node_in(3, "nowhere").await;
+    bench.look_at(TEN + HOUR + MINUTE * 2).await;
+    let zones = async || -> Vec<String> {
+        let places = bench.app.store.read(|tx| Ok::<_, Error>(tx.schedule_place_all()?)).await.unwrap();
+        places.into_iter().map(|place| place.zone).collect()
+    };
+    assert_eq!(zones().await, ["Europe/Berlin", "host", "unknown"]);
+    let started: Vec<(String, u32)> =
+        bench.scheduled().await.into_iter().map(|it| (it.selector, it.total)).collect();
+    assert_eq!(started, [("facts.timezone=Europe/Berlin".to_owned(), 1)]);
+    // Its first time is the next one, also if nobody looked between.
+    bench.look_at(TEN + HOUR * 2).await;
+    let mut totals: Vec<u32> = bench.scheduled().await[1..].iter().map(|it| it.total).collect();
+    totals.sort_unstable();
+    assert_eq!(totals, [1, 1], "the one without facts is in neither");
+    // What nobody tells any more is forgotten.
+    let id = muster_common::ids::NodeId::from_u128(3);
+    bench.write(move |tx| Ok(tx.node_set_facts(id, &facts("Europe/Berlin"), b"other", true)?)).await;
+    bench.app.reload_nodes(vec![id]).await.unwrap();
+    bench.look_at(TEN + HOUR * 2 + MINUTE).await;
+    assert_eq!(zones().await, ["Europe/Berlin", "host"]);
 }
 
 #[tokio::test]
@@ -214,9 +296,15 @@ async fn a_schedule_is_its_owners_and_of_who_may_touch_every_node() {
     bench.app.create_schedule(&alice(), hourly("report"), false).await.unwrap();
     let other = Wish { cron: "5 * * * *".to_owned(), ..hourly("report") };
     assert_eq!(reason(bench.app.create_schedule(&bob, other.clone(), false).await), Reason::AlreadyExists);
-    assert_eq!(reason(bench.app.update_schedule(&bob, other.clone(), false).await), Reason::PermissionDenied);
-    let denied = bench.app.delete_schedule(&bob, "report".to_owned(), String::new()).await;
-    assert_eq!(reason(denied), Reason::PermissionDenied);
+    let delete =
+        async |actor| reason(bench.app.delete_schedule(actor, "report".to_owned(), String::new()).await);
+    let update = async |actor| reason(bench.app.update_schedule(actor, other.clone(), false).await);
+    let sees = of("operator/carol", "!none");
+    assert_eq!(
+        (update(&sees).await, delete(&sees).await),
+        (Reason::PermissionDenied, Reason::PermissionDenied)
+    );
+    assert_eq!((update(&bob).await, delete(&bob).await), (Reason::NotFound, Reason::NotFound), "not shown");
     assert_eq!(reason(bench.app.schedule(&bob.scope, "report".to_owned()).await), Reason::NotFound);
     bench.app.create_schedule(&bob, Wish { name: "bobs".to_owned(), ..other.clone() }, false).await.unwrap();
     let page = || muster_domain::page::Page { size: 10, after: None };

@@ -50,6 +50,12 @@ pub(crate) fn only_what_is_here_is_listed(database: &impl Database) {
     assert_eq!(read(&store, |tx| tx.blob_get(&Sha256::of(b"c"))), Some(blob("c", State::Here)));
     assert_eq!(read(&store, move |tx| tx.blob_get(&arriving)), Some(blob("arriving", State::Arriving)));
     assert_eq!(read(&store, |tx| tx.blob_get(&Sha256::of(b"x"))), None);
+    let hosts = |tx: &mut muster_store::WriteTx<'_>| tx.blob_adopt(&Sha256::of(b"c"), "node/1");
+    write(&store, hosts);
+    let listed = || read(&store, |tx| tx.blob_list(&Page { size: 9, after: None })).rows;
+    assert!(listed().len() == 3 && listed().iter().all(|blob| blob.created_by == "operator/alice"));
+    write(&store, |tx| tx.blob_adopt(&Sha256::of(b"c"), "operator/alice"));
+    assert_eq!(listed().len(), 4);
     let nonsense = Page { size: 1, after: Some("x".into()) };
     let refused = store.read_blocking(move |tx| tx.blob_list(&nonsense)).unwrap_err();
     assert!(matches!(refused, Error::PageKey(_)), "{refused}");
@@ -115,6 +121,9 @@ pub(crate) fn uploads_are_kept_until_their_end_and_counted_once(database: &impl 
     assert_eq!(read(&store, |tx| tx.blob_total_bytes()), 22);
     let five = insert(&store, "five!", State::Arriving);
     assert_eq!(read(&store, |tx| tx.blob_total_bytes()), 17, "a blob and its uploads are one");
+    report(&store, |tx| tx.blob_upload_put(&Upload { size_bytes: 100, ..upload(4, "five!") }));
+    assert_eq!(read(&store, |tx| tx.blob_total_bytes()), 117, "but for one that lies about its size");
+    report(&store, |tx| tx.blob_upload_delete(UploadId::from_u128(4)));
     let at = NOW + Duration::from_secs(1);
     assert_eq!(read(&store, move |tx| tx.blob_upload_expired(at, 9)), [UploadId::from_u128(1)]);
     report(&store, |tx| tx.blob_upload_put(&Upload { expires_at: NOW, ..upload(2, "other") }));

@@ -92,7 +92,7 @@ macro_rules! suite_on {
             }
             secrets { contents_belong_to_versions_and_go_with_the_last, contents_are_found_by_key_and_change_it }
             operations { operations_come_back, counts_follow_commands, a_request_id_is_taken_once, what_ended_long_ago_goes_in_steps, room_for_output_is_used_up, the_newest_that_ended_are_known }
-            schedules { schedules_come_back_and_are_on_the_feed, a_time_is_done_with_once_and_the_last_operation_is_known, times_of_long_ago_and_too_many_go }
+            schedules { schedules_come_back_and_are_on_the_feed, a_time_is_done_with_once_and_the_last_operation_is_known, a_clock_begins_once_and_ends, times_of_long_ago_and_too_many_go }
             races { a_token_is_used_no_more_than_it_may, handles_hear_of_each_other, an_etag_lets_one_of_two_through }
             writes {
                 a_failing_write_leaves_the_others, a_panic_harms_nobody, a_swallowed_failure_is_not_committed,

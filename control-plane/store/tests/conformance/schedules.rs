@@ -92,6 +92,26 @@ pub(crate) fn a_time_is_done_with_once_and_the_last_operation_is_known(database:
     assert_eq!(read(&store, |tx| tx.schedule_place_all()), []);
 }
 
+pub(crate) fn a_clock_begins_once_and_ends(database: &impl Database) {
+    let store = database.open();
+    write(&store, |tx| tx.schedule_put(&schedule("a")));
+    let place = |schedule: &str, minutes: u64| SchedulePlace {
+        schedule: schedule.into(),
+        zone: "Europe/Berlin".into(),
+        until: NOW + Duration::from_secs(60 * minutes),
+        operation: None,
+    };
+    let (first, again, stranger) = (place("a", 1), place("a", 2), place("b", 1));
+    report(&store, move |tx| tx.schedule_begin(&first));
+    report(&store, move |tx| tx.schedule_begin(&again));
+    report(&store, move |tx| tx.schedule_begin(&stranger));
+    assert_eq!(read(&store, |tx| tx.schedule_place_all()), [place("a", 1)]);
+    report(&store, |tx| tx.schedule_place_delete("a", "UTC"));
+    assert_eq!(read(&store, |tx| tx.schedule_place_all()), [place("a", 1)]);
+    report(&store, |tx| tx.schedule_place_delete("a", "Europe/Berlin"));
+    assert_eq!(read(&store, |tx| tx.schedule_place_all()), []);
+}
+
 pub(crate) fn times_of_long_ago_and_too_many_go(database: &impl Database) {
     let store = database.open();
     for name in ["a", "b"] {

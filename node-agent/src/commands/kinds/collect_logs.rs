@@ -3,6 +3,7 @@
 
 mod archive;
 mod journal;
+mod own;
 mod tail;
 
 use std::{path::PathBuf, pin::pin, time::Duration};
@@ -14,7 +15,7 @@ use super::{Options, Stop, Voice, failed, tool::Broken, with_result};
 use crate::{
     commands::errands::File,
     locks::Locks,
-    platform::{files, systemd},
+    platform::files,
     state::{CommandState, Report, Ticket},
 };
 use archive::{Archive, Made};
@@ -145,7 +146,7 @@ async fn make(
         filling.add(format!("about/{name}"), text.as_bytes(), ABOUT).await?;
     }
     filling.add("agent.log".to_owned(), &telemetry::recent(), usize::MAX).await?;
-    let own = systemd::own_unit().filter(|own| !wish.units.contains(own));
+    let own = own::journal(options, &mut stop).await?.filter(|own| !wish.units.contains(own));
     let units: Vec<&String> = own.iter().chain(&wish.units).collect();
     for (n, unit) in units.iter().enumerate() {
         // What one leaves over is for those after it.
@@ -176,9 +177,9 @@ impl Filling {
     }
 
     async fn put(&mut self, name: String, tail: Tail) -> Result<(), Broken> {
-        let (text, cut) = tail.finish();
-        self.cut |= cut;
-        self.left = self.left.saturating_sub(text.len() as u64);
+        let text = tail.finish();
+        self.cut |= text.is_cut();
+        self.left = self.left.saturating_sub(text.len());
         self.archive.add(name, text, self.at).await.map_err(Broken::Io)
     }
 }

@@ -1,7 +1,7 @@
 //! Boots the host, once. The boot that was is written down before anything is asked for;
 //! another boot id is the proof, and the process that finds it reports it.
 
-use std::{pin::pin, sync::atomic::Ordering, time::Duration};
+use std::{io, pin::pin, sync::atomic::Ordering, time::Duration};
 
 use muster_common::{crash, reason::Reason};
 use muster_proto::types::v1::{self as types, command_result};
@@ -65,16 +65,23 @@ pub(super) async fn run(
     crash::point("agent.reboot.noted");
     // Before: it may be down as soon as it is asked.
     options.rebooting.store(true, Ordering::Relaxed);
-    if let Err(error) = power::reboot().await {
-        options.rebooting.store(false, Ordering::Relaxed);
-        return failed(voice, Reason::StartFailed, error.to_string());
+    match power::reboot().await {
+        Ok(()) => tracing::warn!("this host was asked to boot anew"),
+        // Nobody said no: it may come all the same.
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            tracing::warn!("systemd does not say whether it boots this host anew");
+        }
+        Err(error) => {
+            options.rebooting.store(false, Ordering::Relaxed);
+            return failed(voice, Reason::StartFailed, error.to_string());
+        }
     }
-    tracing::warn!("this host was asked to boot anew");
-    goes_down(voice, stop).await
+    goes_down(options, voice, stop).await
 }
 
 /// Ends only if the host stays up.
-pub(super) async fn goes_down(voice: &Voice, stop: impl Future<Output = Stop>) -> Report {
+pub(super) async fn goes_down(options: &Options, voice: &Voice, stop: impl Future<Output = Stop>) -> Report {
+    options.rebooting.store(true, Ordering::Relaxed);
     let message = "the host was asked to boot anew, and has not in time; it still may";
     match stop.await {
         Stop::TimedOut => voice.report(CommandState::TimedOut).because(Reason::NotRebooted, message),

@@ -3,7 +3,7 @@
 use muster_common::reason::Reason;
 use muster_proto::types::v1::{self as types, command_result};
 
-use super::{Options, Stop, Voice, failed, with_result};
+use super::{Left, Options, Stop, Voice, failed, with_result};
 use crate::{
     ledger::Entry,
     state::{CommandState, Report},
@@ -19,11 +19,13 @@ pub(super) async fn run(options: &Options, voice: &Voice, stop: impl Future<Outp
 }
 
 /// Of an order that an earlier process was given.
-pub(super) fn done(entry: &Entry, options: &Options) -> Report {
+pub(super) fn left(entry: &Entry, options: &Options) -> Left {
+    // Without: it ended before it was restarted for this order.
+    let Some(was) = &entry.was else { return Left::Unknown };
     let result = types::RestartAgentResult {
-        old_instance_id: entry.was.clone().unwrap_or_default(),
+        old_instance_id: was.clone(),
         new_instance_id: options.instance.to_string(),
     };
     let report = Report::new(0, CommandState::Succeeded, options.clock.now());
-    with_result(report, command_result::Kind::RestartAgent(result))
+    Left::Ended(with_result(report, command_result::Kind::RestartAgent(result)))
 }

@@ -23,7 +23,7 @@ use tokio::{
 use super::{Halt, Options, Stop};
 use crate::{
     commands::{output::PIECE, voice::Voice},
-    locks::{Locks, User},
+    locks::{Locks, Text, User},
     platform::{
         accounts::{self, Account},
         files, process,
@@ -32,7 +32,7 @@ use crate::{
 };
 
 pub(in crate::commands) use script::Script;
-pub(in crate::commands) use unit::{clear, follow, goes_on, limit};
+pub(in crate::commands) use unit::{clear, end_unknown, follow, goes_on, limit};
 
 /// Between the request to end and the kill.
 const GRACE: Duration = Duration::from_secs(5);
@@ -62,7 +62,12 @@ pub(super) fn locked(script: &Script, locks: &Locks) -> Option<String> {
     };
     let name = account.as_ref().map_or(script.user.as_str(), |account| account.name.as_str());
     let user = User { name, uid, is_agent: uid == Some(accounts::me().0) };
-    locks.refuses_script(&user, &script.sha256())
+    let text = Text {
+        sha256: script.sha256(),
+        interpreter: &script.interpreter,
+        has_environment: !script.environment.is_empty(),
+    };
+    locks.refuses_script(&user, &text)
 }
 
 /// The account that a script is to run as, or the agent's own. `None`: the host does not

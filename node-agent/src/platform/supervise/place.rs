@@ -58,6 +58,8 @@ pub enum Asked {
     Cancelled,
     /// Its time was over.
     TimedOut,
+    /// Nobody of Muster asked: the host goes down, or somebody stops the unit.
+    Stopped,
 }
 
 /// The folder of one script.

@@ -44,6 +44,33 @@ fn what_was_written_down_is_read_and_half_a_file_is_none() {
     assert_eq!(place.ended(), None);
 }
 
+#[test]
+fn who_is_asked_to_end_by_nobody_of_muster_is_stopped_from_outside_or_late() {
+    for (limit, why) in [
+        (None, Asked::Stopped),
+        (Some(Duration::from_secs(900)), Asked::Stopped),
+        (Some(Duration::ZERO), Asked::TimedOut),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (place, job) = (Place::at(folder.path()), Job { time_limit: limit, ..job() });
+        Watch::new(&place, &job).asked();
+        assert_eq!(place.asked(), Some(why));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (place, job) = (Place::at(folder.path()), job());
+    place.ask(Asked::Cancelled).unwrap();
+    Watch::new(&place, &job).asked();
+    assert_eq!(place.asked(), Some(Asked::Cancelled), "it was noted before");
+}
+
+#[test]
+fn what_a_full_disk_took_is_counted_as_kept() {
+    let mut disk = io::Cursor::new([0_u8; 5]);
+    assert_eq!(write_what_goes(&mut disk, b"abc"), 3);
+    assert_eq!(write_what_goes(&mut disk, b"defg"), 2);
+    assert_eq!(disk.into_inner(), *b"abcde");
+}
+
 #[tokio::test]
 async fn nothing_runs_where_there_is_no_order() {
     let folder = tempfile::tempdir().unwrap();

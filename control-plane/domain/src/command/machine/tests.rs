@@ -238,7 +238,9 @@ fn a_node_that_leaves_as_it_was_told_to_has_done_so() {
         let left = after(&command(state), &Event::NodeLeft);
         assert_eq!((left.state, left.reason, left.ended_at), (State::Succeeded, None, Some(NOW)));
     }
-    for state in [State::Queued, State::Cancelled, State::Interrupted] {
+    let never_told = after(&command(State::Queued), &Event::NodeLeft);
+    assert_eq!((never_told.state, never_told.reason), (State::Expired, Some(Reason::NodeGone)));
+    for state in [State::Cancelled, State::Interrupted] {
         assert_eq!(after(&command(state), &Event::NodeLeft), command(state), "{state:?}");
     }
 }

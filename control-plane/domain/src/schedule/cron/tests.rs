@@ -112,3 +112,11 @@ fn no_time_is_left_out_and_none_comes_twice() {
         assert!(passed_over.len() <= 1, "{text}: only where the clock was turned forward: {passed_over:?}");
     }
 }
+
+#[test]
+fn an_expression_has_a_bound() {
+    let long = |minutes: usize| format!("{}0 * * * *", "0,".repeat(minutes));
+    assert!(long(123).parse::<Cron>().is_ok());
+    assert_eq!(long(124).parse::<Cron>(), Err(InvalidCron::Long(257)));
+    assert_eq!(" ".repeat(300).parse::<Cron>(), Err(InvalidCron::Long(300)));
+}

@@ -46,5 +46,5 @@ pub(super) fn check(args: &types::CollectLogs) -> Result<(), Status> {
 pub(in crate::api) fn most_bytes(kind: &str, args: &[u8]) -> Option<u64> {
     let args = types::CollectLogs::decode(args).ok().filter(|_| kind == NAME)?;
     let texts = if args.max_bytes == 0 { DEFAULT } else { args.max_bytes };
-    Some(texts.saturating_add(AROUND).min(MOST))
+    Some(texts.min(MOST) + AROUND)
 }

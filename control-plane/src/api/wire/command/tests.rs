@@ -72,7 +72,9 @@ fn bad_input_of_each_kind_is_refused_by_its_field() {
 fn only_collect_logs_brings_a_file_and_none_larger_than_it_was_asked_for() {
     let logs = |max_bytes| types::CollectLogs { max_bytes, ..Default::default() }.encode_to_vec();
     assert_eq!(most_bytes("collect-logs", &logs(1 << 20)), Some((1 << 20) + 256 * 1024));
-    assert_eq!(most_bytes("collect-logs", &logs(64 << 20)), Some(64 << 20));
+    let most = (64 << 20) + 256 * 1024;
+    assert_eq!(most_bytes("collect-logs", &logs(64 << 20)), Some(most));
+    assert_eq!(most_bytes("collect-logs", &logs(u64::MAX)), Some(most));
     assert_eq!(most_bytes("run-script", &logs(1 << 20)), None);
 }
 
@@ -83,9 +85,10 @@ fn a_result_that_is_too_large_or_of_no_known_kind_is_not_kept() {
         kind: Some(Service(types::ServiceResult { unit, ..Default::default() })),
     };
     let small = of("a.service".to_owned());
-    assert_eq!(result(&result_bytes(Some(&small))), Some(small));
-    assert!(result_bytes(Some(&of("x".repeat(RESULT)))).is_empty());
-    assert!(result_bytes(Some(&types::CommandResult { kind: None })).is_empty());
+    let kept = found(Some(&small)).unwrap();
+    assert_eq!((kept.kind, result(&kept.bytes)), ("service", Some(small)));
+    assert_eq!(found(Some(&of("x".repeat(RESULT)))), None);
+    assert_eq!(found(Some(&types::CommandResult { kind: None })), None);
     assert_eq!(result(b""), None);
 }
 

@@ -1,6 +1,7 @@
 //! Who gets an order at all: preconditions, newer operations, retries, previews, force.
 
 use muster_common::{
+    clock::UnixMillis,
     ids::{NodeId, OperationId},
     reason::Reason,
 };
@@ -8,6 +9,7 @@ use muster_domain::{
     command::{Command, State},
     operation::{Plan, Preconditions, Supersede},
     page::Page,
+    sighting::{Quarantine, Suspicion},
 };
 
 use super::{
@@ -85,6 +87,42 @@ async fn a_precondition_on_facts_waits_for_the_facts_of_a_host_that_has_others_n
     lab.bench.app.facts(lab.session(node), FactsReport { facts, sha256: vec![2] });
     lab.go().await;
     assert_eq!(lab.commands(id).await[0].state, State::Delivered);
+}
+
+#[tokio::test]
+async fn facts_that_turn_out_to_be_known_are_waited_for_no_longer() {
+    let mut lab = Lab::empty().await;
+    let node = lab.node(1, &[("env", "prod")]).await;
+    let prod = Preconditions { selector: "env=prod".to_owned(), ..Preconditions::default() };
+    lab.come_as(node, &crate::session::frames::Hello { facts_sha256: vec![2], ..speaks(&[]) });
+    let id = lab.start(asking(prod)).await;
+    lab.go().await;
+    assert_eq!(lab.commands(id).await[0].state, State::Queued);
+    // They are again what they were before.
+    let facts = muster_domain::facts::Facts::default();
+    lab.bench.app.facts(lab.session(node), FactsReport { facts, sha256: vec![1] });
+    lab.go().await;
+    assert_eq!(lab.commands(id).await[0].state, State::Delivered);
+}
+
+#[tokio::test]
+async fn facts_that_are_stored_before_an_edit_is_read_are_waited_for_no_longer() {
+    let mut lab = Lab::empty().await;
+    let node = lab.node(1, &[]).await;
+    lab.come_as(node, &crate::session::frames::Hello { facts_sha256: vec![2], ..speaks(&[]) });
+    let debian = Preconditions { selector: "facts.os=debian".to_owned(), ..Preconditions::default() };
+    let id = lab.start(asking(debian)).await;
+    lab.go().await;
+    let facts = muster_domain::facts::Facts { os: "debian".to_owned(), ..Default::default() };
+    lab.bench.app.facts(lab.session(node), FactsReport { facts, sha256: vec![2] });
+    // As if the feed had brought an edit of after between the write and its answer.
+    lab.bench.app.fleet.with(node, |mut entry| entry.node.selector_revision += 1000);
+    lab.bench.app.record().await.unwrap();
+    assert_eq!(
+        lab.bench.app.fleet.with(node, |entry| entry.live.as_ref().map(|it| it.facts_due)),
+        Some(Some(false))
+    );
+    assert!(lab.bench.app.dispatch.may_wait(id), "its node is looked at again");
 }
 
 #[tokio::test]
@@ -178,6 +216,18 @@ async fn force_kills_on_hosts_that_are_here_and_waits_for_no_others() {
     lab.leave(nodes[0]);
     cancel(true).await.unwrap();
     assert!(lab.ended(id).await, "said again, it ends what went away since");
+}
+
+#[tokio::test]
+async fn force_waits_for_no_node_that_would_not_be_told() {
+    let lab = Lab::new(1).await;
+    let node = lab.nodes()[0];
+    let id = lab.start(Plan::default()).await;
+    lab.go().await;
+    let quarantine = Quarantine { reason: Suspicion::ByOperator, since: UnixMillis(1), seen: Vec::new() };
+    lab.bench.app.fleet.with(node, |mut entry| entry.node.quarantine = Some(quarantine));
+    lab.bench.app.cancel_operation(&alice(), id, String::new(), true).await.unwrap();
+    assert!(lab.ended(id).await, "it has a session, and gets no orders");
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ use muster_common::{
     tasks,
 };
 
+use super::tail::Text;
+
 /// An archive that is not whole.
 pub(super) struct Archive(Option<Box<tar::Builder<GzEncoder<Counted>>>>);
 
@@ -51,14 +53,14 @@ impl Archive {
     }
 
     /// Adds a file; `at`: its time, in seconds.
-    pub(super) async fn add(&mut self, name: String, text: Vec<u8>, at: i64) -> io::Result<()> {
+    pub(super) async fn add(&mut self, name: String, text: Text, at: i64) -> io::Result<()> {
         let mut builder = self.0.take().ok_or_else(broken)?;
         let builder = tasks::blocking(move || {
             let mut header = tar::Header::new_gnu();
-            header.set_size(text.len() as u64);
+            header.set_size(text.len());
             header.set_mode(0o600);
             header.set_mtime(u64::try_from(at).unwrap_or(0));
-            builder.append_data(&mut header, name, text.as_slice())?;
+            builder.append_data(&mut header, name, text.bytes())?;
             Ok::<_, io::Error>(builder)
         });
         self.0 = Some(builder.await?);

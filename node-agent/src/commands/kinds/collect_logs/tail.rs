@@ -1,6 +1,6 @@
 //! The end of a text, without its credentials.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, io::Read};
 
 use crate::redaction::Redactor;
 
@@ -11,6 +11,29 @@ pub(super) struct Tail {
     redactor: Redactor,
     kept: VecDeque<u8>,
     cut: u64,
+}
+
+/// What is left of a text, with a line before it if it is not the whole.
+#[derive(Debug)]
+pub(super) struct Text {
+    mark: Vec<u8>,
+    kept: VecDeque<u8>,
+}
+
+impl Text {
+    pub(super) fn is_cut(&self) -> bool {
+        !self.mark.is_empty()
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        (self.mark.len() + self.kept.len()) as u64
+    }
+
+    /// Its bytes, from where they lie: there can be many.
+    pub(super) fn bytes(&self) -> impl Read {
+        let (first, second) = self.kept.as_slices();
+        self.mark.as_slice().chain(first).chain(second)
+    }
 }
 
 impl Tail {
@@ -31,19 +54,17 @@ impl Tail {
         self.cut += (over + bytes.len() - fits.len()) as u64;
     }
 
-    /// The text, and whether it is not the whole: then a line before it says so.
-    pub(super) fn finish(mut self) -> (Vec<u8>, bool) {
+    pub(super) fn finish(mut self) -> Text {
         let last = self.redactor.flush();
         self.keep(&last);
         if self.cut == 0 {
-            return (self.kept.into(), false);
+            return Text { mark: Vec::new(), kept: self.kept };
         }
         // What is left of a line says nothing.
         let half = self.kept.iter().position(|byte| *byte == b'\n').map_or(self.kept.len(), |at| at + 1);
         self.kept.drain(..half);
-        let mut text = format!("[cut: {} bytes before this]\n", self.cut + half as u64).into_bytes();
-        text.extend(self.kept);
-        (text, true)
+        let mark = format!("[cut: {} bytes before this]\n", self.cut + half as u64).into_bytes();
+        Text { mark, kept: self.kept }
     }
 }
 
@@ -51,25 +72,29 @@ impl Tail {
 mod tests {
     use super::*;
 
+    fn read(text: &Text) -> (String, bool) {
+        let mut read = String::new();
+        text.bytes().read_to_string(&mut read).unwrap();
+        assert_eq!(text.len(), read.len() as u64);
+        (read, text.is_cut())
+    }
+
     #[test]
     fn the_newest_whole_lines_are_kept_and_what_was_cut_is_counted() {
         let text: String = (0..100).map(|n| format!("line {n:02}\n")).collect();
         let mut tail = Tail::new(20);
         text.as_bytes().chunks(7).for_each(|piece| tail.push(piece));
-        let (kept, cut) = tail.finish();
-        assert_eq!(
-            (String::from_utf8(kept).unwrap().as_str(), cut),
-            ("[cut: 784 bytes before this]\nline 98\nline 99\n", true)
-        );
+        let text = "[cut: 784 bytes before this]\nline 98\nline 99\n".to_owned();
+        assert_eq!(read(&tail.finish()), (text, true));
     }
 
     #[test]
     fn what_fits_is_kept_whole_and_without_credentials() {
         let mut tail = Tail::new(1000);
         tail.push(b"token=abc\nlast");
-        assert_eq!(tail.finish(), (b"token=[redacted]\nlast".to_vec(), false));
+        assert_eq!(read(&tail.finish()), ("token=[redacted]\nlast".to_owned(), false));
         let mut none = Tail::new(0);
         none.push(b"x\n");
-        assert_eq!(none.finish(), (b"[cut: 2 bytes before this]\n".to_vec(), true));
+        assert_eq!(read(&none.finish()), ("[cut: 2 bytes before this]\n".to_owned(), true));
     }
 }

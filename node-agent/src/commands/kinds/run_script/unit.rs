@@ -31,6 +31,9 @@ const POLL: Duration = Duration::from_millis(100);
 const LOOKS: (u32, u32) = (10, 2);
 /// So many without a word, and a line that is not over is held back no longer.
 const LINE_WAITS: u32 = 10;
+/// So many until what was to end, and is still there, is ended again: systemd may not have
+/// answered. Longer than it has to end by itself.
+const AGAIN: u32 = 100;
 
 /// What a run has around it.
 pub(super) struct Around<'a> {
@@ -54,14 +57,18 @@ pub(super) async fn run(
     if let Err(error) = prepare(script, &job, &place, options, ticket.id) {
         return not_started(voice, script, &error);
     }
+    let unit = Unit::of(ticket.id);
+    // Before there is a unit: this may be dropped while systemd starts it.
+    let mut leash = Leash { place: &place, unit: &unit, holds: !script.survives };
     crash::point("agent.script.ordered");
-    if let Err(error) = units.start(&Unit::of(ticket.id), place.folder(), &limits).await
+    if let Err(error) = units.start(&unit, place.folder(), &limits).await
         && place.call_off()
     {
+        leash.holds = false;
         return not_started(voice, script, &error);
     }
     crash::point("agent.script.launched");
-    follow(ticket, options, voice, stop).await
+    to_its_end(ticket.id, leash, voice, stop).await
 }
 
 fn job(script: &Script, user: Option<Account>, around: &Around<'_>) -> Job {
@@ -135,7 +142,15 @@ pub(in crate::commands) async fn goes_on(ticket: &Ticket, options: &Options) -> 
         return true;
     }
     kill(&Unit::of(ticket.id), ticket.id).await;
-    false
+    place.ended().is_some() // meanwhile
+}
+
+/// Ends what may still run of a script that nobody here follows.
+pub(in crate::commands) async fn end_unknown(scripts: &Path, id: CommandId) {
+    let place = Place::at(&scripts.join(id.to_string()));
+    if !place.call_off() && place.job().is_some() && place.ended().is_none() {
+        kill(&Unit::of(id), id).await;
+    }
 }
 
 /// Forgets what was kept of a command while it ran.
@@ -151,13 +166,19 @@ pub(in crate::commands) fn clear(scripts: &Path, id: CommandId) {
     }
 }
 
-/// A unit that ends with the agent. `None`: it goes on, or has ended.
-struct Leash<'a>(Option<&'a Unit>);
+/// A script's place and unit. While it holds, both end with the agent.
+struct Leash<'a> {
+    place: &'a Place,
+    unit: &'a Unit,
+    holds: bool,
+}
 
 impl Drop for Leash<'_> {
     fn drop(&mut self) {
-        if let Some(unit) = self.0 {
-            unit.kill_now();
+        if self.holds {
+            // Also a unit that only comes now finds nothing to run.
+            let _ = self.place.call_off();
+            self.unit.kill_now();
         }
     }
 }
@@ -171,11 +192,20 @@ pub(in crate::commands) async fn follow(
 ) -> Report {
     let (place, unit) = (Place::at(&place(&options.scripts, ticket)), Unit::of(ticket.id));
     let survives = place.job().is_some_and(|job| job.survives);
-    let mut leash = Leash((!survives).then_some(&unit));
-    let mut ears = [Ear::new(&place, false), Ear::new(&place, true)];
-    let (ended, asked) = until_ended(&place, &unit, voice, &mut ears, stop).await;
-    kill(&unit, ticket.id).await;
-    leash.0 = None;
+    to_its_end(ticket.id, Leash { place: &place, unit: &unit, holds: !survives }, voice, stop).await
+}
+
+async fn to_its_end(
+    id: CommandId,
+    mut leash: Leash<'_>,
+    voice: &Voice,
+    stop: impl Future<Output = Halt>,
+) -> Report {
+    let Leash { place, unit, .. } = leash;
+    let mut ears = [Ear::new(place, false), Ear::new(place, true)];
+    let (ended, asked) = until_ended(place, unit, voice, &mut ears, stop).await;
+    kill(unit, id).await;
+    leash.holds = false;
     crash::point("agent.script.ended");
     for (ear, dropped) in ears.iter_mut().zip(ended.as_ref().map_or([0; 2], |ended| ended.dropped)) {
         ear.listen(voice).await;
@@ -192,10 +222,10 @@ async fn until_ended(
     ears: &mut [Ear; 2],
     stop: impl Future<Output = Halt>,
 ) -> (Option<Ended>, Option<Asked>) {
-    let (mut stop, mut hurry) = (pin!(stop), None);
+    let (mut stop, mut is_told, mut hurry, mut is_forced) = (pin!(stop), false, None, false);
     let mut asked = place.asked();
     if asked.is_some() {
-        halt(unit).await; // whoever noted it may not have come to this
+        end(unit, false).await; // whoever noted it may not have come to this
     }
     for poll in 1_u32.. {
         for ear in &mut *ears {
@@ -207,14 +237,22 @@ async fn until_ended(
         if ended.is_some() || (poll % every == 0 && unit.is_gone().await.unwrap_or(false)) {
             return (ended.or_else(|| place.ended()), asked);
         }
+        if asked.is_some() && poll % AGAIN == 0 {
+            end(unit, is_forced).await;
+        }
         tokio::select! {
-            halt = &mut stop, if asked.is_none() => {
-                asked = Some(ask(place, unit, halt.why).await);
+            halt = &mut stop, if !is_told => {
+                is_told = true;
+                // It may have been asked by an earlier process, and then for that reason.
+                match asked {
+                    None => asked = Some(ask(place, unit, halt.why).await),
+                    Some(_) => end(unit, false).await,
+                }
                 hurry = Some(halt.force);
             }
             () = hurried(hurry.as_ref()) => {
-                hurry = None;
-                let _ = unit.kill().await; // said by whoever waits for its end
+                (hurry, is_forced) = (None, true);
+                end(unit, true).await;
             }
             () = tokio::time::sleep(POLL) => {}
         }
@@ -239,15 +277,19 @@ async fn ask(place: &Place, unit: &Unit, why: Stop) -> Asked {
         tracing::warn!(%error, "could not note why {unit} is stopped");
     }
     crash::point("agent.script.asked");
-    halt(unit).await;
+    end(unit, false).await;
     why
 }
 
-async fn halt(unit: &Unit) {
-    if let Err(error) = unit.stop().await {
-        tracing::warn!(%error, "could not stop {unit}; killing it");
-        let _ = unit.kill().await; // said by whoever waits for its end
+/// With force it gets no time for that.
+async fn end(unit: &Unit, force: bool) {
+    if !force {
+        match unit.stop().await {
+            Ok(()) => return,
+            Err(error) => tracing::warn!(%error, "could not stop {unit}; killing it"),
+        }
     }
+    let _ = unit.kill().await; // said by whoever waits for its end
 }
 
 async fn kill(unit: &Unit, id: CommandId) {
@@ -258,11 +300,15 @@ async fn kill(unit: &Unit, id: CommandId) {
 
 fn report(ended: Option<Ended>, asked: Option<Asked>, voice: &Voice) -> Report {
     match (asked, ended) {
+        (Some(Asked::Cancelled), _) => Stop::Cancelled.report(voice),
+        (Some(Asked::TimedOut), _) => Stop::TimedOut.report(voice),
         (_, Some(Ended { not_started: Some(why), .. })) => {
             voice.report(CommandState::Failed).because(Reason::StartFailed, why)
         }
-        (Some(Asked::Cancelled), _) => Stop::Cancelled.report(voice),
-        (Some(Asked::TimedOut), _) => Stop::TimedOut.report(voice),
+        (Some(Asked::Stopped), _) => voice.report(CommandState::Interrupted).because(
+            Reason::AgentStopped,
+            "it was ended from outside: the host went down, or someone stopped its unit",
+        ),
         (None, Some(ended)) if ended.out_of_memory => {
             let report = voice.report(CommandState::Failed);
             let report = Report { exit_code: ended.exit_code, signal: ended.signal, ..report };
