@@ -43,7 +43,7 @@ soak: tools binaries ## What is too long for CI, whole; figures under target/soa
 	MUSTER_SEEDS=$${MUSTER_SEEDS:-10000} $(CARGO) test -p muster-tests --test model -- --nocapture
 	MUSTER_FUZZ_SECONDS=$${MUSTER_FUZZ_SECONDS:-600} $(MAKE) fuzz
 
-bench: ## What sessions and a change cost, in target/bench; half an hour. ARGS="--only sessions".
+bench: ## What sessions, a change and commands cost, in target/bench; half an hour and more. ARGS="--only sessions".
 	$(CARGO) build --release --bins
 	target/release/muster-bench $(ARGS)
 

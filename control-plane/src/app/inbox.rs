@@ -64,7 +64,7 @@ impl Inbox for App {
             // has is the one that speaks for the node. The older session is only
             // told here; what its end has to do, it does later and by itself.
             self.hub.register(handle);
-            let held = unknown(&entry, hello);
+            let held = ended_here(&entry, hello);
             Ok((self.welcome(&entry, handle, hello, protocol), entry.state_hash(), held))
         });
         let (welcome, state_hash, held) = opened.unwrap_or_else(|| Err(self.stranger(caller)))?;
@@ -282,7 +282,7 @@ impl App {
 }
 
 /// Orders that a host has not ended and that have ended here.
-fn unknown(entry: &Entry, hello: &Hello) -> Vec<CommandId> {
+fn ended_here(entry: &Entry, hello: &Hello) -> Vec<CommandId> {
     let is_known = |id| entry.tickets.iter().any(|ticket| ticket.command == id);
     let held = hello
         .open_commands

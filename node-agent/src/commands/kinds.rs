@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Options, voice::Voice};
 use crate::{
     ledger::Entry,
-    locks::Locks,
+    locks::{self, Locks},
     state::{CommandState, Report, Ticket},
 };
 
@@ -32,9 +32,8 @@ const ROTATE_IDENTITY: &str = "rotate-identity";
 pub(super) const RUN_SCRIPT: &str = "run-script";
 const SERVICE: &str = "service";
 
-/// Kinds that this agent knows.
-pub const NAMES: &[&str] =
-    &[COLLECT_LOGS, DISCONNECT, REBOOT, REFRESH_FACTS, RESTART_AGENT, ROTATE_IDENTITY, RUN_SCRIPT, SERVICE];
+/// Kinds that this agent knows: those that a lock file can name.
+pub const NAMES: &[&str] = &locks::KINDS;
 
 /// An order that can be run.
 #[derive(Debug, PartialEq)]
@@ -181,4 +180,15 @@ fn with_result(report: Report, kind: types::command_result::Kind) -> Report {
 
 fn failed(voice: &Voice, reason: Reason, message: impl Into<String>) -> Report {
     voice.report(CommandState::Failed).because(reason, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_that_is_named_is_known() {
+        assert!(NAMES.iter().all(|name| parse(name, &[]) != Err(Error::Unknown)));
+        assert_eq!(parse("no-kind", &[]), Err(Error::Unknown));
+    }
 }

@@ -31,13 +31,11 @@ pub fn can_reboot() -> Result<(), &'static str> {
 /// # Errors
 /// If systemd does not want to; `TimedOut`: it does not say.
 pub async fn reboot() -> io::Result<()> {
-    let asked = timeout(WITHIN, systemd::systemctl(&["reboot"]).kill_on_drop(true).output());
-    let asked = asked.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    if asked.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&asked.stderr);
-    Err(io::Error::other(format!("systemctl reboot says: {}", said.trim())))
+    let asked = systemd::answer(systemd::systemctl(&["reboot"]), WITHIN).await;
+    asked.map(drop).map_err(|error| match error.kind() {
+        io::ErrorKind::Other => io::Error::other(format!("systemctl reboot says: {error}")),
+        _ => error,
+    })
 }
 
 /// Tells everyone who is logged in. That nobody can be told is no reason not to go on.

@@ -1,8 +1,8 @@
 //! The host's systemd, where it has one.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{collections::HashMap, fs, io, path::Path, str::FromStr, time::Duration};
 
-use tokio::process::Command;
+use tokio::{process::Command, time::timeout};
 
 use super::process;
 
@@ -47,6 +47,19 @@ pub fn systemctl(words: &[&str]) -> Command {
     command
 }
 
+/// What a short call answers, as text. Dropped: it is ended.
+///
+/// # Errors
+/// With what it says, if it says no; `TimedOut`: it did not end within that time.
+pub(super) async fn answer(mut command: Command, within: Duration) -> io::Result<String> {
+    let done = timeout(within, command.kill_on_drop(true).output()).await;
+    let done = done.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    if done.status.success() {
+        return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
+    }
+    Err(io::Error::other(String::from_utf8_lossy(&done.stderr).trim().to_owned()))
+}
+
 /// The call that `unit` reads.
 #[must_use]
 pub fn show(name: &str) -> Command {
@@ -58,18 +71,21 @@ pub fn show(name: &str) -> Command {
 pub fn unit(shown: &str) -> Unit {
     let lines: HashMap<&str, &str> = shown.lines().filter_map(|line| line.split_once('=')).collect();
     let text = |key| lines.get(key).map_or_else(String::new, |value| (*value).to_owned());
-    let number = |key| lines.get(key).and_then(|value| value.parse().ok());
     Unit {
         id: text("Id"),
         load_state: text("LoadState"),
         active_state: text("ActiveState"),
         sub_state: text("SubState"),
-        main_pid: number("MainPID").unwrap_or(0),
-        since_us: lines.get("StateChangeTimestampMonotonic").and_then(|at| at.parse().ok()).unwrap_or(0),
-        exit_status: lines.get("ExecMainStatus").and_then(|status| status.parse().ok()).unwrap_or(0),
+        main_pid: number(&lines, "MainPID"),
+        since_us: number(&lines, "StateChangeTimestampMonotonic"),
+        exit_status: number(&lines, "ExecMainStatus"),
         result: text("Result"),
-        job: number("Job").unwrap_or(0),
+        job: number(&lines, "Job"),
     }
+}
+
+fn number<T: FromStr + Default>(lines: &HashMap<&str, &str>, key: &str) -> T {
+    lines.get(key).and_then(|value| value.parse().ok()).unwrap_or_default()
 }
 
 /// The unit in which this process runs, if it is one of systemd's.

@@ -9,9 +9,12 @@ use std::{
 };
 
 use muster_common::ids::CommandId;
-use tokio::{process::Command, time::timeout};
+use tokio::time::timeout;
 
-use super::process::PATH;
+use super::{
+    process::{self, PATH},
+    systemd,
+};
 
 /// Where the texts of scripts lie while they run: others than root must be able to read
 /// their own. Gone with the boot.
@@ -68,10 +71,8 @@ impl Units {
     /// this agent's own, which watches over scripts.
     #[must_use]
     pub fn of_this_host(program: &Path) -> Option<Self> {
-        // The folder that systemd's own programs look for.
-        let is_booted = Path::new("/run/systemd/system").is_dir();
         let is_root = rustix::process::geteuid().is_root();
-        (is_booted && is_root).then(|| Self { program: program.to_owned() })
+        (systemd::is_booted() && is_root).then(|| Self { program: program.to_owned() })
     }
 
     /// Starts a unit whose first process watches over the script of a folder.
@@ -79,13 +80,13 @@ impl Units {
     /// # Errors
     /// If systemd does not say that it started. It may start all the same.
     pub async fn start(&self, unit: &Unit, folder: &Path, limits: &Limits) -> io::Result<()> {
-        let mut command = systemd("systemd-run");
+        let mut command = process::command("systemd-run");
         command.args(["--quiet", "--collect", "--service-type=exec", "--unit", &unit.0]);
         for property in properties(limits) {
             command.args(["--property", &property]);
         }
         command.arg("--").arg(&self.program).arg("supervise").arg(folder);
-        answer(command).await.map(|_| ())
+        systemd::answer(command, ANSWER).await.map(drop)
     }
 }
 
@@ -107,7 +108,7 @@ impl Unit {
     /// # Errors
     /// If systemd does not take that.
     pub async fn stop(&self) -> io::Result<()> {
-        self.systemctl(&["stop", "--no-block"]).await.map(|_| ())
+        self.systemctl(&["stop", "--no-block"]).await.map(drop)
     }
 
     /// Kills all of it, and waits until nothing is left. A unit that is gone is no error.
@@ -149,9 +150,9 @@ impl Unit {
     }
 
     async fn systemctl(&self, verb: &[&str]) -> io::Result<String> {
-        let mut command = systemd("systemctl");
-        command.args(verb).arg(&self.0);
-        answer(command).await
+        let mut command = systemd::systemctl(verb);
+        command.arg(&self.0);
+        systemd::answer(command, ANSWER).await
     }
 }
 
@@ -174,20 +175,6 @@ fn properties(limits: &Limits) -> Vec<String> {
         limits.time.map(|time| format!("RuntimeMaxSec={}", (time + GRACE + BACKSTOP).as_secs().max(1))),
     );
     properties
-}
-
-fn systemd(program: &str) -> Command {
-    let mut command = Command::new(program);
-    command.env_clear().env("PATH", PATH).kill_on_drop(true).stdin(Stdio::null());
-    command
-}
-
-async fn answer(mut command: Command) -> io::Result<String> {
-    let done = timeout(ANSWER, command.output()).await.map_err(|_| io::ErrorKind::TimedOut)??;
-    if done.status.success() {
-        return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
-    }
-    Err(io::Error::other(String::from_utf8_lossy(&done.stderr).trim().to_owned()))
 }
 
 #[cfg(test)]

@@ -1,8 +1,12 @@
 //! How an operation goes about it, as its caller asked.
 
+use muster_common::clock::UnixMillis;
 use serde::{Deserialize, Serialize};
 
-use super::{pace::Pacing, precondition::Preconditions};
+use super::{
+    pace::{Pacing, Room},
+    precondition::Preconditions,
+};
 use crate::{item::is_resource_name, violation::Violation};
 
 /// Longest key, in bytes.
@@ -54,11 +58,12 @@ impl Plan {
         }
     }
 
-    /// Whether its commands wait here until the time for them has come: what takes room, or
-    /// is judged, must not do so hours before it starts. All others wait on their hosts.
+    /// Until when its commands wait here: what takes room, or is judged, must not do so hours
+    /// before it starts. All others wait on their hosts, which may be cut off by then.
     #[must_use]
-    pub fn waits_here(&self) -> bool {
+    pub fn waits_here_until(&self, not_before: Option<UnixMillis>, rooms: &[Room]) -> Option<UnixMillis> {
         let Self { pacing, preconditions, supersede: _, lease } = self;
-        *pacing != Pacing::default() || !preconditions.is_none() || lease.is_some()
+        let is_judged = *pacing != Pacing::default() || !preconditions.is_none() || lease.is_some();
+        not_before.filter(|_| is_judged || !rooms.is_empty())
     }
 }

@@ -97,8 +97,7 @@ fn numbers<'a>(
     let is_paced = plan.pacing != Pacing::default();
     let counts = if is_paced { tx.operation_counts(operation.id)? } else { Counts::default() };
     let rooms = places.rooms(tx, &operation.kind, plan.lease.as_deref())?;
-    // All others wait on their hosts, which may be cut off by then.
-    let not_before = operation.not_before.filter(|_| plan.waits_here() || !rooms.is_empty());
+    let not_before = plan.waits_here_until(operation.not_before, &rooms);
     Ok(Numbers { pacing: &plan.pacing, counts, rooms, not_before, now })
 }
 

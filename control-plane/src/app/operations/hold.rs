@@ -69,7 +69,7 @@ impl App {
         }
         let plan = &operation.plan;
         let rooms = places.rooms(tx, &operation.kind, plan.lease.as_deref())?;
-        let not_before = operation.not_before.filter(|_| plan.waits_here() || !rooms.is_empty());
+        let not_before = plan.waits_here_until(operation.not_before, &rooms);
         Ok(match decide(&plan.pacing, &counts, &rooms, not_before, now) {
             Step::Hold(hold) => Some(hold),
             Step::HandOut(_) => (!self.dispatch.may_wait(operation.id)).then_some(Hold::NobodyOnline),
