@@ -81,10 +81,10 @@ fn the_convergence_bench_writes_every_figure_that_it_promises() {
 #[test]
 fn the_command_bench_writes_every_figure_that_it_promises() {
     let folder = tempfile::tempdir().unwrap();
-    let args = ["--only", "commands", "--sizes", "50", "--runs", "1"];
+    let args = ["--only", "commands", "--sizes", "50,20", "--runs", "1"];
     let found = bench(&args, folder.path(), "commands.json");
-    let [point] = found.as_array().unwrap().as_slice() else { panic!("{found}") };
-    assert_eq!(point["nodes"], 50);
+    let [smaller, point] = found.as_array().unwrap().as_slice() else { panic!("{found}") };
+    assert_eq!((&smaller["nodes"], &point["nodes"]), (&20.into(), &50.into()));
     let number = |key: &str| point["muster"][key].as_f64().unwrap_or_else(|| panic!("{point} has no {key}"));
     for times in [
         ["received_p50_ms", "received_p99_ms", "received_last_ms"].as_slice(),

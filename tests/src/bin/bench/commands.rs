@@ -24,23 +24,26 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 
 /// Measures all sizes; answers one object for each.
 pub(crate) async fn run(sizes: &[usize], runs: usize) -> anyhow::Result<Vec<Value>> {
-    let largest = sizes.iter().copied().max().context("no sizes")?;
+    let mut sizes = sizes.to_vec();
+    sizes.sort_unstable(); // the fleet only grows
+    let largest = *sizes.last().context("no sizes")?;
     let folder = tempfile::tempdir()?;
     let options = Options { log: "warn".to_owned(), heartbeat: HEARTBEAT, ..Options::default() };
     let mut plane = Plane::start(folder.path(), &options).await;
-    println!("enrolling {largest} hosts");
-    let join = plane.join(i32::try_from(largest + 10)?, &[]).await;
-    let identities = swarm::enroll(&join, largest).await?;
+    let join = [plane.join(i32::try_from(largest + 10)?, &[]).await];
     hand_over(&plane, folder.path())?;
-    let mut found = Vec::new();
-    for &size in sizes {
+    let (mut found, mut identities) = (Vec::new(), Vec::new());
+    for size in sizes {
+        // A command goes to all hosts there are: there must be no more than these.
+        println!("enrolling {} hosts", size - identities.len());
+        identities.extend(swarm::enroll_dealt(&join, identities.len()..size).await?);
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for run in 1..=runs {
             println!("a command to {size} nodes, run {run} of {runs}");
-            theirs.push(bare(folder.path(), &identities[..size]).await?);
+            theirs.push(bare(folder.path(), &identities).await?);
             plane.kill();
             plane.serve(&[]).await;
-            let swarm = connected(plane.addresses().agents, &identities[..size]).await?;
+            let swarm = connected(plane.addresses().agents, &identities).await?;
             ours.push(measure::command(&mut plane, &swarm).await?);
             swarm.end().await;
         }
