@@ -144,8 +144,9 @@ impl Inbox for House {
         Sha256::of(&report.seq.to_be_bytes())
     }
 
-    fn command(&self, _: &Handle, _: CommandReport) {
+    fn command(&self, _: &Handle, _: CommandReport) -> Result<(), Box<CommandReport>> {
         drop(self.open());
+        Ok(())
     }
 
     fn trust_bundle(&self, _: &Handle, _: u64) {

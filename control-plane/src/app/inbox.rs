@@ -13,6 +13,7 @@ use parking_lot::MutexGuard;
 use super::{
     App,
     fleet::{Entry, ItemsRefused, Live, ToldFacts},
+    recorder::Full,
     speaker::{only_kept, superseded},
 };
 use crate::session::{
@@ -122,7 +123,7 @@ impl Inbox for App {
         taken.unwrap_or_default()
     }
 
-    fn command(&self, session: &Handle, report: CommandReport) {
+    fn command(&self, session: &Handle, report: CommandReport) -> Result<(), Box<CommandReport>> {
         self.live(session, |mut entry| {
             if let Some(ledger) = &mut entry.node.ledger
                 && ledger.seq < report.ledger_seq
@@ -132,8 +133,12 @@ impl Inbox for App {
                 self.note(&mut entry);
             }
         });
-        if let Err(full) = self.recorder.step(session.node(), report) {
-            self.metrics.queue_full(full.word());
+        let Err(refused) = self.recorder.step(session.node(), report) else { return Ok(()) };
+        self.metrics.queue_full(refused.full.word());
+        match refused.full {
+            Full::Everybody | Full::Node => Err(refused.report),
+            // It said more than it was to say, and may say it again when it has credit.
+            Full::Credit => Ok(()),
         }
     }
 

@@ -3,8 +3,8 @@
 //! What only the newest value of matters (liveness, facts, items, ledger,
 //! certificate) is marked dirty on the node and read from memory when its turn
 //! comes: the queue cannot outgrow the fleet. Steps of commands all matter:
-//! they wait in a bounded queue, and what does not fit is not acknowledged, so
-//! the host sends it again.
+//! they wait in a bounded queue, and what does not fit goes back to its session,
+//! which reads no more until there is room.
 //!
 //! What cannot be written because of itself harms nobody else: it is found by
 //! halving its batch, and left out.
@@ -31,7 +31,7 @@ use muster_store::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-pub use queue::Full;
+pub use queue::{Full, Refused};
 
 use super::{App, Error, fleet::Dirty};
 use crate::session::frames::CommandReport;
@@ -58,8 +58,8 @@ impl Recorder {
     /// Takes a step of a command.
     ///
     /// # Errors
-    /// If there is no room; it is not acknowledged.
-    pub fn step(&self, node: NodeId, report: CommandReport) -> Result<(), Full> {
+    /// If there is no room.
+    pub fn step(&self, node: NodeId, report: CommandReport) -> Result<(), Refused> {
         self.steps.lock().push(Step { node, report })?;
         self.wake.notify_one();
         Ok(())

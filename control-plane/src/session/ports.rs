@@ -39,7 +39,10 @@ pub trait Inbox: Send + Sync + 'static {
     fn items(&self, session: &Handle, report: ItemReport) -> Sha256;
 
     /// A step of a command; acknowledged through the mailbox once stored.
-    fn command(&self, session: &Handle, report: CommandReport);
+    ///
+    /// # Errors
+    /// The step, if there is no room for it now.
+    fn command(&self, session: &Handle, report: CommandReport) -> Result<(), Box<CommandReport>>;
 
     /// The roots in force on the host.
     fn trust_bundle(&self, session: &Handle, version: u64);

@@ -15,12 +15,16 @@ use std::{
 };
 
 use futures_util::Stream;
-use muster_common::{clock::Clock, ids::SessionId, reason::Reason};
+use muster_common::{
+    clock::{Clock, Instant},
+    ids::SessionId,
+    reason::Reason,
+};
 use muster_domain::liveness;
 use tokio::time::Sleep;
 
 use super::{
-    frames::{Ack, Caller, Desired, Inbound, Outbound, Refusal},
+    frames::{Ack, Caller, CommandReport, Desired, Inbound, Outbound, Refusal},
     hub::Handle,
     machine::{Machine, Step},
     ports::{Closed, Desk, End, Hints, Inbox, Opened},
@@ -29,6 +33,12 @@ use super::{
 
 /// How long a stream may stay without Hello.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a report waits for room, if it must: first, at most between two looks, and in
+/// all. Nothing is read meanwhile, heartbeats neither; so it has an end, after which the
+/// report is forgotten, and its host says it again when no acknowledgement comes.
+const ROOM: (Duration, Duration, Duration) =
+    (Duration::from_millis(25), Duration::from_millis(400), Duration::from_secs(5));
 
 /// Messages read in one poll before others get their turn.
 const TURN: usize = 32;
@@ -66,10 +76,18 @@ pub struct Reactor<S> {
     outbox: VecDeque<Outbound>,
     hello_by: Option<Pin<Box<Sleep>>>, // until Hello
     pace: Pace,
-    rest: Option<Pin<Box<Sleep>>>, // while it has said too much
+    rest: Option<Pin<Box<Sleep>>>, // while it has said too much, or nobody can take more
+    held: Option<Box<Held>>,       // until there is room for it
     end: Option<Closed>,
     opened: bool,
     done: bool,
+}
+
+/// A report that nobody had room for.
+struct Held {
+    report: Box<CommandReport>,
+    wait: Duration,
+    until: Instant,
 }
 
 impl<S> Reactor<S>
@@ -88,6 +106,7 @@ where
             hello_by: Some(Box::pin(tokio::time::sleep(HELLO_WITHIN))),
             pace: Pace::new(),
             rest: None,
+            held: None,
             end: None,
             opened: false,
             done: false,
@@ -211,16 +230,40 @@ where
                 // Whatever was refused or finished may make room for something newer.
                 self.offer();
             }
-            Inbound::Command(report) => inbox.command(&self.handle, report),
+            Inbound::Command(report) => {
+                if let Err(report) = inbox.command(&self.handle, report) {
+                    let until = Clock::System.monotonic() + ROOM.2;
+                    self.hold(Held { report, wait: ROOM.0, until });
+                }
+            }
             Inbound::TrustBundle(version) => inbox.trust_bundle(&self.handle, version),
             Inbound::Unknown => inbox.unknown(&self.handle),
             Inbound::Hello(_) | Inbound::Goodbye(_) => {} // the machine took them
         }
     }
 
+    fn hold(&mut self, held: Held) {
+        self.rest = Some(Box::pin(tokio::time::sleep(held.wait)));
+        self.held = Some(Box::new(held));
+    }
+
+    /// Offers again what there was no room for.
+    fn offer_held(&mut self, held: Held) {
+        let Held { report, wait, until } = held;
+        if let Err(report) = self.ports.inbox.command(&self.handle, *report)
+            && Clock::System.monotonic() < until
+        {
+            self.hold(Held { report, wait: (wait * 2).min(ROOM.1), until });
+        }
+    }
+
     fn poll_inbound(&mut self, context: &mut Context<'_>) -> Poll<()> {
         for _ in 0..TURN {
             ready!(self.poll_pace(context));
+            if let Some(held) = self.held.take() {
+                self.offer_held(*held);
+                continue;
+            }
             match ready!(Pin::new(&mut self.inbound).poll_next(context)) {
                 Some(Ok(message)) => {
                     self.pace.take(Clock::System.monotonic());

@@ -11,6 +11,7 @@ use muster_common::{
     sealing::Sealed,
 };
 use muster_domain::{
+    command::State,
     item::{ItemName, ItemState, ItemVersion, Outcome},
     liveness,
     node::LedgerMark,
@@ -226,6 +227,8 @@ struct Fake {
     desired: Mutex<Desired>,
     tickets: Mutex<Vec<Ticket>>,
     handle: Mutex<Option<Handle>>,
+    /// So often there is no room for a report.
+    refusals: Mutex<u32>,
 }
 
 impl Fake {
@@ -281,8 +284,14 @@ impl Inbox for Fake {
         nothing()
     }
 
-    fn command(&self, _: &Handle, report: CommandReport) {
+    fn command(&self, _: &Handle, report: CommandReport) -> Result<(), Box<CommandReport>> {
+        let mut refusals = self.refusals.lock();
+        if *refusals > 0 {
+            *refusals -= 1;
+            return Err(Box::new(report));
+        }
         self.tell(format!("command {}", report.seq));
+        Ok(())
     }
 
     fn trust_bundle(&self, _: &Handle, version: u64) {
@@ -400,6 +409,51 @@ async fn hints_are_obeyed_and_merge() {
     assert!(matches!(next(&mut out).await, Ok(Outbound::Desired(_))));
     handle.hint_desired();
     assert!(futures_util::poll!(out.next()).is_pending(), "what was offered is not offered again");
+}
+
+fn said(seq: u64) -> Inbound {
+    Inbound::Command(CommandReport {
+        command: CommandId::from_u128(5),
+        seq,
+        state: State::Running,
+        output: None,
+        exit_code: 0,
+        signal: 0,
+        reason: None,
+        message: String::new(),
+        result: None,
+        ledger_seq: 0,
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_waits_for_room_and_what_comes_after_it_waits_too() {
+    let fake = Arc::<Fake>::default();
+    let (say, mut out) = greeted(&fake, 1).await;
+    *fake.refusals.lock() = 3;
+    for message in [said(1), beat(1), said(2)] {
+        say.send(Ok(message)).await.unwrap();
+    }
+    assert!(futures_util::poll!(out.next()).is_pending());
+    assert_eq!(*fake.told.lock(), ["opened"]);
+    drop(say);
+    assert!(out.next().await.is_none());
+    assert_eq!(fake.told.lock()[1..], ["command 1", "beat 1", "command 2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_that_nobody_takes_is_forgotten_and_the_host_is_heard_again() {
+    let fake = Arc::<Fake>::default();
+    let (say, mut out) = greeted(&fake, 1).await;
+    *fake.refusals.lock() = u32::MAX;
+    let begun = Clock::System.monotonic();
+    say.send(Ok(said(1))).await.unwrap();
+    say.send(Ok(beat(1))).await.unwrap();
+    drop(say);
+    assert!(out.next().await.is_none());
+    assert_eq!(fake.told.lock()[1..], ["beat 1"]);
+    let waited = Clock::System.monotonic() - begun;
+    assert!(waited >= Duration::from_secs(5) && waited < Duration::from_secs(6), "{waited:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use muster_common::ids::{CommandId, NodeId};
 use crate::{app::desk::OUTPUT_CREDIT, session::frames::CommandReport};
 
 /// Steps that wait, of all nodes.
-const STEPS: usize = 8192;
+const STEPS: usize = 32 * 1024;
 /// Bytes that wait, of all nodes.
 const BYTES: usize = 64 * 1024 * 1024;
 /// Steps that wait, of one node.
@@ -35,7 +35,7 @@ pub(super) struct Step {
     pub report: CommandReport,
 }
 
-/// Why a step was not taken. It is not acknowledged, so its host says it again.
+/// Why a step was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
     /// All nodes together have said more than was written down so far.
@@ -56,6 +56,15 @@ impl Full {
             Self::Credit => "output-credit",
         }
     }
+}
+
+/// A step that was not taken.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub full: Full,
+    /// What the host said.
+    pub report: Box<CommandReport>,
 }
 
 /// Steps that wait, in the order in which they came.
@@ -89,7 +98,23 @@ impl Queue {
     ///
     /// # Errors
     /// If there is no room for it.
-    pub(super) fn push(&mut self, step: Step) -> Result<(), Full> {
+    pub(super) fn push(&mut self, step: Step) -> Result<(), Refused> {
+        if let Err(full) = self.has_room(&step) {
+            return Err(Refused { full, report: Box::new(step.report) });
+        }
+        let (bytes, output) = (step.bytes(), step.output());
+        let held = self.nodes.entry(step.node).or_default();
+        held.steps += 1;
+        held.bytes += bytes;
+        self.bytes += bytes;
+        if output > 0 {
+            *self.output.entry(step.report.command).or_default() += output;
+        }
+        self.steps.push_back(step);
+        Ok(())
+    }
+
+    fn has_room(&self, step: &Step) -> Result<(), Full> {
         let (bytes, output) = (step.bytes(), step.output());
         if self.steps.len() >= STEPS || self.bytes + bytes > BYTES {
             return Err(Full::Everybody);
@@ -103,14 +128,6 @@ impl Queue {
         if output > 0 && waiting + output > OUTPUT {
             return Err(Full::Credit);
         }
-        let held = self.nodes.entry(step.node).or_default();
-        held.steps += 1;
-        held.bytes += bytes;
-        self.bytes += bytes;
-        if output > 0 {
-            *self.output.entry(step.report.command).or_default() += output;
-        }
-        self.steps.push_back(step);
         Ok(())
     }
 
@@ -175,8 +192,8 @@ mod tests {
     fn fill(queue: &mut Queue, mut next: impl FnMut(u128) -> Step) -> (u128, Full) {
         let mut count = 0;
         loop {
-            if let Err(full) = queue.push(next(count)) {
-                return (count, full);
+            if let Err(refused) = queue.push(next(count)) {
+                return (count, refused.full);
             }
             count += 1;
         }
@@ -187,7 +204,7 @@ mod tests {
         let mut queue = Queue::default();
         assert_eq!(fill(&mut queue, |n| step(1, n, 0)), (512, Full::Node));
         assert_eq!(fill(&mut queue, |n| step(2, n, 100_000)), (20, Full::Node), "two megabytes");
-        assert_eq!(queue.push(step(3, 1, 0)), Ok(()), "others have room");
+        assert!(queue.push(step(3, 1, 0)).is_ok(), "others have room");
         let mut made = |n| {
             let mut step = step(4, n, 0);
             step.report.result = Some(Found { kind: "service", bytes: vec![0; 100_000] });
@@ -202,16 +219,16 @@ mod tests {
     fn a_command_says_no_more_than_it_has_credit_for() {
         let mut queue = Queue::default();
         assert_eq!(fill(&mut queue, |_| step(1, 1, 64 * 1024)), (2, Full::Credit));
-        assert_eq!(queue.push(step(1, 1, 0)), Ok(()), "its end needs none");
-        assert_eq!(queue.push(step(1, 2, 1)), Ok(()));
+        assert!(queue.push(step(1, 1, 0)).is_ok(), "its end needs none");
+        assert!(queue.push(step(1, 2, 1)).is_ok());
         assert_eq!(queue.take().len(), 4);
-        assert_eq!(queue.push(step(1, 1, 64 * 1024)), Ok(()), "what was taken out counts no more");
+        assert!(queue.push(step(1, 1, 64 * 1024)).is_ok(), "what was taken out counts no more");
     }
 
     #[test]
     fn all_together_have_a_bound_in_number_and_in_bytes() {
         let mut queue = Queue::default();
-        assert_eq!(fill(&mut queue, |n| step(n, n, 0)), (8192, Full::Everybody));
+        assert_eq!(fill(&mut queue, |n| step(n, n, 0)), (32 * 1024, Full::Everybody));
         let mut queue = Queue::default();
         let (count, full) = fill(&mut queue, |n| step(n / 10, n, 120_000));
         assert_eq!(full, Full::Everybody);

@@ -20,7 +20,7 @@ async fn an_order_without_an_answer_ends_and_a_late_answer_is_kept() {
     let id = bench.node(1).await;
     let (session, _) = bench.hello(id, &hello(ledger(1, 1))).unwrap();
     let order = bench.ordered().await.remove(0);
-    bench.app.command(&session, said(&order, 1, State::Running));
+    bench.app.command(&session, said(&order, 1, State::Running)).unwrap();
     bench.app.record().await.unwrap();
 
     // A day to be delivered, ten minutes to run, and ten more.
@@ -36,8 +36,8 @@ async fn an_order_without_an_answer_ends_and_a_late_answer_is_kept() {
     bench.until(|| bench.app.fleet.with(id, |entry| entry.tickets.len()) == Some(0)).await;
 
     let output = Some(Chunk { stderr: false, data: Bytes::from_static(b"late"), dropped_bytes: 0 });
-    bench.app.command(&session, CommandReport { output, ..said(&order, 2, State::Running) });
-    bench.app.command(&session, CommandReport { exit_code: 3, ..said(&order, 3, State::Failed) });
+    bench.app.command(&session, CommandReport { output, ..said(&order, 2, State::Running) }).unwrap();
+    bench.app.command(&session, CommandReport { exit_code: 3, ..said(&order, 3, State::Failed) }).unwrap();
     bench.app.record().await.unwrap();
     let answered = bench.command(&order).await;
     assert_eq!((answered.state, answered.exit_code), (State::Interrupted, Some(3)));

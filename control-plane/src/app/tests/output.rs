@@ -39,7 +39,7 @@ async fn ordered(bench: &Bench, limit: u64) -> Vec<(Command, Handle)> {
 
 async fn say(bench: &Bench, (command, session): &(Command, Handle), seq: u64, stderr: bool, text: &str) {
     let output = Some(Chunk { stderr, data: Bytes::copy_from_slice(text.as_bytes()), dropped_bytes: 0 });
-    bench.app.command(session, CommandReport { output, ..said(command, seq, State::Running) });
+    bench.app.command(session, CommandReport { output, ..said(command, seq, State::Running) }).unwrap();
     bench.app.record().await.unwrap();
 }
 
@@ -76,7 +76,7 @@ async fn output_is_read_in_pages_from_any_place() {
     let part = |offset, text: &str, next, ended| Part { data: text.into(), offset, next, ended };
     assert_eq!(read(&bench, &order.0, false, 0, 1000).await, part(0, "one\ntwo\nthree\n", 14, false));
     assert_eq!(read(&bench, &order.0, true, 2, 1000).await, part(2, "ide\n", 6, false));
-    bench.app.command(&order.1, said(&order.0, 4, State::Succeeded));
+    bench.app.command(&order.1, said(&order.0, 4, State::Succeeded)).unwrap();
     bench.app.record().await.unwrap();
     assert_eq!(read(&bench, &order.0, false, 2, 5).await, part(2, "e\ntwo", 7, false));
     assert_eq!(read(&bench, &order.0, false, 7, 7).await, part(7, "\nthree\n", 14, true));

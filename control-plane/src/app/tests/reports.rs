@@ -28,12 +28,12 @@ async fn the_largest_numbers_that_a_host_can_say_harm_nobody() {
         let dropped_bytes = if seq == 3 { u64::MAX } else { i64::MAX.cast_unsigned() };
         let output = Some(Chunk { stderr: false, data: Bytes::from_static(b"x"), dropped_bytes });
         let report = CommandReport { output, ledger_seq: u64::MAX, ..said(of(bad), seq, State::Running) };
-        bench.app.command(&bad_session, report);
+        bench.app.command(&bad_session, report).unwrap();
     }
-    bench.app.command(&good_session, said(of(good), 1, State::Running));
+    bench.app.command(&good_session, said(of(good), 1, State::Running)).unwrap();
     bench.app.record().await.unwrap();
-    bench.app.command(&bad_session, said(of(bad), u64::MAX, State::Succeeded));
-    bench.app.command(&good_session, said(of(good), 2, State::Succeeded));
+    bench.app.command(&bad_session, said(of(bad), u64::MAX, State::Succeeded)).unwrap();
+    bench.app.command(&good_session, said(of(good), 2, State::Succeeded)).unwrap();
     bench.app.record().await.unwrap();
     assert_eq!(bench.command(of(good)).await.state, State::Succeeded);
     let bad = bench.command(of(bad)).await;
