@@ -80,8 +80,8 @@ async fn a_file_is_kept_as_long_as_its_operation_and_then_collected() {
     let (session, _) = bench.hello(node, &hello(ledger(1, 1))).unwrap();
     let order = ordered(&bench).await.remove(0);
     bring(&bench, &order, FILE).await.unwrap();
-    bench.app.command(&session, said(&order, 1, command::State::Running));
-    bench.app.command(&session, said(&order, 2, command::State::Succeeded));
+    bench.app.command(&session, said(&order, 1, command::State::Running)).unwrap();
+    bench.app.command(&session, said(&order, 2, command::State::Succeeded)).unwrap();
     bench.app.record().await.unwrap();
     let (keep, unreferenced) =
         (bench.app.fixed.retention.operations, bench.app.fixed.blobs.keep_unreferenced);
@@ -177,8 +177,8 @@ async fn an_operators_blob_is_its_own_whichever_host_has_brought_the_same_bytes(
         }
         let listed = bench.app.blobs(Page { size: 9, after: None }).await.unwrap().rows;
         assert_eq!(listed.len(), 1, "it is listed");
-        bench.app.command(&session, said(&order, 1, command::State::Running));
-        bench.app.command(&session, said(&order, 2, command::State::Succeeded));
+        bench.app.command(&session, said(&order, 1, command::State::Running)).unwrap();
+        bench.app.command(&session, said(&order, 2, command::State::Succeeded)).unwrap();
         bench.app.record().await.unwrap();
         bench.app.clock.advance(bench.app.fixed.retention.operations + Duration::from_secs(1));
         bench.app.prune().await.unwrap();
@@ -198,8 +198,8 @@ async fn a_file_is_refused_from_a_node_in_quarantine_and_after_the_end() {
     let begun = bench.app.begin_result(&of(node), node, told(&orders[0], FILE), most).await.unwrap();
     let Taking::Go(mut receiving) = begun else { panic!("nothing has come") };
     receiving.write(FILE).await.unwrap();
-    bench.app.command(&session, said(&orders[0], 1, command::State::Running));
-    bench.app.command(&session, said(&orders[0], 2, command::State::Failed));
+    bench.app.command(&session, said(&orders[0], 1, command::State::Running)).unwrap();
+    bench.app.command(&session, said(&orders[0], 2, command::State::Failed)).unwrap();
     bench.app.record().await.unwrap();
     let late = bench.app.check_result(node, orders[0].id, most).await;
     assert_eq!(reason(&late.unwrap_err()), Some(Reason::StateConflict), "no more of it is taken");
@@ -257,10 +257,10 @@ async fn what_a_host_found_is_of_the_kind_that_was_asked_for_and_ends_a_page_in_
     let orders = ordered(&bench).await;
     for (order, kind) in orders.iter().zip(["collect-logs", "collect-logs", "service"]) {
         let (session, _) = bench.hello(order.node, &hello(ledger(1, 1))).unwrap();
-        bench.app.command(&session, said(order, 1, command::State::Running));
+        bench.app.command(&session, said(order, 1, command::State::Running)).unwrap();
         let result = Some(Found { kind, bytes: vec![1; LARGE] });
         let end = CommandReport { result, ..said(order, 2, command::State::Succeeded) };
-        bench.app.command(&session, end);
+        bench.app.command(&session, end).unwrap();
     }
     bench.app.record().await.unwrap();
     let (mut found, mut after) = (Vec::new(), None);

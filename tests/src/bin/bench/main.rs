@@ -1,13 +1,14 @@
 //! `make bench`: what sessions cost beside a bare server, what one change costs until
-//! every node has answered it, and what a command costs. Writes `sessions.json`,
-//! `convergence.json` and `commands.json`.
+//! every node has answered it, what a command costs, and what an idle agent costs its host.
+//! Writes `sessions.json`, `convergence.json`, `commands.json` and `footprint.json`.
 //!
-//! `muster-bench [--only sessions|convergence|commands] [--sizes 1000,5000,10000]
+//! `muster-bench [--only sessions|convergence|commands|footprint] [--sizes 1000,5000,10000]
 //! [--states 1,10,1000] [--runs 3] [--out target/bench]`
 #![allow(clippy::print_stdout)]
 
 mod commands;
 mod convergence;
+mod footprint;
 mod sessions;
 
 use std::{fs, path::PathBuf, time::Duration};
@@ -40,6 +41,9 @@ struct Args {
     /// How long the control plane is watched idle before a change, in seconds.
     #[arg(long, default_value_t = 10)]
     idle_seconds: u64,
+    /// How long an idle agent is watched, in seconds.
+    #[arg(long, default_value_t = 60)]
+    watch_seconds: u64,
     /// How long slow hosts take, in seconds.
     #[arg(long, default_value_t = 5)]
     slow_seconds: u64,
@@ -53,6 +57,7 @@ enum Part {
     Sessions,
     Convergence,
     Commands,
+    Footprint,
 }
 
 #[tokio::main]
@@ -83,6 +88,12 @@ async fn main() -> anyhow::Result<()> {
         let found = commands::run(&args.sizes, args.runs).await?;
         commands::print(&found);
         write(&args, "commands.json", &Value::Array(found))?;
+    }
+    if wants(Part::Footprint) {
+        let rows = footprint::run(args.runs, Duration::from_secs(args.watch_seconds)).await?;
+        footprint::print(&rows);
+        write(&args, "footprint.json", &footprint::json(&rows))?;
+        footprint::judge(&rows)?;
     }
     Ok(())
 }

@@ -15,7 +15,6 @@ use anyhow::{Context as _, ensure};
 use muster_common::{clock::Clock, tls::pem};
 use muster_proto::{admin::v1 as pb, types::v1::BundleContent};
 use muster_tests::{
-    agent::Agent,
     binaries,
     operator::file,
     plane::{Options, Plane, TRUST_DOMAIN, http_get},
@@ -47,7 +46,6 @@ pub(crate) async fn run(sizes: &[usize], runs: usize) -> anyhow::Result<Vec<serd
     let join = plane.join(i32::try_from(largest + 10)?, &[]).await;
     let identities = swarm::enroll(&join, largest).await?;
     hand_over(&plane, folder.path())?;
-    rows.push(idle_agent(&mut plane, folder.path(), runs).await?);
     for &size in sizes {
         let interval = Duration::from_millis(u64::try_from(size * 1000 / BEATS_PER_SECOND)?).max(LEAST);
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -84,7 +82,7 @@ impl Bare {
         Self::start_of("muster-bare", args)
     }
 
-    fn start_of(program: &str, args: &[&str]) -> anyhow::Result<Self> {
+    pub(crate) fn start_of(program: &str, args: &[&str]) -> anyhow::Result<Self> {
         let mut command = Command::new(binaries::path(program));
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let (process, stdin, stdout) = Process::piped(command)?;
@@ -212,27 +210,6 @@ impl Measure<'_> {
         ]);
         Ok((figures, swarm))
     }
-}
-
-/// Both hold one idle session at the default interval, and take their memory from
-/// the system's allocator.
-async fn idle_agent(plane: &mut Plane, folder: &Path, runs: usize) -> anyhow::Result<serde_json::Value> {
-    serve_with(plane, Duration::from_secs(15)).await;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    let text = folder.to_string_lossy().into_owned();
-    for run in 0..runs {
-        let name = format!("idle-{run}");
-        let agent = Agent::start(folder, &name, &plane.join(1, &[]).await);
-        plane.operator().await.until_liveness(&agent.node, pb::Liveness::Online).await;
-        let mut server = Bare::start(&[&text, "15000"])?;
-        let address = server.line()?;
-        let mut client = Bare::start_of("muster-bare-client", &[&text, &address])?;
-        ensure!(client.line()? == "connected", "the minimal client connects");
-        tokio::time::sleep(SETTLE * 2).await;
-        ours.push(f64::from(u32::try_from(agent.rss_kib())?));
-        theirs.push(f64::from(u32::try_from(client.process.rss_kib())?));
-    }
-    Ok(row("agent_idle_rss", "KiB", 1, median(ours), median(theirs), runs))
 }
 
 fn row(name: &str, unit: &str, n: usize, muster: f64, bare: f64, runs: usize) -> serde_json::Value {

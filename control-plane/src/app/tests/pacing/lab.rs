@@ -143,7 +143,7 @@ impl Lab {
         let flying = |it: &Command| matches!(it.state, State::Delivered | State::Running);
         let command = self.commands(operation).await.into_iter().find(flying).expect("one is in flight");
         let session = &self.sessions[&command.node];
-        self.bench.app.command(session, said(&command, command.report_seq + 1, state));
+        self.bench.app.command(session, said(&command, command.report_seq + 1, state)).unwrap();
         self.bench.app.record().await.unwrap();
     }
 }
