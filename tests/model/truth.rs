@@ -119,7 +119,7 @@ impl Truth {
         self.is_restored = true;
         self.acked.clear();
         self.owed.clear();
-        self.rows.clear();
+        self.rows.clear(); // of what there was
         let Some(rows) = plane.commands(&self.operations) else { return };
         // Two losses in a row: the host's, and that of who had noticed it.
         let open: BTreeSet<CommandId> =
@@ -127,6 +127,7 @@ impl Truth {
         self.unknowable.extend(self.forgotten.iter().flatten().filter(|id| open.contains(id)));
         let there: BTreeSet<OperationId> = rows.iter().map(|row| row.operation).collect();
         self.operations.retain(|id| there.contains(id));
+        self.rows = rows.into_iter().map(|row| (row.id, row)).collect();
     }
 
     /// What of that which was done a host's ledger knows.
