@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fuzz soak bench tools binaries clean
+.PHONY: help demo test check fuzz soak bench tools binaries agent-pages clean
 SHELL := /bin/sh
 
 CARGO ?= cargo
@@ -12,7 +12,7 @@ FUZZING := muster-control-plane/fuzzing,muster-node-agent/fuzzing
 OPTIONAL := muster-control-plane/s3
 
 help: ## Says what there is.
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 13
 
 demo: ## A control plane and three agents on this machine; ARGS=--once ends by itself.
 	$(CARGO) build --bins
@@ -52,6 +52,9 @@ tools: ## Installs what the checks and tests need, below .tools.
 
 binaries:
 	$(CARGO) build --workspace --bins $(CRASH)
+
+agent-pages: ## Writes the pages of docs that are made from the agent's command line.
+	MUSTER_WRITE_PAGES=1 $(CARGO) test --workspace --lib $(CRASH) -- cli::exit::page
 
 clean: ## Removes what was built and installed here.
 	$(CARGO) clean

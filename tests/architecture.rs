@@ -45,10 +45,12 @@ const CONTROL_PLANE: &[&[&str]] = &[
     &["cli"],
 ];
 const NODE_AGENT: &[&[&str]] = &[
-    &["state", "config", "dial", "redaction"],
+    &["redaction", "state"],
+    &["config", "proxy"],
+    &["dial"],
     &["platform"],
     &["ledger", "locks", "state_dir", "identity"],
-    &["applier", "blobs", "commands", "liveness", "session"],
+    &["applier", "blobs", "commands", "diagnostics", "liveness", "session"],
     &["wiring"],
     &["cli"],
 ];
@@ -79,6 +81,7 @@ const CRATES_AT_HOME: &[(&str, &[&str])] = &[
             "node-agent/src/session/wire/",
             "node-agent/src/session/transport/",
             "node-agent/src/identity/",
+            "node-agent/src/diagnostics/",
             "node-agent/src/blobs",
             // Payloads are messages, too: they are decoded where they are understood.
             "node-agent/src/applier/bundle",
@@ -93,9 +96,10 @@ const CRATES_AT_HOME: &[(&str, &[&str])] = &[
             "proto/",
             "control-plane/src/api",
             "control-plane/src/server",
-            "node-agent/src/dial.rs",
+            "node-agent/src/dial",
             "node-agent/src/session/transport/",
             "node-agent/src/identity/",
+            "node-agent/src/diagnostics/",
             "node-agent/src/blobs.rs",
             "tests/",
         ],

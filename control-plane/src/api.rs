@@ -33,8 +33,9 @@ use muster_proto::{
         settings_service_server::SettingsServiceServer, system_service_server::SystemServiceServer,
     },
     agent::v1::{
-        blob_service_server::BlobServiceServer, enrollment_service_server::EnrollmentServiceServer,
-        identity_service_server::IdentityServiceServer, session_service_server::SessionServiceServer,
+        blob_service_server::BlobServiceServer, diagnostics_service_server::DiagnosticsServiceServer,
+        enrollment_service_server::EnrollmentServiceServer, identity_service_server::IdentityServiceServer,
+        session_service_server::SessionServiceServer,
     },
 };
 use tonic::service::{Routes, RoutesBuilder};
@@ -58,7 +59,9 @@ pub fn agents(app: &App) -> Routes {
     let session = SessionServiceServer::new(agent::session::Handler::new(app.clone()));
     let identity = IdentityServiceServer::new(agent::identity::Handler(app.clone()));
     let blobs = BlobServiceServer::new(agent::blobs::Handler(app.clone()));
+    let diagnostics = DiagnosticsServiceServer::new(agent::diagnostics::Handler(app.clone()));
     let mut routes = RoutesBuilder::default();
+    routes.add_service(diagnostics.max_decoding_message_size(STRANGER_MESSAGE));
     routes.add_service(blobs.max_decoding_message_size(BLOB_MESSAGE));
     routes.add_service(session.max_decoding_message_size(AGENT_MESSAGE));
     routes.add_service(identity.max_decoding_message_size(STRANGER_MESSAGE));

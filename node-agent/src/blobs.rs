@@ -6,13 +6,13 @@ mod upload;
 use std::time::Duration;
 
 use bytes::Bytes;
-use muster_common::digest::Sha256;
+use muster_common::{digest::Sha256, settings::Service};
 use muster_proto::agent::v1::{self as pb, blob_service_client::BlobServiceClient};
 use tokio::{sync::watch, time::timeout};
 use tonic::{Status, Streaming, transport::Channel};
 
 use crate::{
-    dial,
+    dial::{self, Dialer},
     identity::{self, Identity},
 };
 
@@ -40,6 +40,7 @@ pub enum Error {
 #[derive(Debug, Clone)]
 pub struct Downloads {
     identity: watch::Receiver<Identity>,
+    dialer: Dialer,
 }
 
 /// One connection.
@@ -51,10 +52,10 @@ pub struct Connection(Channel);
 pub struct Download(Streaming<pb::DownloadBlobResponse>);
 
 impl Downloads {
-    /// With the newest identity at each opening.
+    /// With the newest identity at each opening, by the way of then.
     #[must_use]
-    pub const fn new(identity: watch::Receiver<Identity>) -> Self {
-        Self { identity }
+    pub const fn new(identity: watch::Receiver<Identity>, dialer: Dialer) -> Self {
+        Self { identity, dialer }
     }
 
     /// Opens a connection.
@@ -63,7 +64,7 @@ impl Downloads {
     /// If the control plane cannot be reached.
     pub async fn connect(&self) -> Result<Connection, Error> {
         let identity = self.identity.borrow().clone();
-        Ok(Connection(identity::connect(&identity).await?))
+        Ok(Connection(identity::connect(&identity, Service::Artifacts, &self.dialer).await?))
     }
 }
 

@@ -1,29 +1,60 @@
-//! The command line. Every way to end has one exit code; `exit` has the table.
-#![allow(clippy::print_stdout, clippy::print_stderr)] // answers go to standard output, the rest to standard error
+//! The command line. Every way to end has one exit code; `exit` has the table. How
+//! commands answer is in `output`.
 
+mod check;
+mod completions;
 mod connect;
 mod disconnect;
 mod exit;
 mod explain;
+mod join;
+mod logs;
+mod output;
+mod progress;
+mod proxy;
 mod run;
 mod show;
+mod stages;
 mod supervise;
+mod version;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use muster_common::build_info;
+use muster_common::{
+    error_chain::Chain,
+    telemetry::{self, Format},
+};
 
 use crate::{config::Config, state_dir::StateDir};
 use exit::Failure;
+use output::Output;
+
+/// Of this program.
+const NAME: &str = "muster-node-agent";
+
+/// What `--verbose` tells.
+const VERBOSE: &str = "debug,h2=info,hyper=info,tower=info";
+
+/// Heading of the flags that all commands have.
+const COMMON: &str = "Common options";
 
 /// Muster's node agent: keeps this host in the state its control plane wants.
 #[derive(Debug, Parser)]
-#[command(name = "muster-node-agent", version, propagate_version = true, after_help = exit::TABLE)]
+#[command(name = NAME, version, propagate_version = true, after_long_help = exit::help())]
 struct Cli {
-    /// Configuration file.
-    #[arg(long, global = true)]
+    /// Configuration file; /etc/muster/node-agent.toml by default, which need not exist.
+    #[arg(long, global = true, value_name = "FILE", help_heading = COMMON)]
     config: Option<PathBuf>,
+    /// Answer as one JSON object on standard output, errors too.
+    #[arg(long, global = true, help_heading = COMMON)]
+    json: bool,
+    /// No colour, also where a terminal is; so does NO_COLOR in the environment.
+    #[arg(long, global = true, help_heading = COMMON)]
+    no_color: bool,
+    /// Tell on standard error what the parts of the program do. For `run`: see the option log-level.
+    #[arg(long, short, global = true, help_heading = COMMON)]
+    verbose: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -36,12 +67,23 @@ enum Command {
     Run(run::Args),
     /// Tell what this host is and how its agent stands.
     Show(show::Args),
+    /// Look at the way to the control plane, step by step. An open session stays as it is.
+    Check(check::Args),
     /// Tell where each item stands on this host and why, without the agent and without network.
     Explain(explain::Args),
     /// Take this host out of its fleet. Files that bundles brought stay as they are.
     Disconnect(disconnect::Args),
+    /// Collect what helps to find out why, into one archive, without credentials.
+    Logs(logs::Args),
+    /// Give the agent's service a proxy, take it away, or tell which one is used.
+    Proxy(proxy::Args),
     /// What this binary is.
     Version,
+    /// Print what a shell needs to complete this command line.
+    Completions(completions::Args),
+    /// Write manual pages, for those who make packages.
+    #[command(hide = true)]
+    Man(completions::ManArgs),
     /// Watch over a script: the agent starts this.
     #[command(hide = true)]
     Supervise(supervise::Args),
@@ -54,50 +96,104 @@ enum Command {
 struct Context {
     config: Config,
     state: StateDir,
+    out: Output,
 }
 
 impl Context {
     /// To change things.
-    fn open(config: Option<&std::path::Path>) -> Result<Self, Failure> {
-        let context = Self::look(config)?;
-        let path = &context.config.state_dir;
-        let made = StateDir::open(path);
-        made.map_err(|error| Failure::told(exit::STATE, format!("cannot use {}: {error}", path.display())))?;
+    fn open(cli: &Cli) -> Result<Self, Failure> {
+        let context = Self::look(cli)?;
+        let made = StateDir::open(&context.config.state_dir);
+        made.map_err(|error| context.unusable(&error))?;
         Ok(context)
     }
 
     /// To look only: nothing is made, changed or locked.
-    fn look(config: Option<&std::path::Path>) -> Result<Self, Failure> {
-        let config = Config::load(config).map_err(|error| Failure::new(exit::CONFIG, &error))?;
+    fn look(cli: &Cli) -> Result<Self, Failure> {
+        let config =
+            Config::load(cli.config.as_deref()).map_err(|error| Failure::new(exit::CONFIG, &error))?;
         let state = StateDir::at(&config.state_dir);
-        Ok(Self { config, state })
+        Ok(Self { config, state, out: cli.output() })
+    }
+
+    /// As `look`, and with a file whose options cannot be used: without them, and why.
+    fn look_past_faults(cli: &Cli) -> Result<(Self, Option<String>), Failure> {
+        let mut config =
+            Config::read(cli.config.as_deref()).map_err(|error| Failure::new(exit::CONFIG, &error))?;
+        let fault = config.check().err().map(|error| Chain(&error).to_string());
+        if fault.is_some() {
+            config.settings.clear();
+        }
+        let state = StateDir::at(&config.state_dir);
+        Ok((Self { config, state, out: cli.output() }, fault))
+    }
+
+    /// The state directory does not do what it should.
+    fn unusable(&self, error: &std::io::Error) -> Failure {
+        Failure::told(exit::STATE, format!("cannot use {}: {error}", self.state.path().display()))
+    }
+}
+
+impl Cli {
+    fn output(&self) -> Output {
+        Output::new(self.json, self.no_color)
+    }
+
+    fn run(&self) -> Result<(), Failure> {
+        if self.verbose && !matches!(self.command, Command::Run(_)) {
+            // What `run` logs is an option of the agent.
+            telemetry::start(VERBOSE, Format::Text).map_err(|error| Failure::new(exit::INTERNAL, &error))?;
+        }
+        match &self.command {
+            Command::Connect(args) => connect::run(args, &Context::open(self)?),
+            Command::Run(args) => run::run(args, Context::open(self)?),
+            Command::Check(args) => check::run(args, &Context::look(self)?),
+            Command::Show(args) => {
+                let (context, fault) = Context::look_past_faults(self)?;
+                show::run(args, &context, fault.as_deref())
+            }
+            Command::Explain(args) => explain::run(args, &Context::look(self)?),
+            Command::Disconnect(args) => disconnect::run(args, &Context::open(self)?),
+            Command::Version => {
+                version::run(self.output());
+                Ok(())
+            }
+            Command::Proxy(args) => proxy::run(args, &Context::look(self)?),
+            Command::Logs(args) => logs::run(args, &Context::look(self)?),
+            Command::Completions(args) => {
+                completions::run(args, self.output());
+                Ok(())
+            }
+            Command::Man(args) => completions::man(args),
+            Command::Supervise(args) => supervise::run(args),
+            Command::BecomeScript => Err(supervise::become_script()),
+        }
     }
 }
 
 /// Runs the command line.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let config = cli.config.as_deref();
-    let done = match &cli.command {
-        Command::Version => {
-            println!("{}", build_info::line("muster-node-agent"));
-            Ok(())
-        }
-        Command::Connect(args) => Context::open(config).and_then(|context| connect::run(args, &context)),
-        Command::Run(args) => Context::open(config).and_then(|context| run::run(args, context)),
-        Command::Show(args) => Context::look(config).and_then(|context| show::run(args, &context)),
-        Command::Explain(args) => Context::look(config).and_then(|context| explain::run(args, &context)),
-        Command::Disconnect(args) => {
-            Context::open(config).and_then(|context| disconnect::run(args, &context))
-        }
-        Command::Supervise(args) => supervise::run(args),
-        Command::BecomeScript => Err(supervise::become_script()),
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => return misread(&told),
     };
-    match done {
+    match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.tell(),
+        Err(failure) => failure.tell(cli.output()),
     }
+}
+
+/// Help that was asked for, or a command line that cannot be read.
+fn misread(told: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|word| word == "--json");
+    if !told.use_stderr() || !json {
+        let _ = told.print(); // who does not listen does not want to know
+        return if told.use_stderr() { ExitCode::from(exit::COMMAND_LINE.number) } else { ExitCode::SUCCESS };
+    }
+    let cause = told.to_string();
+    let cause = cause.trim().trim_start_matches("error: ").to_owned();
+    Failure::told(exit::COMMAND_LINE, cause).tell(Output::new(true, true))
 }
 
 /// A runtime for one short conversation.

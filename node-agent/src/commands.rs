@@ -7,6 +7,7 @@
 //! those are followed to their end. At most [`SLOTS`] run at once, those of one lane one
 //! after the other; the rest wait in the ledger.
 
+pub mod archive;
 mod deeds;
 pub mod errands;
 #[cfg(feature = "fuzzing")]

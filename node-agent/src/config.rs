@@ -1,12 +1,17 @@
 //! The agent's configuration file. A leaf: plain values, each with a default.
 
+mod reader;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
 use muster_common::{settings, telemetry::Format};
+pub use reader::Reader;
 use serde::Deserialize;
+
+use crate::redaction;
 
 /// Where the file is looked for.
 pub const DEFAULT_PATH: &str = "/etc/muster/node-agent.toml";
@@ -21,7 +26,9 @@ pub struct Config {
     pub locks_file: PathBuf,
     /// How log lines look. Since 0.1.
     pub log_format: Format,
-    /// Options of the agent that this host decides; they win over the control plane's. Since 0.1.
+    /// Options of the agent that this host decides; they win over the control plane's. An
+    /// edit of them counts within seconds, all else with the next start. Since 0.1.
+    #[serde(deserialize_with = "settings::from_tables")]
     pub settings: BTreeMap<String, String>,
     /// Where this was read from.
     #[serde(skip)]
@@ -53,13 +60,12 @@ pub enum Error {
         source: std::io::Error,
     },
     /// It is not TOML, or has keys that do not exist.
-    #[error("{} is not a valid configuration", path.display())]
+    #[error("{} is not a valid configuration: {why}", path.display())]
     Parse {
         /// Which.
         path: PathBuf,
-        /// Where and why.
-        #[source]
-        source: Box<toml::de::Error>,
+        /// Where and why, without what may be a credential.
+        why: String,
     },
     /// An option of the agent that cannot be.
     #[error("{} cannot be used", path.display())]
@@ -78,6 +84,16 @@ impl Config {
     /// # Errors
     /// If it cannot be used.
     pub fn load(path: Option<&Path>) -> Result<Self, Error> {
+        let config = Self::read(path)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// As `load`, but options may be what cannot be.
+    ///
+    /// # Errors
+    /// If it cannot be used.
+    pub fn read(path: Option<&Path>) -> Result<Self, Error> {
         let found = path.unwrap_or(Path::new(DEFAULT_PATH));
         let text = match std::fs::read_to_string(found) {
             Ok(text) => text,
@@ -87,14 +103,24 @@ impl Config {
             Err(source) => return Err(Error::Read { path: found.to_owned(), source }),
         };
         let mut config: Self = toml::from_str(&text)
-            .map_err(|source| Error::Parse { path: found.to_owned(), source: Box::new(source) })?;
+            .map_err(|error| Error::Parse { path: found.to_owned(), why: told(&error) })?;
         config.path = found.to_owned();
-        for (key, value) in &config.settings {
-            settings::check(key, value)
-                .map_err(|source| Error::Setting { path: found.to_owned(), source })?;
-        }
         Ok(config)
     }
+
+    /// Checks the options.
+    ///
+    /// # Errors
+    /// The first that cannot be.
+    pub fn check(&self) -> Result<(), Error> {
+        let fault = |source| Error::Setting { path: self.path.clone(), source };
+        self.settings.iter().try_for_each(|(key, value)| settings::check(key, value)).map_err(fault)
+    }
+}
+
+/// What is wrong with a file. The parser shows the line, and it may have a password.
+fn told(error: &toml::de::Error) -> String {
+    redaction::redact(error.to_string().trim_end())
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
-//! Opens connections to the control plane: TCP, then TLS 1.3 with the given
-//! trust, then HTTP/2. Dials out only; every step has a limit.
+//! Opens connections to the control plane: TCP, through a proxy where the host has one,
+//! then TLS 1.3 with the given trust, then HTTP/2. Dials out only; every step has a limit.
+
+mod dialer;
 
 use std::{io, sync::Arc, time::Duration};
 
+pub use dialer::Dialer;
 use hyper_util::rt::TokioIo;
 use muster_common::reason::Reason;
 use parking_lot::Mutex;
@@ -17,6 +20,8 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 use tonic_types::StatusExt as _;
+
+use crate::proxy;
 
 /// For TCP and TLS together.
 const WITHIN: Duration = Duration::from_secs(20);
@@ -38,6 +43,15 @@ pub enum Error {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// The proxy between brings no connection.
+    #[error("cannot reach {address}")]
+    Proxy {
+        /// Where.
+        address: String,
+        /// Why.
+        #[source]
+        source: proxy::Error,
     },
     /// It is not the control plane that is trusted.
     #[error("{address} is not a control plane that this host trusts")]
@@ -77,26 +91,21 @@ pub enum Error {
 /// The certificates that a server showed, leaf first.
 pub type Chain = Vec<CertificateDer<'static>>;
 
-/// A connection to one address. It is not opened again when it breaks.
+/// A connection to one address, past any proxy. It is not opened again when it breaks.
 ///
 /// # Errors
 /// Told apart by whose fault it is.
 pub async fn channel(address: &str, tls: Arc<ClientConfig>) -> Result<Channel, Error> {
-    channel_and_chain(address, tls).await.map(|(channel, _)| channel)
+    over(directly(address).await?, address, tls).await
 }
 
-/// As `channel`; and who answered.
-///
-/// # Errors
-/// Told apart by whose fault it is.
-pub async fn channel_and_chain(address: &str, tls: Arc<ClientConfig>) -> Result<(Channel, Chain), Error> {
+async fn directly(address: &str) -> Result<TcpStream, Error> {
     let connect = async {
         TcpStream::connect(address)
             .await
             .map_err(|source| Error::Connect { address: address.to_owned(), source })
     };
-    let slow = |_| Error::Slow { address: address.to_owned() };
-    secured(timeout(WITHIN, connect).await.map_err(slow)??, address, tls).await
+    timeout(WITHIN, connect).await.map_err(|_| Error::Slow { address: address.to_owned() })?
 }
 
 /// As `channel`, over a connection that was opened elsewhere.
@@ -195,7 +204,7 @@ impl Error {
             Self::Untrusted { .. } => true,
             Self::Handshake { source, .. } => is_alert(source),
             Self::Http { source, .. } => is_alert(source),
-            Self::Address(_) | Self::Connect { .. } | Self::Slow { .. } => false,
+            Self::Address(_) | Self::Connect { .. } | Self::Proxy { .. } | Self::Slow { .. } => false,
         }
     }
 }

@@ -22,7 +22,7 @@ use rustls::{
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-pub use enroll::{Join, Proof, Wish, enroll};
+pub use enroll::{Join, Proof, Wish, enroll, reach};
 pub use host_certificate::HostCertificate;
 pub use patience::{Waiting, enroll_when_approved};
 pub use renew::{Keeper, Wanted, renew_at};
@@ -177,6 +177,15 @@ impl Identity {
         let anchors = if self.issuers_pem.is_empty() { &self.roots_pem } else { &self.issuers_pem };
         let roots = tls::roots(&certificates(anchors)?)?;
         Ok(tls::client_config(tls::Identity { chain, key }, roots, self.trust_domain.clone())?)
+    }
+
+    /// TLS without this identity, by the roots that it knows: to come back.
+    ///
+    /// # Errors
+    /// If the roots cannot be used.
+    pub fn recovery_config(&self) -> Result<ClientConfig, Error> {
+        let roots = tls::roots(&certificates(&self.roots_pem)?)?;
+        Ok(tls::recovery_client_config(roots, self.trust_domain.clone())?)
     }
 
     /// The same host with another trust. `None`: it has exactly this one. `server` is

@@ -14,6 +14,7 @@
 mod entry;
 mod journal;
 mod lines;
+mod look;
 mod replay;
 mod shared;
 mod spool;
@@ -33,6 +34,7 @@ use muster_common::{
 pub use entry::Entry;
 use entry::{Change, Line};
 use journal::Journal;
+pub use look::look;
 pub use shared::Shared;
 use spool::Spool;
 

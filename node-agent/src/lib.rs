@@ -3,20 +3,22 @@
 //! command at most once.
 //!
 //! Rooms, lower ones first; arrows point down only:
-//! `platform`, `state`, `config`, `redaction` · `ledger`, `locks` · `identity` ·
-//! `applier`, `blobs`, `commands`, `liveness`, `session` · `wiring` · `cli`.
+//! `redaction`, `state` · `config`, `proxy` · `dial` · `platform` · `ledger`, `locks` · `identity` ·
+//! `applier`, `blobs`, `commands`, `diagnostics`, `liveness`, `session` · `wiring` · `cli`.
 
 pub mod applier;
 pub mod blobs;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod diagnostics;
 pub mod dial;
 pub mod identity;
 pub mod ledger;
 pub mod liveness;
 pub mod locks;
 pub mod platform;
+pub mod proxy;
 pub mod redaction;
 pub mod session;
 pub mod state;

@@ -37,6 +37,8 @@ use muster_common::{settings, unit_name};
 use parking_lot::Mutex;
 use serde::Deserialize;
 
+use crate::redaction::redact;
+
 /// Longest file that is read.
 const MAX_BYTES: u64 = 256 * 1024;
 
@@ -47,6 +49,7 @@ pub struct Locks {
     paths: Paths,
     hooks: Hooks,
     commands: Commands,
+    #[serde(deserialize_with = "settings::from_tables")]
     settings: BTreeMap<String, String>,
     /// The file cannot be used: nobody knows what it locks.
     #[serde(skip)]
@@ -86,13 +89,12 @@ pub enum Error {
         why: &'static str,
     },
     /// It does not parse.
-    #[error("lock file {} is not valid", path.display())]
+    #[error("lock file {} is not valid: {why}", path.display())]
     Parse {
         /// Which.
         path: PathBuf,
-        /// Where and why.
-        #[source]
-        source: Box<toml::de::Error>,
+        /// Where and why, without what may be a credential.
+        why: String,
     },
     /// A root is not an absolute path in normal form.
     #[error("lock file {} allows {root:?}, which is not an absolute path without . and ..", path.display())]
@@ -149,8 +151,10 @@ impl Locks {
         }
         let mut text = String::new();
         file.take(MAX_BYTES).read_to_string(&mut text).map_err(read)?;
-        let locks: Self = toml::from_str(&text)
-            .map_err(|source| Error::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        let locks: Self = toml::from_str(&text).map_err(|error| {
+            // The parser shows the line, and it may have a password.
+            Error::Parse { path: path.to_owned(), why: redact(error.to_string().trim_end()) }
+        })?;
         if let Some(root) = locks.paths.allow.iter().find(|root| !is_normal(root)) {
             return Err(Error::Root { path: path.to_owned(), root: root.clone() });
         }

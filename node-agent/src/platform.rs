@@ -3,10 +3,12 @@
 
 pub mod accounts;
 pub mod files;
+pub mod hardware;
 pub mod host;
 pub mod load;
 pub mod power;
 pub mod process;
+pub mod service_proxy;
 pub mod supervise;
 pub mod systemd;
 pub mod units;

@@ -9,6 +9,7 @@
 //! ```
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -49,6 +50,9 @@ pub struct Status {
     /// Since when none has been.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut_off_since: Option<UnixMillis>,
+    /// By which way each service is reached and why, as people read it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub proxies: BTreeMap<String, String>,
 }
 
 /// What `Status::session` says of an open one.

@@ -4,8 +4,10 @@ mod blobs;
 mod errands;
 mod host;
 mod node;
+mod proxies;
 mod settings;
 
+pub use proxies::told as told_ways;
 pub use settings::Layers;
 
 use std::{collections::BTreeMap, io, path::PathBuf, time::Duration};
@@ -21,9 +23,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     applier,
-    config::Config,
+    config::{self, Config},
     identity::{self, Identity},
     ledger, locks,
+    proxy::Environment,
     state::Line,
     state_dir::{StateDir, Status},
 };
@@ -94,7 +97,11 @@ pub async fn run(
     program: Option<PathBuf>,
 ) -> Result<Exit, Error> {
     let locks = locks::Reader::new(config.locks_file.clone());
-    let settings = settings::HostLayers { configuration: config.settings.clone(), locks: locks.clone() };
+    let settings = settings::HostLayers {
+        configuration: config::Reader::new(config.clone()),
+        locks: locks.clone(),
+        environment: Environment::of_process(),
+    };
     let house = House {
         identity: identity::Store::new(state.path()),
         locks,
@@ -109,6 +116,8 @@ pub async fn run(
     house.log_at(&settings::InForce::new(house.settings.over(&BTreeMap::new())).log_level.borrow());
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
+    // Who sends it wants the files read again: that is done every second, and ends no agent.
+    let _hangup = signal(SignalKind::hangup()).map_err(Error::Signals)?;
     let stop = async move {
         tokio::select! {
             _ = interrupt.recv() => {}

@@ -2,8 +2,8 @@
 
 use std::io::Read as _;
 
-use muster_common::{clock::Clock, ids::CommandId, reason::Reason};
-use muster_node_agent::identity;
+use muster_common::{clock::Clock, ids::CommandId, reason::Reason, settings::Service};
+use muster_node_agent::{dial::Dialer, identity};
 use muster_proto::{
     admin::v1::{self as pb, Liveness, NodeCommand},
     agent::v1::{self as agent, blob_service_client::BlobServiceClient, upload_result_request::Part},
@@ -125,7 +125,7 @@ async fn bring(
     let of = |part| agent::UploadResultRequest { part: Some(part) };
     let mut messages = vec![of(Part::Start(start))];
     messages.extend(content.chunks(60_000).map(|chunk| of(Part::Chunk(chunk.to_vec().into()))));
-    let channel = identity::connect(&node.identity).await.unwrap();
+    let channel = identity::connect(&node.identity, Service::Artifacts, &Dialer::default()).await.unwrap();
     BlobServiceClient::new(channel).upload_result(tokio_stream::iter(messages)).await.map(drop)
 }
 
@@ -202,7 +202,9 @@ async fn a_file_is_taken_no_further_when_its_command_has_ended() {
     for at in 0..20 {
         say.send(piece(at)).await.unwrap();
     }
-    let mut client = BlobServiceClient::new(identity::connect(&node.identity).await.unwrap());
+    let mut client = BlobServiceClient::new(
+        identity::connect(&node.identity, Service::Artifacts, &Dialer::default()).await.unwrap(),
+    );
     let parts = tokio_stream::wrappers::ReceiverStream::new(parts);
     #[allow(clippy::disallowed_methods)] // it ends with the answer
     let answer = tokio::spawn(async move { client.upload_result(parts).await });

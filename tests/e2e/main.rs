@@ -38,6 +38,7 @@ mod oidc;
 mod output;
 mod pacing;
 mod probes;
+mod proxies;
 mod recovery;
 mod reflection;
 mod refusals;

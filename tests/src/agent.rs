@@ -8,7 +8,7 @@ use std::{
 
 use muster_common::join::JoinString;
 
-use crate::{binaries, process::Process};
+use crate::{binaries, netns::Namespace, process::Process};
 
 /// A host with its agent.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct Agent {
     folder: PathBuf,
     program: PathBuf,
     process: Option<Process>,
+    /// Network namespace in which all of it runs.
+    namespace: Option<String>,
     /// Its node's id, once it is connected.
     pub node: String,
 }
@@ -31,7 +33,7 @@ impl Agent {
         let folder = folder.join(name);
         fs::create_dir_all(folder.join("files")).unwrap();
         let program = binaries::path("muster-node-agent");
-        let agent = Self { folder, program, process: None, node: String::new() };
+        let agent = Self { folder, program, process: None, namespace: None, node: String::new() };
         agent.rules(rules);
         let config =
             format!("state-dir = {:?}\nlocks-file = {:?}\n", agent.state(), agent.folder.join("locks.toml"));
@@ -45,6 +47,28 @@ impl Agent {
         agent.connect(join);
         agent.run();
         agent
+    }
+
+    /// Has all of it run in a network of its own.
+    #[must_use]
+    pub fn within(self, namespace: &Namespace) -> Self {
+        Self { namespace: Some(namespace.name().to_owned()), ..self }
+    }
+
+    /// A command on the host. It knows no proxy of whoever runs the tests.
+    fn command(&self, program: &Path) -> Command {
+        let mut command = match &self.namespace {
+            None => Command::new(program),
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(program);
+                command
+            }
+        };
+        for variable in ["https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY"] {
+            command.env_remove(variable);
+        }
+        command
     }
 
     /// Changes the lock file.
@@ -64,10 +88,29 @@ impl Agent {
         fs::write(self.config(), before + text).unwrap();
     }
 
+    /// Writes its options anew, as an editor does: in the place of the file of before.
+    ///
+    /// # Panics
+    /// If the disk refuses.
+    pub fn settings(&self, lines: &str) {
+        let before = fs::read_to_string(self.config()).unwrap();
+        let rest = before.split("[settings]\n").next().unwrap_or_default();
+        let staged = self.folder.join("node-agent.toml.new");
+        fs::write(&staged, format!("{rest}[settings]\n{lines}")).unwrap();
+        fs::rename(staged, self.config()).unwrap();
+    }
+
     /// Runs a command of its command line.
     #[must_use]
     pub fn cli(&self, args: &[&str]) -> Output {
-        let mut command = Command::new(binaries::path("muster-node-agent"));
+        self.cli_with(&[], args)
+    }
+
+    /// The same, with something in its environment.
+    #[must_use]
+    pub fn cli_with(&self, environment: &[(&str, &str)], args: &[&str]) -> Output {
+        let mut command = self.command(&binaries::path("muster-node-agent"));
+        command.envs(environment.iter().copied());
         command.arg("--config").arg(self.config()).args(args).output().unwrap()
     }
 
@@ -108,7 +151,7 @@ impl Agent {
 
     /// Starts the agent with something in its environment.
     pub fn run_with(&mut self, environment: &[(&str, &str)]) {
-        let mut run = Command::new(&self.program);
+        let mut run = self.command(&self.program);
         run.arg("--config").arg(self.config()).args(["run", "--single-process"]);
         // A lock file may allow `/proc/self/cwd`: the same path on every host of this machine.
         run.envs(environment.iter().copied()).current_dir(self.files());

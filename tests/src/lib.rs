@@ -17,6 +17,7 @@ pub mod netns;
 pub mod operator;
 pub mod plane;
 pub mod process;
+pub mod proxy;
 pub mod raw;
 pub mod relay;
 pub mod swarm;

@@ -109,6 +109,24 @@ impl Namespace {
         command
     }
 
+    /// Closes the way to an address, and every way out of its own network: what is sent
+    /// there is refused at once.
+    ///
+    /// # Panics
+    /// If the system refuses.
+    pub fn close(&self, address: Ipv4Addr) {
+        ip(&["-n", &self.name, "route", "flush", "exact", "default"]);
+        ip(&["-n", &self.name, "route", "add", "prohibit", &format!("{address}/32")]);
+    }
+
+    /// Opens the way to an address again.
+    ///
+    /// # Panics
+    /// If the system refuses.
+    pub fn open(&self, address: Ipv4Addr) {
+        ip(&["-n", &self.name, "route", "del", "prohibit", &format!("{address}/32")]);
+    }
+
     /// Cuts it off: what is sent either way is lost without a word.
     ///
     /// # Panics

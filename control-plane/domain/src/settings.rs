@@ -68,7 +68,7 @@ pub enum Origin {
 /// What is wrong with each key, of the first [`MAX_FAULTS`].
 pub fn check_values(values: &Values) -> Result<(), Vec<Violation>> {
     let fault = |(key, value): (&String, &String)| {
-        let error = settings::check(key, value).err()?;
+        let error = settings::check_remote(key, value).err()?;
         let key: String = key.chars().take(MAX_KEY).collect();
         let (field, description) = (format!("profile.values[{key}]"), error.to_string());
         Some(Violation { field, description, reason: error.reason })
@@ -85,7 +85,8 @@ mod tests {
 
     #[test]
     fn every_key_is_told_that_cannot_be() {
-        let values = [("colour", "red"), ("log-level", "loud"), ("facts-interval", "1m")];
+        let values =
+            [("colour", "red"), ("log-level", "loud"), ("facts-interval", "1m"), ("proxy.url", "http://p:1")];
         let values: Values = values.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
         let faults = check_values(&values).unwrap_err();
         let told: Vec<_> = faults.iter().map(|fault| (fault.field.as_str(), fault.reason)).collect();
@@ -94,6 +95,7 @@ mod tests {
             [
                 ("profile.values[colour]", Reason::SettingUnknown),
                 ("profile.values[log-level]", Reason::SettingInvalid),
+                ("profile.values[proxy.url]", Reason::SettingHostOnly),
             ]
         );
         assert_eq!(check_values(&Values::new()), Ok(()));

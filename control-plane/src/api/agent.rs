@@ -1,6 +1,7 @@
 //! What node agents call.
 
 pub mod blobs;
+pub mod diagnostics;
 pub mod enrollment;
 pub mod identity;
 pub mod session;

@@ -57,6 +57,9 @@ requests! {
         drop(csr::public_key(&it.csr_der));
     },
     agent::LeaveRequest => drop,
+    agent::EchoRequest => drop,
+    agent::HoldRequest => |it| drop(diagnostics::hold_from(&it)),
+    agent::MeasureRequest => |it| drop(diagnostics::size_from(&it)),
     agent::SessionRequest => |it| drop(wire::session::inbound(it)),
     pb::CreateAssignmentRequest => |it| assignment(it.assignment),
     pb::UpdateAssignmentRequest => |it| assignment(it.assignment),

@@ -129,10 +129,9 @@ const fn retry_after(reason: Reason) -> Option<Duration> {
 fn code(reason: Reason) -> Code {
     use Reason::*;
     match reason {
-        InvalidArgument | SelectorInvalid | PageTokenInvalid | SettingUnknown | SettingInvalid | TooLarge
-        | DigestMismatch | CsrInvalid | CsrNamesForbidden | MessageInvalid | SequenceOutOfOrder => {
-            Code::InvalidArgument
-        }
+        InvalidArgument | SelectorInvalid | PageTokenInvalid | SettingUnknown | SettingInvalid
+        | SettingHostOnly | TooLarge | DigestMismatch | CsrInvalid | CsrNamesForbidden | MessageInvalid
+        | SequenceOutOfOrder => Code::InvalidArgument,
         NotFound => Code::NotFound,
         AlreadyExists | RequestIdReused => Code::AlreadyExists,
         EtagMismatch | Fenced => Code::Aborted,

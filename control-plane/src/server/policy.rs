@@ -37,7 +37,7 @@ pub enum Rate {
     Write,
     /// Sessions and certificates of one node.
     Session,
-    /// What a node brings: as seldom as sessions, but counted apart from them, and while it
+    /// What a node brings, or measures: as seldom as sessions, but counted apart from them, and while it
     /// comes.
     Bring,
     /// Enrollment, per address.
@@ -95,6 +95,9 @@ const TABLE: &[(&str, Rule)] = &[
     // Not counted as sessions: who fetches much must still be able to come back.
     ("/muster.agent.v1.BlobService/DownloadBlob", node(Rate::Watch)),
     ("/muster.agent.v1.BlobService/UploadResult", node(Rate::Bring)),
+    ("/muster.agent.v1.DiagnosticsService/Echo", node(Rate::Read)),
+    ("/muster.agent.v1.DiagnosticsService/Hold", node(Rate::Watch)),
+    ("/muster.agent.v1.DiagnosticsService/Measure", node(Rate::Bring)),
 
     ("/muster.agent.v1.EnrollmentService/BeginEnrollment", stranger()),
     ("/muster.agent.v1.EnrollmentService/Enroll", stranger()),

@@ -15,7 +15,7 @@ pub(super) fn parse(payload: &[u8]) -> Result<BTreeMap<String, String>, Failure>
         Failure::rejected(Reason::PayloadInvalid, Cause::Content, message)
     })?;
     for (key, value) in &parsed {
-        settings::check(key, value)
+        settings::check_remote(key, value)
             .map_err(|error| Failure::rejected(error.reason, Cause::Content, error.to_string()))?;
     }
     Ok(parsed)

@@ -1,45 +1,38 @@
-//! `connect`.
+//! `connect`: brings this host into a fleet, stage by stage. Each stage may be repeated:
+//! who runs the same command again after it was cut goes on with the same key, and comes
+//! out as the same node.
 
-use std::{
-    io::Read as _,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+mod session;
 
-use muster_common::{digest::Sha256, error_chain::Chain, join::JoinString};
+use std::{path::PathBuf, time::Duration};
+
+use muster_common::{clock::Clock, digest::Sha256, error_chain::Chain};
+use serde_json::json;
 
 use super::{
     Context,
     exit::{self, Failure},
+    join::{self, read},
     runtime,
+    stages::Stages,
 };
 use crate::{
-    identity::{self, HostCertificate, Join, Proof, Wish},
+    dial::{self, Dialer},
+    identity::{self, HostCertificate, Identity, Join, Proof, Wish},
     platform::host,
 };
 
-/// Longest file that can hold a join string or a token.
-const MAX_FILE: u64 = 17 * 1024;
-
-/// What can be there instead of a join string.
-const OTHERS: [&str; 3] = ["join_file", "oidc_token_file", "host_certificate"];
-
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The join string, as `token create` printed it. Others on this host can see
-    /// it here while the command runs; `--join-file` hides it.
-    #[arg(required_unless_present_any = OTHERS, conflicts_with_all = OTHERS)]
-    join: Option<String>,
-    /// File that holds the join string; `-`: standard input.
-    #[arg(long, value_name = "FILE", conflicts_with = "oidc_token_file")]
-    join_file: Option<PathBuf>,
+    #[command(flatten)]
+    join: join::Given,
     /// File that holds a token (JWT) of an issuer that the control plane trusts,
     /// instead of a join string; `-`: standard input.
-    #[arg(long, value_name = "FILE", requires_all = ["address", "ca_pin"])]
+    #[arg(long, value_name = "FILE", requires_all = ["address", "ca_pin"], conflicts_with_all = ["join", "join_file"])]
     oidc_token_file: Option<PathBuf>,
     /// File with this host's certificate (PEM, with what stands between it and its root)
     /// of an authority that the control plane trusts, instead of a join string.
-    #[arg(long, value_name = "FILE", requires_all = ["host_key", "address", "ca_pin"], conflicts_with_all = ["join_file", "oidc_token_file"])]
+    #[arg(long, value_name = "FILE", requires_all = ["host_key", "address", "ca_pin"], conflicts_with_all = ["join", "join_file", "oidc_token_file"])]
     host_certificate: Option<PathBuf>,
     /// File with the key of that certificate (PEM). It never leaves the host.
     #[arg(long, value_name = "FILE", requires = "host_certificate")]
@@ -51,68 +44,149 @@ pub(super) struct Args {
     #[arg(long, value_name = "SHA256", value_parser = pin, conflicts_with_all = ["join", "join_file"])]
     ca_pin: Option<Sha256>,
     /// How people are to call this node; the host name by default.
-    #[arg(long, default_value = "")]
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     display_name: String,
     /// How long to wait for a person to approve this host, if its token asks for that.
-    #[arg(long, default_value = "10m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
     wait: Duration,
+    /// Do not wait until the running agent has its first session.
+    #[arg(long)]
+    no_wait: bool,
+    /// How long all of it may take.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    time_limit: Duration,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
-    let join = join(args)?;
+    let mut stages = Stages::new(context.out, "connect/1", args.time_limit);
+    let done = runtime()?.block_on(connect(args, context, &mut stages));
+    let (identity, session) = done.map_err(|failure| stages.failed(failure))?;
+    let (node, domain) = (identity.node, &identity.trust_domain);
+    let out = context.out;
+    if out.is_json() {
+        stages.document(json!({ "node-id": node, "trust-domain": domain, "session": session }));
+        return Ok(());
+    }
+    out.line(&node);
+    out.note(&format!("this host is node {node} of {domain}; `muster-node-agent run` keeps it there"));
+    Ok(())
+}
+
+/// The pipeline. Answers the identity, and whether the first session was seen.
+async fn connect(
+    args: &Args,
+    context: &Context,
+    stages: &mut Stages,
+) -> Result<(Identity, &'static str), Failure> {
+    let store = identity::Store::new(context.state.path());
+    let join = stages.stage("configuration", async { configured(args, context, &store) }).await?;
+    let reached = reach(stages, &join).await?;
+    stages.stage("trust", async { trusted(reached, &join) }).await?;
+    let patience = args.wait.min(stages.left());
+    let identity = stages.stage("enroll", enroll(args, context, &store, &join, patience)).await?;
+    stages.stage("identity", async { stored(&store, &identity) }).await?;
+    if args.no_wait {
+        stages.skip("session", "not waited for");
+        return Ok((identity, "not-waited-for"));
+    }
+    if context.state.is_running() != Some(true) {
+        stages.skip(
+            "session",
+            "no agent runs here: `systemctl start muster-node-agent`, or `muster-node-agent run`",
+        );
+        return Ok((identity, "no-agent-runs"));
+    }
+    // A session of this node: the agent of before was in none.
+    stages.stage("session", session::first(context)).await?;
+    Ok((identity, "connected"))
+}
+
+fn configured(args: &Args, context: &Context, store: &identity::Store) -> Result<(Join, String), Failure> {
+    if let Some(identity) = store.load()? {
+        return Err(identity::Error::Enrolled(identity.node).into());
+    }
+    let join = Join { dialer: Dialer::fixed(context.proxies()), ..join(args)? };
+    let told = format!("to {}", join.addresses.join(", "));
+    Ok((join, told))
+}
+
+/// Whether an address can be reached; what was found there is for the next stage.
+async fn reach(stages: &mut Stages, join: &Join) -> Result<Result<(), identity::Error>, Failure> {
+    let network = async {
+        match identity::reach(join).await {
+            Err(error) if !is_about_trust(&error) => Err(error.into()),
+            reached => Ok((reached, "a control plane answers".to_owned())),
+        }
+    };
+    stages.stage("network", network).await
+}
+
+fn is_about_trust(error: &identity::Error) -> bool {
+    use dial::Error::{Handshake, Http, Untrusted};
+    match error {
+        identity::Error::Dial(error) => matches!(error, Untrusted { .. } | Handshake { .. } | Http { .. }),
+        error => matches!(error, identity::Error::PinMismatch { .. }),
+    }
+}
+
+fn trusted(reached: Result<(), identity::Error>, join: &Join) -> Result<((), String), Failure> {
+    reached?;
+    Ok(((), format!("its root has the pin {}", join.ca_pin)))
+}
+
+async fn enroll(
+    args: &Args,
+    context: &Context,
+    store: &identity::Store,
+    join: &Join,
+    patience: Duration,
+) -> Result<(Identity, String), Failure> {
     let wish = Wish {
         display_name: args.display_name.clone(),
         hostname: host::hostname(),
         machine_fingerprint: host::machine_fingerprint(),
     };
-    let store = identity::Store::new(context.state.path());
-    eprintln!("connecting to {}", join.addresses.join(", "));
-    let connect = identity::enroll_when_approved(&store, &join, &wish, args.wait, |waiting| {
-        eprintln!("this host's key is SHA256 {}", waiting.key_sha256);
+    let out = context.out;
+    let identity = identity::enroll_when_approved(store, join, &wish, patience, |waiting| {
+        out.note(&format!("this host's key is SHA256 {}", waiting.key_sha256));
         if let Some(pause) = waiting.pause {
-            eprintln!("  {}; asking again in {pause:.0?}", Chain(waiting.why));
+            out.note(&format!("  {}; asking again in {pause:.0?}", Chain(waiting.why)));
         }
     });
-    let identity = runtime()?.block_on(connect)?;
-    println!("{}", identity.node);
-    eprintln!(
-        "this host is node {} of {}; `muster-node-agent run` keeps it there",
-        identity.node, identity.trust_domain
-    );
-    Ok(())
+    let identity = identity.await?;
+    let told = format!("node {} of {}", identity.node, identity.trust_domain);
+    Ok((identity, told))
 }
 
-fn pin(text: &str) -> Result<Sha256, &'static str> {
+/// What was written is what will be read.
+fn stored(store: &identity::Store, identity: &Identity) -> Result<((), String), Failure> {
+    let held = store.load()?.filter(|held| held.node == identity.node);
+    let held = held.ok_or(identity::Error::Gone(identity.node))?;
+    let left = held.not_after.since(Clock::System.now());
+    let left = humantime::format_duration(Duration::from_secs(left.as_secs()));
+    Ok(((), format!("certificate good for {left}")))
+}
+
+pub(super) fn pin(text: &str) -> Result<Sha256, &'static str> {
     Sha256::parse_hex(text).ok_or("64 hexadecimal digits are expected")
 }
 
 fn join(args: &Args) -> Result<Join, Failure> {
     if let (Some(path), Some(ca_pin)) = (&args.oidc_token_file, args.ca_pin) {
         let proof = Proof::Oidc(read(path)?.trim().to_owned());
-        return Ok(Join { addresses: args.address.clone(), ca_pin, proof });
+        return Ok(Join { addresses: args.address.clone(), ca_pin, proof, dialer: Dialer::default() });
     }
     if let (Some(certificate), Some(key), Some(ca_pin)) =
         (&args.host_certificate, &args.host_key, args.ca_pin)
     {
         let proof =
             Proof::HostCertificate(HostCertificate::read(certificate, key).map_err(identity::Error::from)?);
-        return Ok(Join { addresses: args.address.clone(), ca_pin, proof });
+        return Ok(Join { addresses: args.address.clone(), ca_pin, proof, dialer: Dialer::default() });
     }
-    let text = match &args.join_file {
-        Some(path) => read(path)?,
-        None => args.join.clone().unwrap_or_default(),
-    };
-    let join: JoinString = text.parse().map_err(|error| Failure::new(exit::JOIN, &error))?;
-    Ok(join.into())
-}
-
-fn read(path: &Path) -> Result<String, Failure> {
-    let mut text = String::new();
-    let read = if path == Path::new("-") {
-        std::io::stdin().take(MAX_FILE).read_to_string(&mut text)
-    } else {
-        std::fs::File::open(path).and_then(|file| file.take(MAX_FILE).read_to_string(&mut text))
-    };
-    read.map_err(|error| Failure::told(exit::JOIN, format!("cannot read {}: {error}", path.display())))?;
-    Ok(text)
+    let found = args.join.find()?.ok_or_else(|| {
+        let told = "a join string is needed: as an argument, with --join-file FILE, on standard input with -, or in \
+                    the variable MUSTER_JOIN; or --oidc-token-file or --host-certificate";
+        Failure::told(exit::COMMAND_LINE, told.to_owned())
+    })?;
+    Ok(found.into())
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{
     Context,
     exit::{self, Failure},
+    output::Output,
 };
 use crate::{
     applier::explain::{self, Explanation},
@@ -21,9 +22,6 @@ use crate::{
 pub(super) struct Args {
     /// The item: `settings` or `bundle/NAME`. All that this host has heard of by default.
     item: Option<String>,
-    /// As one JSON object.
-    #[arg(long)]
-    json: bool,
 }
 
 /// How the host stands towards its control plane.
@@ -40,8 +38,8 @@ struct Connection {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
-    let unusable =
-        |error| Failure::told(exit::STATE, format!("cannot use {}: {error}", context.state.path().display()));
+    let unusable = |error| context.unusable(&error);
+    let out = context.out;
     let identity = Store::new(context.state.path()).load()?.ok_or(identity::Error::None)?;
     let rules = locks::Locks::load(&context.config.locks_file);
     let locks_error = rules.as_ref().err().map(|error| muster_common::error_chain::Chain(error).to_string());
@@ -54,17 +52,17 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     let running =
         context.state.is_running().ok_or_else(|| unusable(io::ErrorKind::PermissionDenied.into()))?;
     let connection = connection(running, context.state.status());
-    if args.json {
+    if out.is_json() {
         let whole = json!({ "connection": connection, "locks-error": locks_error, "items": items });
-        println!("{whole}");
+        out.document("explain/1", &whole);
         return Ok(());
     }
-    println!("{}", tell_connection(&connection));
+    out.line(&tell_connection(&connection));
     if let Some(error) = locks_error {
-        println!("everything is locked: {error}");
+        out.line(&format!("everything is locked: {error}"));
     }
     for item in &items {
-        tell(item);
+        tell(item, out);
     }
     Ok(())
 }
@@ -105,17 +103,17 @@ fn tell_connection(it: &Connection) -> String {
     }
 }
 
-fn tell(item: &Explanation) {
-    println!("{}: {:?}", item.item, item.verdict);
+fn tell(item: &Explanation, out: Output) {
+    out.line(&format!("{}: {:?}", item.item, item.verdict));
     for reason in &item.reasons {
         let sign = if reason.holds { '+' } else { '-' };
-        println!("  {sign} {}: {}", reason.about, reason.text);
+        out.line(&format!("  {sign} {}: {}", reason.about, reason.text));
     }
     let error = item.state.as_ref().and_then(|state| state.error.as_ref());
     if let Some(error) = error {
-        println!("    cause: {:?}, since {}", error.cause, time_of(item));
+        out.line(&format!("    cause: {:?}, since {}", error.cause, time_of(item)));
         for line in item.output.lines() {
-            println!("    | {line}");
+            out.line(&format!("    | {line}"));
         }
     }
 }

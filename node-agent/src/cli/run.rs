@@ -24,7 +24,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, context: Context) -> Result<(), Failure> {
     debug_assert!(args.single_process, "the command line demands it");
-    let (config, state) = (context.config, context.state);
+    let Context { config, state, .. } = context;
     // Now: once another file has its name, the kernel calls this program deleted.
     let program = std::env::current_exe();
     let level = config.settings.get("log-level").map_or("info", String::as_str);

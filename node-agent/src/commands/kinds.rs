@@ -1,7 +1,7 @@
 //! What orders can be: one file for each kind. What can be wrong with one is found here
 //! again, whatever the control plane has checked: a host does not trust it.
 
-mod collect_logs;
+pub(super) mod collect_logs;
 mod disconnect;
 mod reboot;
 mod refresh_facts;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use muster_common::{build_info, digest::Sha256, join::JoinString, tls};
+use muster_common::{build_info, digest::Sha256, join::JoinString, settings::Service, tls};
 use muster_proto::agent::v1::{self as pb, enrollment_service_client::EnrollmentServiceClient};
 use rcgen::KeyPair;
 use tonic::transport::Channel;
@@ -13,7 +13,7 @@ use super::{
     rpc::{self, csr},
     store::Pending,
 };
-use crate::dial;
+use crate::dial::{self, Dialer};
 
 /// What the host says of itself when it comes.
 #[derive(Debug, Clone)]
@@ -35,6 +35,8 @@ pub struct Join {
     pub ca_pin: Sha256,
     /// By what.
     pub proof: Proof,
+    /// By which way.
+    pub dialer: Dialer,
 }
 
 /// By what a host wants in.
@@ -50,7 +52,8 @@ pub enum Proof {
 
 impl From<JoinString> for Join {
     fn from(join: JoinString) -> Self {
-        Self { addresses: join.addresses, ca_pin: join.ca_pin, proof: Proof::Secret(join.secret) }
+        let proof = Proof::Secret(join.secret);
+        Self { addresses: join.addresses, ca_pin: join.ca_pin, proof, dialer: Dialer::default() }
     }
 }
 
@@ -117,6 +120,15 @@ pub async fn enroll(store: &Store, join: &Join, wish: &Wish) -> Result<Identity,
     Ok(identity)
 }
 
+/// Whether a control plane answers at one of the join string's addresses that has the
+/// root of its pin.
+///
+/// # Errors
+/// As `enroll` would fail there.
+pub async fn reach(join: &Join) -> Result<(), Error> {
+    connect(join).await.map(drop)
+}
+
 fn pending(store: &Store, join: &Join) -> Result<Pending, Error> {
     let token_sha256 = join.same_as();
     if let Some(pending) = store.pending()?
@@ -136,7 +148,7 @@ async fn connect(join: &Join) -> Result<Channel, Error> {
     let tls = Arc::new(tls::enrollment_client_config(join.ca_pin)?);
     let mut last = Error::Answer("no address of a control plane was given");
     for address in &join.addresses {
-        match dial::channel(address, Arc::clone(&tls)).await {
+        match join.dialer.channel(Service::Enrollment, address, Arc::clone(&tls)).await {
             Ok(channel) => return Ok(channel),
             Err(dial::Error::Untrusted { address, .. }) => return Err(Error::PinMismatch { address }),
             Err(error) => last = error.into(),

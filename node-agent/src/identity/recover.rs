@@ -4,24 +4,29 @@
 
 use std::sync::Arc;
 
-use muster_common::{build_info, digest::Sha256, ids::InstanceId, proof, tls};
+use muster_common::{build_info, digest::Sha256, ids::InstanceId, proof, settings::Service};
 use muster_proto::agent::v1::{self as pb, enrollment_service_client::EnrollmentServiceClient};
 use rcgen::{KeyPair, SigningKey as _};
 use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
-use super::{Error, Identity, Roots, Store, certificates, rpc};
-use crate::{dial, platform::host};
+use super::{Error, Identity, Roots, Store, rpc};
+use crate::{dial::Dialer, platform::host};
 
 /// A new certificate and the trust of now, for the same node. The new key is kept
 /// until then: if the reply is lost, the same request brings the same answer.
 ///
 /// # Errors
 /// With a stable reason, if the control plane gave one.
-pub(super) async fn recover(store: &Store, held: &Identity, instance: InstanceId) -> Result<Identity, Error> {
+pub(super) async fn recover(
+    store: &Store,
+    held: &Identity,
+    instance: InstanceId,
+    dialer: &Dialer,
+) -> Result<Identity, Error> {
     let key_pem = store.recovery_key(held.node)?;
     let key = KeyPair::from_pem(&key_pem)?;
-    let mut client = EnrollmentServiceClient::new(connect(held).await?);
+    let mut client = EnrollmentServiceClient::new(connect(held, dialer).await?);
     let node_id = held.node.to_string();
     let begin = pb::BeginRecoveryRequest { node_id: node_id.clone() };
     let challenge = rpc::within(client.begin_recovery(begin)).await?.challenge;
@@ -65,12 +70,11 @@ fn recovered(
     Ok(recovered)
 }
 
-async fn connect(held: &Identity) -> Result<Channel, Error> {
-    let roots = tls::roots(&certificates(&held.roots_pem)?)?;
-    let tls = Arc::new(tls::recovery_client_config(roots, held.trust_domain.clone())?);
+async fn connect(held: &Identity, dialer: &Dialer) -> Result<Channel, Error> {
+    let tls = Arc::new(held.recovery_config()?);
     let mut last = Error::Answer("no enrollment address");
     for address in &held.enrollment_addresses {
-        match dial::channel(address, Arc::clone(&tls)).await {
+        match dialer.channel(Service::Enrollment, address, Arc::clone(&tls)).await {
             Ok(channel) => return Ok(channel),
             Err(error) => last = error.into(),
         }

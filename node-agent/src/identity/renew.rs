@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::{Error, Identity, Store, recover, rpc};
+use crate::dial::Dialer;
 
 const RETRY_MIN: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(15 * 60);
@@ -62,6 +63,8 @@ pub struct Keeper {
     pub wanted: Wanted,
     /// What time it is.
     pub clock: Clock,
+    /// The way out.
+    pub dialer: Dialer,
 }
 
 /// Before this no new try, and none for the certificate's age alone.
@@ -164,7 +167,7 @@ impl Keeper {
     }
 
     async fn recover(&self, held: &Identity) -> Result<(), Error> {
-        let recovered = recover::recover(&self.store, held, self.instance).await?;
+        let recovered = recover::recover(&self.store, held, self.instance, &self.dialer).await?;
         let generation = recovered.certificate_generation;
         let (store, current) = (self.store.clone(), Arc::clone(&self.current));
         let node = held.node;
@@ -187,7 +190,7 @@ impl Keeper {
     async fn renew(&self) -> Result<(), Error> {
         let held = self.current.borrow().clone();
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
-        let answer = rpc::renew(&held, self.instance, &key).await?;
+        let answer = rpc::renew(&held, self.instance, &key, &self.dialer).await?;
         let (chain_pem, life) = rpc::chain(&answer.certificate_chain_der)?;
         let generation = answer.certificate_generation;
         let key_pem = Zeroizing::new(key.serialize_pem());
@@ -229,6 +232,7 @@ mod tests {
             current,
             wanted: Wanted::default(),
             clock: clock.clone(),
+            dialer: Dialer::default(),
         }
     }
 

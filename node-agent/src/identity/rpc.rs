@@ -5,6 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use muster_common::{
     clock::UnixMillis,
     ids::InstanceId,
+    settings::Service,
     tls::{pem, spiffe},
 };
 use muster_proto::agent::v1::{self as pb, identity_service_client::IdentityServiceClient};
@@ -13,7 +14,7 @@ use rustls::pki_types::CertificateDer;
 use tonic::{Response, Status, transport::Channel};
 
 use super::{Error, Identity};
-use crate::dial;
+use crate::dial::{self, Dialer};
 
 const WITHIN: Duration = Duration::from_secs(30);
 
@@ -21,9 +22,9 @@ const WITHIN: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// If it cannot be reached, or says no.
-pub async fn leave(identity: &Identity, reason: &str) -> Result<(), Error> {
+pub async fn leave(identity: &Identity, reason: &str, dialer: &Dialer) -> Result<(), Error> {
     let request = pb::LeaveRequest { reason: reason.to_owned() };
-    let channel = connect(identity).await?;
+    let channel = connect(identity, Service::Session, dialer).await?;
     within(IdentityServiceClient::new(channel).leave(request)).await.map(|_| ())
 }
 
@@ -31,25 +32,26 @@ pub(super) async fn renew(
     identity: &Identity,
     instance: InstanceId,
     key: &KeyPair,
+    dialer: &Dialer,
 ) -> Result<pb::RenewCertificateResponse, Error> {
     let request = pb::RenewCertificateRequest {
         csr_der: csr(key)?.into(),
         certificate_generation: identity.certificate_generation,
         instance_id: instance.to_string(),
     };
-    let channel = connect(identity).await?;
+    let channel = connect(identity, Service::Session, dialer).await?;
     within(IdentityServiceClient::new(channel).renew_certificate(request)).await
 }
 
-/// A connection to the control plane by which a node speaks.
+/// A connection to the control plane by which a node speaks, for a service.
 ///
 /// # Errors
 /// If none of the addresses for sessions can be reached.
-pub async fn connect(identity: &Identity) -> Result<Channel, Error> {
+pub async fn connect(identity: &Identity, service: Service, dialer: &Dialer) -> Result<Channel, Error> {
     let tls = Arc::new(identity.client_config()?);
     let mut last = Error::Answer("no session address");
     for address in &identity.session_addresses {
-        match dial::channel(address, Arc::clone(&tls)).await {
+        match dialer.channel(service, address, Arc::clone(&tls)).await {
             Ok(channel) => return Ok(channel),
             Err(error) => last = error.into(),
         }

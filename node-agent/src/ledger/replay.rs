@@ -1,5 +1,7 @@
 //! What the lines of the journal make of the ledger in memory.
 
+use std::collections::BTreeMap;
+
 use muster_common::ids::CommandId;
 
 use super::{
@@ -23,30 +25,35 @@ impl Ledger {
                 self.shown = Some(self.shown.map_or(found, |shown| shown.min(found)));
             }
             Change::Heard => self.shown = None,
-            Change::Kept { entry } => {
-                self.open.insert(entry.ticket.id, *entry);
-            }
-            Change::Closed { id } => {
-                if let Some(entry) = self.open.remove(&id) {
-                    self.closed.insert(id, entry.ticket.deliver_by);
+            of_command => {
+                if let Some(closed) = apply(&mut self.open, of_command) {
+                    self.closed.insert(closed.ticket.id, closed.ticket.deliver_by);
                 }
             }
-            Change::Accepted { ticket } => {
-                self.open.insert(ticket.id, Entry::new(*ticket));
-            }
-            Change::Refused { ticket, report } => {
-                self.open.insert(ticket.id, Entry::refused(*ticket, *report));
-            }
-            Change::Started { id, at } => self.change(id, |entry| entry.start(at)),
-            Change::Spawned { id, process } => self.change(id, |entry| entry.process = Some(process)),
-            Change::Noted { id, was } => self.change(id, |entry| entry.was = Some(was)),
-            Change::Ended { id, report } => self.change(id, |entry| entry.finish(*report)),
         }
     }
+}
 
-    fn change(&mut self, id: CommandId, change: impl FnOnce(&mut Entry)) {
-        if let Some(entry) = self.open.get_mut(&id) {
-            change(entry);
+/// What a line changes among the commands that are open; answers the one that it closes.
+pub(super) fn apply(open: &mut BTreeMap<CommandId, Entry>, change: Change) -> Option<Entry> {
+    match change {
+        Change::Begun { .. } | Change::Opened | Change::Heard => {}
+        Change::Kept { entry } => drop(open.insert(entry.ticket.id, *entry)),
+        Change::Closed { id } => return open.remove(&id),
+        Change::Accepted { ticket } => drop(open.insert(ticket.id, Entry::new(*ticket))),
+        Change::Refused { ticket, report } => {
+            open.insert(ticket.id, Entry::refused(*ticket, *report));
         }
+        Change::Started { id, at } => change_one(open, id, |entry| entry.start(at)),
+        Change::Spawned { id, process } => change_one(open, id, |entry| entry.process = Some(process)),
+        Change::Noted { id, was } => change_one(open, id, |entry| entry.was = Some(was)),
+        Change::Ended { id, report } => change_one(open, id, |entry| entry.finish(*report)),
+    }
+    None
+}
+
+fn change_one(open: &mut BTreeMap<CommandId, Entry>, id: CommandId, change: impl FnOnce(&mut Entry)) {
+    if let Some(entry) = open.get_mut(&id) {
+        change(entry);
     }
 }

@@ -5,7 +5,7 @@ fn open(folder: &Path) -> Ledger {
     Ledger::open(folder, Clock::test(UnixMillis(1_000))).unwrap()
 }
 
-fn ticket(n: u128, deliver_by: i64) -> Ticket {
+pub(super) fn ticket(n: u128, deliver_by: i64) -> Ticket {
     Ticket {
         id: CommandId::from_u128(n),
         operation: muster_common::ids::OperationId::from_u128(1),

@@ -66,6 +66,20 @@ pub fn show(name: &str) -> Command {
     systemctl(&["show", "--property", PROPERTIES, "--", name])
 }
 
+/// Lists loaded units and unit files whose names begin so.
+#[must_use]
+pub fn begins(with: &str) -> Command {
+    let mut command = systemctl(&["show", "--property", PROPERTIES, "--"]);
+    command.arg(format!("{with}*.service"));
+    command
+}
+
+/// Reads what a call printed that shows several units.
+#[must_use]
+pub fn all_units(shown: &str) -> Vec<Unit> {
+    shown.split("\n\n").filter(|one| !one.trim().is_empty()).map(unit).collect()
+}
+
 /// Reads what `show` printed.
 #[must_use]
 pub fn unit(shown: &str) -> Unit {
@@ -119,6 +133,10 @@ mod tests {
         assert_eq!((unit.id.as_str(), unit.load_state.as_str(), unit.main_pid), ("a.service", "loaded", 12));
         assert_eq!((unit.since_us, unit.result.as_str(), unit.job), (5_000_000, "success", 0));
         assert_eq!(super::unit(""), Unit::default());
+        let both = format!("{shown}\nId=b.service\nActiveState=failed\n");
+        let both: Vec<String> = all_units(&both).into_iter().map(|unit| unit.id).collect();
+        assert_eq!(both, ["a.service", "b.service"]);
+        assert!(all_units("\n").is_empty());
     }
 
     #[test]

@@ -42,6 +42,12 @@ impl Line {
         number
     }
 
+    /// Asks for a new session as `ask` does, in no haste of its own: another way leads to
+    /// the control plane.
+    pub fn anew(&self) {
+        self.asked.send_modify(|ask| ask.number += 1);
+    }
+
     /// Nobody waits for the answer any more.
     pub fn rest(&self) {
         self.asked.send_modify(|ask| ask.longest_wait = None);
@@ -128,5 +134,8 @@ mod tests {
         assert_eq!(other.asked().longest_wait, Some(Duration::from_secs(7)));
         other.rest();
         assert_eq!(line.asked(), Ask { number, longest_wait: None });
+        let (asked, ()) = (line.ask(Duration::from_secs(7)), other.anew());
+        line.asked_after(asked).await;
+        assert_eq!(line.asked().longest_wait, Some(Duration::from_secs(7)), "the haste of others stays");
     }
 }

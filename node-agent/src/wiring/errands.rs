@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::{
     blobs::{self, Downloads},
     commands::errands::{Errands, File, NotBrought, Rotated},
+    dial::Dialer,
     identity::{self, Identity},
     state::{Condition, Facts, ItemState},
 };
@@ -32,6 +33,7 @@ pub(super) struct Errand {
     pub(super) conditions: watch::Receiver<Vec<Condition>>,
     pub(super) locks_file: PathBuf,
     pub(super) clock: Clock,
+    pub(super) dialer: Dialer,
 }
 
 impl Errands for Errand {
@@ -49,7 +51,8 @@ impl Errands for Errand {
 
     fn bring(&self, file: File) -> BoxFuture<'_, Result<(), NotBrought>> {
         Box::pin(async move {
-            let connection = Downloads::new(self.identity.subscribe()).connect().await.map_err(told)?;
+            let downloads = Downloads::new(self.identity.subscribe(), self.dialer.clone());
+            let connection = downloads.connect().await.map_err(told)?;
             connection.bring(file.command, &file.path, file.sha256, file.size_bytes).await.map_err(told)
         })
     }
@@ -73,7 +76,7 @@ impl Errands for Errand {
     fn leave(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
             let identity = self.identity.borrow().clone();
-            let left = identity::leave(&identity, "told to by a command").await;
+            let left = identity::leave(&identity, "told to by a command", &self.dialer).await;
             match left {
                 // The answer of an earlier try was lost: the node is no more.
                 Err(error) if error.reason() == Some(Reason::NodeRemoved) => {}

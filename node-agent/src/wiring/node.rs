@@ -24,12 +24,14 @@ use super::{
     blobs::Blobs,
     errands::Errand,
     host::NodeHost,
+    proxies,
     settings::{InForce, follow},
 };
 use crate::{
     applier::{self, Applier},
     blobs::Downloads,
-    commands, dial,
+    commands,
+    dial::{self, Dialer},
     identity::{Identity, Keeper, Wanted},
     ledger::{self, Ledger},
     liveness::FactsReader,
@@ -73,9 +75,11 @@ where
     let (settings, in_force) = (parts.applier.settings(), Arc::clone(&parts.in_force));
     let rebooting = Arc::clone(&parts.rebooting);
     let (clock, reconnect) = (house.clock.clone(), in_force.reconnect.subscribe());
-    let options = session::Options { instance, clock, reconnect, stop: stopped, line };
-    let transport = Grpc::new(parts.identity.subscribe());
-    let blobs = Arc::new(Blobs(Downloads::new(parts.identity.subscribe())));
+    let options = session::Options { instance, clock, reconnect, stop: stopped, line: line.clone() };
+    let dialer = Dialer::new(in_force.proxies.subscribe());
+    let transport = Grpc::new(parts.identity.subscribe()).by(dialer.clone());
+    let blobs = Arc::new(Blobs(Downloads::new(parts.identity.subscribe(), dialer)));
+    let ways = proxies::Ways::new(in_force.proxies.subscribe(), parts.identity.subscribe());
     let drift_interval = in_force.drift_interval.subscribe();
     let (host, started) = parts.start(house, instance, transport.server());
     let (worker, status) = Worker::new(host, transport, options);
@@ -96,8 +100,9 @@ where
         end = session_end(&mut worker_end, &tasks) => (end?, None),
         () = house.identity_gone(&identity) => (End::Forgotten, Some(Goodbye::Disconnect)),
         fatal = tasks.failed() => return Err(fatal.into()),
-        () = tell_status(house, status) => (End::Stopped, Some(Goodbye::Shutdown)),
+        () = tell_status(house, status, ways.clone()) => (End::Stopped, Some(Goodbye::Shutdown)),
         () = follow(&house.settings, settings, &in_force) => (End::Stopped, Some(Goodbye::Shutdown)),
+        () = ways.follow(&line) => (End::Stopped, Some(Goodbye::Shutdown)),
         () = log_as_told(house, in_force.log_level.subscribe()) => (End::Stopped, Some(Goodbye::Shutdown)),
     };
     if let Some(goodbye) = goodbye {
@@ -175,8 +180,9 @@ impl Parts {
             let theirs = UnixMillis(house.clock.now().0.saturating_add(ahead_ms));
             server_time.guess(theirs, house.clock.monotonic());
         }
-        let settings = house.settings.over(&applier.settings().borrow());
-        let facts = crate::state::Facts { settings: settings.clone(), ..host::facts() };
+        let decided = house.settings.over(&applier.settings().borrow());
+        let facts = crate::state::Facts { settings: decided.settings.clone(), ..host::facts() };
+        let in_force = Arc::new(InForce::new(decided));
         let facts = watch::Sender::new(Arc::new(facts));
         let identity = Arc::new(watch::Sender::new(identity));
         let (renew, rebooting) = (Wanted::default(), Arc::<AtomicBool>::default());
@@ -191,6 +197,7 @@ impl Parts {
             conditions: conditions.subscribe(),
             locks_file: house.config.locks_file.clone(),
             clock: house.clock.clone(),
+            dialer: Dialer::new(in_force.proxies.subscribe()),
         };
         let options = commands::Options {
             instance,
@@ -212,7 +219,7 @@ impl Parts {
             commands,
             applier,
             applier_task,
-            in_force: Arc::new(InForce::new(settings)),
+            in_force,
             facts,
             refresh_facts,
             server_time,
@@ -264,13 +271,14 @@ impl Parts {
             current: self.identity,
             wanted: renew,
             clock: house.clock.clone(),
+            dialer: Dialer::new(self.in_force.proxies.subscribe()),
         };
         (host, Started { commands: commands_task, applier: self.applier_task, facts, keeper })
     }
 }
 
 /// Keeps the status file true. Ends with the session's worker.
-async fn tell_status(house: &House, mut status: watch::Receiver<Status>) {
+async fn tell_status(house: &House, mut status: watch::Receiver<Status>, mut ways: proxies::Ways) {
     loop {
         let now = status.borrow_and_update().clone();
         if let Status::Connected { session, .. } = &now {
@@ -279,13 +287,16 @@ async fn tell_status(house: &House, mut status: watch::Receiver<Status>) {
         let told = told(&now);
         loop {
             if let Some(told) = &told {
-                house.tell_whole(told.clone()).await;
+                house.tell_whole(state_dir::Status { proxies: ways.told(), ..told.clone() }).await;
             }
-            // Once a minute, so that it is known when an agent that dies was last in contact.
-            match tokio::time::timeout(STILL_OPEN, status.changed()).await {
-                Ok(Ok(())) => break,
-                Ok(Err(_)) => return std::future::pending().await, // the worker's end tells why
-                Err(_) => {}
+            tokio::select! {
+                changed = status.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return std::future::pending().await, // the worker's end tells why
+                },
+                () = ways.changed() => {}
+                // Once a minute, so that it is known when an agent that dies was last in contact.
+                () = tokio::time::sleep(STILL_OPEN) => {}
             }
         }
     }

@@ -8,11 +8,13 @@ use muster_common::settings::{self, SCHEMA, Setting};
 use tokio::sync::watch;
 
 use crate::{
+    config,
     locks::{self, Locks},
+    proxy::{Environment, Rules},
     state::{EffectiveSetting, Origin},
 };
 
-/// Between looks at the lock file.
+/// Between looks at the host's files.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What each layer says.
@@ -29,8 +31,17 @@ pub struct Layers<'a> {
 /// The layers of the host itself.
 #[derive(Debug, Clone)]
 pub(super) struct HostLayers {
-    pub(super) configuration: BTreeMap<String, String>,
+    pub(super) configuration: config::Reader,
     pub(super) locks: locks::Reader,
+    pub(super) environment: Environment,
+}
+
+/// What the layers come to.
+#[derive(Debug)]
+pub(super) struct Decided {
+    /// Without what is secret in them.
+    pub(super) settings: Vec<EffectiveSetting>,
+    pub(super) proxies: Rules,
 }
 
 /// Where each option in force is told.
@@ -42,44 +53,65 @@ pub(super) struct InForce {
     /// First and longest wait.
     pub(super) reconnect: watch::Sender<(Duration, Duration)>,
     pub(super) log_level: watch::Sender<String>,
+    pub(super) proxies: watch::Sender<Rules>,
 }
 
 impl Layers<'_> {
-    /// Every option there is, as it is in force.
+    /// Every option there is, as it is in force and may be told to anybody.
     #[must_use]
     pub fn in_force(&self) -> Vec<EffectiveSetting> {
-        SCHEMA.iter().map(|setting| self.decide(setting)).collect()
+        SCHEMA.iter().map(|setting| self.told(setting)).collect()
     }
 
-    fn decide(&self, setting: &Setting) -> EffectiveSetting {
-        let given = self.control_plane.get(setting.key).map(String::as_str);
+    /// Which connection goes through which proxy.
+    #[must_use]
+    pub fn proxies(&self, environment: Environment) -> Rules {
+        let written = |key| settings::find(key).map_or(("", Origin::Default), |it| self.decide(it));
+        Rules::new(written("proxy.url"), written("proxy.bypass").0, environment)
+    }
+
+    fn told(&self, setting: &Setting) -> EffectiveSetting {
+        let (value, origin) = self.decide(setting);
+        let given = self.given(setting).filter(|given| *given != value);
+        EffectiveSetting {
+            key: setting.key.to_owned(),
+            value: setting.told(value).into_owned(),
+            origin,
+            desired: given.map(str::to_owned),
+        }
+    }
+
+    /// By the control plane, where it has a say.
+    fn given(&self, setting: &Setting) -> Option<&str> {
+        self.control_plane.get(setting.key).filter(|_| !setting.host_only).map(String::as_str)
+    }
+
+    /// As written, with what is secret, and who says it.
+    fn decide(&self, setting: &Setting) -> (&str, Origin) {
         let layers = [
             (self.locks.setting(setting.key), Origin::Lock),
             (self.configuration.get(setting.key).map(String::as_str), Origin::Configuration),
-            (given.filter(|_| self.locks.allows_settings()), Origin::ControlPlane),
+            (self.given(setting).filter(|_| self.locks.allows_settings()), Origin::ControlPlane),
         ];
         let decided = layers.into_iter().find_map(|(value, origin)| Some((value?, origin)));
-        let (value, origin) = decided.unwrap_or((setting.default, Origin::Default));
-        EffectiveSetting {
-            key: setting.key.to_owned(),
-            value: value.to_owned(),
-            origin,
-            desired: given.filter(|given| *given != value).map(str::to_owned),
-        }
+        decided.unwrap_or((setting.default, Origin::Default))
     }
 }
 
 impl HostLayers {
     /// The options in force with what the control plane gives.
-    pub(super) fn over(&self, control_plane: &BTreeMap<String, String>) -> Vec<EffectiveSetting> {
-        let (configuration, locks) = (&self.configuration, &self.locks.current());
-        Layers { control_plane, configuration, locks }.in_force()
+    pub(super) fn over(&self, control_plane: &BTreeMap<String, String>) -> Decided {
+        let (configuration, locks) = (&self.configuration.settings(), &self.locks.current());
+        let layers = Layers { control_plane, configuration, locks };
+        Decided { settings: layers.in_force(), proxies: layers.proxies(self.environment.clone()) }
     }
 }
 
 impl InForce {
-    pub(super) fn new(all: Vec<EffectiveSetting>) -> Self {
+    pub(super) fn new(decided: Decided) -> Self {
+        let Decided { settings: all, proxies } = decided;
         Self {
+            proxies: watch::Sender::new(proxies),
             facts_interval: watch::Sender::new(duration(&all, "facts-interval")),
             drift_interval: watch::Sender::new(duration(&all, "drift-interval")),
             reconnect: watch::Sender::new(reconnect(&all)),
@@ -89,7 +121,9 @@ impl InForce {
     }
 
     /// Puts options into force; who listens hears of what is another one.
-    fn put(&self, all: Vec<EffectiveSetting>) {
+    fn put(&self, decided: Decided) {
+        let Decided { settings: all, proxies } = decided;
+        tell(&self.proxies, proxies);
         tell(&self.facts_interval, duration(&all, "facts-interval"));
         tell(&self.drift_interval, duration(&all, "drift-interval"));
         tell(&self.reconnect, reconnect(&all));

@@ -61,7 +61,8 @@ impl EnrollmentService for Handler {
         _: Request<pb::BeginEnrollmentRequest>,
     ) -> Result<Response<pb::BeginEnrollmentResponse>, Status> {
         let challenge = self.app.begin_enrollment().map_err(status::of_app)?;
-        Ok(Response::new(pb::BeginEnrollmentResponse { challenge: challenge.into() }))
+        let server_time_ms = self.app.clock.now().0;
+        Ok(Response::new(pb::BeginEnrollmentResponse { challenge: challenge.into(), server_time_ms }))
     }
 
     async fn begin_recovery(

@@ -72,7 +72,7 @@ pub(in crate::api) fn schema(setting: &Setting) -> pb::SettingSchema {
         Kind::Duration => pb::SettingType::Duration,
         Kind::Integer => pb::SettingType::Integer,
         Kind::Boolean => pb::SettingType::Boolean,
-        Kind::Text => pb::SettingType::String,
+        Kind::Text | Kind::ProxyUrl | Kind::BypassList => pb::SettingType::String,
     };
     let applies = match setting.applies {
         Applies::Live => pb::SettingApplies::Live,
@@ -89,5 +89,6 @@ pub(in crate::api) fn schema(setting: &Setting) -> pb::SettingSchema {
         description: setting.description.to_owned(),
         since: setting.since.to_owned(),
         words: setting.words.iter().map(|&word| word.to_owned()).collect(),
+        host_only: setting.host_only,
     }
 }

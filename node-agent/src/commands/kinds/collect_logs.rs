@@ -6,9 +6,11 @@ mod journal;
 mod own;
 mod tail;
 
-use std::{path::PathBuf, pin::pin, time::Duration};
+use std::{io, path::PathBuf, pin::pin, time::Duration};
 
-use muster_common::{backoff::Backoff, digest::Sha256, reason::Reason, telemetry, unit_name};
+use muster_common::{
+    backoff::Backoff, clock::UnixMillis, digest::Sha256, reason::Reason, telemetry, unit_name,
+};
 use muster_proto::types::v1::{self as types, command_result};
 
 use super::{Options, Stop, Voice, failed, tool::Broken, with_result};
@@ -18,8 +20,9 @@ use crate::{
     platform::files,
     state::{CommandState, Report, Ticket},
 };
-use archive::{Archive, Made};
-use tail::Tail;
+pub(in crate::commands) use archive::Archive;
+use archive::Made;
+pub(in crate::commands) use tail::Tail;
 
 const DEFAULT_SINCE_S: u32 = 24 * 3600;
 const MAX_SINCE_S: u32 = 30 * 24 * 3600;
@@ -158,6 +161,18 @@ async fn make(
     }
     let cut = filling.cut;
     Ok((filling.archive.finish().await.map_err(Broken::Io)?, cut))
+}
+
+/// Reads a journal to its end, for somebody who waits; a pattern of units is one journal.
+pub(in crate::commands) async fn read_journal(
+    unit: &str,
+    since: UnixMillis,
+    tail: &mut Tail,
+) -> io::Result<()> {
+    match journal::read(unit, since, tail, std::future::pending()).await {
+        Err(Broken::Io(error)) => Err(error),
+        Ok(()) | Err(Broken::Stopped(_)) => Ok(()), // nobody stops it
+    }
 }
 
 /// An archive that is being filled.

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt as _};
+use muster_common::settings::Service;
 use muster_proto::agent::v1::{self as pb, session_service_client::SessionServiceClient};
 use rustls::ClientConfig;
 use tokio::{
@@ -14,7 +15,7 @@ use tonic::{Status, Streaming, transport::Channel};
 
 use super::{Error, Link, Transport};
 use crate::{
-    dial,
+    dial::{self, Dialer},
     identity::Identity,
     session::{
         frames::{Inbound, Outbound},
@@ -37,6 +38,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub struct Grpc {
     trust: Trust,
     server: watch::Sender<dial::Chain>,
+    dialer: Dialer,
 }
 
 #[derive(Debug, Clone)]
@@ -49,13 +51,23 @@ impl Grpc {
     /// With the newest identity at each opening.
     #[must_use]
     pub fn new(identity: watch::Receiver<Identity>) -> Self {
-        Self { trust: Trust::Identity(identity), server: watch::Sender::default() }
+        Self::trusting(Trust::Identity(identity))
     }
 
     /// With TLS made elsewhere; for many sessions in one process.
     #[must_use]
     pub fn with_config(config: Arc<ClientConfig>) -> Self {
-        Self { trust: Trust::Config(config), server: watch::Sender::default() }
+        Self::trusting(Trust::Config(config))
+    }
+
+    fn trusting(trust: Trust) -> Self {
+        Self { trust, server: watch::Sender::default(), dialer: Dialer::default() }
+    }
+
+    /// The same, by another way than past all proxies.
+    #[must_use]
+    pub fn by(self, dialer: Dialer) -> Self {
+        Self { dialer, ..self }
     }
 
     /// The certificates that the control plane showed in the newest session.
@@ -85,7 +97,8 @@ impl Transport for Grpc {
     type Link = GrpcLink;
 
     async fn open(&mut self, address: &str, hello: Outbound) -> Result<GrpcLink, Error> {
-        let (channel, chain) = dial::channel_and_chain(address, self.config()?).await?;
+        let config = self.config()?;
+        let (channel, chain) = self.dialer.channel_and_chain(Service::Session, address, config).await?;
         self.server.send_replace(chain);
         let mut client = SessionServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE);
         let (out, messages) = mpsc::channel(OUT);

@@ -16,7 +16,14 @@ impl Lab {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("locks.toml");
         let locks = locks::Reader::new(path.clone());
-        Self { path, host: HostLayers { configuration: map(configuration), locks }, _folder: folder }
+        let config = config::Config { settings: map(configuration), ..config::Config::default() };
+        let config = config::Config { path: folder.path().join("node-agent.toml"), ..config };
+        let configuration = config::Reader::new(config);
+        Self {
+            path,
+            host: HostLayers { configuration, locks, environment: Environment::default() },
+            _folder: folder,
+        }
     }
 
     fn lock(&self, text: &str) {
@@ -26,7 +33,7 @@ impl Lab {
 
     /// Value, origin, and what the control plane gave in vain.
     fn is(&self, key: &str, control_plane: &[(&str, &str)]) -> (String, Origin, Option<String>) {
-        let all = self.host.over(&map(control_plane));
+        let all = self.host.over(&map(control_plane)).settings;
         let found = all.into_iter().find(|setting| setting.key == key).unwrap();
         (found.value, found.origin, found.desired)
     }
@@ -71,6 +78,20 @@ fn while_the_lock_file_cannot_be_used_nothing_of_the_control_plane_is_in_force()
     assert_eq!(lab.is("log-level", &given), decided("warn", Origin::ControlPlane, None));
 }
 
+#[test]
+fn the_way_to_the_control_plane_is_not_its_own_to_say() {
+    let given = [("proxy.url", "http://evil:1"), ("proxy.bypass", "*")];
+    let lab = Lab::new(&[("proxy.bypass", "Artifacts")]);
+    assert_eq!(lab.is("proxy.url", &given), decided("", Origin::Default, None));
+    assert_eq!(lab.is("proxy.bypass", &given), decided("Artifacts", Origin::Configuration, None));
+    lab.lock("[settings]\nproxy.url = \"http://u:hunter2@p:1\"\n");
+    assert_eq!(lab.is("proxy.url", &given), decided("http://u:***@p:1", Origin::Lock, None));
+    let proxies = lab.host.over(&map(&given)).proxies;
+    let way = |service| proxies.route(service, "cp.example:8443").to_string();
+    assert_eq!(way(settings::Service::Session), "http://u:***@p:1 (setting, lock file)");
+    assert_eq!(way(settings::Service::Artifacts), "none (proxy.bypass has Artifacts)");
+}
+
 /// What somebody who listens to an option's channel hears, as text.
 fn heard(in_force: &InForce, key: &str) -> String {
     let duration = |of: &watch::Sender<Duration>| humantime::format_duration(*of.borrow()).to_string();
@@ -81,6 +102,7 @@ fn heard(in_force: &InForce, key: &str) -> String {
         "log-level" => in_force.log_level.borrow().clone(),
         "reconnect-max" => humantime::format_duration(max).to_string(),
         "reconnect-min" => humantime::format_duration(min).to_string(),
+        "proxy.bypass" | "proxy.url" => unreachable!("the control plane has no say in it"),
         _ => panic!("{key} is in the schema, and nobody puts it into force"),
     }
 }
@@ -97,7 +119,8 @@ fn other(key: &str) -> &'static str {
 /// Each, from the control plane and from the lock file, in the process that runs.
 #[tokio::test(start_paused = true)]
 async fn every_option_that_applies_live_is_in_force_at_once() {
-    for setting in SCHEMA.iter().filter(|setting| setting.applies == Applies::Live) {
+    let from_afar = SCHEMA.iter().filter(|setting| !setting.host_only);
+    for setting in from_afar.filter(|setting| setting.applies == Applies::Live) {
         let (key, lab) = (setting.key, Lab::new(&[]));
         let given = watch::Sender::new(BTreeMap::new());
         let in_force = InForce::new(lab.host.over(&given.borrow()));

@@ -16,13 +16,13 @@ use muster_common::{
 use super::tail::Text;
 
 /// An archive that is not whole.
-pub(super) struct Archive(Option<Box<tar::Builder<GzEncoder<Counted>>>>);
+pub(in crate::commands) struct Archive(Option<Box<tar::Builder<GzEncoder<Counted>>>>);
 
 /// One that is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Made {
-    pub(super) sha256: Sha256,
-    pub(super) size_bytes: u64,
+pub(in crate::commands) struct Made {
+    pub(in crate::commands) sha256: Sha256,
+    pub(in crate::commands) size_bytes: u64,
 }
 
 /// A file that knows its digest.
@@ -46,14 +46,14 @@ impl Write for Counted {
 }
 
 impl Archive {
-    pub(super) fn create(path: &Path) -> io::Result<Self> {
+    pub(in crate::commands) fn create(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         let counted = Counted { file, digest: Hashing::default(), size_bytes: 0 };
         Ok(Self(Some(Box::new(tar::Builder::new(GzEncoder::new(counted, Compression::default()))))))
     }
 
     /// Adds a file; `at`: its time, in seconds.
-    pub(super) async fn add(&mut self, name: String, text: Text, at: i64) -> io::Result<()> {
+    pub(in crate::commands) async fn add(&mut self, name: String, text: Text, at: i64) -> io::Result<()> {
         let mut builder = self.0.take().ok_or_else(broken)?;
         let builder = tasks::blocking(move || {
             let mut header = tar::Header::new_gnu();
@@ -67,7 +67,7 @@ impl Archive {
         Ok(())
     }
 
-    pub(super) async fn finish(self) -> io::Result<Made> {
+    pub(in crate::commands) async fn finish(self) -> io::Result<Made> {
         let builder = self.0.ok_or_else(broken)?;
         tasks::blocking(move || {
             let counted = builder.into_inner()?.finish()?;

@@ -6,7 +6,7 @@ use crate::redaction::Redactor;
 
 /// Keeps the newest lines of a text that comes in pieces.
 #[derive(Debug)]
-pub(super) struct Tail {
+pub(in crate::commands) struct Tail {
     limit: usize,
     redactor: Redactor,
     kept: VecDeque<u8>,
@@ -15,33 +15,33 @@ pub(super) struct Tail {
 
 /// What is left of a text, with a line before it if it is not the whole.
 #[derive(Debug)]
-pub(super) struct Text {
+pub(in crate::commands) struct Text {
     mark: Vec<u8>,
     kept: VecDeque<u8>,
 }
 
 impl Text {
-    pub(super) fn is_cut(&self) -> bool {
+    pub(in crate::commands) fn is_cut(&self) -> bool {
         !self.mark.is_empty()
     }
 
-    pub(super) fn len(&self) -> u64 {
+    pub(in crate::commands) fn len(&self) -> u64 {
         (self.mark.len() + self.kept.len()) as u64
     }
 
     /// Its bytes, from where they lie: there can be many.
-    pub(super) fn bytes(&self) -> impl Read {
+    pub(in crate::commands) fn bytes(&self) -> impl Read {
         let (first, second) = self.kept.as_slices();
         self.mark.as_slice().chain(first).chain(second)
     }
 }
 
 impl Tail {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(in crate::commands) fn new(limit: usize) -> Self {
         Self { limit, redactor: Redactor::default(), kept: VecDeque::new(), cut: 0 }
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub(in crate::commands) fn push(&mut self, bytes: &[u8]) {
         let lines = self.redactor.push(bytes);
         self.keep(&lines);
     }
@@ -54,7 +54,7 @@ impl Tail {
         self.cut += (over + bytes.len() - fits.len()) as u64;
     }
 
-    pub(super) fn finish(mut self) -> Text {
+    pub(in crate::commands) fn finish(mut self) -> Text {
         let last = self.redactor.flush();
         self.keep(&last);
         if self.cut == 0 {

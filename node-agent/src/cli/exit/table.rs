@@ -1,0 +1,124 @@
+//! All ways to end: one row each, in the order of their numbers.
+
+/// One way to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) struct Code {
+    /// The exit status. At most 125: what is above belongs to shells.
+    pub(in crate::cli) number: u8,
+    /// Never changes its meaning.
+    pub(in crate::cli) name: &'static str,
+    /// What it means, whatever the cause.
+    pub(in crate::cli) meaning: &'static str,
+    /// What to do.
+    pub(in crate::cli) remedy: &'static str,
+    /// Codes of `azcmagent` that say the same, for scripts that move from there.
+    pub(in crate::cli) arc: &'static str,
+}
+
+macro_rules! codes {
+    ($($constant:ident: $number:literal $name:literal $meaning:literal $remedy:literal $arc:literal;)*) => {
+        $(
+            #[doc = $meaning]
+            pub(in crate::cli) const $constant: Code =
+                Code { number: $number, name: $name, meaning: $meaning, remedy: $remedy, arc: $arc };
+        )*
+
+        /// All of them, in the order of their numbers.
+        pub(in crate::cli) const ALL: &[Code] = &[$($constant,)*];
+    };
+}
+
+codes! {
+    INTERNAL: 1 "INTERNAL"
+        "Something that should not be"
+        "see the log; report it if it repeats"
+        "AZCM0001, AZCM0002";
+    COMMAND_LINE: 2 "COMMAND_LINE_INVALID"
+        "The command line is wrong"
+        "`--help` after the command says what it takes"
+        "AZCM0016, AZCM0023";
+    CONFIG: 10 "CONFIG_INVALID"
+        "The configuration file cannot be used"
+        "correct the configuration file"
+        "AZCM0019, AZCM0070";
+    STATE: 11 "STATE_UNUSABLE"
+        "The state directory cannot be used"
+        "run as the agent's user, and look at the state directory"
+        "AZCM0018, AZCM0069";
+    BUSY: 12 "ALREADY_RUNNING"
+        "Another agent runs with this state directory"
+        "another agent runs with this state directory; stop it first"
+        "";
+    NOT_CONNECTED: 13 "NOT_CONNECTED"
+        "The host is in no fleet"
+        "bring the host into a fleet with `connect`"
+        "AZCM0065, AZCM0066";
+    CONNECTED: 14 "ALREADY_CONNECTED"
+        "The host is in a fleet already"
+        "take the host out of its fleet with `disconnect` first"
+        "AZCM0067";
+    JOIN: 15 "JOIN_STRING_INVALID"
+        "The join string or token that was given cannot be used"
+        "copy the join string whole, or ask for a new one"
+        "AZCM0012";
+    PIN: 16 "CA_PIN_MISMATCH"
+        "The control plane has another root than the one that is pinned"
+        "ask for a new join string; if you did not expect this, somebody may stand between"
+        "";
+    UNREACHABLE: 17 "UNREACHABLE"
+        "The control plane does not answer"
+        "see that the address is right and its port open; `check` looks at each step"
+        "AZCM0026, AZCM0061";
+    REFUSED: 18 "REFUSED"
+        "The control plane says no"
+        "docs/errors has a page for the reason that was given"
+        "AZCM0041, AZCM0042, AZCM0043, AZCM0062, AZCM0063";
+    PROPERTY: 19 "PROPERTY_UNKNOWN"
+        "There is no such property"
+        "`show` without a name lists all properties"
+        "";
+    PENDING: 20 "APPROVAL_PENDING"
+        "Nobody has approved this host yet"
+        "have somebody approve this host, then run the same command again"
+        "";
+    HOST_CERTIFICATE: 21 "HOST_CERTIFICATE_UNUSABLE"
+        "The certificate or key that the host wants in by cannot be used"
+        "see that both files can be read and belong together"
+        "AZCM0083";
+    ITEM: 22 "ITEM_UNKNOWN"
+        "This host has never heard of the item"
+        "`explain` without a name tells of all items"
+        "";
+    CHECK: 23 "CHECK_FAILED"
+        "Something that the agent needs does not work"
+        "each line that failed names its remedy; begin with the first"
+        "AZCM0026";
+    TIME_LIMIT: 24 "TIME_LIMIT"
+        "It was not done within the time limit"
+        "run the same command again, it goes on where it was; `--time-limit` gives it longer"
+        "";
+    OUTPUT: 25 "OUTPUT_UNUSABLE"
+        "The file that was to be written cannot be, or is there already"
+        "name another file with `-o`, or move what is there"
+        "AZCM0005";
+    PROXY_UNREACHABLE: 30 "PROXY_UNREACHABLE"
+        "The proxy brings no connection"
+        "see that the proxy runs and that its address is right; `proxy show` tells who names it"
+        "AZCM0026";
+    PROXY_REFUSED: 31 "PROXY_REFUSED"
+        "The proxy does not let this host through"
+        "have the proxy allow CONNECT to the control plane's host and ports"
+        "AZCM0026";
+    PROXY_AUTHENTICATION: 32 "PROXY_AUTHENTICATION"
+        "The proxy wants a user and a password, or others"
+        "correct user and password in the proxy's address; `proxy show` tells who names it"
+        "AZCM0026";
+    PROXY_INVALID: 33 "PROXY_INVALID"
+        "The address of the proxy, or the list of what goes past it, cannot be used"
+        "write it as http://USER:PASSWORD@HOST:PORT, special characters as % and two digits"
+        "AZCM0023";
+    ROOT: 34 "ROOT_NEEDED"
+        "Only root may do this"
+        "run it as root"
+        "AZCM0018";
+}

@@ -1,0 +1,133 @@
+//! The options of the configuration file as they are now: an edit counts without a
+//! restart. A file that cannot be used changes nothing.
+
+use std::{collections::BTreeMap, fs::Metadata, os::unix::fs::MetadataExt as _, path::Path, sync::Arc};
+
+use muster_common::{error_chain::Chain, settings};
+use parking_lot::Mutex;
+
+use super::Config;
+
+/// Follows the file that a configuration was read from. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Reader(Arc<Mutex<Cached>>);
+
+#[derive(Debug)]
+struct Cached {
+    /// As it was read last; what needs a restart, as the process began with it.
+    config: Config,
+    seen: Option<Seen>,
+    /// Why the options are those of an earlier file.
+    error: Option<String>,
+}
+
+/// What tells one content of the file from the next.
+type Seen = (u64, u64, u64, i64, i64);
+
+impl Reader {
+    /// Begins with what was read.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let seen = seen(&config.path);
+        let cached = Cached { config, seen, error: None };
+        cached.warn_of_readers();
+        Self(Arc::new(Mutex::new(cached)))
+    }
+
+    /// The options of now.
+    #[must_use]
+    pub fn settings(&self) -> BTreeMap<String, String> {
+        let mut cached = self.0.lock();
+        cached.refresh();
+        cached.config.settings.clone()
+    }
+}
+
+impl Cached {
+    fn refresh(&mut self) {
+        let now = seen(&self.config.path);
+        if self.seen == now {
+            return;
+        }
+        // Looked at before it is read: a change in between is then seen next time.
+        self.seen = now;
+        match Config::load(Some(&self.config.path)) {
+            Ok(config) => self.take(config),
+            Err(error) => {
+                let error = Chain(&error).to_string();
+                tracing::error!(error, "the options stay as they are: {error}");
+                self.error = Some(error);
+            }
+        }
+    }
+
+    fn take(&mut self, config: Config) {
+        let Config { settings, .. } = &config;
+        let rest = Config { settings: settings.clone(), ..self.config.clone() };
+        if rest != config {
+            tracing::warn!(
+                "what {} says besides its settings counts from the next start",
+                config.path.display()
+            );
+        }
+        if self.error.take().is_some() {
+            tracing::info!("{} can be used again", config.path.display());
+        }
+        self.config = rest;
+        self.warn_of_readers();
+    }
+
+    fn warn_of_readers(&self) {
+        let path = &self.config.path;
+        let url = self.config.settings.get("proxy.url").map(|url| settings::ProxyUrl::parse(url));
+        let is_secret = matches!(url, Some(Ok(url)) if url.is_secret());
+        if is_secret && std::fs::metadata(path).is_ok_and(|found| found.mode() & 0o004 != 0) {
+            let path = path.display();
+            tracing::warn!("{path} has the password of a proxy, and every user of this host can read it");
+        }
+    }
+}
+
+fn seen(path: &Path) -> Option<Seen> {
+    let of = |m: Metadata| (m.dev(), m.ino(), m.size(), m.ctime(), m.ctime_nsec());
+    std::fs::metadata(path).ok().map(of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edit_counts_and_a_file_that_cannot_be_used_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node-agent.toml");
+        let write = |text: &str| {
+            std::fs::write(folder.path().join("new"), text).unwrap();
+            std::fs::rename(folder.path().join("new"), &path).unwrap();
+        };
+        write("[settings]\nlog-level = \"warn\"\n");
+        let reader = Reader::new(Config::load(Some(&path)).unwrap());
+        let error = || reader.0.lock().error.clone();
+        let level = || reader.settings().get("log-level").cloned();
+        assert_eq!((level().as_deref(), error()), (Some("warn"), None));
+        for (wrong, why) in [
+            ("[settings]\nlog-level = \"loud\"\n", "must be one of"),
+            ("[settings]\nproxy.url = \"https://u:hunter2@p\"\n", "must begin with http://"),
+            ("[settings]\nproxy.url = \"http://u:hunter2@p\n", "not a valid configuration"),
+            ("settings = \"http://u:hunter2@p\"\n", "not a valid configuration"),
+            ("colour = 1\n", "unknown field"),
+        ] {
+            write(wrong);
+            assert_eq!(level().as_deref(), Some("warn"), "{wrong}");
+            let error = error().expect(wrong);
+            assert!(error.contains(why) && !error.contains("hunter2"), "{error}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(level().as_deref(), Some("warn"), "an editor may be about to write it anew");
+        assert!(error().unwrap().contains("cannot read"));
+        write("state-dir = \"/elsewhere\"\n[settings]\nproxy.url = \"http://p:1\"\n");
+        assert_eq!((level(), error()), (None, None));
+        assert_eq!(reader.settings()["proxy.url"], "http://p:1");
+        assert_eq!(reader.0.lock().config.state_dir, Config::default().state_dir, "until the next start");
+    }
+}
