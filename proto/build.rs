@@ -1,13 +1,15 @@
-//! Compiles every `.proto` below `muster/` with protox: no `protoc` is needed.
+//! Compiles every `.proto` below `muster/` and `spiffe/` with protox: no `protoc` is needed.
 
 use std::path::{Path, PathBuf};
 
 use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    println!("cargo:rerun-if-changed=muster");
     let mut files = Vec::new();
-    collect(Path::new("muster"), &mut files)?;
+    for folder in ["muster", "spiffe"] {
+        println!("cargo:rerun-if-changed={folder}");
+        collect(Path::new(folder), &mut files)?;
+    }
     files.sort();
 
     let descriptors = protox::Compiler::new(["."])?

@@ -50,7 +50,8 @@ const NODE_AGENT: &[&[&str]] = &[
     &["dial"],
     &["platform"],
     &["ledger", "locks", "state_dir", "identity"],
-    &["applier", "blobs", "commands", "diagnostics", "liveness", "session"],
+    &["applier", "blobs", "commands", "diagnostics", "liveness", "session", "workload"],
+    &["local_api"],
     &["wiring"],
     &["cli"],
 ];
@@ -83,6 +84,8 @@ const CRATES_AT_HOME: &[(&str, &[&str])] = &[
             "node-agent/src/identity/",
             "node-agent/src/diagnostics/",
             "node-agent/src/blobs",
+            "node-agent/src/local_api/",
+            "node-agent/src/workload/",
             // Payloads are messages, too: they are decoded where they are understood.
             "node-agent/src/applier/bundle",
             "node-agent/src/commands/kinds",
@@ -101,6 +104,8 @@ const CRATES_AT_HOME: &[(&str, &[&str])] = &[
             "node-agent/src/identity/",
             "node-agent/src/diagnostics/",
             "node-agent/src/blobs.rs",
+            "node-agent/src/local_api",
+            "node-agent/src/workload/",
             "tests/",
         ],
     ),

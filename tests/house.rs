@@ -79,7 +79,10 @@ fn every_operators_method_is_a_grpcurl_line() {
 fn every_request_is_fuzzed() {
     let set = prost_types::FileDescriptorSet::decode(muster_proto::DESCRIPTORS).unwrap();
     let list = read("control-plane/src/api/fuzz.rs");
-    for method in set.file.iter().flat_map(|file| &file.service).flat_map(|service| &service.method) {
+    // What the agent serves on its own host is not the control plane's to read.
+    let served = ["muster.admin.v1", "muster.agent.v1"];
+    let ours = set.file.iter().filter(|file| served.contains(&file.package()));
+    for method in ours.flat_map(|file| &file.service).flat_map(|service| &service.method) {
         let request = method.input_type().rsplit('.').next().unwrap();
         assert!(
             list.contains(&format!("::{request} =>")),

@@ -130,6 +130,13 @@ reasons! {
     PreconditionFailed = "PRECONDITION_FAILED",
     Superseded = "SUPERSEDED",
     SettingHostOnly = "SETTING_HOST_ONLY",
+    NotInAFleet = "NOT_IN_A_FLEET",
+    LogLevelFixed = "LOG_LEVEL_FIXED",
+    WorkloadDisabled = "WORKLOAD_DISABLED",
+    WorkloadDenied = "WORKLOAD_DENIED",
+    WorkloadUnavailable = "WORKLOAD_UNAVAILABLE",
+    WorkloadTokenInvalid = "WORKLOAD_TOKEN_INVALID",
+    RenameDisabled = "RENAME_DISABLED",
 }
 
 impl fmt::Display for Reason {

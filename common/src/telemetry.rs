@@ -38,6 +38,18 @@ pub struct InvalidFilter {
 pub struct Level(Option<Box<dyn Fn(EnvFilter) + Send + Sync>>);
 
 impl Level {
+    /// One that nothing changes, as where `MUSTER_LOG` is set.
+    #[must_use]
+    pub const fn fixed() -> Self {
+        Self(None)
+    }
+
+    /// Whether `MUSTER_LOG` decides what is logged, whatever is set.
+    #[must_use]
+    pub const fn is_fixed(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// From now on this filter counts, unless `MUSTER_LOG` is set.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ pub mod pem;
 pub mod pin;
 mod server;
 pub mod spiffe;
+pub mod workload;
 
 pub use client::{client_config, enrollment_client_config, judge_server, recovery_client_config};
 pub use server::{client_verifier, server_config, server_config_without_client_certificates};

@@ -31,11 +31,13 @@ use muster_proto::{
         nodes_service_server::NodesServiceServer, operations_service_server::OperationsServiceServer,
         rollouts_service_server::RolloutsServiceServer, schedules_service_server::SchedulesServiceServer,
         settings_service_server::SettingsServiceServer, system_service_server::SystemServiceServer,
+        workloads_service_server::WorkloadsServiceServer,
     },
     agent::v1::{
         blob_service_server::BlobServiceServer, diagnostics_service_server::DiagnosticsServiceServer,
         enrollment_service_server::EnrollmentServiceServer, identity_service_server::IdentityServiceServer,
-        session_service_server::SessionServiceServer,
+        node_service_server::NodeServiceServer, session_service_server::SessionServiceServer,
+        workload_identity_service_server::WorkloadIdentityServiceServer,
     },
 };
 use tonic::service::{Routes, RoutesBuilder};
@@ -59,12 +61,16 @@ pub fn agents(app: &App) -> Routes {
     let session = SessionServiceServer::new(agent::session::Handler::new(app.clone()));
     let identity = IdentityServiceServer::new(agent::identity::Handler(app.clone()));
     let blobs = BlobServiceServer::new(agent::blobs::Handler(app.clone()));
+    let workloads = WorkloadIdentityServiceServer::new(agent::workload::Handler(app.clone()));
     let diagnostics = DiagnosticsServiceServer::new(agent::diagnostics::Handler(app.clone()));
+    let nodes = NodeServiceServer::new(agent::node::Handler(app.clone()));
     let mut routes = RoutesBuilder::default();
     routes.add_service(diagnostics.max_decoding_message_size(STRANGER_MESSAGE));
+    routes.add_service(workloads.max_decoding_message_size(AGENT_MESSAGE));
     routes.add_service(blobs.max_decoding_message_size(BLOB_MESSAGE));
     routes.add_service(session.max_decoding_message_size(AGENT_MESSAGE));
     routes.add_service(identity.max_decoding_message_size(STRANGER_MESSAGE));
+    routes.add_service(nodes.max_decoding_message_size(STRANGER_MESSAGE));
     routes.routes()
 }
 
@@ -124,6 +130,10 @@ pub fn operators(app: &App) -> RoutesBuilder {
         )
         .add_service(
             AuditServiceServer::new(admin::audit::Handler(app())).max_decoding_message_size(READ_MESSAGE),
+        )
+        .add_service(
+            WorkloadsServiceServer::new(admin::workloads::Handler(app()))
+                .max_decoding_message_size(READ_MESSAGE),
         )
         .add_service(
             SystemServiceServer::new(admin::system::Handler(app())).max_decoding_message_size(READ_MESSAGE),

@@ -37,6 +37,7 @@ pub mod preview;
 pub mod quarantine;
 pub mod recorder;
 pub mod recovery;
+mod rename;
 pub mod retention;
 pub mod revocation;
 pub mod rollouts;
@@ -47,6 +48,7 @@ pub mod settings;
 pub mod speaker;
 pub mod system;
 pub mod watch;
+pub mod workloads;
 pub mod workshop;
 mod written;
 
@@ -107,6 +109,8 @@ pub struct Core {
     pub hub: Hub,
     /// Issues certificates.
     pub ca: Arc<Ca>,
+    /// Issue identities for programs.
+    pub workloads: Arc<crate::ca::workload::Issuers>,
     /// Where strangers' signatures are checked and made.
     pub workshop: workshop::Workshop,
     /// Issuers whose tokens let hosts in.
@@ -156,6 +160,8 @@ pub struct Fixed {
     pub recovery: recovery::Policy,
     /// Whether new nodes may come.
     pub enrollment_enabled: bool,
+    /// Whether hosts may give their nodes other display names.
+    pub hosts_may_rename: bool,
     /// How many may wait for approval.
     pub join_requests: join_requests::Bounds,
     /// Addresses told to agents, for sessions.
@@ -168,6 +174,8 @@ pub struct Fixed {
     pub operation_output_limit: u64,
     /// What is kept, and how long.
     pub retention: Retention,
+    /// Identities for programs.
+    pub workload: crate::config::Workload,
     /// How many blobs there may be, and how long they are kept.
     pub blobs: crate::config::Blobs,
     /// Full names of the operators' methods, and what they ask for.

@@ -12,6 +12,7 @@ mod files;
 mod issue;
 pub mod proof;
 mod slots;
+pub mod workload;
 
 use std::{
     path::{Path, PathBuf},

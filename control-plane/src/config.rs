@@ -12,6 +12,7 @@ mod log;
 mod retention;
 mod secrets;
 mod template;
+mod workload;
 
 use std::{
     net::SocketAddr,
@@ -33,6 +34,7 @@ pub use log::Log;
 pub use retention::Retention;
 pub use secrets::Secrets;
 pub use template::render;
+pub use workload::Workload;
 
 /// Most output kept of one command: a client of gRPC takes messages of 4 MiB, unless told otherwise.
 const MAX_OUTPUT: u64 = 3 * 1024 * 1024;
@@ -83,6 +85,9 @@ pub struct Config {
     /// Where the keys of protected contents are. Since 0.1.
     #[serde(default)]
     pub secrets: Secrets,
+    /// Identities for programs on hosts. Since 0.1.
+    #[serde(default)]
+    pub workload: Workload,
     /// What is logged. Since 0.1.
     #[serde(default)]
     pub log: Log,
@@ -266,6 +271,7 @@ impl Config {
             authority: Authority::default(),
             blobs: Blobs::default(),
             secrets: Secrets::default(),
+            workload: Workload::default(),
             log: Log::default(),
             drain_within: default_drain(),
         }
@@ -335,6 +341,7 @@ impl Config {
         problems.extend(self.enrollment.problems());
         problems.extend(self.authority.problems());
         problems.extend(self.blobs.problems());
+        problems.extend(self.workload.problems());
         problems
     }
 

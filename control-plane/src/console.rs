@@ -1,5 +1,8 @@
-//! The port for probes and scrapers: `/metrics`, `/livez`, `/readyz`. Plain
-//! HTTP, read only, on the loopback address unless someone wants otherwise.
+//! The port for probes and scrapers: `/metrics`, `/livez`, `/readyz`, and the keys of
+//! programs' tokens at `/.well-known/jwks.json`. Plain HTTP, read only, on the loopback
+//! address unless someone wants otherwise.
+
+mod jwks;
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -44,11 +47,21 @@ impl Ready {
     }
 }
 
+/// What is published of programs' identities.
+#[derive(Clone)]
+pub struct Published {
+    /// Who issues them. `None`: nobody.
+    pub workloads: Option<Arc<crate::ca::workload::Issuers>>,
+    /// How long others may keep what they were told.
+    pub fresh_for: Duration,
+}
+
 /// The open port.
 pub struct Console {
     listener: TcpListener,
     metrics: Metrics,
     ready: Ready,
+    published: Published,
 }
 
 impl Console {
@@ -56,8 +69,13 @@ impl Console {
     ///
     /// # Errors
     /// If the address cannot be had.
-    pub async fn bind(address: SocketAddr, metrics: Metrics, ready: Ready) -> std::io::Result<Self> {
-        Ok(Self { listener: TcpListener::bind(address).await?, metrics, ready })
+    pub async fn bind(
+        address: SocketAddr,
+        metrics: Metrics,
+        ready: Ready,
+        published: Published,
+    ) -> std::io::Result<Self> {
+        Ok(Self { listener: TcpListener::bind(address).await?, metrics, ready, published })
     }
 
     /// Where it listens.
@@ -81,11 +99,12 @@ impl Console {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
-            let (metrics, ready) = (self.metrics.clone(), self.ready.clone());
+            let (metrics, ready, published) =
+                (self.metrics.clone(), self.ready.clone(), self.published.clone());
             tasks.spawn("console", Kind::BestEffort, async move {
                 let _permit = permit;
                 let answer = service_fn(move |request| {
-                    let response = answer(&request, &metrics, &ready);
+                    let response = answer(&request, &metrics, &ready, &published);
                     async move { Ok::<_, Infallible>(response) }
                 });
                 let mut http = http1::Builder::new();
@@ -96,7 +115,12 @@ impl Console {
     }
 }
 
-fn answer(request: &Request<Incoming>, metrics: &Metrics, ready: &Ready) -> Response<Full<Bytes>> {
+fn answer(
+    request: &Request<Incoming>,
+    metrics: &Metrics,
+    ready: &Ready,
+    published: &Published,
+) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
     }
@@ -114,7 +138,11 @@ fn answer(request: &Request<Incoming>, metrics: &Metrics, ready: &Ready) -> Resp
             [] => text(StatusCode::OK, "ready\n".to_owned()),
             missing => text(StatusCode::SERVICE_UNAVAILABLE, format!("waits for {}\n", missing.join(", "))),
         },
-        _ => text(StatusCode::NOT_FOUND, "there are /metrics, /livez and /readyz\n".to_owned()),
+        jwks::PATH => jwks::answer(request, published),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "there are /metrics, /livez, /readyz and /.well-known/jwks.json\n".to_owned(),
+        ),
     }
 }
 
@@ -149,8 +177,9 @@ mod tests {
         let (ready, drain, tasks) = (Ready::default(), Drain::default(), Tasks::default());
         ready.waits_for("store");
         ready.waits_for("doors");
+        let none = Published { workloads: None, fresh_for: Duration::from_secs(1) };
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let console = Console::bind(nowhere, Metrics::default(), ready.clone()).await.unwrap();
+        let console = Console::bind(nowhere, Metrics::default(), ready.clone(), none).await.unwrap();
         let address = console.local_addr().unwrap();
         tasks.spawn("console", Kind::BestEffort, console.serve(drain.clone(), tasks.clone()));
         let told = async |path: &str| ask(address, "GET", path).await.unwrap();
@@ -163,6 +192,7 @@ mod tests {
         assert_eq!(told("/readyz").await, (unready.clone(), "waits for doors\n".to_owned()));
         ready.has("doors");
         assert_eq!(told("/readyz").await, (line("200 OK"), "ready\n".to_owned()));
+        assert_eq!(told(jwks::PATH).await.0, line("404 Not Found"), "nothing is issued here");
         let posted = ask(address, "POST", "/readyz").await.unwrap();
         assert_eq!(posted.0, line("405 Method Not Allowed"));
 

@@ -55,6 +55,11 @@ struct State {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Queue {
     queue: &'static str,
 }
@@ -85,6 +90,7 @@ struct Inner {
     enrollments_refused: Family<Word, Count>,
     pruned: Family<What, Count>,
     worked: Family<Worker, Seconds>,
+    svids: Family<Kind, Count>,
     audit_signed: Count,
     audit_broken: Gauge,
 }
@@ -112,6 +118,7 @@ impl Default for Metrics {
             enrollments_refused: Family::default(),
             pruned: Family::default(),
             worked: Family::default(),
+            svids: Family::default(),
             audit_signed: Count::default(),
             audit_broken: Gauge::default(),
         };
@@ -163,6 +170,7 @@ fn register(all: &mut Inner) {
         "Hosts that were not made nodes",
         all.enrollments_refused.clone(),
     );
+    registry.register("workload_svids", "Identities of programs that were issued", all.svids.clone());
     registry.register(
         "audit_checkpoints",
         "Checkpoints of the audit that were signed",
@@ -270,6 +278,11 @@ impl Metrics {
     /// A host was not made a node.
     pub fn enrollment_refused(&self, reason: &'static str) {
         self.0.enrollments_refused.get_or_create(&Word { reason }).inc();
+    }
+
+    /// Identities of programs were issued: `x509` or `jwt`.
+    pub fn svids_issued(&self, kind: &'static str, count: usize) {
+        self.0.svids.get_or_create(&Kind { kind }).inc_by(count as u64);
     }
 
     /// A chain of the audit was signed.

@@ -4,6 +4,7 @@
 mod audit;
 mod callers;
 mod tls;
+mod workloads;
 
 use std::{sync::Arc, time::Duration};
 
@@ -57,12 +58,18 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
     let store = open_store(&config)?;
     let authority = store.read(|tx| tx.authority_get()).await.context("cannot read the store")?;
     let ca = Arc::new(Ca::open(&config.ca_dir(), &config.trust_domain, authority)?);
+    let workloads = workloads::open(&config, &store, &clock).await?;
     let identity = tls::Source::start(&config, &ca, &clock)?;
 
     // The ports are opened before the services are made: join strings name them.
-    let console = Console::bind(config.listen.console, metrics.clone(), ready.clone())
-        .await
-        .with_context(|| format!("cannot listen on {} for the console", config.listen.console))?;
+    let console = Console::bind(
+        config.listen.console,
+        metrics.clone(),
+        ready.clone(),
+        workloads::published(&config, &workloads),
+    )
+    .await
+    .with_context(|| format!("cannot listen on {} for the console", config.listen.console))?;
     let sockets = accept::Sockets::open(&config.listen, config.doors.backlog)?;
     let addresses = Addresses {
         agents: sockets.agents.local_addr()?,
@@ -89,6 +96,7 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
         dispatch: app::dispatch::Dispatch::default(),
         hub: Hub::default(),
         ca: Arc::clone(&ca),
+        workloads,
         workshop: app::workshop::Workshop::default(),
         oidc: crate::oidc::Issuers::new(&config.enrollment.oidc).context("cannot use [[enrollment.oidc]]")?,
         host_cas: crate::host_ca::Authorities::new(&config.enrollment.host_ca)
@@ -231,6 +239,7 @@ async fn fixed(
             limit: config.identity.recover_limit,
         },
         enrollment_enabled: config.enrollment.enabled,
+        hosts_may_rename: config.enrollment.hosts_may_rename,
         join_requests: app::join_requests::Bounds {
             in_all: config.enrollment.join_requests,
             of_token: config.enrollment.join_requests_per_token,
@@ -240,6 +249,7 @@ async fn fixed(
         output_limit: session.output_limit,
         operation_output_limit: session.operation_output_limit,
         retention: config.retention.clone(),
+        workload: config.workload.clone(),
         blobs: config.blobs.clone(),
         methods: policy::methods,
         wish_of: crate::api::schedule_operation,

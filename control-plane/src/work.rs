@@ -6,6 +6,7 @@ mod blobs;
 mod checkpoints;
 pub mod driver;
 mod schedules;
+mod workloads;
 
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub fn start(app: &App, tasks: &Tasks, drain: &Drain) {
     drive(app, tasks, drain, schedules::Schedules::default());
     drive(app, tasks, drain, checkpoints::Checkpoints);
     drive(app, tasks, drain, blobs::Collect);
+    drive(app, tasks, drain, workloads::Turns);
     if app.fixed.authority.files().is_some() {
         drive(app, tasks, drain, authority::Files::default());
     }

@@ -11,14 +11,17 @@ use muster_common::{
     join::JoinString,
     reason::Reason,
     settings,
-    tls::spiffe::{Principal, TrustDomain},
+    tls::{
+        spiffe::{Principal, TrustDomain},
+        workload::WorkloadId,
+    },
 };
 use muster_domain::{item::ItemName, join_token::Terms, page, revocation::Subject};
 
 fuzz_target!(init: muster_fuzz::seeds("texts", seeds), |input: &[u8]| {
     let Some((which, bytes)) = input.split_first() else { return };
     let text = String::from_utf8_lossy(bytes);
-    match which % 8 {
+    match which % 10 {
         0 => join(&text),
         // What stands in a join string, or nothing would ever get behind its base64.
         1 => join(&format!("muster1.{}", BASE64_URL_SAFE_NO_PAD.encode(bytes))),
@@ -31,6 +34,14 @@ fuzz_target!(init: muster_fuzz::seeds("texts", seeds), |input: &[u8]| {
             same::<NodeId>(&text);
         }
         6 => tokens(&text),
+        8 => {
+            let (keys, token) = text.split_once('\n').unwrap_or(("", &text));
+            muster_node_agent::workload::fuzz::token(keys, token);
+        }
+        9 => {
+            same::<WorkloadId>(&text);
+            muster_node_agent::workload::fuzz::cgroup(&text);
+        }
         _ => drop(Terms::check(UnixMillis(0), 1, None, &text.lines().map(str::to_owned).collect::<Vec<_>>())),
     }
 });
@@ -68,7 +79,7 @@ fn same<T: std::str::FromStr + std::fmt::Display + PartialEq>(text: &str) {
     }
 }
 
-fn seeds() -> [Vec<u8>; 10] {
+fn seeds() -> [Vec<u8>; 14] {
     let join = JoinString {
         addresses: vec!["plane.example:8444".to_owned()],
         ca_pin: Sha256::of(b"root"),
@@ -88,6 +99,18 @@ fn seeds() -> [Vec<u8>; 10] {
         seed(5, b"operator/alice@example.com"),
         seed(6, token.as_bytes()),
         seed(6, page::ResumeToken { epoch: 1, revision: 9 }.to_string().as_bytes()),
+        seed(8, format!("\n{}", token_of_others("ES256")).as_bytes()),
+        seed(8, format!("{{\"keys\":[]}}\n{}", token_of_others("none")).as_bytes()),
+        seed(9, b"0::/system.slice/nginx.service"),
+        seed(9, b"spiffe://fleet.example/workload/018f4e9c-0000-7000-8000-000000000000/web"),
         seed(7, b"192.0.2.0/24\n2001:db8::1"),
     ]
+}
+
+/// In the form of a token, signed by nobody.
+fn token_of_others(algorithm: &str) -> String {
+    let part = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
+    let header = format!("{{\"alg\":\"{algorithm}\",\"kid\":\"k\"}}");
+    let claims = "{\"sub\":\"spiffe://fleet.example/workload/x/web\",\"aud\":[\"db\"],\"exp\":1700000300}";
+    format!("{}.{}.{}", part(&header), part(claims), BASE64_URL_SAFE_NO_PAD.encode([0; 64]))
 }

@@ -3,18 +3,24 @@
 
 mod check;
 mod completions;
+mod config;
 mod connect;
 mod disconnect;
 mod exit;
 mod explain;
 mod join;
+mod locks;
+mod log_level;
 mod logs;
 mod output;
+mod pause;
 mod progress;
 mod proxy;
+mod rename;
 mod run;
 mod show;
 mod stages;
+mod status;
 mod supervise;
 mod version;
 
@@ -63,7 +69,7 @@ struct Cli {
 enum Command {
     /// Bring this host into a fleet.
     Connect(connect::Args),
-    /// Run the agent.
+    /// Run the agent: in its fleet whenever this host has an identity, waiting for one otherwise.
     Run(run::Args),
     /// Tell what this host is and how its agent stands.
     Show(show::Args),
@@ -71,6 +77,20 @@ enum Command {
     Check(check::Args),
     /// Tell where each item stands on this host and why, without the agent and without network.
     Explain(explain::Args),
+    /// Tell how the agent stands; the exit status is for health checkers.
+    Status(status::Args),
+    /// Let changes and commands of the control plane rest on this host.
+    Pause(pause::Args),
+    /// End a pause.
+    Resume,
+    /// Change how much the running agent logs.
+    LogLevel(log_level::Args),
+    /// Tell and change the settings of this host, take changes back.
+    Config(config::Args),
+    /// What this host's lock file comes to, and whether a new one can be put in place.
+    Locks(locks::Args),
+    /// Give this node another display name. Everything goes on as it was.
+    Rename(rename::Args),
     /// Take this host out of its fleet. Files that bundles brought stay as they are.
     Disconnect(disconnect::Args),
     /// Collect what helps to find out why, into one archive, without credentials.
@@ -118,8 +138,8 @@ impl Context {
 
     /// As `look`, and with a file whose options cannot be used: without them, and why.
     fn look_past_faults(cli: &Cli) -> Result<(Self, Option<String>), Failure> {
-        let mut config =
-            Config::read(cli.config.as_deref()).map_err(|error| Failure::new(exit::CONFIG, &error))?;
+        let read = Config::read(cli.config.as_deref());
+        let mut config = read.map_err(|error| Failure::new(exit::CONFIG, &error))?;
         let fault = config.check().err().map(|error| Chain(&error).to_string());
         if fault.is_some() {
             config.settings.clear();
@@ -148,17 +168,24 @@ impl Cli {
             Command::Connect(args) => connect::run(args, &Context::open(self)?),
             Command::Run(args) => run::run(args, Context::open(self)?),
             Command::Check(args) => check::run(args, &Context::look(self)?),
+            Command::Status(args) => status::run(args, &Context::look(self)?),
+            Command::Pause(args) => pause::run(args, &Context::look(self)?),
+            Command::Resume => pause::resume(&Context::look(self)?),
+            Command::LogLevel(args) => log_level::run(args, &Context::look(self)?),
             Command::Show(args) => {
                 let (context, fault) = Context::look_past_faults(self)?;
                 show::run(args, &context, fault.as_deref())
             }
             Command::Explain(args) => explain::run(args, &Context::look(self)?),
+            Command::Config(args) => config::run(args, self),
+            Command::Locks(args) => locks::run(args, &Context::look(self)?),
+            Command::Rename(args) => rename::run(args, &Context::look(self)?),
             Command::Disconnect(args) => disconnect::run(args, &Context::open(self)?),
+            Command::Proxy(args) => proxy::run(args, &Context::look(self)?),
             Command::Version => {
                 version::run(self.output());
                 Ok(())
             }
-            Command::Proxy(args) => proxy::run(args, &Context::look(self)?),
             Command::Logs(args) => logs::run(args, &Context::look(self)?),
             Command::Completions(args) => {
                 completions::run(args, self.output());

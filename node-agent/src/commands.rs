@@ -17,6 +17,7 @@ mod kinds;
 mod lanes;
 mod output;
 mod recover;
+mod rest;
 mod task;
 mod unwritten;
 mod voice;
@@ -46,7 +47,7 @@ use crate::{
     ledger::Shared,
     locks,
     platform::units::Units,
-    state::{CommandState, Report, ServerTime, Ticket},
+    state::{CommandState, Pauses, Report, ServerTime, Ticket},
 };
 
 /// Commands that run at once.
@@ -86,6 +87,8 @@ pub struct Options {
     pub restart: CancellationToken,
     /// The host was asked to boot anew.
     pub rebooting: Arc<AtomicBool>,
+    /// While one holds no order starts.
+    pub pauses: Pauses,
     /// What other rooms do for commands.
     pub errands: Arc<dyn Errands>,
     /// Who does what orders ask for. `None`: this host, by their kinds.

@@ -16,6 +16,11 @@ use crate::redaction;
 /// Where the file is looked for.
 pub const DEFAULT_PATH: &str = "/etc/muster/node-agent.toml";
 
+/// Where the agent keeps what it knows, unless the file says another place.
+const STATE_DIR: &str = "/var/lib/muster/node-agent";
+/// Where programs of the host look for the agent.
+const RUN_DIR: &str = "/run/muster";
+
 /// The file. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -26,6 +31,10 @@ pub struct Config {
     pub locks_file: PathBuf,
     /// How log lines look. Since 0.1.
     pub log_format: Format,
+    /// Where programs of this host reach the agent. Without: `/run/muster/agent.sock`, or
+    /// `agent.sock` in the state directory where that cannot be had, and where the state
+    /// directory is another one than the default. The status file lies beside it. Since 0.1.
+    pub socket: Option<PathBuf>,
     /// Options of the agent that this host decides; they win over the control plane's. An
     /// edit of them counts within seconds, all else with the next start. Since 0.1.
     #[serde(deserialize_with = "settings::from_tables")]
@@ -38,9 +47,10 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            state_dir: PathBuf::from("/var/lib/muster/node-agent"),
+            state_dir: PathBuf::from(STATE_DIR),
             locks_file: PathBuf::from("/etc/muster/locks.toml"),
             log_format: Format::Text,
+            socket: None,
             settings: BTreeMap::new(),
             path: PathBuf::from(DEFAULT_PATH),
         }
@@ -116,11 +126,45 @@ impl Config {
         let fault = |source| Error::Setting { path: self.path.clone(), source };
         self.settings.iter().try_for_each(|(key, value)| settings::check(key, value)).map_err(fault)
     }
+
+    /// Where the socket may be: the first that can be had is.
+    #[must_use]
+    pub fn sockets(&self) -> Vec<PathBuf> {
+        match &self.socket {
+            Some(socket) => vec![socket.clone()],
+            None => self.run_dirs().into_iter().map(|folder| folder.join("agent.sock")).collect(),
+        }
+    }
+
+    /// Where the status file may be: beside the socket, or in the state directory while an
+    /// agent has none.
+    #[must_use]
+    pub fn status_files(&self) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = self.sockets().iter().map(|path| beside(path)).collect();
+        files.push(self.state_dir.join(STATUS));
+        files.dedup();
+        files
+    }
+
+    /// One agent has the host's own place; any other keeps to its state directory.
+    fn run_dirs(&self) -> Vec<PathBuf> {
+        let own = Some(self.state_dir.clone());
+        let of_host = (self.state_dir == Path::new(STATE_DIR)).then(|| PathBuf::from(RUN_DIR));
+        of_host.into_iter().chain(own).collect()
+    }
 }
 
 /// What is wrong with a file. The parser shows the line, and it may have a password.
 fn told(error: &toml::de::Error) -> String {
     redaction::redact(error.to_string().trim_end())
+}
+
+const STATUS: &str = "status.json";
+
+/// The status file of an agent that listens there.
+#[must_use]
+pub fn beside(socket: &Path) -> PathBuf {
+    socket.with_file_name(STATUS)
 }
 
 #[cfg(test)]
@@ -145,6 +189,20 @@ mod tests {
         assert!(matches!(load("[settings]\ncolour = \"red\"\n"), Err(Error::Setting { .. })));
         assert!(matches!(load("[settings]\nlog-level = \"loud\"\n"), Err(Error::Setting { .. })));
         assert!(load("[settings]\nlog-level = \"debug\"\n").is_ok());
+    }
+
+    #[test]
+    fn only_the_agent_of_the_host_listens_where_programs_look() {
+        let sockets = |text: &str| load(text).unwrap().sockets();
+        let default = ["/run/muster/agent.sock", "/var/lib/muster/node-agent/agent.sock"];
+        assert_eq!(sockets(""), default.map(PathBuf::from));
+        assert_eq!(sockets("state-dir = \"/srv/a\"\n"), [PathBuf::from("/srv/a/agent.sock")]);
+        let named = load("socket = \"/srv/b/c.sock\"\n").unwrap();
+        assert_eq!(named.sockets(), [PathBuf::from("/srv/b/c.sock")]);
+        let files = ["/srv/b/status.json", "/var/lib/muster/node-agent/status.json"];
+        assert_eq!(named.status_files(), files.map(PathBuf::from));
+        let files = ["/run/muster/status.json", "/var/lib/muster/node-agent/status.json"];
+        assert_eq!(load("").unwrap().status_files(), files.map(PathBuf::from));
     }
 
     #[test]

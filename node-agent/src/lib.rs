@@ -4,7 +4,8 @@
 //!
 //! Rooms, lower ones first; arrows point down only:
 //! `redaction`, `state` · `config`, `proxy` · `dial` · `platform` · `ledger`, `locks` · `identity` ·
-//! `applier`, `blobs`, `commands`, `diagnostics`, `liveness`, `session` · `wiring` · `cli`.
+//! `applier`, `blobs`, `commands`, `diagnostics`, `liveness`, `session`, `workload` ·
+//! `local_api` · `wiring` · `cli`.
 
 pub mod applier;
 pub mod blobs;
@@ -16,6 +17,7 @@ pub mod dial;
 pub mod identity;
 pub mod ledger;
 pub mod liveness;
+pub mod local_api;
 pub mod locks;
 pub mod platform;
 pub mod proxy;
@@ -24,3 +26,4 @@ pub mod session;
 pub mod state;
 pub mod state_dir;
 pub mod wiring;
+pub mod workload;

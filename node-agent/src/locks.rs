@@ -2,8 +2,10 @@
 //! side can override them. No file: everything is locked.
 //!
 //! ```toml
+//! profile = "monitor"      # full, monitor, locked or one of this file; none: only what stands here
 //! [paths]
 //! allow = ["/etc/app"]     # roots under which bundles may write
+//! deny = ["/etc/app/keys"] # and where they may not all the same
 //! [hooks]
 //! allow = false            # whether bundles may run programs
 //! [commands]
@@ -14,300 +16,189 @@
 //! journals = ["*"]         # units whose journals `collect-logs` takes
 //! [commands.run-script]
 //! allow = true
-//! users = ["app"]          # as whom; without this line: as the agent's own user
+//! users = ["app"]          # as whom, "*": anybody; without this line: as the agent's own user
 //! sha256 = ["9f86d0…"]     # only these scripts, by the hash of their text
+//! [extensions]
+//! allow = ["acme/log"]     # PUBLISHER/TYPE, these and no others; ["none"]: none
+//! block = ["acme/trace"]   # stronger than allow
+//! [limits]
+//! memory = "512MiB"        # the most that a script may use
 //! [settings]
 //! log-level = "debug"      # options of the agent, whatever the control plane gives
+//! [[workload.identities]]  # which program is who; everything that is said must hold
+//! name = "web"
+//! user = "www-data"        # or uid, gid, group
+//! unit = "nginx.service"
+//! [profiles.web]           # sections as above, under what stands outside
 //! ```
 
 mod commands;
+mod extensions;
+mod limits;
+mod load;
+mod profile;
+mod rules;
+mod tell;
+mod workload;
 
-use std::{
-    collections::BTreeMap,
-    fs::{File, Metadata},
-    io::{self, Read as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
-    path::{Component, Path, PathBuf},
-    sync::Arc,
-};
+use std::path::Path;
 
-use commands::Commands;
 pub use commands::{KINDS, Text, User};
-use muster_common::{settings, unit_name};
-use parking_lot::Mutex;
-use serde::Deserialize;
+pub use extensions::{Act, Name};
+pub use limits::Caps;
+pub use load::{Error, Reader};
+use muster_common::unit_name;
+use profile::{Ceiling, Sources};
+use rules::Rules;
+pub use tell::{Rule, Told};
 
-use crate::redaction::redact;
-
-/// Longest file that is read.
-const MAX_BYTES: u64 = 256 * 1024;
+/// How every refusal of a lock file is called, wherever it is told.
+pub const DENIED: &str = "denied-by-local-lock";
 
 /// What this host allows.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Locks {
-    paths: Paths,
-    hooks: Hooks,
-    commands: Commands,
-    #[serde(deserialize_with = "settings::from_tables")]
-    settings: BTreeMap<String, String>,
+    rules: Rules,
+    /// Above which nothing goes, whatever the rules say.
+    ceiling: Option<Ceiling>,
+    sources: Sources,
     /// The file cannot be used: nobody knows what it locks.
-    #[serde(skip)]
     is_unusable: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-struct Paths {
-    allow: Vec<PathBuf>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-struct Hooks {
-    allow: bool,
-}
-
-/// A lock file that cannot be trusted or read. Everything is locked then.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// It cannot be read.
-    #[error("cannot read lock file {}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Others than its administrator could have written it.
-    #[error("lock file {} is not to be trusted: {why}", path.display())]
-    Untrusted {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// It does not parse.
-    #[error("lock file {} is not valid: {why}", path.display())]
-    Parse {
-        /// Which.
-        path: PathBuf,
-        /// Where and why, without what may be a credential.
-        why: String,
-    },
-    /// A root is not an absolute path in normal form.
-    #[error("lock file {} allows {root:?}, which is not an absolute path without . and ..", path.display())]
-    Root {
-        /// Which file.
-        path: PathBuf,
-        /// Which root.
-        root: PathBuf,
-    },
-    /// A kind of command that a list cannot have: whoever wrote it would wait in vain for it
-    /// to be locked, or open.
-    #[error("lock file {} has {kind:?} in commands.{list}; it can have {}", path.display(), can.join(", "))]
-    Command {
-        /// Which file.
-        path: PathBuf,
-        /// `allow` or `deny`.
-        list: &'static str,
-        /// What stands there.
-        kind: String,
-        /// What could.
-        can: &'static [&'static str],
-    },
-    /// An option of the agent that cannot be.
-    #[error("lock file {} cannot be used", path.display())]
-    Setting {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: settings::Invalid,
-    },
-}
-
 impl Locks {
-    /// Reads a lock file; none locks everything.
-    ///
-    /// # Errors
-    /// If it is there and cannot be used.
-    pub fn load(path: &Path) -> Result<Self, Error> {
-        let read = |source| Error::Read { path: path.to_owned(), source };
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let flags = i32::try_from(flags.bits()).unwrap_or_default();
-        let file = match File::options().read(true).custom_flags(flags).open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
-                return Err(Error::Untrusted { path: path.to_owned(), why: "it is a symbolic link" });
-            }
-            Err(error) => return Err(read(error)),
-        };
-        let metadata = file.metadata().map_err(read)?;
-        if let Some(why) = untrusted(&metadata) {
-            return Err(Error::Untrusted { path: path.to_owned(), why });
-        }
-        let mut text = String::new();
-        file.take(MAX_BYTES).read_to_string(&mut text).map_err(read)?;
-        let locks: Self = toml::from_str(&text).map_err(|error| {
-            // The parser shows the line, and it may have a password.
-            Error::Parse { path: path.to_owned(), why: redact(error.to_string().trim_end()) }
-        })?;
-        if let Some(root) = locks.paths.allow.iter().find(|root| !is_normal(root)) {
-            return Err(Error::Root { path: path.to_owned(), root: root.clone() });
-        }
-        locks.commands.check(path)?;
-        for (key, value) in &locks.settings {
-            settings::check(key, value).map_err(|source| Error::Setting { path: path.to_owned(), source })?;
-        }
-        Ok(locks)
-    }
-
     /// The rules of a file that cannot be used: everything is locked.
     #[must_use]
     pub fn everything() -> Self {
         Self { is_unusable: true, ..Self::default() }
     }
 
-    /// The allowed root under which a path lies. `None`: it may not be written.
+    /// The allowed root under which a path lies. `None`: it may not be looked at, and not be
+    /// written either.
     #[must_use]
     pub fn root_of(&self, path: &Path) -> Option<&Path> {
-        let under = |root: &&PathBuf| path.starts_with(root) && path != root.as_path();
-        self.paths.allow.iter().filter(|_| is_normal(path)).find(under).map(PathBuf::as_path)
+        self.rules.paths.root_of(path).filter(|_| self.ceiling != Some(Ceiling::Locked))
+    }
+
+    /// The same for a path that is to be changed.
+    #[must_use]
+    pub fn writable_root_of(&self, path: &Path) -> Option<&Path> {
+        self.root_of(path).filter(|_| self.ceiling.is_none())
+    }
+
+    /// Why a path may not be changed. `None`: it may.
+    #[must_use]
+    pub fn refuses_writing(&self, path: &Path) -> Option<String> {
+        if self.writable_root_of(path).is_some() {
+            return None;
+        }
+        let is_listed = self.rules.paths.root_of(path).is_some();
+        let why = self.denied(if is_listed { "profile" } else { self.rules.paths.refusing(path) });
+        Some(format!("the lock file of this host allows no writing to {} ({why})", path.display()))
     }
 
     /// Whether bundles may run programs.
     #[must_use]
     pub const fn allows_hooks(&self) -> bool {
-        self.hooks.allow
+        self.rules.hooks.allow && self.ceiling.is_none()
+    }
+
+    /// What is told of hooks that are not allowed.
+    #[must_use]
+    pub fn hooks_refused(&self) -> String {
+        format!("the lock file of this host does not allow hooks ({})", self.denied("hooks.allow"))
     }
 
     /// Why a script may not run where scripts may. `None`: it may.
     #[must_use]
-    pub fn refuses_script(&self, user: &User<'_>, text: &Text<'_>) -> Option<String> {
-        self.commands.run_script.refuses(user, text)
+    pub fn refuses_script(&self, user: &User<'_>, text: &Text<'_>, asked: &Caps) -> Option<String> {
+        let refused = self.rules.commands.run_script.refuses(user, text);
+        let (rule, what) = refused.or_else(|| self.rules.limits.refuses(asked))?;
+        Some(format!("the lock file of this host {what} ({})", self.denied(rule)))
+    }
+
+    /// The most that what remote sides start may use.
+    #[must_use]
+    pub const fn caps(&self) -> Caps {
+        self.rules.limits
     }
 
     /// Whether a kind of command may run.
     #[must_use]
     pub fn allows_command(&self, kind: &str) -> bool {
-        self.commands.allows(kind, self.is_unusable)
+        self.refuses_command(kind).is_none()
     }
 
-    /// Whether `service` may act on a unit.
+    /// Why a kind of command may not run. `None`: it may.
     #[must_use]
-    pub fn allows_service(&self, unit: &str) -> bool {
-        self.commands.services.iter().any(|pattern| unit_name::matches(pattern, unit))
+    pub fn refuses_command(&self, kind: &str) -> Option<String> {
+        let above = self.ceiling.is_some_and(|ceiling| !ceiling.allows_command(kind));
+        let refusing = self.rules.commands.refuses(kind, self.is_unusable);
+        let rule = refusing.or_else(|| above.then_some("profile"))?;
+        Some(format!("the lock file of this host does not allow {kind} ({})", self.denied(rule)))
     }
 
-    /// Whether the journal of a unit may leave the host.
+    /// Why `service` may not act on a unit. `None`: it may.
     #[must_use]
-    pub fn allows_journal(&self, unit: &str) -> bool {
-        self.commands.journals.iter().any(|pattern| unit_name::matches(pattern, unit))
+    pub fn refuses_service(&self, unit: &str) -> Option<String> {
+        self.unnamed(&self.rules.commands.services, "commands.services", unit)
+    }
+
+    /// Why the journal of a unit may not leave the host. `None`: it may.
+    #[must_use]
+    pub fn refuses_journal(&self, unit: &str) -> Option<String> {
+        self.unnamed(&self.rules.commands.journals, "commands.journals", unit)
+    }
+
+    fn unnamed(&self, patterns: &[String], rule: &'static str, unit: &str) -> Option<String> {
+        let is_named = patterns.iter().any(|pattern| unit_name::matches(pattern, unit));
+        let text =
+            || format!("the lock file of this host does not name {unit} in {rule} ({})", self.denied(rule));
+        (!is_named).then(text)
+    }
+
+    /// Why an extension may not be brought, or taken away. `None`: it may.
+    #[must_use]
+    pub fn refuses_extension(&self, name: &Name, act: Act) -> Option<String> {
+        let above = self.is_unusable || self.ceiling.is_some();
+        let rule = if above { Some("profile") } else { self.rules.extensions.refuses(name, act) };
+        Some(format!("the lock file of this host does not allow it ({})", self.denied(rule?)))
+    }
+
+    /// Names of identities that a program of this host may have. `gid`: its first group.
+    #[must_use]
+    pub fn workloads(&self, uid: u32, gid: u32, unit: Option<&str>) -> Vec<String> {
+        self.rules.workload.names(uid, gid, unit)
     }
 
     /// The value at which an option of the agent is locked.
     #[must_use]
     pub fn setting(&self, key: &str) -> Option<&str> {
-        self.settings.get(key).map(String::as_str)
+        self.rules.settings.get(key).map(String::as_str)
     }
 
     /// Whether options that the control plane gives may come into force.
     #[must_use]
-    pub const fn allows_settings(&self) -> bool {
-        !self.is_unusable
-    }
-}
-
-fn untrusted(metadata: &Metadata) -> Option<&'static str> {
-    let own = rustix::process::geteuid().as_raw();
-    if !metadata.is_file() {
-        Some("it is not a regular file")
-    } else if metadata.uid() != 0 && metadata.uid() != own {
-        Some("it belongs neither to root nor to the agent's user")
-    } else if metadata.mode() & 0o022 != 0 {
-        Some("others may write to it")
-    } else {
-        None
-    }
-}
-
-fn is_normal(path: &Path) -> bool {
-    let text = path.as_os_str().as_encoded_bytes();
-    let plain = |part: &[u8]| !matches!(part, b"" | b"." | b"..") && !part.contains(&0);
-    path.is_absolute()
-        && path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
-        && (text == b"/" || text[1..].split(|byte| *byte == b'/').all(plain))
-}
-
-/// The rules of now: an edit counts without a restart. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Reader(Arc<Mutex<Cached>>);
-
-#[derive(Debug)]
-struct Cached {
-    path: PathBuf,
-    seen: Option<Seen>,
-    locks: Locks,
-    error: Option<String>,
-}
-
-/// What tells one content of the file from the next.
-type Seen = (u64, u64, u64, i64, i64);
-
-impl Reader {
-    /// Reads from this file.
-    #[must_use]
-    pub fn new(path: PathBuf) -> Self {
-        let cached = Cached { path, seen: None, locks: Locks::default(), error: None };
-        let reader = Self(Arc::new(Mutex::new(cached)));
-        reader.0.lock().read();
-        reader
+    pub fn allows_settings(&self) -> bool {
+        !self.is_unusable && self.ceiling != Some(Ceiling::Locked)
     }
 
-    /// The rules of now; everything is locked while the file cannot be used.
-    #[must_use]
-    pub fn current(&self) -> Locks {
-        let mut cached = self.0.lock();
-        cached.refresh();
-        cached.locks.clone()
+    /// The one word for a refusal, with the rule behind it and where that stands.
+    fn denied(&self, rule: &str) -> String {
+        format!("{DENIED}: {}", self.place(rule))
     }
 
-    /// Why everything is locked, if the file cannot be used.
-    #[must_use]
-    pub fn error(&self) -> Option<String> {
-        let mut cached = self.0.lock();
-        cached.refresh();
-        cached.error.clone()
-    }
-}
-
-impl Cached {
-    fn refresh(&mut self) {
-        if self.seen != seen(&self.path) {
-            self.read();
+    fn place(&self, rule: &str) -> String {
+        if self.is_unusable {
+            return "the file cannot be used".to_owned();
+        }
+        match self.ceiling {
+            Some(ceiling) if rule == "profile" || ceiling.overrules(rule) => {
+                self.sources.profile_line(ceiling.as_str())
+            }
+            _ => self.sources.place(rule),
         }
     }
-
-    fn read(&mut self) {
-        // Looked at before it is read: a change in between is then seen next time.
-        self.seen = seen(&self.path);
-        (self.locks, self.error) = match Locks::load(&self.path) {
-            Ok(locks) => (locks, None),
-            Err(error) => {
-                let error = muster_common::error_chain::Chain(&error).to_string();
-                tracing::error!(error, "everything is locked: {error}");
-                (Locks::everything(), Some(error))
-            }
-        };
-    }
-}
-
-fn seen(path: &Path) -> Option<Seen> {
-    let of = |m: Metadata| (m.dev(), m.ino(), m.size(), m.ctime(), m.ctime_nsec());
-    std::fs::symlink_metadata(path).ok().map(of)
 }
 
 #[cfg(test)]

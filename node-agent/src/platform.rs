@@ -6,6 +6,7 @@ pub mod files;
 pub mod hardware;
 pub mod host;
 pub mod load;
+pub mod peer;
 pub mod power;
 pub mod process;
 pub mod service_proxy;

@@ -31,6 +31,7 @@ pub struct Rules {
 /// Who names the proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Source {
+    CommandLine,
     Setting(Origin),
     Environment { variable: &'static str, of: &'static str },
 }
@@ -82,12 +83,14 @@ pub enum Error {
         source: Option<io::Error>,
     },
     /// It wants a name and a password, or others.
-    #[error("the proxy {proxy} {}", login(*.given))]
+    #[error("the proxy {proxy} {}", Login(*.given, *.status))]
     Authentication {
         /// Which.
         proxy: String,
         /// Whether it got one.
         given: bool,
+        /// Of HTTP.
+        status: u16,
     },
     /// It does not let us through, or cannot.
     #[error("the proxy {proxy} refuses {target}: {status}{}: see its rules and its log", Phrase(.phrase))]
@@ -119,11 +122,20 @@ pub enum Error {
     },
 }
 
-const fn login(given: bool) -> &'static str {
-    if given {
-        "does not accept this user name and password (407): correct them"
-    } else {
-        "wants a user name and a password (407): write them as http://USER:PASSWORD@HOST:PORT"
+/// The words behind the proxy's address.
+struct Login(bool, u16);
+
+impl fmt::Display for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(given, status) = self;
+        if *given {
+            write!(f, "does not accept this user name and password ({status}): correct them")
+        } else {
+            write!(
+                f,
+                "wants a user name and a password ({status}): write them as http://USER:PASSWORD@HOST:PORT"
+            )
+        }
     }
 }
 
@@ -150,6 +162,12 @@ impl Rules {
         Self { proxy, bypass, no_proxy }
     }
 
+    /// This proxy for everything.
+    #[must_use]
+    pub fn given(url: ProxyUrl) -> Self {
+        Self { proxy: Some((Arc::new(Ok(url)), Source::CommandLine)), ..Self::default() }
+    }
+
     /// The way of a connection for a service to `host:port`.
     #[must_use]
     pub fn route(&self, service: Service, address: &str) -> Route {
@@ -170,6 +188,7 @@ impl Rules {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::CommandLine => f.write_str("--proxy"),
             Self::Setting(origin) => write!(f, "setting, {origin}"),
             Self::Environment { variable, of } => write!(f, "{variable}, {of}"),
         }

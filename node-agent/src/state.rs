@@ -4,6 +4,7 @@ mod commands;
 mod facts;
 mod items;
 mod line;
+mod pause;
 mod server_time;
 mod settings;
 
@@ -11,5 +12,6 @@ pub use commands::{Chunk, CommandState, Report, Ticket};
 pub use facts::{Address, Condition, Disk, Facts, Load};
 pub use items::{Cause, Drift, ItemError, ItemState, ItemVersion, Offer, Outcome, Removal};
 pub use line::{Ask, Line};
+pub use pause::{Pause, Pauses};
 pub use server_time::ServerTime;
 pub use settings::{EffectiveSetting, Origin};

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! run.lock                one running agent for each directory
-//! status.json             how the agent stands, for `show`
+//! contact.json            the session and when it was last open, for the next process
+//! pause.json              a pause, as long as it lasts
+//! agent.sock status.json  for programs of the host, where there is no other place
 //! identity/               the identity, its key
 //! nodes/NODE-ID/          all that belongs to one enrollment:
 //!   ledger/ items/ scripts/ memo.json
@@ -20,7 +22,7 @@ use muster_common::{clock::UnixMillis, ids::NodeId};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::platform::files;
+use crate::{platform::files, state::Pause};
 
 /// For somebody who looks whether an agent runs, at most.
 const LOOKING: Duration = Duration::from_millis(50);
@@ -188,19 +190,54 @@ impl StateDir {
     /// How the agent stands, if it ever ran.
     #[must_use]
     pub fn status(&self) -> Option<Status> {
-        serde_json::from_slice(&fs::read(self.0.join("status.json")).ok()?).ok()
+        serde_json::from_slice(&fs::read(self.0.join("contact.json")).ok()?).ok()
     }
 
-    /// Tells how the agent stands. What is known of the last contact stays.
-    pub fn set_status(&self, status: Status, now: UnixMillis) {
-        let status = &status.after(self.status().as_ref(), now);
-        let path = self.0.join("status.json");
-        let written = serde_json::to_vec_pretty(status)
+    /// Tells how the agent stands; answers the whole. What is known of the last contact stays.
+    pub fn set_status(&self, status: Status, now: UnixMillis) -> Status {
+        let status = status.after(self.status().as_ref(), now);
+        let path = self.0.join("contact.json");
+        let written = serde_json::to_vec_pretty(&status)
             .map_err(io::Error::from)
             .and_then(|json| files::write_atomically(&path, &json, 0o600));
         if let Err(error) = written {
             tracing::warn!(%error, "could not write {}", path.display());
         }
+        status
+    }
+
+    /// The pause that was asked for, if there is one. One that cannot be read is one
+    /// without an end: somebody wanted changes to rest.
+    #[must_use]
+    pub fn pause(&self) -> Option<Pause> {
+        let path = self.0.join("pause.json");
+        let damaged = |why: String| {
+            let reason = format!("{} cannot be read: {why}", path.display());
+            Pause { reason, since: UnixMillis(0), until: None, uid: 0 }
+        };
+        match fs::read(&path) {
+            Ok(json) => {
+                Some(serde_json::from_slice(&json).unwrap_or_else(|error| damaged(error.to_string())))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => Some(damaged(error.to_string())),
+        }
+    }
+
+    /// Remembers a pause, or that there is none.
+    ///
+    /// # Errors
+    /// From the file system; what was remembered then stays.
+    pub fn set_pause(&self, pause: Option<&Pause>) -> io::Result<()> {
+        let path = self.0.join("pause.json");
+        let Some(pause) = pause else {
+            return match fs::remove_file(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                Err(error) => Err(error),
+                Ok(()) => files::sync_folder(&self.0),
+            };
+        };
+        files::write_atomically(&path, &serde_json::to_vec_pretty(pause)?, 0o600)
     }
 
     /// What is remembered of the control plane.
@@ -255,6 +292,22 @@ mod tests {
         assert_eq!(told(2, CONNECTED, 100), (Some(100), None));
         assert_eq!(told(3, "waiting", 900), (Some(100), Some(100)), "the agent before died unseen");
         assert_eq!(told(3, "not connected", 950), (Some(100), Some(100)));
+    }
+
+    #[test]
+    fn a_pause_is_kept_until_it_is_ended_and_a_damaged_one_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(folder.path()).unwrap();
+        assert_eq!(state.pause(), None);
+        let until = Some(UnixMillis(9));
+        let pause = Pause { reason: "a restore".to_owned(), since: UnixMillis(1), until, uid: 7 };
+        state.set_pause(Some(&pause)).unwrap();
+        assert_eq!(state.pause(), Some(pause));
+        fs::write(folder.path().join("pause.json"), "{").unwrap();
+        assert!(state.pause().is_some_and(|pause| pause.until.is_none()));
+        state.set_pause(None).unwrap();
+        state.set_pause(None).unwrap();
+        assert_eq!(state.pause(), None);
     }
 
     #[test]

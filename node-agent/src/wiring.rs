@@ -3,20 +3,23 @@
 mod blobs;
 mod errands;
 mod host;
+mod local;
 mod node;
 mod proxies;
 mod settings;
 
+use local::Local;
 pub use proxies::told as told_ways;
 pub use settings::Layers;
 
-use std::{collections::BTreeMap, io, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use muster_common::{
     clock::Clock,
+    drain::Drain,
     error_chain::Chain,
     ids::NodeId,
-    tasks::{self, Fatal},
+    tasks::{self, Fatal, Tasks},
     telemetry::Level,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,12 +30,16 @@ use crate::{
     identity::{self, Identity},
     ledger, locks,
     proxy::Environment,
-    state::Line,
+    state::{Line, Pauses},
     state_dir::{StateDir, Status},
+    workload::Workloads,
 };
 
 /// Between looks for an identity that `connect` or `disconnect` changed.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// For answers to programs of the host, when the process ends.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// Why `run` ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,13 +87,14 @@ struct House {
     locks: locks::Reader,
     settings: settings::HostLayers,
     clock: Clock,
-    level: Level,
+    workloads: Workloads,
+    local: Arc<Local>,
     /// This program's file. `None`: the system does not say.
     program: Option<PathBuf>,
 }
 
 /// Runs the agent: in the fleet whenever this host has an identity, waiting for
-/// one otherwise.
+/// one otherwise. Programs of the host are served all the time.
 ///
 /// # Errors
 /// If the host's state cannot be used.
@@ -102,18 +110,34 @@ pub async fn run(
         locks: locks.clone(),
         environment: Environment::of_process(),
     };
+    let local = Local::new(&config, &state, &locks, &settings, level).await;
     let house = House {
         identity: identity::Store::new(state.path()),
+        workloads: Workloads::new(locks.clone(), Clock::System),
         locks,
         settings,
         config,
         state,
         clock: Clock::System,
-        level,
+        local,
         program,
     };
     // As the host alone says, until the control plane has a word in it.
     house.log_at(&settings::InForce::new(house.settings.over(&BTreeMap::new())).log_level.borrow());
+    let (tasks, drain) = (Tasks::default(), Drain::default());
+    house.local.start(&house.config, &house.workloads, &tasks, &drain);
+    let ended = in_or_out(&house).await;
+    drain.begin();
+    tasks.close();
+    if tokio::time::timeout(LAST_ANSWERS, tasks.ended()).await.is_err() {
+        tasks.abort_all();
+        tasks.ended().await;
+    }
+    ended
+}
+
+/// In the fleet, or waiting for one.
+async fn in_or_out(house: &House) -> Result<Exit, Error> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     // Who sends it wants the files read again: that is done every second, and ends no agent.
@@ -137,7 +161,7 @@ pub async fn run(
             () = &mut stop => return Ok(Exit::Stopped),
             identity = house.wait_for_identity() => identity?,
         };
-        match node::run(&house, identity.clone(), &mut stop).await? {
+        match node::run(house, identity.clone(), &mut stop).await? {
             node::End::Stopped => return Ok(Exit::Stopped),
             node::End::Restart => return Ok(Exit::Restart),
             node::End::Removed(reason) => {
@@ -156,7 +180,7 @@ pub async fn run(
 /// If it cannot be undone now, or from the file system.
 pub async fn forget(config: &Config, state: &StateDir, node: NodeId) -> Result<(), Error> {
     let locks = locks::Reader::new(config.locks_file.clone());
-    applier::settle(items(config, state, node, locks, Line::default())).await?;
+    applier::settle(items(config, state, node, locks, (Line::default(), Pauses::default()))).await?;
     crate::commands::end_scripts(&state.node(node).join("scripts")).await;
     let state = state.clone();
     tasks::blocking(move || {
@@ -171,10 +195,11 @@ fn items(
     state: &StateDir,
     node: NodeId,
     locks: locks::Reader,
-    line: Line,
+    (line, pauses): (Line, Pauses),
 ) -> applier::Options {
     applier::Options {
         line,
+        pauses,
         folder: state.node(node).join("items"),
         node,
         locks,
@@ -224,9 +249,7 @@ impl House {
 
     /// Logs as much as this from now on.
     fn log_at(&self, level: &str) {
-        if let Err(error) = self.level.set(level) {
-            tracing::warn!(%error, "the log level could not be changed");
-        }
+        self.local.logging.options_say(level);
     }
 
     async fn load(&self) -> Result<Option<Identity>, identity::Error> {
@@ -243,6 +266,7 @@ impl House {
     async fn tell_whole(&self, status: Status) {
         let status = Status { pid: std::process::id(), ..status };
         let (state, now) = (self.state.clone(), self.clock.now());
-        tasks::blocking(move || state.set_status(status, now)).await;
+        let told = tasks::blocking(move || state.set_status(status, now)).await;
+        self.local.contact(told);
     }
 }

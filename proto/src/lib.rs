@@ -24,5 +24,17 @@ pub mod admin {
     }
 }
 
+/// What an agent speaks with its own host.
+pub mod local {
+    pub mod v1 {
+        tonic::include_proto!("muster.local.v1");
+    }
+}
+
+/// What programs of a host speak with its agent: a standard, without a package.
+pub mod spiffe {
+    tonic::include_proto!("_");
+}
+
 /// The encoded `FileDescriptorSet` of all packages, for reflection and for tests.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/muster.binpb"));

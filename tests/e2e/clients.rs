@@ -118,10 +118,39 @@ async fn grpcurl_lists_describes_and_calls_every_method() {
     assert!(grpc.script("audit-list.sh", &["", "operator/admin"]).pointer("/entries/0/action").is_some());
     grpcurl_reads_the_audit(&grpc, node);
     identity(&grpc, node);
+    workloads(&grpc);
     access(&grpc, node);
     grpc.script("nodes-delete.sh", &[node, "the test is over"]);
     assert!(operator.node(node).await.is_none());
     authority(&grpc);
+}
+
+#[tokio::test]
+async fn grpcurl_asks_an_agent_on_its_own_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut agent = Agent::host(folder.path(), "host", "");
+    agent.run();
+    let socket = agent.state().join("agent.sock");
+    eventually("the agent listens", LONG, || async { socket.exists().then_some(()) }).await;
+    let socket = socket.to_str().unwrap();
+    // Neither an address nor certificates: the socket is enough.
+    let grpc = Grpcurl { address: String::new(), certs: folder.path().to_owned() };
+    let health = |status: &Value| text(status, "/status/health").to_owned();
+    assert_eq!(health(&grpc.script("local-status.sh", &[socket])), "HEALTH_NOT_IN_A_FLEET");
+    let paused = grpc.script("local-pause.sh", &["a \"quoted\" word", "60", socket]);
+    assert_eq!(text(&paused, "/pause/reason"), "a \"quoted\" word");
+    let watched = grpc.try_script("local-watch.sh", &[socket]); // until its time is over
+    let mut watched = serde_json::Deserializer::from_slice(&watched.stdout).into_iter::<Value>();
+    let first = watched.next().unwrap().unwrap();
+    assert_eq!(text(&first, "/status/pause/reason"), "a \"quoted\" word");
+    assert_eq!(grpc.script("local-pause.sh", &["-", "", socket])["wasPaused"], Value::Bool(true));
+    assert_eq!(grpc.refusal("local-pause.sh", &["", "", socket]), "InvalidArgument");
+    let mut grpcurl = Command::new(repository().join(".tools/bin/grpcurl"));
+    let listed =
+        grpcurl.args(["-plaintext", "-unix", "-authority", "localhost", socket, "list"]).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let services: Vec<&str> = listed.lines().filter(|line| line.starts_with("muster.")).collect();
+    assert_eq!(services, ["muster.local.v1.AgentService"], "and nothing of other ports: {listed}");
 }
 
 async fn join_requests(grpc: &Grpcurl) {
@@ -483,6 +512,17 @@ fn identity(grpc: &Grpcurl, node: &str) {
     );
     assert_eq!(text(&grpc.script("revocations-list.sh", &[]), "/revocations/0/subject"), "serial/0a");
     grpc.script("revocations-delete.sh", &["serial/0a"]);
+}
+
+fn workloads(grpc: &Grpcurl) {
+    let told = grpc.script("workload-issuers.sh", &[]);
+    assert_eq!(text(&told, "/issuers/0/standing"), "WORKLOAD_ISSUER_STANDING_ACTIVE");
+    assert!(text(&told, "/jwksJson").contains(text(&told, "/issuers/0/keyId")));
+    let next = grpc.script("workload-rotate.sh", &[]);
+    assert_eq!(text(&next, "/issuers/1/standing"), "WORKLOAD_ISSUER_STANDING_NEXT");
+    assert_eq!(grpc.refusal("workload-rotate.sh", &[]), "FailedPrecondition");
+    let only = grpc.script("workload-rotate.sh", &["at-once"]);
+    assert_eq!(only.pointer("/issuers/0/number"), Some(&Value::from(3)));
 }
 
 fn access(grpc: &Grpcurl, node: &str) {

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod agent_check;
+mod agent_cli;
 mod approval;
 mod attacks;
 mod audit;
@@ -29,11 +31,14 @@ mod groups;
 mod handshakes;
 mod host_certificates;
 mod host_kinds;
+mod host_settings;
 mod hosts;
 mod identity;
 mod kinds;
 mod lanes;
 mod leaving;
+mod local_api;
+mod lock_profiles;
 mod oidc;
 mod output;
 mod pacing;
@@ -51,4 +56,7 @@ mod sessions;
 mod settings;
 mod supervise;
 mod upkeep;
+mod workload_api;
+mod workload_hosts;
+mod workloads;
 mod writes;

@@ -123,6 +123,8 @@ pub(crate) async fn app_on(store: Store, folder: &Path, clock: Clock, epoch: u64
     let authority = store.read::<_, muster_store::Error, _>(|tx| tx.authority_get()).await.unwrap();
     let key = ca::audit_key::AuditKey::open_or_create(&begun.join("ca")).unwrap();
     let rhythm = Rhythm { entries: 1_000_000, time: Duration::from_secs(86_400) };
+    let (dir, rules) = (folder.join("ca"), config::Workload::default().rules());
+    let workloads = app::workloads::open(&store, &dir, &domain(), rules, stamp()).await.unwrap();
     App::new(Core {
         store,
         fleet: app::fleet::Fleet::default(),
@@ -138,6 +140,7 @@ pub(crate) async fn app_on(store: Store, folder: &Path, clock: Clock, epoch: u64
         hub: Hub::default(),
         revocations: app::revocation::Revocations::default(),
         ca: Arc::new(Ca::open(&begun.join("ca"), &domain(), authority).unwrap()),
+        workloads: Arc::new(workloads),
         workshop: app::workshop::Workshop::default(),
         oidc: muster_control_plane::oidc::Issuers::new(&[]).unwrap(),
         host_cas: muster_control_plane::host_ca::Authorities::new(&[]).unwrap(),
@@ -170,12 +173,14 @@ fn fixed(epoch: u64) -> Fixed {
         authority: config::Authority::default(),
         recovery: app::recovery::Policy { enabled: true, within: None, limit: 2 },
         enrollment_enabled: true,
+        hosts_may_rename: true,
         join_requests: app::join_requests::Bounds { in_all: 100, of_token: 10 },
         session_addresses: Vec::new(),
         enrollment_addresses: Vec::new(),
         output_limit: 1024 * 1024,
         operation_output_limit: 1024 * 1024 * 1024,
         retention: config::Retention::default(),
+        workload: config::Workload::default(),
         blobs: config::Blobs::default(),
         methods: Vec::new,
         bundle_needs: api::bundle_needs,

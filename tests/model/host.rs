@@ -95,6 +95,7 @@ impl Host {
             units: None,
             rebooting: Arc::default(),
             errands: Arc::new(Alone),
+            pauses: muster_node_agent::state::Pauses::default(),
             deeds: Some(deeds),
         };
         // What was left cannot be settled on a full disk: the agent does not come up then.

@@ -56,7 +56,7 @@ impl Agent {
     }
 
     /// A command on the host. It knows no proxy of whoever runs the tests.
-    fn command(&self, program: &Path) -> Command {
+    fn inside(&self, program: &Path) -> Command {
         let mut command = match &self.namespace {
             None => Command::new(program),
             Some(namespace) => {
@@ -109,9 +109,15 @@ impl Agent {
     /// The same, with something in its environment.
     #[must_use]
     pub fn cli_with(&self, environment: &[(&str, &str)], args: &[&str]) -> Output {
-        let mut command = self.command(&binaries::path("muster-node-agent"));
-        command.envs(environment.iter().copied());
-        command.arg("--config").arg(self.config()).args(args).output().unwrap()
+        self.command(args).envs(environment.iter().copied()).output().unwrap()
+    }
+
+    /// A command of its command line, to be run.
+    #[must_use]
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.inside(&binaries::path("muster-node-agent"));
+        command.arg("--config").arg(self.config()).args(args);
+        command
     }
 
     /// Brings the host into the fleet.
@@ -151,7 +157,7 @@ impl Agent {
 
     /// Starts the agent with something in its environment.
     pub fn run_with(&mut self, environment: &[(&str, &str)]) {
-        let mut run = self.command(&self.program);
+        let mut run = self.inside(&self.program);
         run.arg("--config").arg(self.config()).args(["run", "--single-process"]);
         // A lock file may allow `/proc/self/cwd`: the same path on every host of this machine.
         run.envs(environment.iter().copied()).current_dir(self.files());
@@ -207,7 +213,9 @@ impl Agent {
         self.folder.join("state")
     }
 
-    fn config(&self) -> PathBuf {
+    /// Its configuration file.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
         self.folder.join("node-agent.toml")
     }
 }

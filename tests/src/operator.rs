@@ -14,7 +14,7 @@ use muster_proto::{
         join_tokens_service_client::JoinTokensServiceClient, nodes_service_client::NodesServiceClient,
         operations_service_client::OperationsServiceClient, rollouts_service_client::RolloutsServiceClient,
         schedules_service_client::SchedulesServiceClient, settings_service_client::SettingsServiceClient,
-        system_service_client::SystemServiceClient,
+        system_service_client::SystemServiceClient, workloads_service_client::WorkloadsServiceClient,
     },
     types::v1 as types,
 };
@@ -43,6 +43,7 @@ pub struct Operator {
     pub identity: IdentityServiceClient<Channel>,
     pub access: AccessServiceClient<Channel>,
     pub system: SystemServiceClient<Channel>,
+    pub workloads: WorkloadsServiceClient<Channel>,
 }
 
 /// The stable reason of a refusal.
@@ -106,6 +107,7 @@ impl Operator {
             audit: AuditServiceClient::new(channel.clone()),
             identity: IdentityServiceClient::new(channel.clone()),
             access: AccessServiceClient::new(channel.clone()),
+            workloads: WorkloadsServiceClient::new(channel.clone()),
             system: SystemServiceClient::new(channel),
         }
     }

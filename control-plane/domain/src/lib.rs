@@ -30,3 +30,4 @@ pub mod secret;
 pub mod settings;
 pub mod sighting;
 pub mod violation;
+pub mod workload;

@@ -15,3 +15,4 @@ pub mod rollouts;
 pub mod schedules;
 pub mod settings;
 pub mod system;
+pub mod workloads;

@@ -4,4 +4,6 @@ pub mod blobs;
 pub mod diagnostics;
 pub mod enrollment;
 pub mod identity;
+pub mod node;
 pub mod session;
+pub mod workload;

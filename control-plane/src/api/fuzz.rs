@@ -16,7 +16,7 @@ use muster_domain::{
 use muster_proto::{admin::v1 as pb, agent::v1 as agent};
 use prost::Message;
 
-use super::wire;
+use super::{agent::diagnostics, wire};
 use crate::{
     app::{
         self,
@@ -57,9 +57,25 @@ requests! {
         drop(csr::public_key(&it.csr_der));
     },
     agent::LeaveRequest => drop,
+    agent::IssueX509SvidsRequest => |it| {
+        id::<InstanceId>(&it.instance_id);
+        for order in it.orders {
+            let order = wire::workload::x509_order(order);
+            drop(csr::public_key(&order.csr_der));
+            muster_common::tls::workload::is_workload_name(&order.name);
+        }
+    },
+    agent::IssueJwtSvidsRequest => |it| {
+        id::<InstanceId>(&it.instance_id);
+        it.orders.into_iter().map(wire::workload::jwt_order).for_each(drop);
+    },
+    agent::GetWorkloadBundlesRequest => |it| id::<InstanceId>(&it.instance_id),
+    pb::GetWorkloadIssuersRequest => drop,
+    pb::RotateWorkloadIssuerRequest => drop,
     agent::EchoRequest => drop,
     agent::HoldRequest => |it| drop(diagnostics::hold_from(&it)),
     agent::MeasureRequest => |it| drop(diagnostics::size_from(&it)),
+    agent::RenameRequest => drop,
     agent::SessionRequest => |it| drop(wire::session::inbound(it)),
     pb::CreateAssignmentRequest => |it| assignment(it.assignment),
     pb::UpdateAssignmentRequest => |it| assignment(it.assignment),

@@ -131,7 +131,7 @@ fn code(reason: Reason) -> Code {
     match reason {
         InvalidArgument | SelectorInvalid | PageTokenInvalid | SettingUnknown | SettingInvalid
         | SettingHostOnly | TooLarge | DigestMismatch | CsrInvalid | CsrNamesForbidden | MessageInvalid
-        | SequenceOutOfOrder => Code::InvalidArgument,
+        | SequenceOutOfOrder | WorkloadTokenInvalid => Code::InvalidArgument,
         NotFound => Code::NotFound,
         AlreadyExists | RequestIdReused => Code::AlreadyExists,
         EtagMismatch | Fenced => Code::Aborted,
@@ -146,10 +146,10 @@ fn code(reason: Reason) -> Code {
         | ProofInvalid => Code::Unauthenticated,
         WrongKindOfCaller | PermissionDenied | CertificateRevoked | TokenExpired | TokenUsedUp
         | TokenRevoked | TokenWrongNetwork | NodeRemoved | RecoveryTooLate | RecoveryLimit | Quarantined
-        | ApprovalDenied | HostCertificateUsed => Code::PermissionDenied,
+        | ApprovalDenied | HostCertificateUsed | RenameDisabled | WorkloadDenied => Code::PermissionDenied,
         RateLimited | FrameTooLarge | SlowReader | QuotaExceeded => Code::ResourceExhausted,
         Overloaded | ShuttingDown | EnrollmentDisabled | RecoveryDisabled | ApprovalPending
-        | OidcUnavailable | HostCaUnavailable => Code::Unavailable,
+        | OidcUnavailable | HostCaUnavailable | WorkloadDisabled | WorkloadUnavailable => Code::Unavailable,
         Internal => Code::Internal,
         // The rest says that something is not possible in the present state, or is said by hosts alone.
         _ => Code::FailedPrecondition,

@@ -23,6 +23,7 @@ pub(super) mod rollout;
 pub(super) mod schedule;
 pub(super) mod session;
 pub(super) mod settings;
+pub(super) mod workload;
 
 use std::{str::FromStr, time::Duration};
 

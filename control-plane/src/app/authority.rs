@@ -336,6 +336,7 @@ impl App {
             Error::refused(Reason::AuthorityUnusable, error)
         })?;
         self.hub.for_each(crate::session::hub::Handle::hint_trust);
+        self.reload_workloads().await?;
         Ok(authority)
     }
 }

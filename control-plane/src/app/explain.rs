@@ -18,7 +18,7 @@ use super::{
     assignments::covers,
     catalog::{Contents, Wanted},
     fleet::Entry,
-    rollouts::Seen,
+    rollouts::{Seen, rests},
 };
 
 /// The answer in one stable word.
@@ -257,6 +257,7 @@ impl App {
             }
             None => {}
         }
+        reasons.extend(rests(&entry.conditions).map(|text| no("Paused", text)));
         attempt(refused, reasons)
     }
 }

@@ -1,10 +1,12 @@
 //! Rollouts: what people ask of them. How they go on is in `turn`.
 
 mod members;
+mod pause;
 mod preview;
 mod reading;
 mod turn;
 
+pub(super) use pause::rests;
 pub use reading::{NodeProgress, Seen};
 
 use std::sync::Arc;

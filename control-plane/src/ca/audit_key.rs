@@ -138,7 +138,8 @@ impl AuditKeys {
     }
 }
 
-fn point(public_key_info: &[u8]) -> Option<Vec<u8>> {
+/// The point on the curve of a public key info. `None`: it is not one on P-256.
+pub(super) fn point(public_key_info: &[u8]) -> Option<Vec<u8>> {
     let (rest, info) = SubjectPublicKeyInfo::from_der(public_key_info).ok()?;
     let bytes = info.subject_public_key.data.to_vec();
     // 0x04 and two coordinates of 32 bytes.

@@ -132,14 +132,14 @@ pub(super) fn probe(
     Ok(params.signed_by(&KeyPair::generate()?, issuer)?.der().clone())
 }
 
-fn authority(name: &str, now: UnixMillis, until: UnixMillis) -> CertificateParams {
+pub(super) fn authority(name: &str, now: UnixMillis, until: UnixMillis) -> CertificateParams {
     let mut params = validity(now, until);
     params.distinguished_name.push(DnType::CommonName, name);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
 }
 
-fn validity(now: UnixMillis, until: UnixMillis) -> CertificateParams {
+pub(super) fn validity(now: UnixMillis, until: UnixMillis) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.not_before = (now - BACKDATE).to_system_time().into();

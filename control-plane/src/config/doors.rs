@@ -118,6 +118,10 @@ pub struct Rates {
     pub sessions: u32,
     /// Of them at once after a rest.
     pub sessions_burst: u32,
+    /// Issues of programs' identities to one node in a second.
+    pub workloads: u32,
+    /// Of them at once after a rest.
+    pub workloads_burst: u32,
     /// Enrollments from one address in a second.
     pub enrollments: u32,
     /// Of them at once after a rest.
@@ -166,6 +170,8 @@ impl Default for Rates {
             writes_burst: 1000,
             sessions: 1,
             sessions_burst: 20,
+            workloads: 5,
+            workloads_burst: 50,
             enrollments: 50,
             enrollments_burst: 500,
             enrollments_at_once: 32,

@@ -20,6 +20,8 @@ pub struct Enrollment {
     pub join_requests: u64,
     /// Of them with one token.
     pub join_requests_per_token: u64,
+    /// Whether a host may give its node another display name.
+    pub hosts_may_rename: bool,
     /// Issuers of OpenID Connect whose tokens let hosts in.
     pub oidc: Vec<Oidc>,
     /// Authorities of others whose certificates let hosts in.
@@ -45,6 +47,7 @@ impl Default for Enrollment {
             recover: true,
             join_requests: 1000,
             join_requests_per_token: 200,
+            hosts_may_rename: true,
             oidc: Vec::new(),
             host_ca: Vec::new(),
         }

@@ -146,6 +146,11 @@ pub fn render(config: &Config) -> String {
                 config.enrollment.join_requests_per_token.to_string(),
                 "Of them with one token: who holds one keeps no other's hosts out.",
             ),
+            (
+                "hosts-may-rename",
+                config.enrollment.hosts_may_rename.to_string(),
+                "Whether a host may give its node another display name; operators always may.",
+            ),
         ],
     );
     oidc::write(&mut text, &config.enrollment.oidc);
@@ -198,6 +203,12 @@ pub fn render(config: &Config) -> String {
         "secrets",
         "Contents of bundles that are marked protected: the store has them encrypted.",
         &config.secrets.keys(),
+    );
+    section(
+        &mut text,
+        "workload",
+        "Identities for programs on hosts, as SPIFFE has them.",
+        &config.workload.keys(),
     );
     let format = match config.log.format {
         Format::Text => "text",

@@ -40,6 +40,8 @@ pub enum Rate {
     /// What a node brings, or measures: as seldom as sessions, but counted apart from them, and while it
     /// comes.
     Bring,
+    /// Identities for the programs of one node: counted apart, so that they keep no session out.
+    Issue,
     /// Enrollment, per address.
     Enroll,
 }
@@ -92,12 +94,18 @@ const TABLE: &[(&str, Rule)] = &[
     ("/muster.agent.v1.SessionService/Session", node(Rate::Session)),
     ("/muster.agent.v1.IdentityService/RenewCertificate", node(Rate::Session)),
     ("/muster.agent.v1.IdentityService/Leave", node(Rate::Session)),
+    // Not counted as sessions: whoever renames in a loop must still be able to come back.
+    ("/muster.agent.v1.NodeService/Rename", node(Rate::Bring)),
     // Not counted as sessions: who fetches much must still be able to come back.
     ("/muster.agent.v1.BlobService/DownloadBlob", node(Rate::Watch)),
     ("/muster.agent.v1.BlobService/UploadResult", node(Rate::Bring)),
     ("/muster.agent.v1.DiagnosticsService/Echo", node(Rate::Read)),
     ("/muster.agent.v1.DiagnosticsService/Hold", node(Rate::Watch)),
     ("/muster.agent.v1.DiagnosticsService/Measure", node(Rate::Bring)),
+
+    ("/muster.agent.v1.WorkloadIdentityService/IssueX509Svids", node(Rate::Issue)),
+    ("/muster.agent.v1.WorkloadIdentityService/IssueJwtSvids", node(Rate::Issue)),
+    ("/muster.agent.v1.WorkloadIdentityService/GetWorkloadBundles", node(Rate::Issue)),
 
     ("/muster.agent.v1.EnrollmentService/BeginEnrollment", stranger()),
     ("/muster.agent.v1.EnrollmentService/Enroll", stranger()),
@@ -198,6 +206,9 @@ const TABLE: &[(&str, Rule)] = &[
     ("/muster.admin.v1.IdentityService/DeleteRevocation", fleet_write(Secure)),
     ("/muster.admin.v1.IdentityService/ListRevocations", fleet_read(Read)),
 
+    ("/muster.admin.v1.WorkloadsService/GetWorkloadIssuers", read(Read)),
+    ("/muster.admin.v1.WorkloadsService/RotateWorkloadIssuer", fleet_write(Secure)),
+
     ("/muster.admin.v1.AccessService/CreateBinding", fleet_write(Secure)),
     ("/muster.admin.v1.AccessService/ListBindings", fleet_read(Secure)),
     ("/muster.admin.v1.AccessService/DeleteBinding", fleet_write(Secure)),
@@ -232,6 +243,7 @@ impl Rate {
             Self::Read | Self::Watch => "reads",
             Self::Write => "writes",
             Self::Session | Self::Bring => "sessions",
+            Self::Issue => "workloads",
             Self::Enroll => "enrollments",
         }
     }

@@ -28,6 +28,7 @@ impl Rates {
             (Rate::Write, per_second(rates.writes, rates.writes_burst)),
             (Rate::Session, per_second(rates.sessions, rates.sessions_burst)),
             (Rate::Bring, per_second(rates.sessions, rates.sessions_burst)),
+            (Rate::Issue, per_second(rates.workloads, rates.workloads_burst)),
             (Rate::Enroll, per_second(rates.enrollments, rates.enrollments_burst)),
         ]))
     }

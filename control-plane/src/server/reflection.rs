@@ -25,6 +25,7 @@ const SERVED: &[&str] = &[
     "muster.admin.v1.SchedulesService",
     "muster.admin.v1.SettingsService",
     "muster.admin.v1.SystemService",
+    "muster.admin.v1.WorkloadsService",
 ];
 
 /// The descriptors do not make a set; a build of ours that is broken.

@@ -40,5 +40,6 @@ pub(crate) static SQLITE: Dialect = Dialect {
         ("schedules", include_str!("../migrations/sqlite/0013_schedules.sql")),
         ("pacing", include_str!("../migrations/sqlite/0014_pacing.sql")),
         ("command-results", include_str!("../migrations/sqlite/0015_command_results.sql")),
+        ("workload-issuers", include_str!("../migrations/sqlite/0016_workload_issuers.sql")),
     ],
 };

@@ -49,6 +49,7 @@ mod sqlite;
 mod store;
 mod tx;
 mod watcher;
+mod workload_issuers;
 mod writer;
 
 pub use access::{ReadAccess, WriteAccess};
@@ -76,3 +77,4 @@ pub use secrets::{ReadSecrets, WriteSecrets};
 pub use spent_tokens::{ReadSpentTokens, WriteSpentTokens};
 pub use store::{Committed, Store};
 pub use tx::{ReadTx, WriteTx};
+pub use workload_issuers::{ReadWorkloadIssuers, WriteWorkloadIssuers};

@@ -175,10 +175,9 @@ pub(super) fn put(step: &Step, place: &Place) -> io::Result<()> {
 }
 
 fn root_of(path: &Path, locks: &Locks) -> Result<PathBuf, Failure> {
-    locks.root_of(path).map(Path::to_owned).ok_or_else(|| {
-        let message = format!("the lock file of this host allows no writing to {}", path.display());
-        Failure::rejected(Reason::PathNotAllowed, Cause::Host, message)
-    })
+    let refused = || locks.refuses_writing(path).unwrap_or_default();
+    let root = locks.writable_root_of(path).map(Path::to_owned);
+    root.ok_or_else(|| Failure::rejected(Reason::PathNotAllowed, Cause::Host, refused()))
 }
 
 /// Refused while it was planned or staged.

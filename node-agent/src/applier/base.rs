@@ -11,7 +11,11 @@ use muster_common::{clock::Clock, ids::NodeId};
 use rustix::fs::{FlockOperation, flock};
 
 use super::secrets::Sealing;
-use crate::{locks, platform::files, state::Line};
+use crate::{
+    locks,
+    platform::files,
+    state::{Line, Pauses},
+};
 
 /// What the room needs from others.
 #[derive(Debug, Clone)]
@@ -28,6 +32,8 @@ pub struct Options {
     pub protected: Vec<PathBuf>,
     /// The line to the control plane, for what is kept only if it holds.
     pub line: Line,
+    /// While one holds nothing is brought, taken off or corrected.
+    pub pauses: Pauses,
 }
 
 /// The same, opened. Cheap to clone.
@@ -38,6 +44,7 @@ pub(super) struct Base {
     pub(super) clock: Clock,
     pub(super) sealing: Arc<Sealing>,
     pub(super) line: Line,
+    pub(super) pauses: Pauses,
     protected: Arc<Vec<PathBuf>>,
     /// One applier works in a folder. The work of a cancelled one goes on for a
     /// moment on its thread; it holds this, and the next applier waits for it.
@@ -55,10 +62,10 @@ impl Base {
         let mut protected = options.protected;
         let resolved: Vec<PathBuf> = protected.iter().map(|path| resolve(path)).collect();
         protected.extend(resolved);
-        let Options { folder, locks, clock, node, line, .. } = options;
+        let Options { folder, locks, clock, node, line, pauses, .. } = options;
         let sealing = Arc::new(Sealing::open_or_create(&folder, node)?);
         let (protected, held) = (Arc::new(protected), Arc::new(held));
-        Ok(Self { folder, locks, clock, sealing, line, protected, held })
+        Ok(Self { folder, locks, clock, sealing, line, pauses, protected, held })
     }
 
     /// Works with files on a thread where waiting for the disk harms nobody.

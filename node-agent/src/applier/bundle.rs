@@ -108,11 +108,11 @@ impl Bundle {
     /// Whether this host would take it: by its own limits and by its lock file.
     pub(super) fn check(&self, base: &Base) -> Result<(), Failure> {
         let locks = &base.locks.current();
-        files::check(&self.files, locks, base)?;
+        files::check(&self.files, self.mode == Mode::Audit, locks, base)?;
         let hooks = [&self.validate, &self.on_change, &self.probe];
         let has_hooks = hooks.iter().any(|hook| hook.is_some());
         if has_hooks && self.mode != Mode::Audit && !locks.allows_hooks() {
-            Err(Failure::hook_denied())
+            Err(Failure::hook_denied(locks))
         } else {
             Ok(())
         }

@@ -137,8 +137,9 @@ impl Applier {
         };
         let (attempt, former) = self.with(plan).await?;
         let change = Change { version: "", new: None, former };
-        if attempt.changes() && change.on_change().is_some() && !self.rules().allows_hooks() {
-            return Err(Failure::hook_denied());
+        let locks = self.rules();
+        if attempt.changes() && change.on_change().is_some() && !locks.allows_hooks() {
+            return Err(Failure::hook_denied(&locks));
         }
         self.carry_out(attempt, change, move |records| records.remove(&item)).await
     }

@@ -15,7 +15,7 @@ use super::{
     waits::Waits,
 };
 use crate::{
-    locks::Locks,
+    locks::{Act, Locks, Name},
     state::{Cause, ItemState, Outcome},
 };
 
@@ -34,6 +34,8 @@ pub enum Verdict {
     Refused,
     /// It is broken: a person is needed.
     Broken,
+    /// The host's lock file forbids it, whoever asks.
+    DeniedByLocalLock,
 }
 
 /// One reason.
@@ -105,6 +107,25 @@ pub fn explain(folder: &Path, locks: &Locks) -> io::Result<Vec<Explanation>> {
     let mut all: Vec<Explanation> = known.chain(new).collect();
     all.sort_by(|a, b| a.item.cmp(&b.item));
     Ok(all)
+}
+
+/// Of an extension, as far as the lock file decides it. `None`: it has nothing against it.
+#[must_use]
+pub fn extension(name: &Name, item: &str, locks: &Locks) -> Option<Explanation> {
+    let refused = locks.refuses_extension(name, Act::Bring)?;
+    let mut reasons = vec![no("LocalLock", refused)];
+    if locks.refuses_extension(name, Act::Remove).is_none() {
+        reasons.push(yes("LocalLock", "what is there of it may be taken away all the same"));
+    }
+    Some(Explanation {
+        item: item.to_owned(),
+        verdict: Verdict::DeniedByLocalLock,
+        reasons,
+        state: None,
+        output: String::new(),
+        under_way: None,
+        retry_at: None,
+    })
 }
 
 /// Of an item that the host has never brought before.
@@ -215,13 +236,15 @@ fn of_way(way: &UnderWay) -> Reason {
 /// What of the lock file stands in the way of what runs.
 fn in_the_way(folder: &Path, record: &Record, locks: &Locks) -> Vec<String> {
     let Some(bundle) = records::bundle_of(folder, record) else { return Vec::new() };
-    let closed = bundle.paths().filter(|path| locks.root_of(path).is_none());
-    let mut texts: Vec<String> = closed
-        .map(|path| format!("the lock file of this host allows no writing to {}", path.display()))
-        .collect();
+    let closed = |path: &Path| match bundle.mode {
+        // It is only looked at.
+        Mode::Audit if locks.root_of(path).is_some() => None,
+        _ => locks.refuses_writing(path),
+    };
+    let mut texts: Vec<String> = bundle.paths().filter_map(closed).collect();
     let mut hooks = [&bundle.validate, &bundle.on_change, &bundle.probe].into_iter().flatten();
     if bundle.mode != Mode::Audit && hooks.next().is_some() && !locks.allows_hooks() {
-        texts.push("the lock file of this host does not allow hooks".to_owned());
+        texts.push(locks.hooks_refused());
     }
     texts
 }

@@ -4,7 +4,10 @@ use std::io;
 
 use muster_common::{clock::UnixMillis, digest::Sha256, reason::Reason};
 
-use crate::state::{Cause, ItemError, ItemState, ItemVersion, Outcome};
+use crate::{
+    locks::Locks,
+    state::{Cause, ItemError, ItemState, ItemVersion, Outcome},
+};
 
 const MAX_MESSAGE: usize = 1024;
 const MAX_OUTPUT: usize = 4096;
@@ -38,9 +41,8 @@ impl Failure {
     }
 
     /// The host's lock file forbids hooks.
-    pub(super) fn hook_denied() -> Self {
-        let message = "the lock file of this host does not allow hooks";
-        Self::rejected(Reason::HookDenied, Cause::Host, message)
+    pub(super) fn hook_denied(locks: &Locks) -> Self {
+        Self::rejected(Reason::HookDenied, Cause::Host, locks.hooks_refused())
     }
 
     /// The last part of what a hook wrote.

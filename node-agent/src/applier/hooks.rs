@@ -89,8 +89,9 @@ impl Drop for Stage {
 /// host allowed when it took a bundle it may forbid now.
 pub(super) async fn run(hook: Option<&Hook>, reason: Reason, context: Context<'_>) -> Result<(), Failure> {
     let Some(hook) = hook else { return Ok(()) };
-    if !context.base.locks.current().allows_hooks() {
-        return Err(Failure::hook_denied());
+    let locks = context.base.locks.current();
+    if !locks.allows_hooks() {
+        return Err(Failure::hook_denied(&locks));
     }
     let mut group = start(hook, reason, context)?;
     context.write_down(&group).await.map_err(|error| Failure::host(&error))?;

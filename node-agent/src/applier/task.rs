@@ -105,6 +105,9 @@ impl Task {
         self.written.keep_up(&self.applier, &self.retries).await;
         loop {
             let step = async {
+                if self.applier.base.pauses.holds() {
+                    return self.rest().await;
+                }
                 match self.next() {
                     Some(work) => self.work_on(work).await,
                     None => self.look_or_wait().await,
@@ -115,6 +118,16 @@ impl Task {
                 () = drain.begun() => return,
                 () = step => {}
             }
+        }
+    }
+
+    /// In a pause nothing is brought, taken off, fetched or corrected. The newest word is
+    /// kept, and what was changed on the host meanwhile is seen afterwards.
+    async fn rest(&mut self) {
+        let (pauses, unsaved) = (self.applier.base.pauses.clone(), self.applier.has_unsaved());
+        tokio::select! {
+            () = pauses.over() => {}
+            () = tokio::time::sleep(LOOK), if unsaved => self.applier.save_unsaved().await,
         }
     }
 
@@ -253,9 +266,10 @@ impl Task {
     /// Waits for a new word, or a moment while something is to be tried again.
     async fn wait(&mut self) {
         let waits = !self.retries.is_empty() || self.applier.has_unsaved();
-        let now = self.now();
+        let (now, pauses) = (self.now(), self.applier.base.pauses.clone());
         tokio::select! {
             biased;
+            () = pauses.begun() => return,
             () = self.wanted.changed() => return,
             fetched = self.fetches.next(&self.applier) => return self.fetched(fetched).await,
             () = self.guard.wait(now) => {}

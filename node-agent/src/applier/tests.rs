@@ -13,7 +13,10 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::{attempt::Attempt, *};
-use crate::{locks, state::Line};
+use crate::{
+    locks,
+    state::{Line, Pauses},
+};
 
 mod blobs;
 mod confirm;
@@ -30,11 +33,13 @@ mod secrets;
 struct Lab {
     folder: tempfile::TempDir,
     line: Line,
+    pauses: Pauses,
 }
 
 impl Lab {
     fn new() -> Self {
-        let lab = Self { folder: tempfile::tempdir().unwrap(), line: Line::default() };
+        let (line, pauses) = (Line::default(), Pauses::default());
+        let lab = Self { folder: tempfile::tempdir().unwrap(), line, pauses };
         fs::create_dir(lab.root()).unwrap();
         lab.rules(true);
         lab
@@ -80,6 +85,7 @@ impl Lab {
             clock: Clock::test(UnixMillis(1)),
             protected: vec![self.state(), self.folder.path().join("locks.toml")],
             line: self.line.clone(),
+            pauses: self.pauses.clone(),
         }
     }
 

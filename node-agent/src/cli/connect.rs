@@ -13,7 +13,7 @@ use super::{
     Context,
     exit::{self, Failure},
     join::{self, read},
-    runtime,
+    proxy, runtime,
     stages::Stages,
 };
 use crate::{
@@ -46,6 +46,10 @@ pub(super) struct Args {
     /// How people are to call this node; the host name by default.
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     display_name: String,
+    /// Proxy for this command alone, whatever the options and the environment of this host
+    /// say; the agent itself goes by `proxy.url`. http://[USER:PASSWORD@]HOST[:PORT].
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
     /// How long to wait for a person to approve this host, if its token asks for that.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
     wait: Duration,
@@ -105,7 +109,7 @@ fn configured(args: &Args, context: &Context, store: &identity::Store) -> Result
     if let Some(identity) = store.load()? {
         return Err(identity::Error::Enrolled(identity.node).into());
     }
-    let join = Join { dialer: Dialer::fixed(context.proxies()), ..join(args)? };
+    let join = Join { dialer: Dialer::fixed(proxy::rules(args.proxy.as_deref(), context)?), ..join(args)? };
     let told = format!("to {}", join.addresses.join(", "));
     Ok((join, told))
 }

@@ -39,6 +39,11 @@ impl Failure {
         Self { code, cause, reason: None, answer: None }
     }
 
+    /// With the stable reason that was given.
+    pub(super) fn because(self, reason: Option<Reason>) -> Self {
+        Self { reason, ..self }
+    }
+
     /// With `--json` the error stands in this answer.
     pub(super) fn beside(self, schema: &'static str, answer: Value) -> Self {
         Self { answer: Some((schema, answer)), ..self }

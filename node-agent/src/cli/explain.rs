@@ -2,7 +2,7 @@
 
 use std::io;
 
-use muster_common::clock::UnixMillis;
+use muster_common::clock::{Clock, UnixMillis};
 use serde::Serialize;
 use serde_json::json;
 
@@ -18,9 +18,13 @@ use crate::{
     state_dir::{CONNECTED, Status},
 };
 
+/// How the names of extensions begin.
+const EXTENSION: &str = "extension/";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The item: `settings` or `bundle/NAME`. All that this host has heard of by default.
+    /// The item: `settings`, `bundle/NAME`, or `extension/PUBLISHER/TYPE` for what the lock
+    /// file says of it. All that this host has heard of by default.
     item: Option<String>,
 }
 
@@ -44,22 +48,30 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     let rules = locks::Locks::load(&context.config.locks_file);
     let locks_error = rules.as_ref().err().map(|error| muster_common::error_chain::Chain(error).to_string());
     let folder = context.state.node(identity.node).join("items");
+    let locked = rules.as_ref().map_or_else(|_| locks::Locks::everything(), Clone::clone);
     let items = explain::explain(&folder, &rules.unwrap_or_default()).map_err(unusable)?;
     let items = match &args.item {
         None => items,
+        Some(item) if item.starts_with(EXTENSION) => vec![extension(item, &locked)?],
         Some(item) => vec![only(items, item)?],
     };
     let running =
         context.state.is_running().ok_or_else(|| unusable(io::ErrorKind::PermissionDenied.into()))?;
     let connection = connection(running, context.state.status());
+    let pause = context.state.pause().filter(|pause| !pause.is_over(Clock::System.now()));
     if out.is_json() {
-        let whole = json!({ "connection": connection, "locks-error": locks_error, "items": items });
+        let whole = json!({
+            "connection": connection, "locks-error": locks_error, "pause": pause, "items": items
+        });
         out.document("explain/1", &whole);
         return Ok(());
     }
     out.line(&tell_connection(&connection));
     if let Some(error) = locks_error {
         out.line(&format!("everything is locked: {error}"));
+    }
+    if let Some(pause) = pause {
+        out.line(&format!("changes rest since {}: {}", time(pause.since), pause.reason));
     }
     for item in &items {
         tell(item, out);
@@ -70,6 +82,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
 fn only(items: Vec<Explanation>, item: &str) -> Result<Explanation, Failure> {
     let unknown = || Failure::told(exit::ITEM, format!("this host has never heard of {item:?}"));
     items.into_iter().find(|found| found.item == item).ok_or_else(unknown)
+}
+
+/// What the lock file says of an extension. No other word on extensions is known here.
+fn extension(item: &str, locks: &locks::Locks) -> Result<Explanation, Failure> {
+    let name = item.strip_prefix(EXTENSION).and_then(locks::Name::parse);
+    let name =
+        name.ok_or_else(|| Failure::told(exit::ITEM, format!("{item:?} is not extension/PUBLISHER/TYPE")))?;
+    let none = || format!("this host has no {item:?}; its lock file would allow it");
+    explain::extension(&name, item, locks).ok_or_else(|| Failure::told(exit::ITEM, none()))
 }
 
 fn connection(running: bool, status: Option<Status>) -> Connection {

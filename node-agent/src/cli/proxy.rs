@@ -66,8 +66,8 @@ struct Remove {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     match &args.command {
-        Command::Add(add) => run_add(add, context.out),
-        Command::Remove(remove) => run_remove(remove, context.out),
+        Command::Add(add) => run_add(add, context),
+        Command::Remove(remove) => run_remove(remove, context),
         Command::Show => {
             show(context);
             Ok(())
@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     }
 }
 
-fn run_add(add: &Add, out: Output) -> Result<(), Failure> {
+fn run_add(add: &Add, context: &Context) -> Result<(), Failure> {
     let invalid = |why: String| Failure::told(exit::PROXY_INVALID, why);
     // Not by clap: its error repeats what was given, and that may have a password.
     let proxy = if add.url == "-" { from_input()? } else { add.url.clone() };
@@ -92,16 +92,16 @@ fn run_add(add: &Add, out: Output) -> Result<(), Failure> {
     let files = ServiceProxy::default();
     let news =
         files.write(&Variables { proxy, no_proxy }).map_err(|error| cannot("write", &files, &error))?;
-    eprintln!("{} has the proxy {url}", files.path().display());
-    tell_systemd(news, add.restart, out)
+    context.out.note(&format!("{} has the proxy {url}", files.path().display()));
+    tell_systemd(news, add.restart, context.out)
 }
 
-fn run_remove(remove: &Remove, out: Output) -> Result<(), Failure> {
+fn run_remove(remove: &Remove, context: &Context) -> Result<(), Failure> {
     need_root()?;
     let files = ServiceProxy::default();
     let news = files.remove().map_err(|error| cannot("remove", &files, &error))?;
-    out.note(&format!("the environment of {SERVICE} has no proxy of ours"));
-    tell_systemd(news, remove.restart, out)
+    context.out.note(&format!("the environment of {SERVICE} has no proxy of ours"));
+    tell_systemd(news, remove.restart, context.out)
 }
 
 fn from_input() -> Result<String, Failure> {
@@ -125,12 +125,10 @@ fn cannot(doing: &str, files: &ServiceProxy, error: &std::io::Error) -> Failure 
 /// Has systemd read what changed, and the agent use it, or says how.
 fn tell_systemd(news: bool, restart: bool, out: Output) -> Result<(), Failure> {
     if !systemd::is_booted() {
-        out.note(&format!("systemd does not run here: start the agent with these variables yourself"));
+        out.note("systemd does not run here: start the agent with these variables yourself");
         return Ok(());
     }
-    if news {
-        systemctl(&["daemon-reload"])?;
-    }
+    systemctl(&["daemon-reload"])?; // also when nothing is new: an earlier one may have failed
     if restart {
         return systemctl(&["try-restart", SERVICE]);
     }
@@ -142,8 +140,8 @@ fn tell_systemd(news: bool, restart: bool, out: Output) -> Result<(), Failure> {
 
 fn systemctl(words: &[&str]) -> Result<(), Failure> {
     let failed = |why: String| Failure::told(exit::INTERNAL, format!("systemctl {}: {why}", words.join(" ")));
-    let done =
-        runtime()?.block_on(systemd::systemctl(words).output()).map_err(|error| failed(error.to_string()))?;
+    let call = async { systemd::systemctl(words).output().await };
+    let done = runtime()?.block_on(call).map_err(|error| failed(error.to_string()))?;
     if done.status.success() {
         return Ok(());
     }
@@ -158,7 +156,7 @@ fn show(context: &Context) {
     });
     if out.is_json() {
         let service = service.map(|(url, no_proxy)| json!({ "HTTPS_PROXY": url, "NO_PROXY": no_proxy }));
-        out.document("proxy/1", &json!({ "proxy": ways, "service-environment": service }));
+        out.document("proxy-show/1", &json!({ "proxy": ways, "service-environment": service }));
         return;
     }
     for (service, way) in ways {
@@ -193,6 +191,14 @@ impl Context {
         let ways = self.state.status().map(|status| status.proxies).filter(|ways| !ways.is_empty())?;
         (self.state.is_running() == Some(true)).then_some(ways)
     }
+}
+
+/// The rules of a command that was given a proxy, or of this host.
+pub(super) fn rules(given: Option<&str>, context: &Context) -> Result<Rules, Failure> {
+    let Some(given) = given else { return Ok(context.proxies()) };
+    let url = ProxyUrl::parse(given)
+        .map_err(|why| Failure::told(exit::PROXY_INVALID, format!("--proxy cannot be used: {why}")))?;
+    Ok(Rules::given(url))
 }
 
 /// That of this process; of the agent's service, where it alone has a proxy.

@@ -57,7 +57,7 @@ pub(super) fn run(args: &Args, context: &Context, fault: Option<&str>) -> Result
     }
     for (name, value) in lines {
         let padded = format!("{name:<28}");
-        out.line(&format!("{} {value}", out.paint(Tone::Strong, &padded)));
+        out.line(format!("{} {value}", out.paint(Tone::Strong, &padded)).trim_end());
     }
     Ok(())
 }
@@ -85,13 +85,7 @@ pub(super) fn properties(context: &Context) -> Result<Tree, Failure> {
     let identity = identity(context, &mut all)?;
     options::put(context, identity.as_ref(), &mut all);
     all.put("proxy", json!(context.ways()));
-    if let Some(identity) = &identity {
-        node::put(context, identity, &mut all);
-    } else {
-        let known = all.get("connected") == Some(&json!(false));
-        let open = if known { json!(0) } else { json!(UNKNOWN) };
-        all.put("commands-open", open);
-    }
+    node::put(context, identity.as_ref(), &mut all);
     all.put("last-contact", time(status.and_then(|status| status.last_contact)));
     all.put("host", facts());
     all.put("services", runtime()?.block_on(services::all()));

@@ -82,8 +82,8 @@ fn read<A: Message + Default, K>(args: &[u8], check: fn(A) -> Result<K, String>)
 impl Kind {
     /// What the host's lock file has against it. `name`: of its kind.
     pub(super) fn locked(&self, name: &str, locks: &Locks) -> Option<String> {
-        if !locks.allows_command(name) {
-            return Some(format!("the lock file of this host does not allow {name}"));
+        if let Some(refused) = locks.refuses_command(name) {
+            return Some(refused);
         }
         match self {
             Self::RunScript(script) => run_script::locked(script, locks),

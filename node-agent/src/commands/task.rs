@@ -29,6 +29,7 @@ use super::{
     kinds::{self, Halt, Kind, Stop, run_script},
     lanes::{self, Place},
     recover::Unfinished,
+    rest,
     unwritten::{After, Unwritten},
     voice::Voice,
 };
@@ -173,6 +174,14 @@ impl Task {
 
     async fn start_what_can(&mut self) {
         let now = self.server_now();
+        if let Some(pause) = self.options.pauses.now() {
+            let may = self.waiting.values().filter(|ticket| !self.left.contains(&ticket.id));
+            for (id, report) in rest::all(may, &pause, &self.options.clock, now) {
+                self.waiting.remove(&id);
+                self.end(id, report).await;
+            }
+            return;
+        }
         while let Some(id) = self.next(now)
             && let Some(ticket) = self.waiting.remove(&id)
         {

@@ -61,6 +61,7 @@ fn options(folder: &std::path::Path, server_time: ServerTime) -> Options {
         instance: InstanceId::generate(),
         rebooting: Arc::default(),
         errands: Arc::new(Alone),
+        pauses: Pauses::default(),
         deeds: None,
     }
 }

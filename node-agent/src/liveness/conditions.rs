@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use muster_common::clock::UnixMillis;
 
-use crate::state::Condition;
+use crate::state::{Condition, Pause};
 
 /// More than this between the two clocks is told.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
@@ -19,17 +19,20 @@ impl Conditions {
         &mut self,
         ahead_ms: Option<i64>,
         lock_file: Option<String>,
+        pause: Option<Pause>,
         now: UnixMillis,
     ) -> Vec<Condition> {
         self.note(clock(ahead_ms, now));
         self.note(locks(lock_file, now));
+        self.note(paused(pause, now));
         self.0.clone()
     }
 
     fn note(&mut self, new: Condition) {
         match self.0.iter_mut().find(|old| old.kind == new.kind) {
             // The same truth: since when it is so stays, its wording too.
-            Some(old) if (old.holds, old.reason) == (new.holds, new.reason) => {}
+            Some(old)
+                if (old.holds, old.reason) == (new.holds, new.reason) && !is_another_word(old, &new) => {}
             Some(old) => *old = new,
             None => self.0.push(new),
         }
@@ -57,6 +60,24 @@ fn locks(error: Option<String>, since: UnixMillis) -> Condition {
     }
 }
 
+/// Since when is the pause's own: a new word about it is another truth.
+fn is_another_word(old: &Condition, new: &Condition) -> bool {
+    new.kind == PAUSED && new.holds == Some(true) && old.since != new.since
+}
+
+const PAUSED: &str = "Paused";
+
+fn paused(pause: Option<Pause>, now: UnixMillis) -> Condition {
+    let Some(pause) = pause else {
+        let (holds, reason) = (Some(false), "NotPaused");
+        return Condition { kind: PAUSED, holds, reason, message: String::new(), since: now };
+    };
+    let until = pause.until.map(|at| humantime::format_rfc3339_seconds(at.to_system_time()));
+    let until = until.map(|at| format!(" (until {at})")).unwrap_or_default();
+    let message = format!("{}{until}", pause.reason);
+    Condition { kind: PAUSED, holds: Some(true), reason: "LocalAdministrator", message, since: pause.since }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,9 +85,13 @@ mod tests {
     #[test]
     fn a_condition_keeps_its_since_until_its_truth_changes() {
         let mut conditions = Conditions::default();
-        assert_eq!(conditions.look(None, None, UnixMillis(0))[0].holds, None, "nothing was compared yet");
+        assert_eq!(
+            conditions.look(None, None, None, UnixMillis(0))[0].holds,
+            None,
+            "nothing was compared yet"
+        );
         let mut clock = |ahead, now| {
-            let all = conditions.look(Some(ahead), None, UnixMillis(now));
+            let all = conditions.look(Some(ahead), None, None, UnixMillis(now));
             let clock = all.into_iter().find(|condition| condition.kind == "ClockOk").unwrap();
             (clock.holds, clock.since.0)
         };
@@ -79,9 +104,27 @@ mod tests {
 
     #[test]
     fn a_lock_file_that_cannot_be_used_is_told() {
-        let all = Conditions::default().look(Some(0), Some("broken".to_owned()), UnixMillis(1));
+        let all = Conditions::default().look(Some(0), Some("broken".to_owned()), None, UnixMillis(1));
         assert!(
             all.iter().any(|c| c.kind == "LockFileOk" && c.holds == Some(false) && c.message == "broken")
         );
+    }
+
+    #[test]
+    fn a_pause_is_told_with_its_own_begin_and_its_end_from_now() {
+        let mut conditions = Conditions::default();
+        let mut paused = |pause: Option<Pause>, now| {
+            let all = conditions.look(None, None, pause, UnixMillis(now));
+            let it = all.into_iter().find(|condition| condition.kind == PAUSED).unwrap();
+            (it.holds, it.message, it.since.0)
+        };
+        let pause = |reason: &str, since| {
+            Some(Pause { reason: reason.to_owned(), since: UnixMillis(since), until: None, uid: 0 })
+        };
+        assert_eq!(paused(None, 1), (Some(false), String::new(), 1));
+        assert_eq!(paused(pause("a", 2), 9), (Some(true), "a".to_owned(), 2));
+        assert_eq!(paused(pause("b", 5), 10), (Some(true), "b".to_owned(), 5));
+        assert_eq!(paused(None, 11), (Some(false), String::new(), 11));
+        assert_eq!(paused(None, 12), (Some(false), String::new(), 11));
     }
 }

@@ -71,14 +71,17 @@ pub struct User<'a> {
 }
 
 impl Commands {
-    pub(super) fn allows(&self, kind: &str, is_unusable: bool) -> bool {
+    /// The rule that refuses a kind.
+    pub(super) fn refuses(&self, kind: &str, is_unusable: bool) -> Option<&'static str> {
         let is_in = |list: &[String]| list.iter().any(|one| one == kind);
         match kind {
-            _ if is_in(&self.deny) => false,
-            _ if CARE.contains(&kind) => true,
-            _ if is_unusable => false,
-            "run-script" => self.run_script.allow || is_in(&self.allow),
-            _ => !ASKED_FOR.contains(&kind) || is_in(&self.allow),
+            _ if is_in(&self.deny) => Some("commands.deny"),
+            _ if CARE.contains(&kind) => None,
+            _ if is_unusable => Some("commands.allow"),
+            "run-script" if self.run_script.allow || is_in(&self.allow) => None,
+            "run-script" => Some("commands.run-script.allow"),
+            _ if ASKED_FOR.contains(&kind) && !is_in(&self.allow) => Some("commands.allow"),
+            _ => None,
         }
     }
 
@@ -96,32 +99,30 @@ impl Commands {
 }
 
 impl Scripts {
-    pub(super) fn refuses(&self, user: &User<'_>, text: &Text<'_>) -> Option<String> {
+    /// The rule that refuses a script, and what it says.
+    pub(super) fn refuses(&self, user: &User<'_>, text: &Text<'_>) -> Option<(&'static str, String)> {
+        const USERS: &str = "commands.run-script.users";
         match &self.users {
             Some(users) if !users.iter().any(|listed| user.is(listed)) => {
-                return Some(format!("the lock file of this host allows no script as user {user}"));
+                Some((USERS, format!("allows no script as user {user}")))
             }
             None if !user.is_agent => {
-                return Some(format!(
-                    "the lock file of this host allows scripts as the agent's own user only, not as {user}"
-                ));
+                Some((USERS, format!("allows scripts as the agent's own user only, not as {user}")))
             }
-            _ => {}
+            _ => self.refuses_text(text),
         }
-        self.refuses_text(text)
     }
 
     /// A listed text is worth nothing if who orders it can have it read in another way.
-    fn refuses_text(&self, text: &Text<'_>) -> Option<String> {
+    fn refuses_text(&self, text: &Text<'_>) -> Option<(&'static str, String)> {
+        const SHA256: &str = "commands.run-script.sha256";
         let sha256 = &text.sha256;
         if self.sha256.as_ref().is_some_and(|hashes| !hashes.contains(sha256)) {
-            return Some(format!(
-                "the lock file of this host does not list the script with SHA-256 {sha256}"
-            ));
+            return Some((SHA256, format!("does not list the script with SHA-256 {sha256}")));
         }
         let is_listed = self.sha256.is_some();
         if is_listed && text.has_environment {
-            return Some("the lock file of this host lists scripts, and those get no environment".to_owned());
+            return Some((SHA256, "lists scripts, and those get no environment".to_owned()));
         }
         let may_read = match (&self.interpreters, text.interpreter) {
             (None, words) => !is_listed || words == [INTERPRETER],
@@ -129,15 +130,16 @@ impl Scripts {
             (Some(_), _) => false,
         };
         let words = text.interpreter;
-        (!may_read).then(|| format!("the lock file of this host does not allow the interpreter {words:?}"))
+        let rule = if self.interpreters.is_some() { "commands.run-script.interpreters" } else { SHA256 };
+        (!may_read).then(|| (rule, format!("does not allow the interpreter {words:?}")))
     }
 }
 
 impl User<'_> {
     /// Whether an entry of a list means this user. A number means its user whatever that is
-    /// called, a name only whom the host calls so.
+    /// called, a name only whom the host calls so, `*` everybody.
     fn is(&self, listed: &str) -> bool {
-        listed == self.name || (self.uid.is_some() && listed.parse().ok() == self.uid)
+        listed == "*" || listed == self.name || (self.uid.is_some() && listed.parse().ok() == self.uid)
     }
 }
 
@@ -189,7 +191,8 @@ mod tests {
     ) -> Option<String> {
         let interpreter: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         let sha256 = Sha256::of(script.as_bytes());
-        rules(text).unwrap().refuses(user, &Text { sha256, interpreter: &interpreter, has_environment })
+        let text_of = Text { sha256, interpreter: &interpreter, has_environment };
+        rules(text).unwrap().refuses(user, &text_of).map(|(_, told)| told)
     }
 
     const AGENT: User<'_> = User { name: "root", uid: Some(0), is_agent: true };
@@ -213,6 +216,7 @@ mod tests {
             assert_eq!(refused(rules, &APP, "x"), None);
             assert!(refused(rules, &AGENT, "x").unwrap().contains("as user root"));
         }
+        assert_eq!(refused("[run-script]\nallow = true\nusers = [\"*\"]", &APP, "x"), None);
         // Somebody the host does not know, asked for by a name that looks like a number of another.
         let unknown = User { name: "01001", uid: None, is_agent: false };
         assert!(refused(numbers, &unknown, "x").is_some());

@@ -17,8 +17,8 @@ use super::{
     answer::{self, Answer},
 };
 
-/// A proxy that wants to know who is there.
-const WHO_ARE_YOU: u16 = 407;
+/// A proxy that wants to know who is there; tinyproxy says 401 to a wrong password.
+const WHO_ARE_YOU: [u16; 2] = [407, 401];
 
 /// A connection to `host:port`, through a proxy.
 ///
@@ -40,7 +40,7 @@ async fn connect(proxy: &ProxyUrl, target: &str) -> Result<TcpStream, Error> {
     }
     let (proxy, given) = (proxy.to_string(), proxy.credentials().is_some());
     Err(match answer.status {
-        WHO_ARE_YOU => Error::Authentication { proxy, given },
+        status if WHO_ARE_YOU.contains(&status) => Error::Authentication { proxy, given, status },
         status => Error::Refused { proxy, target: target.to_owned(), status, phrase: answer.phrase },
     })
 }

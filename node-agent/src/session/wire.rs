@@ -5,4 +5,4 @@ mod from;
 mod to;
 
 pub use from::inbound;
-pub use to::{facts_sha256, outbound};
+pub use to::{condition_status, facts, facts_sha256, item_state, outbound, outcome, reason, setting};

@@ -17,7 +17,7 @@ use crate::{
         frames::{FactsReport, Introduction, OpenCommand},
         wire,
     },
-    state::{Condition, Facts, ItemState, Load, Report, ServerTime},
+    state::{Condition, Facts, ItemState, Load, Pauses, Report, ServerTime},
     state_dir::{Memo, StateDir},
 };
 
@@ -31,6 +31,7 @@ pub(super) struct Parts {
     pub(super) applier: applier::Handle,
     pub(super) facts: watch::Receiver<Arc<Facts>>,
     pub(super) locks: locks::Reader,
+    pub(super) pauses: Pauses,
     pub(super) server_time: ServerTime,
     pub(super) clock: Clock,
     pub(super) renew: identity::Wanted,
@@ -65,7 +66,7 @@ impl NodeHost {
         };
         let mut conditions = Conditions::default();
         let now = parts.clock.now();
-        parts.conditions.send_replace(conditions.look(None, parts.locks.error(), now));
+        parts.conditions.send_replace(conditions.look(None, parts.locks.error(), parts.pauses.now(), now));
         Self {
             states: parts.applier.states(),
             news: parts.commands.changed(),
@@ -143,7 +144,7 @@ impl Host for NodeHost {
         let ahead = theirs.map(|theirs| theirs.0.saturating_sub(now.0));
         self.parts.beat.notify_one(); // for the next one: measuring may wait for a disk
         let load = *self.parts.load.borrow();
-        let conditions = self.conditions.look(ahead, self.parts.locks.error(), now);
+        let conditions = self.conditions.look(ahead, self.parts.locks.error(), self.parts.pauses.now(), now);
         self.parts.conditions.send_replace(conditions.clone());
         (load, conditions)
     }

@@ -13,7 +13,7 @@ use std::{
 use muster_common::{
     clock::UnixMillis,
     drain::Drain,
-    ids::InstanceId,
+    ids::{InstanceId, NodeId},
     tasks::{Kind, Tasks},
 };
 use tokio::sync::{Notify, oneshot, watch};
@@ -24,6 +24,7 @@ use super::{
     blobs::Blobs,
     errands::Errand,
     host::NodeHost,
+    local::View,
     proxies,
     settings::{InForce, follow},
 };
@@ -39,6 +40,7 @@ use crate::{
     session::{self, Status, Stop, Why, Worker, frames::Goodbye, transport::Grpc},
     state::{Condition, Line, Load, ServerTime},
     state_dir,
+    workload::Remote,
 };
 
 /// Between notes that a session is still open.
@@ -78,15 +80,20 @@ where
     let options = session::Options { instance, clock, reconnect, stop: stopped, line: line.clone() };
     let dialer = Dialer::new(in_force.proxies.subscribe());
     let transport = Grpc::new(parts.identity.subscribe()).by(dialer.clone());
-    let blobs = Arc::new(Blobs(Downloads::new(parts.identity.subscribe(), dialer)));
+    let blobs = Arc::new(Blobs(Downloads::new(parts.identity.subscribe(), dialer.clone())));
     let ways = proxies::Ways::new(in_force.proxies.subscribe(), parts.identity.subscribe());
+    let workloads = Remote { identity: parts.identity.subscribe(), instance, dialer };
     let drift_interval = in_force.drift_interval.subscribe();
+    let view = parts.view(house, node);
     let (host, started) = parts.start(house, instance, transport.server());
     let (worker, status) = Worker::new(host, transport, options);
+    house.local.show(Some(view(status.clone())));
     tasks.spawn("commands", Kind::Fatal, started.commands.run(drain.clone()));
     let applier = started.applier.sweeping(drift_interval).fetching(blobs);
     tasks.spawn("applier", Kind::Fatal, applier.run(drain.clone()));
     tasks.spawn("facts", Kind::Fatal, started.facts.run(drain.clone()));
+    let workloads = house.workloads.clone().keep(workloads, drain.clone());
+    tasks.spawn("workloads", Kind::BestEffort, workloads);
     tasks.spawn("renewal", Kind::BestEffort, started.keeper.run(drain.clone()));
     let (done, mut worker_end) = oneshot::channel();
     tasks.spawn("session", Kind::Fatal, async move {
@@ -100,7 +107,7 @@ where
         end = session_end(&mut worker_end, &tasks) => (end?, None),
         () = house.identity_gone(&identity) => (End::Forgotten, Some(Goodbye::Disconnect)),
         fatal = tasks.failed() => return Err(fatal.into()),
-        () = tell_status(house, status, ways.clone()) => (End::Stopped, Some(Goodbye::Shutdown)),
+        () = tell_status(house, node, status, ways.clone()) => (End::Stopped, Some(Goodbye::Shutdown)),
         () = follow(&house.settings, settings, &in_force) => (End::Stopped, Some(Goodbye::Shutdown)),
         () = ways.follow(&line) => (End::Stopped, Some(Goodbye::Shutdown)),
         () = log_as_told(house, in_force.log_level.subscribe()) => (End::Stopped, Some(Goodbye::Shutdown)),
@@ -115,6 +122,7 @@ where
         tasks.abort_all();
         tasks.ended().await;
     }
+    house.local.show(None);
     house.tell("not connected", if end == End::Stopped { "the agent was stopped" } else { "" }).await;
     Ok(end)
 }
@@ -170,8 +178,8 @@ impl Parts {
         let folder = house.state.node(identity.node);
         files::private_folder(&folder).map_err(|source| Error::Folder { folder: folder.clone(), source })?;
         let ledger = ledger::Shared::new(Ledger::open(&folder.join("ledger"), house.clock.clone())?);
-        let items =
-            super::items(&house.config, &house.state, identity.node, house.locks.clone(), line.clone());
+        let rest = (line.clone(), house.local.pauses());
+        let items = super::items(&house.config, &house.state, identity.node, house.locks.clone(), rest);
         let applier = Applier::open(items).await?;
         let (applier, applier_task) = applier::Task::new(applier);
         let refresh_facts = Arc::<Notify>::default();
@@ -210,6 +218,7 @@ impl Parts {
             restart: restart.clone(),
             rebooting: Arc::clone(&rebooting),
             errands: Arc::new(errands),
+            pauses: house.local.pauses(),
             deeds: None,
         };
         let commands = commands::open(options, ledger.clone()).await?;
@@ -230,6 +239,27 @@ impl Parts {
         })
     }
 
+    /// What the host may see of it, once it is known where its session tells how it stands.
+    fn view(&self, house: &House, node: NodeId) -> impl FnOnce(watch::Receiver<Status>) -> View + use<> {
+        let (identity, ledger) = (self.identity.subscribe(), self.ledger.clone());
+        let (items, given) = (self.applier.states(), self.applier.settings());
+        let (facts, conditions) = (self.facts.subscribe(), self.conditions.subscribe());
+        let (commands, settings) = (self.commands.0.changed(), self.in_force.all.subscribe());
+        let folder = house.state.node(node).join("items");
+        move |session| View {
+            identity,
+            session,
+            items,
+            commands,
+            ledger,
+            facts,
+            conditions,
+            settings,
+            given,
+            folder,
+        }
+    }
+
     fn start(
         self,
         house: &House,
@@ -248,6 +278,7 @@ impl Parts {
             applier: self.applier,
             facts: self.facts.subscribe(),
             locks: house.locks.clone(),
+            pauses: house.local.pauses(),
             server_time: self.server_time,
             clock: house.clock.clone(),
             renew: renew.clone(),
@@ -278,11 +309,16 @@ impl Parts {
 }
 
 /// Keeps the status file true. Ends with the session's worker.
-async fn tell_status(house: &House, mut status: watch::Receiver<Status>, mut ways: proxies::Ways) {
+async fn tell_status(
+    house: &House,
+    node: NodeId,
+    mut status: watch::Receiver<Status>,
+    mut ways: proxies::Ways,
+) {
     loop {
         let now = status.borrow_and_update().clone();
         if let Status::Connected { session, .. } = &now {
-            tracing::info!(%session, "session {session} is open");
+            tracing::info!(%node, %session, "session {session} is open");
         }
         let told = told(&now);
         loop {

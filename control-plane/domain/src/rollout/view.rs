@@ -53,7 +53,8 @@ pub enum Standing {
     Done,
     /// It has refused it, for what the change is or for what the host is.
     Failed,
-    /// It does not take part: its own lock forbids it, or its agent does not know the kind.
+    /// It does not take part: its own lock forbids it, its host's administrator lets changes
+    /// rest, or its agent does not know the kind.
     Excused,
 }
 

@@ -15,6 +15,7 @@ use muster_domain::{
     rollout::{Member, Phase, Presence, Rollout, Standing, is_open, order_of, zone},
 };
 
+use super::pause;
 use crate::app::{
     App,
     catalog::{Contents, Wanted},
@@ -116,7 +117,11 @@ impl<'a> Look<'a> {
         Member {
             node: node.id,
             order: order_of(self.rollout.id, node.id),
-            presence: presence(entry),
+            presence: match presence(entry) {
+                // It is heard, and gets nothing now: it is not waited for.
+                Presence::Here if pause::holds(&entry.conditions) => Presence::Away,
+                presence => presence,
+            },
             is_open: self.is_open(&node.facts.timezone),
             is_selected: self.selects(entry),
             group: self.group(entry),
@@ -192,6 +197,7 @@ impl<'a> Look<'a> {
         // Who was away has its time from when it is back.
         let liveness = &entry.node.liveness;
         let since = if liveness.reason == "Connected" { given.max(liveness.since) } else { given };
+        let since = pause::had_time_from(since, &entry.conditions, self.now);
         let reported = entry.reported(&self.item);
         let (sha256, generation) = match wanted {
             Some(wanted) => (wanted.version.sha256, wanted.version.generation),
@@ -201,10 +207,15 @@ impl<'a> Look<'a> {
             Some(_) => runs(reported, sha256),
             None => reported.is_none_or(|state| state.running.is_none()),
         };
-        match reported.filter(|state| state.has_refused(sha256, generation)) {
+        let judged = match reported.filter(|state| state.has_refused(sha256, generation)) {
             Some(refusal) => verdict(refusal, since),
             None if is_there => (Standing::Done, None),
             None => (Standing::Given { since }, None),
+        };
+        match judged {
+            // Its host's will, as a lock is: it is not waited for until that ends.
+            (Standing::Given { .. }, _) if pause::holds(&entry.conditions) => (Standing::Excused, None),
+            judged => judged,
         }
     }
 }

@@ -31,7 +31,7 @@ use crate::{
         operations,
         operations::Wish,
         preview::{FileOutline, Outline},
-        recorder, recovery, revocation, rollouts,
+        recorder, recovery, revocation, rollouts, workloads,
     },
     ca::{self, Ca},
     metrics::Metrics,
@@ -186,6 +186,8 @@ fn options(folder: &tempfile::TempDir) -> Options {
 async fn app(folder: &tempfile::TempDir, store: Store) -> App {
     let authority = store.read::<_, muster_store::Error, _>(|tx| tx.authority_get()).await.unwrap();
     let trust_domain: muster_common::tls::spiffe::TrustDomain = "fleet.test".parse().unwrap();
+    let (dir, rules) = (folder.path().join("ca"), crate::config::Workload::default().rules());
+    let workloads = workloads::open(&store, &dir, &trust_domain, rules, stamp()).await.unwrap();
     App::new(Core {
         store,
         fleet: fleet::Fleet::default(),
@@ -201,6 +203,7 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
         hub: Hub::default(),
         revocations: revocation::Revocations::default(),
         ca: Arc::new(Ca::open(&folder.path().join("ca"), &trust_domain, authority).unwrap()),
+        workloads: Arc::new(workloads),
         workshop: crate::app::workshop::Workshop::default(),
         oidc: crate::oidc::Issuers::new(&[]).unwrap(),
         host_cas: crate::host_ca::Authorities::new(&[]).unwrap(),
@@ -229,11 +232,13 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
             authority: crate::config::Authority::default(),
             recovery: recovery::Policy { enabled: true, within: Some(Duration::from_secs(86_400)), limit: 2 },
             enrollment_enabled: true,
+            hosts_may_rename: true,
             join_requests: crate::app::join_requests::Bounds { in_all: 100, of_token: 10 },
             session_addresses: Vec::new(),
             enrollment_addresses: Vec::new(),
             output_limit: 1024 * 1024,
             operation_output_limit: 1024 * 1024,
+            workload: crate::config::Workload::default(),
             blobs: crate::config::Blobs::default(),
             methods: || vec![("muster.admin.v1.NodesService/GetNode", READ)],
             wish_of,

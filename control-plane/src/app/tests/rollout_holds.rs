@@ -7,6 +7,7 @@ use muster_common::{
     ids::{NodeId, SecretId},
 };
 use muster_domain::{
+    condition::Condition,
     liveness::{Event, State},
     rollout::{Hold, Phase, Plan, Share, Window},
     secret::{Secret, SecretUse},
@@ -15,7 +16,7 @@ use muster_store::{WriteSecrets as _, WriteTx};
 
 use super::{
     bench::whole,
-    rollouts::{Fleet, plan, version},
+    rollouts::{Fleet, item, plan, version},
 };
 use crate::{
     app::rollouts::Seen,
@@ -36,6 +37,20 @@ impl Fleet {
             app.fleet.with(*node, |mut entry| app.observe(&mut entry, Event::Tick, later));
             assert_eq!(app.node(&whole(), *node).unwrap().node.liveness.state, State::Offline);
         }
+    }
+
+    /// As its agent tells it, with a clock in step.
+    fn pause(&self, node: NodeId, holds: bool) {
+        let since = self.bench.app.clock.now();
+        let told = |kind: &str, holds| Condition {
+            kind: kind.to_owned(),
+            holds: Some(holds),
+            reason: String::new(),
+            message: String::new(),
+            since,
+        };
+        let conditions = vec![told("ClockOk", true), told("Paused", holds)];
+        self.bench.app.fleet.with(node, |mut entry| entry.conditions = conditions).unwrap();
     }
 
     fn nodes(&self, is_touched: bool) -> Vec<NodeId> {
@@ -77,6 +92,46 @@ async fn one_that_vanishes_after_it_got_a_change_turns_it_round() {
     fleet.bench.app.clock.advance(Duration::from_secs(61));
     fleet.bench.app.turn_rollouts().await.unwrap();
     assert!(matches!(fleet.seen(id).await.rollout.phase, Phase::RollingBack | Phase::RolledBack));
+}
+
+#[tokio::test]
+async fn a_host_that_is_paused_is_not_waited_for_and_does_not_fail_a_rollout() {
+    let fleet = Fleet::new(false).await;
+    let id = fleet.begin(Some(version(2)), plan(Share::Count(0))).await;
+    let resting = *fleet.sessions.keys().next().unwrap();
+    fleet.pause(resting, true);
+    fleet.bench.app.turn_rollouts().await.unwrap();
+    assert!(!fleet.nodes(true).contains(&resting), "what rests is not touched");
+    // Another one rests after it was given the change, for longer than it has to answer.
+    let given = fleet.nodes(true)[0];
+    fleet.pause(given, true);
+    fleet.answer(|_| true);
+    fleet.bench.app.clock.advance(Duration::from_secs(24 * 3600));
+    fleet.bench.app.turn_rollouts().await.unwrap();
+    let seen = fleet.seen(id).await;
+    assert_eq!(
+        (seen.rollout.phase, seen.tally.failed, seen.tally.excused),
+        (Phase::Running, 0, 1),
+        "{seen:?}"
+    );
+    let explained = fleet.bench.app.explain_item(&whole(), given, item()).await.unwrap();
+    assert!(explained.reasons.iter().any(|it| it.about == "Paused" && !it.holds), "{explained:?}");
+
+    fleet.pause(given, false);
+    fleet.bench.app.turn_rollouts().await.unwrap();
+    let seen = fleet.seen(id).await;
+    assert_eq!(
+        (seen.rollout.phase, seen.tally.failed, seen.tally.excused),
+        (Phase::Running, 0, 0),
+        "{seen:?}"
+    );
+    fleet.bench.app.clock.advance(Duration::from_secs(24 * 3600));
+    fleet.bench.app.turn_rollouts().await.unwrap();
+    assert_ne!(
+        fleet.seen(id).await.rollout.phase,
+        Phase::Running,
+        "its time counts from the end of the pause"
+    );
 }
 
 #[tokio::test]

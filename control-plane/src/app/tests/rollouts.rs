@@ -103,9 +103,15 @@ impl Fleet {
         self.sessions.insert(id, session);
     }
 
-    /// Every node that is offered something says what became of it.
+    /// Every node that is offered something, and does not rest, says what became of it.
     pub(super) fn answer(&self, good: impl Fn(NodeId) -> bool) {
+        let rests = |entry: parking_lot::MutexGuard<'_, Entry>| {
+            entry.conditions.iter().any(|it| it.kind == "Paused" && it.holds == Some(true))
+        };
         for (id, session) in &self.sessions {
+            if self.bench.app.fleet.with(*id, rests).unwrap() {
+                continue;
+            }
             let desired = self.bench.app.desired(session);
             let mut items: Vec<ItemState> = Vec::new();
             for upsert in desired.upserts {

@@ -138,6 +138,16 @@ fn rates(text: &mut String, rates: &Rates) {
             ("sessions", rates.sessions.to_string(), "Sessions and certificates of one node."),
             ("sessions-burst", rates.sessions_burst.to_string(), "At once: a bad network breaks many."),
             (
+                "workloads",
+                rates.workloads.to_string(),
+                "Issues of identities for programs of one node; each can bring many.",
+            ),
+            (
+                "workloads-burst",
+                rates.workloads_burst.to_string(),
+                "At once: all programs of a host start together.",
+            ),
+            (
                 "enrollments",
                 rates.enrollments.to_string(),
                 "Enrollments from one address: a site behind one address enrolls in minutes, a guesser of 256 bits gets nowhere.",

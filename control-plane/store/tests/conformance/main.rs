@@ -23,6 +23,7 @@ mod rollouts;
 mod samples;
 mod schedules;
 mod secrets;
+mod workload_issuers;
 mod writes;
 
 /// Makes a test of each function, on one engine.
@@ -45,6 +46,7 @@ macro_rules! suite_on {
                 chains_hold_and_are_listed_the_newest_first, a_write_without_its_entry_is_refused, a_refused_call_leaves_an_entry,
                 a_tampered_entry_is_found,
             }
+            workload_issuers { issuers_of_programs_are_replaced_together }
             authority {
                 slots_and_their_version_are_kept_together, a_revocation_is_made_once_and_taken_back,
                 trust_recoveries_and_quarantine_of_a_node_are_kept,

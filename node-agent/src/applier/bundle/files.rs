@@ -184,8 +184,8 @@ fn secret(file: &types::BundleFile) -> Result<Option<SecretId>, Failure> {
     }
 }
 
-/// By the agent's own limits, and by the host's lock file.
-pub(super) fn check(files: &[File], locks: &Locks, base: &Base) -> Result<(), Failure> {
+/// By the agent's own limits, and by the host's lock file. `looks`: they are only looked at.
+pub(super) fn check(files: &[File], looks: bool, locks: &Locks, base: &Base) -> Result<(), Failure> {
     let (inline, blobs): (Vec<&Content>, Vec<&Content>) =
         files.iter().map(|file| &file.content).partition(|content| content.blob().is_none());
     let bytes = |of: &[&Content]| of.iter().map(|content| content.size()).fold(0, u64::saturating_add);
@@ -199,7 +199,7 @@ pub(super) fn check(files: &[File], locks: &Locks, base: &Base) -> Result<(), Fa
         )));
     }
     for file in files {
-        check_place(&file.path, locks, base)?;
+        check_place(&file.path, looks, locks, base)?;
         if file.mode > 0o777 {
             let message = format!("mode {:o} of {} is not allowed", file.mode, file.path.display());
             return Err(invalid(message));
@@ -221,15 +221,13 @@ fn check_apart(files: &[File]) -> Result<(), Failure> {
     }
 }
 
-/// Whether a bundle may write there.
-fn check_place(path: &Path, locks: &Locks, base: &Base) -> Result<(), Failure> {
-    let why = if locks.root_of(path).is_none() {
-        "the lock file of this host allows no writing to"
-    } else if base.protects(path) {
-        "the agent itself lives in"
-    } else {
-        return Ok(());
+/// Whether a bundle may write there, or look there.
+fn check_place(path: &Path, looks: bool, locks: &Locks, base: &Base) -> Result<(), Failure> {
+    let refused = locks.refuses_writing(path).filter(|_| !looks || locks.root_of(path).is_none());
+    let message = match refused {
+        Some(refused) => refused,
+        None if base.protects(path) => format!("the agent itself lives in {}", path.display()),
+        None => return Ok(()),
     };
-    let message = format!("{why} {}", path.display());
     Err(Failure::rejected(Reason::PathNotAllowed, Cause::Host, message))
 }

@@ -121,4 +121,40 @@ codes! {
         "Only root may do this"
         "run it as root"
         "AZCM0018";
+    LOCKS: 35 "LOCKS_INVALID"
+        "The lock file cannot be used"
+        "correct it: until then everything is locked; docs/locks.md has its words"
+        "";
+    SETTING: 36 "SETTING_INVALID"
+        "There is no such setting, or it cannot have this value"
+        "`config info` tells of each what it can be"
+        "AZCM0023";
+    NO_HISTORY: 37 "NOTHING_TO_UNDO"
+        "There is no change that could be taken back"
+        "`config history` shows what was changed; set the value yourself"
+        "";
+    NOT_WRITABLE: 38 "FILE_NOT_WRITABLE"
+        "This user may not write the configuration file or its history"
+        "run it as root"
+        "AZCM0018, AZCM0069";
+    NOT_RUNNING: 40 "NOT_RUNNING"
+        "No agent runs on this host"
+        "start it: `systemctl start muster-node-agent`; its log says why it ended"
+        "";
+    CUT_OFF: 41 "CUT_OFF"
+        "The agent runs, and has no session with its control plane"
+        "the error says why; the agent tries again by itself"
+        "";
+    DEGRADED: 42 "DEGRADED"
+        "The agent has a session, and something needs a look"
+        "`status` lists each problem, `explain` tells where an item stands"
+        "";
+    PAUSED: 43 "PAUSED"
+        "Changes and commands rest on this host"
+        "`resume` ends the pause, if it is no longer needed"
+        "";
+    AGENT_REFUSED: 44 "AGENT_REFUSED"
+        "The running agent says no"
+        "run the command as root or as the agent's user, and read what the agent said"
+        "";
 }

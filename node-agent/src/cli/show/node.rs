@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Tree, UNKNOWN, time};
 use crate::{
@@ -14,32 +14,51 @@ use crate::{
     state::ItemVersion,
 };
 
-pub(super) fn put(context: &Context, identity: &Identity, all: &mut Tree) {
-    let folder = context.state.node(identity.node);
+/// What there is of a host in a fleet, and not of another: the same names all the same.
+const OF_NODE: [&str; 13] = [
+    "node-id",
+    "display-name",
+    "epoch",
+    "clock-ahead-ms",
+    "trust-domain",
+    "trust-bundle-version",
+    "control-plane",
+    "enrollment",
+    "certificate-serial",
+    "certificate-generation",
+    "certificate-issued",
+    "certificate-renewed-from",
+    "certificate-expires",
+];
+
+pub(super) fn put(context: &Context, identity: Option<&Identity>, all: &mut Tree) {
+    let Some(identity) = identity else {
+        OF_NODE.iter().for_each(|name| all.put(name, Value::Null));
+        ["items", "commands"].iter().for_each(|name| all.put(name, json!({})));
+        return;
+    };
     let memo = context.state.memo(identity.node);
-    all.put("node-id", json!(identity.node));
-    all.put("display-name", json!(memo.display_name));
-    all.put("epoch", json!(memo.epoch));
-    all.put("clock-ahead-ms", json!(memo.clock_ahead_ms));
-    all.put("trust-domain", json!(identity.trust_domain));
-    all.put("trust-bundle-version", json!(identity.trust_bundle_version));
-    all.put("control-plane", json!(identity.session_addresses.join(", ")));
-    all.put("enrollment", json!(identity.enrollment_addresses.join(", ")));
-    all.put("certificate-serial", json!(identity.serial()));
-    all.put("certificate-generation", json!(identity.certificate_generation));
-    all.put("certificate-issued", time(Some(identity.not_before)));
     let renewed_from = identity::renew_at(identity.not_before, identity.not_after, 0.0);
-    all.put("certificate-renewed-from", time(Some(renewed_from)));
-    all.put("certificate-expires", time(Some(identity.not_after)));
+    let values = [
+        json!(identity.node),
+        json!(memo.display_name),
+        json!(memo.epoch),
+        json!(memo.clock_ahead_ms),
+        json!(identity.trust_domain),
+        json!(identity.trust_bundle_version),
+        json!(identity.session_addresses.join(", ")),
+        json!(identity.enrollment_addresses.join(", ")),
+        json!(identity.serial()),
+        json!(identity.certificate_generation),
+        time(Some(identity.not_before)),
+        time(Some(renewed_from)),
+        time(Some(identity.not_after)),
+    ];
+    OF_NODE.iter().zip(values).for_each(|(name, value)| all.put(name, value));
+    let folder = context.state.node(identity.node);
     let locks = Locks::load(&context.config.locks_file).unwrap_or_default();
     all.put("items", readable(items(&folder.join("items"), &locks)));
-    let commands = commands(&folder.join("ledger"));
-    all.put("commands-open", readable(commands.as_ref().map(|open| json!(open.len())).map_err(copy)));
-    all.put("commands", readable(commands.map(Value::Object)));
-}
-
-fn copy(error: &io::Error) -> io::Error {
-    error.kind().into()
+    all.put("commands", readable(commands(&folder.join("ledger"))));
 }
 
 /// A value, or why there is none.
@@ -70,11 +89,11 @@ fn items(folder: &Path, locks: &Locks) -> io::Result<Value> {
     Ok(Value::Object(explain::explain(folder, locks)?.into_iter().map(item).collect()))
 }
 
-fn commands(folder: &Path) -> io::Result<Map<String, Value>> {
+fn commands(folder: &Path) -> io::Result<Value> {
     let command = |open: &ledger::Entry| {
         let started = open.first.as_ref().map(|first| first.at);
         let shown = json!({ "kind": open.ticket.kind, "state": open.state(), "started": time(started) });
         (open.ticket.id.to_string(), shown)
     };
-    Ok(ledger::look(folder)?.iter().map(command).collect())
+    Ok(Value::Object(ledger::look(folder)?.iter().map(command).collect()))
 }

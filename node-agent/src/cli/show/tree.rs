@@ -10,10 +10,6 @@ impl Tree {
         self.0.insert(name.to_owned(), value);
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
-    }
-
     pub(in crate::cli) fn json(self) -> Value {
         Value::Object(self.0)
     }
@@ -34,10 +30,11 @@ impl Tree {
     }
 }
 
-/// A property that has parts, and its parts. An option in force is one.
+/// A property that has parts, and its parts. An option in force is one; so is a group
+/// without any.
 fn parts(value: &Value) -> Option<&Map<String, Value>> {
     let object = value.as_object()?;
-    (!object.contains_key("origin")).then_some(object)
+    (!object.is_empty() && !object.contains_key("origin")).then_some(object)
 }
 
 fn flatten(name: &str, value: &Value, lines: &mut Vec<(String, String)>) {
@@ -69,6 +66,7 @@ fn text(value: &Value) -> String {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(", "),
+        Value::Object(none) if none.is_empty() => String::new(),
         Value::Object(option) => {
             let part = |name: &str| option.get(name).map(text).unwrap_or_default();
             format!("{} ({})", part("value"), part("origin"))
@@ -87,6 +85,7 @@ mod tests {
         let mut tree = Tree::default();
         tree.put("session", json!("connected"));
         tree.put("items", json!({ "bundle/a": { "running": "1", "attempted": null } }));
+        tree.put("services", json!({}));
         tree.put("settings", json!({ "a.b": { "value": "1", "origin": "default" } }));
         tree
     }
@@ -98,6 +97,7 @@ mod tests {
         let expected = [
             "items.bundle/a.attempted=",
             "items.bundle/a.running=1",
+            "services=",
             "session=connected",
             "settings.a.b=1 (default)",
         ];

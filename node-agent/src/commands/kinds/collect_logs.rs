@@ -66,8 +66,7 @@ impl Wish {
     }
 
     pub(super) fn locked(&self, locks: &Locks) -> Option<String> {
-        let locked = self.units.iter().find(|unit| !locks.allows_journal(unit))?;
-        Some(format!("the lock file of this host does not name {locked} in commands.journals"))
+        self.units.iter().find_map(|unit| locks.refuses_journal(unit))
     }
 }
 

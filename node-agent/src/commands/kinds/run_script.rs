@@ -67,7 +67,7 @@ pub(super) fn locked(script: &Script, locks: &Locks) -> Option<String> {
         interpreter: &script.interpreter,
         has_environment: !script.environment.is_empty(),
     };
-    locks.refuses_script(&user, &text)
+    locks.refuses_script(&user, &text, &script.asks())
 }
 
 /// The account that a script is to run as, or the agent's own. `None`: the host does not
@@ -97,9 +97,8 @@ pub(super) async fn run(
     };
     match &options.units {
         Some(units) => unit::run(&script, user, &unit::Around { ticket, options, units, voice }, stop).await,
-        None if user.is_some() || script.wants_unit() => {
-            let message =
-                "a user, limits and survive_restart need an agent that is root on a host with systemd";
+        None if user.is_some() || script.wants_unit() || options.locks.current().caps().any() => {
+            let message = "a user, limits, also those of the lock file, and survive_restart need an agent that is root on a host with systemd";
             voice.report(CommandState::Failed).because(Reason::UnavailableOnHost, message)
         }
         None => run_in_group(script, ticket, options, voice, stop).await,

@@ -47,9 +47,7 @@ impl Wish {
     }
 
     pub(super) fn locked(&self, locks: &Locks) -> Option<String> {
-        let unit = &self.unit;
-        (!locks.allows_service(unit))
-            .then(|| format!("the lock file of this host does not name {unit} in commands.services"))
+        locks.refuses_service(&self.unit)
     }
 
     /// Why nobody may act on this unit, whatever the lock file says.

@@ -97,22 +97,29 @@ fn heartbeat(beat: Heartbeat) -> pb::Heartbeat {
     }
 }
 
-fn condition(condition: Condition) -> types::Condition {
-    let status = match condition.holds {
+/// Whether a condition holds.
+#[must_use]
+pub const fn condition_status(holds: Option<bool>) -> types::ConditionStatus {
+    match holds {
         Some(true) => types::ConditionStatus::True,
         Some(false) => types::ConditionStatus::False,
         None => types::ConditionStatus::Unknown,
-    };
+    }
+}
+
+fn condition(condition: Condition) -> types::Condition {
     types::Condition {
         r#type: condition.kind.to_owned(),
-        status: status.into(),
+        status: condition_status(condition.holds).into(),
         reason: condition.reason.to_owned(),
         message: condition.message,
         since_ms: condition.since.0,
     }
 }
 
-fn facts(facts: Facts) -> types::Facts {
+/// What a host says about itself.
+#[must_use]
+pub fn facts(facts: Facts) -> types::Facts {
     types::Facts {
         hostname: facts.hostname,
         os: facts.os,
@@ -144,7 +151,9 @@ fn facts(facts: Facts) -> types::Facts {
     }
 }
 
-fn setting(setting: EffectiveSetting) -> types::EffectiveSetting {
+/// An option in force.
+#[must_use]
+pub fn setting(setting: EffectiveSetting) -> types::EffectiveSetting {
     let origin = match setting.origin {
         Origin::Default => types::SettingOrigin::Default,
         Origin::ControlPlane => types::SettingOrigin::ControlPlane,
@@ -160,7 +169,9 @@ fn setting(setting: EffectiveSetting) -> types::EffectiveSetting {
     }
 }
 
-fn item_state(state: ItemState) -> types::ItemState {
+/// Where an item stands.
+#[must_use]
+pub fn item_state(state: ItemState) -> types::ItemState {
     types::ItemState {
         item: state.item,
         running: state.running.map(item_version),
@@ -210,7 +221,9 @@ fn item_error(error: ItemError) -> types::ItemError {
     }
 }
 
-const fn outcome(outcome: Outcome) -> types::ItemOutcome {
+/// What became of an attempt.
+#[must_use]
+pub const fn outcome(outcome: Outcome) -> types::ItemOutcome {
     match outcome {
         Outcome::Applied => types::ItemOutcome::Applied,
         Outcome::Unchanged => types::ItemOutcome::Unchanged,
@@ -248,7 +261,9 @@ fn chunk(chunk: Chunk) -> pb::OutputChunk {
     pb::OutputChunk { stream: stream.into(), data: chunk.data.into(), dropped_bytes: chunk.dropped }
 }
 
-fn reason(reason: Option<muster_common::reason::Reason>) -> i32 {
+/// A stable reason; 0: none.
+#[must_use]
+pub fn reason(reason: Option<muster_common::reason::Reason>) -> i32 {
     let name = reason.map(|reason| format!("ERROR_REASON_{reason}"));
     name.and_then(|name| types::ErrorReason::from_str_name(&name)).unwrap_or_default().into()
 }

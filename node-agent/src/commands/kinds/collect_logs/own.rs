@@ -24,7 +24,7 @@ pub(super) async fn journal(
 /// A service whose main process is the agent speaks of nobody else. Any other, such as the
 /// session of who started the agent by hand, is like the units that an order names.
 fn may(unit: &str, main_pid: u32, locks: &Locks) -> bool {
-    (unit.ends_with(".service") && main_pid == std::process::id()) || locks.allows_journal(unit)
+    (unit.ends_with(".service") && main_pid == std::process::id()) || locks.refuses_journal(unit).is_none()
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Halt, Script, Stop, not_started, place, told};
 use crate::{
     commands::{Options, output::PIECE, voice::Voice},
+    locks::Caps,
     platform::{
         accounts::Account,
         files,
@@ -53,7 +54,7 @@ pub(super) async fn run(
     let Around { ticket, options, units, voice } = *around;
     let place = Place::at(&place(&options.scripts, ticket));
     let job = job(script, user, around);
-    let limits = limits(script, job.time_limit);
+    let limits = limits(script, options, job.time_limit);
     if let Err(error) = prepare(script, &job, &place, options, ticket.id) {
         return not_started(voice, script, &error);
     }
@@ -93,14 +94,10 @@ fn job(script: &Script, user: Option<Account>, around: &Around<'_>) -> Job {
     }
 }
 
-fn limits(script: &Script, time: Option<Duration>) -> Limits {
-    let limits = &script.limits;
-    Limits {
-        memory: (limits.memory_bytes > 0).then_some(limits.memory_bytes),
-        tasks: (limits.tasks > 0).then_some(limits.tasks),
-        cpu: (limits.cpu_percent > 0).then_some(limits.cpu_percent),
-        time,
-    }
+/// What it asks for, and never more than the host gives.
+fn limits(script: &Script, options: &Options, time: Option<Duration>) -> Limits {
+    let Caps { memory, tasks, cpu } = options.locks.current().caps().with(&script.asks());
+    Limits { memory, tasks, cpu, time }
 }
 
 /// Puts all in place. What can be known to fail fails here, with a clear word.
