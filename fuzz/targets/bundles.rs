@@ -44,6 +44,7 @@ fn judges_of() -> (Scratch, [Judge; 2]) {
         fs::write(&locks, rules).expect("a lock file can be written");
         Judge::new(Options {
             line: Line::default(),
+            hands: muster_node_agent::verbs::Hands::Here,
             folder: folder.join(name),
             node: NodeId::from_u128(1),
             locks: locks::Reader::new(locks),

@@ -25,7 +25,6 @@ mod attempt;
 mod base;
 mod bundle;
 mod bundles;
-mod bytes;
 mod cache;
 mod change;
 mod confirm;
@@ -42,7 +41,6 @@ mod guard;
 mod hooks;
 mod journal;
 mod options;
-mod place;
 mod records;
 mod retries;
 mod secrets;
@@ -220,6 +218,10 @@ impl Applier {
     fn has_room(&self, offer: &Offer) -> bool {
         let bundle = Bundle::decode(&offer.payload);
         bundle.is_ok_and(|bundle| self.check_owners(&bundle, &offer.item).is_ok())
+    }
+
+    fn beat(&self, within: std::time::Duration) {
+        self.base.beat(within);
     }
 
     fn rules(&self) -> Locks {

@@ -6,8 +6,10 @@ mod completions;
 mod config;
 mod connect;
 mod disconnect;
+mod executor;
 mod exit;
 mod explain;
+mod halves;
 mod join;
 mod locks;
 mod log_level;
@@ -104,6 +106,8 @@ enum Command {
     /// Write manual pages, for those who make packages.
     #[command(hide = true)]
     Man(completions::ManArgs),
+    /// Do what needs root for an agent whose `run` has another user: systemd starts this.
+    Executor(executor::Args),
     /// Watch over a script: the agent starts this.
     #[command(hide = true)]
     Supervise(supervise::Args),
@@ -125,6 +129,16 @@ impl Context {
         let context = Self::look(cli)?;
         let made = StateDir::open(&context.config.state_dir);
         made.map_err(|error| context.unusable(&error))?;
+        Ok(context)
+    }
+
+    /// To change things, as the owner of the state directory if root asks.
+    fn own(cli: &Cli) -> Result<Self, Failure> {
+        let context = Self::open(cli)?;
+        let path = &context.config.state_dir;
+        halves::become_owner(path).map_err(|error| {
+            Failure::told(exit::STATE, format!("cannot work as the owner of {}: {error}", path.display()))
+        })?;
         Ok(context)
     }
 
@@ -165,7 +179,7 @@ impl Cli {
             telemetry::start(VERBOSE, Format::Text).map_err(|error| Failure::new(exit::INTERNAL, &error))?;
         }
         match &self.command {
-            Command::Connect(args) => connect::run(args, &Context::open(self)?),
+            Command::Connect(args) => connect::run(args, &Context::own(self)?),
             Command::Run(args) => run::run(args, Context::open(self)?),
             Command::Check(args) => check::run(args, &Context::look(self)?),
             Command::Status(args) => status::run(args, &Context::look(self)?),
@@ -180,7 +194,7 @@ impl Cli {
             Command::Config(args) => config::run(args, self),
             Command::Locks(args) => locks::run(args, &Context::look(self)?),
             Command::Rename(args) => rename::run(args, &Context::look(self)?),
-            Command::Disconnect(args) => disconnect::run(args, &Context::open(self)?),
+            Command::Disconnect(args) => disconnect::run(args, &Context::own(self)?),
             Command::Proxy(args) => proxy::run(args, &Context::look(self)?),
             Command::Version => {
                 version::run(self.output());
@@ -192,6 +206,7 @@ impl Cli {
                 Ok(())
             }
             Command::Man(args) => completions::man(args),
+            Command::Executor(args) => executor::run(args, self.config.as_deref()),
             Command::Supervise(args) => supervise::run(args),
             Command::BecomeScript => Err(supervise::become_script()),
         }

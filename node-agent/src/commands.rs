@@ -23,7 +23,7 @@ mod unwritten;
 mod voice;
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -46,8 +46,8 @@ pub use voice::Voice;
 use crate::{
     ledger::Shared,
     locks,
-    platform::units::Units,
     state::{CommandState, Pauses, Report, ServerTime, Ticket},
+    verbs::{Hands, Runs},
 };
 
 /// Commands that run at once.
@@ -73,8 +73,10 @@ pub struct Options {
     pub instance: InstanceId,
     /// Where scripts and archives lie while they are needed.
     pub scripts: PathBuf,
-    /// Makes units of systemd for scripts, where this agent can.
-    pub units: Option<Units>,
+    /// Makes units of systemd for scripts, where there is who can.
+    pub runs: Option<Runs>,
+    /// Who does what needs the rights of the host's administrator.
+    pub hands: Hands,
     /// The host's rules.
     pub locks: locks::Reader,
     /// What time it is.
@@ -139,10 +141,9 @@ pub async fn open(options: Options, ledger: Shared) -> Result<(Handle, Task), cr
     Ok((handle, Task::new(options, ledger, inbox, news, output_limit).going_on(left)))
 }
 
-/// Ends all scripts in units of their own that have their places in this folder: of a node
-/// that is to be forgotten.
-pub async fn end_scripts(scripts: &Path) {
-    recover::end_scripts(scripts, |_| false).await;
+/// Ends all scripts in units of their own: of a node that is to be forgotten.
+pub async fn end_scripts(runs: &Runs) {
+    recover::end_scripts(runs, |_| false).await;
 }
 
 impl Handle {

@@ -1,10 +1,10 @@
-//! Muster's node agent: one process on every host, which opens one session to
-//! the control plane, keeps the host in the state it is told, and runs each
-//! command at most once.
+//! Muster's node agent: it opens one session to the control plane, keeps the host in
+//! the state it is told, and runs each command at most once. As one process, or as two:
+//! one without rights, and one that has them and no network.
 //!
 //! Rooms, lower ones first; arrows point down only:
-//! `redaction`, `state` · `config`, `proxy` · `dial` · `platform` · `ledger`, `locks` · `identity` ·
-//! `applier`, `blobs`, `commands`, `diagnostics`, `liveness`, `session`, `workload` ·
+//! `redaction`, `state` · `config`, `proxy` · `dial` · `platform` · `ledger`, `locks`, `identity`, `verbs` ·
+//! `applier`, `blobs`, `commands`, `diagnostics`, `executor`, `liveness`, `session`, `workload` ·
 //! `local_api` · `wiring` · `cli`.
 
 pub mod applier;
@@ -14,6 +14,7 @@ pub mod commands;
 pub mod config;
 pub mod diagnostics;
 pub mod dial;
+pub mod executor;
 pub mod identity;
 pub mod ledger;
 pub mod liveness;
@@ -25,5 +26,6 @@ pub mod redaction;
 pub mod session;
 pub mod state;
 pub mod state_dir;
+pub mod verbs;
 pub mod wiring;
 pub mod workload;

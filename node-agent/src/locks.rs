@@ -38,6 +38,7 @@ mod limits;
 mod load;
 mod profile;
 mod rules;
+mod runs;
 mod tell;
 mod workload;
 

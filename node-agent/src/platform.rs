@@ -2,14 +2,21 @@
 //! needs is written here and nowhere else.
 
 pub mod accounts;
+pub mod bytes;
 pub mod files;
 pub mod hardware;
 pub mod host;
+pub mod journal;
 pub mod load;
+pub mod notify;
 pub mod peer;
+pub mod place;
 pub mod power;
 pub mod process;
+pub mod runs;
 pub mod service_proxy;
+pub mod services;
 pub mod supervise;
 pub mod systemd;
+pub mod tool;
 pub mod units;

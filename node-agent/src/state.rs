@@ -5,6 +5,7 @@ mod facts;
 mod items;
 mod line;
 mod pause;
+mod pulse;
 mod server_time;
 mod settings;
 
@@ -13,5 +14,6 @@ pub use facts::{Address, Condition, Disk, Facts, Load};
 pub use items::{Cause, Drift, ItemError, ItemState, ItemVersion, Offer, Outcome, Removal};
 pub use line::{Ask, Line};
 pub use pause::{Pause, Pauses};
+pub use pulse::Pulse;
 pub use server_time::ServerTime;
 pub use settings::{EffectiveSetting, Origin};

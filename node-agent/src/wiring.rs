@@ -2,11 +2,13 @@
 
 mod blobs;
 mod errands;
+mod hands;
 mod host;
 mod local;
 mod node;
 mod proxies;
 mod settings;
+mod watchdog;
 
 use local::Local;
 pub use proxies::told as told_ways;
@@ -19,7 +21,7 @@ use muster_common::{
     drain::Drain,
     error_chain::Chain,
     ids::NodeId,
-    tasks::{self, Fatal, Tasks},
+    tasks::{self, Fatal, Kind, Tasks},
     telemetry::Level,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,9 +31,11 @@ use crate::{
     config::{self, Config},
     identity::{self, Identity},
     ledger, locks,
+    platform::notify,
     proxy::Environment,
-    state::{Line, Pauses},
+    state::{Line, Pauses, Pulse},
     state_dir::{StateDir, Status},
+    verbs::Hands,
     workload::Workloads,
 };
 
@@ -79,6 +83,16 @@ pub enum Error {
     Task(#[from] Fatal),
 }
 
+/// What this process is.
+pub struct Process {
+    /// How much it logs.
+    pub level: Level,
+    /// Its program's file. `None`: the system does not say.
+    pub program: Option<PathBuf>,
+    /// Who does what needs the rights of the host's administrator.
+    pub hands: Hands,
+}
+
 /// What all rooms share.
 struct House {
     config: Config,
@@ -91,6 +105,8 @@ struct House {
     local: Arc<Local>,
     /// This program's file. `None`: the system does not say.
     program: Option<PathBuf>,
+    hands: Hands,
+    pulse: Pulse,
 }
 
 /// Runs the agent: in the fleet whenever this host has an identity, waiting for
@@ -98,12 +114,8 @@ struct House {
 ///
 /// # Errors
 /// If the host's state cannot be used.
-pub async fn run(
-    config: Config,
-    state: StateDir,
-    level: Level,
-    program: Option<PathBuf>,
-) -> Result<Exit, Error> {
+pub async fn run(config: Config, state: StateDir, process: Process) -> Result<Exit, Error> {
+    let Process { level, program, hands } = process;
     let locks = locks::Reader::new(config.locks_file.clone());
     let settings = settings::HostLayers {
         configuration: config::Reader::new(config.clone()),
@@ -121,6 +133,8 @@ pub async fn run(
         clock: Clock::System,
         local,
         program,
+        hands,
+        pulse: Pulse::default(),
     };
     // As the host alone says, until the control plane has a word in it.
     house.log_at(&settings::InForce::new(house.settings.over(&BTreeMap::new())).log_level.borrow());
@@ -150,26 +164,42 @@ async fn in_or_out(house: &House) -> Result<Exit, Error> {
         tracing::info!("asked to stop");
     };
     tokio::pin!(stop);
-    loop {
-        tokio::select! {
-            biased;
-            () = &mut stop => return Ok(Exit::Stopped),
-            () = house.clear_up() => {}
-        }
-        let identity = tokio::select! {
-            biased;
-            () = &mut stop => return Ok(Exit::Stopped),
-            identity = house.wait_for_identity() => identity?,
-        };
-        match node::run(house, identity.clone(), &mut stop).await? {
-            node::End::Stopped => return Ok(Exit::Stopped),
-            node::End::Restart => return Ok(Exit::Restart),
-            node::End::Removed(reason) => {
-                tracing::warn!("this node was removed from its fleet: {reason}");
-                let (store, node) = (house.identity.clone(), identity.node);
-                tasks::blocking(move || store.forget(node)).await?;
+    let tasks = Tasks::default();
+    let watch = watchdog::watch(house.pulse.clone(), house.clock.clone());
+    let watching = tasks.spawn("watchdog", Kind::BestEffort, watch);
+    notify::ready();
+    let ended = house.run(stop).await;
+    watching.abort();
+    notify::stopping();
+    ended
+}
+
+impl House {
+    /// In the fleet whenever there is an identity, until it is to stop.
+    async fn run<S: Future<Output = ()>>(&self, mut stop: std::pin::Pin<&mut S>) -> Result<Exit, Error> {
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => return Ok(Exit::Stopped),
+                () = self.clear_up() => {}
             }
-            node::End::Forgotten => {}
+            let identity = tokio::select! {
+                biased;
+                () = &mut stop => return Ok(Exit::Stopped),
+                identity = self.wait_for_identity() => identity?,
+            };
+            let end = node::run(self, identity.clone(), &mut stop).await?;
+            self.pulse.rest();
+            match end {
+                node::End::Stopped => return Ok(Exit::Stopped),
+                node::End::Restart => return Ok(Exit::Restart),
+                node::End::Removed(reason) => {
+                    tracing::warn!("this node was removed from its fleet: {reason}");
+                    let (store, node) = (self.identity.clone(), identity.node);
+                    tasks::blocking(move || store.forget(node)).await?;
+                }
+                node::End::Forgotten => {}
+            }
         }
     }
 }
@@ -178,10 +208,14 @@ async fn in_or_out(house: &House) -> Result<Exit, Error> {
 ///
 /// # Errors
 /// If it cannot be undone now, or from the file system.
-pub async fn forget(config: &Config, state: &StateDir, node: NodeId) -> Result<(), Error> {
+pub async fn forget(config: &Config, state: &StateDir, node: NodeId, hands: &Hands) -> Result<(), Error> {
     let locks = locks::Reader::new(config.locks_file.clone());
-    applier::settle(items(config, state, node, locks, (Line::default(), Pauses::default()))).await?;
-    crate::commands::end_scripts(&state.node(node).join("scripts")).await;
+    let rest = (Line::default(), Pauses::default());
+    applier::settle(items((config, state), node, locks, rest, hands.clone())).await?;
+    let program = std::env::current_exe().ok();
+    if let Some(runs) = hands::runs(hands, program.as_deref(), &state.node(node).join("scripts")) {
+        crate::commands::end_scripts(&runs).await;
+    }
     let state = state.clone();
     tasks::blocking(move || {
         state.forget_node(node).map_err(|source| Error::Folder { folder: state.node(node), source })
@@ -191,15 +225,16 @@ pub async fn forget(config: &Config, state: &StateDir, node: NodeId) -> Result<(
 
 /// What the applier of a node needs.
 fn items(
-    config: &Config,
-    state: &StateDir,
+    (config, state): (&Config, &StateDir),
     node: NodeId,
     locks: locks::Reader,
     (line, pauses): (Line, Pauses),
+    hands: Hands,
 ) -> applier::Options {
     applier::Options {
         line,
         pauses,
+        hands,
         folder: state.node(node).join("items"),
         node,
         locks,
@@ -214,7 +249,7 @@ impl House {
         let nodes = self.state.nodes();
         let (Ok(nodes), Ok(now)) = (nodes, self.identity.load()) else { return };
         for node in nodes.into_iter().filter(|node| now.as_ref().is_none_or(|now| now.node != *node)) {
-            if let Err(error) = forget(&self.config, &self.state, node).await {
+            if let Err(error) = forget(&self.config, &self.state, node, &self.hands).await {
                 let error = Chain(&error);
                 tracing::warn!(%node, "what is left of node {node} could not be cleared away: {error}");
             }

@@ -81,7 +81,7 @@ impl Lab {
     fn left(&self) -> String {
         self.host.sh("systemctl list-units --all --plain --no-legend 'muster-command-*'; \
              for p in /proc/[0-9]*; do grep -l muster-command $p/cgroup 2>/dev/null && cat $p/cmdline; done; \
-             ls /run/muster-scripts /var/lib/muster/node-agent/nodes/*/scripts 2>/dev/null || true")
+             ls /run/muster-scripts /var/lib/muster/node-agent/nodes/*/scripts /var/lib/muster/executor/runs 2>/dev/null || true")
     }
 
     async fn until_nothing_is_left(&self) {
@@ -327,7 +327,7 @@ async fn a_script_that_is_to_survive_goes_on_while_the_agent_restarts_or_dies_an
     lab.says(&survivor, "5\n").await;
     lab.host.run("systemctl stop muster-node-agent; touch /root/gate");
     eventually("the script has ended", LONG, || {
-        let ended = lab.host.sh("ls /var/lib/muster/node-agent/nodes/*/scripts/*/ended 2>/dev/null || true");
+        let ended = lab.host.sh("ls /var/lib/muster/executor/runs/*/ended 2>/dev/null || true");
         std::future::ready((!ended.is_empty()).then_some(()))
     })
     .await;

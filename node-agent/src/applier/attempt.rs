@@ -11,21 +11,23 @@ mod plan;
 
 use super::{
     Failure,
+    base::Base,
     bundle::{Bundle, OnRemove},
-    bytes::Bytes,
     journal::{Journal, Phase, Step},
-    place::{Place, Rights},
     records::{Owned, Record},
 };
 use crate::{
     locks::Locks,
+    platform::{bytes::Bytes, place::Rights},
     state::{Cause, ItemVersion},
+    verbs::{Hands, Spot},
 };
 
 /// A planned attempt.
 #[derive(Debug)]
 pub(super) struct Attempt {
     folder: PathBuf,
+    hands: Hands,
     pub(super) journal: Journal,
     /// What each step of the journal writes; `None` where it removes.
     contents: Vec<Option<New>>,
@@ -46,7 +48,7 @@ struct New {
 
 impl Attempt {
     /// An attempt that does nothing yet.
-    pub(super) fn new(folder: &Path, item: &str, version: &ItemVersion, removal: bool) -> Self {
+    pub(super) fn new(base: &Base, item: &str, version: &ItemVersion, removal: bool) -> Self {
         let journal = Journal {
             item: item.to_owned(),
             version: version.clone(),
@@ -57,20 +59,28 @@ impl Attempt {
             leaves: Vec::new(),
             correction: None,
             hook: None,
+            run: None,
             confirm_until: None,
         };
-        Self { folder: folder.to_owned(), journal, contents: Vec::new(), owned: Vec::new(), made: Vec::new() }
+        Self {
+            folder: base.folder.clone(),
+            hands: base.hands.clone(),
+            journal,
+            contents: Vec::new(),
+            owned: Vec::new(),
+            made: Vec::new(),
+        }
     }
 
     /// Brings a bundle to where the record's one is.
     pub(super) fn bring(
-        folder: &Path,
+        base: &Base,
         (item, version): (&str, &ItemVersion),
         bundle: &Bundle,
         former: Option<&Record>,
         locks: &Locks,
     ) -> Result<Self, Failure> {
-        let mut attempt = Self::new(folder, item, version, false);
+        let mut attempt = Self::new(base, item, version, false);
         for file in &bundle.files {
             let known = former.and_then(|record| record.owned.iter().find(|owned| owned.path == file.path));
             attempt.bring_one(file, known, locks)?;
@@ -115,7 +125,7 @@ impl Attempt {
         self.journal.save(&self.folder)?;
         crash::point("agent.apply.journaled");
         for (step, content) in self.journal.steps.iter().zip(&self.contents) {
-            let place = Place::make(&step.root, &step.path)?;
+            let place = self.hands.make(&step.root, &step.path)?;
             if step.folder.is_some() {
                 if !step.had {
                     place.make_folder()?;
@@ -142,7 +152,7 @@ impl Attempt {
         self.journal.phase = Phase::Swapping;
         self.journal.save(&self.folder)?;
         for step in &self.journal.steps {
-            let place = Place::make(&step.root, &step.path)?;
+            let place = self.hands.make(&step.root, &step.path)?;
             put(step, &place)?;
             place.sync()?;
             crash::point("agent.apply.swapping");
@@ -153,20 +163,20 @@ impl Attempt {
 
     /// The files are as they were. The journal stays until services have heard of it.
     pub(super) fn undo(&mut self) -> io::Result<()> {
-        self.journal.undo()?;
+        self.journal.undo(&self.hands)?;
         self.journal.returned(&self.folder);
         Ok(())
     }
 
     /// The record is written: what was kept for the way back goes.
     pub(super) fn finish(&self) -> io::Result<()> {
-        self.journal.clear()?;
+        self.journal.clear(&self.hands)?;
         Journal::forget(&self.folder)
     }
 }
 
 /// The one moment in which a path changes.
-pub(super) fn put(step: &Step, place: &Place) -> io::Result<()> {
+pub(super) fn put(step: &Step, place: &Spot) -> io::Result<()> {
     match &step.folder {
         Some(folder) => place.set_rights(folder.after, folder.strict),
         None if step.removes => place.remove(),
@@ -183,7 +193,7 @@ fn root_of(path: &Path, locks: &Locks) -> Result<PathBuf, Failure> {
 /// Refused while it was planned or staged.
 pub(super) fn refused(error: &io::Error) -> Failure {
     match error.kind() {
-        // What a `Place` says of links and of things that are no files.
+        // What a place says of links and of things that are no files.
         io::ErrorKind::NotADirectory | io::ErrorKind::InvalidInput => {
             Failure::rejected(Reason::PathNotAllowed, Cause::Host, error.to_string())
         }

@@ -3,8 +3,9 @@
 use std::{
     fs::File,
     io,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use muster_common::{clock::Clock, ids::NodeId};
@@ -13,8 +14,9 @@ use rustix::fs::{FlockOperation, flock};
 use super::secrets::Sealing;
 use crate::{
     locks,
-    platform::files,
-    state::{Line, Pauses},
+    platform::files::{self, resolve},
+    state::{Line, Pauses, Pulse},
+    verbs::Hands,
 };
 
 /// What the room needs from others.
@@ -34,6 +36,8 @@ pub struct Options {
     pub line: Line,
     /// While one holds nothing is brought, taken off or corrected.
     pub pauses: Pauses,
+    /// Who writes files and runs hooks.
+    pub hands: Hands,
 }
 
 /// The same, opened. Cheap to clone.
@@ -45,6 +49,8 @@ pub(super) struct Base {
     pub(super) sealing: Arc<Sealing>,
     pub(super) line: Line,
     pub(super) pauses: Pauses,
+    pub(super) hands: Hands,
+    pub(super) pulse: Pulse,
     protected: Arc<Vec<PathBuf>>,
     /// One applier works in a folder. The work of a cancelled one goes on for a
     /// moment on its thread; it holds this, and the next applier waits for it.
@@ -62,10 +68,16 @@ impl Base {
         let mut protected = options.protected;
         let resolved: Vec<PathBuf> = protected.iter().map(|path| resolve(path)).collect();
         protected.extend(resolved);
-        let Options { folder, locks, clock, node, line, pauses, .. } = options;
+        let Options { folder, locks, clock, node, line, pauses, hands, .. } = options;
         let sealing = Arc::new(Sealing::open_or_create(&folder, node)?);
         let (protected, held) = (Arc::new(protected), Arc::new(held));
-        Ok(Self { folder, locks, clock, sealing, line, pauses, protected, held })
+        let pulse = Pulse::default();
+        Ok(Self { folder, locks, clock, sealing, line, pauses, hands, pulse, protected, held })
+    }
+
+    /// The task of the applier has got on, and will again within this.
+    pub(super) fn beat(&self, within: Duration) {
+        self.pulse.beat("applier", self.clock.monotonic(), within);
     }
 
     /// Works with files on a thread where waiting for the disk harms nobody.
@@ -87,21 +99,4 @@ impl Base {
         let real = resolve(path);
         self.protected.iter().any(|own| path.starts_with(own) || real.starts_with(own))
     }
-}
-
-/// Where a path leads: links are followed as far as it exists.
-fn resolve(path: &Path) -> PathBuf {
-    for above in path.ancestors() {
-        if let Ok(real) = above.canonicalize() {
-            let rest = path.strip_prefix(above).unwrap_or(Path::new(""));
-            return rest.components().filter(|part| matches!(part, Component::Normal(_))).fold(
-                real,
-                |mut real, part| {
-                    real.push(part);
-                    real
-                },
-            );
-        }
-    }
-    path.to_owned()
 }

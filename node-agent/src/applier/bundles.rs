@@ -50,8 +50,9 @@ impl Applier {
         bundle: &Arc<Bundle>,
         contents: Contents,
     ) -> Result<ItemState, Failure> {
-        let (locks, wanted, cache) = (self.rules(), Arc::clone(bundle), self.cache());
-        let differences = self.base.blocking(move || drift::look(&wanted, &locks, &cache)).await;
+        let (locks, wanted) = (self.rules(), Arc::clone(bundle));
+        let around = (self.cache(), self.base.hands.clone());
+        let differences = self.base.blocking(move || drift::look(&wanted, &locks, &around)).await;
         let state = self.applied(&offer.item, &offer.version, Outcome::Unchanged);
         let state = ItemState { drift: drift::merge(&[], &differences, state.changed_at), ..state };
         let (base, payload) = (self.base.clone(), offer.payload.clone());
@@ -90,7 +91,7 @@ impl Applier {
         let (item, version, payload) = (offer.item.clone(), offer.version.clone(), offer.payload.clone());
         let plan = move |records: &mut Records| {
             let locks = base.locks.current();
-            let attempt = Attempt::bring(&base.folder, (&item, &version), &bundle, former.as_ref(), &locks)?;
+            let attempt = Attempt::bring(&base, (&item, &version), &bundle, former.as_ref(), &locks)?;
             // Now, so that a full disk is met before anything changes.
             let kept = secrets::keep(&base.folder, &contents);
             kept.and_then(|()| records::keep_blob(&base.folder, &payload))
@@ -128,7 +129,7 @@ impl Applier {
                 Mode::Audit => OnRemove::Leave,
                 Mode::Monitor | Mode::Correct => former.on_remove,
             });
-            let attempt = Attempt::new(&base.folder, &record.state.item, &version, true);
+            let attempt = Attempt::new(&base, &record.state.item, &version, true);
             let mut attempt = attempt.take_away(&record, on_remove, &base.locks.current())?;
             if on_remove != OnRemove::Leave {
                 attempt.journal.leaves = record.made;

@@ -20,8 +20,10 @@ mod wishes;
 
 pub(super) use wishes::Wishes;
 
-use super::bytes::{self, Bytes};
-use crate::platform::files;
+use crate::platform::{
+    bytes::{self, Bytes},
+    files,
+};
 
 /// Most bytes of all that is kept.
 pub(super) const QUOTA: u64 = 64 * 1024 * 1024;

@@ -156,10 +156,21 @@ impl Applier {
     async fn clear_away(&self, attempt: Attempt) {
         let (attempt, finished) = self.disk(attempt, |attempt| attempt.finish()).await;
         let swept = self.with(|records| records.sweep()).await;
-        if let Err(error) = finished.and(swept) {
+        let originals = self.sweep_originals().await;
+        if let Err(error) = finished.and(swept).and(originals) {
             let item = &attempt.journal.item;
             tracing::warn!(item, %error, "what was left of a change of {item} could not be cleared away");
         }
+    }
+
+    /// What the executor kept from before bundles wrote, and nothing needs any more.
+    async fn sweep_originals(&self) -> io::Result<()> {
+        if self.has_unsaved() {
+            return Ok(());
+        }
+        let needed = self.look(Records::originals);
+        let hands = self.base.hands.clone();
+        self.base.blocking(move || hands.sweep(&needed)).await
     }
 
     /// Undoes an attempt, and says how that went.

@@ -15,6 +15,8 @@ use crate::state::{Cause, Outcome};
 
 /// Once a change is undone the control plane must be reached within this, or it was not the change.
 const BACK_WITHIN: Duration = Duration::from_secs(20);
+/// For what comes between two waits.
+const SLACK: Duration = Duration::from_secs(300);
 /// Tries have at most such a part of their time between them, and at most this.
 const PART: u32 = 8;
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
@@ -68,6 +70,7 @@ impl Applier {
     /// Asks for a new session: under which number, and whether it opened in time.
     async fn ask(&self, within: Duration) -> (u64, bool) {
         let line = &self.base.line;
+        self.base.beat(within + SLACK);
         let asked = line.ask((within / PART).min(LONGEST_WAIT));
         let answered = tokio::time::timeout(within, line.answer(asked)).await.is_ok();
         line.rest();

@@ -93,11 +93,11 @@ impl Applier {
             Some((record, bundle))
         });
         let (record, mut bundle) = running.await?;
-        let (locks, cache) = (self.rules(), self.cache());
+        let (locks, around) = (self.rules(), (self.cache(), self.base.hands.clone()));
         let look = move || {
             // Who is not known here any more owns nothing: the file is compared without.
             let _ = bundle.look_up_owners();
-            let differences = drift::look(&bundle, &locks, &cache);
+            let differences = drift::look(&bundle, &locks, &around);
             Looked { record, bundle, differences }
         };
         Some(self.base.blocking(look).await)
@@ -128,7 +128,7 @@ impl Applier {
             let (item, version) = (former.state.item.as_str(), former.state.running.as_ref());
             let version = version.ok_or_else(|| Failure::host(&std::io::ErrorKind::NotFound.into()))?;
             let locks = base.locks.current();
-            let mut attempt = Attempt::bring(&base.folder, (item, version), &wanted, Some(&former), &locks)?;
+            let mut attempt = Attempt::bring(&base, (item, version), &wanted, Some(&former), &locks)?;
             attempt.journal.correction = Some(number);
             Ok((attempt, records.payload(&former)))
         };

@@ -1,7 +1,7 @@
 //! Where a host differs from what a bundle says. It looks, and writes nothing.
 
 use std::{
-    io::{self, Read as _},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -14,10 +14,14 @@ pub(super) use pace::{Pace, WAIT};
 use super::{
     bundle::{Bundle, Content, File},
     cache::Cache,
-    place::{Found, Place, Rights},
     records::Kind,
 };
-use crate::{locks::Locks, state::Drift};
+use crate::{
+    locks::Locks,
+    platform::place::{Found, Rights},
+    state::Drift,
+    verbs::{Hands, Spot},
+};
 
 /// Most paths of one item that are told.
 const MAX: usize = 8;
@@ -36,19 +40,23 @@ pub(super) struct Difference {
 
 /// All differences. What the lock file does not allow is not looked at. `cache`: where
 /// small blobs may be, for a diff.
-pub(super) fn look(bundle: &Bundle, locks: &Locks, cache: &Cache) -> Vec<Difference> {
+pub(super) fn look(bundle: &Bundle, locks: &Locks, (cache, hands): &(Cache, Hands)) -> Vec<Difference> {
     let differs = |file: &File| {
         let root = locks.root_of(&file.path)?;
-        let looked = if file.kind == Kind::Folder { folder(root, file) } else { regular(root, file, cache) };
+        let looked = if file.kind == Kind::Folder {
+            folder(root, file, hands)
+        } else {
+            regular(root, file, (cache, hands))
+        };
         // What cannot be looked at is not as it should be either.
         looked.unwrap_or_else(|error| Some(Difference::new(file, error.to_string())))
     };
     bundle.files.iter().filter_map(differs).collect()
 }
 
-fn regular(root: &Path, file: &File, cache: &Cache) -> io::Result<Option<Difference>> {
-    let place = Place::open(root, &file.path)?;
-    let found = place.as_ref().map(Place::read).transpose()?.flatten();
+fn regular(root: &Path, file: &File, (cache, hands): (&Cache, &Hands)) -> io::Result<Option<Difference>> {
+    let place = hands.open(root, &file.path)?;
+    let found = place.as_ref().map(Spot::read).transpose()?.flatten();
     let Some((place, found)) = place.zip(found) else {
         return Ok((file.kind == Kind::File).then(|| Difference::new(file, "it is missing")));
     };
@@ -69,7 +77,7 @@ fn regular(root: &Path, file: &File, cache: &Cache) -> io::Result<Option<Differe
 }
 
 /// A diff, where both are small enough for one, and the bytes of a blob are here.
-fn differs(file: &File, place: &Place, found: &Found, cache: &Cache) -> io::Result<Option<String>> {
+fn differs(file: &File, place: &Spot, found: &Found, cache: &Cache) -> io::Result<Option<String>> {
     if found.size.max(file.content.size()) > text_diff::LARGEST as u64 {
         return Ok(None);
     }
@@ -77,14 +85,12 @@ fn differs(file: &File, place: &Place, found: &Found, cache: &Cache) -> io::Resu
         Content::Inline(bytes) => Some(bytes.clone()),
         Content::Blob(blob) => cache.read(blob).ok(),
     };
-    let Some((before, (mut content, _))) = before.zip(place.content()?) else { return Ok(None) };
-    let mut after = Vec::new();
-    content.read_to_end(&mut after)?;
+    let Some((before, after)) = before.zip(place.text()?) else { return Ok(None) };
     Ok(text_diff::unified(&before, &after, ("bundle", "host")))
 }
 
-fn folder(root: &Path, file: &File) -> io::Result<Option<Difference>> {
-    let found = Place::open(root, &file.path)?.map(|place| place.folder()).transpose()?.flatten();
+fn folder(root: &Path, file: &File, hands: &Hands) -> io::Result<Option<Difference>> {
+    let found = hands.open(root, &file.path)?.map(|place| place.folder()).transpose()?.flatten();
     let what = found.map_or_else(|| vec!["it is missing".to_owned()], |found| rights(file, found));
     Ok((!what.is_empty()).then(|| Difference::new(file, what.join(", "))))
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use muster_common::reason::Reason;
+use muster_common::{ids::CommandId, reason::Reason};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::{
@@ -24,11 +24,16 @@ use super::{
 use crate::{
     platform::{files::private_folder, process},
     state::Cause,
+    verbs::Hands,
 };
+
+mod far;
 
 const GRACE: Duration = Duration::from_secs(2);
 /// For the last output, once the hook itself has ended.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// For what comes around a hook.
+const SLACK: Duration = Duration::from_secs(300);
 const KEPT: usize = 4096;
 
 /// For whom hooks run.
@@ -93,6 +98,12 @@ pub(super) async fn run(hook: Option<&Hook>, reason: Reason, context: Context<'_
     if !locks.allows_hooks() {
         return Err(Failure::hook_denied(&locks));
     }
+    context.base.beat(hook.timeout + SLACK);
+    if let Hands::Executor(client) = &context.base.hands {
+        let id = CommandId::generate();
+        context.write_down_run(id).await.map_err(|error| Failure::host(&error))?;
+        return far::run(hook, reason, context, (client, id)).await;
+    }
     let mut group = start(hook, reason, context)?;
     context.write_down(&group).await.map_err(|error| Failure::host(&error))?;
     attend(hook, reason, &mut group).await
@@ -107,10 +118,15 @@ pub(super) async fn run_back(hook: Option<&Hook>, context: Context<'_>) -> Resul
         tracing::warn!(item, "the files of {item} returned; its hook was not run: the lock file allows none");
         return Ok(());
     }
-    let mut group = start(hook, Reason::RollbackFailed, context)?;
-    if let Err(error) = context.write_down(&group).await {
-        tracing::warn!(item, %error, "could not write down the hook of {item}");
+    context.base.beat(hook.timeout + SLACK);
+    let warn = |error| tracing::warn!(item, %error, "could not write down the hook of {item}");
+    if let Hands::Executor(client) = &context.base.hands {
+        let id = CommandId::generate();
+        context.write_down_run(id).await.unwrap_or_else(warn);
+        return far::run(hook, Reason::RollbackFailed, context, (client, id)).await;
     }
+    let mut group = start(hook, Reason::RollbackFailed, context)?;
+    context.write_down(&group).await.unwrap_or_else(|error| warn(error));
     attend(hook, Reason::RollbackFailed, &mut group).await
 }
 

@@ -6,13 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use muster_common::{clock::UnixMillis, crash};
+use muster_common::{clock::UnixMillis, crash, ids::CommandId};
 use serde::{Deserialize, Serialize};
 
-use super::place::{Place, Rights};
 use crate::{
-    platform::{files, process::Mark},
+    platform::{files, place::Rights, process::Mark},
     state::ItemVersion,
+    verbs::Hands,
 };
 
 /// What is being done to which item.
@@ -36,6 +36,9 @@ pub(super) struct Journal {
     /// The hook that was started last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) hook: Option<Mark>,
+    /// The same, if the executor runs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) run: Option<CommandId>,
     /// The hooks have said yes: until then the line to the control plane must prove itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) confirm_until: Option<UnixMillis>,
@@ -105,18 +108,18 @@ impl Journal {
 
     /// The files are as they were before. Safe to repeat. What fails does not keep
     /// the rest from returning.
-    pub(super) fn undo(&self) -> io::Result<()> {
+    pub(super) fn undo(&self, hands: &Hands) -> io::Result<()> {
         let undo = |step| {
-            let undone = self.undo_step(step);
+            let undone = self.undo_step(step, hands);
             crash::point("agent.apply.undoing");
             undone
         };
         let undone = first_error(self.steps.iter().rev().map(undo));
-        undone.and(remove_folders(&self.made))
+        undone.and(remove_folders(&self.made, hands))
     }
 
-    fn undo_step(&self, step: &Step) -> io::Result<()> {
-        let Some(place) = Place::open(&step.root, &step.path)? else { return Ok(()) };
+    fn undo_step(&self, step: &Step, hands: &Hands) -> io::Result<()> {
+        let Some(place) = hands.open(&step.root, &step.path)? else { return Ok(()) };
         if let Some(folder) = &step.folder {
             return match folder.before.filter(|_| self.phase == Phase::Swapping) {
                 Some(before) if place.folder()?.is_some() => place.set_rights(before, false),
@@ -152,13 +155,13 @@ impl Journal {
 
     /// The attempt is decided: what was kept for the way back goes, durably, so
     /// that no later attempt meets it.
-    pub(super) fn clear(&self) -> io::Result<()> {
+    pub(super) fn clear(&self, hands: &Hands) -> io::Result<()> {
         let files = self.steps.iter().filter(|step| step.folder.is_none());
-        first_error(files.map(|step| match Place::open(&step.root, &step.path)? {
+        first_error(files.map(|step| match hands.open(&step.root, &step.path)? {
             Some(place) => place.clear().and_then(|()| place.sync()),
             None => Ok(()),
         }))?;
-        if let Err(error) = remove_folders(&self.leaves) {
+        if let Err(error) = remove_folders(&self.leaves, hands) {
             let item = &self.item;
             tracing::warn!(item, %error, "folders of {item} could not be removed");
         }
@@ -180,8 +183,8 @@ impl Journal {
 }
 
 /// Takes away those folders that are empty, the deepest first.
-fn remove_folders(folders: &[(PathBuf, PathBuf)]) -> io::Result<()> {
-    first_error(folders.iter().rev().map(|(root, folder)| match Place::open(root, folder)? {
+fn remove_folders(folders: &[(PathBuf, PathBuf)], hands: &Hands) -> io::Result<()> {
+    first_error(folders.iter().rev().map(|(root, folder)| match hands.open(root, folder)? {
         Some(place) => place.remove_folder(),
         None => Ok(()),
     }))

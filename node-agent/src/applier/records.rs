@@ -12,15 +12,15 @@ use std::{
 use muster_common::{clock::UnixMillis, digest::Sha256};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    bundle::Bundle,
-    bytes::{self, Bytes},
-    cache::Wishes,
-    cut_offs::CutOffs,
-    place::Rights,
-    secrets,
+use super::{bundle::Bundle, cache::Wishes, cut_offs::CutOffs, secrets};
+use crate::{
+    platform::{
+        bytes::{self, Bytes},
+        files,
+        place::Rights,
+    },
+    state::ItemState,
 };
-use crate::{platform::files, state::ItemState};
 
 /// One item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -231,6 +231,12 @@ impl Records {
                 None
             }
         }
+    }
+
+    /// What was there before items wrote, that some still need.
+    pub(super) fn originals(&self) -> Vec<(PathBuf, Sha256)> {
+        let owned = self.records.values().flat_map(|record| &record.owned);
+        owned.filter_map(|owned| Some((owned.path.clone(), owned.original.as_ref()?.sha256))).collect()
     }
 
     /// Takes away the bytes that no record refers to any more; not while the disk knows

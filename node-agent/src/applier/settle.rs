@@ -10,7 +10,11 @@ use super::{
     journal::{Journal, Phase},
     records::{Record, Records},
 };
-use crate::{platform::process, state::Cause};
+use crate::{
+    platform::process,
+    state::Cause,
+    verbs::{Hands, Runs},
+};
 
 /// For processes that were killed to be gone.
 const GONE: Duration = Duration::from_secs(5);
@@ -23,8 +27,19 @@ impl Applier {
         let Some(journal) = self.base.blocking(move || Journal::load(&folder, now)).await? else {
             return Ok(());
         };
+        self.end_run(&journal).await;
         end_hook(&journal).await;
         if self.is_decided(&journal) { self.clear_up(journal).await } else { self.undo(journal).await }
+    }
+
+    /// A hook that the executor runs, likewise.
+    async fn end_run(&self, journal: &Journal) {
+        let (Some(id), Hands::Executor(client)) = (journal.run, &self.base.hands) else { return };
+        let (runs, item) = (Runs::Executor(client.clone()), &journal.item);
+        if let Err(error) = runs.kill(id).await {
+            tracing::error!(item, %error, "a hook of {item} that was left behind cannot be killed");
+        }
+        runs.clear(id).await;
     }
 
     fn is_decided(&self, journal: &Journal) -> bool {
@@ -43,7 +58,8 @@ impl Applier {
 
     async fn clear_up(&self, journal: Journal) -> io::Result<()> {
         let (folder, now) = (self.base.folder.clone(), self.base.clock.now());
-        let work = move || match journal.clear() {
+        let hands = self.base.hands.clone();
+        let work = move || match journal.clear(&hands) {
             Ok(()) => Journal::forget(&folder),
             Err(error) => {
                 let item = &journal.item;
@@ -57,9 +73,9 @@ impl Applier {
     async fn undo(&mut self, mut journal: Journal) -> io::Result<()> {
         let item = journal.item.clone();
         tracing::warn!(item, "a change of {item} was cut off and is undone");
-        let folder = self.base.folder.clone();
+        let (folder, hands) = (self.base.folder.clone(), self.base.hands.clone());
         let work = move || {
-            let undone = journal.undo();
+            let undone = journal.undo(&hands);
             if undone.is_ok() {
                 journal.returned(&folder);
             }

@@ -16,11 +16,16 @@ use super::{
 };
 use crate::{
     locks::Locks,
-    state::{Cause, ItemState, Offer, Removal},
+    state::{Cause, ItemState, Offer, Pulse, Removal},
 };
 
 /// Between looks at the lock file and the clock, while something waits for its next try.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// With nothing to do it turns this often.
+const TURN: Duration = Duration::from_secs(60);
+/// A turn takes no longer, but for hooks and for the line to prove itself.
+const ROUND: Duration = Duration::from_secs(300);
 
 /// How other rooms reach the applier. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -79,6 +84,13 @@ impl Task {
         self
     }
 
+    /// The same, telling that it gets on.
+    #[must_use]
+    pub fn beating(mut self, pulse: Pulse) -> Self {
+        self.applier.base.pulse = pulse;
+        self
+    }
+
     /// The same, with a place to fetch blobs from.
     #[must_use]
     pub fn fetching(mut self, source: Arc<dyn Source>) -> Self {
@@ -104,6 +116,7 @@ impl Task {
         self.guard.follow(&self.applier).await;
         self.written.keep_up(&self.applier, &self.retries).await;
         loop {
+            self.applier.beat(ROUND);
             let step = async {
                 if self.applier.base.pauses.holds() {
                     return self.rest().await;
@@ -273,6 +286,7 @@ impl Task {
             () = self.wanted.changed() => return,
             fetched = self.fetches.next(&self.applier) => return self.fetched(fetched).await,
             () = self.guard.wait(now) => {}
+            () = tokio::time::sleep(TURN) => {}
             () = tokio::time::sleep(LOOK), if waits => {}
         }
         let rules = self.applier.rules();

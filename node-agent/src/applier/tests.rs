@@ -86,6 +86,7 @@ impl Lab {
             protected: vec![self.state(), self.folder.path().join("locks.toml")],
             line: self.line.clone(),
             pauses: self.pauses.clone(),
+            hands: crate::verbs::Hands::Here,
         }
     }
 
@@ -396,7 +397,7 @@ impl Lab {
         let bundle = Bundle::decode(&offer.payload).unwrap();
         let former = applier.record(&offer.item).filter(|record| !record.owned.is_empty());
         let mut attempt = Attempt::bring(
-            &self.state(),
+            &applier.base,
             (&offer.item, &offer.version),
             &bundle,
             former.as_ref(),
@@ -414,7 +415,7 @@ impl Lab {
                 attempt.journal.phase = journal::Phase::Swapping;
                 attempt.journal.save(&self.state()).unwrap();
                 for step in attempt.journal.steps.iter().take(steps) {
-                    let place = place::Place::make(&step.root, &step.path).unwrap();
+                    let place = crate::verbs::Hands::Here.make(&step.root, &step.path).unwrap();
                     attempt::put(step, &place).unwrap();
                 }
             }

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     Context,
     exit::{self, Failure},
-    runtime,
+    halves, runtime,
     stages::Stages,
 };
 use crate::{
@@ -86,7 +86,8 @@ async fn leave(identity: &Identity, dialer: Dialer) -> Result<((), String), Fail
 async fn clear(context: &Context, identity: &Identity) -> Result<((), String), Failure> {
     match context.state.lock().map_err(|error| context.unusable(&error))? {
         Some(_nobody_runs) => {
-            let forgotten = wiring::forget(&context.config, &context.state, identity.node);
+            let hands = halves::hands();
+            let forgotten = wiring::forget(&context.config, &context.state, identity.node, &hands);
             forgotten.await.map_err(|error| Failure::new(exit::STATE, &error))?;
             Ok(((), "ledger and records of items are gone".to_owned()))
         }

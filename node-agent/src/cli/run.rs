@@ -7,9 +7,12 @@ use muster_common::telemetry;
 use super::{
     Context,
     exit::{self, Failure},
-    runtime,
+    halves, runtime,
 };
-use crate::wiring::{self, Exit};
+use crate::{
+    verbs::Hands,
+    wiring::{self, Exit, Process},
+};
 
 /// For work on the disk that is under way when the agent ends.
 const LAST_WRITES: Duration = Duration::from_secs(5);
@@ -17,13 +20,17 @@ const LAST_WRITES: Duration = Duration::from_secs(5);
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Do everything in this one process, with the rights of its user: for a
-    /// laptop, a container, a test.
-    #[arg(long, required = true)]
+    /// laptop, a container, a test. Without it, what needs root is asked of the executor.
+    #[arg(long)]
     single_process: bool,
 }
 
 pub(super) fn run(args: &Args, context: Context) -> Result<(), Failure> {
-    debug_assert!(args.single_process, "the command line demands it");
+    let hands = if args.single_process { Hands::Here } else { halves::executor() };
+    if !args.single_process && rustix::process::geteuid().is_root() {
+        let cause = "this half of the agent is to run as a user without rights, and was started by root";
+        return Err(Failure::told(exit::RUNS_AS_ROOT, cause.to_owned()));
+    }
     let Context { config, state, .. } = context;
     // Now: once another file has its name, the kernel calls this program deleted.
     let program = std::env::current_exe();
@@ -36,7 +43,11 @@ pub(super) fn run(args: &Args, context: Context) -> Result<(), Failure> {
         Failure::told(exit::BUSY, format!("another agent runs with {}", state.path().display()))
     })?;
     let runtime = runtime()?;
-    let ended = runtime.block_on(wiring::run(config, state, level, program.as_ref().ok().cloned()));
+    let ended = runtime.block_on(wiring::run(
+        config,
+        state,
+        Process { level, program: program.as_ref().ok().cloned(), hands },
+    ));
     runtime.shutdown_timeout(LAST_WRITES); // a disk that hangs must not keep it
     match ended {
         Ok(Exit::Stopped) => Ok(()),

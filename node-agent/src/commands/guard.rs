@@ -1,10 +1,11 @@
-//! Whether an order is to be run. Pure, but for the users that this host knows.
+//! Whether an order is to be run. Pure, but for the users that this host knows, of whom it
+//! may take a while to hear.
 
 use muster_common::{clock::UnixMillis, reason::Reason};
 
 use super::kinds::{self, Kind};
 use crate::{
-    locks::Locks,
+    commands::Options,
     state::{CommandState, Report, Ticket},
 };
 
@@ -23,7 +24,7 @@ pub(super) fn is_over(ticket: &Ticket, server_now: Option<UnixMillis>) -> bool {
 }
 
 /// Judges an order at its start.
-pub(super) fn judge(ticket: &Ticket, locks: &Locks, server_now: Option<UnixMillis>) -> Verdict {
+pub(super) async fn judge(ticket: &Ticket, options: &Options, server_now: Option<UnixMillis>) -> Verdict {
     let refuse = |state, reason, message: String| Verdict::Refuse { state, reason, message };
     if is_over(ticket, server_now) {
         let message = "its time was over before it could start".to_owned();
@@ -35,7 +36,7 @@ pub(super) fn judge(ticket: &Ticket, locks: &Locks, server_now: Option<UnixMilli
             refuse(CommandState::Failed, Reason::CommandKindUnknown, message)
         }
         Err(kinds::Error::Args(message)) => refuse(CommandState::Failed, Reason::CommandArgsInvalid, message),
-        Ok(kind) => match kind.locked(&ticket.kind, locks) {
+        Ok(kind) => match kind.locked(ticket, options).await {
             Some(message) => refuse(CommandState::Denied, Reason::LocalLock, message),
             None => Verdict::Run(kind),
         },

@@ -9,7 +9,6 @@ mod restart_agent;
 mod rotate_identity;
 pub(super) mod run_script;
 mod service;
-mod tool;
 
 use muster_common::reason::Reason;
 use muster_proto::types::v1 as types;
@@ -19,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Options, voice::Voice};
 use crate::{
     ledger::Entry,
-    locks::{self, Locks},
+    locks,
+    platform::tool::Broken,
     state::{CommandState, Report, Ticket},
 };
 
@@ -80,13 +80,14 @@ fn read<A: Message + Default, K>(args: &[u8], check: fn(A) -> Result<K, String>)
 }
 
 impl Kind {
-    /// What the host's lock file has against it. `name`: of its kind.
-    pub(super) fn locked(&self, name: &str, locks: &Locks) -> Option<String> {
+    /// What the host's lock file has against it.
+    pub(super) async fn locked(&self, ticket: &Ticket, options: &Options) -> Option<String> {
+        let (name, locks) = (&ticket.kind, &options.locks.current());
         if let Some(refused) = locks.refuses_command(name) {
             return Some(refused);
         }
         match self {
-            Self::RunScript(script) => run_script::locked(script, locks),
+            Self::RunScript(script) => run_script::locked(script, ticket, options).await,
             Self::Service(wish) => wish.locked(locks),
             Self::CollectLogs(wish) => wish.locked(locks),
             _ => None,
@@ -144,7 +145,7 @@ pub(super) async fn run(
         Kind::RotateIdentity => rotate_identity::run(options, voice, why(stop)).await,
         Kind::RunScript(script) => run_script::run(script, ticket, options, voice, stop).await,
         Kind::RunningScript => run_script::follow(ticket, options, voice, stop).await,
-        Kind::Service(wish) => service::run(&wish, voice, why(stop)).await,
+        Kind::Service(wish) => service::run(&wish, options, voice, why(stop)).await,
     }
 }
 
@@ -176,6 +177,14 @@ pub(super) async fn left(entry: &Entry, options: &Options) -> Left {
 /// A report with what was found.
 fn with_result(report: Report, kind: types::command_result::Kind) -> Report {
     Report { result: types::CommandResult { kind: Some(kind) }.encode_to_vec(), ..report }
+}
+
+/// A tool of the host did not come to its end.
+fn broken(broken: Broken<Stop>, tool: &str, voice: &Voice) -> Report {
+    match broken {
+        Broken::Stopped(why) => why.report(voice),
+        Broken::Io(error) => failed(voice, Reason::StartFailed, format!("{tool} could not be run: {error}")),
+    }
 }
 
 fn failed(voice: &Voice, reason: Reason, message: impl Into<String>) -> Report {

@@ -13,6 +13,7 @@ use crate::{
     ledger::{Entry, Error, Ledger, Shared},
     platform::process,
     state::{CommandState, Report, Ticket},
+    verbs::Runs,
 };
 
 /// What goes on, or is still to come to its end, though the agent that started it has ended.
@@ -22,6 +23,8 @@ pub(super) struct Unfinished {
     pub(super) kind: Kind,
     /// What is in the ledger of its output.
     pub(super) said: Said,
+    /// What this host keeps of its output, if that is known.
+    pub(super) limit: Option<u64>,
 }
 
 /// Ends what was started and not seen to end, but for what goes on; what was not started
@@ -40,41 +43,46 @@ pub(super) async fn settle(ledger: &Shared, options: &Options) -> Result<Vec<Unf
         }
         match kinds::left(&entry, options).await {
             Left::Ended(report) => ended.push((id, report)),
-            Left::Comes(kind) => unfinished.push((entry.ticket, kind)),
+            Left::Comes(kind) => {
+                let limit = run_script::limit(&entry.ticket, options).await;
+                unfinished.push((entry.ticket, kind, limit));
+            }
             Left::Unknown => ended.push((id, interrupted(id, options))),
         }
     }
-    let goes_on = |id: CommandId| unfinished.iter().any(|(ticket, _)| ticket.id == id);
-    end_scripts(&options.scripts, goes_on).await;
+    let goes_on = |id: CommandId| unfinished.iter().any(|(ticket, ..)| ticket.id == id);
+    if let Some(runs) = &options.runs {
+        end_scripts(runs, goes_on).await;
+    }
     let scripts = options.scripts.clone();
     let settled = move |ledger: &mut Ledger| {
         let settled = ended.into_iter().try_for_each(|(id, report)| ledger.ended(id, report));
         sweep(&scripts, &unfinished);
         settled?;
-        let left = unfinished
-            .into_iter()
-            .map(|(ticket, kind)| Ok(Unfinished { said: said(ledger, ticket.id)?, ticket, kind }));
+        let left = unfinished.into_iter().map(|(ticket, kind, limit)| {
+            Ok(Unfinished { said: said(ledger, ticket.id)?, ticket, kind, limit })
+        });
         left.collect()
     };
     ledger.with(settled).await
 }
 
-/// Ends scripts in units of their own, but for some: also such as no ledger knows, of a host
-/// that was set back to before they began.
-pub(super) async fn end_scripts(scripts: &Path, but: impl Fn(CommandId) -> bool) {
-    let Ok(found) = fs::read_dir(scripts) else { return };
-    for entry in found.flatten() {
-        if let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok())
-            && !but(id)
-        {
-            run_script::end_unknown(scripts, id).await;
+/// Ends and forgets scripts in units of their own, but for some: also such as no ledger
+/// knows, of a host that was set back to before they began.
+pub(super) async fn end_scripts(runs: &Runs, but: impl Fn(CommandId) -> bool) {
+    match runs.list().await {
+        Ok(ids) => {
+            for id in ids.into_iter().filter(|id| !but(*id)) {
+                run_script::end_unknown(runs, id).await;
+            }
         }
+        Err(error) => tracing::error!(%error, "it cannot be seen which scripts an earlier agent left"),
     }
 }
 
 /// Scripts and archives of runs that ended without their agent: nothing runs any more that
 /// would read them.
-fn sweep(scripts: &Path, unfinished: &[(Ticket, Kind)]) {
+fn sweep(scripts: &Path, unfinished: &[(Ticket, Kind, Option<u64>)]) {
     let found = match fs::read_dir(scripts) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return,
@@ -86,8 +94,8 @@ fn sweep(scripts: &Path, unfinished: &[(Ticket, Kind)]) {
     for entry in found.flatten() {
         let name = entry.file_name();
         match name.to_str().and_then(|name| name.parse().ok()) {
-            Some(id) if unfinished.iter().any(|(ticket, _)| ticket.id == id) => {}
-            Some(id) => run_script::clear(scripts, id),
+            Some(id) if unfinished.iter().any(|(ticket, ..)| ticket.id == id) => {}
+            Some(id) => run_script::clear_here(scripts, id),
             None => {
                 let _ = fs::remove_file(entry.path()); // half a file, an archive, or none of ours
             }

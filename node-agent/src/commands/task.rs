@@ -35,11 +35,14 @@ use super::{
 };
 use crate::{
     ledger::{Entry, Error, Shared},
-    state::{CommandState, Report, ServerTime, Ticket},
+    state::{CommandState, Pulse, Report, ServerTime, Ticket},
 };
 
 /// Between looks at what waits for its time, for the disk, or to be forgotten.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// It comes round within this, whatever the disk and directory services make of it.
+const ROUND: Duration = Duration::from_secs(120);
 
 /// How a running order is told to end: politely, or at once.
 #[derive(Debug, Clone, Default)]
@@ -71,6 +74,7 @@ pub struct Task {
     /// What the disk refused; tried again. Nothing of it was acted upon.
     unwritten: BTreeMap<CommandId, Unwritten>,
     output_limit: Arc<AtomicU64>,
+    pulse: Pulse,
 }
 
 impl Task {
@@ -92,7 +96,14 @@ impl Task {
             left: BTreeSet::new(),
             unwritten: BTreeMap::new(),
             output_limit,
+            pulse: Pulse::default(),
         }
+    }
+
+    /// The same, telling that it gets on.
+    #[must_use]
+    pub fn beating(self, pulse: Pulse) -> Self {
+        Self { pulse, ..self }
     }
 
     /// Works until the process ends.
@@ -110,6 +121,7 @@ impl Task {
                 _ = look.tick() => self.look().await,
             }
             self.start_what_can().await;
+            self.pulse.beat("commands", self.options.clock.monotonic(), ROUND);
         }
     }
 
@@ -185,7 +197,7 @@ impl Task {
         while let Some(id) = self.next(now)
             && let Some(ticket) = self.waiting.remove(&id)
         {
-            match guard::judge(&ticket, &self.options.locks.current(), now) {
+            match guard::judge(&ticket, &self.options, now).await {
                 Verdict::Run(kind) => self.start(ticket, kind).await,
                 refusal => {
                     if let Some(report) = refusal.report(self.now()) {
@@ -229,10 +241,9 @@ impl Task {
 
     /// Takes up again what an earlier process started and what is still to come to its end.
     pub(super) fn going_on(mut self, left: Vec<Unfinished>) -> Self {
-        for Unfinished { ticket, kind, said } in left {
+        for Unfinished { ticket, kind, said, limit } in left {
             tracing::info!(command = %ticket.id, "command {} went on without the agent", ticket.id);
-            let limit = run_script::limit(&ticket, &self.options).unwrap_or(OUTPUT);
-            let voice = self.voice(ticket.id, limit).after(said);
+            let voice = self.voice(ticket.id, limit.unwrap_or(OUTPUT)).after(said);
             self.attend(ticket, voice, kind);
         }
         self
@@ -280,7 +291,7 @@ impl Task {
             Ok(After::Tell) => self.tell(),
             Ok(After::Ended(state)) => {
                 // Only now: until its end is written down the next process may need it.
-                run_script::clear(&self.options.scripts, id);
+                run_script::clear(&self.options, id).await;
                 tracing::info!(command = %id, ?state, "command {id} ended: {state:?}");
                 self.tell();
             }

@@ -52,7 +52,8 @@ async fn room_at(folder: tempfile::TempDir, rules: &str, server_time: ServerTime
 fn options(folder: &std::path::Path, server_time: ServerTime) -> Options {
     Options {
         scripts: folder.join("scripts"),
-        units: None,
+        runs: None,
+        hands: Hands::Here,
         locks: locks::Reader::new(folder.join("locks.toml")),
         clock: Clock::System,
         server_time,

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
-    path::Path,
+    path::{Component, Path, PathBuf},
 };
 
 /// Puts `bytes` at `path`: old or new content after any crash, never a part.
@@ -74,6 +74,24 @@ pub fn folder(path: &Path, mode: u32) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => Err(error),
         _ => sync_folder(above.unwrap_or(Path::new("."))),
     }
+}
+
+/// Where a path leads: links are followed as far as it exists.
+#[must_use]
+pub fn resolve(path: &Path) -> PathBuf {
+    for above in path.ancestors() {
+        if let Ok(real) = above.canonicalize() {
+            let rest = path.strip_prefix(above).unwrap_or(Path::new(""));
+            return rest.components().filter(|part| matches!(part, Component::Normal(_))).fold(
+                real,
+                |mut real, part| {
+                    real.push(part);
+                    real
+                },
+            );
+        }
+    }
+    path.to_owned()
 }
 
 #[cfg(test)]

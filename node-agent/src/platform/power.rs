@@ -9,15 +9,16 @@ use super::{process, systemd};
 /// For `systemctl reboot`, which only asks; and for telling people.
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// Whether this process can boot the host anew; if not, why.
+/// Whether the host can be booted anew; if not, why. `has_root`: somebody does it who is
+/// root, if this process is not.
 ///
 /// # Errors
 /// With a sentence.
-pub fn can_reboot() -> Result<(), &'static str> {
+pub fn can_reboot(has_root: bool) -> Result<(), &'static str> {
     if !systemd::is_booted() {
         return Err("this host is not run by systemd, which alone could boot it in good order");
     }
-    if !rustix::process::geteuid().is_root() {
+    if !has_root && !rustix::process::geteuid().is_root() {
         return Err("the agent does not run as root, and so may not boot this host");
     }
     if process::boot_id().is_empty() {
@@ -40,8 +41,9 @@ pub async fn reboot() -> io::Result<()> {
 
 /// Tells everyone who is logged in. That nobody can be told is no reason not to go on.
 pub async fn tell(message: &str) {
-    let mut wall = process::command("wall");
-    wall.args(["--", message]).kill_on_drop(true);
+    // As a unit: whoever asks may have no terminals in its sight.
+    let mut wall = process::command("systemd-run");
+    wall.args(["--quiet", "--collect", "--wait", "--", "wall", "--", message]).kill_on_drop(true);
     match timeout(WITHIN, wall.output()).await {
         Ok(Ok(told)) if told.status.success() => {}
         Ok(Ok(told)) => tracing::warn!("people could not be told: wall ended with {}", told.status),

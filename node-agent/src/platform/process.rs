@@ -157,11 +157,21 @@ pub fn kill_leftover(mark: &Mark) -> bool {
     leader.is_some_and(|leader| kill_process_group(leader, Signal::KILL).is_ok())
 }
 
-/// Which boot of the host this is; empty where the kernel does not say.
+/// Which boot of the host this is; empty where nobody says. In a sandbox within a container
+/// the kernel may tell of the machine around: what systemd says goes before.
 #[must_use]
 pub fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map_or_else(|_| String::new(), |id| id.trim().to_owned())
+    let told = std::env::var("MUSTER_BOOT_ID").ok().and_then(|id| with_dashes(&id));
+    told.unwrap_or_else(|| {
+        std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .map_or_else(|_| String::new(), |id| id.trim().to_owned())
+    })
+}
+
+/// An id as systemd writes it, as the kernel does.
+fn with_dashes(id: &str) -> Option<String> {
+    let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_id.then(|| [&id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]].join("-"))
 }
 
 /// What the kernel tells of a process.
@@ -225,6 +235,13 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("process {pid} lives on");
+    }
+
+    #[test]
+    fn a_boot_is_known_by_one_name_whoever_says_it() {
+        let kernel = "996f961f-b7fd-4061-ba1f-3a010b4a3908";
+        assert_eq!(with_dashes(&kernel.replace('-', "")).as_deref(), Some(kernel));
+        assert_eq!((with_dashes(""), with_dashes(kernel), with_dashes(&"x".repeat(32))), (None, None, None));
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! The host's systemd, where it has one.
 
-use std::{collections::HashMap, fs, io, path::Path, str::FromStr, time::Duration};
+use std::{collections::HashMap, fmt, fs, io, path::Path, str::FromStr, time::Duration};
 
 use tokio::{process::Command, time::timeout};
 
@@ -98,6 +98,16 @@ pub fn unit(shown: &str) -> Unit {
     }
 }
 
+impl fmt::Display for Unit {
+    /// As `show` prints it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Id={}\nLoadState={}\nActiveState={}", self.id, self.load_state, self.active_state)?;
+        writeln!(f, "SubState={}\nMainPID={}", self.sub_state, self.main_pid)?;
+        writeln!(f, "StateChangeTimestampMonotonic={}", self.since_us)?;
+        writeln!(f, "ExecMainStatus={}\nResult={}\nJob={}", self.exit_status, self.result, self.job)
+    }
+}
+
 fn number<T: FromStr + Default>(lines: &HashMap<&str, &str>, key: &str) -> T {
     lines.get(key).and_then(|value| value.parse().ok()).unwrap_or_default()
 }
@@ -105,10 +115,16 @@ fn number<T: FromStr + Default>(lines: &HashMap<&str, &str>, key: &str) -> T {
 /// The unit in which this process runs, if it is one of systemd's.
 #[must_use]
 pub fn own_unit() -> Option<String> {
+    unit_around("self")
+}
+
+/// The unit in which another process runs, likewise.
+#[must_use]
+pub fn unit_around(process: &str) -> Option<String> {
     if !is_booted() {
         return None;
     }
-    unit_of(&fs::read_to_string("/proc/self/cgroup").ok()?)
+    unit_of(&fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?)
 }
 
 /// The innermost unit of a `/proc/PID/cgroup`.

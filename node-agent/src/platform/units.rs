@@ -72,7 +72,12 @@ impl Units {
     #[must_use]
     pub fn of_this_host(program: &Path) -> Option<Self> {
         let is_root = rustix::process::geteuid().is_root();
-        (systemd::is_booted() && is_root).then(|| Self { program: program.to_owned() })
+        (systemd::is_booted() && is_root).then(|| Self::by(program))
+    }
+
+    /// Those that this program watches over, whether or not this host can have any.
+    pub(super) fn by(program: &Path) -> Self {
+        Self { program: program.to_owned() }
     }
 
     /// Starts a unit whose first process watches over the script of a folder.

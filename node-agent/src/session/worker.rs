@@ -22,12 +22,17 @@ use super::{
 };
 use talk::{End, Talk};
 
-use crate::state::Line;
+use crate::state::{Line, Pulse};
 
 /// Shortest wait before a session that is wanted instead of another.
 const LEAVE: Duration = Duration::from_millis(100);
 /// Longest wait that a refusal can ask for.
 const REFUSED: Duration = Duration::from_secs(3600);
+
+/// A session opens within this, or does not; and what comes of a message is done.
+const OPENS: Duration = Duration::from_secs(180);
+/// By which it is known whether it gets on.
+const TASK: &str = "session";
 
 /// What a worker needs besides its host and its transport.
 #[derive(Debug, Clone)]
@@ -100,6 +105,7 @@ pub struct Worker<H, T> {
     items_seq: u64,
     /// The last session lasted for at least one interval.
     steady: bool,
+    pulse: Pulse,
 }
 
 impl<H: Host, T: Transport> Worker<H, T> {
@@ -117,14 +123,22 @@ impl<H: Host, T: Transport> Worker<H, T> {
             address: 0,
             items_seq: 0,
             steady: false,
+            pulse: Pulse::default(),
         };
         (worker, told)
+    }
+
+    /// The same, telling that it gets on.
+    #[must_use]
+    pub fn beating(self, pulse: Pulse) -> Self {
+        Self { pulse, ..self }
     }
 
     /// Works until it is stopped or the node is removed.
     pub async fn run(mut self) -> Why {
         loop {
             self.status.send_replace(Status::Connecting);
+            self.beat(OPENS);
             let (mut stop, status) = (self.options.stop.clone(), self.status.clone());
             let (line, asked) = (self.options.line.clone(), self.options.line.asked().number);
             let end = tokio::select! {
@@ -184,7 +198,8 @@ impl<H: Host, T: Transport> Worker<H, T> {
         };
         let line = self.options.line.clone();
         let mut talk = Talk::new(link, &items, &commands, self.items_seq, self.options.clock.clone())
-            .answering(line.clone(), asked);
+            .answering(line.clone(), asked)
+            .beating(self.pulse.clone());
         let mut opened = None;
         let end = talk.run(&mut self.host, &mut self.options.stop, |open| {
             opened = Some(self.options.clock.monotonic());
@@ -210,6 +225,11 @@ impl<H: Host, T: Transport> Worker<H, T> {
         };
         talk.finish(&end, goodbye).await;
         end
+    }
+
+    /// It comes round again within this.
+    fn beat(&self, within: Duration) {
+        self.pulse.beat(TASK, self.options.clock.monotonic(), within);
     }
 
     async fn leave(&mut self, reconnect: Reconnect) -> Duration {
@@ -254,6 +274,7 @@ impl<H: Host, T: Transport> Worker<H, T> {
     /// Waits, not for longer than until another session is asked for; `true` if asked to
     /// stop meanwhile.
     async fn wait(&mut self, wait: Duration, asked: u64) -> bool {
+        self.beat(wait + OPENS);
         tokio::select! {
             biased;
             _ = self.options.stop.wait_for(|stop| *stop != Stop::No) => true,

@@ -36,7 +36,7 @@ use crate::{
     identity::{Identity, Keeper, Wanted},
     ledger::{self, Ledger},
     liveness::FactsReader,
-    platform::{files, host, units::Units},
+    platform::{files, host},
     session::{self, Status, Stop, Why, Worker, frames::Goodbye, transport::Grpc},
     state::{Condition, Line, Load, ServerTime},
     state_dir,
@@ -88,8 +88,10 @@ where
     let (host, started) = parts.start(house, instance, transport.server());
     let (worker, status) = Worker::new(host, transport, options);
     house.local.show(Some(view(status.clone())));
-    tasks.spawn("commands", Kind::Fatal, started.commands.run(drain.clone()));
-    let applier = started.applier.sweeping(drift_interval).fetching(blobs);
+    let worker = worker.beating(house.pulse.clone());
+    let commands = started.commands.beating(house.pulse.clone());
+    tasks.spawn("commands", Kind::Fatal, commands.run(drain.clone()));
+    let applier = started.applier.sweeping(drift_interval).fetching(blobs).beating(house.pulse.clone());
     tasks.spawn("applier", Kind::Fatal, applier.run(drain.clone()));
     tasks.spawn("facts", Kind::Fatal, started.facts.run(drain.clone()));
     let workloads = house.workloads.clone().keep(workloads, drain.clone());
@@ -178,8 +180,13 @@ impl Parts {
         let folder = house.state.node(identity.node);
         files::private_folder(&folder).map_err(|source| Error::Folder { folder: folder.clone(), source })?;
         let ledger = ledger::Shared::new(Ledger::open(&folder.join("ledger"), house.clock.clone())?);
-        let rest = (line.clone(), house.local.pauses());
-        let items = super::items(&house.config, &house.state, identity.node, house.locks.clone(), rest);
+        let items = super::items(
+            (&house.config, &house.state),
+            identity.node,
+            house.locks.clone(),
+            (line.clone(), house.local.pauses()),
+            house.hands.clone(),
+        );
         let applier = Applier::open(items).await?;
         let (applier, applier_task) = applier::Task::new(applier);
         let refresh_facts = Arc::<Notify>::default();
@@ -209,8 +216,9 @@ impl Parts {
         };
         let options = commands::Options {
             instance,
+            runs: super::hands::runs(&house.hands, house.program.as_deref(), &folder.join("scripts")),
             scripts: folder.join("scripts"),
-            units: house.program.as_deref().and_then(Units::of_this_host),
+            hands: house.hands.clone(),
             locks: house.locks.clone(),
             clock: house.clock.clone(),
             server_time: server_time.clone(),

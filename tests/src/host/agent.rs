@@ -1,4 +1,5 @@
-//! The agent on a host, as an installation has it: a service that starts with the host.
+//! The agent on a host, as an installation has it: a service that starts with the host and
+//! has no rights, and an executor that has them.
 
 use muster_common::join::JoinString;
 
@@ -7,15 +8,23 @@ use crate::binaries;
 
 /// Its service.
 const SERVICE: &str = "muster-node-agent.service";
+/// Its root half.
+const EXECUTOR: &str = "muster-executor.service";
 
 impl Host {
     /// Installs the agent of this build, with these rules in the host's lock file.
     pub fn install_agent(&self, rules: &str) {
         self.copy_in(&binaries::path("muster-node-agent"), "/usr/bin/muster-node-agent", 0o755);
-        let unit = binaries::repository().join("deploy/systemd").join(SERVICE);
-        self.copy_in(&unit, &format!("/usr/lib/systemd/system/{SERVICE}"), 0o644);
+        let files = binaries::repository().join("deploy/systemd");
+        for unit in [SERVICE, EXECUTOR, "muster-executor.socket"] {
+            self.copy_in(&files.join(unit), &format!("/usr/lib/systemd/system/{unit}"), 0o644);
+        }
+        self.copy_in(&files.join("muster.sysusers"), "/usr/lib/sysusers.d/muster.conf", 0o644);
+        self.copy_in(&files.join("muster.tmpfiles"), "/usr/lib/tmpfiles.d/muster.conf", 0o644);
+        self.run("systemd-sysusers muster.conf && systemd-tmpfiles --create muster.conf");
         self.rules(rules);
-        self.run("systemctl daemon-reload && systemctl enable --quiet muster-node-agent");
+        self.run("systemctl daemon-reload && systemctl enable --quiet --now muster-executor.socket");
+        self.run("systemctl enable --quiet muster-node-agent");
     }
 
     /// Changes the lock file.
@@ -25,9 +34,20 @@ impl Host {
 
     /// Something for the agent's environment, from its next start on.
     pub fn environment(&self, variables: &[(&str, &str)]) {
+        self.environment_of(SERVICE, variables);
+    }
+
+    /// Something for the environment of one process of its root half, which is started with it.
+    pub fn executor_with(&self, variables: &[(&str, &str)]) {
+        self.environment_of(EXECUTOR, variables);
+        self.run(&format!("systemctl stop {EXECUTOR} 2>/dev/null; systemctl start {EXECUTOR}"));
+        self.environment_of(EXECUTOR, &[]); // not for the one after it
+    }
+
+    fn environment_of(&self, service: &str, variables: &[(&str, &str)]) {
         let lines: String =
             variables.iter().map(|(name, value)| format!("Environment={name}={value}\n")).collect();
-        self.write(&format!("/etc/systemd/system/{SERVICE}.d/test.conf"), &format!("[Service]\n{lines}"));
+        self.write(&format!("/etc/systemd/system/{service}.d/test.conf"), &format!("[Service]\n{lines}"));
         self.run("systemctl daemon-reload");
     }
 

@@ -12,13 +12,15 @@ use crate::{
     applier::{
         Failure,
         bundle::File,
-        bytes::Bytes,
         journal::{FolderStep, Step},
-        place::{Found, Place, Rights},
         records::{Kind, Original, Owned, keep_file, kept_as},
     },
     locks::Locks,
-    platform::accounts,
+    platform::{
+        bytes::Bytes,
+        place::{Found, Rights},
+    },
+    verbs::{Hands, Spot},
 };
 
 impl Attempt {
@@ -44,10 +46,10 @@ impl Attempt {
     }
 
     fn write(&mut self, root: PathBuf, file: &File, known: Option<&Owned>) -> io::Result<()> {
-        let place = Place::open(&root, &file.path)?;
-        let found = place.as_ref().map(Place::read).transpose()?.flatten();
+        let place = self.hands.open(&root, &file.path)?;
+        let found = place.as_ref().map(Spot::read).transpose()?.flatten();
         self.own(file, known, place.filter(|_| found.is_some()))?;
-        let owner = file.owner_or(found.as_ref().map_or_else(accounts::me, |found| found.rights.owner));
+        let owner = file.owner_or(found.as_ref().map_or_else(|| self.hands.me(), |found| found.rights.owner));
         let rights = Rights { mode: file.mode, owner };
         let bytes = file.content.bytes(&self.folder);
         if found.as_ref().is_some_and(|found| is_as(found, &bytes, rights)) {
@@ -58,15 +60,15 @@ impl Attempt {
     }
 
     fn clear(&mut self, root: PathBuf, file: &File, known: Option<&Owned>) -> io::Result<()> {
-        let place = Place::open(&root, &file.path)?;
-        let found = place.as_ref().map(Place::read).transpose()?.flatten();
+        let place = self.hands.open(&root, &file.path)?;
+        let found = place.as_ref().map(Spot::read).transpose()?.flatten();
         self.own(file, known, place.filter(|_| found.is_some()))?;
         if found.is_some() { self.step(root, &file.path, true, None) } else { Ok(()) }
     }
 
     /// It belongs to the item from now on; what was there before is kept. `found`: where
     /// there is a file now.
-    fn own(&mut self, file: &File, known: Option<&Owned>, found: Option<Place>) -> io::Result<()> {
+    fn own(&mut self, file: &File, known: Option<&Owned>, found: Option<Spot>) -> io::Result<()> {
         // What somebody put where nothing had to be is not the item's.
         let known = known.filter(|known| known.kind != Kind::Absent || known.original.is_some());
         let original = match (known, found) {
@@ -79,12 +81,12 @@ impl Attempt {
     }
 
     fn folder(&mut self, root: PathBuf, file: &File, known: Option<&Owned>) -> io::Result<()> {
-        let found = Place::open(&root, &file.path)?.map(|place| place.folder()).transpose()?.flatten();
+        let found = self.hands.open(&root, &file.path)?.map(|place| place.folder()).transpose()?.flatten();
         let of_before =
             |rights: Rights| Original { sha256: Sha256::ZERO, mode: rights.mode, owner: rights.owner };
         let original = known.map_or_else(|| found.map(of_before), |known| known.original.clone());
         self.owned.push(Owned { path: file.path.clone(), original, kind: Kind::Folder });
-        let owner = file.owner_or(found.map_or_else(accounts::me, |found| found.owner));
+        let owner = file.owner_or(found.map_or_else(|| self.hands.me(), |found| found.owner));
         let after = Rights { mode: file.mode, owner };
         if found != Some(after) {
             self.folder_step(
@@ -125,7 +127,7 @@ impl Attempt {
             rights: original.rights(),
             strict: false,
         });
-        let found = read(&root, path)?;
+        let found = read(&self.hands, &root, path)?;
         let is_back = match (&found, &new) {
             (None, None) => true,
             (Some(found), Some(new)) => is_as(found, &new.bytes, new.rights),
@@ -142,7 +144,7 @@ impl Attempt {
         original: Option<&Original>,
     ) -> io::Result<()> {
         let Some(after) = original.map(Original::rights) else { return Ok(()) };
-        let found = Place::open(&root, path)?.map(|place| place.folder()).transpose()?.flatten();
+        let found = self.hands.open(&root, path)?.map(|place| place.folder()).transpose()?.flatten();
         match found.filter(|found| *found != after) {
             Some(before) => {
                 self.folder_step(root, path, FolderStep { before: Some(before), after, strict: false })
@@ -153,7 +155,7 @@ impl Attempt {
 
     fn step(&mut self, root: PathBuf, path: &Path, had: bool, new: Option<New>) -> io::Result<()> {
         if new.is_some() {
-            self.will_make(&root, Place::missing(&root, path)?);
+            self.will_make(&root, self.hands.missing(&root, path)?);
         }
         self.journal.steps.push(Step {
             root,
@@ -169,7 +171,7 @@ impl Attempt {
     fn folder_step(&mut self, root: PathBuf, path: &Path, step: FolderStep) -> io::Result<()> {
         let had = step.before.is_some();
         if !had {
-            let mut missing = Place::missing(&root, path)?;
+            let mut missing = self.hands.missing(&root, path)?;
             missing.push(path.to_owned());
             self.will_make(&root, missing);
         }
@@ -190,15 +192,15 @@ impl Attempt {
 }
 
 /// Keeps what is there.
-fn keep(folder: &Path, place: &Place) -> io::Result<Option<Original>> {
-    let Some((content, rights)) = place.content()? else { return Ok(None) };
-    Ok(Some(Original { sha256: keep_file(folder, content)?, mode: rights.mode, owner: rights.owner }))
+fn keep(folder: &Path, place: &Spot) -> io::Result<Option<Original>> {
+    let kept = place.keep_original(|content| keep_file(folder, content))?;
+    Ok(kept.map(|(sha256, rights)| Original { sha256, mode: rights.mode, owner: rights.owner }))
 }
 
 fn is_as(found: &Found, bytes: &Bytes, rights: Rights) -> bool {
     found.rights == rights && found.sha256 == bytes.sha256()
 }
 
-fn read(root: &Path, path: &Path) -> io::Result<Option<Found>> {
-    Ok(Place::open(root, path)?.map(|place| place.read()).transpose()?.flatten())
+fn read(hands: &Hands, root: &Path, path: &Path) -> io::Result<Option<Found>> {
+    Ok(hands.open(root, path)?.map(|place| place.read()).transpose()?.flatten())
 }

@@ -14,13 +14,12 @@ use crate::{
     applier::{
         Failure,
         base::Base,
-        bytes::Bytes,
         cache::{Blob, Cache},
         records::Kind,
         secrets,
     },
     locks::Locks,
-    platform::accounts,
+    platform::{accounts, bytes::Bytes},
     state::Cause,
 };
 

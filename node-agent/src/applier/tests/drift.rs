@@ -201,7 +201,7 @@ async fn a_correction_that_a_crash_cuts_off_is_undone_and_begun_again() {
         let version = record.state.running.clone().unwrap();
         let of = ("bundle/app", &version);
         let rules = lab.locks().current();
-        let mut attempt = Attempt::bring(&lab.state(), of, &bundle, Some(&record), &rules).unwrap();
+        let mut attempt = Attempt::bring(&applier.base, of, &bundle, Some(&record), &rules).unwrap();
         attempt.journal.correction = Some(number);
         attempt.stage().unwrap();
         attempt.swap().unwrap();

@@ -62,7 +62,7 @@ async fn a_file_kept_by_an_older_attempt_never_comes_back() {
     let bundle = Bundle::decode(&next.payload).unwrap();
     let former = applier.record("bundle/app");
     let attempt = Attempt::bring(
-        &lab.state(),
+        &applier.base,
         (&next.item, &next.version),
         &bundle,
         former.as_ref(),
@@ -70,7 +70,7 @@ async fn a_file_kept_by_an_older_attempt_never_comes_back() {
     );
     // The journal is written, nothing is staged; a loss of power has brought back the name of before.
     attempt.unwrap().journal.save(&lab.state()).unwrap();
-    let place = place::Place::make(&lab.root(), &lab.file("a")).unwrap();
+    let place = crate::platform::place::Place::make(&lab.root(), &lab.file("a")).unwrap();
     fs::write(lab.file("a"), "ancient").unwrap();
     place.keep().unwrap();
     fs::remove_file(lab.file("a")).unwrap();

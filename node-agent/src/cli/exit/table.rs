@@ -157,4 +157,16 @@ codes! {
         "The running agent says no"
         "run the command as root or as the agent's user, and read what the agent said"
         "";
+    NO_SOCKET: 50 "NO_SOCKET"
+        "The executor was not started by its socket"
+        "systemd starts the executor: enable muster-executor.socket"
+        "";
+    USER: 51 "USER_MISSING"
+        "The daemon's user is not there"
+        "make the user muster: systemd-sysusers does, from /usr/lib/sysusers.d/muster.conf"
+        "";
+    RUNS_AS_ROOT: 52 "RUNS_AS_ROOT"
+        "Root runs the half that is to have no rights"
+        "start muster-node-agent.service, or do everything in one process with --single-process"
+        "";
 }

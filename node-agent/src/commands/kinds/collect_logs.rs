@@ -2,7 +2,6 @@
 //! credentials, and brings it to the control plane.
 
 mod archive;
-mod journal;
 mod own;
 mod tail;
 
@@ -13,11 +12,11 @@ use muster_common::{
 };
 use muster_proto::types::v1::{self as types, command_result};
 
-use super::{Options, Stop, Voice, failed, tool::Broken, with_result};
+use super::{Options, Stop, Voice, failed, with_result};
 use crate::{
     commands::errands::File,
     locks::Locks,
-    platform::files,
+    platform::{files, journal, tool::Broken},
     state::{CommandState, Report, Ticket},
 };
 pub(in crate::commands) use archive::Archive;
@@ -142,7 +141,7 @@ async fn make(
     options: &Options,
     archive: Archive,
     mut stop: impl Future<Output = Stop> + Unpin,
-) -> Result<(Made, bool), Broken> {
+) -> Result<(Made, bool), Broken<Stop>> {
     let mut filling = Filling { archive, left: wish.max_bytes, cut: false, at: options.clock.now().0 / 1000 };
     for (name, text) in options.errands.describe() {
         filling.add(format!("about/{name}"), text.as_bytes(), ABOUT).await?;
@@ -155,7 +154,11 @@ async fn make(
         let share = filling.left / (units.len() - n) as u64;
         let mut tail = Tail::new(usize::try_from(share).unwrap_or(usize::MAX));
         let since = options.clock.now() - wish.since;
-        journal::read(unit, since, &mut tail, &mut stop).await?;
+        let is_own = n == 0 && own.is_some() && options.hands.asks_for_own_journal();
+        let asked = if is_own { "" } else { unit.as_str() };
+        if !options.hands.journal(asked, since, |piece| tail.push(piece), &mut stop).await? {
+            continue;
+        }
         filling.put(format!("journal/{unit}.log"), tail).await?;
     }
     let cut = filling.cut;
@@ -168,10 +171,8 @@ pub(in crate::commands) async fn read_journal(
     since: UnixMillis,
     tail: &mut Tail,
 ) -> io::Result<()> {
-    match journal::read(unit, since, tail, std::future::pending()).await {
-        Err(Broken::Io(error)) => Err(error),
-        Ok(()) | Err(Broken::Stopped(_)) => Ok(()), // nobody stops it
-    }
+    let read = journal::read(unit, since, |piece| tail.push(piece), std::future::pending::<()>()).await;
+    read.map_err(|()| io::ErrorKind::Interrupted.into()) // nobody stops it
 }
 
 /// An archive that is being filled.
@@ -184,13 +185,13 @@ struct Filling {
 
 impl Filling {
     /// Adds a text without its credentials, as far as there is room; at most `most` of it.
-    async fn add(&mut self, name: String, text: &[u8], most: usize) -> Result<(), Broken> {
+    async fn add(&mut self, name: String, text: &[u8], most: usize) -> Result<(), Broken<Stop>> {
         let mut tail = Tail::new(usize::try_from(self.left).unwrap_or(usize::MAX).min(most));
         tail.push(text);
         self.put(name, tail).await
     }
 
-    async fn put(&mut self, name: String, tail: Tail) -> Result<(), Broken> {
+    async fn put(&mut self, name: String, tail: Tail) -> Result<(), Broken<Stop>> {
         let text = tail.finish();
         self.cut |= text.is_cut();
         self.left = self.left.saturating_sub(text.len());

@@ -10,7 +10,7 @@ use super::{Left, Options, Stop, Voice, failed, with_result};
 use crate::{
     commands::kinds::Kind,
     ledger::Entry,
-    platform::{power, process},
+    platform::process,
     state::{CommandState, Report},
 };
 
@@ -44,13 +44,13 @@ pub(super) async fn run(
     voice: &Voice,
     stop: impl Future<Output = Stop>,
 ) -> Report {
-    if let Err(why) = power::can_reboot() {
+    if let Err(why) = options.hands.can_reboot() {
         return failed(voice, Reason::UnavailableOnHost, why);
     }
     let mut stop = pin!(stop);
     let wait = async {
         if !wish.message.is_empty() {
-            power::tell(&wish.message).await;
+            options.hands.tell(&wish.message).await;
         }
         tokio::time::sleep(wish.delay).await;
     };
@@ -65,7 +65,7 @@ pub(super) async fn run(
     crash::point("agent.reboot.noted");
     // Before: it may be down as soon as it is asked.
     options.rebooting.store(true, Ordering::Relaxed);
-    match power::reboot().await {
+    match options.hands.reboot().await {
         Ok(()) => tracing::warn!("this host was asked to boot anew"),
         // Nobody said no: it may come all the same.
         Err(error) if error.kind() == io::ErrorKind::TimedOut => {

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use muster_common::{crash, reason::Reason};
+use muster_common::{crash, ids::CommandId, reason::Reason, tasks};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     time::{timeout, timeout_at},
@@ -23,16 +23,13 @@ use tokio::{
 use super::{Halt, Options, Stop};
 use crate::{
     commands::{output::PIECE, voice::Voice},
-    locks::{Locks, Text, User},
-    platform::{
-        accounts::{self, Account},
-        files, process,
-    },
+    platform::{accounts, files, process, runs::Order, units::Limits},
     state::{CommandState, Report, Ticket},
+    verbs::Runs,
 };
 
 pub(in crate::commands) use script::Script;
-pub(in crate::commands) use unit::{clear, end_unknown, follow, goes_on, limit};
+pub(in crate::commands) use unit::{clear, clear_here, end_unknown, follow, goes_on, limit};
 
 /// Between the request to end and the kill.
 const GRACE: Duration = Duration::from_secs(5);
@@ -52,30 +49,42 @@ impl Drop for ScriptFile {
     }
 }
 
-/// What the host's lock file has against a script.
-pub(super) fn locked(script: &Script, locks: &Locks) -> Option<String> {
-    let account = account(script).ok().flatten();
-    let uid = match (&account, script.user.as_str()) {
-        (Some(account), _) => Some(account.uid),
-        (None, "") => Some(accounts::me().0),
-        (None, number) => number.parse().ok(),
-    };
-    let name = account.as_ref().map_or(script.user.as_str(), |account| account.name.as_str());
-    let user = User { name, uid, is_agent: uid == Some(accounts::me().0) };
-    let text = Text {
-        sha256: script.sha256(),
-        interpreter: &script.interpreter,
-        has_environment: !script.environment.is_empty(),
-    };
-    locks.refuses_script(&user, &text, &script.asks())
+/// What the host's lock file has against a script: by the executor's reading, where there
+/// is one.
+pub(super) async fn locked(script: &Script, ticket: &Ticket, options: &Options) -> Option<String> {
+    let order = order(script, ticket.id, 0, None);
+    match &options.runs {
+        Some(runs @ Runs::Executor(_)) => runs.judge(&order).await.unwrap_or_else(|error| {
+            // It is asked again for the start, and that fails then.
+            tracing::warn!(command = %ticket.id, %error, "nobody could judge command {}", ticket.id);
+            None
+        }),
+        _ => {
+            let locks = options.locks.current();
+            tasks::blocking(move || locks.refuses_run(&order)).await
+        }
+    }
 }
 
-/// The account that a script is to run as, or the agent's own. `None`: the host does not
-/// know it.
-fn account(script: &Script) -> io::Result<Option<Account>> {
-    match script.user.as_str() {
-        "" => accounts::account(&accounts::me().0.to_string()),
-        user => accounts::account(user),
+fn order(script: &Script, id: CommandId, output: u64, time: Option<Duration>) -> Order {
+    let limits = &script.limits;
+    let limits = Limits {
+        memory: (limits.memory_bytes > 0).then_some(limits.memory_bytes),
+        tasks: (limits.tasks > 0).then_some(limits.tasks),
+        cpu: (limits.cpu_percent > 0).then_some(limits.cpu_percent),
+        time,
+    };
+    Order {
+        id,
+        text: Some(script.text.clone()),
+        program: script.interpreter.clone(),
+        arguments: script.arguments.clone(),
+        environment: script.environment.clone(),
+        folder: script.folder.clone(),
+        user: script.user.clone(),
+        limits,
+        output,
+        survives: script.survives,
     }
 }
 
@@ -86,23 +95,26 @@ pub(super) async fn run(
     voice: &Voice,
     stop: impl Future<Output = Halt>,
 ) -> Report {
-    let user = match account(&script) {
+    if let Some(runs) = &options.runs {
+        return unit::run(&script, runs, &unit::Around { ticket, options, voice }, stop).await;
+    }
+    let order = order(&script, ticket.id, 0, None);
+    let user = match tasks::blocking(move || order.account()).await {
         Ok(Some(account)) => (account.uid != accounts::me().0).then_some(account),
         Ok(None) if script.user.is_empty() => None,
-        Ok(None) => {
-            let message = format!("this host has no user {:?}", script.user);
-            return voice.report(CommandState::Failed).because(Reason::UserUnknown, message);
-        }
+        Ok(None) => return user_unknown(voice, &script),
         Err(error) => return not_started(voice, &script, &error),
     };
-    match &options.units {
-        Some(units) => unit::run(&script, user, &unit::Around { ticket, options, units, voice }, stop).await,
-        None if user.is_some() || script.wants_unit() || options.locks.current().caps().any() => {
-            let message = "a user, limits, also those of the lock file, and survive_restart need an agent that is root on a host with systemd";
-            voice.report(CommandState::Failed).because(Reason::UnavailableOnHost, message)
-        }
-        None => run_in_group(script, ticket, options, voice, stop).await,
+    if user.is_some() || script.wants_unit() || options.locks.current().caps().any() {
+        let message = "a user, limits, also those of the lock file, and survive_restart need an agent that is root on a host with systemd";
+        return voice.report(CommandState::Failed).because(Reason::UnavailableOnHost, message);
     }
+    run_in_group(script, ticket, options, voice, stop).await
+}
+
+fn user_unknown(voice: &Voice, script: &Script) -> Report {
+    let message = format!("this host has no user {:?}", script.user);
+    voice.report(CommandState::Failed).because(Reason::UserUnknown, message)
 }
 
 async fn run_in_group(
@@ -113,8 +125,12 @@ async fn run_in_group(
     stop: impl Future<Output = Halt>,
 ) -> Report {
     let path = place(&options.scripts, ticket);
-    let written = files::private_folder(&options.scripts)
-        .and_then(|()| files::write_atomically(&path, script.text.as_bytes(), 0o700));
+    let (scripts, to, text) = (options.scripts.clone(), path.clone(), script.text.clone());
+    let write = move || {
+        files::private_folder(&scripts)?;
+        files::write_atomically(&to, text.as_bytes(), 0o700)
+    };
+    let written = tasks::blocking(write).await;
     let file = ScriptFile(path);
     let mut group = match written.and_then(|()| start(&script, ticket, &file)) {
         Ok(group) => group,

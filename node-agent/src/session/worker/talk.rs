@@ -9,7 +9,7 @@ use muster_common::{
 use rand::RngExt as _;
 use tokio::{sync::watch, time::sleep_until};
 
-use super::Stop;
+use super::{OPENS, Stop, TASK};
 use crate::{
     session::{
         fit,
@@ -22,7 +22,7 @@ use crate::{
         ports::{Changes, Host, Order},
         transport::{Error, Link},
     },
-    state::{ItemState, Line},
+    state::{ItemState, Line, Pulse},
 };
 
 /// Welcome must come within this.
@@ -66,6 +66,7 @@ pub(super) struct Talk<L> {
     unknown: u64,
     /// Where other sessions are asked for, and the ask that this one answers.
     line: (Line, u64),
+    pulse: Pulse,
 }
 
 enum Event {
@@ -101,12 +102,18 @@ impl<L: Link> Talk<L> {
             more: !commands.is_empty(),
             unknown: 0,
             line: (Line::default(), 0),
+            pulse: Pulse::default(),
         }
     }
 
     /// The same, ended by a newer ask than this.
     pub(super) fn answering(self, line: Line, asked: u64) -> Self {
         Self { line: (line, asked), ..self }
+    }
+
+    /// The same, telling that it gets on.
+    pub(super) fn beating(self, pulse: Pulse) -> Self {
+        Self { pulse, ..self }
     }
 
     pub(super) async fn run(
@@ -117,6 +124,8 @@ impl<L: Link> Talk<L> {
     ) -> End {
         let mut opened = Some(opened);
         loop {
+            let (now, next) = (self.clock.monotonic(), self.next_beat);
+            self.pulse.beat(TASK, now, next.saturating_duration_since(now) + OPENS);
             let event = match self.next(host, stop).await {
                 Ok(event) => event,
                 Err(error) => return End::Lost(error),

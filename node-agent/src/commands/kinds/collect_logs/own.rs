@@ -2,17 +2,23 @@
 
 use super::{Options, Stop};
 use crate::{
-    commands::kinds::tool::{self, Broken},
     locks::Locks,
-    platform::systemd,
+    platform::{
+        systemd,
+        tool::{self, Broken},
+    },
 };
 
-/// The unit around this process, if its journal may leave the host.
+/// The unit around this process, if its journal may leave the host. The executor judges
+/// that itself.
 pub(super) async fn journal(
     options: &Options,
     stop: impl Future<Output = Stop>,
-) -> Result<Option<String>, Broken> {
+) -> Result<Option<String>, Broken<Stop>> {
     let Some(unit) = systemd::own_unit() else { return Ok(None) };
+    if options.hands.asks_for_own_journal() {
+        return Ok(Some(unit));
+    }
     let main_pid = match tool::run(systemd::show(&unit), stop).await {
         Ok(shown) => systemd::unit(&String::from_utf8_lossy(&shown.stdout)).main_pid,
         Err(Broken::Io(_)) => 0, // nobody says that it is ours

@@ -3,10 +3,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use muster_common::digest::Sha256;
 use muster_proto::types::v1 as types;
-
-use crate::locks::Caps;
 
 const MAX_SCRIPT: usize = 64 * 1024;
 const MAX_WORDS: usize = 64;
@@ -55,21 +52,6 @@ impl Script {
             limits,
             survives: args.survive_restart,
         })
-    }
-
-    /// By which a lock file knows it.
-    pub(super) fn sha256(&self) -> Sha256 {
-        Sha256::of(self.text.as_bytes())
-    }
-
-    /// How much of the host it asks for.
-    pub(super) fn asks(&self) -> Caps {
-        let types::ScriptLimits { memory_bytes, tasks, cpu_percent } = self.limits;
-        Caps {
-            memory: (memory_bytes > 0).then_some(memory_bytes),
-            tasks: (tasks > 0).then_some(tasks),
-            cpu: (cpu_percent > 0).then_some(cpu_percent),
-        }
     }
 
     /// Whether it asks for what only a unit of its own has.

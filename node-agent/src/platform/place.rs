@@ -16,17 +16,19 @@ mod folder;
 
 use muster_common::digest::Sha256;
 
-pub(super) use folder::Rights;
+pub use folder::Rights;
 
-use super::bytes::{self, Bytes};
-use crate::platform::files;
+use super::{
+    bytes::{self, Bytes},
+    files,
+};
 
 /// A file that was there before is kept only up to this size.
 const MAX_KEPT: u64 = 16 * 1024 * 1024;
 
 /// A folder, opened, and a name in it.
 #[derive(Debug)]
-pub(super) struct Place {
+pub struct Place {
     folder: OwnedFd,
     name: OsString,
     path: PathBuf,
@@ -34,10 +36,13 @@ pub(super) struct Place {
 
 /// A file that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found {
-    pub(super) sha256: Sha256,
-    pub(super) size: u64,
-    pub(super) rights: Rights,
+pub struct Found {
+    /// Of its bytes.
+    pub sha256: Sha256,
+    /// How many.
+    pub size: u64,
+    /// Who may do what with it.
+    pub rights: Rights,
 }
 
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -58,17 +63,17 @@ fn way<'a>(root: &Path, path: &'a Path) -> io::Result<(Vec<&'a OsStr>, &'a OsStr
 
 impl Place {
     /// Opens a place. `None`: a folder on the way does not exist.
-    pub(super) fn open(root: &Path, path: &Path) -> io::Result<Option<Self>> {
+    pub fn open(root: &Path, path: &Path) -> io::Result<Option<Self>> {
         Self::walk(root, path, false)
     }
 
     /// Opens a place and makes the folders that are missing on the way.
-    pub(super) fn make(root: &Path, path: &Path) -> io::Result<Self> {
+    pub fn make(root: &Path, path: &Path) -> io::Result<Self> {
         Self::walk(root, path, true)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     }
 
     /// Folders on the way that do not exist, from the root on.
-    pub(super) fn missing(root: &Path, path: &Path) -> io::Result<Vec<PathBuf>> {
+    pub fn missing(root: &Path, path: &Path) -> io::Result<Vec<PathBuf>> {
         let (parts, _) = way(root, path)?;
         let mut folder = root.to_owned();
         let mut missing = Vec::new();
@@ -112,14 +117,28 @@ impl Place {
     }
 
     /// What is there now. Only regular files are known here.
-    pub(super) fn read(&self) -> io::Result<Option<Found>> {
+    pub fn read(&self) -> io::Result<Option<Found>> {
         let Some((file, found)) = self.open_file()? else { return Ok(None) };
         Ok(Some(Found { sha256: bytes::digest(file.take(MAX_KEPT))?, ..found }))
     }
 
     /// The file that is there, to read, and its rights.
-    pub(super) fn content(&self) -> io::Result<Option<(impl io::Read, Rights)>> {
+    pub fn content(&self) -> io::Result<Option<(impl io::Read, Rights)>> {
         Ok(self.open_file()?.map(|(file, found)| (file.take(MAX_KEPT), found.rights)))
+    }
+
+    /// The bytes of the file that is there, if it is small and everybody may read it.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn text(&self, most: u64) -> io::Result<Option<Vec<u8>>> {
+        let Some((file, found)) = self.open_file()? else { return Ok(None) };
+        if found.size > most || found.rights.mode & 0o004 == 0 {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        file.take(most).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
     }
 
     /// The file that is there, and what is known of it without a look at its bytes.
@@ -145,13 +164,26 @@ impl Place {
 
     /// Writes the new content beside the place. `strict`: an owner that cannot be set is
     /// an error also where the agent is not root; otherwise only root tries.
-    pub(super) fn stage(&self, bytes: &Bytes, rights: Rights, strict: bool) -> io::Result<()> {
+    pub fn stage(&self, bytes: &Bytes, rights: Rights, strict: bool) -> io::Result<()> {
+        self.stage_with(rights, strict, |file| bytes.write_to(file))
+    }
+
+    /// The same, with what writes the bytes.
+    pub fn stage_with(
+        &self,
+        rights: Rights,
+        strict: bool,
+        write: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> io::Result<()> {
         self.unlink(&self.staged())?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rfs::openat(&self.folder, self.staged(), flags, Mode::from_raw_mode(0o600));
         let mut file = File::from(file.map_err(|error| at(&self.path, error))?);
         let io = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", self.path.display()));
-        bytes.write_to(&mut file).map_err(io)?;
+        if let Err(error) = write(&mut file) {
+            let _ = self.clear_staged(); // what is half there is of no use; it goes with the change at the latest
+            return Err(io(error));
+        }
         let Rights { mode, owner: (user, group) } = rights;
         if strict || rustix::process::geteuid().is_root() {
             rfs::fchown(&file, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))
@@ -163,20 +195,20 @@ impl Place {
     }
 
     /// Keeps what is there under a second name.
-    pub(super) fn keep(&self) -> io::Result<()> {
+    pub fn keep(&self) -> io::Result<()> {
         self.unlink(&self.kept())?;
         rfs::linkat(&self.folder, &self.name, &self.folder, self.kept(), AtFlags::empty())
             .map_err(|error| at(&self.path, error))
     }
 
     /// The staged content takes its place.
-    pub(super) fn swap_in(&self) -> io::Result<()> {
+    pub fn swap_in(&self) -> io::Result<()> {
         rfs::renameat(&self.folder, self.staged(), &self.folder, &self.name)
             .map_err(|error| at(&self.path, error))
     }
 
     /// What was kept takes its place again. `false`: nothing was kept.
-    pub(super) fn swap_back(&self) -> io::Result<bool> {
+    pub fn swap_back(&self) -> io::Result<bool> {
         match rfs::renameat(&self.folder, self.kept(), &self.folder, &self.name) {
             // Two names of one file: rename leaves both, and says nothing.
             Ok(()) => self.unlink(&self.kept()).map(|()| true),
@@ -186,23 +218,23 @@ impl Place {
     }
 
     /// Takes the file away.
-    pub(super) fn remove(&self) -> io::Result<()> {
+    pub fn remove(&self) -> io::Result<()> {
         self.unlink(&self.name)
     }
 
     /// Takes away what was staged and what was kept.
-    pub(super) fn clear(&self) -> io::Result<()> {
+    pub fn clear(&self) -> io::Result<()> {
         self.unlink(&self.staged())?;
         self.unlink(&self.kept())
     }
 
     /// Takes away what was staged.
-    pub(super) fn clear_staged(&self) -> io::Result<()> {
+    pub fn clear_staged(&self) -> io::Result<()> {
         self.unlink(&self.staged())
     }
 
     /// Takes the folder of this name away, if it is empty.
-    pub(super) fn remove_folder(&self) -> io::Result<()> {
+    pub fn remove_folder(&self) -> io::Result<()> {
         use rustix::io::Errno;
         match rfs::unlinkat(&self.folder, &self.name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => Ok(()),
@@ -211,7 +243,7 @@ impl Place {
     }
 
     /// Makes what happened in the folder durable.
-    pub(super) fn sync(&self) -> io::Result<()> {
+    pub fn sync(&self) -> io::Result<()> {
         rfs::fsync(&self.folder).map_err(|error| at(&self.path, error))
     }
 

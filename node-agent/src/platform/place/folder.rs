@@ -9,16 +9,16 @@ use super::{FOLDER, Place, at};
 
 /// Who may do what with a file or folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::applier) struct Rights {
+pub struct Rights {
     /// Permission bits.
-    pub(in crate::applier) mode: u32,
+    pub mode: u32,
     /// User and group.
-    pub(in crate::applier) owner: (u32, u32),
+    pub owner: (u32, u32),
 }
 
 impl Place {
     /// The rights of the folder that is there. Only folders are known here.
-    pub(in crate::applier) fn folder(&self) -> io::Result<Option<Rights>> {
+    pub fn folder(&self) -> io::Result<Option<Rights>> {
         match rfs::openat(&self.folder, &self.name, FOLDER, Mode::empty()) {
             Ok(folder) => {
                 let stat = rfs::fstat(&folder)?;
@@ -34,7 +34,7 @@ impl Place {
     }
 
     /// Makes the folder, for nobody else to enter until its rights are set.
-    pub(in crate::applier) fn make_folder(&self) -> io::Result<()> {
+    pub fn make_folder(&self) -> io::Result<()> {
         match rfs::mkdirat(&self.folder, &self.name, Mode::from_raw_mode(0o700)) {
             Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
             Err(error) => Err(at(&self.path, error)),
@@ -43,7 +43,7 @@ impl Place {
 
     /// Sets the rights of the folder. `strict`: an owner that cannot be set is an error
     /// also where the agent is not root; otherwise only root tries.
-    pub(in crate::applier) fn set_rights(&self, rights: Rights, strict: bool) -> io::Result<()> {
+    pub fn set_rights(&self, rights: Rights, strict: bool) -> io::Result<()> {
         let folder = rfs::openat(&self.folder, &self.name, FOLDER.union(OFlags::RDONLY), Mode::empty())
             .map_err(|error| at(&self.path, error))?;
         let stat = rfs::fstat(&folder)?;

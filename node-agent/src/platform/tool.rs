@@ -2,14 +2,12 @@
 
 use std::{io, process::ExitStatus, time::Duration};
 
-use muster_common::reason::Reason;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     process::Command,
 };
 
-use super::{Stop, Voice, failed};
-use crate::{platform::process::Group, state::Report};
+use super::process::Group;
 
 /// Between the request to end and the kill.
 const GRACE: Duration = Duration::from_secs(5);
@@ -19,43 +17,43 @@ const PIECE: usize = 16 * 1024;
 
 /// What a tool said.
 #[derive(Debug)]
-pub(super) struct Ran {
-    pub(super) status: ExitStatus,
-    pub(super) stdout: Vec<u8>,
-    pub(super) stderr: Vec<u8>,
+pub struct Ran {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// The first part of its standard output.
+    pub stdout: Vec<u8>,
+    /// The first part of its standard error.
+    pub stderr: Vec<u8>,
 }
 
 /// It did not come to its end.
 #[derive(Debug)]
-pub(super) enum Broken {
-    Stopped(Stop),
+pub enum Broken<S> {
+    /// It was to stop, for this reason.
+    Stopped(S),
+    /// The host did not run it.
     Io(io::Error),
 }
 
-impl Broken {
-    pub(super) fn report(self, tool: &str, voice: &Voice) -> Report {
-        match self {
-            Self::Stopped(why) => why.report(voice),
-            Self::Io(error) => {
-                failed(voice, Reason::StartFailed, format!("{tool} could not be run: {error}"))
-            }
-        }
-    }
-}
-
 /// Runs a tool that says little.
-pub(super) async fn run(command: Command, stop: impl Future<Output = Stop>) -> Result<Ran, Broken> {
+///
+/// # Errors
+/// If it is stopped, or cannot be run.
+pub async fn run<S>(command: Command, stop: impl Future<Output = S>) -> Result<Ran, Broken<S>> {
     let mut stdout = Vec::new();
     let ran = each(command, stop, |piece| keep(&mut stdout, piece)).await?;
     Ok(Ran { stdout, ..ran })
 }
 
 /// Runs a tool, and hands on what it writes to standard output as it comes.
-pub(super) async fn each(
+///
+/// # Errors
+/// If it is stopped, or cannot be run.
+pub async fn each<S>(
     command: Command,
-    stop: impl Future<Output = Stop>,
+    stop: impl Future<Output = S>,
     mut take: impl FnMut(&[u8]),
-) -> Result<Ran, Broken> {
+) -> Result<Ran, Broken<S>> {
     let mut group = Group::spawn(command).map_err(Broken::Io)?;
     let (stdout, stderr) = group.outputs();
     let mut errors = Vec::new();
@@ -106,8 +104,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_tool_says_is_kept_up_to_a_bound() {
-        let ran =
-            run(shell("echo out; yes x | head -c 200000; echo err >&2; exit 3"), std::future::pending());
+        let ran = run(
+            shell("echo out; yes x | head -c 200000; echo err >&2; exit 3"),
+            std::future::pending::<()>(),
+        );
         let ran = ran.await.unwrap();
         assert_eq!(
             (ran.status.code(), ran.stdout.len(), ran.stderr.as_slice()),
@@ -120,9 +120,9 @@ mod tests {
     async fn a_tool_that_hangs_is_ended() {
         let stop = async {
             tokio::time::sleep(Duration::from_millis(50)).await;
-            Stop::TimedOut
+            7
         };
         let ended = run(shell("sleep 600 & sleep 600"), stop).await;
-        assert!(matches!(ended, Err(Broken::Stopped(Stop::TimedOut))), "{ended:?}");
+        assert!(matches!(ended, Err(Broken::Stopped(7))), "{ended:?}");
     }
 }

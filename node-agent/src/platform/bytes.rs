@@ -15,7 +15,7 @@ const PIECE: usize = 64 * 1024;
 
 /// The bytes of a file that is to be written.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Bytes {
+pub enum Bytes {
     /// They stand in the bundle.
     Inline(Vec<u8>),
     /// They are kept in a file of the agent's own.
@@ -34,7 +34,7 @@ impl fmt::Debug for Bytes {
 
 impl Bytes {
     /// What they must be.
-    pub(super) fn sha256(&self) -> Sha256 {
+    pub fn sha256(&self) -> Sha256 {
         match self {
             Self::Inline(bytes) => Sha256::of(bytes),
             Self::Kept(_, sha256) | Self::Fetched(_, sha256) => *sha256,
@@ -42,7 +42,7 @@ impl Bytes {
     }
 
     /// Writes them, and sees to it that they are what they must be.
-    pub(super) fn write_to(&self, file: &mut File) -> io::Result<()> {
+    pub fn write_to(&self, file: &mut File) -> io::Result<()> {
         match self {
             Self::Inline(bytes) => file.write_all(bytes),
             Self::Kept(path, sha256) | Self::Fetched(path, sha256) => {
@@ -60,7 +60,7 @@ impl Bytes {
 }
 
 /// Copies all there is, and says what it was.
-pub(super) fn copy(mut from: impl Read, to: &mut impl Write) -> io::Result<Sha256> {
+pub fn copy(mut from: impl Read, to: &mut impl Write) -> io::Result<Sha256> {
     let (mut hashing, mut piece) = (Hashing::default(), vec![0; PIECE]);
     loop {
         let read = next(&mut from, &mut piece)?;
@@ -73,12 +73,12 @@ pub(super) fn copy(mut from: impl Read, to: &mut impl Write) -> io::Result<Sha25
 }
 
 /// The digest of all there is.
-pub(super) fn digest(from: impl Read) -> io::Result<Sha256> {
+pub fn digest(from: impl Read) -> io::Result<Sha256> {
     copy(from, &mut io::sink())
 }
 
 /// Goes on with a digest; says how many bytes there are.
-pub(super) fn hash(mut from: impl Read, hashing: &mut Hashing) -> io::Result<u64> {
+pub fn hash(mut from: impl Read, hashing: &mut Hashing) -> io::Result<u64> {
     let (mut piece, mut read) = (vec![0; PIECE], 0);
     loop {
         let more = next(&mut from, &mut piece)?;
