@@ -145,8 +145,7 @@ impl Inbox for House {
     }
 
     fn command(&self, _: &Handle, _: CommandReport) -> Result<(), Box<CommandReport>> {
-        drop(self.open());
-        Ok(())
+        Ok(drop(self.open()))
     }
 
     fn trust_bundle(&self, _: &Handle, _: u64) {

@@ -34,7 +34,10 @@ use muster_common::{
     telemetry::{self, Format},
 };
 
-use crate::{config::Config, state_dir::StateDir};
+use crate::{
+    config::{Config, Error},
+    state_dir::StateDir,
+};
 use exit::Failure;
 use output::Output;
 
@@ -83,7 +86,7 @@ enum Command {
     Status(status::Args),
     /// Let changes and commands of the control plane rest on this host.
     Pause(pause::Args),
-    /// End a pause.
+    /// End a pause: what rested goes on.
     Resume,
     /// Change how much the running agent logs.
     LogLevel(log_level::Args),
@@ -99,7 +102,7 @@ enum Command {
     Logs(logs::Args),
     /// Give the agent's service a proxy, take it away, or tell which one is used.
     Proxy(proxy::Args),
-    /// What this binary is.
+    /// Tell which release this is and which versions of the protocol it speaks.
     Version,
     /// Print what a shell needs to complete this command line.
     Completions(completions::Args),
@@ -132,14 +135,13 @@ impl Context {
         Ok(context)
     }
 
-    /// To change things, as the owner of the state directory if root asks.
-    fn own(cli: &Cli) -> Result<Self, Failure> {
-        let context = Self::open(cli)?;
-        let path = &context.config.state_dir;
+    /// From here on works as the owner of the state directory, if root asks: what root
+    /// alone may read is read before.
+    fn become_owner(&self) -> Result<(), Failure> {
+        let path = self.state.path();
         halves::become_owner(path).map_err(|error| {
             Failure::told(exit::STATE, format!("cannot work as the owner of {}: {error}", path.display()))
-        })?;
-        Ok(context)
+        })
     }
 
     /// To look only: nothing is made, changed or locked.
@@ -150,14 +152,17 @@ impl Context {
         Ok(Self { config, state, out: cli.output() })
     }
 
-    /// As `look`, and with a file whose options cannot be used: without them, and why.
+    /// As `look_past_faults`, for what the agent is asked by its socket: that needs no options.
+    fn ask(cli: &Cli) -> Result<Self, Failure> {
+        Self::look_past_faults(cli).map(|(context, _)| context)
+    }
+
+    /// As `look`, and with a file whose options cannot be used, or that of the host that this
+    /// user may not read: without it, and why.
     fn look_past_faults(cli: &Cli) -> Result<(Self, Option<String>), Failure> {
         let read = Config::read(cli.config.as_deref());
-        let mut config = read.map_err(|error| Failure::new(exit::CONFIG, &error))?;
-        let fault = config.check().err().map(|error| Chain(&error).to_string());
-        if fault.is_some() {
-            config.settings.clear();
-        }
+        let past = past_faults(read, cli.config.is_some());
+        let (config, fault) = past.map_err(|error| Failure::new(exit::CONFIG, &error))?;
         let state = StateDir::at(&config.state_dir);
         Ok((Self { config, state, out: cli.output() }, fault))
     }
@@ -168,9 +173,27 @@ impl Context {
     }
 }
 
+/// The file as far as it can be used, and why not all of it. One that was `named` may be
+/// of another agent than that of the host.
+fn past_faults(read: Result<Config, Error>, named: bool) -> Result<(Config, Option<String>), Error> {
+    match read {
+        Ok(mut config) => {
+            let fault = config.check().err().map(|error| Chain(&error).to_string());
+            if fault.is_some() {
+                config.settings.clear();
+            }
+            Ok((config, fault))
+        }
+        Err(error) if !named && error.is_about_rights() => {
+            Ok((Config::default(), Some(Chain(&error).to_string())))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 impl Cli {
     fn output(&self) -> Output {
-        Output::new(self.json, self.no_color)
+        Output::new(self.json, self.no_color, self.verbose)
     }
 
     fn run(&self) -> Result<(), Failure> {
@@ -179,13 +202,13 @@ impl Cli {
             telemetry::start(VERBOSE, Format::Text).map_err(|error| Failure::new(exit::INTERNAL, &error))?;
         }
         match &self.command {
-            Command::Connect(args) => connect::run(args, &Context::own(self)?),
+            Command::Connect(args) => connect::run(args, &Context::open(self)?),
             Command::Run(args) => run::run(args, Context::open(self)?),
             Command::Check(args) => check::run(args, &Context::look(self)?),
-            Command::Status(args) => status::run(args, &Context::look(self)?),
-            Command::Pause(args) => pause::run(args, &Context::look(self)?),
-            Command::Resume => pause::resume(&Context::look(self)?),
-            Command::LogLevel(args) => log_level::run(args, &Context::look(self)?),
+            Command::Status(args) => status::run(args, &Context::ask(self)?),
+            Command::Pause(args) => pause::run(args, &Context::ask(self)?),
+            Command::Resume => pause::resume(&Context::ask(self)?),
+            Command::LogLevel(args) => log_level::run(args, &Context::ask(self)?),
             Command::Show(args) => {
                 let (context, fault) = Context::look_past_faults(self)?;
                 show::run(args, &context, fault.as_deref())
@@ -194,13 +217,16 @@ impl Cli {
             Command::Config(args) => config::run(args, self),
             Command::Locks(args) => locks::run(args, &Context::look(self)?),
             Command::Rename(args) => rename::run(args, &Context::look(self)?),
-            Command::Disconnect(args) => disconnect::run(args, &Context::own(self)?),
+            Command::Disconnect(args) => disconnect::run(args, &Context::open(self)?),
             Command::Proxy(args) => proxy::run(args, &Context::look(self)?),
             Command::Version => {
                 version::run(self.output());
                 Ok(())
             }
-            Command::Logs(args) => logs::run(args, &Context::look(self)?),
+            Command::Logs(args) => {
+                let (context, fault) = Context::look_past_faults(self)?;
+                logs::run(args, &context, fault.as_deref())
+            }
             Command::Completions(args) => {
                 completions::run(args, self.output());
                 Ok(())
@@ -235,7 +261,7 @@ fn misread(told: &clap::Error) -> ExitCode {
     }
     let cause = told.to_string();
     let cause = cause.trim().trim_start_matches("error: ").to_owned();
-    Failure::told(exit::COMMAND_LINE, cause).tell(Output::new(true, true))
+    Failure::told(exit::COMMAND_LINE, cause).tell(Output::new(true, true, false))
 }
 
 /// A runtime for one short conversation.
@@ -244,4 +270,23 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::told(exit::INTERNAL, format!("cannot start: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn the_hosts_file_that_this_user_may_not_read_is_gone_past_and_no_other() {
+        let error = |kind: io::ErrorKind| Error::Read { path: PathBuf::from("x"), source: kind.into() };
+        let (config, fault) = past_faults(Err(error(io::ErrorKind::PermissionDenied)), false).unwrap();
+        assert_eq!((config, fault.is_some()), (Config::default(), true));
+        assert!(past_faults(Err(error(io::ErrorKind::PermissionDenied)), true).is_err(), "it was named");
+        assert!(past_faults(Err(error(io::ErrorKind::InvalidData)), false).is_err());
+        let settings = [("log-level".to_owned(), "loud".to_owned())].into();
+        let (config, fault) = past_faults(Ok(Config { settings, ..Config::default() }), true).unwrap();
+        assert!(config.settings.is_empty() && fault.is_some_and(|fault| fault.contains("loud")));
+    }
 }

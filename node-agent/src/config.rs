@@ -88,6 +88,14 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether this user alone cannot use it.
+    #[must_use]
+    pub fn is_about_rights(&self) -> bool {
+        matches!(self, Self::Read { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied)
+    }
+}
+
 impl Config {
     /// Reads a file. `None`: the default one, which need not exist.
     ///

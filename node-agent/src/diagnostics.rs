@@ -45,7 +45,7 @@ pub enum Port {
 /// How much is asked.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
-    /// How long a stream is held without a word; nothing: not at all.
+    /// How long a stream is held on which nobody speaks; nothing: not at all.
     pub hold: Duration,
     /// How many bytes are fetched; none: not at all.
     pub bytes: u32,

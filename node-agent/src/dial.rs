@@ -26,7 +26,8 @@ use crate::proxy;
 /// For TCP and TLS together.
 const WITHIN: Duration = Duration::from_secs(20);
 /// How the agent learns that an idle link has died.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+/// Between pings on a connection; on one that is idle, too.
+pub(crate) const KEEPALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_WITHIN: Duration = Duration::from_secs(20);
 
 /// No connection.
@@ -96,7 +97,20 @@ pub type Chain = Vec<CertificateDer<'static>>;
 /// # Errors
 /// Told apart by whose fault it is.
 pub async fn channel(address: &str, tls: Arc<ClientConfig>) -> Result<Channel, Error> {
-    over(directly(address).await?, address, tls).await
+    let name = server(address)?;
+    secured(directly(address).await?, address, name, tls).await.map(|(channel, _)| channel)
+}
+
+/// Whom an address names. A control plane gives addresses, too: nothing goes to a proxy or
+/// a resolver that is not just a name and a port.
+fn server(address: &str) -> Result<ServerName<'static>, Error> {
+    let wrong = || Error::Address(address.to_owned());
+    let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    if !port.bytes().all(|byte| byte.is_ascii_digit()) || port.parse::<u16>().is_err() {
+        return Err(wrong());
+    }
+    ServerName::try_from(host.to_owned()).map_err(|_| wrong())
 }
 
 async fn directly(address: &str) -> Result<TcpStream, Error> {
@@ -113,17 +127,15 @@ async fn directly(address: &str) -> Result<TcpStream, Error> {
 /// # Errors
 /// Told apart by whose fault it is.
 pub async fn over(stream: TcpStream, address: &str, tls: Arc<ClientConfig>) -> Result<Channel, Error> {
-    secured(stream, address, tls).await.map(|(channel, _)| channel)
+    secured(stream, address, server(address)?, tls).await.map(|(channel, _)| channel)
 }
 
 async fn secured(
     stream: TcpStream,
     address: &str,
+    name: ServerName<'static>,
     tls: Arc<ClientConfig>,
 ) -> Result<(Channel, Chain), Error> {
-    let (host, _) = address.rsplit_once(':').ok_or_else(|| Error::Address(address.to_owned()))?;
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let name = ServerName::try_from(host).map_err(|_| Error::Address(address.to_owned()))?;
     let uri = format!("https://{address}");
     let endpoint = Endpoint::from_shared(uri).map_err(|_| Error::Address(address.to_owned()))?;
     let slow = |_| Error::Slow { address: address.to_owned() };
@@ -251,5 +263,31 @@ impl From<&Status> for Refusal {
         };
         let alert = std::error::Error::source(status).is_some_and(is_alert);
         Self { reason, message, retry_after, alert }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_name_and_a_port_and_nothing_else() {
+        for good in ["cp.example:8443", "192.0.2.1:1", "[2001:db8::1]:8443", "cp_1.example:65535"] {
+            assert!(server(good).is_ok(), "{good}");
+        }
+        for wrong in [
+            "",
+            "cp.example",
+            "cp.example:",
+            "cp.example:+80",
+            "cp.example:65536",
+            "cp.example:80\r\nX-Forwarded-For: 127.0.0.1",
+            "cp.example\r\nX: 1:80",
+            "cp.example HTTP/1.1:80",
+            "user@cp.example:80",
+            "[[::1]]:80",
+        ] {
+            assert!(matches!(server(wrong), Err(Error::Address(_))), "{wrong:?}");
+        }
     }
 }

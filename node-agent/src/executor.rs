@@ -28,7 +28,7 @@ use tokio::{
 
 use crate::{
     locks,
-    platform::systemd,
+    platform::peer,
     verbs::{
         frame,
         messages::{Said, Verb},
@@ -70,11 +70,11 @@ pub struct Executor {
 }
 
 /// Who asks.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Peer {
     pid: Option<i32>,
     /// The unit in which it runs.
-    unit: Option<String>,
+    unit: String,
 }
 
 /// The socket that systemd has handed over as standard input.
@@ -144,7 +144,11 @@ impl Executor {
             tracing::warn!("a request was turned away: {AT_ONCE} others are being done");
             return None;
         }
-        let unit = from.pid().and_then(|pid| systemd::unit_around(&pid.to_string()));
+        let unit = from.pid().and_then(|pid| peer::unit_or_by_number(stream, pid));
+        let Some(unit) = unit else {
+            tracing::warn!(pid = from.pid(), "somebody asked who runs in no unit of systemd");
+            return None;
+        };
         Some(Peer { pid: from.pid(), unit })
     }
 

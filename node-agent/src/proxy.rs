@@ -10,7 +10,7 @@ mod http_connect;
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
-pub use environment::Environment;
+pub use environment::{Environment, misread};
 pub use http_connect::open;
 use muster_common::settings::{Bypass, ProxyUrl, Service};
 
@@ -166,6 +166,19 @@ impl Rules {
     #[must_use]
     pub fn given(url: ProxyUrl) -> Self {
         Self { proxy: Some((Arc::new(Ok(url)), Source::CommandLine)), ..Self::default() }
+    }
+
+    /// Whether somebody names a proxy.
+    #[must_use]
+    pub const fn has_proxy(&self) -> bool {
+        self.proxy.is_some()
+    }
+
+    /// Whether every connection goes the same way by these, whoever says so.
+    #[must_use]
+    pub fn lead_like(&self, other: &Self) -> bool {
+        let proxy = |it: &Self| it.proxy.as_ref().map(|(proxy, _)| Arc::clone(proxy));
+        proxy(self) == proxy(other) && self.bypass == other.bypass && self.no_proxy == other.no_proxy
     }
 
     /// The way of a connection for a service to `host:port`.

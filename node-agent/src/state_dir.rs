@@ -13,7 +13,8 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -23,6 +24,9 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::{platform::files, state::Pause};
+
+/// Who has it locked runs; its process id stands there.
+const LOCK: &str = "run.lock";
 
 /// For somebody who looks whether an agent runs, at most.
 const LOOKING: Duration = Duration::from_millis(50);
@@ -34,8 +38,11 @@ pub struct StateDir(PathBuf);
 /// How the agent stands.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Status {
-    /// Of the running agent.
+    /// Of the agent that told it.
     pub pid: u32,
+    /// As which node; none in no fleet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
     /// `waiting`, `connecting`, `connected`, `not connected`.
     pub session: String,
     /// Since when, Unix milliseconds.
@@ -128,10 +135,16 @@ impl StateDir {
     /// # Errors
     /// From the file system.
     pub fn lock(&self) -> io::Result<Option<File>> {
-        let file = File::create(self.0.join("run.lock"))?;
+        let mut how = File::options();
+        let how = how.write(true).create(true).truncate(false).custom_flags(files::plain());
+        let mut file = how.open(self.0.join(LOCK))?;
         for last in [false, false, false, true] {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Some(file)),
+                Ok(()) => {
+                    file.set_len(0)?;
+                    write!(file, "{}", std::process::id())?;
+                    return Ok(Some(file));
+                }
                 // Somebody may just be looking whether an agent runs.
                 Err(rustix::io::Errno::WOULDBLOCK) if !last => std::thread::sleep(LOOKING),
                 Err(rustix::io::Errno::WOULDBLOCK) => {}
@@ -144,7 +157,7 @@ impl StateDir {
     /// Whether an agent runs. Changes nothing; `None`: this user may not know.
     #[must_use]
     pub fn is_running(&self) -> Option<bool> {
-        let file = match File::open(self.0.join("run.lock")) {
+        let file = match files::open_plain(&self.0.join(LOCK)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(false),
             Err(_) => return None,
@@ -190,7 +203,19 @@ impl StateDir {
     /// How the agent stands, if it ever ran.
     #[must_use]
     pub fn status(&self) -> Option<Status> {
-        serde_json::from_slice(&fs::read(self.0.join("contact.json")).ok()?).ok()
+        serde_json::from_slice(&files::read_plain(&self.0.join("contact.json")).ok()?).ok()
+    }
+
+    /// How the agent stands that runs now, if one does and has told: what another one left
+    /// behind says nothing of it.
+    #[must_use]
+    pub fn status_now(&self) -> Option<Status> {
+        let pid: Option<u32> = files::read_plain(&self.0.join(LOCK))
+            .ok()
+            .and_then(|pid| std::str::from_utf8(&pid).ok()?.parse().ok());
+        let status = self.status().filter(|_| self.is_running() == Some(true))?;
+        // An agent of a release before writes no number there.
+        pid.is_none_or(|pid| pid == status.pid).then_some(status)
     }
 
     /// Tells how the agent stands; answers the whole. What is known of the last contact stays.
@@ -215,7 +240,7 @@ impl StateDir {
             let reason = format!("{} cannot be read: {why}", path.display());
             Pause { reason, since: UnixMillis(0), until: None, uid: 0 }
         };
-        match fs::read(&path) {
+        match files::read_plain(&path) {
             Ok(json) => {
                 Some(serde_json::from_slice(&json).unwrap_or_else(|error| damaged(error.to_string())))
             }
@@ -243,7 +268,7 @@ impl StateDir {
     /// What is remembered of the control plane.
     #[must_use]
     pub fn memo(&self, node: NodeId) -> Memo {
-        let read = fs::read(self.node(node).join("memo.json")).ok();
+        let read = files::read_plain(&self.node(node).join("memo.json")).ok();
         read.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default()
     }
 
@@ -260,6 +285,7 @@ impl StateDir {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::files::tests::pipe;
 
     #[test]
     fn one_agent_runs_in_a_directory() {
@@ -271,6 +297,39 @@ mod tests {
         drop(first);
         assert_eq!(state.is_running(), Some(false));
         assert!(state.lock().unwrap().is_some());
+    }
+
+    #[test]
+    fn what_another_process_left_behind_is_not_how_the_agent_stands() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(folder.path()).unwrap();
+        let tell = |pid| {
+            let status = Status { pid, session: CONNECTED.to_owned(), ..Status::default() };
+            state.set_status(status, UnixMillis(1));
+        };
+        tell(std::process::id());
+        assert_eq!(state.status_now(), None, "nobody runs");
+        let _runs = state.lock().unwrap().unwrap();
+        assert!(state.status_now().is_some());
+        tell(std::process::id() + 1);
+        assert_eq!(state.status_now(), None, "that was another process");
+        assert!(state.status().is_some());
+    }
+
+    #[test]
+    fn links_and_pipes_in_the_folder_are_neither_read_nor_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&folder.path().join("state")).unwrap();
+        let (elsewhere, at) = (folder.path().join("elsewhere"), |name| state.path().join(name));
+        let theirs = "{\"pid\":1,\"session\":\"connected\",\"since\":1}";
+        fs::write(&elsewhere, theirs).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, at("contact.json")).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, at("run.lock")).unwrap();
+        pipe(&at("pause.json")).unwrap();
+        assert_eq!((state.status(), state.is_running()), (None, None));
+        assert!(state.lock().is_err());
+        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), theirs);
+        assert!(state.pause().is_some_and(|pause| pause.reason.contains("no regular file")));
     }
 
     #[test]

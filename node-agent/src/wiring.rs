@@ -42,6 +42,12 @@ use crate::{
 /// Between looks for an identity that `connect` or `disconnect` changed.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// What beats until the tasks of a node do.
+const OPENING: &str = "opening";
+/// What an earlier process left is cleared away, and a node opened, within this. Hooks of
+/// bundles may have to run for it.
+const OPENS: Duration = Duration::from_secs(2 * 3600);
+
 /// For answers to programs of the host, when the process ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
@@ -170,7 +176,10 @@ async fn in_or_out(house: &House) -> Result<Exit, Error> {
     notify::ready();
     let ended = house.run(stop).await;
     watching.abort();
-    notify::stopping();
+    // A process that starts itself anew stays: systemd would kill what it has become.
+    if !matches!(ended, Ok(Exit::Restart)) {
+        notify::stopping();
+    }
     ended
 }
 
@@ -178,11 +187,13 @@ impl House {
     /// In the fleet whenever there is an identity, until it is to stop.
     async fn run<S: Future<Output = ()>>(&self, mut stop: std::pin::Pin<&mut S>) -> Result<Exit, Error> {
         loop {
+            self.opens();
             tokio::select! {
                 biased;
                 () = &mut stop => return Ok(Exit::Stopped),
                 () = self.clear_up() => {}
             }
+            self.pulse.rest();
             let identity = tokio::select! {
                 biased;
                 () = &mut stop => return Ok(Exit::Stopped),
@@ -213,7 +224,10 @@ pub async fn forget(config: &Config, state: &StateDir, node: NodeId, hands: &Han
     let rest = (Line::default(), Pauses::default());
     applier::settle(items((config, state), node, locks, rest, hands.clone())).await?;
     let program = std::env::current_exe().ok();
-    if let Some(runs) = hands::runs(hands, program.as_deref(), &state.node(node).join("scripts")) {
+    let of_others = matches!(hands, Hands::Executor(_)) && has_other(state, node).await?;
+    if let Some(runs) = hands::runs(hands, program.as_deref(), &state.node(node).join("scripts"))
+        && !of_others
+    {
         crate::commands::end_scripts(&runs).await;
     }
     let state = state.clone();
@@ -221,6 +235,14 @@ pub async fn forget(config: &Config, state: &StateDir, node: NodeId, hands: &Han
         state.forget_node(node).map_err(|source| Error::Folder { folder: state.node(node), source })
     })
     .await
+}
+
+/// Whether this host is another node by now, whose runs the executor keeps beside those of
+/// this one: it ends what it does not know when it begins.
+async fn has_other(state: &StateDir, node: NodeId) -> Result<bool, identity::Error> {
+    let store = identity::Store::new(state.path());
+    let now = tasks::blocking(move || store.load()).await?;
+    Ok(now.is_some_and(|now| now.node != node))
 }
 
 /// What the applier of a node needs.
@@ -244,6 +266,11 @@ fn items(
 }
 
 impl House {
+    /// It is opening something, which must come to an end.
+    fn opens(&self) {
+        self.pulse.beat(OPENING, self.clock.monotonic(), OPENS);
+    }
+
     /// Forgets all enrollments but the one of now; a crash may have left one behind.
     async fn clear_up(&self) {
         let nodes = self.state.nodes();

@@ -3,7 +3,8 @@
 //! The lock file says which program is who, the kernel says which program asks, the control
 //! plane signs. Keys are made here and stay in memory; a certificate is renewed at about
 //! half of its life for as long as somebody listens. While the control plane is away, what
-//! is still valid is served. Once it refuses this node, nothing is.
+//! is still valid is served. Once it refuses this node, nothing is. One call at a time goes to
+//! the control plane, and one user has fewer tokens made than the node may have.
 //!
 //! Never: an identity for a caller that no rule of the lock file names.
 
@@ -12,20 +13,27 @@ pub mod api;
 pub mod fuzz;
 mod jwt;
 mod keeper;
+mod rate;
 mod remote;
 mod svid;
 mod tokens;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use muster_common::{
     clock::{Clock, Instant},
     reason::Reason,
+    tasks,
 };
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use crate::locks;
+use rate::Rate;
 pub use remote::Remote;
 use svid::{Bundles, Svid};
 use tokens::Tokens;
@@ -57,6 +65,9 @@ struct Shared {
     wanted: Mutex<BTreeMap<Want, Wanted>>,
     wake: Notify,
     tokens: Mutex<Tokens>,
+    /// Tokens that still hold, and are to be replaced.
+    old: Mutex<BTreeSet<tokens::Key>>,
+    rate: Mutex<Rate>,
     remote: Mutex<Option<Remote>>,
 }
 
@@ -113,14 +124,19 @@ impl Workloads {
             wanted: Mutex::default(),
             wake: Notify::new(),
             tokens: Mutex::default(),
+            old: Mutex::default(),
+            rate: Mutex::default(),
             remote: Mutex::new(None),
         }))
     }
 }
 
 impl Shared {
-    fn names(&self, caller: &Caller) -> Vec<String> {
-        self.locks.current().workloads(caller.uid, caller.gid, caller.unit.as_deref())
+    /// Asked on a thread that may wait: users and groups may be in a directory far away.
+    async fn names(&self, caller: &Caller) -> Vec<String> {
+        let (locks, caller) = (self.locks.clone(), caller.clone());
+        let names = move || locks.current().workloads(caller.uid, caller.gid, caller.unit.as_deref());
+        tasks::blocking(names).await
     }
 
     fn listen(self: &Arc<Self>, wants: Vec<Want>) -> Listening {
@@ -140,7 +156,11 @@ impl Shared {
     fn wants(&self, now: Instant) -> Vec<Want> {
         let mut wanted = self.wanted.lock();
         wanted.retain(|_, one| one.listeners > 0 || now.saturating_duration_since(one.asked) < REMEMBERED);
-        wanted.keys().cloned().collect()
+        let mut wants: BTreeSet<Want> = wanted.keys().cloned().collect();
+        if self.tokens.lock().holds_any(self.clock.now()) {
+            wants.insert(Want::Bundles); // whose key is trusted no more is seen by these
+        }
+        wants.into_iter().collect()
     }
 }
 

@@ -18,9 +18,30 @@ use muster_tests::{
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-/// Commands that have a shape, of those that people see.
-const COMMANDS: [&str; 9] =
-    ["connect", "run", "show", "check", "explain", "disconnect", "logs", "version", "completions"];
+/// All that people see.
+const COMMANDS: [&str; 18] = [
+    "connect",
+    "run",
+    "show",
+    "check",
+    "explain",
+    "status",
+    "pause",
+    "resume",
+    "log-level",
+    "config",
+    "locks",
+    "rename",
+    "disconnect",
+    "logs",
+    "proxy",
+    "version",
+    "completions",
+    "executor",
+];
+
+/// Where shapes stand.
+const PAGES: [&str; 4] = ["cli.md", "cli/config.md", "proxy.md", "locks.md"];
 
 pub(crate) fn json(done: &Output) -> Value {
     let text = String::from_utf8_lossy(&done.stdout);
@@ -31,9 +52,10 @@ pub(crate) fn stderr(done: &Output) -> String {
     String::from_utf8_lossy(&done.stderr).into_owned()
 }
 
-/// The shapes of docs/cli.md by their `schema`.
+/// The shapes of the pages by their `schema`.
 fn shapes() -> Vec<(String, Value)> {
-    let page = fs::read_to_string(binaries::repository().join("docs/cli.md")).unwrap();
+    let text = |page| fs::read_to_string(binaries::repository().join("docs").join(page)).unwrap();
+    let page = PAGES.map(text).join("\n");
     let blocks = page.split("```json shape\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let shape = |block: &str| {
         let shape: Value = serde_json::from_str(block).unwrap_or_else(|error| panic!("{error}: {block}"));
@@ -128,6 +150,21 @@ async fn every_answer_has_the_shape_that_the_page_says() {
     assert_eq!((shown["session"].as_str(), shown["session-remedy"].as_str()), (Some("connected"), Some("")));
     assert_eq!(shown["epoch"], 1);
     fits(&agent.cli(&["explain", "--json"]), "explain/1");
+    assert_eq!(shown["configuration-error"], "");
+    let told: [(&[&str], &str); 9] = [
+        (&["config", "list"], "config-list/1"),
+        (&["config", "get", "log-level"], "config-list/1"),
+        (&["config", "info"], "config-info/1"),
+        (&["config", "set", "facts-interval=1h"], "config-change/1"),
+        (&["config", "undo"], "config-change/1"),
+        (&["config", "history"], "config-history/1"),
+        (&["locks", "show"], "locks/1"),
+        (&["rename", "web 1"], "rename/1"),
+        (&["proxy", "show"], "proxy-show/1"),
+    ];
+    for (words, shape) in told {
+        fits(&agent.cli(&[words, &["--json"]].concat()), shape);
+    }
     fits(&agent.cli(&["check", "--json", "--hold", "0s", "--throughput", "0"]), "check/1");
     let archive = folder.path().join("logs.tar.gz");
     fits(&agent.cli(&["logs", "--json", "-o", archive.to_str().unwrap()]), "logs/1");
@@ -223,6 +260,7 @@ async fn every_exit_code_is_reached_and_told_with_cause_remedy_and_page() {
     let unknown = JoinString { secret: "x".repeat(43), ..join.clone() };
     let refused = stranger.cli(&["connect", "--json", &unknown.to_string()]);
     told(&refused, 18);
+    fits(&refused, "connect/1");
     assert_eq!(json(&refused)["error"]["reason"], "TOKEN_UNKNOWN");
     assert_eq!(json(&refused)["stages"].as_array().unwrap().len(), 4, "what was done is told, too");
     told(&stranger.cli(&["show", "--json", "colour"]), 19);
@@ -264,6 +302,7 @@ async fn logs_have_what_helps_and_neither_keys_nor_credentials() {
         "version.txt",
         "show.json",
         "status.json",
+        "contact.json",
         "node-agent.toml",
         "locks.toml",
         "explain.json",

@@ -31,7 +31,6 @@ fn the_session_bench_writes_every_figure_that_it_promises() {
     let rows = found.as_array().unwrap();
     let names: BTreeSet<&str> = rows.iter().filter_map(|row| row["name"].as_str()).collect();
     let promised = [
-        "agent_idle_rss",
         "connects_per_second",
         "cpu_per_connect",
         "cpu_per_heartbeat",
@@ -105,6 +104,22 @@ fn the_command_bench_writes_every_figure_that_it_promises() {
     }
     assert!(point["bare"]["all_ms"].as_f64().unwrap() > 0.0, "{point}");
     assert!(point["bare"]["cpu_ms"].is_number(), "{point}");
+}
+
+#[test]
+fn the_footprint_bench_writes_every_figure_that_it_promises() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["--only", "footprint", "--runs", "1", "--watch-seconds", "5", "--any-footprint"];
+    let found = bench(&args, folder.path(), "footprint.json");
+    let rows = found.as_array().unwrap();
+    let names: Vec<&str> = rows.iter().filter_map(|row| row["name"].as_str()).collect();
+    let promised =
+        ["agent_rss", "agent_cpu", "agent_sent", "agent_received", "agent_first_session", "agent_binary"];
+    assert_eq!(names, promised);
+    for row in rows {
+        assert!(row["unit"].is_string() && row["muster"].as_f64().is_some_and(|it| it >= 0.0), "{row}");
+    }
+    assert!(rows[0]["bare"].as_f64().unwrap() > 0.0 && rows[5]["muster"].as_f64().unwrap() > 0.0);
 }
 
 fn converged(figures: &Value) {

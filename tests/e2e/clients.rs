@@ -142,7 +142,7 @@ async fn grpcurl_asks_an_agent_on_its_own_host() {
     let watched = grpc.try_script("local-watch.sh", &[socket]); // until its time is over
     let mut watched = serde_json::Deserializer::from_slice(&watched.stdout).into_iter::<Value>();
     let first = watched.next().unwrap().unwrap();
-    assert_eq!(text(&first, "/status/pause/reason"), "a \"quoted\" word");
+    assert_eq!(text(&first, "/status/pause/reason"), "a \"quoted\" word", "who asked sees it at once");
     assert_eq!(grpc.script("local-pause.sh", &["-", "", socket])["wasPaused"], Value::Bool(true));
     assert_eq!(grpc.refusal("local-pause.sh", &["", "", socket]), "InvalidArgument");
     let mut grpcurl = Command::new(repository().join(".tools/bin/grpcurl"));

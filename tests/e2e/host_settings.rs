@@ -79,7 +79,7 @@ fn settings_are_changed_together_told_with_their_origin_and_taken_back() {
     json(&agent, &["config", "clear", "facts-interval"]);
     json(&agent, &["config", "set", "log-level", "warn"]);
     let level = |expected: &str| {
-        assert_eq!(text(&agent.cli(&["config", "get", "log-level"])), format!("{expected}\n"))
+        assert_eq!(text(&agent.cli(&["config", "get", "log-level"])), format!("{expected}\n"));
     };
     level("warn");
     json(&agent, &["config", "undo"]);
@@ -158,6 +158,10 @@ fn lists_grow_and_shrink_and_no_credential_is_shown_or_kept_in_the_history() {
     for url in ["http://agent:hunter2@proxy:3128", "http://agent:hunter3@proxy:3128"] {
         said.push(agent.cli(&["config", "set", &format!("proxy.url={url}")]));
     }
+    let mut command = Command::new("sh");
+    let program = muster_tests::binaries::path("muster-node-agent");
+    let line = "echo http://agent:hunter4@proxy:3128 | \"$0\" --config \"$1\" config set proxy.url -";
+    said.push(command.args(["-c", line]).arg(program).arg(file(folder.path())).output().unwrap());
     for command in ["list", "info", "history", "undo"] {
         said.push(agent.cli(&["config", command]));
         said.push(agent.cli(&["config", command, "--json"]));
@@ -168,9 +172,9 @@ fn lists_grow_and_shrink_and_no_credential_is_shown_or_kept_in_the_history() {
     }
     // The value before had one, and is not kept: it does not come back from here.
     assert_eq!(refused(&agent, &["config", "undo"]), (37, "NOTHING_TO_UNDO".into()));
-    let history = fs::read_to_string(agent.state().join("config-history.json")).unwrap();
+    let history = fs::read_to_string(folder.path().join("host/node-agent.toml.history")).unwrap();
     assert!(!history.contains("hunter") && history.contains("proxy.url"), "{history}");
-    assert!(fs::read_to_string(file(folder.path())).unwrap().contains("hunter3"));
+    assert!(fs::read_to_string(file(folder.path())).unwrap().contains("hunter4"));
     assert_eq!(fs::metadata(file(folder.path())).unwrap().mode(), mode);
 }
 
@@ -196,6 +200,8 @@ fn who_may_not_write_is_told_so_and_nothing_is_changed() {
     fs::set_permissions(folder.path(), open).unwrap();
     let agent = host(folder.path());
     json(&agent, &["config", "set", "log-level=debug"]);
+    fs::create_dir(agent.state()).unwrap();
+    fs::set_permissions(agent.state(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let program = folder.path().join("muster-node-agent");
     fs::copy(muster_tests::binaries::path("muster-node-agent"), &program).unwrap();
     let nobody = |args: &[&str]| {

@@ -23,6 +23,8 @@ use muster_tests::{
 };
 use serde_json::{Value, json};
 
+use crate::agent_cli::fits;
+
 /// A user that owns nothing on this machine.
 const STRANGER: &str = "54321";
 
@@ -229,6 +231,28 @@ async fn a_user_with_a_thousand_connections_does_not_shut_root_out() {
         host.call(true, "GetStatus", &json!({})).ok().map(drop)
     })
     .await;
+}
+
+#[tokio::test]
+async fn its_commands_answer_as_the_page_says() {
+    let (_plane, _operator, host) = online(OPEN).await;
+    fits(&host.cli(false, &["status", "--json"]), "status/1");
+    let paused = fits(&host.cli(false, &["pause", "--reason", "a test", "--for", "1h", "--json"]), "pause/1");
+    assert_eq!((&paused["pause"]["reason"], &paused["pause"]["uid"]), (&json!("a test"), &json!(0)));
+    host.until_status("it is paused", |code, _| code == 43).await;
+    fits(&host.cli(false, &["status", "--json"]), "status/1");
+    let explained = fits(&host.cli(false, &["explain", "--json"]), "explain/1");
+    assert_eq!(explained["pause"]["reason"], "a test");
+    let resumed = |done: &Output| fits(done, "resume/1")["was-paused"].as_bool();
+    assert_eq!(resumed(&host.cli(false, &["resume", "--json"])), Some(true));
+    assert_eq!(resumed(&host.cli(false, &["resume", "--json"])), Some(false));
+    let log = fits(&host.cli(false, &["log-level", "warn", "--json"]), "log-level/1");
+    assert_eq!((&log["log"]["level"], &log["log"]["overridden"]), (&json!("warn"), &json!(true)));
+    let refused = fits(&host.cli(false, &["log-level", "loud", "--json"]), "error/1");
+    assert_eq!(
+        (&refused["error"]["number"], &refused["error"]["reason"]),
+        (&json!(44), &json!("INVALID_ARGUMENT"))
+    );
 }
 
 /// A file for the host, and an order for it.

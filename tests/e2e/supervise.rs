@@ -36,6 +36,7 @@ async fn what_watches_over_a_script_keeps_its_output_to_the_limit_and_writes_dow
             boot_id: String::new(),
         };
         change(&mut job);
+        place.reserve().unwrap();
         place.order(&job).unwrap();
         let mut command = std::process::Command::new(binaries::path("muster-node-agent"));
         command.arg("supervise").arg(place.folder());

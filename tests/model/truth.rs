@@ -26,6 +26,7 @@ use crate::{
 /// What was seen of all commands.
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
+    /// All that were ever started: what one backup does not know, a later one may.
     pub(crate) operations: Vec<OperationId>,
     pub(crate) deeds: HashMap<OperationId, Deed>,
     /// As they were last seen in the store.
@@ -125,8 +126,6 @@ impl Truth {
         let open: BTreeSet<CommandId> =
             rows.iter().filter(|row| !row.state.is_end()).map(|row| row.id).collect();
         self.unknowable.extend(self.forgotten.iter().flatten().filter(|id| open.contains(id)));
-        let there: BTreeSet<OperationId> = rows.iter().map(|row| row.operation).collect();
-        self.operations.retain(|id| there.contains(id));
         self.rows = rows.into_iter().map(|row| (row.id, row)).collect();
     }
 

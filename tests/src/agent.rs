@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -161,6 +162,20 @@ impl Agent {
         run.arg("--config").arg(self.config()).args(["run", "--single-process"]);
         // A lock file may allow `/proc/self/cwd`: the same path on every host of this machine.
         run.envs(environment.iter().copied()).current_dir(self.files());
+        self.process = Some(Process::start(run, &self.folder.join("log")));
+    }
+
+    /// Starts the half of a split agent that has no rights, as a user who owns nothing but
+    /// the host's state. Nobody is there to do what needs any.
+    ///
+    /// # Panics
+    /// If its state cannot be handed over.
+    pub fn run_split(&mut self) {
+        let nobody = 65534;
+        let given = Command::new("chown").arg("-R").arg(nobody.to_string()).arg(self.state()).status();
+        assert!(given.is_ok_and(|status| status.success()), "chown");
+        let mut run = self.inside(&self.program);
+        run.arg("--config").arg(self.config()).arg("run").uid(nobody).gid(nobody);
         self.process = Some(Process::start(run, &self.folder.join("log")));
     }
 

@@ -143,6 +143,6 @@ fn unpacked() -> PathBuf {
 /// Where their libraries are that the machine may lack.
 fn libraries() -> PathBuf {
     let lib = unpacked().join("usr/lib");
-    let found = fs::read_dir(&lib).into_iter().flatten().flatten().map(|entry| entry.path());
-    found.filter(|path| path.to_string_lossy().ends_with("-linux-gnu")).next().unwrap_or(lib)
+    let mut found = fs::read_dir(&lib).into_iter().flatten().flatten().map(|entry| entry.path());
+    found.find(|path| path.to_string_lossy().ends_with("-linux-gnu")).unwrap_or(lib)
 }

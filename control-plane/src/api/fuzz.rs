@@ -62,7 +62,7 @@ requests! {
         for order in it.orders {
             let order = wire::workload::x509_order(order);
             drop(csr::public_key(&order.csr_der));
-            muster_common::tls::workload::is_workload_name(&order.name);
+            let _ = muster_common::tls::workload::is_workload_name(&order.name);
         }
     },
     agent::IssueJwtSvidsRequest => |it| {

@@ -24,4 +24,5 @@ mod sessions;
 mod settings;
 mod twins;
 mod watches;
+mod workloads;
 mod written;

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use super::{Actor, App, Error, speaker::By};
 use crate::ca::{
     self, csr,
-    workload::{Bundle, Claims, forget_keys, make},
+    workload::{Alone, Bundle, Claims, forget_keys, make},
 };
 
 /// Orders in one call.
@@ -206,10 +206,11 @@ impl App {
     /// # Errors
     /// If one is on its way already, or its files cannot be written.
     pub async fn rotate_workloads(&self, actor: &Actor, at_once: bool) -> Result<(), Error> {
-        self.rotate(actor.stamp("workload.rotate-issuer", self.clock.now()), at_once).await
+        let alone = self.workloads.alone().await;
+        self.rotate(actor.stamp("workload.rotate-issuer", self.clock.now()), at_once, &alone).await
     }
 
-    async fn rotate(&self, stamp: Stamp, at_once: bool) -> Result<(), Error> {
+    async fn rotate(&self, stamp: Stamp, at_once: bool, alone: &Alone) -> Result<(), Error> {
         let before: Standings = self.store.read(|tx| tx.workload_issuers().map_err(Error::from)).await?;
         let conflict =
             |error: &dyn std::error::Error| Error::refused(Reason::StateConflict, error.to_string());
@@ -224,7 +225,24 @@ impl App {
         } else {
             before.with_next(made).map_err(|error| conflict(&error))?
         };
-        self.commit(stamp, move |tx| put(tx, &before, &after)).await?;
+        self.put_issuers(stamp, before, after, alone).await
+    }
+
+    /// Stored, and in use.
+    async fn put_issuers(
+        &self,
+        stamp: Stamp,
+        before: Standings,
+        after: Standings,
+        alone: &Alone,
+    ) -> Result<(), Error> {
+        // The write goes on when its caller goes away, and nobody else begins before its end.
+        let held = Arc::clone(alone);
+        let write = move |tx: &mut WriteTx<'_>| {
+            let _held = &held;
+            put(tx, &before, &after)
+        };
+        self.commit(stamp, write).await?;
         self.reload_workloads().await
     }
 
@@ -233,15 +251,17 @@ impl App {
     /// # Errors
     /// If the store fails, or files.
     pub(crate) async fn turn_workloads(&self) -> Result<(), Error> {
+        let alone = self.workloads.alone().await;
+        // What was stored may not have been taken in then.
+        self.reload_workloads().await?;
         let (rules, now) = (self.fixed.workload.rules(), self.clock.now());
         let before = self.workloads.standings();
         let after = before.settled(rules, now);
         if after != before {
-            self.commit(self.own_stamp("workload.turn-issuers"), move |tx| put(tx, &before, &after)).await?;
-            self.reload_workloads().await?;
+            self.put_issuers(self.own_stamp("workload.turn-issuers"), before, after, &alone).await?;
         }
         if self.workloads.standings().needs_next(rules, now) {
-            self.rotate(self.own_stamp("workload.rotate-issuer"), false).await?;
+            self.rotate(self.own_stamp("workload.rotate-issuer"), false, &alone).await?;
         }
         Ok(())
     }
@@ -251,6 +271,7 @@ impl App {
     /// # Errors
     /// If the store fails, or files are missing; then the former ones go on.
     pub(super) async fn reload_workloads(&self) -> Result<(), Error> {
+        // Without being alone: who is waits for this, as for all that follows the store.
         let standings: Standings = self.store.read(|tx| tx.workload_issuers().map_err(Error::from)).await?;
         self.workloads.take(standings.clone()).map_err(|error| {
             let chain = Chain(&error);

@@ -15,7 +15,8 @@ use arc_swap::ArcSwap;
 use base64::Engine as _;
 use muster_common::{clock::UnixMillis, tls::workload::WorkloadId};
 use muster_domain::workload::{Issuers as Standings, Standing};
-use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyUsagePurpose, SanType};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{Error, csr, issue};
 
@@ -27,7 +28,11 @@ pub use jwt::Claims;
 pub struct Issuers {
     dir: PathBuf,
     ring: ArcSwap<Ring>,
+    turn: Arc<Mutex<()>>,
 }
+
+/// The right to change issuers, until the last one of these is dropped.
+pub type Alone = Arc<OwnedMutexGuard<()>>;
 
 /// Those of now, with the keys that sign.
 struct Ring {
@@ -63,7 +68,13 @@ impl Issuers {
     /// If files are missing or do not fit.
     pub fn open(ca_dir: &std::path::Path, standings: Standings) -> Result<Self, Error> {
         let ring = Ring::open(ca_dir, standings)?;
-        Ok(Self { dir: ca_dir.to_owned(), ring: ArcSwap::from_pointee(ring) })
+        Ok(Self { dir: ca_dir.to_owned(), ring: ArcSwap::from_pointee(ring), turn: Arc::default() })
+    }
+
+    /// Waits until nobody else in this process changes issuers. Two that made the next one at
+    /// once would give it the same number, and each write over the other's keys.
+    pub async fn alone(&self) -> Alone {
+        Arc::new(Arc::clone(&self.turn).lock_owned().await)
     }
 
     /// Goes on with others.
@@ -110,6 +121,8 @@ impl Issuers {
         let not_after = (now + ttl).min(ring.signing.not_after);
         let mut params: CertificateParams = issue::validity(now, not_after);
         params.subject_alt_names = vec![SanType::URI(id.to_string().as_str().try_into()?)];
+        // Some libraries want it said.
+        params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];

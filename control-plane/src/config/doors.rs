@@ -122,6 +122,10 @@ pub struct Rates {
     pub workloads: u32,
     /// Of them at once after a rest.
     pub workloads_burst: u32,
+    /// New names that one node gives itself in an hour.
+    pub renames: u32,
+    /// Of them at once after a rest.
+    pub renames_burst: u32,
     /// Enrollments from one address in a second.
     pub enrollments: u32,
     /// Of them at once after a rest.
@@ -172,6 +176,8 @@ impl Default for Rates {
             sessions_burst: 20,
             workloads: 5,
             workloads_burst: 50,
+            renames: 6,
+            renames_burst: 10,
             enrollments: 50,
             enrollments_burst: 500,
             enrollments_at_once: 32,
@@ -209,7 +215,7 @@ impl Door {
         Self {
             connections: 18_000,
             per_address: 18_000,
-            per_identity: 3,
+            per_identity: 4,
             silent: 4096,
             silent_per_address: 1024,
             half_open: 256,

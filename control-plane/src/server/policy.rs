@@ -42,6 +42,8 @@ pub enum Rate {
     Bring,
     /// Identities for the programs of one node: counted apart, so that they keep no session out.
     Issue,
+    /// New names that nodes give themselves: each is written down for ever.
+    Rename,
     /// Enrollment, per address.
     Enroll,
 }
@@ -95,7 +97,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("/muster.agent.v1.IdentityService/RenewCertificate", node(Rate::Session)),
     ("/muster.agent.v1.IdentityService/Leave", node(Rate::Session)),
     // Not counted as sessions: whoever renames in a loop must still be able to come back.
-    ("/muster.agent.v1.NodeService/Rename", node(Rate::Bring)),
+    ("/muster.agent.v1.NodeService/Rename", node(Rate::Rename)),
     // Not counted as sessions: who fetches much must still be able to come back.
     ("/muster.agent.v1.BlobService/DownloadBlob", node(Rate::Watch)),
     ("/muster.agent.v1.BlobService/UploadResult", node(Rate::Bring)),
@@ -244,6 +246,7 @@ impl Rate {
             Self::Write => "writes",
             Self::Session | Self::Bring => "sessions",
             Self::Issue => "workloads",
+            Self::Rename => "renames",
             Self::Enroll => "enrollments",
         }
     }

@@ -19,16 +19,17 @@ impl Rates {
     /// As configured; a rate of nothing is one.
     #[must_use]
     pub fn new(rates: &config::Rates) -> Self {
-        let per_second = |calls: u32, burst: u32| {
-            let count = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
-            RateLimiter::keyed(Quota::per_second(count(calls)).allow_burst(count(burst)))
-        };
+        let count = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+        let per = |quota: Quota, burst: u32| RateLimiter::keyed(quota.allow_burst(count(burst)));
+        let per_second = |calls: u32, burst: u32| per(Quota::per_second(count(calls)), burst);
+        let renames = per(Quota::per_hour(count(rates.renames)), rates.renames_burst);
         Self(Arc::from([
             (Rate::Read, per_second(rates.reads, rates.reads_burst)),
             (Rate::Write, per_second(rates.writes, rates.writes_burst)),
             (Rate::Session, per_second(rates.sessions, rates.sessions_burst)),
             (Rate::Bring, per_second(rates.sessions, rates.sessions_burst)),
             (Rate::Issue, per_second(rates.workloads, rates.workloads_burst)),
+            (Rate::Rename, renames),
             (Rate::Enroll, per_second(rates.enrollments, rates.enrollments_burst)),
         ]))
     }
@@ -63,6 +64,22 @@ mod tests {
         }
         assert!((0..3).any(|_| rates.check(rule.rate, "node/1").is_err()), "as seldom as sessions");
         rates.check(Rate::Session, "node/1").unwrap();
+        rates.check(rule.rate, "node/2").unwrap();
+    }
+
+    #[test]
+    fn a_node_gives_itself_few_names_and_they_are_none_of_its_other_calls() {
+        let rule = super::super::policy::rule("/muster.agent.v1.NodeService/Rename").unwrap();
+        let configured = config::Rates::default();
+        let rates = Rates::new(&configured);
+        for _ in 0..configured.renames_burst {
+            rates.check(rule.rate, "node/1").unwrap();
+        }
+        let wait = rates.check(rule.rate, "node/1").unwrap_err();
+        assert!(wait > Duration::from_secs(60), "{wait:?}");
+        for other in [Rate::Bring, Rate::Session] {
+            rates.check(other, "node/1").unwrap();
+        }
         rates.check(rule.rate, "node/2").unwrap();
     }
 }

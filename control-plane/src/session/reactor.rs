@@ -34,9 +34,10 @@ use super::{
 /// How long a stream may stay without Hello.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long a report waits for room, if it must: first, at most between two looks, and in
-/// all. Nothing is read meanwhile, heartbeats neither; so it has an end, after which the
-/// report is forgotten, and its host says it again when no acknowledgement comes.
+/// How long reports wait for room, if they must: first, at most between two looks, and in
+/// all, until one is taken again. Nothing is read meanwhile, heartbeats neither; so it has an
+/// end, after which reports are left out, and their host says them again when no
+/// acknowledgement comes.
 const ROOM: (Duration, Duration, Duration) =
     (Duration::from_millis(25), Duration::from_millis(400), Duration::from_secs(5));
 
@@ -78,6 +79,7 @@ pub struct Reactor<S> {
     pace: Pace,
     rest: Option<Pin<Box<Sleep>>>, // while it has said too much, or nobody can take more
     held: Option<Box<Held>>,       // until there is room for it
+    full_since: Option<Instant>,   // no report was taken since
     end: Option<Closed>,
     opened: bool,
     done: bool,
@@ -87,7 +89,6 @@ pub struct Reactor<S> {
 struct Held {
     report: Box<CommandReport>,
     wait: Duration,
-    until: Instant,
 }
 
 impl<S> Reactor<S>
@@ -107,6 +108,7 @@ where
             pace: Pace::new(),
             rest: None,
             held: None,
+            full_since: None,
             end: None,
             opened: false,
             done: false,
@@ -231,10 +233,8 @@ where
                 self.offer();
             }
             Inbound::Command(report) => {
-                if let Err(report) = inbox.command(&self.handle, report) {
-                    let until = Clock::System.monotonic() + ROOM.2;
-                    self.hold(Held { report, wait: ROOM.0, until });
-                }
+                let taken = inbox.command(&self.handle, report);
+                self.taken(taken, ROOM.0);
             }
             Inbound::TrustBundle(version) => inbox.trust_bundle(&self.handle, version),
             Inbound::Unknown => inbox.unknown(&self.handle),
@@ -242,19 +242,24 @@ where
         }
     }
 
-    fn hold(&mut self, held: Held) {
-        self.rest = Some(Box::pin(tokio::time::sleep(held.wait)));
-        self.held = Some(Box::new(held));
+    /// Holds a report that was not taken, unless none was for long.
+    fn taken(&mut self, taken: Result<(), Box<CommandReport>>, wait: Duration) {
+        let Err(report) = taken else {
+            self.full_since = None;
+            return;
+        };
+        let now = Clock::System.monotonic();
+        if now - *self.full_since.get_or_insert(now) < ROOM.2 {
+            self.rest = Some(Box::pin(tokio::time::sleep(wait)));
+            self.held = Some(Box::new(Held { report, wait }));
+        }
     }
 
     /// Offers again what there was no room for.
     fn offer_held(&mut self, held: Held) {
-        let Held { report, wait, until } = held;
-        if let Err(report) = self.ports.inbox.command(&self.handle, *report)
-            && Clock::System.monotonic() < until
-        {
-            self.hold(Held { report, wait: (wait * 2).min(ROOM.1), until });
-        }
+        let Held { report, wait } = held;
+        let taken = self.ports.inbox.command(&self.handle, *report);
+        self.taken(taken, (wait * 2).min(ROOM.1));
     }
 
     fn poll_inbound(&mut self, context: &mut Context<'_>) -> Poll<()> {

@@ -43,10 +43,15 @@ impl Applier {
         })
     }
 
-    /// Looks whether some items are as they should be.
+    /// Looks whether some items are as they should be. In a pause none is; what is left has
+    /// its turn afterwards.
     pub(super) async fn look_after(&mut self, items: Vec<String>) -> After {
         let mut after = After::default();
         for item in items {
+            if self.base.pauses.holds() {
+                after.again.insert(item, self.base.clock.monotonic());
+                continue;
+            }
             if let Some(due) = self.look_after_one(&item, &mut after.wants).await {
                 after.again.insert(item, due);
             }

@@ -126,7 +126,7 @@ pub(super) async fn run_back(hook: Option<&Hook>, context: Context<'_>) -> Resul
         return far::run(hook, Reason::RollbackFailed, context, (client, id)).await;
     }
     let mut group = start(hook, Reason::RollbackFailed, context)?;
-    context.write_down(&group).await.unwrap_or_else(|error| warn(error));
+    context.write_down(&group).await.unwrap_or_else(warn);
     attend(hook, Reason::RollbackFailed, &mut group).await
 }
 

@@ -99,7 +99,7 @@ impl Journal {
 
     /// What is there, for somebody who changes nothing.
     pub(super) fn look(folder: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(path(folder)).ok()?).ok()
+        serde_json::from_slice(&files::read_plain(&path(folder)).ok()?).ok()
     }
 
     pub(super) fn save(&self, folder: &Path) -> io::Result<()> {

@@ -303,7 +303,7 @@ pub(super) fn read_all(folder: &Path) -> io::Result<Vec<Record>> {
     };
     let paths = files.map(|file| file.map(|file| file.path())).collect::<io::Result<Vec<_>>>()?;
     let records = paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "json"));
-    let read = |path: &PathBuf| serde_json::from_slice(&fs::read(path).ok()?).ok();
+    let read = |path: &PathBuf| serde_json::from_slice(&files::read_plain(path).ok()?).ok();
     Ok(records.filter_map(read).collect())
 }
 
@@ -316,7 +316,7 @@ pub(super) fn bundle_of(folder: &Path, record: &Record) -> Option<Bundle> {
 /// One record, without opening the others.
 pub(super) fn read(folder: &Path, item: &str) -> Option<Record> {
     let path = folder.join("records").join(format!("{}.json", item.replace('/', "+")));
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+    serde_json::from_slice(&files::read_plain(&path).ok()?).ok()
 }
 
 /// Keeps bytes durably.
@@ -354,7 +354,7 @@ pub(super) fn kept_as(folder: &Path, sha256: Sha256) -> Bytes {
 
 /// The bytes with this hash.
 fn read_blob(folder: &Path, sha256: Sha256) -> io::Result<Vec<u8>> {
-    let bytes = fs::read(folder.join("blobs").join(sha256.to_string()))?;
+    let bytes = files::read_plain(&folder.join("blobs").join(sha256.to_string()))?;
     if Sha256::of(&bytes) == sha256 {
         Ok(bytes)
     } else {

@@ -36,6 +36,10 @@ impl Applier {
     async fn end_run(&self, journal: &Journal) {
         let (Some(id), Hands::Executor(client)) = (journal.run, &self.base.hands) else { return };
         let (runs, item) = (Runs::Executor(client.clone()), &journal.item);
+        // Its order may still be on its way.
+        if let Err(error) = runs.call_off(id).await {
+            tracing::warn!(item, %error, "a hook of {item} that was left behind cannot be called off");
+        }
         if let Err(error) = runs.kill(id).await {
             tracing::error!(item, %error, "a hook of {item} that was left behind cannot be killed");
         }

@@ -88,6 +88,7 @@ impl Task {
     #[must_use]
     pub fn beating(mut self, pulse: Pulse) -> Self {
         self.applier.base.pulse = pulse;
+        self.applier.beat(ROUND);
         self
     }
 
@@ -140,6 +141,7 @@ impl Task {
         let (pauses, unsaved) = (self.applier.base.pauses.clone(), self.applier.has_unsaved());
         tokio::select! {
             () = pauses.over() => {}
+            () = tokio::time::sleep(TURN) => {} // it comes round, however long the pause is
             () = tokio::time::sleep(LOOK), if unsaved => self.applier.save_unsaved().await,
         }
     }

@@ -25,6 +25,7 @@ mod explain;
 mod hooks;
 mod kinds;
 mod leftovers;
+mod pauses;
 mod removal;
 mod retried;
 mod secrets;

@@ -1,7 +1,7 @@
 //! What the task alone knows, written down for whoever looks without it: when it tries
 //! something again, and what it tells that no record has.
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
 use muster_common::clock::{Instant, UnixMillis};
 use serde::{Deserialize, Serialize};
@@ -45,7 +45,7 @@ impl Written {
 impl Waits {
     /// What was written last. Nothing of it is needed to go on.
     pub(super) fn read(folder: &Path) -> Self {
-        let json = fs::read(folder.join(NAME)).ok();
+        let json = files::read_plain(&folder.join(NAME)).ok();
         json.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default()
     }
 

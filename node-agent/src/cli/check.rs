@@ -32,7 +32,8 @@ pub(super) struct Args {
     /// Pin of the root that must answer there. Without it is told who answers, and no more.
     #[arg(long, value_name = "SHA256", value_parser = pin, requires = "address")]
     ca_pin: Option<Sha256>,
-    /// How long a stream is held without a word; 0s: not at all.
+    /// How long a stream is held on which nobody speaks, at most 5m; 0s: not at all. From
+    /// 60s on a ping each minute keeps it, as it keeps a session.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = hold)]
     hold: Duration,
     /// How many MiB are fetched to see how fast they come; 0: none.
@@ -121,7 +122,7 @@ async fn look(out: Output, target: diagnostics::Target<'_>, plan: Plan, clock: &
             tell(out, step);
         }
     };
-    let looking = diagnostics::look(target, plan, clock, told);
+    let looking = Box::pin(diagnostics::look(target, plan, clock, told));
     progress::watched(out, || format!("  {}", now.get()), looking).await
 }
 

@@ -7,7 +7,7 @@ mod tell;
 
 use std::{
     collections::BTreeMap,
-    io,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -26,6 +26,9 @@ use crate::{
 use change::{How, Wanted};
 use file::ConfigFile;
 use history::History;
+
+/// Longest value that is read from standard input.
+const MAX_INPUT: u64 = 4096;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -67,7 +70,7 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct Set {
     /// KEY=VALUE, for each setting; or one as KEY VALUE. Others on this host can see it
-    /// here while the command runs.
+    /// here while the command runs; KEY - reads the value from standard input.
     #[arg(required = true, value_name = "KEY=VALUE")]
     settings: Vec<String>,
     /// Add these entries to a list, instead of replacing it.
@@ -80,6 +83,8 @@ struct Set {
 
 pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Failure> {
     let path = cli.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_PATH));
+    // A link stays one: what it leads to is written.
+    let path = path.canonicalize().unwrap_or(path);
     match &args.command {
         Command::List => tell::list(&Context::look(cli)?, &[]),
         Command::Get { key } => tell::list(&Context::look(cli)?, known(key)?),
@@ -90,13 +95,29 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Failure> {
                 (_, true) => How::Remove,
                 _ => How::Replace,
             };
-            let wish = |now: &BTreeMap<String, String>| change::wanted(&set.settings, how, now);
-            Desk::open(cli, &path)?.change("set", wish)
+            let words = words(&set.settings)?;
+            let wish = |now: &BTreeMap<String, String>| change::wanted(&words, how, now);
+            Desk::open(cli, &path, hold(&path)?)?.change("set", wish)
         }
-        Command::Clear { key } => Desk::open(cli, &path)?.change("clear", |_| change::cleared(key)),
-        Command::History => tell::history(&look(cli)?, cli.output()),
+        Command::Clear { key } => {
+            Desk::open(cli, &path, hold(&path)?)?.change("clear", |_| change::cleared(key))
+        }
+        Command::History => tell::history(&look(&path)?, cli.output()),
         Command::Undo => undo(cli, &path),
     }
+}
+
+/// With the value of standard input, where that is asked for: a password on the command
+/// line is everybody's.
+fn words(given: &[String]) -> Result<Vec<String>, Failure> {
+    let [key, dash] = given else { return Ok(given.to_vec()) };
+    if dash != "-" || key.contains('=') {
+        return Ok(given.to_vec());
+    }
+    let mut value = String::new();
+    let read = io::stdin().take(MAX_INPUT).read_to_string(&mut value);
+    read.map_err(|error| Failure::told(exit::SETTING, format!("cannot read standard input: {error}")))?;
+    Ok(vec![key.clone(), value.trim().to_owned()])
 }
 
 /// Keys, if there is each.
@@ -107,9 +128,12 @@ fn known(keys: &[String]) -> Result<&[String], Failure> {
     }
 }
 
-fn look(cli: &Cli) -> Result<History, Failure> {
-    let (context, _) = Context::look_past_faults(cli)?;
-    History::look(context.state.path()).map_err(|error| unwritable(context.state.path(), &error))
+fn look(path: &Path) -> Result<History, Failure> {
+    History::look(path).map_err(|error| unusable(path, &error))
+}
+
+fn hold(path: &Path) -> Result<History, Failure> {
+    History::hold(path).map_err(|error| unusable(path, &error))
 }
 
 /// Where settings are changed: the file, and the history that nobody else holds.
@@ -123,15 +147,13 @@ struct Desk {
 
 impl Desk {
     /// A setting that cannot be does not keep anybody from mending it.
-    fn open(cli: &Cli, path: &Path) -> Result<Self, Failure> {
+    fn open(cli: &Cli, path: &Path, history: History) -> Result<Self, Failure> {
         let context = match Context::look_past_faults(cli) {
             Ok((context, _)) => context,
             // The first change makes the file.
             Err(_) if !path.exists() => Context::without_file(cli, path),
             Err(failure) => return Err(failure),
         };
-        let history = History::hold(context.state.path());
-        let history = history.map_err(|error| unwritable(context.state.path(), &error))?;
         Ok(Self { now: file::settings(path)?, path: path.to_owned(), history, context })
     }
 
@@ -151,11 +173,14 @@ impl Desk {
         if !changes.is_empty() {
             let mut file = ConfigFile::open(&self.path)?;
             file.put(wanted)?;
-            file.write()?;
+            file.write(self.context.state.path())?;
+            if self.context.out.is_verbose() {
+                self.context.out.note(&format!("wrote {}", self.path.display()));
+            }
         }
         if !changes.is_empty() || undoes.is_some() {
             let noted = self.history.add(action, undoes, changes.clone(), Clock::System.now());
-            noted.map_err(|error| unwritable(self.context.state.path(), &error))?;
+            noted.map_err(|error| unnoted(&self.path, &error))?;
         }
         // As the file is now.
         self.context.config.settings = file::settings(&self.path)?;
@@ -173,10 +198,11 @@ impl Context {
 }
 
 fn undo(cli: &Cli, path: &Path) -> Result<(), Failure> {
+    let history = hold(path)?;
     if path.exists() && Config::read(Some(path)).is_err() {
-        return restore(path, cli.output());
+        return restore(path, history, cli.output());
     }
-    let desk = Desk::open(cli, path)?;
+    let desk = Desk::open(cli, path, history)?;
     let Some(newest) = desk.history.newest().cloned() else {
         return Err(Failure::told(exit::NO_HISTORY, "the history knows of no change that stands".to_owned()));
     };
@@ -200,15 +226,13 @@ fn undo(cli: &Cli, path: &Path) -> Result<(), Failure> {
     desk.put("undo", Some(newest.number), &wanted)
 }
 
-fn restore(path: &Path, out: Output) -> Result<(), Failure> {
-    let Some(config) = file::restore(path)? else {
+fn restore(path: &Path, mut history: History, out: Output) -> Result<(), Failure> {
+    if !file::restore(path)? {
         let why = format!("{} is broken, and no earlier one that could be used is kept", path.display());
         return Err(Failure::told(exit::NO_HISTORY, why));
-    };
-    let mut history =
-        History::hold(&config.state_dir).map_err(|error| unwritable(&config.state_dir, &error))?;
+    }
     let noted = history.add("restore", None, Vec::new(), Clock::System.now());
-    noted.map_err(|error| unwritable(&config.state_dir, &error))?;
+    noted.map_err(|error| unnoted(path, &error))?;
     if out.is_json() {
         out.document(
             "config-change/1",
@@ -223,7 +247,21 @@ fn restore(path: &Path, out: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn unwritable(folder: &Path, error: &io::Error) -> Failure {
-    let code = if error.kind() == io::ErrorKind::PermissionDenied { exit::NOT_WRITABLE } else { exit::STATE };
-    Failure::told(code, format!("cannot use the history below {}: {error}", folder.display()))
+fn unusable(path: &Path, error: &io::Error) -> Failure {
+    Failure::told(code(error), format!("cannot use the history beside {}: {error}", path.display()))
+}
+
+/// What was asked for is done all the same.
+fn unnoted(path: &Path, error: &io::Error) -> Failure {
+    let file = path.display();
+    let why = format!("{file} is changed and in force, but the history beside it does not say so: {error}");
+    Failure::told(code(error), why)
+}
+
+fn code(error: &io::Error) -> exit::Code {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => exit::NOT_WRITABLE,
+        io::ErrorKind::NotFound => exit::CONFIG,
+        _ => exit::STATE,
+    }
 }

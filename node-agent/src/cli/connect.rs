@@ -22,6 +22,9 @@ use crate::{
     platform::host,
 };
 
+/// For all that is not waiting for a person.
+const BESIDE_WAITING: Duration = Duration::from_secs(300);
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -56,14 +59,16 @@ pub(super) struct Args {
     /// Do not wait until the running agent has its first session.
     #[arg(long)]
     no_wait: bool,
-    /// How long all of it may take.
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
-    time_limit: Duration,
+    /// How long all of it may take; by default 5m longer than `--wait`.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    time_limit: Option<Duration>,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
-    let mut stages = Stages::new(context.out, "connect/1", args.time_limit);
-    let done = runtime()?.block_on(connect(args, context, &mut stages));
+    // Who types it in may take their time.
+    let given = join(args);
+    let mut stages = Stages::new(context.out, "connect/1", limit(args));
+    let done = runtime()?.block_on(connect(args, context, given, &mut stages));
     let (identity, session) = done.map_err(|failure| stages.failed(failure))?;
     let (node, domain) = (identity.node, &identity.trust_domain);
     let out = context.out;
@@ -76,18 +81,24 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The person who is waited for has all of `--wait`, and the rest its time, too.
+fn limit(args: &Args) -> Duration {
+    args.time_limit.unwrap_or_else(|| args.wait.saturating_add(BESIDE_WAITING))
+}
+
 /// The pipeline. Answers the identity, and whether the first session was seen.
 async fn connect(
     args: &Args,
     context: &Context,
+    given: Result<Join, Failure>,
     stages: &mut Stages,
 ) -> Result<(Identity, &'static str), Failure> {
     let store = identity::Store::new(context.state.path());
-    let join = stages.stage("configuration", async { configured(args, context, &store) }).await?;
+    let join = stages.stage("configuration", async { configured(args, context, &store, given) }).await?;
     let reached = reach(stages, &join).await?;
     stages.stage("trust", async { trusted(reached, &join) }).await?;
     let patience = args.wait.min(stages.left());
-    let identity = stages.stage("enroll", enroll(args, context, &store, &join, patience)).await?;
+    let identity = stages.stage("enroll", Box::pin(enroll(args, context, &store, &join, patience))).await?;
     stages.stage("identity", async { stored(&store, &identity) }).await?;
     if args.no_wait {
         stages.skip("session", "not waited for");
@@ -100,16 +111,24 @@ async fn connect(
         );
         return Ok((identity, "no-agent-runs"));
     }
-    // A session of this node: the agent of before was in none.
-    stages.stage("session", session::first(context)).await?;
+    let patience = stages.left();
+    stages.stage("session", session::first(&context.state, identity.node, patience)).await?;
     Ok((identity, "connected"))
 }
 
-fn configured(args: &Args, context: &Context, store: &identity::Store) -> Result<(Join, String), Failure> {
+fn configured(
+    args: &Args,
+    context: &Context,
+    store: &identity::Store,
+    given: Result<Join, Failure>,
+) -> Result<(Join, String), Failure> {
+    // What was given may be for root's eyes alone; the store is its owner's.
+    let rules = proxy::rules(args.proxy.as_deref(), context);
+    context.become_owner()?;
     if let Some(identity) = store.load()? {
         return Err(identity::Error::Enrolled(identity.node).into());
     }
-    let join = Join { dialer: Dialer::fixed(proxy::rules(args.proxy.as_deref(), context)?), ..join(args)? };
+    let join = Join { dialer: Dialer::fixed(rules?), ..given? };
     let told = format!("to {}", join.addresses.join(", "));
     Ok((join, told))
 }
@@ -193,4 +212,25 @@ fn join(args: &Args) -> Result<Join, Failure> {
         Failure::told(exit::COMMAND_LINE, told.to_owned())
     })?;
     Ok(found.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn there_is_time_for_the_person_who_is_waited_for() {
+        let limit = |words: &[&str]| limit(&Line::parse_from([&["connect"], words].concat()).args).as_secs();
+        assert_eq!(limit(&[]), 15 * 60);
+        assert_eq!(limit(&["--wait", "2h"]), 125 * 60);
+        assert_eq!(limit(&["--wait", "2h", "--time-limit", "1m"]), 60);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use muster_common::reason::Reason;
+use muster_common::{ids::NodeId, reason::Reason};
 use serde_json::json;
 
 use super::{
@@ -31,10 +31,14 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
-    let identity = Store::new(context.state.path()).load()?.ok_or(identity::Error::None)?;
-    let left = left(context, &identity);
+    // What only root may read first; the store is its owner's.
+    let locks = Locks::load(&context.config.locks_file).unwrap_or_default();
+    let dialer = Dialer::fixed(context.proxies());
+    context.become_owner()?;
+    let Some(identity) = Store::new(context.state.path()).load()? else { return go_on(args, context) };
+    let left = left(context, &identity, &locks);
     let mut stages = Stages::new(context.out, "disconnect/1", args.time_limit);
-    let told = runtime()?.block_on(disconnect(args, context, &identity, &mut stages));
+    let told = runtime()?.block_on(disconnect(args, context, &identity, dialer, &mut stages));
     let told = told.map_err(|failure| stages.failed(failure))?;
     let out = context.out;
     if out.is_json() {
@@ -50,24 +54,47 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
+/// One that was cut when the identity was gone already: what is left is cleared away.
+fn go_on(args: &Args, context: &Context) -> Result<(), Failure> {
+    let nodes = context.state.nodes().map_err(|error| context.unusable(&error))?;
+    let Some(last) = nodes.last().copied() else { return Err(identity::Error::None.into()) };
+    let mut stages = Stages::new(context.out, "disconnect/1", args.time_limit);
+    for over in ["control-plane", "identity"] {
+        stages.skip(over, "there is no identity any more");
+    }
+    let runtime = runtime()?;
+    for node in nodes {
+        let cleared = runtime.block_on(stages.stage("state", Box::pin(clear(context, node))));
+        cleared.map_err(|failure| stages.failed(failure))?;
+    }
+    if context.out.is_json() {
+        let left: [String; 0] = [];
+        stages.document(json!({ "node-id": last, "control-plane-told": null, "left-on-host": left }));
+    } else {
+        context.out.line(&last);
+    }
+    Ok(())
+}
+
 /// Answers whether the control plane knows.
 async fn disconnect(
     args: &Args,
     context: &Context,
     identity: &Identity,
+    dialer: Dialer,
     stages: &mut Stages,
 ) -> Result<bool, Failure> {
     if args.local_only {
         stages.skip("control-plane", "not told; it sees this node as offline until an operator deletes it");
     } else {
-        stages.stage("control-plane", leave(identity, Dialer::fixed(context.proxies()))).await?;
+        stages.stage("control-plane", leave(identity, dialer)).await?;
     }
     let forget = async {
         Store::new(context.state.path()).forget(identity.node)?;
         Ok(((), "key and certificate are gone".to_owned()))
     };
     stages.stage("identity", forget).await?;
-    stages.stage("state", clear(context, identity)).await?;
+    stages.stage("state", Box::pin(clear(context, identity.node))).await?;
     Ok(!args.local_only)
 }
 
@@ -83,11 +110,11 @@ async fn leave(identity: &Identity, dialer: Dialer) -> Result<((), String), Fail
 }
 
 /// A running agent sees that its identity is gone and clears up by itself.
-async fn clear(context: &Context, identity: &Identity) -> Result<((), String), Failure> {
+async fn clear(context: &Context, node: NodeId) -> Result<((), String), Failure> {
     match context.state.lock().map_err(|error| context.unusable(&error))? {
         Some(_nobody_runs) => {
             let hands = halves::hands();
-            let forgotten = wiring::forget(&context.config, &context.state, identity.node, &hands);
+            let forgotten = wiring::forget(&context.config, &context.state, node, &hands);
             forgotten.await.map_err(|error| Failure::new(exit::STATE, &error))?;
             Ok(((), "ledger and records of items are gone".to_owned()))
         }
@@ -96,9 +123,8 @@ async fn clear(context: &Context, identity: &Identity) -> Result<((), String), F
 }
 
 /// What stays on the host: what bundles brought, and what belongs to the agent itself.
-fn left(context: &Context, identity: &Identity) -> Vec<String> {
-    let locks = Locks::load(&context.config.locks_file).unwrap_or_default();
-    let items = explain::explain(&context.state.node(identity.node).join("items"), &locks);
+fn left(context: &Context, identity: &Identity, locks: &Locks) -> Vec<String> {
+    let items = explain::explain(&context.state.node(identity.node).join("items"), locks);
     let items = items.unwrap_or_default().into_iter().filter(|item| item.item != "settings");
     let files = [&context.config.path, &context.config.locks_file];
     let files = files.into_iter().filter(|path| path.exists()).map(|path| path.display().to_string());

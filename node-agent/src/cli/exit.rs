@@ -27,7 +27,7 @@ pub(super) struct Failure {
     cause: String,
     reason: Option<Reason>,
     /// What was found all the same: the name of its shape, and itself.
-    answer: Option<(&'static str, Value)>,
+    answer: Option<Box<(&'static str, Value)>>,
 }
 
 impl Failure {
@@ -46,14 +46,14 @@ impl Failure {
 
     /// With `--json` the error stands in this answer.
     pub(super) fn beside(self, schema: &'static str, answer: Value) -> Self {
-        Self { answer: Some((schema, answer)), ..self }
+        Self { answer: Some(Box::new((schema, answer))), ..self }
     }
 
     /// Tells code, cause and remedy: on standard error, or as JSON on standard output,
     /// where a program waits for an answer.
     pub(super) fn tell(&self, out: Output) -> ExitCode {
         if out.is_json() {
-            let (schema, mut answer) = self.answer.clone().unwrap_or(("error/1", json!({})));
+            let (schema, mut answer) = self.answer.as_deref().cloned().unwrap_or(("error/1", json!({})));
             answer["error"] = self.json();
             out.document(schema, &answer);
         } else {

@@ -57,7 +57,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     };
     let running =
         context.state.is_running().ok_or_else(|| unusable(io::ErrorKind::PermissionDenied.into()))?;
-    let connection = connection(running, context.state.status());
+    let connection = connection(running, context.state.status_now(), context.state.status());
     let pause = context.state.pause().filter(|pause| !pause.is_over(Clock::System.now()));
     if out.is_json() {
         let whole = json!({
@@ -93,9 +93,11 @@ fn extension(item: &str, locks: &locks::Locks) -> Result<Explanation, Failure> {
     explain::extension(&name, item, locks).ok_or_else(|| Failure::told(exit::ITEM, none()))
 }
 
-fn connection(running: bool, status: Option<Status>) -> Connection {
-    let status = status.unwrap_or_default();
-    let is_open = running && status.session == CONNECTED;
+/// `now`: of the agent that runs. `last`: of the last one that said anything.
+fn connection(running: bool, now: Option<Status>, last: Option<Status>) -> Connection {
+    let is_now = now.is_some();
+    let status = now.or(last).unwrap_or_default();
+    let is_open = is_now && status.session == CONNECTED;
     let verdict = match (running, is_open) {
         (_, true) => "Connected",
         (true, false) => "CutOff",
@@ -107,8 +109,8 @@ fn connection(running: bool, status: Option<Status>) -> Connection {
         // Of an agent that died with an open session this is as much as is known.
         since: open_since.or(status.cut_off_since).or(status.last_contact),
         last_contact: status.last_contact,
-        next_try: status.next_try.filter(|_| running && !is_open),
-        error: if running { status.error } else { String::new() },
+        next_try: status.next_try.filter(|_| is_now && !is_open),
+        error: if is_now { status.error } else { String::new() },
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{
     Context,
     exit::{self, Failure},
-    output::Output,
+    output::{Output, Tone},
 };
 use crate::locks::{Error, Locks, Told};
 
@@ -91,6 +91,6 @@ fn print(path: &Path, told: &Told, out: Output) {
         out.line(&format!("  {:<28} {value}  ({}{line}{overruled})", rule.key, rule.origin));
     }
     for note in &told.notes {
-        out.line(&format!("note: {note}"));
+        out.line(&format!("{} {note}", out.paint(Tone::Doubtful, "note:")));
     }
 }

@@ -3,6 +3,7 @@
 
 use std::{
     fs::{self, OpenOptions},
+    io,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
@@ -15,13 +16,14 @@ use super::{
     Context,
     exit::{self, Failure},
     progress, runtime, show,
+    status::newest,
 };
 use crate::{
     applier::explain,
     commands::archive::{self, Wish},
     identity::Store,
     locks::Locks,
-    platform::{host, systemd},
+    platform::{files, host, systemd},
 };
 
 /// Whose journals are taken: the services of Muster.
@@ -43,22 +45,22 @@ pub(super) struct Args {
     output: Option<PathBuf>,
 }
 
-pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
+/// `fault`: why the options of the configuration file cannot be used.
+pub(super) fn run(args: &Args, context: &Context, fault: Option<&str>) -> Result<(), Failure> {
     let (out, now) = (context.out, Clock::System.now());
     let path = args.output.clone().unwrap_or_else(|| {
         let time =
             humantime::format_rfc3339_seconds(now.to_system_time()).to_string().replace([':', '-'], "");
         PathBuf::from(format!("muster-node-agent-{}-{time}.tar.gz", host::hostname()))
     });
-    let unusable = |error: &std::io::Error| {
-        Failure::told(exit::OUTPUT, format!("cannot write {}: {error}", path.display()))
-    };
+    let unusable =
+        |error: &io::Error| Failure::told(exit::OUTPUT, format!("cannot write {}: {error}", path.display()));
     // Here: nothing that is there is written over.
     let new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
     drop(new.map_err(|error| unusable(&error))?);
     let (since, most) = if args.full { (FULL_SINCE, FULL_BYTES) } else { (SINCE, BYTES) };
     let units = if systemd::is_booted() { vec![UNITS.to_owned()] } else { Vec::new() };
-    let packed = texts(context).and_then(|texts| {
+    let packed = texts(context, fault).and_then(|texts| {
         let wish = Wish { path: &path, texts, units, since: now - since, now, most };
         let packing = progress::watched(out, || "collecting".to_owned(), archive::pack(wish));
         runtime()?.block_on(packing).map_err(|error| unusable(&error))
@@ -83,20 +85,19 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
 }
 
 /// What the archive says besides the journals, by name.
-fn texts(context: &Context) -> Result<Vec<(String, Vec<u8>)>, Failure> {
-    let file = |path: &Path| {
-        fs::read(path)
-            .unwrap_or_else(|error| format!("# {} cannot be read: {error}\n", path.display()).into_bytes())
-    };
-    let shown = show::properties(context)?.json();
+fn texts(context: &Context, fault: Option<&str>) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+    let file = |path: &Path| or_why(path, fs::read(path));
+    let contact = context.state.path().join("contact.json");
+    let shown = show::properties(context, fault)?.json();
     let mut texts = vec![
         ("about/version.txt".to_owned(), format!("{}\n", build_info::line(super::NAME)).into_bytes()),
         ("about/show.json".to_owned(), format!("{shown:#}\n").into_bytes()),
-        ("about/status.json".to_owned(), file(&context.state.path().join("status.json"))),
+        ("about/status.json".to_owned(), status(&context.config.status_files())),
+        ("about/contact.json".to_owned(), plain(&contact)),
         ("about/node-agent.toml".to_owned(), file(&context.config.path)),
         ("about/locks.toml".to_owned(), file(&context.config.locks_file)),
         ("about/explain.json".to_owned(), explained(context).into_bytes()),
-        ("about/files.txt".to_owned(), files(context.state.path()).into_bytes()),
+        ("about/files.txt".to_owned(), listed(context.state.path()).into_bytes()),
     ];
     if !systemd::is_booted() {
         let told =
@@ -104,6 +105,23 @@ fn texts(context: &Context) -> Result<Vec<(String, Vec<u8>)>, Failure> {
         texts.push(("journal/none.txt".to_owned(), told.as_bytes().to_vec()));
     }
     Ok(texts)
+}
+
+fn or_why(path: &Path, read: io::Result<Vec<u8>>) -> Vec<u8> {
+    read.unwrap_or_else(|error| format!("# {} cannot be read: {error}\n", path.display()).into_bytes())
+}
+
+/// A file of the agent, whose user could lay a link there.
+fn plain(path: &Path) -> Vec<u8> {
+    or_why(path, files::read_plain(path))
+}
+
+/// The newest status that an agent has left in any of these files.
+fn status(files: &[PathBuf]) -> Vec<u8> {
+    match newest(files) {
+        Some((status, path)) => format!("{:#}\n", json!({ "file": path, "status": status })).into_bytes(),
+        None => format!("# no status that can be read is in {files:?}\n").into_bytes(),
+    }
 }
 
 fn explained(context: &Context) -> String {
@@ -121,7 +139,7 @@ fn explained(context: &Context) -> String {
 }
 
 /// Names and sizes of all files of the agent; not what is in them.
-fn files(state: &Path) -> String {
+fn listed(state: &Path) -> String {
     let mut text = String::new();
     let mut folders = vec![state.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -143,4 +161,22 @@ fn files(state: &Path) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_link_in_the_agents_folder_leads_to_is_in_no_archive() {
+        let folder = tempfile::tempdir().unwrap();
+        let (elsewhere, link) = (folder.path().join("elsewhere"), folder.path().join("link"));
+        fs::write(&elsewhere, "hunter2").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
+        for bytes in [plain(&link), status(&[link])] {
+            let text = String::from_utf8(bytes).unwrap();
+            assert!(text.starts_with("# ") && !text.contains("hunter2"), "{text}");
+        }
+        assert_eq!(plain(&elsewhere), b"hunter2");
+    }
 }

@@ -36,6 +36,7 @@ impl Tone {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Output {
     json: bool,
+    verbose: bool,
     /// On standard output and on standard error.
     colour: (bool, bool),
     /// Standard error is a terminal: a line may be written over.
@@ -43,15 +44,20 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn new(json: bool, no_color: bool) -> Self {
+    pub(super) fn new(json: bool, no_color: bool, verbose: bool) -> Self {
         let wanted = !no_color && allows_colour(|name| std::env::var_os(name));
         let live = io::stderr().is_terminal();
-        Self { json, colour: (wanted && io::stdout().is_terminal(), wanted && live), live }
+        Self { json, verbose, colour: (wanted && io::stdout().is_terminal(), wanted && live), live }
     }
 
     /// Whether the answer is to be one JSON object.
     pub(super) const fn is_json(self) -> bool {
         self.json
+    }
+
+    /// Whether more is to be told.
+    pub(super) const fn is_verbose(self) -> bool {
+        self.verbose
     }
 
     /// Whether a line on standard error may be written over.

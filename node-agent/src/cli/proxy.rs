@@ -1,6 +1,11 @@
 //! `proxy`: the proxy in the environment of the agent's service, and which one is used.
 
-use std::{collections::BTreeMap, ffi::OsString, io::Read as _};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io::{self, Read as _},
+    path::PathBuf,
+};
 
 use muster_common::settings::{Bypass, ProxyUrl};
 use serde_json::json;
@@ -10,6 +15,7 @@ use super::{
     exit::{self, Failure},
     output::Output,
     runtime,
+    show::UNKNOWN,
 };
 use crate::{
     locks::Locks,
@@ -17,7 +23,7 @@ use crate::{
         service_proxy::{SERVICE, ServiceProxy, Variables},
         systemd,
     },
-    proxy::{Environment, Rules},
+    proxy::{self, Environment, Rules},
     wiring::Layers,
 };
 
@@ -87,13 +93,19 @@ fn run_add(add: &Add, context: &Context) -> Result<(), Failure> {
         let why = format!("NO_PROXY knows no services: name {service} in the option proxy.bypass");
         return Err(invalid(why));
     }
+    if let Some(entry) = proxy::misread(&add.bypass) {
+        let why = format!("NO_PROXY cannot say {entry}: name it in the option proxy.bypass, or say * alone");
+        return Err(invalid(why));
+    }
     need_root()?;
     let no_proxy = add.bypass.split(',').map(str::trim).collect::<Vec<_>>().join(",");
     let files = ServiceProxy::default();
     let news =
         files.write(&Variables { proxy, no_proxy }).map_err(|error| cannot("write", &files, &error))?;
     context.out.note(&format!("{} has the proxy {url}", files.path().display()));
-    tell_systemd(news, add.restart, context.out)
+    let restarted = tell_systemd(news, add.restart, context.out)?;
+    answer(context.out, &files, (news, restarted));
+    Ok(())
 }
 
 fn run_remove(remove: &Remove, context: &Context) -> Result<(), Failure> {
@@ -101,12 +113,14 @@ fn run_remove(remove: &Remove, context: &Context) -> Result<(), Failure> {
     let files = ServiceProxy::default();
     let news = files.remove().map_err(|error| cannot("remove", &files, &error))?;
     context.out.note(&format!("the environment of {SERVICE} has no proxy of ours"));
-    tell_systemd(news, remove.restart, context.out)
+    let restarted = tell_systemd(news, remove.restart, context.out)?;
+    answer(context.out, &files, (news, restarted));
+    Ok(())
 }
 
 fn from_input() -> Result<String, Failure> {
     let mut text = String::new();
-    let read = std::io::stdin().take(MAX_INPUT).read_to_string(&mut text);
+    let read = io::stdin().take(MAX_INPUT).read_to_string(&mut text);
     read.map_err(|error| Failure::told(exit::PROXY_INVALID, format!("cannot read standard input: {error}")))?;
     Ok(text.trim().to_owned())
 }
@@ -118,24 +132,43 @@ fn need_root() -> Result<(), Failure> {
     Err(Failure::told(exit::ROOT, format!("the environment of {SERVICE} is changed by root alone")))
 }
 
-fn cannot(doing: &str, files: &ServiceProxy, error: &std::io::Error) -> Failure {
+fn cannot(doing: &str, files: &ServiceProxy, error: &io::Error) -> Failure {
     Failure::told(exit::STATE, format!("cannot {doing} {}: {error}", files.path().display()))
 }
 
-/// Has systemd read what changed, and the agent use it, or says how.
-fn tell_systemd(news: bool, restart: bool, out: Output) -> Result<(), Failure> {
+/// For a program: what the service's environment says now.
+fn answer(out: Output, files: &ServiceProxy, (changed, restarted): (bool, bool)) {
+    if out.is_json() {
+        let whole = json!({
+            "file": files.path(), "changed": changed, "restarted": restarted,
+            "service-environment": told(files).unwrap_or_default(), // root may read it
+        });
+        out.document("proxy-change/1", &whole);
+    }
+}
+
+/// What the service's environment says, without a password. Null: nothing of ours.
+fn told(files: &ServiceProxy) -> io::Result<Option<BTreeMap<&'static str, String>>> {
+    let Some(Variables { proxy, no_proxy }) = files.read()? else { return Ok(None) };
+    let url = ProxyUrl::parse(&proxy).map_or_else(|_| "***".to_owned(), |url| url.to_string());
+    Ok(Some(BTreeMap::from([("HTTPS_PROXY", url), ("NO_PROXY", no_proxy)])))
+}
+
+/// Has systemd read what changed, and the agent use it, or says how. Answers whether the
+/// service was asked to start anew.
+fn tell_systemd(news: bool, restart: bool, out: Output) -> Result<bool, Failure> {
     if !systemd::is_booted() {
         out.note("systemd does not run here: start the agent with these variables yourself");
-        return Ok(());
+        return Ok(false);
     }
     systemctl(&["daemon-reload"])?; // also when nothing is new: an earlier one may have failed
     if restart {
-        return systemctl(&["try-restart", SERVICE]);
+        return systemctl(&["try-restart", SERVICE]).map(|()| true);
     }
     if news {
         out.note(&format!("an agent that runs already goes on as before: systemctl restart {SERVICE}"));
     }
-    Ok(())
+    Ok(false)
 }
 
 fn systemctl(words: &[&str]) -> Result<(), Failure> {
@@ -150,46 +183,84 @@ fn systemctl(words: &[&str]) -> Result<(), Failure> {
 
 fn show(context: &Context) {
     let (ways, out) = (context.ways(), context.out);
-    let service = ServiceProxy::default().read().map(|it| {
-        let url = ProxyUrl::parse(&it.proxy).map_or_else(|_| "***".to_owned(), |url| url.to_string());
-        (url, it.no_proxy)
-    });
+    let service = told(&ServiceProxy::default());
     if out.is_json() {
-        let service = service.map(|(url, no_proxy)| json!({ "HTTPS_PROXY": url, "NO_PROXY": no_proxy }));
+        let service = service.map_or(json!(UNKNOWN), |told| json!(told));
         out.document("proxy-show/1", &json!({ "proxy": ways, "service-environment": service }));
         return;
     }
     for (service, way) in ways {
         out.line(&format!("{:<28} {way}", format!("proxy.{service}")));
     }
-    if let Some((url, no_proxy)) = service {
-        out.line(&format!("{:<28} HTTPS_PROXY={url} NO_PROXY={no_proxy}", "service-environment"));
+    match service {
+        Ok(Some(variables)) => {
+            let told: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            out.line(&format!("{:<28} {}", "service-environment", told.join(" ")));
+        }
+        Ok(None) => {}
+        Err(_) => out.line(&format!("{:<28} {UNKNOWN}", "service-environment")),
     }
+}
+
+/// What this host says of proxies.
+struct Said {
+    rules: Rules,
+    /// What this user cannot read and what might say something else.
+    hidden: Vec<PathBuf>,
 }
 
 impl Context {
     /// Which connection of a command goes through which proxy.
     pub(super) fn proxies(&self) -> Rules {
-        let locks = Locks::load(&self.config.locks_file).unwrap_or_else(|_| Locks::everything());
+        let Said { rules, hidden } = self.said();
+        for path in hidden {
+            self.out.note(&format!(
+                "{} is not for this user to read: what it says of proxies is passed over",
+                path.display()
+            ));
+        }
+        rules
+    }
+
+    fn said(&self) -> Said {
+        let mut hidden = Vec::new();
+        let locks = Locks::load(&self.config.locks_file).unwrap_or_else(|error| {
+            if error.is_forbidden() {
+                hidden.push(self.config.locks_file.clone());
+            }
+            Locks::everything()
+        });
         let layers =
             Layers { control_plane: &BTreeMap::new(), configuration: &self.config.settings, locks: &locks };
-        layers.proxies(environment())
+        let by_option = layers.proxies(Environment::default());
+        if by_option.has_proxy() {
+            return Said { rules: by_option, hidden };
+        }
+        let environment = environment().unwrap_or_else(|_| {
+            hidden.push(ServiceProxy::default().variables());
+            Environment::of_process()
+        });
+        Said { rules: layers.proxies(environment), hidden }
     }
 
     /// By which way each service is reached: as the agent that runs says it, else as one
     /// would that was started now.
     pub(super) fn ways(&self) -> BTreeMap<String, String> {
-        let here = || {
-            let identity = crate::identity::Store::new(self.state.path()).load().ok().flatten();
-            crate::wiring::told_ways(&self.proxies(), identity.as_ref())
-        };
-        self.ways_of_agent().unwrap_or_else(here)
+        if let Some(ways) = self.ways_of_agent() {
+            return ways;
+        }
+        let Said { rules, hidden } = self.said();
+        if self.state.is_running().is_none() || !hidden.is_empty() {
+            let services = crate::wiring::told_ways(&Rules::default(), None).into_keys();
+            return services.map(|service| (service, UNKNOWN.to_owned())).collect();
+        }
+        let identity = crate::identity::Store::new(self.state.path()).load().ok().flatten();
+        crate::wiring::told_ways(&rules, identity.as_ref())
     }
 
     /// As the agent that runs says it, if one does and has an identity.
     pub(super) fn ways_of_agent(&self) -> Option<BTreeMap<String, String>> {
-        let ways = self.state.status().map(|status| status.proxies).filter(|ways| !ways.is_empty())?;
-        (self.state.is_running() == Some(true)).then_some(ways)
+        self.state.status_now().map(|status| status.proxies).filter(|ways| !ways.is_empty())
     }
 }
 
@@ -202,16 +273,49 @@ pub(super) fn rules(given: Option<&str>, context: &Context) -> Result<Rules, Fai
 }
 
 /// That of this process; of the agent's service, where it alone has a proxy.
-fn environment() -> Environment {
+fn environment() -> io::Result<Environment> {
     let own = Environment::of_process();
-    match ServiceProxy::default().read() {
-        Some(service) if !own.has_proxy() => {
-            Environment::read("environment of the service", |name| match name {
-                "HTTPS_PROXY" => Some(OsString::from(&service.proxy)),
-                "NO_PROXY" => Some(OsString::from(&service.no_proxy)),
-                _ => None,
-            })
-        }
-        _ => own,
+    if own.has_proxy() {
+        return Ok(own);
+    }
+    let Some(service) = ServiceProxy::default().read()? else { return Ok(own) };
+    Ok(Environment::read("environment of the service", |name| match name {
+        "HTTPS_PROXY" => Some(OsString::from(&service.proxy)),
+        "NO_PROXY" => Some(OsString::from(&service.no_proxy)),
+        _ => None,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::Config, state_dir::StateDir};
+
+    #[test]
+    fn who_may_not_see_whether_an_agent_runs_is_told_no_way() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let ways = |state: PathBuf| {
+            let state = StateDir::at(&state);
+            let context = Context { config: Config::default(), state, out: Output::new(false, true, false) };
+            context.ways()
+        };
+        let hidden = ways(file.path().join("state"));
+        assert!(hidden.len() == 3 && hidden.values().all(|way| way == UNKNOWN), "{hidden:?}");
+        let folder = tempfile::tempdir().unwrap();
+        assert!(ways(folder.path().to_owned()).values().all(|way| way != UNKNOWN));
+    }
+
+    #[test]
+    fn the_environment_of_the_service_is_told_without_its_password() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = ServiceProxy::below(folder.path());
+        assert_eq!(told(&files).unwrap(), None);
+        let proxy = "http://u:hunter2@p:3128".to_owned();
+        files.write(&Variables { proxy, no_proxy: "a.example".to_owned() }).unwrap();
+        let told = told(&files).unwrap().unwrap();
+        assert_eq!(
+            (told["HTTPS_PROXY"].as_str(), told["NO_PROXY"].as_str()),
+            ("http://u:***@p:3128", "a.example")
+        );
     }
 }

@@ -22,7 +22,8 @@ use crate::{
 use tree::Tree;
 
 /// What this user may not know.
-const UNKNOWN: &str = "unknown to this user";
+pub(super) const UNKNOWN: &str = "unknown to this user";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Properties or groups of them, such as `session` or `host`; all by default. One
@@ -34,11 +35,7 @@ pub(super) struct Args {
 /// `fault`: why the options of the configuration file cannot be used. An agent that runs
 /// has those of before.
 pub(super) fn run(args: &Args, context: &Context, fault: Option<&str>) -> Result<(), Failure> {
-    let mut all = properties(context)?;
-    all.put("configuration-error", json!(fault.unwrap_or_default()));
-    if fault.is_some() {
-        options::lose(context, &mut all);
-    }
+    let all = properties(context, fault)?;
     let shown = match &args.properties[..] {
         [] => all,
         some => chosen(all, some)?,
@@ -78,7 +75,7 @@ fn chosen(all: Tree, wanted: &[String]) -> Result<Tree, Failure> {
 }
 
 /// All that is known of this host and its agent.
-pub(super) fn properties(context: &Context) -> Result<Tree, Failure> {
+pub(super) fn properties(context: &Context, fault: Option<&str>) -> Result<Tree, Failure> {
     let mut all = Tree::default();
     agent(context, &mut all);
     let status = session(context, &mut all);
@@ -89,6 +86,10 @@ pub(super) fn properties(context: &Context) -> Result<Tree, Failure> {
     all.put("last-contact", time(status.and_then(|status| status.last_contact)));
     all.put("host", facts());
     all.put("services", runtime()?.block_on(services::all()));
+    all.put("configuration-error", json!(fault.unwrap_or_default()));
+    if fault.is_some() {
+        options::lose(context, &mut all);
+    }
     Ok(all)
 }
 
@@ -105,11 +106,13 @@ fn agent(context: &Context, all: &mut Tree) {
 fn session(context: &Context, all: &mut Tree) -> Option<Status> {
     let running = context.state.is_running();
     let known = context.state.status();
-    let status = known.clone().filter(|_| running == Some(true));
+    let status = context.state.status_now();
     let session = match (running, &status) {
         (Some(true), Some(status)) => status.session.as_str(),
         (Some(false), _) => "not running",
-        (Some(true), None) | (None, _) => UNKNOWN,
+        // It has not said anything yet.
+        (Some(true), None) => "starting",
+        (None, _) => UNKNOWN,
     };
     all.put("agent-running", running.map_or(json!(UNKNOWN), |running| json!(running)));
     all.put("agent-pid", json!(status.as_ref().map(|status| status.pid)));

@@ -1,6 +1,6 @@
 //! `status`: how the agent stands, for people and for health checkers.
 
-use std::{fs, path::PathBuf};
+use std::path::{Path, PathBuf};
 
 use muster_common::clock::{Clock, UnixMillis};
 use serde_json::json;
@@ -11,9 +11,12 @@ use super::{
     output::{Output, Tone},
     runtime,
 };
-use crate::local_api::{
-    client::{Client, Error},
-    status::{Health, Item, STALE, SessionState, Status},
+use crate::{
+    local_api::{
+        client::{Client, Error},
+        status::{Health, Item, STALE, SessionState, Status},
+    },
+    platform::files,
 };
 
 /// Of the answer.
@@ -73,7 +76,7 @@ fn live(context: &Context) -> Result<Status, Failure> {
 
 fn from_file(context: &Context) -> Result<Status, Failure> {
     let files = context.config.status_files();
-    let newest = files.iter().filter_map(read).max_by_key(|status| status.updated_at);
+    let newest = newest(&files).map(|(status, _)| status);
     let not_running = |why: String| Failure::told(exit::NOT_RUNNING, why);
     let status = newest.ok_or_else(|| {
         let places: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
@@ -86,8 +89,14 @@ fn from_file(context: &Context) -> Result<Status, Failure> {
     Ok(status)
 }
 
-fn read(path: &PathBuf) -> Option<Status> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+/// What was told last in any of these files, and in which.
+pub(super) fn newest(files: &[PathBuf]) -> Option<(Status, &Path)> {
+    let told = files.iter().filter_map(|path| Some((read(path)?, path.as_path())));
+    told.max_by_key(|(status, _)| status.updated_at)
+}
+
+fn read(path: &Path) -> Option<Status> {
+    serde_json::from_slice(&files::read_plain(path).ok()?).ok()
 }
 
 /// How a command ends to which the agent said no.

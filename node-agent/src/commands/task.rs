@@ -51,6 +51,7 @@ struct Brakes {
     force: CancellationToken,
 }
 
+type Clearing = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Run = Pin<Box<dyn Future<Output = (CommandId, Report)> + Send>>;
 
 /// What is known of an order while it runs.
@@ -66,6 +67,8 @@ pub struct Task {
     requests: mpsc::Receiver<Request>,
     news: Arc<watch::Sender<u64>>,
     running: FuturesUnordered<Run>,
+    /// What was kept of those that ended, being cleared away.
+    clearing: FuturesUnordered<Clearing>,
     started: HashMap<CommandId, Started>,
     waiting: BTreeMap<CommandId, Ticket>,
     /// Of those that wait: what an earlier process left, as long as nobody has said that it is
@@ -90,7 +93,8 @@ impl Task {
             ledger,
             requests,
             news: Arc::new(news),
-            running: no_runs(),
+            running: none(),
+            clearing: none(),
             started: HashMap::new(),
             waiting: BTreeMap::new(),
             left: BTreeSet::new(),
@@ -103,7 +107,13 @@ impl Task {
     /// The same, telling that it gets on.
     #[must_use]
     pub fn beating(self, pulse: Pulse) -> Self {
-        Self { pulse, ..self }
+        let task = Self { pulse, ..self };
+        task.beat();
+        task
+    }
+
+    fn beat(&self) {
+        self.pulse.beat("commands", self.options.clock.monotonic(), ROUND);
     }
 
     /// Works until the process ends.
@@ -117,11 +127,12 @@ impl Task {
                 biased;
                 () = drain.begun() => return,
                 Some((id, report)) = self.running.next() => self.end(id, report).await,
+                Some(()) = self.clearing.next() => continue,
                 Some(request) = self.requests.recv() => self.on(request).await,
                 _ = look.tick() => self.look().await,
             }
             self.start_what_can().await;
-            self.pulse.beat("commands", self.options.clock.monotonic(), ROUND);
+            self.beat();
         }
     }
 
@@ -194,7 +205,9 @@ impl Task {
             }
             return;
         }
-        while let Some(id) = self.next(now)
+        // One may be asked for while they start.
+        while !self.options.pauses.holds()
+            && let Some(id) = self.next(now)
             && let Some(ticket) = self.waiting.remove(&id)
         {
             match guard::judge(&ticket, &self.options, now).await {
@@ -291,7 +304,8 @@ impl Task {
             Ok(After::Tell) => self.tell(),
             Ok(After::Ended(state)) => {
                 // Only now: until its end is written down the next process may need it.
-                run_script::clear(&self.options, id).await;
+                let options = Arc::clone(&self.options);
+                self.clearing.push(Box::pin(async move { run_script::clear(&options, id).await }));
                 tracing::info!(command = %id, ?state, "command {id} ended: {state:?}");
                 self.tell();
             }
@@ -328,8 +342,8 @@ impl Task {
     }
 }
 
-#[allow(clippy::disallowed_methods)] // bounded: lanes::next starts no more than SLOTS
-fn no_runs() -> FuturesUnordered<Run> {
+#[allow(clippy::disallowed_methods)] // bounded: lanes::next starts no more than SLOTS, each ends once
+fn none<T>() -> FuturesUnordered<T> {
     FuturesUnordered::new()
 }
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs::Metadata, os::unix::fs::MetadataExt as _, p
 use muster_common::{error_chain::Chain, settings};
 use parking_lot::Mutex;
 
-use super::Config;
+use super::{Config, Error};
 
 /// Follows the file that a configuration was read from. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -16,7 +16,8 @@ pub struct Reader(Arc<Mutex<Cached>>);
 struct Cached {
     /// As it was read last; what needs a restart, as the process began with it.
     config: Config,
-    seen: Option<Seen>,
+    /// As it was when it was read last; `None`: it is to be read again, whatever it is.
+    looked_at: Option<Option<Seen>>,
     /// Why the options are those of an earlier file.
     error: Option<String>,
 }
@@ -28,9 +29,10 @@ impl Reader {
     /// Begins with what was read.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let seen = seen(&config.path);
-        let cached = Cached { config, seen, error: None };
-        cached.warn_of_readers();
+        // It may have been edited since; but that none is there is no fault.
+        let looked_at = seen(&config.path).is_none().then_some(None);
+        let mut cached = Cached { config, looked_at, error: None };
+        cached.refresh();
         Self(Arc::new(Mutex::new(cached)))
     }
 
@@ -45,25 +47,31 @@ impl Reader {
 
 impl Cached {
     fn refresh(&mut self) {
-        let now = seen(&self.config.path);
-        if self.seen == now {
+        // Looked at before it is read: a change in between is then seen next time.
+        let now = Some(seen(&self.config.path));
+        if self.looked_at == now {
             return;
         }
-        // Looked at before it is read: a change in between is then seen next time.
-        self.seen = now;
+        self.looked_at = now;
         match Config::load(Some(&self.config.path)) {
             Ok(config) => self.take(config),
-            Err(error) => {
-                let error = Chain(&error).to_string();
-                tracing::error!(error, "the options stay as they are: {error}");
-                self.error = Some(error);
-            }
+            Err(error) => self.stay(&error),
         }
     }
 
+    fn stay(&mut self, error: &Error) {
+        if matches!(error, Error::Read { .. }) {
+            self.looked_at = None; // it may be the host's fault, and pass
+        }
+        let error = Chain(error).to_string();
+        if self.error.as_ref() != Some(&error) {
+            tracing::error!(error, "the options stay as they are: {error}");
+        }
+        self.error = Some(error);
+    }
+
     fn take(&mut self, config: Config) {
-        let Config { settings, .. } = &config;
-        let rest = Config { settings: settings.clone(), ..self.config.clone() };
+        let rest = Config { settings: config.settings.clone(), ..self.config.clone() };
         if rest != config {
             tracing::warn!(
                 "what {} says besides its settings counts from the next start",
@@ -73,7 +81,7 @@ impl Cached {
         if self.error.take().is_some() {
             tracing::info!("{} can be used again", config.path.display());
         }
-        self.config = rest;
+        self.config.settings = config.settings;
         self.warn_of_readers();
     }
 
@@ -129,5 +137,20 @@ mod tests {
         assert_eq!((level(), error()), (None, None));
         assert_eq!(reader.settings()["proxy.url"], "http://p:1");
         assert_eq!(reader.0.lock().config.state_dir, Config::default().state_dir, "until the next start");
+    }
+
+    #[test]
+    fn an_edit_before_the_first_look_counts_and_a_fault_in_reading_passes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node-agent.toml");
+        std::fs::write(&path, "[settings]\nlog-level = \"warn\"\n").unwrap();
+        let config = Config::load(Some(&path)).unwrap();
+        std::fs::write(&path, "[settings]\nlog-level = \"debug\"\n").unwrap();
+        let reader = Reader::new(config);
+        assert_eq!(reader.settings()["log-level"], "debug");
+        let source = std::io::Error::from(rustix::io::Errno::MFILE);
+        reader.0.lock().stay(&Error::Read { path, source });
+        assert_eq!(reader.settings()["log-level"], "debug");
+        assert!(reader.0.lock().error.is_none());
     }
 }

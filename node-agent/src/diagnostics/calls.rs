@@ -92,13 +92,19 @@ pub(super) async fn hold(channel: Channel, hold: Duration) -> Found {
         Err(Status::unavailable("the stream ended too soon"))
     };
     match timeout(hold + WITHIN, held).await {
-        Ok(Ok(())) => {
-            Found::passed(format!("held {} without a word", seconds(hold))).with("hold-ms", hold_ms)
-        }
+        Ok(Ok(())) => Found::passed(told_held(hold)).with("hold-ms", hold_ms),
         Ok(Err(status)) if status.code() == Code::Unimplemented => Found::skipped(OLDER),
         Ok(Err(status)) => refused(&status, CUT),
         Err(_) => Found::failed("the end of the stream did not come".to_owned(), CUT),
     }
+}
+
+/// The connection is pinged as that of a session is: longer than that it is not silent.
+fn told_held(hold: Duration) -> String {
+    if hold < dial::KEEPALIVE {
+        return format!("held {} without a word", seconds(hold));
+    }
+    format!("held {} with nothing but a ping every {}", seconds(hold), seconds(dial::KEEPALIVE))
 }
 
 /// How fast bytes come.
@@ -137,4 +143,15 @@ fn refused(status: &Status, remedy: &'static str) -> Found {
     let refusal = Refusal::from(status);
     let reason = refusal.reason.map(Reason::as_str);
     Found::failed(refusal.to_string(), remedy).with("reason", reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_was_pinged_is_not_said_to_have_been_silent() {
+        assert_eq!(told_held(Duration::from_secs(30)), "held 30.0 s without a word");
+        assert_eq!(told_held(dial::KEEPALIVE), "held 60.0 s with nothing but a ping every 60.0 s");
+    }
 }

@@ -7,7 +7,7 @@ use rustls::ClientConfig;
 use tokio::sync::watch;
 use tonic::transport::Channel;
 
-use super::{Chain, Error, directly, secured};
+use super::{Chain, Error, directly, secured, server};
 use crate::proxy::{self, Rules};
 
 /// Opens connections by the rules of now. The default one knows no proxy. Cheap to clone.
@@ -56,12 +56,13 @@ impl Dialer {
         address: &str,
         tls: Arc<ClientConfig>,
     ) -> Result<(Channel, Chain), Error> {
+        let name = server(address)?;
         let route = self.0.borrow().route(service, address);
         let failed = |source| Error::Proxy { address: address.to_owned(), source };
         let stream = match route.proxy().map_err(failed)? {
             None => directly(address).await?,
             Some(proxy) => proxy::open(proxy, address).await.map_err(failed)?,
         };
-        secured(stream, address, tls).await
+        secured(stream, address, name, tls).await
     }
 }

@@ -72,9 +72,9 @@ impl Files {
     fn say(&self, verb: &FileVerb, content: &Waiting) -> Said {
         let path = Path::new(&verb.path);
         let locks = self.locks.current();
-        let Some(root) = locks.root_of(path) else {
-            let path = path.display();
-            return Said::Locked(format!("the lock file of this host allows no writing to {path}"));
+        let root = if only_looks(verb) { locks.root_of(path) } else { locks.writable_root_of(path) };
+        let Some(root) = root else {
+            return Said::Locked(locks.refuses_writing(path).unwrap_or_default());
         };
         if self.protects(path) {
             return Said::Locked(format!("the agent itself lives in {}", path.display()));
@@ -112,6 +112,7 @@ impl Files {
         match act {
             Act::Look => return Ok(place.read()?.as_ref().map_or(NONE, found)),
             Act::LookFolder => return Ok(place.folder()?.map_or(NONE, folder)),
+            Act::Text if !place.is_within_reach()? => return Ok(NONE),
             Act::Text => return Ok(place.text(text_diff::LARGEST as u64)?.map_or(NONE, Said::Bytes)),
             Act::KeepOriginal => {
                 return Ok(self.originals.keep(path, place)?.as_ref().map_or(NONE, found));
@@ -132,6 +133,12 @@ impl Files {
         place.sync()?;
         Ok(DONE)
     }
+}
+
+/// Whether nothing on the host is another afterwards.
+fn only_looks(verb: &FileVerb) -> bool {
+    let looks = [Act::Look, Act::LookFolder, Act::Text, Act::Missing];
+    !verb.make && Act::try_from(verb.act).is_ok_and(|act| looks.contains(&act))
 }
 
 /// Writes the bytes that follow the request beside the place.

@@ -21,8 +21,8 @@ use crate::{
     },
 };
 
-/// The units of the executor itself, whatever they are doing now.
-const OWN: [&str; 2] = ["muster-executor.service", "muster-executor.socket"];
+/// The units of the agent itself, whatever they are doing now.
+const OWN: [&str; 3] = ["muster-executor.service", "muster-executor.socket", "muster-node-agent.service"];
 /// Read of a journal at once.
 const PIECE: usize = 16 * 1024;
 /// Longest word to people.
@@ -44,7 +44,7 @@ pub(super) async fn service(
     if let Some(why) = locks.refuses_command("service").or_else(|| locks.refuses_service(unit)) {
         return Said::Locked(why);
     }
-    let own: Vec<String> = OWN.iter().map(|own| (*own).to_owned()).chain(peer.unit.clone()).collect();
+    let own: Vec<String> = OWN.iter().map(|own| (*own).to_owned()).chain([peer.unit.clone()]).collect();
     match services::act(act, unit, &own, hung_up).await {
         Ok(acted) => tools::told(acted),
         Err(Broken::Stopped(())) => Said::Stopped(Nothing {}),
@@ -88,12 +88,9 @@ async fn may_read(wish: &Journal, locks: &Locks, peer: &Peer) -> Result<String, 
         return Err(Said::Locked(why));
     }
     if wish.unit.is_empty() {
-        return match &peer.unit {
-            Some(unit) if is_own(unit, peer).await || locks.refuses_journal(unit).is_none() => {
-                Ok(unit.clone())
-            }
-            _ => Err(NONE),
-        };
+        let unit = &peer.unit;
+        let may = is_own(unit, peer).await || locks.refuses_journal(unit).is_none();
+        return if may { Ok(unit.clone()) } else { Err(NONE) };
     }
     let unit = &wish.unit;
     unit_name::check(unit).map_err(|wrong| frame::failed(&invalid(wrong.to_string())))?;

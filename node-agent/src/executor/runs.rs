@@ -41,9 +41,14 @@ impl Runs {
     }
 
     pub(super) async fn start(&self, run: Run) -> io::Result<Said> {
-        let (order, refused) = self.refuses(check(run)?).await;
+        let order = check(run)?;
+        // First of all: what is called off from here on is not started however long it takes
+        // to judge it.
+        self.core.reserve(order.id).await?;
+        let (order, refused) = self.refuses(order).await;
         if let Some(why) = refused {
             tracing::warn!(command = %order.id, "{} was not started: {why}", order.id);
+            self.core.give_back(order.id).await;
             return Ok(Said::Locked(why));
         }
         let user = order.user.clone();
@@ -86,6 +91,7 @@ impl Runs {
     /// One that still may run is not forgotten: its place keeps it from being started again.
     pub(super) async fn clear(&self, run: Id) -> io::Result<Said> {
         let id = id(&run.id)?;
+        self.core.call_off(id).await;
         if !self.core.is_gone(id).await? {
             return Err(io::Error::other(format!("run {id} has not ended")));
         }

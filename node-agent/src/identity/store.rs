@@ -175,7 +175,7 @@ impl Store {
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
-    match fs::read(path).map(Zeroizing::new) {
+    match files::read_plain(path).map(Zeroizing::new) {
         Ok(json) => serde_json::from_slice(&json)
             .map(Some)
             .map_err(|source| Error::Damaged { path: path.to_owned(), source }),

@@ -1,15 +1,16 @@
 //! What is in a ledger, for somebody who only looks while its agent may be writing.
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
 use super::{Entry, entry::Line, lines, replay::apply};
+use crate::platform::files;
 
 /// Commands whose end is not acknowledged, by id.
 ///
 /// # Errors
 /// If it cannot be read. None at all is none open.
 pub fn look(folder: &Path) -> io::Result<Vec<Entry>> {
-    let journal = match fs::read(folder.join("journal")) {
+    let journal = match files::read_plain(&folder.join("journal")) {
         Ok(journal) => journal,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
@@ -24,6 +25,8 @@ pub fn look(folder: &Path) -> io::Result<Vec<Entry>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use muster_common::clock::{Clock, UnixMillis};
 
     use super::*;

@@ -21,6 +21,9 @@ const PAUSE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Longest time at another log level.
 const LOUD: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// For the status to show what was asked.
+const SHOWN: Duration = Duration::from_secs(2);
+
 /// The service, which takes messages of at most so many bytes.
 pub(super) fn server(host: Arc<dyn Host>, message: usize) -> AgentServiceServer<impl AgentService> {
     AgentServiceServer::new(Agent(host)).max_decoding_message_size(message)
@@ -36,6 +39,12 @@ impl Agent {
     ) -> Result<T, Status> {
         let host = Arc::clone(&self.0);
         tasks::blocking(move || work(host.as_ref())).await.map_err(|refused| said(&refused))
+    }
+
+    /// Waits until the status shows what was asked: who asks for it next sees that.
+    async fn until(&self, is: impl FnMut(&Arc<AgentStatus>) -> bool) {
+        let mut status = self.0.status();
+        let _ = tokio::time::timeout(SHOWN, status.wait_for(is)).await; // it is done all the same
     }
 
     fn told(&self, status: &AgentStatus, caller: &Caller) -> pb::AgentStatus {
@@ -126,6 +135,7 @@ impl AgentService for Agent {
         let pause = Pause { reason, since, until, uid };
         let asked = pause.clone();
         self.ask(move |host| host.pause(asked)).await?;
+        self.until(|status| status.pause.as_ref() == Some(&pause)).await;
         let told = &pause.reason;
         tracing::warn!(uid, pid, reason = told, "uid {uid} paused changes and commands: {told}");
         Ok(Response::new(pb::PauseResponse { pause: Some(wire::pause(pause)) }))
@@ -137,6 +147,7 @@ impl AgentService for Agent {
     ) -> Result<Response<pb::ResumeResponse>, Status> {
         let Caller { uid, pid, .. } = caller(&request)?;
         let was_paused = self.ask(|host| host.resume()).await?;
+        self.until(|status| status.pause.is_none()).await;
         if was_paused {
             tracing::warn!(uid, pid, "uid {uid} ended the pause");
         }

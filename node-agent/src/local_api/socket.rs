@@ -1,10 +1,10 @@
 //! The socket file: taken over from a process that is dead, never from one that lives.
 
 use std::{
-    fs::{self, File, Permissions},
+    fs::{self, File, Metadata, Permissions},
     io,
     os::unix::{
-        fs::{FileTypeExt as _, PermissionsExt as _},
+        fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
         net::UnixStream,
     },
     path::{Path, PathBuf},
@@ -56,7 +56,7 @@ impl Socket {
             // The process's umask must not have its say.
             fs::set_permissions(folder, Permissions::from_mode(0o755)).map_err(io)?;
         }
-        if fs::metadata(folder).map_err(io)?.permissions().mode() & 0o022 != 0 {
+        if is_open_to_others(&fs::metadata(folder).map_err(io)?) {
             return Err(Error::Open(folder.to_owned()));
         }
         let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -76,6 +76,15 @@ impl Socket {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Whether others could take away what is there, and put something of their own in its
+/// place. Root may have a folder for our group in which everybody keeps what is theirs.
+fn is_open_to_others(folder: &Metadata) -> bool {
+    let mode = folder.permissions().mode();
+    let is_ours =
+        folder.uid() == 0 && mode & 0o1000 != 0 && folder.gid() == rustix::process::getegid().as_raw();
+    mode & 0o002 != 0 || (mode & 0o020 != 0 && !is_ours)
 }
 
 /// Removes what a dead process left.

@@ -169,7 +169,7 @@ mod tests {
             prop_assert_eq!(lists.refuses(&name, Act::Bring).is_none(), may);
             prop_assert_eq!(lists.refuses(&name, Act::Remove), None);
             // A longer block list never opens anything.
-            let mut more = lists.clone();
+            let mut more = lists;
             more.block.push(name.clone());
             prop_assert_eq!(more.refuses(&name, Act::Bring), Some("extensions.block"));
         }

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use muster_common::settings;
+use muster_common::{error_chain::Chain, settings};
 use parking_lot::Mutex;
 
 use super::{
@@ -23,7 +23,7 @@ const MAX_BYTES: u64 = 256 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be read.
-    #[error("cannot read lock file {}", path.display())]
+    #[error("cannot read lock file {}{}", path.display(), remedy(source))]
     Read {
         /// Which.
         path: PathBuf,
@@ -99,6 +99,23 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether this user may not read the file.
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+    }
+}
+
+fn remedy(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            ", which this user may not (for the agent: root:muster, mode 0640)"
+        }
+        _ => "",
+    }
+}
+
 impl Locks {
     /// Reads a lock file; none locks everything.
     ///
@@ -164,7 +181,8 @@ pub struct Reader(Arc<Mutex<Cached>>);
 #[derive(Debug)]
 struct Cached {
     path: PathBuf,
-    seen: Option<Seen>,
+    /// As it was when it was read last; `None`: it is to be read again, whatever it is.
+    looked_at: Option<Option<Seen>>,
     locks: Locks,
     error: Option<String>,
 }
@@ -176,10 +194,9 @@ impl Reader {
     /// Reads from this file.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
-        let cached = Cached { path, seen: None, locks: Locks::default(), error: None };
-        let reader = Self(Arc::new(Mutex::new(cached)));
-        reader.0.lock().read();
-        reader
+        let mut cached = Cached { path, looked_at: None, locks: Locks::default(), error: None };
+        cached.refresh();
+        Self(Arc::new(Mutex::new(cached)))
     }
 
     /// The rules of now; everything is locked while the file cannot be used.
@@ -201,26 +218,62 @@ impl Reader {
 
 impl Cached {
     fn refresh(&mut self) {
-        if self.seen != seen(&self.path) {
-            self.read();
+        // Looked at before it is read: a change in between is then seen next time.
+        let now = Some(seen(&self.path));
+        if self.looked_at == now {
+            return;
+        }
+        self.looked_at = now;
+        match Locks::load(&self.path) {
+            Ok(locks) => {
+                (self.locks, self.error) = (locks, None);
+                self.warn_of_readers();
+            }
+            Err(error) => self.lock(&error),
         }
     }
 
-    fn read(&mut self) {
-        // Looked at before it is read: a change in between is then seen next time.
-        self.seen = seen(&self.path);
-        (self.locks, self.error) = match Locks::load(&self.path) {
-            Ok(locks) => (locks, None),
-            Err(error) => {
-                let error = muster_common::error_chain::Chain(&error).to_string();
-                tracing::error!(error, "everything is locked: {error}");
-                (Locks::everything(), Some(error))
-            }
-        };
+    fn lock(&mut self, error: &Error) {
+        if matches!(error, Error::Read { .. }) {
+            self.looked_at = None; // it may be the host's fault, and pass
+        }
+        let error = Chain(error).to_string();
+        if self.error.as_ref() != Some(&error) {
+            tracing::error!(error, "everything is locked: {error}");
+        }
+        (self.locks, self.error) = (Locks::everything(), Some(error));
+    }
+
+    fn warn_of_readers(&self) {
+        let path = &self.path;
+        let url = self.locks.setting("proxy.url").map(settings::ProxyUrl::parse);
+        let is_secret = matches!(url, Some(Ok(url)) if url.is_secret());
+        if is_secret && std::fs::metadata(path).is_ok_and(|found| found.mode() & 0o004 != 0) {
+            let path = path.display();
+            tracing::warn!("{path} has the password of a proxy, and every user of this host can read it");
+        }
     }
 }
 
 fn seen(path: &Path) -> Option<Seen> {
     let of = |m: Metadata| (m.dev(), m.ino(), m.size(), m.ctime(), m.ctime_nsec());
     std::fs::symlink_metadata(path).ok().map(of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_in_reading_passes_without_an_edit_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("locks.toml");
+        std::fs::write(&path, "[hooks]\nallow = true\n").unwrap();
+        let reader = Reader::new(path.clone());
+        assert!(reader.current().allows_hooks() && reader.error().is_none());
+        let source = io::Error::from(rustix::io::Errno::MFILE);
+        reader.0.lock().lock(&Error::Read { path, source });
+        assert!(reader.0.lock().locks == Locks::everything());
+        assert!(reader.current().allows_hooks() && reader.error().is_none());
+    }
 }

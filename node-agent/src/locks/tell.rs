@@ -10,7 +10,7 @@ use super::{Error, Locks, profile};
 use profile::{Ceiling, Source};
 
 /// Rules that are always told, and what they are where nobody says so.
-const KNOWN: [(&str, &str); 15] = [
+const KNOWN: [(&str, &str); 17] = [
     ("paths.allow", "[]"),
     ("paths.deny", "[]"),
     ("hooks.allow", "false"),
@@ -21,11 +21,13 @@ const KNOWN: [(&str, &str); 15] = [
     ("commands.run-script.allow", "false"),
     ("commands.run-script.users", "null"),
     ("commands.run-script.sha256", "null"),
+    ("commands.run-script.interpreters", "null"),
     ("extensions.allow", "[]"),
     ("extensions.block", "[]"),
     ("limits.memory", "null"),
     ("limits.cpu", "null"),
     ("limits.tasks", "null"),
+    ("workload.identities", "[]"),
 ];
 
 /// A rule as it is.
@@ -64,12 +66,12 @@ impl Locks {
     pub fn tell(path: &Path, text: &str) -> Result<Told, Error> {
         let (locks, table) = Self::of_written(path, text)?;
         let mut rules: Vec<Rule> =
-            profile::leaves(&table).into_iter().map(|(key, value)| locks.rule(key, json!(value))).collect();
+            profile::leaves(&table).into_iter().map(|(key, value)| locks.rule(key, &json!(value))).collect();
         for (key, default) in KNOWN {
             let is_said = locks.sources.of(key).is_some();
             if !is_said {
-                let default = serde_json::from_str(default).unwrap_or_default();
-                rules.push(locks.rule(key.to_owned(), default));
+                let default: Value = serde_json::from_str(default).unwrap_or_default();
+                rules.push(locks.rule(key.to_owned(), &default));
             }
         }
         rules.sort_by(|one, other| one.key.cmp(&other.key));
@@ -78,9 +80,9 @@ impl Locks {
         Ok(Told { profile, rules, notes })
     }
 
-    fn rule(&self, key: String, value: Value) -> Rule {
+    fn rule(&self, key: String, value: &Value) -> Rule {
         let option = key.strip_prefix("settings.").and_then(settings::find).zip(value.as_str());
-        let value = option.map_or(value.clone(), |(option, text)| json!(option.told(text)));
+        let value = option.map_or_else(|| value.clone(), |(option, text)| json!(option.told(text)));
         let name = self.sources.profile.as_ref().map_or("", |(name, _)| name);
         let (origin, line) = match self.sources.of(&key) {
             None => ("default".to_owned(), None),
@@ -127,5 +129,29 @@ impl Locks {
         };
         self.allows_command("run-script")
             && self.refuses_script(&root, &text, &super::Caps::default()).is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interpreters_and_identities_are_told_whether_the_file_says_them_or_not() {
+        const SAID: &str = "[commands.run-script]\nallow = true\ninterpreters = [\"/bin/sh\"]\n\
+                            [[workload.identities]]\nname = \"web\"\nuid = 33\n";
+        let told = |text: &str, key: &str| {
+            let told = Locks::tell(Path::new("locks.toml"), text).unwrap();
+            let mut rules = told.rules.into_iter().filter(|rule| rule.key == key);
+            let rule = rules.next().expect(key);
+            assert!(rules.next().is_none(), "{key} is told twice");
+            (rule.value, rule.origin, rule.line)
+        };
+        let (interpreters, identities) = ("commands.run-script.interpreters", "workload.identities");
+        assert_eq!(told("", interpreters), (Value::Null, "default".to_owned(), None));
+        assert_eq!(told("", identities), (json!([]), "default".to_owned(), None));
+        assert_eq!(told(SAID, interpreters), (json!(["/bin/sh"]), "file".to_owned(), Some(3)));
+        let web = json!([{ "name": "web", "uid": 33 }]);
+        assert_eq!(told(SAID, identities), (web, "file".to_owned(), Some(4)));
     }
 }

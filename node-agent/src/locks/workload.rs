@@ -58,14 +58,13 @@ impl Rule {
         // A name that the host does not know is nobody's.
         let is_user = |name: &String| accounts::user(name).is_ok_and(|number| number == uid);
         let is_group = |name: &String| accounts::group(name).is_ok_and(|number| number == gid);
+        let is_unit = |pattern: &String| unit.is_some_and(|unit| unit_name::matches(pattern, unit));
+        // Names last: they may have to be asked for far away.
         self.uid.is_none_or(|wanted| wanted == uid)
             && self.gid.is_none_or(|wanted| wanted == gid)
+            && self.unit.as_ref().is_none_or(is_unit)
             && self.user.as_ref().is_none_or(is_user)
             && self.group.as_ref().is_none_or(is_group)
-            && self
-                .unit
-                .as_ref()
-                .is_none_or(|pattern| unit.is_some_and(|unit| unit_name::matches(pattern, unit)))
     }
 
     fn problem(&self) -> Option<String> {

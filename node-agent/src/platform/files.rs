@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Component, Path, PathBuf},
 };
@@ -76,6 +76,45 @@ pub fn folder(path: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
+/// Nothing that the agent keeps comes to this.
+const MOST: u64 = 64 * 1024 * 1024;
+
+/// What stands in a file of a folder that is another user's, perhaps: see `open_plain`.
+///
+/// # Errors
+/// From the file system, or if it is longer than anything that the agent keeps.
+pub fn read_plain(path: &Path) -> io::Result<Vec<u8>> {
+    let file = open_plain(path)?;
+    let size = file.metadata()?.len();
+    if size > MOST {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has {size} bytes")));
+    }
+    // At once: what is moved while it grows leaves copies behind, and it may be a key.
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
+    file.take(MOST).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A file of a folder that is another user's, perhaps: no link is followed, and nothing
+/// but a file is taken or waited for.
+///
+/// # Errors
+/// From the file system, or if it is no regular file.
+pub fn open_plain(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(plain()).open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
+}
+
+/// To open by these: no link is followed, nobody waited for.
+#[must_use]
+pub fn plain() -> i32 {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    i32::try_from(flags.bits()).unwrap_or_default()
+}
+
 /// Where a path leads: links are followed as far as it exists.
 #[must_use]
 pub fn resolve(path: &Path) -> PathBuf {
@@ -95,7 +134,7 @@ pub fn resolve(path: &Path) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     #[test]
@@ -107,5 +146,27 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"second");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing staged is left");
+    }
+
+    pub(crate) fn pipe(path: &Path) -> io::Result<()> {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        Ok(mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?)
+    }
+
+    #[test]
+    fn only_a_file_of_a_size_that_can_be_is_read_and_no_link_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("file"), "x").unwrap();
+        assert_eq!(read_plain(&at("file")).unwrap(), b"x");
+        std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
+        let looped = read_plain(&at("link")).unwrap_err().raw_os_error();
+        assert_eq!(looped, Some(rustix::io::Errno::LOOP.raw_os_error()));
+        pipe(&at("pipe")).unwrap();
+        assert_eq!(read_plain(&at("pipe")).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert!(read_plain(folder.path()).is_err());
+        File::create(at("long")).unwrap().set_len(MOST + 1).unwrap();
+        assert_eq!(read_plain(&at("long")).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(read_plain(&at("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

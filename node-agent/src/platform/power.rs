@@ -1,8 +1,12 @@
 //! Boots this host anew.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    process::{Output, Stdio},
+    time::Duration,
+};
 
-use tokio::time::timeout;
+use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
 
 use super::{process, systemd};
 
@@ -43,11 +47,33 @@ pub async fn reboot() -> io::Result<()> {
 pub async fn tell(message: &str) {
     // As a unit: whoever asks may have no terminals in its sight.
     let mut wall = process::command("systemd-run");
-    wall.args(["--quiet", "--collect", "--wait", "--", "wall", "--", message]).kill_on_drop(true);
-    match timeout(WITHIN, wall.output()).await {
+    wall.args(["--quiet", "--collect", "--wait", "--pipe", "--", "wall"]);
+    match timeout(WITHIN, told(wall, message)).await {
         Ok(Ok(told)) if told.status.success() => {}
         Ok(Ok(told)) => tracing::warn!("people could not be told: wall ended with {}", told.status),
         Ok(Err(error)) => tracing::warn!(%error, "people could not be told"),
         Err(_) => tracing::warn!("people could not be told in time"),
+    }
+}
+
+/// Ends a program that is given a text. As words of its own the text would be the name of a
+/// file, whose content everybody would be told.
+async fn told(mut program: Command, text: &str) -> io::Result<Output> {
+    program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut running = program.spawn()?;
+    if let Some(mut stdin) = running.stdin.take() {
+        stdin.write_all(format!("{text}\n").as_bytes()).await?;
+    }
+    running.wait_with_output().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn people_are_told_the_text_and_not_the_file_of_that_name() {
+        let told = told(process::command("cat"), "/etc/passwd").await.unwrap();
+        assert_eq!(told.stdout, b"/etc/passwd\n");
     }
 }

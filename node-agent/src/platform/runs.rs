@@ -19,6 +19,9 @@ use super::{
     units::{Limits, SCRIPTS, Unit, Units},
 };
 
+/// Runs of which something is kept. More are not begun.
+const MOST_KEPT: usize = 1024;
+
 /// A script or a hook that is to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
@@ -141,7 +144,35 @@ impl Runs {
         Some(Self { units: Units::of_this_host(program)?, folder: folder.to_owned() })
     }
 
-    /// Starts one, at most once for its id.
+    /// Takes an id for a run, before anything else is done for it: two that come with the
+    /// same id do not both go on from here.
+    ///
+    /// # Errors
+    /// If it was taken before, too much is kept of others, or from the file system.
+    pub async fn reserve(&self, id: CommandId) -> io::Result<()> {
+        let (runs, place) = (self.clone(), self.place(id));
+        let reserve = move || match place.reserve() {
+            Ok(()) if runs.list().len() > MOST_KEPT => {
+                let _ = fs::remove_dir(place.folder());
+                let message = format!("{MOST_KEPT} runs are kept already: they are cleared away first");
+                Err(io::Error::new(io::ErrorKind::QuotaExceeded, message))
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let message = format!("run {id} was ordered before: it is not started again");
+                Err(io::Error::new(error.kind(), message))
+            }
+            reserved => reserved,
+        };
+        tasks::blocking(reserve).await
+    }
+
+    /// Gives an id back for which nothing was ordered, unless it was called off.
+    pub async fn give_back(&self, id: CommandId) {
+        let place = self.place(id);
+        let _ = tasks::blocking(move || fs::remove_dir(place.folder())).await; // only if it is empty
+    }
+
+    /// Starts one whose id is reserved.
     ///
     /// # Errors
     /// Only if nothing of it runs or ever will.
@@ -179,7 +210,8 @@ impl Runs {
         }
     }
 
-    /// Calls one off that has not begun. `true`: nothing of it runs, or ever will.
+    /// Calls one off that has not begun, or has not even come yet. `true`: nothing of it runs,
+    /// or ever will.
     pub async fn call_off(&self, id: CommandId) -> bool {
         let place = self.place(id);
         tasks::blocking(move || place.call_off()).await
@@ -225,12 +257,16 @@ impl Runs {
         Unit::of(id).is_gone().await
     }
 
-    /// Forgets what was kept of it. For a thread that may wait.
+    /// Forgets what was kept of it; what has not begun does not any more. For a thread that
+    /// may wait.
     ///
     /// # Errors
     /// From the file system.
     pub fn clear(&self, id: CommandId) -> io::Result<()> {
         let kept = self.place(id);
+        if kept.folder().exists() {
+            let _ = kept.call_off();
+        }
         let gone = fs::remove_dir_all(kept.folder());
         let text = fs::remove_file(text_of(id));
         [gone, text].into_iter().find(|gone| !is_fine(gone)).unwrap_or(Ok(()))
@@ -261,10 +297,6 @@ fn prepare(order: &Order, place: &Place) -> Result<(), NotStarted> {
 fn put(order: &Order, job: &Job, place: &Place) -> io::Result<()> {
     let program = order.program.first().ok_or(io::ErrorKind::InvalidInput)?;
     rustix::fs::access(program, rustix::fs::Access::EXEC_OK)?;
-    if place.folder().exists() {
-        let message = format!("run {} was ordered before: it is not started again", order.id);
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
-    }
     if let Some(text) = &order.text {
         files::folder(Path::new(SCRIPTS), 0o711)?;
         let path = text_of(order.id);
@@ -272,9 +304,6 @@ fn put(order: &Order, job: &Job, place: &Place) -> io::Result<()> {
         if let Some(user) = &job.user {
             std::os::unix::fs::chown(&path, Some(user.uid), Some(user.gid))?;
         }
-    }
-    if let Some(above) = place.folder().parent() {
-        files::private_folder(above)?;
     }
     place.order(job)
 }
@@ -297,65 +326,4 @@ fn piece(path: &Path, after: u64, most: usize) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn runs(folder: &Path) -> Runs {
-        Runs { units: Units::by(Path::new("/bin/true")), folder: folder.join("runs") }
-    }
-
-    fn order() -> Order {
-        Order {
-            id: CommandId::generate(),
-            text: None,
-            program: vec!["/bin/true".to_owned()],
-            arguments: Vec::new(),
-            environment: BTreeMap::new(),
-            folder: "/".into(),
-            user: String::new(),
-            limits: Limits::default(),
-            output: 10,
-            survives: true,
-        }
-    }
-
-    #[test]
-    fn an_order_is_put_in_its_place_once_whatever_became_of_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let (runs, order) = (runs(folder.path()), order());
-        let place = runs.place(order.id);
-        prepare(&order, &place).unwrap();
-        assert!(runs.look(order.id, [0, 0], 10).survives);
-        assert!(place.claim().unwrap().is_some());
-        let again = prepare(&order, &place);
-        assert!(
-            matches!(&again, Err(NotStarted::Host(error)) if error.kind() == io::ErrorKind::AlreadyExists),
-            "{again:?}"
-        );
-        assert_eq!(runs.list(), [order.id]);
-        runs.clear(order.id).unwrap();
-        runs.clear(order.id).unwrap();
-        assert_eq!(runs.look(order.id, [0, 0], 10), State::default());
-    }
-
-    #[test]
-    fn what_cannot_start_says_why() {
-        let folder = tempfile::tempdir().unwrap();
-        let runs = runs(folder.path());
-        let ghost = Order { user: "no-such-user".to_owned(), ..order() };
-        assert!(matches!(prepare(&ghost, &runs.place(ghost.id)), Err(NotStarted::UserUnknown)));
-        let nothing = Order { program: vec!["/no/program".to_owned()], ..order() };
-        assert!(matches!(prepare(&nothing, &runs.place(nothing.id)), Err(NotStarted::Host(_))));
-        assert!(!runs.place(nothing.id).folder().exists());
-    }
-
-    #[test]
-    fn output_is_read_on_from_where_it_was_left() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("stdout");
-        assert_eq!(piece(&path, 0, 10), b"");
-        fs::write(&path, "0123456789").unwrap();
-        assert_eq!((piece(&path, 0, 4), piece(&path, 4, 100)), (b"0123".to_vec(), b"456789".to_vec()));
-        assert_eq!(piece(&path, 11, 1), b"");
-    }
-}
+mod tests;

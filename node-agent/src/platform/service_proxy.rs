@@ -44,23 +44,35 @@ impl ServiceProxy {
         Self(units.join(format!("{SERVICE}.d")))
     }
 
+    /// The file that the drop-in names.
+    #[must_use]
+    pub fn variables(&self) -> PathBuf {
+        self.0.join(VARIABLES)
+    }
+
     /// The drop-in.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.0.join(DROP_IN)
     }
 
-    /// What stands there. `None`: nothing, or this user may not know.
-    #[must_use]
-    pub fn read(&self) -> Option<Variables> {
-        let text = fs::read_to_string(self.0.join(VARIABLES)).ok()?;
+    /// What stands there, if something does.
+    ///
+    /// # Errors
+    /// From the file system: this user may not know, for one.
+    pub fn read(&self) -> io::Result<Option<Variables>> {
+        let text = match fs::read_to_string(self.variables()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            text => text?,
+        };
         let of = |name: &str| {
             text.lines()
                 .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
                 .unwrap_or_default()
                 .to_owned()
         };
-        Some(Variables { proxy: of(PROXY), no_proxy: of(NO_PROXY) }).filter(|it| !it.proxy.is_empty())
+        let said = Variables { proxy: of(PROXY), no_proxy: of(NO_PROXY) };
+        Ok(Some(said).filter(|it| !it.proxy.is_empty()))
     }
 
     /// Writes both files; `false`: they said so already.
@@ -68,7 +80,7 @@ impl ServiceProxy {
     /// # Errors
     /// From the file system.
     pub fn write(&self, variables: &Variables) -> io::Result<bool> {
-        let file = self.0.join(VARIABLES);
+        let file = self.variables();
         let unit = format!(
             "# Written by `muster-node-agent proxy add`; `muster-node-agent proxy remove` takes it away.\n\
              [Service]\nEnvironmentFile=-{}\n",
@@ -89,7 +101,7 @@ impl ServiceProxy {
     /// # Errors
     /// From the file system.
     pub fn remove(&self) -> io::Result<bool> {
-        let (unit, variables) = (gone(&self.path())?, gone(&self.0.join(VARIABLES))?);
+        let (unit, variables) = (gone(&self.path())?, gone(&self.variables())?);
         let _ = fs::remove_dir(&self.0); // if nobody else has a drop-in there
         Ok(unit || variables)
     }
@@ -123,14 +135,14 @@ mod tests {
     fn the_files_are_roots_alone_and_writing_twice_changes_nothing() {
         let units = tempfile::tempdir().unwrap();
         let files = ServiceProxy::below(units.path());
-        assert!(files.read().is_none() && !files.remove().unwrap());
+        assert!(files.read().unwrap().is_none() && !files.remove().unwrap());
         let of = |proxy: &str, no_proxy: &str| Variables {
             proxy: proxy.to_owned(),
             no_proxy: no_proxy.to_owned(),
         };
         let wish = of("http://u:p%40@p:3128", "10.0.0.0/8,a.example");
         assert!(files.write(&wish).unwrap() && !files.write(&wish).unwrap());
-        assert!(files.read() == Some(wish.clone()));
+        assert!(files.read().unwrap() == Some(wish.clone()));
         let folder = units.path().join("muster-node-agent.service.d");
         for name in ["proxy.conf", "proxy.env"] {
             let mode = fs::metadata(folder.join(name)).unwrap().permissions().mode();
@@ -140,7 +152,14 @@ mod tests {
         assert!(unit.contains("EnvironmentFile=-") && !unit.contains("p%40"), "{unit}");
         fs::set_permissions(folder.join("proxy.env"), fs::Permissions::from_mode(0o644)).unwrap();
         assert!(files.write(&wish).unwrap(), "others could read it");
-        assert!(files.write(&of("http://p:1", "")).unwrap() && files.read() == Some(of("http://p:1", "")));
+        assert!(files.write(&of("http://p:1", "")).unwrap());
+        assert!(files.read().unwrap() == Some(of("http://p:1", "")));
         assert!(files.remove().unwrap() && !files.remove().unwrap() && !folder.exists());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_nothing() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(ServiceProxy::below(file.path()).read().is_err(), "there is no folder where a file is");
     }
 }

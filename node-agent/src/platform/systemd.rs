@@ -1,10 +1,10 @@
 //! The host's systemd, where it has one.
 
-use std::{collections::HashMap, fmt, fs, io, path::Path, str::FromStr, time::Duration};
+use std::{collections::HashMap, fmt, io, path::Path, str::FromStr, time::Duration};
 
 use tokio::{process::Command, time::timeout};
 
-use super::process;
+use super::{peer, process};
 
 /// What `show` asks for.
 const PROPERTIES: &str =
@@ -112,29 +112,10 @@ fn number<T: FromStr + Default>(lines: &HashMap<&str, &str>, key: &str) -> T {
     lines.get(key).and_then(|value| value.parse().ok()).unwrap_or_default()
 }
 
-/// The unit in which this process runs, if it is one of systemd's.
+/// The unit in which this process runs, where systemd runs the host.
 #[must_use]
 pub fn own_unit() -> Option<String> {
-    unit_around("self")
-}
-
-/// The unit in which another process runs, likewise.
-#[must_use]
-pub fn unit_around(process: &str) -> Option<String> {
-    if !is_booted() {
-        return None;
-    }
-    unit_of(&fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?)
-}
-
-/// The innermost unit of a `/proc/PID/cgroup`.
-fn unit_of(cgroup: &str) -> Option<String> {
-    let path = cgroup
-        .lines()
-        .find_map(|line| line.split_once("name=systemd:").or_else(|| line.split_once("0::")))?
-        .1;
-    let unit = path.rsplit('/').find(|part| part.ends_with(".service") || part.ends_with(".scope"))?;
-    Some(unit.to_owned())
+    is_booted().then(peer::own_unit).flatten()
 }
 
 #[cfg(test)]
@@ -153,16 +134,5 @@ mod tests {
         let both: Vec<String> = all_units(&both).into_iter().map(|unit| unit.id).collect();
         assert_eq!(both, ["a.service", "b.service"]);
         assert!(all_units("\n").is_empty());
-    }
-
-    #[test]
-    fn a_process_finds_the_unit_that_it_runs_in() {
-        let own = unit_of("0::/system.slice/muster-node-agent.service\n");
-        assert_eq!(own.as_deref(), Some("muster-node-agent.service"));
-        let inner = unit_of("0::/system.slice/a.service/b/c\n");
-        assert_eq!(inner.as_deref(), Some("a.service"));
-        let older = unit_of("2:cpu:/x\n1:name=systemd:/system.slice/old.service\n");
-        assert_eq!(older.as_deref(), Some("old.service"));
-        assert_eq!(unit_of("0::/\n"), None);
     }
 }

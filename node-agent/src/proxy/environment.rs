@@ -57,6 +57,18 @@ fn no_proxy(text: &str) -> Bypass {
     Bypass::of(words.filter_map(|word| Some((word.to_owned(), exception(word)?))).collect())
 }
 
+/// The first entry of a list with commas that would mean something else in `NO_PROXY`, or
+/// nothing.
+#[must_use]
+pub fn misread(list: &str) -> Option<&str> {
+    if list.trim() == "*" {
+        return None;
+    }
+    let entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    let is_kept = |entry: &str| entry != "*" && exception(entry) == entry.parse().ok();
+    entries.into_iter().find(|entry| !is_kept(entry))
+}
+
 fn exception(word: &str) -> Option<Exception> {
     match word.parse().ok()? {
         // curl knows no services: these are names of hosts, if anything.
@@ -65,5 +77,26 @@ fn exception(word: &str) -> Option<Exception> {
         Exception::Network(_) if word.starts_with('[') => None,
         Exception::Network(net) if net.prefix_len() == 0 => Some(Exception::Network(IpNet::from(net.addr()))),
         other => Some(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_that_the_environment_would_lose_is_found() {
+        for good in ["", "*", " * ", "10.0.0.0/8, a.example,.b.example", "2001:db8::/32,::1"] {
+            assert_eq!(misread(good), None, "{good}");
+        }
+        for (list, lost) in [
+            ("a.example,*", "*"),
+            ("a.example,[2001:db8::1]", "[2001:db8::1]"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+            ("a.example, ::/0", "::/0"),
+            ("Session", "Session"),
+        ] {
+            assert_eq!(misread(list), Some(lost), "{list}");
+        }
     }
 }

@@ -131,7 +131,9 @@ impl<H: Host, T: Transport> Worker<H, T> {
     /// The same, telling that it gets on.
     #[must_use]
     pub fn beating(self, pulse: Pulse) -> Self {
-        Self { pulse, ..self }
+        let worker = Self { pulse, ..self };
+        worker.beat(OPENS);
+        worker
     }
 
     /// Works until it is stopped or the node is removed.

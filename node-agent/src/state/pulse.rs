@@ -22,6 +22,11 @@ impl Pulse {
         self.0.lock().iter().find(|(_, by)| **by < now).map(|(task, _)| *task)
     }
 
+    /// A task is over.
+    pub fn done(&self, task: &str) {
+        self.0.lock().remove(task);
+    }
+
     /// Nothing runs that would come round.
     pub fn rest(&self) {
         self.0.lock().clear();
@@ -45,6 +50,11 @@ mod tests {
         pulse.beat("applier", now + 2 * second, second);
         assert_eq!(pulse.late(now + 2 * second), None);
         assert_eq!(pulse.late(now + 11 * second), Some("applier"));
+        pulse.done("session");
+        assert_eq!(pulse.late(now + 11 * second), Some("applier"));
+        pulse.done("applier");
+        assert_eq!(pulse.late(now + 11 * second), None);
+        pulse.beat("session", now, second);
         pulse.rest();
         assert_eq!(pulse.late(now + 100 * second), None);
     }

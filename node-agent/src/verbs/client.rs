@@ -72,7 +72,7 @@ impl Client {
     }
 
     /// The same, with bytes.
-    pub(super) fn stage(&self, verb: FileVerb, content: &Bytes) -> io::Result<Reply> {
+    pub(super) fn stage(&self, verb: &FileVerb, content: &Bytes) -> io::Result<Reply> {
         let sha256 = content.sha256();
         self.repeat(|| {
             let (size, mut from) = open(content)?;
@@ -140,7 +140,7 @@ impl Client {
 }
 
 /// It hung up without a word.
-fn is_broken(error: &io::Error) -> bool {
+pub(super) fn is_broken(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
 }
 

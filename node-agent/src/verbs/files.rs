@@ -128,7 +128,7 @@ impl Spot {
             return there.client.file(FileVerb { sha256, ..there.verb(Act::StageOriginal) })?.done();
         }
         let verb = FileVerb { rights, ..there.verb(Act::Stage) };
-        let staged = there.client.stage(verb, bytes).and_then(super::client::Reply::done);
+        let staged = there.client.stage(&verb, bytes).and_then(super::client::Reply::done);
         if let (Bytes::Fetched(path, _), Err(error)) = (bytes, &staged)
             && error.kind() == io::ErrorKind::InvalidData
         {

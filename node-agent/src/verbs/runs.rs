@@ -84,7 +84,10 @@ impl Runs {
     /// Only if nothing of it runs or ever will.
     pub async fn start(&self, order: Order) -> Result<(), NotStarted> {
         let client = match self {
-            Self::Here(runs) => return runs.start(order).await,
+            Self::Here(runs) => {
+                runs.reserve(order.id).await.map_err(NotStarted::Host)?;
+                return runs.start(order).await;
+            }
             Self::Executor(client) => client,
         };
         let id = order.id;
@@ -104,7 +107,7 @@ impl Runs {
                 Ok(false) => return Err(NotStarted::Host(error)),
                 Ok(true) => return Ok(()),
                 Err(second) => {
-                    tracing::warn!(command = %id, %second, "cannot see whether command {id} has started")
+                    tracing::warn!(command = %id, %second, "cannot see whether command {id} has started");
                 }
             }
             tokio::time::sleep(ASK_AGAIN.1).await;
@@ -117,7 +120,10 @@ impl Runs {
         if self.call_off(id).await? {
             return Ok(false);
         }
-        Ok(self.look(id, [0, 0], false).await?.state.is_known)
+        if self.look(id, [0, 0], false).await?.state.is_known {
+            return Ok(true);
+        }
+        Err(io::Error::other("it could be neither called off nor found"))
     }
 
     /// How a run stands, and what it has written after these places in its output. `unit`:

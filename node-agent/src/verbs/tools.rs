@@ -6,7 +6,7 @@ use muster_common::{clock::UnixMillis, tasks};
 
 use super::{
     Hands,
-    client::{Client, unexpected},
+    client::{Client, is_broken, unexpected},
     frame,
     messages::{self, Journal, Reboot, Said, Service, Verb},
 };
@@ -119,7 +119,11 @@ impl Hands {
     pub async fn reboot(&self) -> io::Result<()> {
         match self {
             Self::Here => power::reboot().await,
-            Self::Executor(client) => client.ask_once(Verb::Reboot(Reboot { tell: None })).await?.done(),
+            Self::Executor(client) => match client.ask_once(Verb::Reboot(Reboot { tell: None })).await {
+                // A host that goes down may have ended it before it could answer.
+                Err(error) if is_broken(&error) => Err(io::ErrorKind::TimedOut.into()),
+                answer => answer?.done(),
+            },
         }
     }
 
@@ -207,7 +211,34 @@ pub fn told(acted: Acted) -> Said {
 
 #[cfg(test)]
 mod tests {
+    use std::{os::unix::net::UnixListener, thread};
+
     use super::*;
+
+    /// What comes of a wish to boot whose executor says this last, or nothing.
+    async fn rebooted(said: Option<Said>) -> io::Error {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join("socket")).unwrap();
+        let hands = Hands::Executor(Client::new(&folder.path().join("socket")));
+        let answering = thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            frame::read::<messages::Request>(&stream).unwrap();
+            if said.is_some() {
+                frame::write(&stream, &messages::Answer { said }).unwrap();
+            }
+        });
+        let error = hands.reboot().await.unwrap_err();
+        answering.join().unwrap();
+        error
+    }
+
+    #[tokio::test]
+    async fn an_executor_that_ends_before_it_answers_has_not_said_that_the_host_stays_up() {
+        assert_eq!(rebooted(None).await.kind(), io::ErrorKind::TimedOut);
+        let failed = frame::failed(&io::Error::other("it does not want to"));
+        assert_eq!(rebooted(Some(failed)).await.kind(), io::ErrorKind::Other);
+        assert_eq!(rebooted(Some(Said::Locked(String::new()))).await.kind(), io::ErrorKind::InvalidInput);
+    }
 
     #[test]
     fn what_came_of_an_act_comes_over_whole() {

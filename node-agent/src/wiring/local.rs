@@ -64,7 +64,7 @@ impl Local {
     ) -> Arc<Self> {
         let (clock, pauses) = (Clock::System, Pauses::default());
         let started_at = clock.now();
-        if let Some(pause) = state.pause().filter(|pause| !pause.is_over(started_at)) {
+        if let Some(pause) = pause_left(state, started_at) {
             tracing::warn!("changes and commands rest: {}", pause.reason);
             pauses.set(Some(pause));
         }
@@ -142,6 +142,19 @@ impl Local {
     }
 }
 
+/// The pause that an earlier process left. One that is over is forgotten: a clock that is set
+/// back must not bring it back.
+fn pause_left(state: &StateDir, now: UnixMillis) -> Option<Pause> {
+    let pause = state.pause()?;
+    if !pause.is_over(now) {
+        return Some(pause);
+    }
+    if let Err(error) = state.set_pause(None) {
+        tracing::warn!(%error, "a pause is over, and could not be forgotten");
+    }
+    None
+}
+
 impl Host for Local {
     fn status(&self) -> watch::Receiver<Arc<Status>> {
         self.status.subscribe()
@@ -185,5 +198,22 @@ impl Host for Local {
             return Err(Refused::LogLevelFixed);
         }
         Ok(self.logging.said_here(level, until))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_that_ended_while_no_agent_ran_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(folder.path()).unwrap();
+        let pause =
+            Pause { reason: "work".to_owned(), since: UnixMillis(1), until: Some(UnixMillis(5)), uid: 0 };
+        state.set_pause(Some(&pause)).unwrap();
+        assert_eq!(pause_left(&state, UnixMillis(4)), Some(pause));
+        assert_eq!(pause_left(&state, UnixMillis(5)), None);
+        assert_eq!(state.pause(), None, "nor is it there when the clock is set back");
     }
 }

@@ -73,6 +73,7 @@ where
     let (stop_session, stopped) = watch::channel(Stop::No);
     let line = Line::default();
     let instance = InstanceId::generate();
+    house.opens();
     let parts = Parts::open(house, identity.clone(), instance, &restart, &line).await?;
     let (settings, in_force) = (parts.applier.settings(), Arc::clone(&parts.in_force));
     let rebooting = Arc::clone(&parts.rebooting);
@@ -82,7 +83,7 @@ where
     let transport = Grpc::new(parts.identity.subscribe()).by(dialer.clone());
     let blobs = Arc::new(Blobs(Downloads::new(parts.identity.subscribe(), dialer.clone())));
     let ways = proxies::Ways::new(in_force.proxies.subscribe(), parts.identity.subscribe());
-    let workloads = Remote { identity: parts.identity.subscribe(), instance, dialer };
+    let workloads = Remote::new(parts.identity.subscribe(), instance, dialer);
     let drift_interval = in_force.drift_interval.subscribe();
     let view = parts.view(house, node);
     let (host, started) = parts.start(house, instance, transport.server());
@@ -92,6 +93,7 @@ where
     let commands = started.commands.beating(house.pulse.clone());
     tasks.spawn("commands", Kind::Fatal, commands.run(drain.clone()));
     let applier = started.applier.sweeping(drift_interval).fetching(blobs).beating(house.pulse.clone());
+    house.pulse.done(super::OPENING); // all three beat by now
     tasks.spawn("applier", Kind::Fatal, applier.run(drain.clone()));
     tasks.spawn("facts", Kind::Fatal, started.facts.run(drain.clone()));
     let workloads = house.workloads.clone().keep(workloads, drain.clone());
@@ -323,6 +325,7 @@ async fn tell_status(
     mut status: watch::Receiver<Status>,
     mut ways: proxies::Ways,
 ) {
+    house.tell("connecting", "").await; // what stands there is of another worker
     loop {
         let now = status.borrow_and_update().clone();
         if let Status::Connected { session, .. } = &now {
@@ -331,7 +334,8 @@ async fn tell_status(
         let told = told(&now);
         loop {
             if let Some(told) = &told {
-                house.tell_whole(state_dir::Status { proxies: ways.told(), ..told.clone() }).await;
+                let (node, proxies) = (Some(node), ways.told());
+                house.tell_whole(state_dir::Status { node, proxies, ..told.clone() }).await;
             }
             tokio::select! {
                 changed = status.changed() => match changed {

@@ -6,11 +6,7 @@ use std::collections::BTreeMap;
 use muster_common::settings::Service;
 use tokio::sync::watch;
 
-use crate::{
-    identity::Identity,
-    proxy::{Route, Rules},
-    state::Line,
-};
+use crate::{identity::Identity, proxy::Rules, state::Line};
 
 /// The ways of now.
 #[derive(Debug, Clone)]
@@ -36,24 +32,24 @@ impl Ways {
         }
     }
 
-    /// Asks for a new session whenever another way leads to where sessions are.
+    /// Asks for a new session whenever another way may lead to where it is.
     pub(super) async fn follow(mut self, line: &Line) {
-        let mut before = self.to_sessions();
+        let mut before = self.rules.borrow_and_update().clone();
         loop {
             self.changed().await;
-            let now = self.to_sessions();
-            if now != before {
-                let way = now.first().map(Route::to_string).unwrap_or_default();
-                tracing::info!(way, "sessions go another way from now on: the proxy is {way}");
+            let now = self.rules.borrow_and_update().clone();
+            // The same way for another reason is the same way. Whether a session is led
+            // elsewhere cannot be told from here: it may have been sent to another address.
+            if !now.lead_like(&before) {
+                let way = self.told().remove("session").unwrap_or_default();
+                tracing::info!(
+                    way,
+                    "connections go another way from now on: the proxy for sessions is {way}"
+                );
                 line.anew();
             }
             before = now;
         }
-    }
-
-    fn to_sessions(&mut self) -> Vec<Route> {
-        let (rules, identity) = (self.rules.borrow_and_update(), self.identity.borrow());
-        identity.session_addresses.iter().map(|to| rules.route(Service::Session, to)).collect()
     }
 }
 

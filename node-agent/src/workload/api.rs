@@ -6,7 +6,7 @@ mod wire;
 
 use std::sync::Arc;
 
-use muster_common::reason::Reason;
+use muster_common::{clock::UnixMillis, reason::Reason};
 use muster_proto::spiffe::{
     self as pb, JwtBundlesRequest, JwtBundlesResponse, JwtsvidRequest, JwtsvidResponse,
     ValidateJwtsvidRequest, ValidateJwtsvidResponse, X509BundlesRequest, X509BundlesResponse,
@@ -15,7 +15,7 @@ use muster_proto::spiffe::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{Bundles, Caller, PATIENCE, Shared, Trouble, View, Want, Workloads};
+use super::{Bundles, Caller, PATIENCE, Remote, Shared, Trouble, View, Want, Workloads, tokens::Key};
 use refusal::status;
 use stream::Changes;
 
@@ -55,8 +55,8 @@ impl Handler {
     }
 
     /// The caller's names; one at least.
-    fn names(&self, caller: &Caller) -> Result<Vec<String>, Status> {
-        names(&self.shared, caller)
+    async fn names(&self, caller: &Caller) -> Result<Vec<String>, Status> {
+        names(&self.shared, caller).await
     }
 
     /// The bundles, fetched if they are not here.
@@ -65,35 +65,73 @@ impl Handler {
         wait(&self.shared, |view| view.bundles.clone()).await
     }
 
-    async fn tokens(&self, names: &[String], audiences: &[String]) -> Result<Vec<pb::Jwtsvid>, Status> {
+    /// What holds is given at once, and replaced beside that when it is old. Only where there is
+    /// nothing that holds does the caller wait for the control plane.
+    async fn tokens(
+        &self,
+        uid: u32,
+        names: &[String],
+        audiences: &[String],
+    ) -> Result<Vec<pb::Jwtsvid>, Status> {
+        let shared = &self.shared;
         let key = |name: &String| (name.clone(), audiences.to_vec());
-        let remote = self.shared.remote.lock().clone();
+        let remote = shared.remote.lock().clone();
         let remote = remote.ok_or_else(|| refusal::of_trouble(&Trouble::no_fleet()))?;
-        let now = self.shared.clock.now();
-        let known = |name: &String| self.shared.tokens.lock().fresh(&key(name), now);
-        let missing: Vec<String> = names.iter().filter(|name| known(name).is_none()).cloned().collect();
+        let now = shared.clock.now();
+        let holds = |name: &&String| shared.tokens.lock().valid(&key(name), now).is_some();
+        let (held, missing): (Vec<_>, Vec<_>) = names.iter().partition(holds);
+        for name in held {
+            self.replace_if_old(key(name), now);
+        }
+        let mut refused = None;
         if !missing.is_empty() {
-            match remote.issue_jwt(&missing, audiences, now).await {
-                Ok(tokens) => {
-                    let mut kept = self.shared.tokens.lock();
-                    missing.iter().zip(tokens).for_each(|(name, token)| kept.put(key(name), token, now));
+            let missing: Vec<String> = missing.into_iter().cloned().collect();
+            refused = self.issue(uid, &remote, &missing, audiences).await.err();
+        }
+        let kept = shared.tokens.lock();
+        let held = names.iter().filter_map(|name| Some((name, kept.valid(&key(name), now)?)));
+        let given: Vec<_> = held.map(|(name, token)| wire::token(&remote.id(name), token.token)).collect();
+        if given.is_empty() {
+            let lost = || refusal::of_trouble(&Trouble::no_fleet());
+            return Err(refused.unwrap_or_else(lost));
+        }
+        Ok(given)
+    }
+
+    fn replace_if_old(&self, key: Key, now: UnixMillis) {
+        if self.shared.tokens.lock().fresh(&key, now).is_none() {
+            self.shared.old.lock().insert(key);
+            self.shared.wake.notify_one();
+        }
+    }
+
+    async fn issue(
+        &self,
+        uid: u32,
+        remote: &Remote,
+        names: &[String],
+        audiences: &[String],
+    ) -> Result<(), Status> {
+        let (shared, now) = (&self.shared, self.shared.clock.now());
+        if !shared.rate.lock().take(uid, shared.clock.monotonic()) {
+            let message = "this user has too many tokens made; use those that it has, or try again later";
+            return Err(status(Reason::RateLimited, message));
+        }
+        match remote.issue_jwt(names, audiences, now).await {
+            Ok(tokens) => {
+                let keys = names.iter().map(|name| (name.clone(), audiences.to_vec()));
+                shared.keep(remote, keys.zip(tokens), now);
+                shared.wake.notify_one();
+                Ok(())
+            }
+            Err(trouble) => {
+                let refused = refusal::of_trouble(&trouble);
+                if trouble.is_refusal {
+                    shared.take_trouble(trouble);
                 }
-                Err(trouble) if trouble.is_refusal => {
-                    self.shared.take_trouble(trouble.clone());
-                    return Err(refusal::of_trouble(&trouble));
-                }
-                // What still holds is served while the control plane is away.
-                Err(trouble) => {
-                    let holds = |name| self.shared.tokens.lock().valid(&key(name), now).is_some();
-                    if !missing.iter().all(holds) {
-                        return Err(refusal::of_trouble(&trouble));
-                    }
-                }
+                Err(refused)
             }
         }
-        let kept = self.shared.tokens.lock();
-        let held = names.iter().filter_map(|name| Some((name, kept.valid(&key(name), now)?)));
-        Ok(held.map(|(name, token)| wire::token(&remote.id(name), token.token)).collect())
     }
 }
 
@@ -108,7 +146,7 @@ impl SpiffeWorkloadApi for Handler {
         request: Request<X509svidRequest>,
     ) -> Result<Response<Self::FetchX509SVIDStream>, Status> {
         let caller = self.caller(&request)?;
-        self.names(&caller)?;
+        self.names(&caller).await?;
         Ok(Response::new(stream::x509(&self.shared, caller)))
     }
 
@@ -125,7 +163,7 @@ impl SpiffeWorkloadApi for Handler {
         request: Request<JwtsvidRequest>,
     ) -> Result<Response<JwtsvidResponse>, Status> {
         let caller = self.caller(&request)?;
-        let mut names = self.names(&caller)?;
+        let mut names = self.names(&caller).await?;
         let request = request.into_inner();
         let mut audiences = request.audience;
         let fits = |audience: &String| (1..=MAX_AUDIENCE).contains(&audience.len());
@@ -149,7 +187,7 @@ impl SpiffeWorkloadApi for Handler {
                 return Err(status(Reason::WorkloadDenied, message));
             }
         }
-        Ok(Response::new(JwtsvidResponse { svids: self.tokens(&names, &audiences).await? }))
+        Ok(Response::new(JwtsvidResponse { svids: self.tokens(caller.uid, &names, &audiences).await? }))
     }
 
     async fn fetch_jwt_bundles(
@@ -177,9 +215,9 @@ impl SpiffeWorkloadApi for Handler {
     }
 }
 
-fn names(shared: &Shared, caller: &Caller) -> Result<Vec<String>, Status> {
-    let names = shared.names(caller);
-    if names.is_empty() { Err(refusal::denied(caller, shared.locks.error())) } else { Ok(names) }
+async fn names(shared: &Shared, caller: &Caller) -> Result<Vec<String>, Status> {
+    let names = shared.names(caller).await;
+    if names.is_empty() { Err(refusal::denied(caller, shared.locks.error().is_some())) } else { Ok(names) }
 }
 
 /// What is found in the view, once it is there: the control plane is asked once at most.
@@ -201,3 +239,6 @@ fn over(view: &View, begun: u64) -> Option<&Trouble> {
     let no_fleet = Trouble::no_fleet();
     view.trouble.as_ref().filter(|trouble| view.turns > begun || **trouble == no_fleet)
 }
+
+#[cfg(test)]
+mod tests;

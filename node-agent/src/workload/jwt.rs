@@ -54,6 +54,11 @@ impl Keys {
         Some(Self(set.keys.iter().filter_map(key).collect()))
     }
 
+    /// Whether there is one of this name.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -94,6 +99,12 @@ impl Keys {
         let id = judge(&claims, audience, trust_domain, now.0.div_euclid(1000))?;
         Ok(Valid { id, claims })
     }
+}
+
+/// Name of the key by which a token is to be checked; nothing is checked here.
+pub(super) fn key_of(token: &str) -> Option<String> {
+    let (header, _) = token.split_once('.')?;
+    serde_json::from_slice::<Header>(&decode(header).ok()?).ok()?.kid
 }
 
 fn judge(
@@ -205,6 +216,7 @@ mod tests {
         let keys = Keys::read(&signer.jwks()).unwrap();
         let token = signer.sign(&header(), &claims());
         let valid = check(&keys, &token).unwrap();
+        assert_eq!(key_of(&token).as_deref(), Some("k"));
         assert_eq!((valid.id.name.as_str(), &valid.claims["aud"]), ("web", &json!(["db", "queue"])));
         assert!(check(&keys, &signer.sign(&header(), &with(claims(), "aud", json!("db")))).is_ok());
         let later = UnixMillis(NOW.0 + 300_000);

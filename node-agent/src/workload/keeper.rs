@@ -12,6 +12,7 @@ use super::{
     Remote, Shared, Trouble, View, Want, Workloads,
     remote::AT_ONCE,
     svid::{Bundles, Svid},
+    tokens::{Key, Token},
 };
 
 const RETRY_MIN: Duration = Duration::from_secs(1);
@@ -34,11 +35,19 @@ impl Workloads {
     /// Works for this node until it is over; then nothing of it is left.
     pub async fn keep(self, remote: Remote, drain: Drain) {
         let shared = &self.0;
+        // Also if this task is ended before its time.
+        let _forget = Forget(Arc::clone(shared));
+        shared.forget_what_was_given();
         *shared.remote.lock() = Some(remote.clone());
         shared.view.send_replace(Arc::default());
         let (mut backoff, mut bundles_due) = (Backoff::new(RETRY_MIN, RETRY_MAX), None);
         loop {
-            let pause = match shared.turn(&remote, &mut bundles_due).await {
+            let turned = tokio::select! {
+                biased;
+                () = drain.begun() => break,
+                turned = shared.turn(&remote, &mut bundles_due) => turned,
+            };
+            let pause = match turned {
                 Ok(true) => {
                     backoff.reset();
                     continue;
@@ -62,7 +71,15 @@ impl Workloads {
                 () = tokio::time::sleep(pause) => {}
             }
         }
-        shared.forget();
+    }
+}
+
+/// Nothing of a node is left when it is dropped.
+struct Forget(Arc<Shared>);
+
+impl Drop for Forget {
+    fn drop(&mut self) {
+        self.0.forget();
     }
 }
 
@@ -74,7 +91,7 @@ impl Shared {
         let is_due = bundles_due.is_none_or(|due| due <= instant);
         let errand = errand(&self.view.borrow(), &wants, is_due, now);
         let (bundles, svids) = match errand {
-            Errand::Nothing => return Ok(false),
+            Errand::Nothing => return self.renew_token(remote, now).await,
             Errand::Bundles => (remote.bundles().await?, Vec::new()),
             Errand::X509(names) => {
                 let (svids, bundles) = remote.issue_x509(&names, now).await?;
@@ -86,9 +103,37 @@ impl Shared {
                 (bundles, svids)
             }
         };
+        self.tokens.lock().retain_trusted(&bundles.keys);
         *bundles_due = Some(self.clock.monotonic() + bundles.refresh_after);
         self.view.send_modify(|view| *view = Arc::new(with(view, bundles, svids, now)));
         Ok(true)
+    }
+
+    /// Replaces one token that somebody uses and that is old. Whether there was one.
+    async fn renew_token(&self, remote: &Remote, now: UnixMillis) -> Result<bool, Trouble> {
+        let Some(key) = self.old.lock().pop_first() else { return Ok(false) };
+        if self.tokens.lock().fresh(&key, now).is_none() {
+            let (name, audiences) = &key;
+            let tokens = remote.issue_jwt(std::slice::from_ref(name), audiences, now).await?;
+            self.keep(remote, tokens.into_iter().map(|token| (key.clone(), token)), now);
+            self.view.send_if_modified(|view| {
+                let was_trouble = view.trouble.is_some();
+                if was_trouble {
+                    *view = Arc::new(View { trouble: None, ..View::clone(view) });
+                }
+                was_trouble
+            });
+        }
+        Ok(true)
+    }
+
+    /// Keeps tokens, if this host is still the node for which they were made.
+    pub(super) fn keep(&self, remote: &Remote, tokens: impl Iterator<Item = (Key, Token)>, now: UnixMillis) {
+        let current = self.remote.lock();
+        if current.as_ref().is_some_and(|current| current.is(remote)) {
+            let mut kept = self.tokens.lock();
+            tokens.for_each(|(key, token)| kept.put(key, token, now));
+        }
     }
 
     pub(super) fn take_trouble(&self, trouble: Trouble) {
@@ -96,7 +141,7 @@ impl Shared {
             tracing::warn!("programs get no new identities: {}", trouble.message);
         }
         if trouble.is_refusal {
-            self.tokens.lock().clear();
+            self.forget_what_was_given();
         }
         self.view.send_modify(|view| {
             // Who is refused has lost what it was given, too.
@@ -107,8 +152,15 @@ impl Shared {
 
     fn forget(&self) {
         *self.remote.lock() = None;
-        self.tokens.lock().clear();
+        self.forget_what_was_given();
         self.view.send_replace(Arc::new(View { trouble: Some(Trouble::no_fleet()), ..View::default() }));
+    }
+}
+
+impl Shared {
+    fn forget_what_was_given(&self) {
+        self.tokens.lock().clear();
+        self.old.lock().clear();
     }
 }
 

@@ -1,6 +1,6 @@
 //! The control plane's side of it: `WorkloadIdentityService`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use muster_common::{
@@ -11,13 +11,16 @@ use muster_proto::agent::v1::{
     self as pb, workload_identity_service_client::WorkloadIdentityServiceClient as Client,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
 use tonic::{Response, Status, transport::Channel};
 use zeroize::Zeroizing;
 
 use super::{
     Trouble,
-    jwt::Keys,
+    jwt::{self, Keys},
     svid::{Bundles, Svid},
     tokens::Token,
 };
@@ -26,7 +29,7 @@ use crate::{
     identity::{self, Identity},
 };
 
-/// For one call.
+/// For one call, with the wait for its turn.
 const WITHIN: Duration = Duration::from_secs(15);
 /// Names in one call.
 pub(super) const AT_ONCE: usize = 64;
@@ -36,15 +39,21 @@ const REFRESH: Duration = Duration::from_secs(300);
 /// Asks with the identity of now.
 #[derive(Debug, Clone)]
 pub struct Remote {
-    /// Of this node.
-    pub identity: watch::Receiver<Identity>,
-    /// This process.
-    pub instance: InstanceId,
-    /// The way out.
-    pub dialer: Dialer,
+    identity: watch::Receiver<Identity>,
+    instance: InstanceId,
+    dialer: Dialer,
+    /// One call at a time: the control plane cuts the oldest connection of a node that has too
+    /// many, and that would be the session.
+    turn: Arc<Semaphore>,
 }
 
 impl Remote {
+    /// For a node, by a process of its agent and a way out.
+    #[must_use]
+    pub fn new(identity: watch::Receiver<Identity>, instance: InstanceId, dialer: Dialer) -> Self {
+        Self { identity, instance, dialer, turn: Arc::new(Semaphore::new(1)) }
+    }
+
     /// Certificates for these names, at most [`AT_ONCE`], with keys made here.
     pub(super) async fn issue_x509(
         &self,
@@ -77,6 +86,7 @@ impl Remote {
             Svid::take(id, chain, secret, &key.subject_public_key_info(), now)
                 .filter(|svid| svid.is_trusted_by(&bundles))
                 .ok_or_else(|| Trouble::answer("it gave a certificate for something else"))
+                .and_then(|svid| if svid.is_valid(now) { Ok(svid) } else { Err(run_out("certificate")) })
         });
         Ok((given.collect::<Result<_, _>>()?, bundles))
     }
@@ -99,9 +109,13 @@ impl Remote {
         // By its length, not by its end: clocks differ.
         let token = |svid: pb::JwtSvid| {
             let life = UnixMillis(svid.expires_at_ms).since(UnixMillis(svid.issued_at_ms));
-            Token { token: svid.token, expires_at: now + life, fresh_until: now + life / 2 }
+            if life.is_zero() {
+                return Err(run_out("token"));
+            }
+            let key = jwt::key_of(&svid.token).ok_or_else(|| Trouble::answer("a token of no key"))?;
+            Ok(Token { token: svid.token, key, expires_at: now + life, fresh_until: now + life / 2 })
         };
-        Ok(answer.svids.into_iter().map(token).collect())
+        answer.svids.into_iter().map(token).collect()
     }
 
     /// Whom programs trust.
@@ -111,6 +125,11 @@ impl Remote {
         let answer =
             self.call(&identity, async |mut client| client.get_workload_bundles(request).await).await?;
         bundles(&identity, answer.bundles)
+    }
+
+    /// Whether it asks as the same node.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.turn, &other.turn)
     }
 
     /// The name of a program of this node.
@@ -124,6 +143,7 @@ impl Remote {
         call: impl AsyncFnOnce(Client<Channel>) -> Result<Response<T>, Status>,
     ) -> Result<T, Trouble> {
         let asked = async {
+            let _turn = self.turn.acquire().await;
             let channel = identity::connect(identity, Service::Session, &self.dialer).await?;
             let answer = call(Client::new(channel)).await;
             answer.map(Response::into_inner).map_err(|status| dial::Refusal::from(&status).into())
@@ -143,11 +163,25 @@ impl Remote {
     }
 }
 
-/// Whether the control plane does not want this node to have anything.
+/// Whether the control plane does not want this node to have anything. Only itself can say
+/// so: not who stands on the way and shows another certificate, or breaks the handshake off.
 fn is_refusal(error: &identity::Error) -> bool {
     use Reason::{NodeRemoved, PermissionDenied, Quarantined, WorkloadDisabled};
-    error.is_about_identity()
-        || matches!(error.reason(), Some(NodeRemoved | PermissionDenied | Quarantined | WorkloadDisabled))
+    use dial::Error::{Handshake, Untrusted};
+    match error {
+        identity::Error::Dial(Untrusted { .. } | Handshake { .. }) => false,
+        _ => {
+            error.is_about_identity()
+                || matches!(
+                    error.reason(),
+                    Some(NodeRemoved | PermissionDenied | Quarantined | WorkloadDisabled)
+                )
+        }
+    }
+}
+
+fn run_out(what: &str) -> Trouble {
+    Trouble::answer(&format!("it gave a {what} that has run out by the clock of this host"))
 }
 
 impl Trouble {
@@ -183,3 +217,6 @@ fn bundles(identity: &Identity, told: Option<pb::WorkloadBundles>) -> Result<Bun
         refresh_after: refresh_after.max(Duration::from_secs(1)),
     })
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -13,6 +13,9 @@ use zeroize::Zeroizing;
 
 use super::jwt::Keys;
 
+/// Between two renewals at least, whatever the clock of this host says.
+const LEAST: Duration = Duration::from_secs(2);
+
 /// A certificate and its key.
 #[derive(Clone)]
 pub(super) struct Svid {
@@ -71,7 +74,7 @@ impl Svid {
         let not_after = UnixMillis(leaf.validity().not_after.timestamp().saturating_mul(1000));
         // Spread, so that a fleet that started together does not come together for ever.
         let part = rand::rng().random_range(0.4..=0.55);
-        let renew_at = now + not_after.since(now).mul_f64(part);
+        let renew_at = renew_at(not_after, now, part);
         Some(Self { id, chain_der, key_der, not_after, renew_at })
     }
 
@@ -95,9 +98,27 @@ impl Svid {
     }
 }
 
+/// After a part of what is left. On a host whose clock is ahead that is little, or nothing.
+fn renew_at(not_after: UnixMillis, now: UnixMillis, part: f64) -> UnixMillis {
+    now + not_after.since(now).mul_f64(part).max(LEAST)
+}
+
 impl Bundles {
     /// Whether everything that this one trusts is trusted by the other one, too.
     pub(super) fn is_within(&self, other: &Self) -> bool {
         self.x509_der.iter().all(|der| other.x509_der.contains(der))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_renewal_comes_at_half_of_what_is_left_and_never_at_once() {
+        let hour = 3_600_000;
+        let wait = |now| renew_at(UnixMillis(hour), UnixMillis(now), 0.5).0 - now;
+        assert_eq!((wait(0), wait(hour / 2)), (hour / 2, hour / 4));
+        assert_eq!((wait(hour - 1), wait(hour), wait(9 * hour)), (2_000, 2_000, 2_000), "the clock is ahead");
     }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use muster_common::clock::UnixMillis;
 
+use super::jwt::Keys;
+
 /// Tokens that are kept.
 const MOST: usize = 1024;
 
@@ -14,6 +16,8 @@ pub(super) type Key = (String, Vec<String>);
 #[derive(Clone)]
 pub(super) struct Token {
     pub(super) token: String,
+    /// Name of the key that signed it.
+    pub(super) key: String,
     pub(super) expires_at: UnixMillis,
     /// Half of its life: from then on it is only for when no other can be had.
     pub(super) fresh_until: UnixMillis,
@@ -46,6 +50,16 @@ impl Tokens {
         self.0.insert(key, token);
     }
 
+    /// Whether there is one that holds.
+    pub(super) fn holds_any(&self, now: UnixMillis) -> bool {
+        self.0.values().any(|token| now < token.expires_at)
+    }
+
+    /// Forgets those that nobody trusts by these keys.
+    pub(super) fn retain_trusted(&mut self, keys: &Keys) {
+        self.0.retain(|_, token| keys.knows(&token.key));
+    }
+
     /// Forgets all.
     pub(super) fn clear(&mut self) {
         self.0.clear();
@@ -62,6 +76,7 @@ mod tests {
         let key = |n: usize| ("web".to_owned(), vec![n.to_string()]);
         let token = |at: i64| Token {
             token: String::new(),
+            key: "k".to_owned(),
             expires_at: UnixMillis(at + 10),
             fresh_until: UnixMillis(at + 5),
         };
@@ -78,5 +93,24 @@ mod tests {
         }
         assert_eq!(tokens.0.len(), MOST);
         assert!(tokens.valid(&key(0), UnixMillis(2)).is_none(), "the one that ended first made room");
+        assert!(tokens.holds_any(UnixMillis(11)) && !tokens.holds_any(UnixMillis(12)));
+    }
+
+    #[test]
+    fn a_token_is_forgotten_with_the_key_that_signed_it() {
+        let keys = Keys::read(
+            r#"{"keys":[{"kty":"EC","crv":"P-256","kid":"new","x":"axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY",
+                "y":"T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU"}]}"#,
+        );
+        let mut tokens = Tokens::default();
+        let key = |name: &str| (name.to_owned(), vec!["db".to_owned()]);
+        let (expires_at, fresh_until) = (UnixMillis(10), UnixMillis(5));
+        for signer in ["old", "new"] {
+            let token = Token { token: String::new(), key: signer.to_owned(), expires_at, fresh_until };
+            tokens.put(key(signer), token, UnixMillis(0));
+        }
+        tokens.retain_trusted(&keys.unwrap());
+        assert!(tokens.valid(&key("old"), UnixMillis(0)).is_none());
+        assert!(tokens.valid(&key("new"), UnixMillis(0)).is_some());
     }
 }

@@ -94,6 +94,7 @@ fn a_programs_certificate_has_its_name_for_both_ends_and_is_nobody_of_ours() {
     assert!(matches!(&names[..], [x509_parser::prelude::GeneralName::URI(found)] if **found == *uri));
     let usage = leaf.extended_key_usage().unwrap().unwrap().value;
     assert!(usage.client_auth && usage.server_auth && !leaf.is_ca());
+    assert!(leaf.basic_constraints().unwrap().is_some(), "some libraries want it said that it is none");
     let long = svid(&issuers, &id, 100 * RULES.life);
     assert_eq!(long.not_after, issuers.standings().all[0].not_after, "no leaf outlives its issuer");
 }

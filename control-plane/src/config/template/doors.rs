@@ -148,6 +148,12 @@ fn rates(text: &mut String, rates: &Rates) {
                 "At once: all programs of a host start together.",
             ),
             (
+                "renames",
+                rates.renames.to_string(),
+                "New names that one node gives itself in an hour: each is in the audit for ever.",
+            ),
+            ("renames-burst", rates.renames_burst.to_string(), "At once."),
+            (
                 "enrollments",
                 rates.enrollments.to_string(),
                 "Enrollments from one address: a site behind one address enrolls in minutes, a guesser of 256 bits gets nowhere.",

@@ -62,13 +62,15 @@ pub trait WriteNodes: ReadNodes + Writer {
         put_items(self, node.id, &node.items)
     }
 
-    /// What an operator edits. Both revisions of the node become that of this write.
+    /// What an operator edits. The node's revision becomes that of this write; so does that
+    /// of what selectors see, if they see something else.
     ///
     /// # Errors
     /// If the store fails.
     fn node_edit(&mut self, id: NodeId, display_name: &str, labels: &Labels) -> Result<bool, Error> {
-        const SQL: &str = "UPDATE nodes SET display_name = $1, labels = $2, selector_revision = $3, revision = $3 \
-                           WHERE id = $4";
+        const SQL: &str = "UPDATE nodes SET display_name = $1, \
+                           selector_revision = CASE WHEN labels = $2 THEN selector_revision ELSE $3 END, \
+                           labels = $2, revision = $3 WHERE id = $4";
         let revision = self.own_revision();
         let found = self.execute(SQL, params![display_name, json(labels), revision, id])? > 0;
         if found {

@@ -61,6 +61,9 @@ pub(crate) fn parts_are_written_apart(database: &impl Database) {
     expected.selector_revision = edited;
     assert!(edited > enrolled);
     assert_eq!(get(&store), expected);
+    let renamed = write(&store, |tx| tx.node_edit(ID, "bureau", &labels(&[("a", "b")]))).revision;
+    expected = Node { display_name: "bureau".into(), revision: renamed, ..expected };
+    assert_eq!(get(&store), expected, "selectors do not see names");
 
     let quiet = report(&store, |tx| tx.node_set_facts(ID, &Facts::default(), &[1], false)).revision;
     expected = Node { facts: Facts::default(), facts_sha256: vec![1], ..expected };
@@ -82,7 +85,7 @@ pub(crate) fn parts_are_written_apart(database: &impl Database) {
     report(&store, move |tx| tx.node_set_items(ID, &[put.clone(), new.clone()], &[item_name("settings")]));
     expected.items = vec![item("bundle/app"), changed];
     assert_eq!(get(&store), expected);
-    let changes = read(&store, move |tx| tx.changes_since(edited, 100));
+    let changes = read(&store, move |tx| tx.changes_since(renamed, 100));
     assert!(
         changes.iter().all(|change| change.kind == ChangeKind::NodeReport && change.id == ID.to_string())
     );

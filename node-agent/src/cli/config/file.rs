@@ -21,7 +21,7 @@ use crate::{
 };
 
 const SECTION: &str = "settings";
-/// Of a file that was not there: its folder's group may read it, as the agent must.
+/// Of a file that was not there: the agent's group may read it, as the agent must.
 const MODE: u32 = 0o640;
 
 /// The file, read.
@@ -69,8 +69,9 @@ impl ConfigFile {
     }
 
     /// Writes it, if the agent could use it; what was there before is kept beside it.
-    pub(super) fn write(&self) -> Result<(), Failure> {
-        let rights = rights(&self.path);
+    /// `state`: the state directory; a file that was not there is for its group to read.
+    pub(super) fn write(&self, state: &Path) -> Result<(), Failure> {
+        let rights = rights(&self.path, state);
         let staged = beside(&self.path, ".new");
         let failed = |error: io::Error| cannot(&self.path, &error);
         let written = stage(&staged, self.document.to_string().as_bytes(), rights);
@@ -93,20 +94,20 @@ impl ConfigFile {
 }
 
 /// Puts the last good file back in the place of one that is broken, which is kept, too.
-/// `None`: there is no good one.
-pub(super) fn restore(path: &Path) -> Result<Option<Config>, Failure> {
+/// `false`: there is no good one.
+pub(super) fn restore(path: &Path) -> Result<bool, Failure> {
     let (kept, broken) = (beside(path, ".bak"), beside(path, ".broken"));
-    let Ok(config) = Config::load(Some(&kept)) else { return Ok(None) };
+    let Ok(config) = Config::load(Some(&kept)) else { return Ok(false) };
     let restored = fs::read(&kept).and_then(|bytes| {
         let staged = beside(path, ".new");
-        stage(&staged, &bytes, rights(&kept))?;
+        stage(&staged, &bytes, rights(&kept, &config.state_dir))?;
         let _ = fs::remove_file(&broken); // an earlier one
         fs::hard_link(path, &broken)?;
         fs::rename(&staged, path)?;
         files::sync_folder(folder(path))
     });
     restored.map_err(|error| cannot(path, &error))?;
-    Ok(Some(Config { path: path.to_owned(), ..config }))
+    Ok(true)
 }
 
 /// What the file says of settings, as it is, whether that can be or not.
@@ -148,13 +149,14 @@ fn set(table: &mut dyn TableLike, key: &str, text: Option<&str>) {
     }
 }
 
-fn rights(path: &Path) -> Rights {
+fn rights(path: &Path, state: &Path) -> Rights {
     match fs::metadata(path) {
         Ok(it) => {
             Rights { mode: it.mode() & 0o7777, owner: Some(it.uid()), group: Some(it.gid()), strict: true }
         }
         Err(_) => {
-            let group = fs::metadata(folder(path)).ok().map(|folder| folder.gid());
+            let group = [state, folder(path)].into_iter().find_map(|it| fs::metadata(it).ok());
+            let group = group.map(|it| it.gid());
             Rights { mode: MODE, owner: None, group, strict: false }
         }
     }
@@ -183,7 +185,7 @@ fn keep(path: &Path, rights: Rights) -> io::Result<()> {
     fs::rename(staged, kept)
 }
 
-fn beside(path: &Path, ending: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     PathBuf::from(name)
@@ -221,7 +223,7 @@ mod tests {
         let mut file = ConfigFile::open(path)?;
         let wanted = wanted.iter().map(|(key, value)| ((*key).to_owned(), value.map(str::to_owned)));
         file.put(&wanted.collect())?;
-        file.write()
+        file.write(folder(path))
     }
 
     #[test]
@@ -257,15 +259,31 @@ mod tests {
     }
 
     #[test]
+    fn a_new_file_is_for_the_group_of_the_agent_that_has_to_read_it() {
+        const AGENT: u32 = 4321;
+        if !rustix::process::geteuid().is_root() {
+            return; // nobody else can give a file away
+        }
+        let (folder, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::os::unix::fs::chown(state.path(), Some(AGENT), Some(AGENT)).unwrap();
+        let path = folder.path().join("new.toml");
+        let mut file = ConfigFile::open(&path).unwrap();
+        file.put(&Wanted::from([("log-level".to_owned(), Some("debug".to_owned()))])).unwrap();
+        file.write(state.path()).unwrap();
+        let made = fs::metadata(&path).unwrap();
+        assert_eq!((made.uid(), made.gid(), made.mode() & 0o777), (0, AGENT, MODE));
+    }
+
+    #[test]
     fn the_last_good_file_comes_back_and_the_broken_one_is_kept() {
         let (_folder, path) = written();
         fs::write(&path, "[settings\n").unwrap();
-        assert!(restore(&path).unwrap().is_none(), "there is none yet");
+        assert!(!restore(&path).unwrap(), "there is none yet");
         fs::write(&path, TEXT).unwrap();
         change(&path, &[("log-level", Some("debug"))]).unwrap();
         fs::write(&path, "[settings\n").unwrap();
         assert!(ConfigFile::open(&path).is_err());
-        assert!(restore(&path).unwrap().is_some());
+        assert!(restore(&path).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), TEXT);
         assert_eq!(fs::read_to_string(beside(&path, ".broken")).unwrap(), "[settings\n");
     }

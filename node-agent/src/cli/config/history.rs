@@ -1,22 +1,27 @@
 //! Who changed which setting when, and what it was before. No credential is in it: a value
-//! that has one is kept as it may be told, and cannot be put back from here.
+//! that has one is kept as it may be told, and cannot be put back from here. It lies beside
+//! the configuration file: who may not change that has no say in what an undo does.
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io,
+    fs::{File, OpenOptions},
+    io::{self, Read as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 use muster_common::{clock::UnixMillis, settings};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
-use super::change::Wanted;
+use super::{change::Wanted, file::beside};
 use crate::platform::{accounts, files};
 
 /// Entries that are kept.
 const MOST: usize = 100;
+/// What the name of the configuration file is followed by.
+const ENDING: &str = ".history";
+const LOCK_ENDING: &str = ".lock";
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +63,7 @@ pub(super) struct Author {
     pub(super) sudo_user: Option<String>,
 }
 
-/// The history of one host, held: nobody else changes settings meanwhile.
+/// The history of one configuration file, held: nobody else changes settings meanwhile.
 pub(super) struct History {
     path: PathBuf,
     entries: Vec<Entry>,
@@ -67,10 +72,14 @@ pub(super) struct History {
 
 impl History {
     /// To look only. Without one it is empty.
-    pub(super) fn look(folder: &Path) -> io::Result<Self> {
-        let path = folder.join("config-history.json");
-        let entries = match fs::read(&path) {
-            Ok(json) => serde_json::from_slice(&json)?,
+    pub(super) fn look(config: &Path) -> io::Result<Self> {
+        let path = beside(config, ENDING);
+        let entries = match open(&path, OpenOptions::new().read(true)) {
+            Ok(mut file) => {
+                let mut json = Vec::new();
+                file.read_to_end(&mut json)?;
+                serde_json::from_slice(&json)?
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
         };
@@ -78,11 +87,11 @@ impl History {
     }
 
     /// To change something. Waits for whoever does.
-    pub(super) fn hold(folder: &Path) -> io::Result<Self> {
-        files::private_folder(folder)?;
-        let held = File::create(folder.join("config-history.lock"))?;
+    pub(super) fn hold(config: &Path) -> io::Result<Self> {
+        let path = beside(config, LOCK_ENDING);
+        let held = open(&path, OpenOptions::new().write(true).create(true).truncate(false).mode(0o600))?;
         flock(&held, FlockOperation::LockExclusive)?;
-        Ok(Self { _held: Some(held), ..Self::look(folder)? })
+        Ok(Self { _held: Some(held), ..Self::look(config)? })
     }
 
     pub(super) fn entries(&self) -> &[Entry] {
@@ -111,6 +120,19 @@ impl History {
         self.entries.drain(..surplus);
         files::write_atomically(&self.path, &serde_json::to_vec_pretty(&self.entries)?, 0o600)
     }
+}
+
+/// Opens a file of ours: what others have put in its place is neither followed nor believed.
+fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = options.custom_flags(i32::try_from(flags.bits()).unwrap_or_default()).open(path)?;
+    let found = file.metadata()?;
+    let own = rustix::process::geteuid().as_raw();
+    if found.is_file() && (found.uid() == own || found.uid() == 0) {
+        return Ok(file);
+    }
+    let why = format!("{} is no file of root or of this user", path.display());
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
 }
 
 impl Entry {
@@ -172,7 +194,7 @@ mod tests {
     #[test]
     fn undo_walks_back_over_what_stands_and_the_history_has_an_end() {
         let folder = tempfile::tempdir().unwrap();
-        let mut history = History::hold(folder.path()).unwrap();
+        let mut history = History::hold(&folder.path().join("node-agent.toml")).unwrap();
         assert!(history.newest().is_none());
         for _ in 0..3 {
             add(&mut history, "set", None);
@@ -189,8 +211,28 @@ mod tests {
             add(&mut history, "set", None);
         }
         drop(history);
-        let read = History::look(folder.path()).unwrap();
+        let read = History::look(&folder.path().join("node-agent.toml")).unwrap();
         assert_eq!((read.entries().len(), read.entries()[MOST - 1].number), (MOST, 107));
+    }
+
+    #[test]
+    fn what_others_planted_is_neither_followed_nor_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("node-agent.toml");
+        let victim = folder.path().join("victim");
+        std::fs::write(&victim, "[]").unwrap();
+        for ending in [LOCK_ENDING, ENDING] {
+            std::os::unix::fs::symlink(&victim, beside(&config, ending)).unwrap();
+            assert!(History::hold(&config).is_err(), "{ending}");
+            std::fs::remove_file(beside(&config, ending)).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "[]");
+        std::fs::write(beside(&config, ENDING), "[]").unwrap();
+        assert!(History::hold(&config).is_ok());
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(beside(&config, ENDING), Some(65534), None).unwrap();
+            assert!(History::hold(&config).is_err(), "somebody else wrote it");
+        }
     }
 
     #[test]
@@ -204,7 +246,7 @@ mod tests {
         let text = serde_json::to_string(&changes).unwrap();
         assert!(changes.len() == 2 && !text.contains("hunter"), "{text}");
         let folder = tempfile::tempdir().unwrap();
-        let mut history = History::hold(folder.path()).unwrap();
+        let mut history = History::hold(&folder.path().join("node-agent.toml")).unwrap();
         history.add("set", None, changes, UnixMillis(1)).unwrap();
         assert_eq!(history.newest().unwrap().backwards(), Err("proxy.url"));
     }

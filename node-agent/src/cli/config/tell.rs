@@ -14,7 +14,11 @@ use super::{
 };
 use crate::{
     applier,
-    cli::{Context, exit::Failure, output::Output},
+    cli::{
+        Context,
+        exit::Failure,
+        output::{Output, Tone},
+    },
     identity::Store,
     locks::Locks,
     state::{EffectiveSetting, Origin},
@@ -42,6 +46,13 @@ fn in_force(context: &Context) -> InForce {
     let layers =
         Layers { control_plane: &control_plane, configuration: &context.config.settings, locks: &locks };
     InForce { settings: layers.in_force(), notes }
+}
+
+/// What is not as one might think.
+fn told_notes(out: Output, notes: &[String]) {
+    for note in notes {
+        out.note(&out.paint_note(Tone::Doubtful, note));
+    }
 }
 
 /// Of some keys, or of all.
@@ -79,7 +90,7 @@ pub(super) fn list(context: &Context, keys: &[String]) -> Result<(), Failure> {
             _ => out.line(&format!("{:<16} {value}  ({})", one.key, one.origin)),
         }
     }
-    notes.iter().for_each(|note| out.note(note));
+    told_notes(out, &notes);
     Ok(())
 }
 
@@ -95,7 +106,7 @@ pub(super) fn info(context: &Context, keys: &[String]) -> Result<(), Failure> {
     }
     for (one, setting) in &shown {
         let value = setting.told(&one.value);
-        out.line(&format!("{}: {value} ({})", one.key, one.origin));
+        out.line(&format!("{}: {value} ({})", out.paint(Tone::Strong, &one.key), one.origin));
         out.line(&format!("  {}", setting.description));
         let default = if setting.default.is_empty() { "none" } else { setting.default };
         out.line(&format!(
@@ -109,7 +120,7 @@ pub(super) fn info(context: &Context, keys: &[String]) -> Result<(), Failure> {
             out.line("  the control plane can neither give nor override it");
         }
     }
-    notes.iter().for_each(|note| out.note(note));
+    told_notes(out, &notes);
     Ok(())
 }
 
@@ -178,12 +189,12 @@ pub(super) fn changed(context: &Context, path: &Path, changes: &[Change], wanted
         return;
     }
     for change in changes {
-        out.line(&one_line(change));
+        out.line(&out.paint(Tone::Good, &one_line(change)));
     }
     if changes.is_empty() {
         out.note("it was so already: nothing was changed");
     }
-    notes.iter().for_each(|note| out.note(note));
+    told_notes(out, &notes);
 }
 
 fn with_force(change: &Change, now: Option<&EffectiveSetting>) -> Value {

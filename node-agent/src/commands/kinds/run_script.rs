@@ -40,6 +40,9 @@ const PIECE_WAITS: Duration = Duration::from_millis(200);
 /// A line that is not over is held back no longer than this.
 const LINE_WAITS: Duration = Duration::from_secs(1);
 
+/// All other orders wait for what the executor thinks of one, but no longer than this.
+const JUDGED: Duration = Duration::from_secs(10);
+
 /// The script's file, gone when its run is over.
 struct ScriptFile(PathBuf);
 
@@ -54,11 +57,14 @@ impl Drop for ScriptFile {
 pub(super) async fn locked(script: &Script, ticket: &Ticket, options: &Options) -> Option<String> {
     let order = order(script, ticket.id, 0, None);
     match &options.runs {
-        Some(runs @ Runs::Executor(_)) => runs.judge(&order).await.unwrap_or_else(|error| {
-            // It is asked again for the start, and that fails then.
-            tracing::warn!(command = %ticket.id, %error, "nobody could judge command {}", ticket.id);
-            None
-        }),
+        Some(runs @ Runs::Executor(_)) => {
+            let judged = timeout(JUDGED, runs.judge(&order)).await;
+            judged.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).unwrap_or_else(|error| {
+                // It is asked again for the start, and that fails then.
+                tracing::warn!(command = %ticket.id, %error, "nobody could judge command {}", ticket.id);
+                None
+            })
+        }
         _ => {
             let locks = options.locks.current();
             tasks::blocking(move || locks.refuses_run(&order)).await

@@ -225,6 +225,14 @@ async fn without_systemd_nothing_is_done_to_units_or_the_host() {
     }
 }
 
+#[tokio::test]
+async fn no_script_runs_where_the_limits_of_the_lock_file_cannot_hold() {
+    let rules = "[commands]\nrun-script = true\n[limits]\ncpu = \"50%\"\n";
+    let script = types::RunScript { script: "echo it ran".to_owned(), ..Default::default() };
+    let reports = outcome(rules, ticket("run-script", script.encode_to_vec())).await;
+    assert_eq!(end(&reports), (CommandState::Failed, Some(Reason::UnavailableOnHost)));
+}
+
 /// A room over a ledger in which a reboot was begun, in that boot.
 async fn after_reboot(was: Option<&str>, finish_by: Option<UnixMillis>) -> Vec<Report> {
     let folder = tempfile::tempdir().unwrap();

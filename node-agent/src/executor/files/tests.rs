@@ -22,11 +22,17 @@ struct Lab {
 
 impl Lab {
     fn new() -> Self {
+        Self::under("")
+    }
+
+    /// With more at the head of its lock file.
+    fn under(rules: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let (root, own) = (folder.path().join("root"), folder.path().join("root/own"));
         fs::create_dir_all(&own).unwrap();
         let locks = folder.path().join("locks.toml");
-        fs::write(&locks, format!("[paths]\nallow = [{root:?}]\n")).unwrap();
+        fs::write(&locks, format!("{rules}[paths]\nallow = [{root:?}]\n")).unwrap();
         let reader = locks::Reader::new(locks);
         let files = Files::open(&folder.path().join("executor"), reader, vec![own]).unwrap();
         let socket = folder.path().join("socket");
@@ -74,6 +80,13 @@ fn a_file_is_brought_looked_at_and_what_was_there_comes_back_with_its_rights() {
     let (sha256, rights) = spot.keep_original(|_| panic!("the executor keeps it")).unwrap().unwrap();
     assert_eq!((sha256, rights.mode), (Sha256::of(b"first"), 0o4750));
     lab.bring(&path, "second", 0o644).unwrap();
+    assert_eq!(spot.text().unwrap().unwrap(), b"second");
+    for closed in ["root/a", "root", ""] {
+        let closed = lab.path(closed);
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o750)).unwrap();
+        assert_eq!(spot.text().unwrap(), None, "not everybody gets through {}", closed.display());
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
+    }
     assert_eq!(spot.text().unwrap().unwrap(), b"second");
     spot.stage(&Bytes::Kept(lab.path("nowhere"), sha256), rights, false).unwrap();
     spot.swap_in().unwrap();
@@ -187,4 +200,41 @@ fn no_file_gets_bits_that_give_its_users_rights_away_and_no_other_bytes_than_wer
     assert!(!path.exists());
     let error = spot.stage(&Bytes::Inline(vec![0; 17 * 1024 * 1024]), rights, true).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
+}
+
+#[test]
+fn a_host_that_may_only_be_looked_at_is_looked_at_and_nothing_on_it_changes() {
+    let lab = Lab::under("profile = \"monitor\"\n");
+    let path = lab.path("root/file");
+    fs::write(&path, "theirs").unwrap();
+    assert_eq!(lab.look(&path).unwrap().unwrap().sha256, Sha256::of(b"theirs"));
+    assert!(lab.hands.missing(Path::new("/"), &lab.path("root/a/b")).is_ok());
+    let Hands::Executor(client) = &lab.hands else { unreachable!() };
+    let said = |verb: FileVerb| client.file(verb).map(|reply| reply.said());
+    let rights = Some(Rights { mode: 0o777, owner: accounts::me() }.into());
+    for act in [
+        Act::KeepOriginal,
+        Act::Stage,
+        Act::StageOriginal,
+        Act::Keep,
+        Act::SwapIn,
+        Act::SwapBack,
+        Act::Remove,
+        Act::Clear,
+        Act::ClearStaged,
+        Act::MakeFolder,
+        Act::SetRights,
+        Act::RemoveFolder,
+    ] {
+        let verb = FileVerb { rights, ..FileVerb::of(&path, act) };
+        let said = said(verb);
+        assert!(
+            matches!(&said, Ok(Said::Locked(why)) if why.contains("profile monitor")),
+            "{act:?}: {said:?}"
+        );
+    }
+    let making = FileVerb { make: true, ..FileVerb::of(&lab.path("root/new/file"), Act::Look) };
+    assert!(matches!(said(making), Ok(Said::Locked(_))));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "theirs");
+    assert_eq!(fs::read_dir(lab.path("root")).unwrap().count(), 2, "the file and the agent's own folder");
 }

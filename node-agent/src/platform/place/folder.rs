@@ -1,6 +1,6 @@
 //! Folders of a bundle: they are made, and their rights set, where they stand.
 
-use std::io;
+use std::{io, os::fd::OwnedFd};
 
 use rustix::fs::{self as rfs, Gid, Mode, OFlags, Uid};
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,25 @@ impl Place {
                 Err(io::Error::new(io::ErrorKind::InvalidInput, message))
             }
             Err(error) => Err(at(&self.path, error)),
+        }
+    }
+
+    /// Whether everybody may enter all folders on the way to the place, also those above its
+    /// root: otherwise what is there is not everybody's, whatever its own mode says.
+    pub fn is_within_reach(&self) -> io::Result<bool> {
+        let open = |from: &OwnedFd, name: &str| rfs::openat(from, name, FOLDER, Mode::empty());
+        let mut folder = open(&self.folder, ".")?;
+        loop {
+            let stat = rfs::fstat(&folder)?;
+            if stat.st_mode & 0o001 == 0 {
+                return Ok(false);
+            }
+            let above = open(&folder, "..")?;
+            let top = rfs::fstat(&above)?;
+            if (top.st_dev, top.st_ino) == (stat.st_dev, stat.st_ino) {
+                return Ok(true);
+            }
+            folder = above;
         }
     }
 

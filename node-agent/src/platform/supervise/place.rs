@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::unix::process::ExitStatusExt as _,
+    os::unix::{fs::DirBuilderExt as _, process::ExitStatusExt as _},
     path::{Path, PathBuf},
     process::ExitStatus,
     time::Duration,
@@ -62,6 +62,9 @@ pub enum Asked {
     Stopped,
 }
 
+/// Name of what is left of an order that was called off, or is not to come any more.
+const CALLED_OFF: &str = "called-off";
+
 /// The folder of one script.
 #[derive(Debug, Clone)]
 pub struct Place(PathBuf);
@@ -89,12 +92,23 @@ impl Place {
         &self.0
     }
 
-    /// Puts an order there, durably.
+    /// Takes the folder for one run. Whoever comes second gets nothing, whatever has become
+    /// of the first.
     ///
     /// # Errors
-    /// From the file system.
+    /// `AlreadyExists`: it is taken. From the file system.
+    pub fn reserve(&self) -> io::Result<()> {
+        let above = self.0.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        files::private_folder(above)?;
+        fs::DirBuilder::new().mode(0o700).create(&self.0)?;
+        files::sync_folder(above)
+    }
+
+    /// Puts an order there, durably. The folder was taken for it.
+    ///
+    /// # Errors
+    /// From the file system, and if it was called off and cleared away meanwhile.
     pub fn order(&self, job: &Job) -> io::Result<()> {
-        files::private_folder(&self.0)?;
         self.write("order", job)
     }
 
@@ -108,13 +122,32 @@ impl Place {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         }
+        // It came only after it had been called off.
+        if self.0.join(CALLED_OFF).exists() {
+            return fs::rename(self.0.join("claimed"), self.0.join(CALLED_OFF)).map(|()| None);
+        }
         self.job().map(Some).ok_or_else(|| io::Error::other("the order cannot be read"))
     }
 
-    /// Calls the order off. `true`: it was not taken, and never will be.
+    /// Calls the order off, also one that has not come yet. `true`: it was not taken, and
+    /// never will be while the folder is there.
     #[must_use]
     pub fn call_off(&self) -> bool {
-        fs::rename(self.0.join("order"), self.0.join("called-off")).is_ok()
+        let take = || fs::rename(self.0.join("order"), self.0.join(CALLED_OFF)).is_ok();
+        let is_claimed = || self.0.join("claimed").exists();
+        if take() {
+            return true;
+        }
+        if is_claimed() {
+            return false;
+        }
+        let reserved = match self.reserve() {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        };
+        let noted = reserved.and_then(|()| self.write(CALLED_OFF, &()));
+        // One that came meanwhile sees the note before it is run.
+        take() || (noted.is_ok() && !is_claimed())
     }
 
     /// The order, taken or not yet.

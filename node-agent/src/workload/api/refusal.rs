@@ -14,6 +14,7 @@ pub(super) fn status(reason: Reason, message: impl Into<String>) -> Status {
         Reason::InvalidArgument | Reason::WorkloadTokenInvalid => Code::InvalidArgument,
         Reason::WorkloadUnavailable | Reason::WorkloadDisabled => Code::Unavailable,
         Reason::Internal => Code::Internal,
+        Reason::RateLimited => Code::ResourceExhausted,
         _ => Code::PermissionDenied,
     };
     let mut details = ErrorDetails::new();
@@ -28,14 +29,13 @@ pub(super) fn of_trouble(trouble: &Trouble) -> Status {
 }
 
 /// No rule names the caller. It is told what the rules would have had to say.
-pub(super) fn denied(caller: &Caller, lock_error: Option<String>) -> Status {
+pub(super) fn denied(caller: &Caller, is_locked: bool) -> Status {
     let Caller { uid, gid, unit } = caller;
     let unit = unit.as_deref().unwrap_or("none");
-    let why = match lock_error {
-        Some(_) => "the host's lock file cannot be used: everything is locked".to_owned(),
-        None => format!(
-            "no [[workload.identities]] of the host's lock file fits uid {uid}, gid {gid}, unit {unit}"
-        ),
+    let why = if is_locked {
+        "the host's lock file cannot be used: everything is locked".to_owned()
+    } else {
+        format!("no [[workload.identities]] of the host's lock file fits uid {uid}, gid {gid}, unit {unit}")
     };
     status(Reason::WorkloadDenied, why)
 }

@@ -18,9 +18,13 @@ const LOOK: Duration = Duration::from_secs(2);
 pub(super) type Changes<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// What a caller gets at a moment. `Ok(None)`: nothing yet.
-type Look<T> = Box<dyn FnMut(&View, u64) -> Result<Option<T>, Status> + Send>;
+type Look<T> = Box<dyn FnMut(&View, u64, Vec<String>) -> Result<Option<T>, Status> + Send>;
+
+/// Whose names are to be looked up for each look.
+type Who = Option<(Arc<Shared>, Caller)>;
 
 struct State<T> {
+    who: Who,
     look: Look<T>,
     views: watch::Receiver<Arc<View>>,
     begun: u64,
@@ -30,12 +34,11 @@ struct State<T> {
 
 /// The identities of a caller.
 pub(super) fn x509(shared: &Arc<Shared>, caller: Caller) -> Changes<X509svidResponse> {
+    let who = Some((Arc::clone(shared), caller));
     let shared = Arc::clone(shared);
     let mut listening: Option<(Vec<String>, Listening)> = None;
     let views = shared.view.subscribe();
-    let look = move |view: &View, begun: u64| {
-        // Asked again each time: an edit of the lock file counts at once.
-        let names = names(&shared, &caller)?;
+    let look = move |view: &View, begun: u64, names: Vec<String>| {
         if listening.as_ref().is_none_or(|(known, _)| *known != names) {
             let wants = names.iter().cloned().map(Want::X509).collect();
             listening = Some((names.clone(), shared.listen(wants)));
@@ -44,13 +47,14 @@ pub(super) fn x509(shared: &Arc<Shared>, caller: Caller) -> Changes<X509svidResp
         let held = names.iter().filter_map(|name| view.svids.get(name)).filter(|svid| svid.is_valid(now));
         let held: Vec<_> = held.collect();
         match &view.bundles {
-            Some(bundles) if held.len() == names.len() => {
+            // One that is missing while the control plane is away takes none of the others away.
+            Some(bundles) if held.len() == names.len() || !held.is_empty() && view.trouble.is_some() => {
                 Ok(Some(wire::x509(held.into_iter().map(AsRef::as_ref), bundles)))
             }
             _ => over(view, begun).map_or(Ok(None), |trouble| Err(refusal::of_trouble(trouble))),
         }
     };
-    changes(views, Box::new(look))
+    changes(who, views, Box::new(look))
 }
 
 /// Whom programs trust.
@@ -59,22 +63,22 @@ where
     T: PartialEq + Clone + Send + 'static,
 {
     let listening = shared.listen(vec![Want::Bundles]);
-    let look = move |view: &View, begun: u64| {
+    let look = move |view: &View, begun: u64, _: Vec<String>| {
         let _kept = &listening;
         match &view.bundles {
             Some(bundles) => Ok(Some(message(bundles))),
             None => over(view, begun).map_or(Ok(None), |trouble| Err(refusal::of_trouble(trouble))),
         }
     };
-    changes(shared.view.subscribe(), Box::new(look))
+    changes(None, shared.view.subscribe(), Box::new(look))
 }
 
-fn changes<T>(views: watch::Receiver<Arc<View>>, look: Look<T>) -> Changes<T>
+fn changes<T>(who: Who, views: watch::Receiver<Arc<View>>, look: Look<T>) -> Changes<T>
 where
     T: PartialEq + Clone + Send + 'static,
 {
     let begun = views.borrow().turns;
-    stream::unfold(State { look, views, begun, last: None, is_over: false }, next).boxed()
+    stream::unfold(State { who, look, views, begun, last: None, is_over: false }, next).boxed()
 }
 
 async fn next<T: PartialEq + Clone>(mut state: State<T>) -> Option<(Result<T, Status>, State<T>)> {
@@ -84,7 +88,12 @@ async fn next<T: PartialEq + Clone>(mut state: State<T>) -> Option<(Result<T, St
     let mut waited = Duration::ZERO;
     loop {
         let view = Arc::clone(&state.views.borrow_and_update());
-        match (state.look)(&view, state.begun) {
+        // Asked again each time: an edit of the lock file counts at once.
+        let named = match &state.who {
+            Some((shared, caller)) => names(shared, caller).await,
+            None => Ok(Vec::new()),
+        };
+        match named.and_then(|names| (state.look)(&view, state.begun, names)) {
             Ok(Some(now)) if state.last.as_ref() != Some(&now) => {
                 state.last = Some(now.clone());
                 return Some((Ok(now), state));

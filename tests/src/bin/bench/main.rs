@@ -44,6 +44,9 @@ struct Args {
     /// How long an idle agent is watched, in seconds.
     #[arg(long, default_value_t = 60)]
     watch_seconds: u64,
+    /// Whatever an idle agent costs: for builds that are not released.
+    #[arg(long)]
+    any_footprint: bool,
     /// How long slow hosts take, in seconds.
     #[arg(long, default_value_t = 5)]
     slow_seconds: u64,
@@ -93,7 +96,9 @@ async fn main() -> anyhow::Result<()> {
         let rows = footprint::run(args.runs, Duration::from_secs(args.watch_seconds)).await?;
         footprint::print(&rows);
         write(&args, "footprint.json", &footprint::json(&rows))?;
-        footprint::judge(&rows)?;
+        if !args.any_footprint {
+            footprint::judge(&rows)?;
+        }
     }
     Ok(())
 }
