@@ -14,7 +14,8 @@ use muster_node_agent::{
         fuzz::{Judge, Verdict},
     },
     locks,
-    state::Line,
+    state::{Line, Pauses},
+    verbs::Hands,
 };
 use muster_proto::types::v1 as types;
 use prost::Message as _;
@@ -44,7 +45,8 @@ fn judges_of() -> (Scratch, [Judge; 2]) {
         fs::write(&locks, rules).expect("a lock file can be written");
         Judge::new(Options {
             line: Line::default(),
-            hands: muster_node_agent::verbs::Hands::Here,
+            hands: Hands::Here,
+            pauses: Pauses::default(),
             folder: folder.join(name),
             node: NodeId::from_u128(1),
             locks: locks::Reader::new(locks),
