@@ -45,7 +45,7 @@ const CONTROL_PLANE: &[&[&str]] = &[
     &["cli"],
 ];
 const NODE_AGENT: &[&[&str]] = &[
-    &["redaction", "state"],
+    &["redaction", "state", "watched"],
     &["config", "proxy"],
     &["dial"],
     &["platform"],

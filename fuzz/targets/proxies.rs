@@ -29,11 +29,15 @@ fn answer(bytes: &[u8]) {
 }
 
 fn url(text: &str) {
-    let told = find("proxy.url").expect("it is in the schema").told(text).into_owned();
+    let option = find("proxy.url").expect("it is in the schema");
+    let told = option.told(text).into_owned();
     match ProxyUrl::parse(text) {
         Ok(url) => {
-            let again = ProxyUrl::parse(&told).expect("what is told is an address");
-            assert_eq!((url.host(), url.port()), (again.host(), again.port()));
+            // With its scheme, its port and stars for a short password it may be too long to be written.
+            if told.len() <= option.max_bytes() {
+                let again = ProxyUrl::parse(&told).expect("what is told is an address");
+                assert_eq!((url.host(), url.port()), (again.host(), again.port()));
+            }
             assert!(url.credentials().is_none_or(|pair| !pair.chars().any(char::is_control)));
             assert_eq!(url.is_secret(), told.contains("***@"));
         }

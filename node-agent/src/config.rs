@@ -4,6 +4,7 @@ mod reader;
 
 use std::{
     collections::BTreeMap,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -18,6 +19,9 @@ pub const DEFAULT_PATH: &str = "/etc/muster/node-agent.toml";
 
 /// Where the agent keeps what it knows, unless the file says another place.
 const STATE_DIR: &str = "/var/lib/muster/node-agent";
+
+/// How the status file is called.
+const STATUS: &str = "status.json";
 /// Where programs of the host look for the agent.
 const RUN_DIR: &str = "/run/muster";
 
@@ -167,7 +171,14 @@ fn told(error: &toml::de::Error) -> String {
     redaction::redact(error.to_string().trim_end())
 }
 
-const STATUS: &str = "status.json";
+/// Warns if a file names a proxy with its password, and everybody on the host may read it.
+pub fn warn_of_readers(file: &Path, proxy_url: Option<&str>) {
+    let is_secret = matches!(proxy_url.map(settings::ProxyUrl::parse), Some(Ok(url)) if url.is_secret());
+    if is_secret && std::fs::metadata(file).is_ok_and(|found| found.mode() & 0o004 != 0) {
+        let file = file.display();
+        tracing::warn!("{file} has the password of a proxy, and every user of this host can read it");
+    }
+}
 
 /// The status file of an agent that listens there.
 #[must_use]

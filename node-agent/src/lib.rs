@@ -3,7 +3,7 @@
 //! one without rights, and one that has them and no network.
 //!
 //! Rooms, lower ones first; arrows point down only:
-//! `redaction`, `state` · `config`, `proxy` · `dial` · `platform` · `ledger`, `locks`, `identity`, `verbs` ·
+//! `redaction`, `state`, `watched` · `config`, `proxy` · `dial` · `platform` · `ledger`, `locks`, `identity`, `verbs` ·
 //! `applier`, `blobs`, `commands`, `diagnostics`, `executor`, `liveness`, `session`, `workload` ·
 //! `local_api` · `wiring` · `cli`.
 
@@ -27,5 +27,6 @@ pub mod session;
 pub mod state;
 pub mod state_dir;
 pub mod verbs;
+pub mod watched;
 pub mod wiring;
 pub mod workload;

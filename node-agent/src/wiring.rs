@@ -299,12 +299,19 @@ impl House {
 
     /// Waits until the identity is no longer the file's: someone disconnected this host.
     async fn identity_gone(&self, identity: &Identity) {
+        let mut file = self.identity.watched();
         loop {
             tokio::time::sleep(LOOK).await;
+            if !file.is_news() {
+                continue;
+            }
             match self.load().await {
                 Ok(Some(now)) if now.node == identity.node => {}
                 Ok(_) => return,
-                Err(error) => tracing::warn!(%error, "the identity cannot be read"),
+                Err(error) => {
+                    tracing::warn!(%error, "the identity cannot be read");
+                    file.again();
+                }
             }
         }
     }

@@ -6,12 +6,7 @@ use muster_proto::{
         self as types, CommandState, ErrorReason, ServiceAction, command_result, command_spec::Kind,
     },
 };
-use muster_tests::{
-    host::Host,
-    netns::Network,
-    operator::Operator,
-    plane::{Options, Plane},
-};
+use muster_tests::{host::Host, netns::Network, operator::Operator, plane::Plane};
 
 use crate::kinds::{download, result, run, spec, unpacked};
 
@@ -20,8 +15,7 @@ const RULES: &str = "[commands]\nallow = [\"reboot\"]\n\
                      journals = [\"app.service\"]\n";
 
 async fn host(folder: &std::path::Path, network: &Network) -> (Plane, Operator, Host) {
-    let options = Options { listen: network.gateway().into(), ..Options::default() };
-    let plane = Plane::start(folder, &options).await;
+    let plane = Plane::in_network(folder, network).await;
     let operator = plane.operator().await;
     let mut host = Host::boot(folder, "host", network).await;
     host.install_agent(RULES);

@@ -8,7 +8,7 @@ use muster_tests::{
     host::Host,
     netns::Network,
     operator::script,
-    plane::{Options, Plane},
+    plane::Plane,
 };
 
 /// What may be left of hosts: their groups, networks and mounts.
@@ -29,8 +29,7 @@ fn traces(name: &str) -> Vec<String> {
 async fn a_host_boots_into_the_fleet_and_stays_in_it_over_a_reboot_and_a_loss_of_power() {
     let folder = tempfile::tempdir().unwrap();
     let network = Network::create();
-    let options = Options { listen: network.gateway().into(), ..Options::default() };
-    let plane = Plane::start(folder.path(), &options).await;
+    let plane = Plane::in_network(folder.path(), &network).await;
     let mut host = Host::boot(folder.path(), "host", &network).await;
     let name = host.namespace().name().to_owned();
     host.install_agent("[commands]\nrun-script = true\n");

@@ -113,8 +113,7 @@ async fn under_locked_a_host_keeps_its_session_and_does_nothing() {
 async fn a_script_gets_no_more_than_the_host_gives_whatever_its_order_asks_for() {
     let folder = tempfile::tempdir().unwrap();
     let network = Network::create();
-    let options = Options { listen: network.gateway().into(), ..Options::default() };
-    let plane = Plane::start(folder.path(), &options).await;
+    let plane = Plane::in_network(folder.path(), &network).await;
     let mut host = Host::boot(folder.path(), "host", &network).await;
     host.install_agent(
         "[commands]\nrun-script = true\n[limits]\nmemory = \"64MiB\"\ncpu = \"50%\"\ntasks = 30\n",

@@ -12,7 +12,7 @@ use muster_tests::{
     host::Host,
     netns::Network,
     operator::Operator,
-    plane::{Options, Plane},
+    plane::Plane,
 };
 
 /// A host in a fleet.
@@ -31,8 +31,7 @@ impl Lab {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let network = Network::create();
-        let options = Options { listen: network.gateway().into(), ..Options::default() };
-        let plane = Plane::start(folder.path(), &options).await;
+        let plane = Plane::in_network(folder.path(), &network).await;
         let mut host = Host::boot(folder.path(), "host", &network).await;
         host.install_agent(RULES);
         host.run("useradd --create-home app && groupadd ops && usermod --append --groups ops app");

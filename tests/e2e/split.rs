@@ -9,7 +9,7 @@ use muster_tests::{
     host::Host,
     netns::Network,
     operator::{Operator, file, reported, script, sh},
-    plane::{Options, Plane},
+    plane::Plane,
 };
 
 const ITEM: &str = "bundle/app";
@@ -28,8 +28,7 @@ impl Lab {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let network = Network::create();
-        let options = Options { listen: network.gateway().into(), ..Options::default() };
-        let plane = Plane::start(folder.path(), &options).await;
+        let plane = Plane::in_network(folder.path(), &network).await;
         let mut host = Host::boot(folder.path(), "host", &network).await;
         host.install_agent(RULES);
         host.connect(&plane.join(1, &[("role", "web")]).await);

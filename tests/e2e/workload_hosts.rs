@@ -7,7 +7,7 @@ use muster_tests::{
     eventually::{LONG, eventually},
     host::Host,
     netns::Network,
-    plane::{Options, Plane, TRUST_DOMAIN},
+    plane::{Plane, TRUST_DOMAIN},
 };
 
 /// Users that every Debian has: systemd starts nothing as one that is not there.
@@ -40,8 +40,7 @@ fn said(output: &Output) -> String {
 async fn a_program_is_who_its_unit_and_its_user_say_and_nobody_else() {
     let folder = tempfile::tempdir().unwrap();
     let network = Network::create();
-    let options = Options { listen: network.gateway().into(), ..Options::default() };
-    let plane = Plane::start(folder.path(), &options).await;
+    let plane = Plane::in_network(folder.path(), &network).await;
     let mut host = Host::boot(folder.path(), "host", &network).await;
     host.install_agent(
         "[[workload.identities]]\nname = \"web\"\nunit = \"web.service\"\nuid = 33\n\

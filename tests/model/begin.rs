@@ -39,7 +39,7 @@ use crate::plane::{HOSTS, NOW, node_id};
 
 const DOMAIN: &str = "fleet.test";
 
-/// What all stories begin with: an authority, and a store with their nodes.
+/// What all stories begin with: an authority, keys, and a store with their nodes.
 pub(crate) static BEGINNING: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
     let folder = in_memory();
     let store = Store::create(&options(folder.path()), DOMAIN).unwrap();
@@ -54,6 +54,9 @@ pub(crate) static BEGINNING: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
     };
     store.write_blocking::<_, muster_store::Error, _>(stamp(), begin).unwrap();
     store.close_blocking().unwrap();
+    // Here, and not by the first story: several begin at once.
+    ca::audit_key::AuditKey::open_or_create(&folder.path().join("ca")).unwrap();
+    KeyFile::at(&folder.path().join("secrets.key")).open_or_create().unwrap();
     folder
 });
 

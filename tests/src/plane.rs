@@ -18,6 +18,7 @@ use rustls::ClientConfig;
 use crate::{
     binaries,
     eventually::{LONG, eventually},
+    netns::Network,
     operator::Operator,
     process::Process,
     swarm,
@@ -80,6 +81,11 @@ impl Plane {
         let mut plane = Self::init(folder, options);
         plane.serve(&[]).await;
         plane
+    }
+
+    /// Makes and starts one that hosts of a network reach.
+    pub async fn in_network(folder: &Path, network: &Network) -> Self {
+        Self::start(folder, &Options { listen: network.gateway().into(), ..Options::default() }).await
     }
 
     /// Makes one and does not start it.

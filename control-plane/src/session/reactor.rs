@@ -78,17 +78,11 @@ pub struct Reactor<S> {
     hello_by: Option<Pin<Box<Sleep>>>, // until Hello
     pace: Pace,
     rest: Option<Pin<Box<Sleep>>>, // while it has said too much, or nobody can take more
-    held: Option<Box<Held>>,       // until there is room for it
+    held: Option<Box<CommandReport>>, // until there is room for it
     full_since: Option<Instant>,   // no report was taken since
     end: Option<Closed>,
     opened: bool,
     done: bool,
-}
-
-/// A report that nobody had room for.
-struct Held {
-    report: Box<CommandReport>,
-    wait: Duration,
 }
 
 impl<S> Reactor<S>
@@ -234,7 +228,7 @@ where
             }
             Inbound::Command(report) => {
                 let taken = inbox.command(&self.handle, report);
-                self.taken(taken, ROOM.0);
+                self.taken(taken);
             }
             Inbound::TrustBundle(version) => inbox.trust_bundle(&self.handle, version),
             Inbound::Unknown => inbox.unknown(&self.handle),
@@ -243,30 +237,26 @@ where
     }
 
     /// Holds a report that was not taken, unless none was for long.
-    fn taken(&mut self, taken: Result<(), Box<CommandReport>>, wait: Duration) {
+    fn taken(&mut self, taken: Result<(), Box<CommandReport>>) {
         let Err(report) = taken else {
             self.full_since = None;
             return;
         };
         let now = Clock::System.monotonic();
-        if now - *self.full_since.get_or_insert(now) < ROOM.2 {
-            self.rest = Some(Box::pin(tokio::time::sleep(wait)));
-            self.held = Some(Box::new(Held { report, wait }));
+        let full_for = now - *self.full_since.get_or_insert(now);
+        if full_for < ROOM.2 {
+            // As long again as it has waited: twice as long each time.
+            self.rest = Some(Box::pin(tokio::time::sleep(full_for.clamp(ROOM.0, ROOM.1))));
+            self.held = Some(report);
         }
-    }
-
-    /// Offers again what there was no room for.
-    fn offer_held(&mut self, held: Held) {
-        let Held { report, wait } = held;
-        let taken = self.ports.inbox.command(&self.handle, *report);
-        self.taken(taken, (wait * 2).min(ROOM.1));
     }
 
     fn poll_inbound(&mut self, context: &mut Context<'_>) -> Poll<()> {
         for _ in 0..TURN {
             ready!(self.poll_pace(context));
-            if let Some(held) = self.held.take() {
-                self.offer_held(*held);
+            if let Some(report) = self.held.take() {
+                let taken = self.ports.inbox.command(&self.handle, *report);
+                self.taken(taken);
                 continue;
             }
             match ready!(Pin::new(&mut self.inbound).poll_next(context)) {

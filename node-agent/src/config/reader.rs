@@ -1,12 +1,13 @@
 //! The options of the configuration file as they are now: an edit counts without a
 //! restart. A file that cannot be used changes nothing.
 
-use std::{collections::BTreeMap, fs::Metadata, os::unix::fs::MetadataExt as _, path::Path, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
-use muster_common::{error_chain::Chain, settings};
+use muster_common::error_chain::Chain;
 use parking_lot::Mutex;
 
-use super::{Config, Error};
+use super::{Config, Error, warn_of_readers};
+use crate::watched::Watched;
 
 /// Follows the file that a configuration was read from. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -16,22 +17,21 @@ pub struct Reader(Arc<Mutex<Cached>>);
 struct Cached {
     /// As it was read last; what needs a restart, as the process began with it.
     config: Config,
-    /// As it was when it was read last; `None`: it is to be read again, whatever it is.
-    looked_at: Option<Option<Seen>>,
+    file: Watched,
     /// Why the options are those of an earlier file.
     error: Option<String>,
 }
-
-/// What tells one content of the file from the next.
-type Seen = (u64, u64, u64, i64, i64);
 
 impl Reader {
     /// Begins with what was read.
     #[must_use]
     pub fn new(config: Config) -> Self {
+        let mut file = Watched::through_links(config.path.clone());
         // It may have been edited since; but that none is there is no fault.
-        let looked_at = seen(&config.path).is_none().then_some(None);
-        let mut cached = Cached { config, looked_at, error: None };
+        if !file.is_there() {
+            file.is_news();
+        }
+        let mut cached = Cached { config, file, error: None };
         cached.refresh();
         Self(Arc::new(Mutex::new(cached)))
     }
@@ -47,12 +47,9 @@ impl Reader {
 
 impl Cached {
     fn refresh(&mut self) {
-        // Looked at before it is read: a change in between is then seen next time.
-        let now = Some(seen(&self.config.path));
-        if self.looked_at == now {
+        if !self.file.is_news() {
             return;
         }
-        self.looked_at = now;
         match Config::load(Some(&self.config.path)) {
             Ok(config) => self.take(config),
             Err(error) => self.stay(&error),
@@ -61,7 +58,7 @@ impl Cached {
 
     fn stay(&mut self, error: &Error) {
         if matches!(error, Error::Read { .. }) {
-            self.looked_at = None; // it may be the host's fault, and pass
+            self.file.again();
         }
         let error = Chain(error).to_string();
         if self.error.as_ref() != Some(&error) {
@@ -82,23 +79,8 @@ impl Cached {
             tracing::info!("{} can be used again", config.path.display());
         }
         self.config.settings = config.settings;
-        self.warn_of_readers();
+        warn_of_readers(&self.config.path, self.config.settings.get("proxy.url").map(String::as_str));
     }
-
-    fn warn_of_readers(&self) {
-        let path = &self.config.path;
-        let url = self.config.settings.get("proxy.url").map(|url| settings::ProxyUrl::parse(url));
-        let is_secret = matches!(url, Some(Ok(url)) if url.is_secret());
-        if is_secret && std::fs::metadata(path).is_ok_and(|found| found.mode() & 0o004 != 0) {
-            let path = path.display();
-            tracing::warn!("{path} has the password of a proxy, and every user of this host can read it");
-        }
-    }
-}
-
-fn seen(path: &Path) -> Option<Seen> {
-    let of = |m: Metadata| (m.dev(), m.ino(), m.size(), m.ctime(), m.ctime_nsec());
-    std::fs::metadata(path).ok().map(of)
 }
 
 #[cfg(test)]

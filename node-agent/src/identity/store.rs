@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
 use super::{Error, Identity};
-use crate::platform::files;
+use crate::{platform::files, watched::Watched};
 
 /// Where the identity lies. The agent and its command line both change it: each
 /// looks at what is there and changes it under one lock, so that nobody brings
@@ -52,6 +52,12 @@ impl Store {
     /// If it cannot be read.
     pub fn load(&self) -> Result<Option<Identity>, Error> {
         read(&self.path())
+    }
+
+    /// The file of the identity, for who waits until somebody changes it.
+    #[must_use]
+    pub fn watched(&self) -> Watched {
+        Watched::new(self.path())
     }
 
     /// Keeps the first identity of a host, durably.

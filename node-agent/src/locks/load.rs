@@ -15,6 +15,7 @@ use super::{
     Locks,
     profile::{self, Written},
 };
+use crate::{config::warn_of_readers, watched::Watched};
 
 /// Longest file that is read.
 const MAX_BYTES: u64 = 256 * 1024;
@@ -180,21 +181,16 @@ pub struct Reader(Arc<Mutex<Cached>>);
 
 #[derive(Debug)]
 struct Cached {
-    path: PathBuf,
-    /// As it was when it was read last; `None`: it is to be read again, whatever it is.
-    looked_at: Option<Option<Seen>>,
+    file: Watched,
     locks: Locks,
     error: Option<String>,
 }
-
-/// What tells one content of the file from the next.
-type Seen = (u64, u64, u64, i64, i64);
 
 impl Reader {
     /// Reads from this file.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
-        let mut cached = Cached { path, looked_at: None, locks: Locks::default(), error: None };
+        let mut cached = Cached { file: Watched::new(path), locks: Locks::default(), error: None };
         cached.refresh();
         Self(Arc::new(Mutex::new(cached)))
     }
@@ -218,16 +214,13 @@ impl Reader {
 
 impl Cached {
     fn refresh(&mut self) {
-        // Looked at before it is read: a change in between is then seen next time.
-        let now = Some(seen(&self.path));
-        if self.looked_at == now {
+        if !self.file.is_news() {
             return;
         }
-        self.looked_at = now;
-        match Locks::load(&self.path) {
+        match Locks::load(self.file.path()) {
             Ok(locks) => {
                 (self.locks, self.error) = (locks, None);
-                self.warn_of_readers();
+                warn_of_readers(self.file.path(), self.locks.setting("proxy.url"));
             }
             Err(error) => self.lock(&error),
         }
@@ -235,7 +228,7 @@ impl Cached {
 
     fn lock(&mut self, error: &Error) {
         if matches!(error, Error::Read { .. }) {
-            self.looked_at = None; // it may be the host's fault, and pass
+            self.file.again();
         }
         let error = Chain(error).to_string();
         if self.error.as_ref() != Some(&error) {
@@ -243,21 +236,6 @@ impl Cached {
         }
         (self.locks, self.error) = (Locks::everything(), Some(error));
     }
-
-    fn warn_of_readers(&self) {
-        let path = &self.path;
-        let url = self.locks.setting("proxy.url").map(settings::ProxyUrl::parse);
-        let is_secret = matches!(url, Some(Ok(url)) if url.is_secret());
-        if is_secret && std::fs::metadata(path).is_ok_and(|found| found.mode() & 0o004 != 0) {
-            let path = path.display();
-            tracing::warn!("{path} has the password of a proxy, and every user of this host can read it");
-        }
-    }
-}
-
-fn seen(path: &Path) -> Option<Seen> {
-    let of = |m: Metadata| (m.dev(), m.ino(), m.size(), m.ctime(), m.ctime_nsec());
-    std::fs::symlink_metadata(path).ok().map(of)
 }
 
 #[cfg(test)]

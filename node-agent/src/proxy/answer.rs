@@ -44,7 +44,7 @@ pub fn read(bytes: &[u8]) -> Result<Option<Answer>, Garbage> {
     if bytes[..begin] != BEGIN[..begin] {
         return Err(Garbage::Protocol);
     }
-    let end = bytes.windows(4).take(MAX).position(|four| four == b"\r\n\r\n");
+    let end = bytes[..bytes.len().min(MAX)].windows(4).position(|four| four == b"\r\n\r\n");
     let Some(end) = end else {
         return if bytes.len() < MAX { Ok(None) } else { Err(Garbage::Endless) };
     };

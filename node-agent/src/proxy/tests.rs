@@ -141,6 +141,9 @@ fn an_answer_is_read_as_soon_as_it_is_whole() {
     }
     let endless = [b"HTTP/1.1 200 OK\r\n".as_slice(), &b"X: y\r\n".repeat(MAX)].concat();
     assert_eq!((read(&endless[..MAX]), read(&endless[..MAX - 1])), (Err(Garbage::Endless), Ok(None)));
+    // Also if its end came in the same breath.
+    let late = [&endless[..MAX - 1], b"\r\n\r\n".as_slice()].concat();
+    assert_eq!(read(&late), Err(Garbage::Endless));
     let Ok(Some(long)) = read(format!("HTTP/1.1 500 {}\r\n\r\n", "x".repeat(9000)).as_bytes()) else {
         panic!()
     };
