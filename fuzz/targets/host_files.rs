@@ -63,6 +63,8 @@ fn seeds() -> [Vec<u8>; 4] {
         error: None,
         changed_at: UnixMillis(1_700_000_000_000),
         drift: Vec::new(),
+        progress: None,
+        health: None,
     };
     let original = serde_json::json!({ "sha256": Sha256::of(b"before"), "mode": 420, "owner": [0, 0] });
     let record = serde_json::json!({

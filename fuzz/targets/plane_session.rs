@@ -340,6 +340,8 @@ fn state((name, number, holds): &(u8, u8, bool)) -> ItemState {
         error: None,
         changed_at: UnixMillis(0),
         drift: Vec::new(),
+        progress: None,
+        health: None,
     }
 }
 

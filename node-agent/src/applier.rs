@@ -302,6 +302,8 @@ impl Applier {
             error: None,
             changed_at: self.base.clock.now(),
             drift: Vec::new(),
+            progress: None,
+            health: None,
         }
     }
 

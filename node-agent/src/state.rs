@@ -11,7 +11,7 @@ mod settings;
 
 pub use commands::{Chunk, CommandState, Report, Ticket};
 pub use facts::{Address, Condition, Disk, Facts, Load};
-pub use items::{Cause, Drift, ItemError, ItemState, ItemVersion, Offer, Outcome, Removal};
+pub use items::{Cause, Drift, Health, ItemError, ItemState, ItemVersion, Offer, Outcome, Progress, Removal};
 pub use line::{Ask, Line};
 pub use pause::{Pause, Pauses};
 pub use pulse::Pulse;

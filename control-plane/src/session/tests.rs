@@ -105,6 +105,8 @@ fn report(number: u64) -> Inbound {
         error: None,
         changed_at: UnixMillis(0),
         drift: Vec::new(),
+        progress: None,
+        health: None,
     };
     Inbound::Items(ItemReport { seq: number, items: vec![state], complete: false })
 }

@@ -123,6 +123,8 @@ fn items(tx: &mut WriteTx<'_>, number: u128, generation: u64) -> Result<(), Erro
         error: None,
         changed_at: AT,
         drift: Vec::new(),
+        progress: None,
+        health: None,
     };
     tx.node_set_items(NodeId::from_u128(number), &[state], &[]).map(drop)
 }

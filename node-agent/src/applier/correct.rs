@@ -178,6 +178,6 @@ fn is_given_up(state: &ItemState) -> bool {
     match state.outcome {
         Outcome::Broken => true,
         Outcome::RolledBack | Outcome::Rejected => of_running,
-        Outcome::Applied | Outcome::Unchanged | Outcome::Removed => false,
+        Outcome::UnderWay | Outcome::Applied | Outcome::Unchanged | Outcome::Removed => false,
     }
 }

@@ -87,6 +87,8 @@ impl Failure {
             error: Some(error),
             changed_at,
             drift: Vec::new(),
+            progress: None,
+            health: None,
         }
     }
 }

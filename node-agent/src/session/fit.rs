@@ -118,6 +118,8 @@ mod tests {
             error: Some(error),
             changed_at: UnixMillis(i64::MAX),
             drift: Vec::new(),
+            progress: None,
+            health: None,
         }
     }
 

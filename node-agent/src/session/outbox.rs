@@ -68,6 +68,8 @@ impl Outbox {
             error: None,
             changed_at,
             drift: Vec::new(),
+            progress: None,
+            health: None,
         }
     }
 
@@ -168,6 +170,8 @@ mod tests {
             error: None,
             changed_at: UnixMillis(1),
             drift: Vec::new(),
+            progress: None,
+            health: None,
         }
     }
 

@@ -20,6 +20,8 @@ pub struct ItemVersion {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
+    /// Not known yet: the host is at it.
+    UnderWay,
     /// It runs.
     Applied,
     /// The host already had exactly this.
@@ -80,6 +82,36 @@ pub struct ItemState {
     /// Where the host differs from what runs, and what was corrected: one for each path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<Drift>,
+    /// Where the host is with what it attempts, while that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// Of what runs, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+}
+
+/// A step on the way to a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Stable, such as `downloading`; at most 32 bytes.
+    pub step: String,
+    /// Of the step, 0 to 100.
+    pub percent: u8,
+    /// When it began, by the host's clock.
+    pub since: UnixMillis,
+    /// For people, at most 1 KiB.
+    pub message: String,
+}
+
+/// Whether what runs is well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// It is.
+    pub healthy: bool,
+    /// For people, at most 1 KiB.
+    pub message: String,
+    /// Since when, by the host's clock.
+    pub since: UnixMillis,
 }
 
 /// A path at which the host was found to be other than a bundle says.

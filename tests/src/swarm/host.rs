@@ -86,6 +86,8 @@ impl SwarmHost {
             error: None,
             changed_at: UnixMillis(0),
             drift: Vec::new(),
+            progress: None,
+            health: None,
         });
     }
 
@@ -106,6 +108,8 @@ impl SwarmHost {
             error: Some(error),
             changed_at: UnixMillis(0),
             drift: Vec::new(),
+            progress: None,
+            health: None,
         });
     }
 

@@ -64,7 +64,17 @@ fn reported(
     outcome: Option<Outcome>,
 ) -> ItemState {
     let item = ItemName::Bundle("web".into());
-    ItemState { item, running, attempted, outcome, error: None, changed_at: UnixMillis(0), drift: Vec::new() }
+    ItemState {
+        item,
+        running,
+        attempted,
+        outcome,
+        error: None,
+        changed_at: UnixMillis(0),
+        drift: Vec::new(),
+        progress: None,
+        health: None,
+    }
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use muster_common::{clock::UnixMillis, digest::Sha256, generation::Generation};
-use muster_domain::item::{Cause, Drift, ItemError, ItemState, ItemVersion, MAX_DRIFT, Outcome};
+use muster_domain::item::{
+    Cause, Drift, Health, ItemError, ItemState, ItemVersion, MAX_DRIFT, Outcome, Progress,
+};
 use muster_proto::types::v1 as pb;
 
 use super::{reason, reason_from};
@@ -14,6 +16,8 @@ const OUTPUT: usize = 4096;
 /// Longest path and longest diff of drift that is kept.
 const PATH: usize = 4096;
 const DIFF: usize = 4096;
+/// Longest name of a step.
+const STEP: usize = 32;
 
 pub(in crate::api) fn version(version: &ItemVersion) -> pb::ItemVersion {
     pb::ItemVersion {
@@ -46,6 +50,38 @@ pub(in crate::api) fn state(state: &ItemState) -> pb::ItemState {
         }),
         changed_at_ms: state.changed_at.0,
         drift: state.drift.iter().map(drift).collect(),
+        progress: state.progress.as_ref().map(progress),
+        health: state.health.as_ref().map(health),
+    }
+}
+
+fn progress(progress: &Progress) -> pb::ItemProgress {
+    pb::ItemProgress {
+        step: progress.step.clone(),
+        percent: progress.percent.into(),
+        since_ms: progress.since.0,
+        message: progress.message.clone(),
+    }
+}
+
+fn progress_from(progress: pb::ItemProgress) -> Progress {
+    Progress {
+        step: cut(progress.step, STEP),
+        percent: u8::try_from(progress.percent.min(100)).unwrap_or(100),
+        since: UnixMillis(progress.since_ms),
+        message: cut(progress.message, MESSAGE),
+    }
+}
+
+fn health(health: &Health) -> pb::ItemHealth {
+    pb::ItemHealth { healthy: health.healthy, message: health.message.clone(), since_ms: health.since.0 }
+}
+
+fn health_from(health: pb::ItemHealth) -> Health {
+    Health {
+        healthy: health.healthy,
+        message: cut(health.message, MESSAGE),
+        since: UnixMillis(health.since_ms),
     }
 }
 
@@ -99,6 +135,8 @@ pub(in crate::api) fn state_from(state: pb::ItemState) -> Option<ItemState> {
         }),
         changed_at: UnixMillis(state.changed_at_ms),
         drift: state.drift.into_iter().take(MAX_DRIFT).map(drift_from).collect(),
+        progress: state.progress.map(progress_from),
+        health: state.health.map(health_from),
     })
 }
 

@@ -104,6 +104,8 @@ mod tests {
             error: None,
             changed_at: NOW,
             drift: Vec::new(),
+            progress: None,
+            health: None,
         };
         Node { items: vec![state], ..node(2) }
     }

@@ -51,6 +51,8 @@ fn says(fleet: &Fleet, outcome: Outcome, reason: Reason, cause: Cause) {
         error: Some(error(reason, cause)),
         changed_at: NOW,
         drift: Vec::new(),
+        progress: None,
+        health: None,
     };
     fleet.bench.app.items(session, ItemReport { seq: 1, items: vec![state], complete: false });
 }

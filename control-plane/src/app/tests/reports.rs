@@ -51,6 +51,8 @@ fn item(number: usize) -> ItemState {
         error: None,
         changed_at: UnixMillis(0),
         drift: Vec::new(),
+        progress: None,
+        health: None,
     }
 }
 

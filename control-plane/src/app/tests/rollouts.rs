@@ -128,6 +128,8 @@ impl Fleet {
                     error: (!is_good).then(|| error(Reason::ProbeFailed, Cause::Content)),
                     changed_at: NOW,
                     drift: Vec::new(),
+                    progress: None,
+                    health: None,
                 });
             }
             for removal in desired.removals {
@@ -139,6 +141,8 @@ impl Fleet {
                     error: None,
                     changed_at: NOW,
                     drift: Vec::new(),
+                    progress: None,
+                    health: None,
                 });
             }
             if !items.is_empty() {
@@ -263,6 +267,8 @@ async fn what_the_network_did_does_not_count_against_a_change() {
                 error: Some(error(Reason::PayloadCorrupt, Cause::Network)),
                 changed_at: NOW,
                 drift: Vec::new(),
+                progress: None,
+                health: None,
             };
             fleet.bench.app.items(session, ItemReport { seq: 1, items: vec![state], complete: false });
             let standing = fleet.bench.app.rollout_nodes(&whole(), id).await.unwrap();

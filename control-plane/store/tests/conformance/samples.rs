@@ -113,6 +113,8 @@ pub(crate) fn item(name: &str) -> ItemState {
         }),
         changed_at: NOW,
         drift: Vec::new(),
+        progress: None,
+        health: None,
     }
 }
 

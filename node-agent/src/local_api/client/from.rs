@@ -95,7 +95,7 @@ fn session(it: pb::SessionStatus) -> Option<Session> {
 
 fn item(it: pb::ItemStatus) -> Option<Item> {
     let outcome = match it.outcome() {
-        types::ItemOutcome::Unspecified => return None,
+        types::ItemOutcome::Unspecified => Outcome::UnderWay,
         types::ItemOutcome::Applied => Outcome::Applied,
         types::ItemOutcome::Unchanged => Outcome::Unchanged,
         types::ItemOutcome::RolledBack => Outcome::RolledBack,

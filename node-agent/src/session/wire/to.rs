@@ -10,8 +10,8 @@ use prost::Message as _;
 use crate::{
     session::frames::{CommandReport, Goodbye, Heartbeat, Hello, OpenCommand, Outbound},
     state::{
-        Cause, Chunk, CommandState, Condition, Drift, EffectiveSetting, Facts, ItemError, ItemState,
-        ItemVersion, Origin, Outcome,
+        Cause, Chunk, CommandState, Condition, Drift, EffectiveSetting, Facts, Health, ItemError, ItemState,
+        ItemVersion, Origin, Outcome, Progress,
     },
 };
 
@@ -180,7 +180,22 @@ pub fn item_state(state: ItemState) -> types::ItemState {
         error: state.error.map(item_error),
         changed_at_ms: state.changed_at.0,
         drift: state.drift.into_iter().map(item_drift).collect(),
+        progress: state.progress.map(item_progress),
+        health: state.health.map(item_health),
     }
+}
+
+fn item_progress(progress: Progress) -> types::ItemProgress {
+    types::ItemProgress {
+        step: progress.step,
+        percent: progress.percent.into(),
+        since_ms: progress.since.0,
+        message: progress.message,
+    }
+}
+
+fn item_health(health: Health) -> types::ItemHealth {
+    types::ItemHealth { healthy: health.healthy, message: health.message, since_ms: health.since.0 }
 }
 
 fn item_drift(drift: Drift) -> types::ItemDrift {
@@ -229,6 +244,7 @@ pub const fn outcome(outcome: Outcome) -> types::ItemOutcome {
         Outcome::Unchanged => types::ItemOutcome::Unchanged,
         Outcome::RolledBack => types::ItemOutcome::RolledBack,
         Outcome::Rejected => types::ItemOutcome::Rejected,
+        Outcome::UnderWay => types::ItemOutcome::Unspecified,
         Outcome::Broken => types::ItemOutcome::Broken,
         Outcome::Removed => types::ItemOutcome::Removed,
     }

@@ -111,6 +111,8 @@ fn applied(offer: &Offer) -> ItemState {
         error: None,
         changed_at: UnixMillis(1),
         drift: Vec::new(),
+        progress: None,
+        health: None,
     }
 }
 
