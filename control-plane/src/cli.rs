@@ -26,7 +26,7 @@ use crate::{
 
 /// Muster's control plane: keeps a fleet of hosts in the state its operators want.
 #[derive(Debug, Parser)]
-#[command(name = "muster-control-plane", version, propagate_version = true)]
+#[command(name = "muster-control-plane", version = build_info::version(), propagate_version = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -129,7 +129,7 @@ impl Default for Metrics {
 
 fn register(all: &mut Inner) {
     let registry = &mut all.registry;
-    let version = Info::new(vec![("version", muster_common::build_info::VERSION)]);
+    let version = Info::new(vec![("version", muster_common::build_info::version())]);
     registry.register("build", "What this process is", version);
     registry.register("heartbeats", "Heartbeats taken", all.heartbeats.clone());
     registry.register("sessions", "Live sessions of nodes", all.sessions.clone());

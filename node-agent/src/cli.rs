@@ -30,6 +30,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use muster_common::{
+    build_info,
     error_chain::Chain,
     telemetry::{self, Format},
 };
@@ -52,7 +53,7 @@ const COMMON: &str = "Common options";
 
 /// Muster's node agent: keeps this host in the state its control plane wants.
 #[derive(Debug, Parser)]
-#[command(name = NAME, version, propagate_version = true, after_long_help = exit::help())]
+#[command(name = NAME, version = build_info::version(), propagate_version = true, after_long_help = exit::help())]
 struct Cli {
     /// Configuration file; /etc/muster/node-agent.toml by default, which need not exist.
     #[arg(long, global = true, value_name = "FILE", help_heading = COMMON)]

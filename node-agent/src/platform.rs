@@ -9,6 +9,7 @@ pub mod host;
 pub mod journal;
 pub mod load;
 pub mod notify;
+pub mod package;
 pub mod peer;
 pub mod place;
 pub mod power;

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use muster_common::{build_info::VERSION, join::JoinString};
+use muster_common::{build_info::version, join::JoinString};
 use muster_proto::admin::v1::Liveness;
 use muster_tests::{
     agent::{Agent, OPEN},
@@ -155,7 +155,7 @@ fn both_programs_say_which_version_they_are() {
             let said = Command::new(binaries::path(program)).arg(word).output().unwrap();
             assert!(said.status.success(), "{program} {word}: {}", text(&said.stderr));
             let said = text(&said.stdout);
-            assert!(said.starts_with(program) && said.contains(VERSION), "{program} {word}: {said}");
+            assert!(said.starts_with(program) && said.contains(version()), "{program} {word}: {said}");
         }
     }
 }

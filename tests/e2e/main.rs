@@ -43,6 +43,7 @@ mod lock_profiles;
 mod oidc;
 mod output;
 mod pacing;
+mod packages;
 mod probes;
 mod proxies;
 mod recovery;

@@ -5,6 +5,7 @@
 mod agent;
 
 use std::{
+    ffi::OsStr,
     fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -32,9 +33,29 @@ pub struct Host {
     folder: PathBuf,
     name: String,
     power: Option<Power>,
+    base: Base,
     namespace: Namespace,
     /// Its node's id, once it is connected.
     pub node: String,
+}
+
+/// What a host begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Base {
+    /// Debian, with apt.
+    Debian,
+    /// The same with dnf and zypper, and no rpms yet.
+    Rpm,
+}
+
+impl Base {
+    /// The layers of its file system, the top one first.
+    fn layers(self) -> &'static [&'static str] {
+        match self {
+            Self::Debian => &[".tools/host"],
+            Self::Rpm => &[".tools/rpm-host", ".tools/host"],
+        }
+    }
 }
 
 /// What keeps it running: the process that boots it, until this pipe ends.
@@ -50,12 +71,20 @@ impl Host {
     /// # Panics
     /// If it does not come up.
     pub async fn boot(folder: &Path, name: &str, network: &Network) -> Self {
+        Self::boot_on(Base::Debian, folder, name, network).await
+    }
+
+    /// As `boot`, on one of the bases.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub async fn boot_on(base: Base, folder: &Path, name: &str, network: &Network) -> Self {
         let folder = folder.join(name);
         fs::create_dir_all(&folder).unwrap();
         let namespace = network.join();
         // In the file system of groups, too: one name for each host on this machine.
         let name = namespace.name().to_owned();
-        let mut host = Self { folder, name, power: None, namespace, node: String::new() };
+        let mut host = Self { folder, name, power: None, base, namespace, node: String::new() };
         host.power_on().await;
         host
     }
@@ -65,12 +94,17 @@ impl Host {
     /// # Panics
     /// If it does not come up.
     pub async fn power_on(&mut self) {
-        let base = binaries::repository().join(".tools/host");
-        assert!(base.exists(), "{} is missing: run make tools", base.display());
+        let layers = self.base.layers().iter().map(|layer| binaries::repository().join(layer));
+        let layers: Vec<PathBuf> = layers.collect();
+        for layer in &layers {
+            assert!(layer.exists(), "{} is missing: run make tools", layer.display());
+        }
+        let layers: Vec<_> = layers.iter().map(|layer| layer.as_os_str()).collect();
         let _ = fs::remove_file(self.folder.join("supervisor"));
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/host/boot.sh");
         let mut boot = Command::new("unshare");
-        boot.args(["--mount", "--propagation", "private", "sh"]).arg(script).arg(base);
+        boot.args(["--mount", "--propagation", "private", "sh"]).arg(script);
+        boot.arg(layers.join(OsStr::new(":")));
         boot.arg(&self.folder).arg(&self.name).arg(self.namespace.name());
         let (process, pipe) = Process::start_fed(boot, &self.folder.join("console"));
         self.power = Some(Power { process, pipe: Some(pipe) });

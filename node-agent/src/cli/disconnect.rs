@@ -8,7 +8,9 @@ use serde_json::json;
 use super::{
     Context,
     exit::{self, Failure},
-    halves, runtime,
+    halves,
+    output::Output,
+    runtime,
     stages::Stages,
 };
 use crate::{
@@ -16,6 +18,7 @@ use crate::{
     dial::Dialer,
     identity::{self, Identity, Store},
     locks::Locks,
+    platform::package,
     wiring,
 };
 
@@ -43,7 +46,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     let out = context.out;
     if out.is_json() {
         let node = identity.node;
-        stages.document(json!({ "node-id": node, "control-plane-told": told, "left-on-host": left }));
+        let next = package::removal();
+        stages.document(
+            json!({ "node-id": node, "control-plane-told": told, "left-on-host": left, "next": next }),
+        );
         return Ok(());
     }
     out.line(&identity.node);
@@ -51,7 +57,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     for what in left {
         out.note(&format!("  {what}"));
     }
+    tell_next(out);
     Ok(())
+}
+
+/// What is left to do for one who wants the agent gone, too.
+fn tell_next(out: Output) {
+    if let Some(next) = package::removal() {
+        out.note(&format!("the agent waits for another fleet; to remove it, too: {next}"));
+    }
 }
 
 /// One that was cut when the identity was gone already: what is left is cleared away.
@@ -69,9 +83,13 @@ fn go_on(args: &Args, context: &Context) -> Result<(), Failure> {
     }
     if context.out.is_json() {
         let left: [String; 0] = [];
-        stages.document(json!({ "node-id": last, "control-plane-told": null, "left-on-host": left }));
+        let next = package::removal();
+        stages.document(
+            json!({ "node-id": last, "control-plane-told": null, "left-on-host": left, "next": next }),
+        );
     } else {
         context.out.line(&last);
+        tell_next(context.out);
     }
     Ok(())
 }

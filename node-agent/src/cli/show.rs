@@ -94,7 +94,7 @@ pub(super) fn properties(context: &Context, fault: Option<&str>) -> Result<Tree,
 }
 
 fn agent(context: &Context, all: &mut Tree) {
-    all.put("agent-version", json!(build_info::VERSION));
+    all.put("agent-version", json!(build_info::version()));
     all.put("configuration-file", json!(context.config.path));
     all.put("state-dir", json!(context.state.path()));
     all.put("locks-file", json!(context.config.locks_file));

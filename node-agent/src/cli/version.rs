@@ -11,7 +11,7 @@ pub(super) fn run(out: Output) {
         let target = json!({ "os": std::env::consts::OS, "architecture": std::env::consts::ARCH });
         out.document(
             "version/1",
-            &json!({ "program": NAME, "version": build_info::VERSION, "protocol": protocol, "target": target }),
+            &json!({ "program": NAME, "version": build_info::version(), "protocol": protocol, "target": target }),
         );
     } else {
         out.line(&build_info::line(NAME));

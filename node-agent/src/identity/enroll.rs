@@ -95,7 +95,7 @@ impl Join {
             display_name: wish.display_name.clone(),
             hostname: wish.hostname.clone(),
             machine_fingerprint: wish.machine_fingerprint.as_bytes().to_vec().into(),
-            agent_version: build_info::VERSION.to_owned(),
+            agent_version: build_info::version().to_owned(),
         })
     }
 }

@@ -38,7 +38,7 @@ pub(super) async fn recover(
         csr_der: csr_der.into(),
         signature: KeyPair::from_pem(&held.key_pem)?.sign(&signed)?.into(),
         machine_fingerprint: host::machine_fingerprint().as_bytes().to_vec().into(),
-        agent_version: build_info::VERSION.to_owned(),
+        agent_version: build_info::version().to_owned(),
         instance_id: instance.to_string(),
     };
     let answer = rpc::within(client.recover(request)).await?;

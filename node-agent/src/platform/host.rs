@@ -26,7 +26,7 @@ pub fn facts() -> Facts {
         addresses: addresses(),
         machine_id: machine_fingerprint().to_string(),
         boot_id: super::process::boot_id(),
-        agent_version: build_info::VERSION.to_owned(),
+        agent_version: build_info::version().to_owned(),
         timezone: timezone(),
         settings: Vec::new(),
     }

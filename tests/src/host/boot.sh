@@ -1,8 +1,8 @@
 #!/bin/sh
-# Boots a host from BASE with what it writes below FOLDER, and boots it again whenever it
-# reboots itself. Ends, with everything that runs in the host, when its standard input
-# ends: so it does not outlive a test that was killed. Runs in a mount namespace of its
-# own, so that its mounts end with it.
+# Boots a host from BASE, one folder or several with a colon between them, with what it
+# writes below FOLDER, and boots it again whenever it reboots itself. Ends, with everything
+# that runs in the host, when its standard input ends: so it does not outlive a test that
+# was killed. Runs in a mount namespace of its own, so that its mounts end with it.
 # usage: boot.sh BASE FOLDER NAME NETWORK-NAMESPACE
 set -eu
 base=$1 folder=$2 name=$3 network=$4

@@ -28,7 +28,7 @@ impl SystemService for Handler {
         };
         let total: usize = system.nodes.iter().map(|(_, count)| count).sum();
         Ok(Response::new(pb::GetSystemResponse {
-            version: build_info::VERSION.to_owned(),
+            version: build_info::version().to_owned(),
             trust_domain: fixed.trust_domain.to_string(),
             replica: fixed.replica.clone(),
             epoch: fixed.epoch,

@@ -60,7 +60,7 @@ fn hello(message: Hello) -> pb::Hello {
         ledger_seq: host.ledger.1,
         boot_id: host.boot_id,
         machine_fingerprint: bytes(host.machine_fingerprint),
-        agent_version: build_info::VERSION.to_owned(),
+        agent_version: build_info::version().to_owned(),
         protocol_min: build_info::PROTOCOL_MIN,
         protocol_max: build_info::PROTOCOL_MAX,
         capabilities: host.capabilities,

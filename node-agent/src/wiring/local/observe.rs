@@ -132,7 +132,7 @@ pub(super) fn nothing(now: UnixMillis) -> Status {
         updated_at: now,
         health: Health::NotInAFleet,
         problems: Vec::new(),
-        agent_version: build_info::VERSION.to_owned(),
+        agent_version: build_info::version().to_owned(),
         pid: std::process::id(),
         started_at: now,
         node: None,

@@ -1,0 +1,48 @@
+//! Other versions of a program of this build: the same file with another version in the
+//! field that programs read theirs from.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+use muster_common::build_info::{FIELD_BYTES, MARK};
+
+/// Writes a program that calls itself so.
+///
+/// # Panics
+/// If the program has not exactly one field, or that has no room for the version.
+pub fn make(program: &Path, version: &str, to: &Path) {
+    let mut bytes = fs::read(program).unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    let room = FIELD_BYTES - MARK.len();
+    assert!(version.len() < room, "{version} has no room");
+    let starts = |at: &usize| bytes[*at..].starts_with(MARK.as_bytes());
+    let fields: Vec<usize> =
+        (0..bytes.len() - FIELD_BYTES).filter(|at| bytes[*at] == b'm').filter(starts).collect();
+    let [field] = fields[..] else { panic!("{} has {} fields", program.display(), fields.len()) };
+    let text = &mut bytes[field + MARK.len()..field + FIELD_BYTES];
+    text.fill(0);
+    text[..version.len()].copy_from_slice(version.as_bytes());
+    fs::create_dir_all(to.parent().unwrap()).unwrap();
+    fs::write(to, bytes).unwrap();
+    fs::set_permissions(to, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+    use crate::binaries;
+
+    #[test]
+    fn a_made_version_is_what_the_program_says_of_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        for program in ["muster-node-agent", "muster-control-plane"] {
+            let made = folder.path().join(program);
+            make(&binaries::path(program), "9.8.7-rc.1", &made);
+            for word in ["version", "--version"] {
+                let said = Command::new(&made).arg(word).output().unwrap();
+                let said = String::from_utf8_lossy(&said.stdout).into_owned();
+                assert!(said.starts_with(&format!("{program} 9.8.7-rc.1")), "{said}");
+            }
+        }
+    }
+}
