@@ -19,4 +19,5 @@ pub mod tasks;
 pub mod telemetry;
 pub mod text_diff;
 pub mod tls;
+pub mod tuf;
 pub mod unit_name;

@@ -137,6 +137,16 @@ reasons! {
     WorkloadUnavailable = "WORKLOAD_UNAVAILABLE",
     WorkloadTokenInvalid = "WORKLOAD_TOKEN_INVALID",
     RenameDisabled = "RENAME_DISABLED",
+    RepositoryInvalid = "REPOSITORY_INVALID",
+    RepositoryStale = "REPOSITORY_STALE",
+    TargetMissing = "TARGET_MISSING",
+    PackageNotPublished = "PACKAGE_NOT_PUBLISHED",
+    ItemUnhealthy = "ITEM_UNHEALTHY",
+    NoTrustRoot = "NO_TRUST_ROOT",
+    ArtifactUntrusted = "ARTIFACT_UNTRUSTED",
+    ArtifactRolledBack = "ARTIFACT_ROLLED_BACK",
+    ArtifactExpired = "ARTIFACT_EXPIRED",
+    ArtifactUnknown = "ARTIFACT_UNKNOWN",
 }
 
 impl fmt::Display for Reason {

@@ -2,12 +2,14 @@
 //! applies them, the control plane checks and shows them.
 
 mod bypass;
+mod mirror_url;
 mod proxy_url;
 mod written;
 
 use std::{borrow::Cow, time::Duration};
 
 pub use bypass::{Bypass, Exception, Service};
+pub use mirror_url::MirrorUrl;
 pub use proxy_url::ProxyUrl;
 pub use written::from_tables;
 
@@ -55,6 +57,8 @@ pub enum Kind {
     ProxyUrl,
     /// `Session, 10.0.0.0/8`: entries between commas.
     BypassList,
+    /// `https://mirror.example/muster`.
+    MirrorUrl,
 }
 
 /// When a new value takes effect.
@@ -119,6 +123,32 @@ const fn way(key: &'static str, kind: Kind, description: &'static str) -> Settin
 
 /// All options of this release, by key.
 pub const SCHEMA: &[Setting] = &[
+    Setting {
+        key: "artifacts.cache",
+        kind: Kind::Integer,
+        unit: "MiB",
+        minimum: "64",
+        maximum: "1048576",
+        default: "1024",
+        applies: Applies::Live,
+        description: "Most MiB of files of the signed repository that the host keeps.",
+        since: "0.1",
+        words: &[],
+        host_only: true,
+    },
+    Setting {
+        key: "artifacts.mirror",
+        kind: Kind::MirrorUrl,
+        unit: "",
+        minimum: "",
+        maximum: "",
+        default: "",
+        applies: Applies::Live,
+        description: "A static mirror of the signed repository, asked before the control plane; none: the control plane alone.",
+        since: "0.1",
+        words: &[],
+        host_only: false,
+    },
     duration(
         "drift-interval",
         ("10s", "24h"),
@@ -199,6 +229,7 @@ impl Setting {
         match self.kind {
             Kind::ProxyUrl => proxy_url::MAX,
             Kind::BypassList => bypass::MAX,
+            Kind::MirrorUrl => mirror_url::MAX,
             Kind::Duration | Kind::Integer | Kind::Boolean | Kind::Text => MAX_VALUE,
         }
     }
@@ -233,7 +264,10 @@ impl Setting {
             Kind::Boolean => Err(format!("{key} is {value:?}; it must be true or false")),
             Kind::Text if self.words.is_empty() || self.words.contains(&value) => Ok(()),
             Kind::Text => Err(format!("{key} is {value:?}; it must be one of {}", self.words.join(", "))),
-            Kind::ProxyUrl | Kind::BypassList if value.is_empty() => Ok(()),
+            Kind::ProxyUrl | Kind::BypassList | Kind::MirrorUrl if value.is_empty() => Ok(()),
+            Kind::MirrorUrl => {
+                MirrorUrl::parse(value).map(drop).map_err(|why| format!("{key} cannot be used: {why}"))
+            }
             Kind::ProxyUrl => {
                 ProxyUrl::parse(value).map(drop).map_err(|why| format!("{key} cannot be used: {why}"))
             }
@@ -316,6 +350,7 @@ mod tests {
             Kind::Text => "text".to_owned(),
             Kind::ProxyUrl => "http://[user:password@]host[:port]".to_owned(),
             Kind::BypassList => "list with commas".to_owned(),
+            Kind::MirrorUrl => "http(s)://host[:port][/path]".to_owned(),
         };
         let applies = match setting.applies {
             Applies::Live => "at once",

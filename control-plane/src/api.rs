@@ -15,8 +15,9 @@ mod watch;
 mod wire;
 
 pub use wire::{
+    artifact::release as release_content,
     bundle::{blobs as bundle_blobs, needs as bundle_needs, paths as bundle_paths},
-    outline::outline as bundle_outline,
+    outline::outline as item_outline,
     schedule::operation as schedule_operation,
     session::{inbound as session_inbound, outbound as session_outbound},
 };
@@ -24,17 +25,20 @@ pub use wire::{
 use muster_proto::{
     admin::v1::{
         self as admin_v1, access_service_server::AccessServiceServer,
+        artifacts_service_server::ArtifactsServiceServer,
         assignments_service_server::AssignmentsServiceServer, audit_service_server::AuditServiceServer,
         blobs_service_server::BlobsServiceServer, bundles_service_server::BundlesServiceServer,
         concurrency_leases_service_server::ConcurrencyLeasesServiceServer,
-        groups_service_server::GroupsServiceServer, join_tokens_service_server::JoinTokensServiceServer,
-        nodes_service_server::NodesServiceServer, operations_service_server::OperationsServiceServer,
+        extensions_service_server::ExtensionsServiceServer, groups_service_server::GroupsServiceServer,
+        join_tokens_service_server::JoinTokensServiceServer, nodes_service_server::NodesServiceServer,
+        operations_service_server::OperationsServiceServer, releases_service_server::ReleasesServiceServer,
         rollouts_service_server::RolloutsServiceServer, schedules_service_server::SchedulesServiceServer,
         settings_service_server::SettingsServiceServer, system_service_server::SystemServiceServer,
         workloads_service_server::WorkloadsServiceServer,
     },
     agent::v1::{
-        blob_service_server::BlobServiceServer, diagnostics_service_server::DiagnosticsServiceServer,
+        artifact_service_server::ArtifactServiceServer, blob_service_server::BlobServiceServer,
+        diagnostics_service_server::DiagnosticsServiceServer,
         enrollment_service_server::EnrollmentServiceServer, identity_service_server::IdentityServiceServer,
         node_service_server::NodeServiceServer, session_service_server::SessionServiceServer,
         workload_identity_service_server::WorkloadIdentityServiceServer,
@@ -61,12 +65,14 @@ pub fn agents(app: &App) -> Routes {
     let session = SessionServiceServer::new(agent::session::Handler::new(app.clone()));
     let identity = IdentityServiceServer::new(agent::identity::Handler(app.clone()));
     let blobs = BlobServiceServer::new(agent::blobs::Handler(app.clone()));
+    let artifacts = ArtifactServiceServer::new(agent::artifacts::Handler(app.clone()));
     let workloads = WorkloadIdentityServiceServer::new(agent::workload::Handler(app.clone()));
     let diagnostics = DiagnosticsServiceServer::new(agent::diagnostics::Handler(app.clone()));
     let nodes = NodeServiceServer::new(agent::node::Handler(app.clone()));
     let mut routes = RoutesBuilder::default();
     routes.add_service(diagnostics.max_decoding_message_size(STRANGER_MESSAGE));
     routes.add_service(workloads.max_decoding_message_size(AGENT_MESSAGE));
+    routes.add_service(artifacts.max_decoding_message_size(STRANGER_MESSAGE));
     routes.add_service(blobs.max_decoding_message_size(BLOB_MESSAGE));
     routes.add_service(session.max_decoding_message_size(AGENT_MESSAGE));
     routes.add_service(identity.max_decoding_message_size(STRANGER_MESSAGE));
@@ -97,6 +103,16 @@ pub fn operators(app: &App) -> RoutesBuilder {
         )
         .add_service(
             BlobsServiceServer::new(admin::blobs::Handler(app())).max_decoding_message_size(BLOB_MESSAGE),
+        )
+        .add_service(
+            ArtifactsServiceServer::new(admin::artifacts::Handler(app())).max_decoding_message_size(limit),
+        )
+        .add_service(
+            ExtensionsServiceServer::new(admin::extensions::Handler(app())).max_decoding_message_size(limit),
+        )
+        .add_service(
+            ReleasesServiceServer::new(admin::releases::Handler(app()))
+                .max_decoding_message_size(READ_MESSAGE),
         )
         .add_service(
             SettingsServiceServer::new(admin::settings::Handler(app())).max_decoding_message_size(limit),

@@ -9,6 +9,7 @@
 //! sees it; nothing is written without a [`Stamp`]; nothing here knows the wire.
 
 pub mod access;
+pub mod artifacts;
 pub mod assignments;
 pub mod audit;
 pub mod authority;
@@ -22,6 +23,7 @@ pub mod desk;
 pub mod dispatch;
 pub mod enrollment;
 pub mod explain;
+pub mod extensions;
 pub mod feed;
 pub mod fleet;
 pub mod groups;
@@ -37,6 +39,7 @@ pub mod preview;
 pub mod quarantine;
 pub mod recorder;
 pub mod recovery;
+pub mod releases;
 mod rename;
 pub mod retention;
 pub mod revocation;
@@ -89,6 +92,8 @@ pub struct Core {
     pub catalog: catalog::Catalog,
     /// Operations with open orders.
     pub open: operations::Open,
+    /// What agents are held against.
+    pub releases: releases::Releases,
     /// The rollouts that are not over.
     pub rollouts: rollouts::Rollouts,
     /// Who may call.
@@ -123,6 +128,8 @@ pub struct Core {
     pub audit: audit::Signer,
     /// Bytes known by their digest.
     pub blobs: crate::blobs::Blobs,
+    /// What was said of the signed repository's ends.
+    pub warned: artifacts::Warned,
     /// Encrypts protected contents.
     pub vault: crate::vault::Vault,
     /// Numbers.
@@ -188,8 +195,13 @@ pub struct Fixed {
     pub bundle_blobs: catalog::BlobsOf,
     /// What a schedule's stored request asks for.
     pub wish_of: schedules::WishOf,
-    /// What of a bundle's bytes people compare.
-    pub bundle_outline: preview::OutlineOf,
+    /// The root metadata with which trust in the signed repository begins. `None`: nothing is
+    /// published here.
+    pub artifacts_root: Option<bytes::Bytes>,
+    /// The bytes of a release.
+    pub release_of: artifacts::ReleaseOf,
+    /// What of an item's bytes people compare.
+    pub item_outline: preview::OutlineOf,
 }
 
 /// Rhythm of sessions.

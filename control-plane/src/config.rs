@@ -2,6 +2,7 @@
 //! every room takes its own section by value.
 
 mod addresses;
+mod artifacts;
 mod audit;
 mod authority;
 mod blobs;
@@ -24,6 +25,7 @@ use muster_common::tls::spiffe::TrustDomain;
 use serde::Deserialize;
 
 pub use addresses::Addresses;
+pub use artifacts::Artifacts;
 pub use audit::Audit;
 pub use authority::Authority;
 pub use blobs::{Blobs, Place};
@@ -82,6 +84,9 @@ pub struct Config {
     /// Bytes that are known by their digest. Since 0.1.
     #[serde(default)]
     pub blobs: Blobs,
+    /// With what trust in the signed repository begins. Since 0.1.
+    #[serde(default)]
+    pub artifacts: Artifacts,
     /// Where the keys of protected contents are. Since 0.1.
     #[serde(default)]
     pub secrets: Secrets,
@@ -270,6 +275,7 @@ impl Config {
             audit: Audit::default(),
             authority: Authority::default(),
             blobs: Blobs::default(),
+            artifacts: Artifacts::default(),
             secrets: Secrets::default(),
             workload: Workload::default(),
             log: Log::default(),

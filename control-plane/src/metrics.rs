@@ -55,6 +55,11 @@ struct State {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Role {
+    role: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Kind {
     kind: &'static str,
 }
@@ -93,6 +98,7 @@ struct Inner {
     svids: Family<Kind, Count>,
     audit_signed: Count,
     audit_broken: Gauge,
+    repository_ends: Family<Role, Gauge>,
 }
 
 impl Default for Metrics {
@@ -121,6 +127,7 @@ impl Default for Metrics {
             svids: Family::default(),
             audit_signed: Count::default(),
             audit_broken: Gauge::default(),
+            repository_ends: Family::default(),
         };
         register(&mut all);
         Self(Arc::new(all))
@@ -152,6 +159,11 @@ fn register(all: &mut Inner) {
     registry.register("handshakes_failed", "TLS handshakes that failed", all.handshakes_failed.clone());
     registry.register("nodes_recovered", "Nodes that recovered their identity", all.recovered.clone());
     registry.register("nodes_quarantined", "Nodes put in quarantine", all.quarantined.clone());
+    registry.register(
+        "repository_expires_in_seconds",
+        "Until the metadata of a role of the signed repository ends",
+        all.repository_ends.clone(),
+    );
     registry.register(
         "authority_behind",
         "Times that the authority's files did not fit the store",
@@ -258,6 +270,11 @@ impl Metrics {
     /// A node was put in quarantine.
     pub fn quarantined(&self, reason: &'static str) {
         self.0.quarantined.get_or_create(&Word { reason }).inc();
+    }
+
+    /// Until a role of the signed repository ends; below zero: since it did.
+    pub fn repository_expires_in(&self, role: &'static str, seconds: i64) {
+        self.0.repository_ends.get_or_create(&Role { role }).set(seconds);
     }
 
     /// The authority's files did not fit the store.

@@ -86,6 +86,7 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
         fleet: app::fleet::Fleet::default(),
         catalog: app::catalog::Catalog::default(),
         open: app::operations::Open::default(),
+        releases: app::releases::Releases::default(),
         rollouts: app::rollouts::Rollouts::default(),
         access: app::access::Access::default(),
         revocations: app::revocation::Revocations::default(),
@@ -104,6 +105,7 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
         challenges: crate::ca::proof::Challenges::default(),
         audit: audit::signer(&config, &store, &clock).await?,
         blobs: crate::blobs::Blobs::open(&config.blobs, &config.state_dir).context("cannot use [blobs]")?,
+        warned: app::artifacts::Warned::default(),
         vault: vault(&config, &store).await?,
         metrics: metrics.clone(),
         clock: clock.clone(),
@@ -256,7 +258,12 @@ async fn fixed(
         bundle_needs: crate::api::bundle_needs,
         bundle_paths: crate::api::bundle_paths,
         bundle_blobs: crate::api::bundle_blobs,
-        bundle_outline: crate::api::bundle_outline,
+        artifacts_root: config
+            .artifacts
+            .pinned()
+            .with_context(|| format!("cannot read [artifacts] root {}", config.artifacts.root.display()))?,
+        release_of: crate::api::release_content,
+        item_outline: crate::api::item_outline,
     })
 }
 

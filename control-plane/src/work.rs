@@ -1,6 +1,7 @@
 //! Background work. It takes no input: woken by a hint and a timer, it looks at
 //! the whole truth, and is safe to run twice.
 
+mod artifacts;
 mod authority;
 mod blobs;
 mod checkpoints;
@@ -30,6 +31,7 @@ pub fn start(app: &App, tasks: &Tasks, drain: &Drain) {
     drive(app, tasks, drain, checkpoints::Checkpoints);
     drive(app, tasks, drain, blobs::Collect);
     drive(app, tasks, drain, workloads::Turns);
+    drive(app, tasks, drain, artifacts::Ends);
     if app.fixed.authority.files().is_some() {
         drive(app, tasks, drain, authority::Files::default());
     }

@@ -33,6 +33,9 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// The host's own rules. Since 0.1.
     pub locks_file: PathBuf,
+    /// The root metadata of the signed repository that this host trusts: only root may write
+    /// it. Without the file, no extension and no release is taken. Since 0.1.
+    pub artifacts_root: PathBuf,
     /// How log lines look. Since 0.1.
     pub log_format: Format,
     /// Where programs of this host reach the agent. Without: `/run/muster/agent.sock`, or
@@ -53,6 +56,7 @@ impl Default for Config {
         Self {
             state_dir: PathBuf::from(STATE_DIR),
             locks_file: PathBuf::from("/etc/muster/locks.toml"),
+            artifacts_root: PathBuf::from("/etc/muster/root.json"),
             log_format: Format::Text,
             socket: None,
             settings: BTreeMap::new(),

@@ -3,6 +3,7 @@
 //! further. It has no network, starts nothing as its own child but the tools of systemd,
 //! keeps nothing in memory from one verb to the next, and ends when nobody asks.
 
+mod artifacts;
 mod files;
 mod host;
 mod originals;
@@ -11,7 +12,7 @@ mod runs;
 use std::{
     io,
     os::fd::AsFd as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -27,6 +28,8 @@ use tokio::{
 };
 
 use crate::{
+    admission,
+    config::Config,
     locks,
     platform::peer,
     verbs::{
@@ -34,6 +37,7 @@ use crate::{
         messages::{Said, Verb},
     },
 };
+use artifacts::Artifacts;
 use files::Files;
 use runs::Runs;
 
@@ -57,6 +61,8 @@ pub struct Options {
     pub folder: PathBuf,
     /// This program, which watches over what is run.
     pub program: PathBuf,
+    /// Of the signed repository.
+    pub artifacts: admission::Options,
 }
 
 /// Who does the verbs.
@@ -66,6 +72,7 @@ pub struct Executor {
     locks: locks::Reader,
     files: Files,
     runs: Runs,
+    artifacts: Artifacts,
     at_work: AtomicUsize,
 }
 
@@ -97,10 +104,11 @@ impl Executor {
     /// # Errors
     /// If the folder cannot be used, or this process is not root under systemd.
     pub fn open(options: Options) -> io::Result<Self> {
-        let Options { user, locks, protected, folder, program } = options;
+        let Options { user, locks, protected, folder, program, artifacts } = options;
+        let artifacts = Artifacts::new(artifacts);
         let runs = Runs::open(&program, &folder.join("runs"), locks.clone())?;
         let files = Files::open(&folder, locks.clone(), protected)?;
-        Ok(Self { user, locks, files, runs, at_work: AtomicUsize::new(0) })
+        Ok(Self { user, locks, files, runs, artifacts, at_work: AtomicUsize::new(0) })
     }
 
     /// Listens until nobody has asked for a while. What comes later starts the next one.
@@ -166,6 +174,9 @@ impl Executor {
         };
         match verb {
             Verb::File(verb) => self.files.attend(verb, stream).await,
+            verb @ (Verb::Believe(_) | Verb::Admit(_) | Verb::Admitted(_)) => {
+                self.artifacts.attend(verb, stream).await
+            }
             Verb::Service(service) => {
                 let (mut ears, mut mouth) = stream.split();
                 let hung_up = async { while !matches!(ears.read(&mut [0; 64]).await, Ok(0) | Err(_)) {} };
@@ -195,7 +206,12 @@ impl Executor {
             Verb::List(_) => runs.list().await,
             Verb::Reboot(reboot) => host::reboot(reboot, &self.locks.current()).await,
             // Done where their bytes are.
-            Verb::File(_) | Verb::Service(_) | Verb::Journal(_) => Err(io::ErrorKind::InvalidInput.into()),
+            Verb::File(_)
+            | Verb::Service(_)
+            | Verb::Journal(_)
+            | Verb::Believe(_)
+            | Verb::Admit(_)
+            | Verb::Admitted(_) => Err(io::ErrorKind::InvalidInput.into()),
         };
         said.unwrap_or_else(|error| frame::failed(&error))
     }
@@ -219,8 +235,9 @@ impl Drop for Work {
 
 /// What the agent itself needs: no bundle writes there, whatever the lock file says.
 #[must_use]
-pub fn own_places(config: &Path, locks: &Path, state: &Path) -> Vec<PathBuf> {
+pub fn own_places(config: &Config) -> Vec<PathBuf> {
     let own = ["/etc/muster", "/var/lib/muster", "/run/muster", "/run/muster-scripts"];
-    let named = [config, locks, state].map(Path::to_owned);
+    let Config { path, locks_file, state_dir, artifacts_root, .. } = config;
+    let named = [path, locks_file, state_dir, artifacts_root].map(Clone::clone);
     own.into_iter().map(PathBuf::from).chain(named).collect()
 }

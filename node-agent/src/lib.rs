@@ -3,11 +3,13 @@
 //! one without rights, and one that has them and no network.
 //!
 //! Rooms, lower ones first; arrows point down only:
-//! `redaction`, `state`, `watched` · `config`, `proxy` · `dial` · `platform` · `ledger`, `locks`, `identity`, `verbs` ·
-//! `applier`, `blobs`, `commands`, `diagnostics`, `executor`, `liveness`, `session`, `workload` ·
+//! `redaction`, `state`, `watched` · `config`, `proxy` · `dial` · `platform` · `admission`, `ledger`, `locks`, `identity`, `verbs` ·
+//! `applier`, `artifacts`, `blobs`, `commands`, `diagnostics`, `executor`, `liveness`, `session`, `workload` ·
 //! `local_api` · `wiring` · `cli`.
 
+pub mod admission;
 pub mod applier;
+pub mod artifacts;
 pub mod blobs;
 pub mod cli;
 pub mod commands;

@@ -9,6 +9,7 @@
 //! Who uses this room does not know which half does the work: [`Hands`] and [`Runs`] are
 //! this process or the executor.
 
+mod artifacts;
 pub mod client;
 mod files;
 pub mod frame;
@@ -21,6 +22,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use artifacts::No;
 pub use client::Client;
 pub use files::{Spot, found};
 pub use runs::Runs;

@@ -1,5 +1,6 @@
 //! Joins the rooms of a running agent. One line for each; no decisions.
 
+pub mod artifacts;
 mod blobs;
 mod errands;
 mod hands;
@@ -261,7 +262,12 @@ fn items(
         node,
         locks,
         clock: Clock::System,
-        protected: vec![config.path.clone(), config.locks_file.clone(), state.path().to_owned()],
+        protected: vec![
+            config.path.clone(),
+            config.locks_file.clone(),
+            config.artifacts_root.clone(),
+            state.path().to_owned(),
+        ],
     }
 }
 

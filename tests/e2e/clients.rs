@@ -1,5 +1,8 @@
 //! Clients that are not ours: grpcurl, and Python's gRPC.
 
+#[path = "clients_catalogue.rs"]
+mod catalogue;
+
 use std::{
     path::Path,
     process::{Command, Output},
@@ -17,6 +20,7 @@ use muster_tests::{
     plane::{Options, Plane},
     process::Process,
     raw::RawNode,
+    repository::Repository,
 };
 use serde_json::Value;
 
@@ -74,7 +78,11 @@ fn text<'a>(value: &'a Value, path: &str) -> &'a str {
 #[tokio::test]
 async fn grpcurl_lists_describes_and_calls_every_method() {
     let folder = tempfile::tempdir().unwrap();
-    let plane = Plane::start(folder.path(), &Options::default()).await;
+    let mut plane = Plane::init(folder.path(), &Options::default());
+    let repository = Repository::new();
+    let root = repository.path().join("metadata/1.root.json");
+    plane.configure("root", &format!("{root:?}"));
+    plane.serve(&[]).await;
     let operator = plane.operator().await;
     let grpc = Grpcurl::new(&plane, &folder.path().join("certs"));
 
@@ -108,6 +116,7 @@ async fn grpcurl_lists_describes_and_calls_every_method() {
     bundle_of_blob(&grpc, &operator, &agent, folder.path()).await;
     blobs(&grpc, folder.path());
     settings(&grpc);
+    catalogue::all(&grpc, &repository, folder.path());
     rollouts(&grpc);
     grpc.script("assignments-delete.sh", &["app"]);
     assert_eq!(grpc.refusal("assignments-get.sh", &["app"]), "NotFound");

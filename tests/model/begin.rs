@@ -133,6 +133,7 @@ pub(crate) async fn app_on(store: Store, folder: &Path, clock: Clock, epoch: u64
         fleet: app::fleet::Fleet::default(),
         catalog: app::catalog::Catalog::default(),
         open: app::operations::Open::default(),
+        releases: app::releases::Releases::default(),
         rollouts: app::rollouts::Rollouts::default(),
         access: app::access::Access::default(),
         lines: Arc::new(NoLines),
@@ -150,6 +151,7 @@ pub(crate) async fn app_on(store: Store, folder: &Path, clock: Clock, epoch: u64
         challenges: ca::proof::Challenges::default(),
         audit: app::audit::Signer::new(key, rhythm),
         blobs: muster_control_plane::blobs::Blobs::open(&config::Blobs::default(), folder).unwrap(),
+        warned: app::artifacts::Warned::default(),
         vault: KeyFile::at(&begun.join("secrets.key")).open_or_create().unwrap(),
         metrics: Metrics::default(),
         clock,
@@ -189,7 +191,9 @@ fn fixed(epoch: u64) -> Fixed {
         bundle_needs: api::bundle_needs,
         bundle_paths: api::bundle_paths,
         bundle_blobs: api::bundle_blobs,
-        bundle_outline: api::bundle_outline,
+        artifacts_root: None,
+        release_of: api::release_content,
+        item_outline: api::item_outline,
         wish_of: api::schedule_operation,
     }
 }

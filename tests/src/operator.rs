@@ -7,6 +7,7 @@ use muster_node_agent::dial;
 use muster_proto::{
     admin::v1::{
         self as pb, access_service_client::AccessServiceClient,
+        artifacts_service_client::ArtifactsServiceClient,
         assignments_service_client::AssignmentsServiceClient, audit_service_client::AuditServiceClient,
         blobs_service_client::BlobsServiceClient, bundles_service_client::BundlesServiceClient,
         concurrency_leases_service_client::ConcurrencyLeasesServiceClient,
@@ -30,6 +31,7 @@ use crate::eventually::{LONG, eventually};
 pub struct Operator {
     pub nodes: NodesServiceClient<Channel>,
     pub join_tokens: JoinTokensServiceClient<Channel>,
+    pub artifacts: ArtifactsServiceClient<Channel>,
     pub blobs: BlobsServiceClient<Channel>,
     pub bundles: BundlesServiceClient<Channel>,
     pub settings: SettingsServiceClient<Channel>,
@@ -95,6 +97,7 @@ impl Operator {
         Self {
             nodes: NodesServiceClient::new(channel.clone()),
             join_tokens: JoinTokensServiceClient::new(channel.clone()),
+            artifacts: ArtifactsServiceClient::new(channel.clone()),
             blobs: BlobsServiceClient::new(channel.clone()),
             bundles: BundlesServiceClient::new(channel.clone()),
             settings: SettingsServiceClient::new(channel.clone()),

@@ -13,9 +13,10 @@ pub fn make(program: &Path, version: &str, to: &Path) {
     let mut bytes = fs::read(program).unwrap_or_else(|error| panic!("{}: {error}", program.display()));
     let room = FIELD_BYTES - MARK.len();
     assert!(version.len() < room, "{version} has no room");
-    let starts = |at: &usize| bytes[*at..].starts_with(MARK.as_bytes());
+    // The mark alone may stand elsewhere, too; only the field is filled up with zeros.
+    let is_field = |at: &usize| bytes[*at..].starts_with(MARK.as_bytes()) && bytes[at + FIELD_BYTES - 1] == 0;
     let fields: Vec<usize> =
-        (0..bytes.len() - FIELD_BYTES).filter(|at| bytes[*at] == b'm').filter(starts).collect();
+        (0..bytes.len() - FIELD_BYTES).filter(|at| bytes[*at] == b'm').filter(is_field).collect();
     let [field] = fields[..] else { panic!("{} has {} fields", program.display(), fields.len()) };
     let text = &mut bytes[field + MARK.len()..field + FIELD_BYTES];
     text.fill(0);

@@ -61,6 +61,18 @@ pub enum Target {
         #[serde(default = "first_version")]
         version: u64,
     },
+    /// A fixed version of an extension.
+    Extension {
+        /// Name.
+        name: String,
+        /// Version.
+        version: u64,
+    },
+    /// A release of the agent.
+    Release {
+        /// Semantic version. In a request `@CHANNEL` asks for what a channel recommends.
+        version: String,
+    },
 }
 
 const fn first_version() -> u64 {
@@ -84,6 +96,8 @@ impl fmt::Display for Target {
             Self::Settings { profile, version } => {
                 write!(f, "version {version} of settings profile {profile:?}")
             }
+            Self::Extension { name, version } => write!(f, "version {version} of extension {name:?}"),
+            Self::Release { version } => write!(f, "release {version} of the agent"),
         }
     }
 }
@@ -95,6 +109,8 @@ impl Target {
         match self {
             Self::Bundle { name, .. } => ItemName::Bundle(name.clone()),
             Self::Settings { .. } => ItemName::Settings,
+            Self::Extension { name, .. } => ItemName::Extension(name.clone()),
+            Self::Release { .. } => ItemName::Release,
         }
     }
 
@@ -102,26 +118,28 @@ impl Target {
     #[must_use]
     pub fn is_of(&self, item: &ItemName) -> bool {
         match (self, item) {
-            (Self::Bundle { name, .. }, ItemName::Bundle(wanted)) => name == wanted,
-            (Self::Settings { .. }, ItemName::Settings) => true,
-            (Self::Bundle { .. }, ItemName::Settings) | (Self::Settings { .. }, ItemName::Bundle(_)) => false,
+            (Self::Bundle { name, .. }, ItemName::Bundle(wanted))
+            | (Self::Extension { name, .. }, ItemName::Extension(wanted)) => name == wanted,
+            (Self::Settings { .. }, ItemName::Settings) | (Self::Release { .. }, ItemName::Release) => true,
+            _ => false,
         }
     }
 
-    /// Whether this is what somebody asked for: a version 0 asks for whichever is the newest.
+    /// Whether this is what somebody asked for: a version 0 asks for whichever is the newest,
+    /// and a channel for whatever it recommends.
     #[must_use]
     pub fn answers(&self, asked: &Self) -> bool {
         let is_same = |version: u64, asked: u64| asked == 0 || version == asked;
         match (self, asked) {
-            (Self::Bundle { name: a, version }, Self::Bundle { name: b, version: asked }) => {
+            (Self::Bundle { name: a, version }, Self::Bundle { name: b, version: asked })
+            | (Self::Settings { profile: a, version }, Self::Settings { profile: b, version: asked })
+            | (Self::Extension { name: a, version }, Self::Extension { name: b, version: asked }) => {
                 a == b && is_same(*version, *asked)
             }
-            (Self::Settings { profile: a, version }, Self::Settings { profile: b, version: asked }) => {
-                a == b && is_same(*version, *asked)
+            (Self::Release { version }, Self::Release { version: asked }) => {
+                asked.starts_with('@') || version == asked
             }
-            (Self::Bundle { .. }, Self::Settings { .. }) | (Self::Settings { .. }, Self::Bundle { .. }) => {
-                false
-            }
+            _ => false,
         }
     }
 }
@@ -153,5 +171,11 @@ mod tests {
             assert_eq!(settings("a", 2).answers(&asked), is_it, "{asked}");
         }
         assert!(bundle(7).answers(&bundle(0)) && !bundle(7).answers(&bundle(8)));
+        let release = |version: &str| Target::Release { version: version.to_owned() };
+        assert!(
+            release("0.2.0").answers(&release("@stable")) && !release("0.2.0").answers(&release("0.3.0"))
+        );
+        let extension = Target::Extension { name: "a".to_owned(), version: 7 };
+        assert!(!extension.answers(&bundle(7)) && !bundle(7).answers(&extension));
     }
 }

@@ -77,7 +77,7 @@ pub struct Giving<'a> {
 }
 
 /// The assignments that give something to a node, by item, the strongest first: higher
-/// priority, then name. The first of a bundle wins; the settings merge all (see
+/// priority, then name. The first of an item wins; the settings merge all (see
 /// `merge_settings`). `touches`: what rollouts have given to this node.
 #[must_use]
 pub fn winners<'a>(
@@ -209,7 +209,7 @@ fn list(nodes: &[NodeId]) -> String {
 }
 
 /// Looks for an assignment that contradicts `new` on some node: same item, same
-/// priority, another version of the bundle or another value of an option.
+/// priority, another version of the same thing or another value of an option.
 /// `others` may hold the old self of `new`, which is passed over. `profile`
 /// answers the values of a version of a settings profile; one it does not know has none.
 /// The first in the order of names is told.
@@ -266,15 +266,16 @@ fn targets_at_odds<'p>(
     profile: &impl Fn(&str, u64) -> Option<&'p Values>,
 ) -> Option<Vec<String>> {
     match (a, b) {
-        (Target::Bundle { name: a, version: v }, Target::Bundle { name: b, version: w }) => {
+        (Target::Bundle { name: a, version: v }, Target::Bundle { name: b, version: w })
+        | (Target::Extension { name: a, version: v }, Target::Extension { name: b, version: w }) => {
             (a == b && v != w).then(Vec::new)
         }
+        (Target::Release { version: v }, Target::Release { version: w }) => (v != w).then(Vec::new),
         (Target::Settings { profile: a, version: v }, Target::Settings { profile: b, version: w }) => {
             let keys = keys_at_odds(profile(a, *v)?, profile(b, *w)?);
             (!keys.is_empty()).then_some(keys)
         }
-        (Target::Bundle { .. }, Target::Settings { .. })
-        | (Target::Settings { .. }, Target::Bundle { .. }) => None,
+        _ => None,
     }
 }
 

@@ -13,26 +13,33 @@ pub const MAX_DRIFT: usize = 8;
 /// gets may be on it at the same time.
 pub const MAX_WANTED: usize = MAX_ITEMS / 2;
 
-/// Which piece: `settings` or `bundle/NAME`.
+/// Which piece: `settings`, `release/agent`, `bundle/NAME` or `extension/NAME`. In this order they
+/// come first where a node cannot have all.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum ItemName {
     /// The agent's own options.
     Settings,
+    /// The agent's own version.
+    Release,
     /// A set of files.
     Bundle(String),
+    /// A program that the agent keeps.
+    Extension(String),
 }
 
 /// The text names no item of a kind this release knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an item: \"settings\" or \"bundle/NAME\"")]
+#[error("{0:?} is not an item: \"settings\", \"release/agent\", \"bundle/NAME\" or \"extension/NAME\"")]
 pub struct InvalidItem(String);
 
 impl fmt::Display for ItemName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Settings => f.write_str("settings"),
+            Self::Release => f.write_str("release/agent"),
             Self::Bundle(name) => write!(f, "bundle/{name}"),
+            Self::Extension(name) => write!(f, "extension/{name}"),
         }
     }
 }
@@ -40,9 +47,11 @@ impl fmt::Display for ItemName {
 impl FromStr for ItemName {
     type Err = InvalidItem;
     fn from_str(text: &str) -> Result<Self, InvalidItem> {
-        match text.strip_prefix("bundle/") {
-            Some(name) if is_resource_name(name) => Ok(Self::Bundle(name.to_owned())),
+        match text.split_once('/') {
             None if text == "settings" => Ok(Self::Settings),
+            Some(("release", "agent")) => Ok(Self::Release),
+            Some(("bundle", name)) if is_resource_name(name) => Ok(Self::Bundle(name.to_owned())),
+            Some(("extension", name)) if is_resource_name(name) => Ok(Self::Extension(name.to_owned())),
             _ => Err(InvalidItem(text.chars().take(128).collect())),
         }
     }
@@ -58,6 +67,25 @@ impl TryFrom<String> for ItemName {
 impl From<ItemName> for String {
     fn from(name: ItemName) -> Self {
         name.to_string()
+    }
+}
+
+impl ItemName {
+    /// The capability that an agent must have to know items of this kind.
+    #[must_use]
+    pub const fn capability(&self) -> &'static str {
+        match self {
+            Self::Settings => "settings",
+            Self::Release => "release-v1",
+            Self::Bundle(_) => "bundle",
+            Self::Extension(_) => "extensions-v1",
+        }
+    }
+
+    /// Whether of several that are assigned the strongest decides alone. Options come from all.
+    #[must_use]
+    pub const fn has_one_giver(&self) -> bool {
+        !matches!(self, Self::Settings)
     }
 }
 
@@ -209,6 +237,22 @@ pub struct Drift {
 }
 
 impl ItemState {
+    /// Whether the host is on its way to this content, at this generation or a newer one, and
+    /// has not said what became of it: whatever runs meanwhile is not the end of it.
+    #[must_use]
+    pub fn is_in_flight(&self, sha256: Sha256, generation: Generation) -> bool {
+        let attempted = self.attempted.as_ref();
+        self.outcome.is_none()
+            && self.progress.is_some()
+            && attempted.is_some_and(|it| it.sha256 == sha256 && it.generation >= generation)
+    }
+
+    /// Whether what runs says that it is not well.
+    #[must_use]
+    pub fn is_unhealthy(&self) -> bool {
+        self.health.as_ref().is_some_and(|health| !health.healthy)
+    }
+
     /// Whether the host differs now from what it runs.
     #[must_use]
     pub fn has_drifted(&self) -> bool {

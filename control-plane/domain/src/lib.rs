@@ -2,6 +2,7 @@
 //! dice come in as arguments, so everything here can be tested by trying.
 
 pub mod access;
+pub mod artifact;
 pub mod assignment;
 pub mod audit;
 pub mod authority;
@@ -12,6 +13,7 @@ pub mod command;
 pub mod condition;
 pub mod effective;
 pub mod enrolled_with;
+pub mod extension;
 pub mod facts;
 pub mod group;
 pub mod item;
@@ -23,6 +25,7 @@ pub mod liveness;
 pub mod node;
 pub mod operation;
 pub mod page;
+pub mod release;
 pub mod revocation;
 pub mod rollout;
 pub mod schedule;

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use decide::{Decision, Hold, Tally, allowed_failures, decide, tally};
 pub use forecast::{Field, Forecast, StepForecast, forecast};
 pub use plan::{Budget, OnFailure, Plan, Portion, Share, Speed, Step, check_groups, check_plan};
-pub use view::{Member, Presence, Standing, View, Weather, order_of};
+pub use view::{Answer, Member, Presence, Standing, View, Weather, answer, order_of};
 pub use window::{InvalidWindow, Window, is_open, opens_at, zone};
 
 use crate::assignment::Target;

@@ -1,5 +1,6 @@
 //! What node agents call.
 
+pub mod artifacts;
 pub mod blobs;
 pub mod diagnostics;
 pub mod enrollment;

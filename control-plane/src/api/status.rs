@@ -131,7 +131,9 @@ fn code(reason: Reason) -> Code {
     match reason {
         InvalidArgument | SelectorInvalid | PageTokenInvalid | SettingUnknown | SettingInvalid
         | SettingHostOnly | TooLarge | DigestMismatch | CsrInvalid | CsrNamesForbidden | MessageInvalid
-        | SequenceOutOfOrder | WorkloadTokenInvalid => Code::InvalidArgument,
+        | SequenceOutOfOrder | WorkloadTokenInvalid | ArtifactUntrusted | RepositoryInvalid => {
+            Code::InvalidArgument
+        }
         NotFound => Code::NotFound,
         AlreadyExists | RequestIdReused => Code::AlreadyExists,
         EtagMismatch | Fenced => Code::Aborted,

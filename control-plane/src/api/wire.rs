@@ -1,6 +1,7 @@
 //! Between the wire and the house. `thing` goes to the wire, `thing_from` comes from it.
 
 pub(super) mod access;
+pub(super) mod artifact;
 pub(super) mod assignment;
 pub(super) mod audit;
 pub(super) mod authority;
@@ -8,6 +9,7 @@ pub(super) mod blob;
 pub(super) mod bundle;
 pub(super) mod command;
 pub(super) mod explain;
+pub(super) mod extension;
 pub(super) mod group;
 pub(super) mod identity;
 pub(super) mod item;
@@ -19,6 +21,7 @@ pub(super) mod outline;
 pub(super) mod page;
 mod plan;
 pub(super) mod preview;
+pub(super) mod release;
 pub(super) mod rollout;
 pub(super) mod schedule;
 pub(super) mod session;

@@ -19,8 +19,8 @@ use muster_domain::{
     page::{Listed, Page},
 };
 use muster_store::{
-    ReadAssignments as _, ReadBundles as _, ReadProfiles as _, ReadSecrets as _, WriteAssignments as _,
-    WriteItemMarks as _, WriteTx,
+    ReadAssignments as _, ReadBundles as _, ReadExtensions as _, ReadProfiles as _, ReadSecrets as _,
+    WriteAssignments as _, WriteItemMarks as _, WriteTx,
 };
 use serde_json::json;
 
@@ -275,6 +275,17 @@ pub(super) fn fixed(tx: &mut WriteTx<'_>, target: &Target, reach: &Reach) -> Res
             let found = found.ok_or_else(|| Error::not_found("settings profile", profile))?;
             Ok(Target::Settings { profile: found.name, version: found.version })
         }
+        Target::Extension { name, version } => {
+            let found = tx.extension_get(name, (*version > 0).then_some(*version))?;
+            let found = found.ok_or_else(|| Error::not_found("extension", name))?;
+            if !reach.is_all() && tx.secret_of_extension(name, found.version)?.is_some() {
+                let message =
+                    format!("extension {name:?} has protected settings: giving it needs a binding on \"*\"");
+                return Err(Error::refused(Reason::PermissionDenied, message));
+            }
+            Ok(Target::Extension { name: found.name, version: found.version })
+        }
+        Target::Release { version } => super::releases::fixed(tx, version),
     }
 }
 
@@ -302,6 +313,8 @@ fn shown(assignment: &Assignment) -> String {
     let target = match &assignment.target {
         Target::Bundle { name, version } => json!({ "bundle": name, "version": version }),
         Target::Settings { profile, version } => json!({ "settings": profile, "version": version }),
+        Target::Extension { name, version } => json!({ "extension": name, "version": version }),
+        Target::Release { version } => json!({ "release": version }),
     };
     json!({
         "selector": assignment.selector,

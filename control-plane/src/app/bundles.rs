@@ -112,7 +112,7 @@ impl App {
                 Target::Bundle { name: used, version } => {
                     *used == name && which.is_none_or(|v| v == *version)
                 }
-                Target::Settings { .. } => false,
+                _ => false,
             };
             let gives = |it: &Assignment| is_used(&it.target) || it.targets().any(is_used);
             let user = tx.assignment_all()?.into_iter().find(gives);

@@ -23,7 +23,8 @@ use muster_domain::{
     settings::Values,
 };
 use muster_store::{
-    ReadAssignments as _, ReadBundles as _, ReadGroups as _, ReadItemMarks as _, ReadSecrets as _, ReadTx,
+    ReadAssignments as _, ReadBundles as _, ReadExtensions as _, ReadGroups as _, ReadItemMarks as _,
+    ReadReleases as _, ReadSecrets as _, ReadTx,
 };
 
 mod changed;
@@ -62,7 +63,8 @@ pub struct Contents {
     pub groups: Groups,
     profiles: Profiles,
     lookup: Lookup,
-    bundles: HashMap<(String, u64), Payload>,
+    /// Of bundles, extensions and releases.
+    payloads: HashMap<Target, Payload>,
     marks: BTreeMap<ItemName, u64>,
 }
 
@@ -125,8 +127,8 @@ impl Contents {
     /// The same with other assignments, before what these give is read.
     #[must_use]
     pub fn with(&self, assignments: Vec<Compiled>, groups: Groups) -> Self {
-        let (bundles, marks) = (self.bundles.clone(), self.marks.clone());
-        Self { bundles, marks, ..Self::of(assignments, groups) }
+        let (payloads, marks) = (self.payloads.clone(), self.marks.clone());
+        Self { payloads, marks, ..Self::of(assignments, groups) }
     }
 
     /// Reads what its assignments may give; bytes that it or `before` has are not read again.
@@ -144,16 +146,17 @@ impl Contents {
             // What is held is given to nobody yet; it is asked for its paths all the same.
             let planned = std::iter::once(&compiled.assignment.target);
             for target in compiled.assignment.targets().chain(planned) {
-                let Target::Bundle { name, version } = target else { continue };
-                let key = (name.clone(), *version);
-                if self.bundles.contains_key(&key) {
+                if self.payloads.contains_key(target) {
                     continue;
                 }
-                let payload = match before.bundles.get(&key) {
+                // A release gets other bytes when it is published for another kind of host.
+                let known = before.payloads.get(target);
+                let known = known.filter(|_| !matches!(target, Target::Release { .. }));
+                let payload = match known {
                     Some(payload) => Some(payload.clone()),
-                    None => Payload::read(tx, (name, *version), reader)?,
+                    None => Payload::read(tx, target, reader)?,
                 };
-                self.bundles.extend(payload.map(|payload| (key, payload)));
+                self.payloads.extend(payload.map(|payload| (target.clone(), payload)));
             }
         }
         Ok(())
@@ -181,20 +184,17 @@ impl Contents {
             let touch = giving.by.assignment.touch_of(&node.touches);
             std::iter::once(giving.target).chain(touch.and_then(|touch: &Touch| touch.before.as_ref()))
         });
-        targets.any(|target| match target {
-            Target::Bundle { name, version } => {
-                let payload = self.bundles.get(&(name.clone(), *version));
-                payload.is_some_and(|payload| payload.blobs.contains(sha256))
-            }
-            Target::Settings { .. } => false,
-        })
+        targets.any(|it| self.payloads.get(it).is_some_and(|payload| payload.blobs.contains(sha256)))
     }
 
     fn version(&self, item: &ItemName, candidates: &[Giving<'_>], node: &Node, epoch: u64) -> Option<Wanted> {
-        let (version, payload) = match candidates.first()?.target {
-            Target::Bundle { name, version } => {
-                (version.to_string(), self.bundles.get(&(name.clone(), *version))?.clone())
+        let target = candidates.first()?.target;
+        let payload = || self.payloads.get(target).cloned();
+        let (version, payload) = match target {
+            Target::Bundle { version, .. } | Target::Extension { version, .. } => {
+                (version.to_string(), payload()?)
             }
+            Target::Release { version } => (version.clone(), payload()?),
             Target::Settings { .. } => self.settings(candidates),
         };
         let Payload { sha256, bytes, secrets, .. } = payload;
@@ -236,7 +236,8 @@ impl Contents {
     /// far as this state knows.
     #[must_use]
     pub fn paths(&self, bundle: &str, version: u64) -> Option<&[String]> {
-        Some(&self.bundles.get(&(bundle.to_owned(), version))?.paths)
+        let target = Target::Bundle { name: bundle.to_owned(), version };
+        Some(&self.payloads.get(&target)?.paths)
     }
 
     /// The place in the history of what a node should have, or not have, of an item.
@@ -268,7 +269,7 @@ impl Contents {
             Target::Settings { profile, version } => {
                 Some((*giving, self.profiles.get(&(profile.clone(), *version))?))
             }
-            Target::Bundle { .. } => None,
+            _ => None,
         };
         effective::merge_settings(candidates.iter().filter_map(values))
     }
@@ -277,14 +278,25 @@ impl Contents {
 impl Payload {
     fn read(
         tx: &mut ReadTx<'_>,
-        (name, version): (&str, u64),
+        target: &Target,
         reader: Reader,
     ) -> Result<Option<Self>, muster_store::Error> {
-        let Some(bytes) = tx.bundle_payload(name, version)? else { return Ok(None) };
-        let blobs = (reader.blobs)(&bytes).into_iter().map(|blob| blob.sha256).collect();
-        let paths = (reader.paths)(&bytes).into();
-        let secrets = tx.secret_of_bundle(name, version)?.into();
-        Ok(Some(Self { secrets, blobs, paths, ..Self::plain(bytes) }))
+        match target {
+            Target::Settings { .. } => Ok(None), // made of several
+            Target::Release { version } => Ok(tx.release_payload(version)?.map(Self::plain)),
+            Target::Extension { name, version } => {
+                let Some(bytes) = tx.extension_payload(name, *version)? else { return Ok(None) };
+                let secrets = tx.secret_of_extension(name, *version)?.into_iter().collect();
+                Ok(Some(Self { secrets, ..Self::plain(bytes) }))
+            }
+            Target::Bundle { name, version } => {
+                let Some(bytes) = tx.bundle_payload(name, *version)? else { return Ok(None) };
+                let blobs = (reader.blobs)(&bytes).into_iter().map(|blob| blob.sha256).collect();
+                let paths = (reader.paths)(&bytes).into();
+                let secrets = tx.secret_of_bundle(name, *version)?.into();
+                Ok(Some(Self { secrets, blobs, paths, ..Self::plain(bytes) }))
+            }
+        }
     }
 
     /// Bytes that refer to nothing.

@@ -135,10 +135,15 @@ impl App {
     /// would pass over a part, and call that the whole. Nothing is said of a node without a
     /// session: who comes back may be another agent.
     pub(super) fn withheld(&self, entry: &Entry, wanted: &Wanted) -> Option<Reason> {
-        let live = entry.live.as_ref().filter(|_| matches!(wanted.item, ItemName::Bundle(_)))?;
+        let live = entry.live.as_ref()?;
         let lacks = |need: &&str| !live.capabilities.iter().any(|known| known == need);
-        let is_too_old = !live.capabilities.iter().any(|known| known == NEWEST)
-            && (self.fixed.bundle_needs)(&wanted.payload).iter().any(lacks);
+        let is_too_old = match wanted.item {
+            ItemName::Settings => false,
+            ItemName::Release | ItemName::Extension(_) => lacks(&wanted.item.capability()),
+            ItemName::Bundle(_) => {
+                lacks(&NEWEST) && (self.fixed.bundle_needs)(&wanted.payload).iter().any(lacks)
+            }
+        };
         if is_too_old || (!wanted.secrets.is_empty() && live.sealing_key.is_empty()) {
             return Some(Reason::ItemKindUnknown);
         }

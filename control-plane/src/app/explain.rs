@@ -1,6 +1,7 @@
 //! Why a node has an item, has it not, or will have it: one answer, with the chain of
 //! reasons in the order in which they decide.
 
+mod host;
 mod settings;
 
 use muster_common::{clock::UnixMillis, ids::NodeId, reason::Reason as Code};
@@ -50,6 +51,8 @@ pub enum Verdict {
     OnItsWay,
     /// It runs what it should, and something else changed a file of it.
     Drifted,
+    /// It runs what it should, and that says it is not well.
+    Unhealthy,
 }
 
 /// One reason.
@@ -105,6 +108,7 @@ impl Verdict {
             Self::Broken => "Broken",
             Self::OnItsWay => "OnItsWay",
             Self::Drifted => "Drifted",
+            Self::Unhealthy => "Unhealthy",
         }
     }
 }
@@ -226,9 +230,16 @@ impl App {
             Some(wanted) => running.is_some_and(|it| it.sha256 == wanted.version.sha256),
             None => running.is_none(),
         };
-        reasons.push(Reason { about: "Host", holds: is_there, text: said(reported) });
+        reasons.push(Reason { about: "Host", holds: is_there, text: host::said(reported) });
+        reasons.extend(reported.and_then(host::health));
+        let in_flight = reported.filter(|state| state.outcome.is_none()).and_then(|it| it.progress.as_ref());
+        reasons.extend(in_flight.map(host::progress));
+        if is_there && in_flight.is_some() {
+            return Verdict::OnItsWay; // what runs meanwhile is not the end of it
+        }
         if is_there {
             return match wanted {
+                Some(_) if reported.is_some_and(ItemState::is_unhealthy) => Verdict::Unhealthy,
                 Some(_) if reported.is_some_and(ItemState::has_drifted) => Verdict::Drifted,
                 Some(_) => Verdict::InSync,
                 None => Verdict::NotAssigned,
@@ -380,16 +391,4 @@ fn priority(entry: &Entry, catalog: &Contents, item: &ItemName) -> Option<Reason
 fn is_held(entry: &Entry, catalog: &Contents, item: &ItemName) -> bool {
     let node = &entry.node;
     catalog.of_item(item).any(|it| it.assignment.staged.held && it.reaches(&node.labels, &node.facts))
-}
-
-/// What the host said last.
-fn said(reported: Option<&ItemState>) -> String {
-    let Some(state) = reported else { return "the host has never said anything of it".to_owned() };
-    let running = state.running.as_ref().map_or("nothing".to_owned(), |it| format!("version {}", it.version));
-    let error = state.error.as_ref().map(|error| {
-        let reason = error.reason.map_or_else(|| "UNKNOWN".to_owned(), |reason| reason.to_string());
-        let tried = state.attempted.as_ref().map_or(String::new(), |it| format!(" version {}", it.version));
-        format!("; it tried{tried}, and failed: {reason}: {}", error.message)
-    });
-    format!("the host runs {running} of it{}", error.unwrap_or_default())
 }

@@ -81,6 +81,7 @@ struct Touched {
     operations: Vec<OperationId>,
     commands: Vec<CommandId>,
     catalog: bool,
+    releases: bool,
     leases: bool,
     rollouts: bool,
     access: bool,
@@ -97,6 +98,7 @@ impl Touched {
                 ChangeKind::Operation => touched.operations.extend(change.id.parse::<OperationId>()),
                 ChangeKind::Command => touched.commands.extend(change.id.parse::<CommandId>()),
                 ChangeKind::Assignment | ChangeKind::Group | ChangeKind::Profile => touched.catalog = true,
+                ChangeKind::Release => (touched.catalog, touched.releases) = (true, true),
                 ChangeKind::Lease => touched.leases = true,
                 ChangeKind::Rollout => touched.rollouts = true,
                 ChangeKind::Caller | ChangeKind::Binding => touched.access = true,
@@ -105,6 +107,8 @@ impl Touched {
                 // What nodes report was in memory before it was stored; the rest is read when asked for.
                 ChangeKind::NodeReport
                 | ChangeKind::Bundle
+                | ChangeKind::Extension
+                | ChangeKind::Artifacts
                 | ChangeKind::JoinToken
                 | ChangeKind::JoinRequest
                 | ChangeKind::Schedule => {}
@@ -148,6 +152,7 @@ impl App {
             self.fleet.with(command.node, |mut entry| entry.tickets.push((&command).into()));
         }
         self.reload_catalog().await?;
+        self.reload_releases().await?;
         self.reload_rollouts().await?;
         self.reload_access().await?;
         self.reload_revocations().await?;
@@ -181,6 +186,9 @@ impl App {
     async fn take_in(&self, touched: Touched) -> Result<(), Error> {
         if touched.catalog {
             self.reload_catalog().await?;
+        }
+        if touched.releases {
+            self.reload_releases().await?;
         }
         if touched.leases {
             self.dispatch.leases_changed();

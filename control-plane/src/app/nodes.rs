@@ -49,6 +49,8 @@ pub struct View {
     pub desired: Vec<(muster_domain::item::ItemName, ItemVersion)>,
     /// Which version of which profile gave it the options that are in force there.
     pub settings_by: BTreeMap<String, ProfileVersion>,
+    /// The release that its agent could be upgraded to. `None`: nothing newer is recommended.
+    pub upgrade_available: Option<String>,
 }
 
 /// A change of what operators can edit.
@@ -245,7 +247,8 @@ impl App {
             turned_away: entry.turned_away.all().to_vec(),
             last_heard: entry.last_heard,
             live: entry.live.clone(),
-            conditions: entry.conditions.clone(),
+            conditions: self.conditions(entry),
+            upgrade_available: self.upgrade_available(entry),
             withheld,
             settings_by: settings_by(entry, &catalog, &desired),
             desired: desired.into_iter().map(|wanted| (wanted.item, wanted.version)).collect(),

@@ -164,7 +164,7 @@ impl App {
             tokio::task::yield_now().await;
         }
         let mut budget = difference::Budget::default();
-        let told = counts.into_iter().map(|it| it.told(self.fixed.bundle_outline, &mut budget));
+        let told = counts.into_iter().map(|it| it.told(self.fixed.item_outline, &mut budget));
         Ok((told.collect(), follow))
     }
 

@@ -140,7 +140,7 @@ impl Chosen {
     }
 }
 
-fn is_same(vault: &Vault, held: &Secret, content: &[u8]) -> bool {
+pub(super) fn is_same(vault: &Vault, held: &Secret, content: &[u8]) -> bool {
     vault.decrypt(held).is_ok_and(|held| held.as_slice() == content)
 }
 

@@ -156,7 +156,7 @@ pub(super) fn settings_by(
     }
     let by = |(key, decided): (&str, Decided<'_, Giving<'_>>)| match decided.by.target {
         Target::Settings { profile, version } => Some((key.to_owned(), (profile.clone(), *version))),
-        Target::Bundle { .. } => None,
+        _ => None,
     };
     catalog.decided_for(&entry.node).into_iter().filter_map(by).collect()
 }
@@ -170,7 +170,7 @@ fn gives(assignment: &Assignment, name: &str, which: Option<u64>) -> bool {
         Target::Settings { profile, version } => {
             profile == name && which.is_none_or(|which| which == *version)
         }
-        Target::Bundle { .. } => false,
+        _ => false,
     };
     is_it(&assignment.target) || assignment.targets().any(is_it)
 }

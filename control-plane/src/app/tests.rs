@@ -1,11 +1,13 @@
 //! Use-cases on a real store in a temporary folder, without the wire.
 
+mod artifacts;
 pub(super) mod bench;
 mod blobs;
 mod certificates;
 mod commands;
 mod desired;
 mod explain;
+mod extensions;
 mod feed;
 mod groups;
 mod identity;
@@ -13,7 +15,10 @@ mod ledger;
 mod output;
 mod pacing;
 mod preview;
+mod release_rollouts;
+mod releases;
 mod reports;
+mod repository;
 mod results;
 mod rollout_holds;
 mod rollouts;

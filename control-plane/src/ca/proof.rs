@@ -54,7 +54,7 @@ fn bound(until: &[u8], subject: &str) -> Vec<u8> {
 #[must_use]
 pub fn holds(certificate_der: &[u8], challenge: &[u8], csr_der: &[u8], signature: &[u8]) -> bool {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate_der) else { return false };
-    let point = certificate.public_key().subject_public_key.data.as_ref();
+    let point: &[u8] = &certificate.public_key().subject_public_key.data;
     let text = muster_common::proof::recovery(challenge, Sha256::of(csr_der));
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point).verify(&text, signature).is_ok()
 }

@@ -200,6 +200,12 @@ pub fn render(config: &Config) -> String {
     );
     section(
         &mut text,
+        "artifacts",
+        "The signed repository of extensions and releases.",
+        &config.artifacts.keys(),
+    );
+    section(
+        &mut text,
         "secrets",
         "Contents of bundles that are marked protected: the store has them encrypted.",
         &config.secrets.keys(),

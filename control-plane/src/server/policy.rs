@@ -100,6 +100,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("/muster.agent.v1.NodeService/Rename", node(Rate::Rename)),
     // Not counted as sessions: who fetches much must still be able to come back.
     ("/muster.agent.v1.BlobService/DownloadBlob", node(Rate::Watch)),
+    ("/muster.agent.v1.ArtifactService/DownloadArtifact", node(Rate::Watch)),
     ("/muster.agent.v1.BlobService/UploadResult", node(Rate::Bring)),
     ("/muster.agent.v1.DiagnosticsService/Echo", node(Rate::Read)),
     ("/muster.agent.v1.DiagnosticsService/Hold", node(Rate::Watch)),
@@ -143,6 +144,21 @@ const TABLE: &[(&str, Rule)] = &[
     ("/muster.admin.v1.BlobsService/GetBlob", read(Read)),
     ("/muster.admin.v1.BlobsService/ListBlobs", read(Read)),
     ("/muster.admin.v1.BlobsService/DeleteBlob", fleet_write(Deploy)),
+
+    ("/muster.admin.v1.ArtifactsService/PublishRepository", fleet_write(Deploy)),
+    ("/muster.admin.v1.ArtifactsService/GetRepository", read(Read)),
+    ("/muster.admin.v1.ArtifactsService/ListTargets", read(Read)),
+
+    ("/muster.admin.v1.ExtensionsService/ListPackages", read(Read)),
+    ("/muster.admin.v1.ExtensionsService/CreateExtension", fleet_write(Deploy)),
+    ("/muster.admin.v1.ExtensionsService/GetExtension", read(Read)),
+    ("/muster.admin.v1.ExtensionsService/ListExtensions", read(Read)),
+    ("/muster.admin.v1.ExtensionsService/DeleteExtension", fleet_write(Deploy)),
+
+    ("/muster.admin.v1.ReleasesService/ListReleases", read(Read)),
+    ("/muster.admin.v1.ReleasesService/GetChannel", read(Read)),
+    ("/muster.admin.v1.ReleasesService/ListChannels", read(Read)),
+    ("/muster.admin.v1.ReleasesService/SetChannel", fleet_write(Deploy)),
 
     ("/muster.admin.v1.SettingsService/GetSettingsSchema", read(Read)),
     ("/muster.admin.v1.SettingsService/PutSettingsProfile", fleet_write(Deploy)),

@@ -73,6 +73,8 @@ pub trait WriteAssignments: ReadAssignments + Writer {
         let (kind, name, version) = match &assignment.target {
             Target::Bundle { name, version } => ("bundle", name, *version),
             Target::Settings { profile, version } => ("settings", profile, *version),
+            Target::Extension { name, version } => ("extension", name, *version),
+            Target::Release { version } => ("release", version, 0),
         };
         let row = params![
             &assignment.name,
@@ -127,6 +129,8 @@ fn target(row: &mut Row) -> Result<Target, Error> {
     match kind.as_str() {
         "bundle" => Ok(Target::Bundle { name, version }),
         "settings" => Ok(Target::Settings { profile: name, version }),
+        "extension" => Ok(Target::Extension { name, version }),
+        "release" => Ok(Target::Release { version: name }),
         _ => Err(Error::row("target", kind)),
     }
 }

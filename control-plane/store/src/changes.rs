@@ -44,6 +44,12 @@ pub enum ChangeKind {
     Revocation,
     /// An operation that starts by itself.
     Schedule,
+    /// A version of an extension; its id is `NAME/VERSION`.
+    Extension,
+    /// A release of the agent, or what a channel recommends.
+    Release,
+    /// The signed repository.
+    Artifacts,
 }
 
 /// One row of the feed.
@@ -59,7 +65,7 @@ pub struct Change {
 
 impl ChangeKind {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::Node,
         Self::NodeReport,
         Self::JoinToken,
@@ -77,6 +83,9 @@ impl ChangeKind {
         Self::Authority,
         Self::Revocation,
         Self::Schedule,
+        Self::Extension,
+        Self::Release,
+        Self::Artifacts,
     ];
 
     /// Its written form.
@@ -100,6 +109,9 @@ impl ChangeKind {
             Self::Authority => "authority",
             Self::Revocation => "revocation",
             Self::Schedule => "schedule",
+            Self::Extension => "extension",
+            Self::Release => "release",
+            Self::Artifacts => "artifacts",
         }
     }
 

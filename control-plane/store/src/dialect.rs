@@ -41,5 +41,6 @@ pub(crate) static SQLITE: Dialect = Dialect {
         ("pacing", include_str!("../migrations/sqlite/0014_pacing.sql")),
         ("command-results", include_str!("../migrations/sqlite/0015_command_results.sql")),
         ("workload-issuers", include_str!("../migrations/sqlite/0016_workload_issuers.sql")),
+        ("artifacts", include_str!("../migrations/sqlite/0017_artifacts.sql")),
     ],
 };

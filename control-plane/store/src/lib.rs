@@ -18,6 +18,7 @@
 //! [`WriteNodes`].
 
 mod access;
+mod artifacts;
 mod assignments;
 mod audit;
 mod authority;
@@ -28,6 +29,7 @@ mod commands;
 mod dialect;
 mod engine;
 mod error;
+mod extensions;
 mod groups;
 mod item_marks;
 mod join_requests;
@@ -41,6 +43,7 @@ mod options;
 mod page;
 mod profiles;
 mod readers;
+mod releases;
 mod rollouts;
 mod schedules;
 mod secrets;
@@ -53,6 +56,7 @@ mod workload_issuers;
 mod writer;
 
 pub use access::{ReadAccess, WriteAccess};
+pub use artifacts::{ReadArtifacts, WriteArtifacts};
 pub use assignments::{ReadAssignments, WriteAssignments};
 pub use audit::{Piece, ReadAudit, WriteAudit};
 pub use authority::{ReadAuthority, WriteAuthority};
@@ -61,6 +65,7 @@ pub use bundles::{ReadBundles, WriteBundles};
 pub use changes::{Change, ChangeKind, ReadChanges, WriteChanges};
 pub use commands::{OutputPlace, ReadCommands, WriteCommands};
 pub use error::{Cause, Error};
+pub use extensions::{ReadExtensions, WriteExtensions};
 pub use groups::{ReadGroups, WriteGroups};
 pub use item_marks::{ReadItemMarks, WriteItemMarks};
 pub use join_requests::{ReadJoinRequests, WriteJoinRequests};
@@ -71,6 +76,7 @@ pub use nodes::{ReadNodes, WriteNodes};
 pub use operations::{ReadOperations, WriteOperations};
 pub use options::{InvalidUrl, Options};
 pub use profiles::{ReadProfiles, WriteProfiles};
+pub use releases::{ReadReleases, WriteReleases};
 pub use rollouts::{ReadRollouts, WriteRollouts};
 pub use schedules::{ReadSchedules, SchedulePlace, WriteSchedules};
 pub use secrets::{ReadSecrets, WriteSecrets};

@@ -1,4 +1,4 @@
-//! Protected contents of bundles. They come encrypted and go encrypted: no key is in here.
+//! Protected contents of bundles and extensions. They come encrypted and go encrypted: no key is in here.
 
 use muster_common::ids::SecretId;
 use muster_domain::secret::{Secret, SecretUse};
@@ -13,6 +13,10 @@ const OF_BUNDLE: &str = "SELECT id, key_id, sealed FROM secrets WHERE id IN \
                          (SELECT secret_id FROM bundle_secrets WHERE name = $1 AND version = $2) ORDER BY id";
 const IN_BUNDLES: &str = "SELECT id, key_id, sealed FROM secrets WHERE id = $1 AND id IN \
                           (SELECT secret_id FROM bundle_secrets WHERE name = $2)";
+const OF_EXTENSION: &str = "SELECT id, key_id, sealed FROM secrets WHERE id IN \
+                            (SELECT secret_id FROM extensions WHERE name = $1 AND version = $2)";
+const IN_EXTENSIONS: &str = "SELECT id, key_id, sealed FROM secrets WHERE id = $1 AND id IN \
+                             (SELECT secret_id FROM extensions WHERE name = $2)";
 const OTHER_KEYS: &str = "SELECT id, key_id, sealed FROM secrets WHERE key_id <> $1 ORDER BY id";
 
 /// Reads protected contents.
@@ -23,6 +27,22 @@ pub trait ReadSecrets: Reader {
     /// If the store fails.
     fn secret_of_bundle(&mut self, name: &str, version: u64) -> Result<Vec<Secret>, Error> {
         self.rows(OF_BUNDLE, params![name, version], decode)
+    }
+
+    /// That of one version of an extension.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn secret_of_extension(&mut self, name: &str, version: u64) -> Result<Option<Secret>, Error> {
+        self.row(OF_EXTENSION, params![name, version], decode)
+    }
+
+    /// One, if some version of this extension has it.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn secret_in_extensions(&mut self, id: SecretId, name: &str) -> Result<Option<Secret>, Error> {
+        self.row(IN_EXTENSIONS, params![id.to_string(), name], decode)
     }
 
     /// Which file of a version has which.
@@ -92,7 +112,8 @@ pub trait WriteSecrets: ReadSecrets + Writer {
     /// # Errors
     /// If the store fails.
     fn secret_sweep(&mut self) -> Result<(), Error> {
-        const SQL: &str = "DELETE FROM secrets WHERE id NOT IN (SELECT secret_id FROM bundle_secrets)";
+        const SQL: &str = "DELETE FROM secrets WHERE id NOT IN (SELECT secret_id FROM bundle_secrets) AND \
+                           id NOT IN (SELECT secret_id FROM extensions WHERE secret_id IS NOT NULL)";
         self.execute(SQL, &[]).map(drop)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use muster_common::telemetry;
+use muster_common::{clock::Clock, telemetry};
 
 use super::{
     exit::{self, Failure},
@@ -10,10 +10,12 @@ use super::{
     runtime,
 };
 use crate::{
+    admission,
     config::Config,
     executor::{self, Executor, Options},
     locks,
     platform::accounts,
+    wiring,
 };
 
 #[derive(Debug, clap::Args)]
@@ -29,10 +31,17 @@ pub(super) fn run(args: &Args, config: Option<&Path>) -> Result<(), Failure> {
     telemetry::start(level, config.log_format).map_err(|error| Failure::new(exit::CONFIG, &error))?;
     let user = accounts::user(USER).map_err(|error| Failure::new(exit::USER, &error))?;
     let program = std::env::current_exe().map_err(|error| Failure::new(exit::INTERNAL, &error))?;
+    let locks = locks::Reader::new(config.locks_file.clone());
     let options = Options {
+        artifacts: admission::Options {
+            folder: args.folder.join("artifacts"),
+            root: config.artifacts_root.clone(),
+            quota: wiring::artifacts::quota(&config, &locks),
+            clock: Clock::System,
+        },
         user,
-        protected: executor::own_places(&config.path, &config.locks_file, &config.state_dir),
-        locks: locks::Reader::new(config.locks_file),
+        protected: executor::own_places(&config),
+        locks,
         folder: args.folder.clone(),
         program,
     };

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use muster_common::settings::Service;
 use rustls::ClientConfig;
-use tokio::sync::watch;
+use tokio::{net::TcpStream, sync::watch, time::timeout};
+use tokio_rustls::client::TlsStream;
 use tonic::transport::Channel;
 
-use super::{Chain, Error, directly, secured, server};
+use super::{Chain, Error, WITHIN, directly, secure, secured, server};
 use crate::proxy::{self, Rules};
 
 /// Opens connections by the rules of now. The default one knows no proxy. Cheap to clone.
@@ -57,12 +58,36 @@ impl Dialer {
         tls: Arc<ClientConfig>,
     ) -> Result<(Channel, Chain), Error> {
         let name = server(address)?;
+        secured(self.stream(service, address).await?, address, name, tls).await
+    }
+
+    /// As `channel`, but not more than a connection.
+    ///
+    /// # Errors
+    /// Told apart by whose fault it is.
+    pub async fn stream(&self, service: Service, address: &str) -> Result<TcpStream, Error> {
+        server(address)?;
         let route = self.0.borrow().route(service, address);
         let failed = |source| Error::Proxy { address: address.to_owned(), source };
-        let stream = match route.proxy().map_err(failed)? {
-            None => directly(address).await?,
-            Some(proxy) => proxy::open(proxy, address).await.map_err(failed)?,
-        };
-        secured(stream, address, name, tls).await
+        match route.proxy().map_err(failed)? {
+            None => directly(address).await,
+            Some(proxy) => proxy::open(proxy, address).await.map_err(failed),
+        }
+    }
+
+    /// As `stream`, with TLS on it.
+    ///
+    /// # Errors
+    /// Told apart by whose fault it is.
+    pub async fn secure_stream(
+        &self,
+        service: Service,
+        address: &str,
+        tls: Arc<ClientConfig>,
+    ) -> Result<TlsStream<TcpStream>, Error> {
+        let name = server(address)?;
+        let stream = self.stream(service, address).await?;
+        let slow = |_| Error::Slow { address: address.to_owned() };
+        timeout(WITHIN, secure(stream, address, name, tls)).await.map_err(slow)?
     }
 }

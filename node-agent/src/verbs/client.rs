@@ -87,6 +87,24 @@ impl Client {
         })
     }
 
+    /// Says a verb that may be repeated, and the bytes that follow it.
+    pub(crate) fn with_bytes(
+        &self,
+        verb: &Verb,
+        send: impl Fn(&UnixStream) -> io::Result<()>,
+        within: Duration,
+    ) -> io::Result<Said> {
+        let reply = self.repeat(|| {
+            let call = self.begin(verb)?;
+            let sent = send(&call.0);
+            match call.answer(within) {
+                Err(error) if is_broken(&error) => sent.and(Err(error)),
+                answer => answer,
+            }
+        });
+        reply.map(Reply::said)
+    }
+
     pub(super) fn sweep(&self, needed: &[(PathBuf, Sha256)]) -> io::Result<()> {
         let files = needed.iter().map(|(path, sha256)| Kept::new(path, *sha256)).collect();
         self.call(&Verb::Sweep(Needed { files })).and_then(Reply::done)

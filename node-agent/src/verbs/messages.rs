@@ -5,14 +5,16 @@ use std::{collections::BTreeMap, path::Path};
 use muster_common::digest::Sha256;
 
 mod answers;
+mod artifacts;
 
 pub use answers::{Acted, Answer, Ended, Failed, Found, Names, RunState, Said, Tool};
+pub use artifacts::{Artifact, Believe, Document, Refused, Stored};
 
 /// What is wanted.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Request {
     /// The verb.
-    #[prost(oneof = "Verb", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    #[prost(oneof = "Verb", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 30, 31, 32")]
     pub verb: Option<Verb>,
 }
 
@@ -58,6 +60,15 @@ pub enum Verb {
     /// Boots the host anew, or tells those who are logged in that it will be.
     #[prost(message, tag = "13")]
     Reboot(Reboot),
+    /// Takes metadata of the signed repository, which follows, as far as it is to be believed.
+    #[prost(message, tag = "30")]
+    Believe(Believe),
+    /// Takes a file of the signed repository, which follows, into the store.
+    #[prost(message, tag = "31")]
+    Admit(Artifact),
+    /// Whether a file is in the store, and what it is.
+    #[prost(message, tag = "32")]
+    Admitted(Artifact),
 }
 
 /// No words.

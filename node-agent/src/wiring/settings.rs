@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use muster_common::settings::{self, SCHEMA, Setting};
+use muster_common::settings::{self, MirrorUrl, SCHEMA, Setting};
 use tokio::sync::watch;
 
 use crate::{
@@ -54,6 +54,8 @@ pub(super) struct InForce {
     pub(super) reconnect: watch::Sender<(Duration, Duration)>,
     pub(super) log_level: watch::Sender<String>,
     pub(super) proxies: watch::Sender<Rules>,
+    /// A static mirror of the signed repository.
+    pub(super) mirror: watch::Sender<Option<MirrorUrl>>,
 }
 
 impl Layers<'_> {
@@ -68,6 +70,13 @@ impl Layers<'_> {
     pub fn proxies(&self, environment: Environment) -> Rules {
         let written = |key| settings::find(key).map_or(("", Origin::Default), |it| self.decide(it));
         Rules::new(written("proxy.url"), written("proxy.bypass").0, environment)
+    }
+
+    /// Most bytes of files of the signed repository.
+    #[must_use]
+    pub fn artifacts_quota(&self) -> u64 {
+        let written = settings::find("artifacts.cache").map_or("", |setting| self.decide(setting).0);
+        written.parse::<u64>().unwrap_or_default().saturating_mul(1024 * 1024)
     }
 
     fn told(&self, setting: &Setting) -> EffectiveSetting {
@@ -116,6 +125,7 @@ impl InForce {
             drift_interval: watch::Sender::new(duration(&all, "drift-interval")),
             reconnect: watch::Sender::new(reconnect(&all)),
             log_level: watch::Sender::new(text(&all, "log-level")),
+            mirror: watch::Sender::new(mirror(&all)),
             all: watch::Sender::new(all),
         }
     }
@@ -128,12 +138,18 @@ impl InForce {
         tell(&self.drift_interval, duration(&all, "drift-interval"));
         tell(&self.reconnect, reconnect(&all));
         tell(&self.log_level, text(&all, "log-level"));
+        tell(&self.mirror, mirror(&all));
         for (old, new) in self.all.borrow().iter().zip(&all).filter(|(old, new)| old != new) {
             let EffectiveSetting { key, value, origin, .. } = new;
             tracing::info!(key, value, "{key} is {value} ({origin}); it was {} ({})", old.value, old.origin);
         }
         tell(&self.all, all);
     }
+}
+
+/// It was checked where it was read.
+fn mirror(all: &[EffectiveSetting]) -> Option<MirrorUrl> {
+    MirrorUrl::parse(&text(all, "artifacts.mirror")).ok()
 }
 
 fn tell<T: PartialEq>(to: &watch::Sender<T>, new: T) {

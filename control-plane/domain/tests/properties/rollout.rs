@@ -25,6 +25,8 @@ enum Event {
         node: u8,
         good: bool,
     },
+    /// It has it, and what runs falls ill.
+    Sicken(u8),
     /// It does not take part.
     Excuse(u8),
     Presence {
@@ -60,6 +62,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         30 => (node.clone(), prop::bool::weighted(0.9)).prop_map(|(node, good)| Event::Answer { node, good }),
         1 => node.clone().prop_map(Event::Excuse),
+        2 => node.clone().prop_map(Event::Sicken),
         5 => (node.clone(), presence).prop_map(|(node, presence)| Event::Presence { node, presence }),
         3 => (node.clone(), any::<bool>()).prop_map(|(node, open)| Event::Window { node, open }),
         2 => node.clone().prop_map(Event::Join),
@@ -163,6 +166,13 @@ impl World {
                     && matches!(member.standing, Standing::Given { .. } | Standing::Failed)
                 {
                     member.standing = if *good { Standing::Done } else { Standing::Failed };
+                }
+            }
+            Event::Sicken(node) => {
+                if let Some(member) = self.members.get_mut(node)
+                    && member.standing == Standing::Done
+                {
+                    member.standing = Standing::Failed;
                 }
             }
             Event::Excuse(node) => {
@@ -329,6 +339,29 @@ proptest! {
                 prop_assert!(calls < 100, "it never comes to rest");
             }
         }
+    }
+
+    /// The soak is there for this: who had it and falls ill then counts as if it had refused.
+    #[test]
+    fn what_falls_ill_in_the_soak_stops_the_step(plan in plans(), sick in 1_usize..30) {
+        let mut world = World::new(plan);
+        for _ in 0..200 {
+            while world.obey()? {}
+            match world.decide().0 {
+                Decision::Wait(Hold::Answers { .. } | Hold::Budget { .. } | Hold::Nobody) => world.mend(),
+                Decision::Wait(Hold::Approval) => world.happens(&Event::Ask(Wish::Approve(0))),
+                _ => break,
+            }
+        }
+        let Decision::Wait(Hold::Soak { until }) = world.decide().0 else { return Ok(()) };
+        let done: Vec<u8> =
+            world.members.iter().filter(|(_, it)| it.standing == Standing::Done).map(|(node, _)| *node).collect();
+        done.iter().take(sick).for_each(|node| world.happens(&Event::Sicken(*node)));
+        world.now = until;
+        let (failed, allowed) = world.failed_and_allowed();
+        let decision = world.decide().0;
+        let stops = matches!(decision, Decision::Stop { .. });
+        prop_assert_eq!(stops, failed > allowed, "{} of {}: {:?}", failed, allowed, decision);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Assignments.
 
-use muster_domain::assignment::{Assignment, Target};
+use muster_domain::{
+    assignment::{Assignment, Target},
+    release::is_version,
+};
 use muster_proto::admin::v1::{self as pb, assignment};
 use tonic::Status;
 
@@ -19,6 +22,10 @@ pub(in crate::api) fn assignment(row: &Assignment, matched: usize) -> pb::Assign
                 profile: profile.clone(),
                 version: *version,
             }),
+            Target::Extension { name, version } => {
+                assignment::Target::Extension(pb::ExtensionTarget { name: name.clone(), version: *version })
+            }
+            Target::Release { version } => assignment::Target::Release(release(version)),
         }),
         priority: row.priority,
         create_time: Some(timestamp(row.created_at)),
@@ -43,7 +50,16 @@ pub(in crate::api) fn wish_from(wish: Option<pb::Assignment>) -> Result<Wish, St
         Some(assignment::Target::Settings(target)) => {
             Target::Settings { profile: target.profile, version: target.version }
         }
-        None => return Err(invalid("assignment.target", "name a bundle or a settings profile")),
+        Some(assignment::Target::Extension(target)) => {
+            Target::Extension { name: target.name, version: target.version }
+        }
+        Some(assignment::Target::Release(target)) => release_from("assignment.release", target)?,
+        None => {
+            return Err(invalid(
+                "assignment.target",
+                "name a bundle, a settings profile, an extension or a release",
+            ));
+        }
     };
     Ok(Wish {
         name: wish.name,
@@ -54,4 +70,22 @@ pub(in crate::api) fn wish_from(wish: Option<pb::Assignment>) -> Result<Wish, St
         held: wish.held,
         etag: wish.etag,
     })
+}
+
+/// What is stored is always a version.
+pub(super) fn release(version: &str) -> pb::ReleaseTarget {
+    pb::ReleaseTarget { version: version.to_owned(), channel: String::new() }
+}
+
+/// A release by its version, or by the channel that recommends it.
+pub(super) fn release_from(field: &str, target: pb::ReleaseTarget) -> Result<Target, Status> {
+    match (target.version.is_empty(), target.channel.is_empty()) {
+        (false, true) if !is_version(&target.version) => {
+            let message = format!("{:?} is not a semantic version, such as 0.2.0", target.version);
+            Err(invalid(format!("{field}.version"), message))
+        }
+        (false, true) => Ok(Target::Release { version: target.version }),
+        (true, false) => Ok(Target::Release { version: format!("@{}", target.channel) }),
+        _ => Err(invalid(field, "name either a version or a channel")),
+    }
 }

@@ -44,6 +44,7 @@ pub(in crate::api) fn node(view: &View) -> pb::Node {
         enrolled_with: node.enrolled_with.to_string(),
         etag: muster_domain::node::etag(node.revision),
         quarantine: node.quarantine.as_ref().map(quarantine),
+        upgrade_available: view.upgrade_available.clone().unwrap_or_default(),
         released_as: node.kept.as_ref().map(|kept| pb::ReleasedAs {
             instance_id: kept.instance.to_string(),
             refused: view.turned_away.iter().map(sighting).collect(),
@@ -112,7 +113,8 @@ fn items(view: &View) -> Vec<pb::NodeItem> {
             reported: reported.map(item::state),
             withheld: withheld.map_or(0, |why| reason(Some(why))),
             in_sync: desired.map(|it| it.sha256) == running.map(|it| it.sha256)
-                && !reported.is_some_and(ItemState::has_drifted),
+                && !reported.is_some_and(ItemState::has_drifted)
+                && !reported.is_some_and(|it| it.outcome.is_none() && it.progress.is_some()),
         }
     };
     names.into_iter().map(one).collect()

@@ -1,6 +1,7 @@
-//! What of a bundle people compare, out of its bytes.
+//! What of an item people compare, out of its bytes.
 
 use muster_common::digest::Sha256;
+use muster_domain::item::ItemName;
 use muster_proto::types::v1 as types;
 use prost::Message as _;
 
@@ -8,7 +9,54 @@ use crate::app::preview::{FileOutline, Outline};
 
 /// Of bytes that do not decode: nothing, their host says so.
 #[must_use]
-pub fn outline(payload: &[u8]) -> Outline {
+pub fn outline(item: &ItemName, payload: &[u8]) -> Outline {
+    match item {
+        ItemName::Settings => Outline::default(), // whoever merges them reads them
+        ItemName::Bundle(_) => bundle(payload),
+        ItemName::Extension(_) => extension(payload),
+        ItemName::Release => release(payload),
+    }
+}
+
+fn extension(payload: &[u8]) -> Outline {
+    let Ok(content) = types::ExtensionContent::decode(payload) else { return Outline::default() };
+    let limits = content.limits.unwrap_or_default();
+    let number = |number: u64| if number == 0 { String::new() } else { number.to_string() };
+    // Another id is other protected settings; more of them is for nobody.
+    let values = [
+        ("package", format!("{}/{} {}", content.publisher, content.r#type, content.package_version)),
+        ("settings", String::from_utf8_lossy(&content.settings).into_owned()),
+        ("protected_settings", content.protected_id.clone()),
+        ("limits.memory_bytes", number(limits.memory_bytes)),
+        ("limits.cpu_percent", number(limits.cpu_percent.into())),
+        ("limits.tasks", number(limits.tasks.into())),
+    ];
+    named(
+        values.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(artifacts(&content.artifacts)),
+    )
+}
+
+fn release(payload: &[u8]) -> Outline {
+    let Ok(content) = types::ReleaseContent::decode(payload) else { return Outline::default() };
+    let values = [("version", content.version.clone()), ("package_version", content.package_version.clone())];
+    named(
+        values.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(artifacts(&content.artifacts)),
+    )
+}
+
+fn artifacts(all: &[types::PlatformArtifact]) -> impl Iterator<Item = (String, String)> {
+    all.iter().map(|it| {
+        let sha256 =
+            it.artifact.as_ref().and_then(|it| Sha256::from_slice(&it.sha256)).unwrap_or(Sha256::ZERO);
+        (format!("{}-{}", it.os, it.arch), sha256.to_string())
+    })
+}
+
+fn named(values: impl Iterator<Item = (String, String)>) -> Outline {
+    Outline { values: values.filter(|(_, value)| !value.is_empty()).collect(), ..Outline::default() }
+}
+
+fn bundle(payload: &[u8]) -> Outline {
     let Ok(content) = types::BundleContent::decode(payload) else { return Outline::default() };
     let hooks =
         [("validate", &content.validate), ("on_change", &content.on_change), ("probe", &content.probe)];
@@ -116,7 +164,7 @@ mod tests {
             types::Hook { argv: vec!["/bin/true".into()], timeout_s: 5, environment, ..Default::default() };
         let mut content = types::BundleContent { files, probe: Some(probe), ..Default::default() };
         content.set_mode(types::BundleMode::Audit);
-        let outline = outline(&content.encode_to_vec());
+        let outline = bundle(&content.encode_to_vec());
         let properties = |path: &str| outline.files[path].properties.clone().into_iter().collect::<Vec<_>>();
         let told = |pairs: &[(&'static str, &str)]| {
             pairs.iter().map(|(k, v)| (*k, (*v).to_owned())).collect::<Vec<_>>()

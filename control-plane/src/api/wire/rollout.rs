@@ -47,6 +47,10 @@ fn target(target: &Target) -> pb::Target {
         Target::Settings { profile, version } => {
             target::Kind::Settings(pb::SettingsTarget { profile: profile.clone(), version: *version })
         }
+        Target::Extension { name, version } => {
+            target::Kind::Extension(pb::ExtensionTarget { name: name.clone(), version: *version })
+        }
+        Target::Release { version } => target::Kind::Release(super::assignment::release(version)),
     };
     pb::Target { kind: Some(kind) }
 }
@@ -175,9 +179,14 @@ pub(in crate::api) fn wish_from(request: pb::CreateRolloutRequest) -> Result<Wis
         Some(Asked::Settings(settings)) => {
             Some(Target::Settings { profile: settings.profile, version: settings.version })
         }
+        Some(Asked::Extension(it)) => Some(Target::Extension { name: it.name, version: it.version }),
+        Some(Asked::Release(release)) => Some(super::assignment::release_from("target.release", release)?),
         Some(Asked::Remove(true)) => None,
         Some(Asked::Remove(false)) | None => {
-            return Err(invalid("target", "name a bundle or a settings profile, or remove: true"));
+            return Err(invalid(
+                "target",
+                "name a bundle, a settings profile, an extension or a release, or remove: true",
+            ));
         }
     };
     let speed = match pb::RolloutSpeed::try_from(request.speed) {

@@ -72,7 +72,7 @@ pub(in crate::api) fn schema(setting: &Setting) -> pb::SettingSchema {
         Kind::Duration => pb::SettingType::Duration,
         Kind::Integer => pb::SettingType::Integer,
         Kind::Boolean => pb::SettingType::Boolean,
-        Kind::Text | Kind::ProxyUrl | Kind::BypassList => pb::SettingType::String,
+        Kind::Text | Kind::ProxyUrl | Kind::BypassList | Kind::MirrorUrl => pb::SettingType::String,
     };
     let applies = match setting.applies {
         Applies::Live => pb::SettingApplies::Live,

@@ -48,7 +48,7 @@ fn items(before: &Contents, after: &Contents) -> HashSet<ItemName> {
         let marked = one.marks.iter().filter(|(item, mark)| other.marks.get(item) != Some(mark));
         items.extend(marked.map(|(item, _)| item.clone()));
     }
-    items // versions of bundles and profiles never change: the assignments say it all
+    items // versions never change, and a release that does is marked: the assignments say it all
 }
 
 #[cfg(test)]
@@ -159,7 +159,7 @@ mod tests {
             all.profiles = [1, 2].map(|n| (("p".to_owned(), n), values(&n.to_string()))).into();
             for (name, version) in [("web", 1), ("web", 2), ("db", 1), ("db", 2)] {
                 let payload = Payload::plain(format!("{name}{version}").into_bytes());
-                all.bundles.insert((name.to_owned(), version), payload);
+                all.payloads.insert(Target::Bundle { name: name.to_owned(), version }, payload);
             }
             all
         })

@@ -127,8 +127,8 @@ impl<'a> Count<'a> {
             return Part::Nothing;
         };
         let is_overruled = match &self.found.item {
-            ItemName::Bundle(_) => at > 0,
-            ItemName::Settings => at > 0 && adds_nothing(contents, &giving[at], &giving[..at]),
+            item if item.has_one_giver() => at > 0,
+            _ => at > 0 && adds_nothing(contents, &giving[at], &giving[..at]),
         };
         if is_overruled { Part::Overruled } else { Part::Decides }
     }
@@ -150,7 +150,7 @@ impl<'a> Count<'a> {
 fn adds_nothing(contents: &Contents, ours: &Giving<'_>, stronger: &[Giving<'_>]) -> bool {
     let profile = |giving: &Giving<'_>| match giving.target {
         Target::Settings { profile, version } => contents.profile(profile, *version),
-        Target::Bundle { .. } => None,
+        _ => None,
     };
     let has = |key: &String| stronger.iter().filter_map(profile).any(|values| values.contains_key(key));
     profile(ours).is_none_or(|values| values.keys().all(has))

@@ -13,8 +13,8 @@ const TEXTS: usize = 64 * 1024;
 /// Of all else, names and values: a client takes no more than some megabytes in one message.
 const NAMES: usize = 1024 * 1024;
 
-/// What of a bundle people compare, out of its bytes.
-pub type OutlineOf = fn(&[u8]) -> Outline;
+/// What of an item people compare, out of its bytes; the settings are read here.
+pub type OutlineOf = fn(&ItemName, &[u8]) -> Outline;
 
 /// What of an item people compare.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -132,8 +132,8 @@ impl Difference {
             |wanted: Option<&Wanted>| wanted.map(|it| it.version.version.clone()).unwrap_or_default();
         let of = |wanted: Option<&Wanted>| match (item, wanted) {
             (_, None) => Outline::default(),
-            (ItemName::Bundle(_), Some(wanted)) => outline(&wanted.payload),
             (ItemName::Settings, Some(wanted)) => options(&wanted.payload),
+            (item, Some(wanted)) => outline(item, &wanted.payload),
         };
         let (before, after) = (of(from), of(to));
         let mut found = Self { from: version(from), to: version(to), nodes, ..Self::default() };

@@ -5,14 +5,14 @@ use std::{
     time::Duration,
 };
 
-use muster_common::{clock::UnixMillis, digest::Sha256, ids::NodeId, reason::Reason};
+use muster_common::{clock::UnixMillis, ids::NodeId, reason::Reason};
 use muster_domain::{
     assignment::Touch,
     effective::{self, Compiled, REMOVAL},
     item::{ItemName, ItemState},
     labels::{Selector, Unusable},
     liveness::State,
-    rollout::{Member, Phase, Presence, Rollout, Standing, is_open, order_of, zone},
+    rollout::{Answer, Member, Phase, Presence, Rollout, Standing, answer, is_open, order_of, zone},
 };
 
 use super::pause;
@@ -159,7 +159,11 @@ impl<'a> Look<'a> {
         let Some(touch) = touch.filter(|touch| touch.rollout == self.rollout.id) else {
             return (Standing::Untouched, None);
         };
-        if entry.live.as_ref().is_some_and(|live| !live.capabilities.iter().any(|it| it == self.kind())) {
+        if entry
+            .live
+            .as_ref()
+            .is_some_and(|live| !live.capabilities.iter().any(|it| it == self.item.capability()))
+        {
             return (Standing::Excused, None);
         }
         let wanted = self.catalog.wanted_of(node, &self.item, self.epoch);
@@ -172,21 +176,14 @@ impl<'a> Look<'a> {
         self.judge(touch, wanted.as_ref(), entry)
     }
 
-    /// Whether a stronger assignment decides what the node has of the bundle.
+    /// Whether a stronger assignment decides what the node has of the item.
     fn is_overruled(&self, entry: &Entry) -> bool {
         let (node, ours) = (&entry.node, self.compiled.assignment.priority);
         let is_stronger =
             |it: &&Compiled| it.assignment.priority > ours && it.assignment.target.is_of(&self.item);
         let stronger = self.catalog.near(node).filter(is_stronger);
-        matches!(self.item, ItemName::Bundle(_))
+        self.item.has_one_giver()
             && !effective::candidates(&node.labels, &node.facts, &node.touches, stronger).is_empty()
-    }
-
-    fn kind(&self) -> &'static str {
-        match self.item {
-            ItemName::Settings => "settings",
-            ItemName::Bundle(_) => "bundle",
-        }
     }
 
     fn judge(&self, touch: &Touch, wanted: Option<&Wanted>, entry: &Entry) -> (Standing, Option<String>) {
@@ -203,14 +200,11 @@ impl<'a> Look<'a> {
             Some(wanted) => (wanted.version.sha256, wanted.version.generation),
             None => (REMOVAL, self.catalog.generation(&self.item, &entry.node, self.epoch)),
         };
-        let is_there = match wanted {
-            Some(_) => runs(reported, sha256),
-            None => reported.is_none_or(|state| state.running.is_none()),
-        };
-        let judged = match reported.filter(|state| state.has_refused(sha256, generation)) {
-            Some(refusal) => verdict(refusal, since),
-            None if is_there => (Standing::Done, None),
-            None => (Standing::Given { since }, None),
+        let judged = match answer(reported, sha256, generation) {
+            Answer::Refused(refusal) => verdict(refusal, since),
+            Answer::Unhealthy => (Standing::Failed, Some(Reason::ItemUnhealthy.to_string())),
+            Answer::There => (Standing::Done, None),
+            Answer::None => (Standing::Given { since }, None),
         };
         match judged {
             // Its host's will, as a lock is: it is not waited for until that ends.
@@ -218,10 +212,6 @@ impl<'a> Look<'a> {
             judged => judged,
         }
     }
-}
-
-fn runs(reported: Option<&ItemState>, sha256: Sha256) -> bool {
-    reported.and_then(|state| state.running.as_ref()).is_some_and(|running| running.sha256 == sha256)
 }
 
 /// Only what the change is, and what the host is, counts against it.

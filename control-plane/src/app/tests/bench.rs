@@ -75,6 +75,15 @@ impl Bench {
         bench
     }
 
+    /// One that follows, and takes this for the root of the signed repository.
+    pub(super) async fn trusting(root: &[u8]) -> Self {
+        let bench = Self::new().await;
+        std::fs::write(bench.folder().join("root.json"), root).unwrap();
+        let bench = bench.killed().await;
+        bench.follow();
+        bench
+    }
+
     pub(super) fn follow(&self) {
         let app = self.app.clone();
         self.app.tasks.spawn("follow", Kind::BestEffort, async move {
@@ -193,6 +202,7 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
         fleet: fleet::Fleet::default(),
         catalog: catalog::Catalog::default(),
         open: operations::Open::default(),
+        releases: crate::app::releases::Releases::default(),
         rollouts: rollouts::Rollouts::default(),
         access: access::Access::default(),
         lines: Arc::new(NoLines),
@@ -210,6 +220,7 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
         challenges: ca::proof::Challenges::default(),
         audit: signer(folder),
         blobs: crate::blobs::Blobs::open(&crate::config::Blobs::default(), folder.path()).unwrap(),
+        warned: crate::app::artifacts::Warned::default(),
         vault: crate::vault::KeyFile::at(&folder.path().join("secrets.key")).open_or_create().unwrap(),
         metrics: Metrics::default(),
         clock: Clock::test(NOW),
@@ -250,7 +261,9 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
             // A payload of a test names its paths, if it is an array of them.
             bundle_paths: |payload| serde_json::from_slice(payload).unwrap_or_default(),
             bundle_blobs: blobs_of,
-            bundle_outline,
+            artifacts_root: std::fs::read(folder.path().join("root.json")).ok().map(Into::into),
+            release_of: |version, files| format!("{version}: {}", files.len()).into_bytes(),
+            item_outline,
         },
     })
 }
@@ -268,7 +281,7 @@ fn wish_of(request: &[u8]) -> Result<Wish, Error> {
     Ok(wish(std::str::from_utf8(request).map_err(|_| Error::invalid("operation", "no text"))?))
 }
 
-fn bundle_outline(payload: &[u8]) -> Outline {
+fn item_outline(_: &muster_domain::item::ItemName, payload: &[u8]) -> Outline {
     let content = Some(bytes::Bytes::copy_from_slice(payload));
     let file = FileOutline { sha256: Sha256::of(payload), content, ..FileOutline::default() };
     Outline { files: [("/etc/file".to_owned(), file)].into(), ..Outline::default() }

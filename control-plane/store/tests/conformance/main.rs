@@ -9,6 +9,7 @@ mod audit_records;
 mod authority;
 mod blobs;
 mod bundles;
+mod catalogue;
 mod commands;
 mod desired;
 mod feed;
@@ -63,6 +64,11 @@ macro_rules! suite_on {
                 uploads_are_kept_until_their_end_and_counted_once, an_upload_that_goes_on_is_not_given_up,
             }
             bundles { versions_come_newest_first, a_deleted_version_is_not_given_again, a_version_is_never_replaced }
+            catalogue {
+                a_state_of_the_repository_takes_the_place_of_the_one_before, targets_are_replaced_together,
+                versions_of_extensions_keep_their_numbers_and_their_secrets, releases_are_withdrawn_and_come_back,
+                assignments_give_extensions_and_releases,
+            }
             commands {
                 open_commands_are_found, a_command_keeps_every_field, output_knows_its_place,
                 the_end_of_a_stream_is_a_number_whatever_was_cut,

@@ -150,7 +150,7 @@ const fn kind(setting: &Setting) -> &'static str {
         Kind::Integer => "integer",
         Kind::Boolean => "boolean",
         Kind::Text => "text",
-        Kind::ProxyUrl => "url",
+        Kind::ProxyUrl | Kind::MirrorUrl => "url",
         Kind::BypassList => "list",
     }
 }

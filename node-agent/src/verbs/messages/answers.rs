@@ -1,12 +1,12 @@
 //! What the executor answers.
 
-use super::{Nothing, Rights};
+use super::{Nothing, Refused, Rights, Stored};
 
 /// What came of it.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Answer {
     /// One of these.
-    #[prost(oneof = "Said", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(oneof = "Said", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 30, 31")]
     pub said: Option<Said>,
 }
 
@@ -49,6 +49,12 @@ pub enum Said {
     /// Yes or no.
     #[prost(bool, tag = "12")]
     Is(bool),
+    /// The store has the file.
+    #[prost(message, tag = "30")]
+    Stored(Stored),
+    /// The keys, the store or the disk say no.
+    #[prost(message, tag = "31")]
+    Refused(Refused),
 }
 
 /// A file or folder that is there.

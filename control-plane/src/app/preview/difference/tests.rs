@@ -19,7 +19,7 @@ fn item() -> ItemName {
 
 /// A payload of these tests: `PATH MODE TEXT` in each line; a text that begins with `?`
 /// is not to be shown.
-fn outline(payload: &[u8]) -> Outline {
+fn outline(_: &ItemName, payload: &[u8]) -> Outline {
     let text = std::str::from_utf8(payload).unwrap();
     let files = text.lines().map(|line| {
         let [path, mode, text] = line.splitn(3, ' ').collect::<Vec<_>>().try_into().unwrap();
@@ -84,8 +84,10 @@ fn all_texts_together_are_bounded_and_files_are_still_named() {
 
 #[test]
 fn values_are_told_by_name_and_are_bounded_too() {
-    let outline =
-        |payload: &[u8]| Outline { values: serde_json::from_slice(payload).unwrap(), ..Outline::default() };
+    let outline = |_: &ItemName, payload: &[u8]| Outline {
+        values: serde_json::from_slice(payload).unwrap(),
+        ..Outline::default()
+    };
     let between = |from: &str, to: &str| {
         let (from, to) = (wanted("1", from), wanted("2", to));
         Difference::between(&item(), Some(&from), Some(&to), 1, outline, &mut Budget::default())

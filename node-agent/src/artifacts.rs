@@ -1,0 +1,161 @@
+//! Files of the signed repository: fetched from a mirror or from the control plane, judged,
+//! and brought into the host's store.
+//!
+//! Promises:
+//! - Nothing that comes is used, or kept as anything but a part, before the store has
+//!   admitted it: see `admission`. In a split agent that is the executor's.
+//! - A download that broke goes on where it ended, with another source if need be, and in
+//!   the next process, too.
+//! - Who is slow, endless, or sends elsewhere, is given up in bounded time and with bounded
+//!   bytes. Whose fault a failure is, is told apart: a version is never blamed for the
+//!   network or the control plane.
+
+mod control_plane;
+mod download;
+mod error;
+mod fault;
+mod incoming;
+mod metadata;
+mod mirror;
+mod pace;
+mod store;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+pub use control_plane::ControlPlane;
+pub use error::Error;
+pub use mirror::Mirror;
+use muster_common::{
+    backoff::Backoff,
+    clock::Clock,
+    settings::MirrorUrl,
+    tuf::{MOST_FILE, check_name},
+};
+pub use pace::Limits;
+use tokio::sync::{Semaphore, watch};
+
+pub use crate::admission::{Admitted, Wanted};
+use crate::{admission, dial::Dialer, state::Cause};
+use download::Download;
+use fault::Source;
+use store::Store;
+
+/// Tries of one call, where the network is at fault.
+const TRIES: u32 = 3;
+/// Waits between them.
+const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+
+/// What is told of a download: bytes of the file that have come.
+pub type Told = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// What it works with.
+#[derive(Debug)]
+pub struct Options {
+    /// Where files are on their way. Nothing in it is trusted.
+    pub folder: PathBuf,
+    /// The pinned root metadata.
+    pub root: PathBuf,
+    /// Where files are admitted.
+    pub store: Place,
+    /// The mirror of now.
+    pub mirror: watch::Receiver<Option<MirrorUrl>>,
+    /// The way to it.
+    pub dialer: Dialer,
+    /// Asked after the mirror. `None`: nobody is.
+    pub control_plane: Option<ControlPlane>,
+    /// How slow a source may be.
+    pub limits: Limits,
+    /// By which metadata is judged.
+    pub clock: Clock,
+}
+
+/// Whose store it is.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// This process's.
+    Here(admission::Store),
+    /// The executor's.
+    There(crate::verbs::Client),
+}
+
+/// Obtains files. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Artifacts(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    options: Options,
+    store: Store,
+    /// One file at a time is on its way.
+    one: Semaphore,
+}
+
+impl Artifacts {
+    /// With these.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        let store = Store(options.store.clone());
+        Self(Arc::new(Inner { options, store, one: Semaphore::new(1) }))
+    }
+
+    /// Brings a file into the store, if it is signed as it is wanted. What is there already
+    /// stays, and nobody is asked.
+    ///
+    /// # Errors
+    /// By whose fault: of the content only if a repository that is believed does not sign
+    /// the file so. All others are worth another try, later.
+    pub async fn obtain(&self, wanted: &Wanted, told: Told) -> Result<Admitted, Error> {
+        check_name(&wanted.target).map_err(|error| Error::refused(&error))?;
+        if wanted.size > MOST_FILE {
+            return Err(Error::too_large(wanted));
+        }
+        // It is never closed.
+        let _one = self.0.one.acquire().await;
+        if let Some(admitted) = self.0.store.admitted(wanted).await? {
+            return Ok(admitted);
+        }
+        let mut backoff = Backoff::new(WAITS.0, WAITS.1);
+        loop {
+            match self.0.bring(wanted, &told).await {
+                Err(error) if error.cause == Cause::Network && backoff.tries() + 1 < TRIES => {
+                    tracing::warn!("{} did not come, and is asked for again: {error}", wanted.target);
+                    tokio::time::sleep(backoff.next_wait()).await;
+                }
+                brought => return brought,
+            }
+        }
+    }
+}
+
+impl Inner {
+    async fn bring(&self, wanted: &Wanted, told: &Told) -> Result<Admitted, Error> {
+        let sources = self.sources();
+        let path = self.find(&sources, wanted).await?;
+        let download = Download { options: &self.options, store: &self.store, wanted, told };
+        download.from(&sources, &path).await
+    }
+
+    fn sources(&self) -> Vec<Source> {
+        let mirror = self.options.mirror.borrow().clone();
+        let mirror = mirror.map(|url| Source::Mirror(Mirror::new(url, self.options.dialer.clone())));
+        mirror.into_iter().chain(self.options.control_plane.clone().map(Source::ControlPlane)).collect()
+    }
+
+    /// Where the file is in the repository, by the first source whose metadata is believed
+    /// and names it. What the last one says counts.
+    async fn find(&self, sources: &[Source], wanted: &Wanted) -> Result<String, Error> {
+        let mut failed = Error::nobody();
+        for source in sources {
+            let found = metadata::collect(&self.options, source, wanted).await;
+            let found = match found {
+                Ok((metadata, path)) => self.store.believe(metadata).await.map(|()| path),
+                Err(error) => Err(error),
+            };
+            match found {
+                Ok(path) => return Ok(path),
+                Err(error) => failed = failed.then(source, error),
+            }
+        }
+        Err(failed)
+    }
+}

@@ -1,0 +1,118 @@
+//! Files on their way: the part that has come, by the digest that the whole must have.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use muster_common::digest::{Hashing, Sha256};
+
+use crate::{
+    admission::{self, Wanted},
+    platform::{bytes, files},
+};
+
+/// Parts that are kept: of files that are tried in turn.
+const MOST_PARTS: usize = 4;
+
+/// A file that is coming.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    path: PathBuf,
+    file: File,
+    size: u64,
+    received: u64,
+    hashing: Hashing,
+}
+
+/// More has come than there should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TooMuch;
+
+impl Incoming {
+    /// Takes a file up where its part ends; what had come is hashed again. Refuses what the
+    /// disk has no room for.
+    pub(super) fn open(folder: &Path, wanted: &Wanted) -> io::Result<Self> {
+        files::private_folder(folder)?;
+        let path = folder.join(wanted.sha256.to_string());
+        sweep(folder, &path)?;
+        let mut file = open_part(&path)?;
+        if file.metadata()?.len() > wanted.size {
+            file.set_len(0)?;
+        }
+        let mut hashing = Hashing::default();
+        let received = bytes::hash(&mut file, &mut hashing)?;
+        admission::check_disk(folder, wanted.size - received)?;
+        Ok(Self { path, file, size: wanted.size, received, hashing })
+    }
+
+    pub(super) const fn received(&self) -> u64 {
+        self.received
+    }
+
+    pub(super) const fn is_whole(&self) -> bool {
+        self.received == self.size
+    }
+
+    /// Of what has come.
+    pub(super) fn digest(&self) -> Sha256 {
+        self.hashing.digest()
+    }
+
+    pub(super) fn write(&mut self, piece: &[u8]) -> io::Result<Result<(), TooMuch>> {
+        let received = self.received.saturating_add(piece.len() as u64);
+        if received > self.size {
+            return Ok(Err(TooMuch));
+        }
+        self.file.write_all(piece)?;
+        self.hashing.update(piece);
+        self.received = received;
+        Ok(Ok(()))
+    }
+
+    /// What has come is of no use.
+    pub(super) fn clear(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        (self.received, self.hashing) = (0, Hashing::default());
+        Ok(())
+    }
+
+    /// What has come, from its begin.
+    pub(super) fn reader(&self) -> io::Result<File> {
+        files::open_plain(&self.path)
+    }
+
+    /// It is elsewhere by now.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        fs::remove_file(&self.path)
+    }
+}
+
+/// A part, and nothing that somebody else put in its place.
+fn open_part(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = File::options();
+    let file =
+        options.read(true).append(true).create(true).mode(0o600).custom_flags(files::plain()).open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} is no regular file", path.display())))
+}
+
+/// Of many parts the newest stay.
+fn sweep(folder: &Path, current: &Path) -> io::Result<()> {
+    let mut parts = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path != current {
+            let used = fs::symlink_metadata(&path)?.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            parts.push((used, path));
+        }
+    }
+    parts.sort();
+    let surplus = parts.len().saturating_sub(MOST_PARTS - 1);
+    parts.into_iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
+}
