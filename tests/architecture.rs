@@ -50,6 +50,7 @@ const NODE_AGENT: &[&[&str]] = &[
     &["config", "proxy"],
     &["dial"],
     &["platform"],
+    &["depot"],
     &["admission", "ledger", "locks", "state_dir", "identity", "verbs"],
     &[
         "applier",
@@ -58,6 +59,7 @@ const NODE_AGENT: &[&[&str]] = &[
         "commands",
         "diagnostics",
         "executor",
+        "extensions",
         "liveness",
         "session",
         "workload",
@@ -101,6 +103,7 @@ const CRATES_AT_HOME: &[(&str, &[&str])] = &[
             // Payloads are messages, too: they are decoded where they are understood.
             "node-agent/src/applier/bundle",
             "node-agent/src/commands/kinds",
+            "node-agent/src/extensions/content",
             "tests/",
             "deploy/",
         ],

@@ -98,6 +98,15 @@ impl Artifacts {
         Self(Arc::new(Inner { options, store, one: Semaphore::new(1) }))
     }
 
+    /// The store, where it is this process's.
+    #[must_use]
+    pub fn store_here(&self) -> Option<admission::Store> {
+        match &self.0.options.store {
+            Place::Here(store) => Some(store.clone()),
+            Place::There(_) => None,
+        }
+    }
+
     /// Brings a file into the store, if it is signed as it is wanted. What is there already
     /// stays, and nobody is asked.
     ///

@@ -9,6 +9,7 @@ mod disconnect;
 mod executor;
 mod exit;
 mod explain;
+mod extension;
 mod halves;
 mod join;
 mod locks;
@@ -85,6 +86,8 @@ enum Command {
     Explain(explain::Args),
     /// Tell how the agent stands; the exit status is for health checkers.
     Status(status::Args),
+    /// Tell which extensions this host has, and take them away.
+    Extension(extension::Args),
     /// Let changes and commands of the control plane rest on this host.
     Pause(pause::Args),
     /// End a pause: what rested goes on.
@@ -207,6 +210,7 @@ impl Cli {
             Command::Run(args) => run::run(args, Context::open(self)?),
             Command::Check(args) => check::run(args, &Context::look(self)?),
             Command::Status(args) => status::run(args, &Context::ask(self)?),
+            Command::Extension(args) => extension::run(args, &Context::ask(self)?),
             Command::Pause(args) => pause::run(args, &Context::ask(self)?),
             Command::Resume => pause::resume(&Context::ask(self)?),
             Command::LogLevel(args) => log_level::run(args, &Context::ask(self)?),

@@ -4,6 +4,7 @@
 //! keeps nothing in memory from one verb to the next, and ends when nobody asks.
 
 mod artifacts;
+mod extensions;
 mod files;
 mod host;
 mod originals;
@@ -30,6 +31,7 @@ use tokio::{
 use crate::{
     admission,
     config::Config,
+    depot::Depot,
     locks,
     platform::peer,
     verbs::{
@@ -38,6 +40,7 @@ use crate::{
     },
 };
 use artifacts::Artifacts;
+use extensions::Extensions;
 use files::Files;
 use runs::Runs;
 
@@ -49,7 +52,6 @@ const REQUEST: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 32;
 
 /// What it works with.
-#[derive(Debug)]
 pub struct Options {
     /// The only user that is heard.
     pub user: u32,
@@ -73,6 +75,7 @@ pub struct Executor {
     files: Files,
     runs: Runs,
     artifacts: Artifacts,
+    extensions: Extensions,
     at_work: AtomicUsize,
 }
 
@@ -107,8 +110,12 @@ impl Executor {
         let Options { user, locks, protected, folder, program, artifacts } = options;
         let artifacts = Artifacts::new(artifacts);
         let runs = Runs::open(&program, &folder.join("runs"), locks.clone())?;
+        let store = artifacts.clone();
+        let admitted = Arc::new(move |sha256| store.store()?.open_admitted(sha256));
+        let depot = Depot::new(&folder.join("extensions"), admitted);
+        let extensions = Extensions::open(depot, &program, &folder.join("extension-runs"), locks.clone())?;
         let files = Files::open(&folder, locks.clone(), protected)?;
-        Ok(Self { user, locks, files, runs, artifacts, at_work: AtomicUsize::new(0) })
+        Ok(Self { user, locks, files, runs, extensions, artifacts, at_work: AtomicUsize::new(0) })
     }
 
     /// Listens until nobody has asked for a while. What comes later starts the next one.
@@ -204,6 +211,7 @@ impl Executor {
             Verb::Kill(id) => runs.kill(&id).await,
             Verb::Clear(id) => runs.clear(id).await,
             Verb::List(_) => runs.list().await,
+            Verb::Extension(word) => self.extensions.attend(word).await,
             Verb::Reboot(reboot) => host::reboot(reboot, &self.locks.current()).await,
             // Done where their bytes are.
             Verb::File(_)

@@ -3,8 +3,8 @@
 //! one without rights, and one that has them and no network.
 //!
 //! Rooms, lower ones first; arrows point down only:
-//! `redaction`, `state`, `watched` · `config`, `proxy` · `dial` · `platform` · `admission`, `ledger`, `locks`, `identity`, `verbs` ·
-//! `applier`, `artifacts`, `blobs`, `commands`, `diagnostics`, `executor`, `liveness`, `session`, `workload` ·
+//! `redaction`, `state`, `watched` · `config`, `proxy` · `dial` · `platform` · `depot` · `admission`, `ledger`, `locks`, `identity`, `verbs` ·
+//! `applier`, `artifacts`, `blobs`, `commands`, `diagnostics`, `executor`, `extensions`, `liveness`, `session`, `workload` ·
 //! `local_api` · `wiring` · `cli`.
 
 pub mod admission;
@@ -14,9 +14,11 @@ pub mod blobs;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod depot;
 pub mod diagnostics;
 pub mod dial;
 pub mod executor;
+pub mod extensions;
 pub mod identity;
 pub mod ledger;
 pub mod liveness;

@@ -7,6 +7,7 @@
 pub mod answer;
 mod environment;
 mod http_connect;
+mod variables;
 
 use std::{fmt, io, sync::Arc, time::Duration};
 

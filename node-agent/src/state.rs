@@ -3,6 +3,7 @@
 mod commands;
 mod facts;
 mod items;
+mod keeper;
 mod line;
 mod pause;
 mod pulse;
@@ -12,6 +13,7 @@ mod settings;
 pub use commands::{Chunk, CommandState, Report, Ticket};
 pub use facts::{Address, Condition, Disk, Facts, Load};
 pub use items::{Cause, Drift, Health, ItemError, ItemState, ItemVersion, Offer, Outcome, Progress, Removal};
+pub use keeper::{Keeper, Kept, Wish};
 pub use line::{Ask, Line};
 pub use pause::{Pause, Pauses};
 pub use pulse::Pulse;

@@ -11,6 +11,7 @@
 
 mod artifacts;
 pub mod client;
+pub mod extensions;
 mod files;
 pub mod frame;
 pub mod messages;
@@ -24,6 +25,7 @@ use std::{
 
 pub use artifacts::No;
 pub use client::Client;
+pub use extensions::Depots;
 pub use files::{Spot, found};
 pub use runs::Runs;
 

@@ -2,9 +2,12 @@
 
 pub mod artifacts;
 mod blobs;
+mod contact;
 mod errands;
+mod extensions;
 mod hands;
 mod host;
+mod items;
 mod local;
 mod node;
 mod proxies;
@@ -85,6 +88,9 @@ pub enum Error {
     /// What it knows of its items cannot be read or changed.
     #[error("cannot use the items of this host")]
     Items(#[from] applier::Error),
+    /// What it knows of its extensions cannot be read or changed.
+    #[error("cannot use the extensions of this host")]
+    Extensions(#[from] crate::extensions::Error),
     /// A part of it has ended.
     #[error("the agent cannot go on")]
     Task(#[from] Fatal),
@@ -231,6 +237,7 @@ pub async fn forget(config: &Config, state: &StateDir, node: NodeId, hands: &Han
     {
         crate::commands::end_scripts(&runs).await;
     }
+    extensions::leave(state, node, hands).await?;
     let state = state.clone();
     tasks::blocking(move || {
         state.forget_node(node).map_err(|source| Error::Folder { folder: state.node(node), source })

@@ -27,6 +27,7 @@ mod drift;
 mod enrollment_attacks;
 mod executor;
 mod explain;
+mod extensions;
 mod faults;
 mod fleet;
 mod for_real;

@@ -2,7 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use muster_common::{drain::Drain, error_chain::Chain, reason::Reason};
+use muster_common::{
+    digest::Sha256,
+    drain::Drain,
+    error_chain::Chain,
+    reason::Reason,
+    sealing::{Contents, Sealed},
+};
 use tokio::sync::watch;
 
 use super::{
@@ -11,6 +17,7 @@ use super::{
     fetches::{Aim, Fetched, Fetches},
     guard::Guard,
     retries::Retries,
+    secrets::Sealing,
     waits::Written,
     work::{Wanted, Work},
 };
@@ -33,7 +40,7 @@ pub struct Handle {
     wanted: Arc<Wanted>,
     states: watch::Receiver<Arc<Vec<ItemState>>>,
     settings: watch::Receiver<BTreeMap<String, String>>,
-    sealing_key: Arc<[u8]>,
+    sealing: Arc<Sealing>,
 }
 
 /// The task.
@@ -58,8 +65,8 @@ impl Task {
         let wanted = Arc::<Wanted>::default();
         let (states, told) = watch::channel(Arc::new(applier.states()));
         let (settings, options) = watch::channel(applier.settings());
-        let sealing_key = applier.sealing_key().into();
-        let handle = Handle { wanted: Arc::clone(&wanted), states: told, settings: options, sealing_key };
+        let sealing = Arc::clone(&applier.base.sealing);
+        let handle = Handle { wanted: Arc::clone(&wanted), states: told, settings: options, sealing };
         let rules = applier.rules();
         (
             handle,
@@ -330,7 +337,20 @@ impl Handle {
     /// For what is sealed for this host.
     #[must_use]
     pub fn sealing_key(&self) -> &[u8] {
-        &self.sealing_key
+        self.sealing.public()
+    }
+
+    /// Opens what is sealed for this host with an item of another room.
+    ///
+    /// # Errors
+    /// If it was not sealed for this host and this item. Whoever sealed it is to do so again.
+    pub fn open_sealed(
+        &self,
+        item: &str,
+        sha256: Sha256,
+        sealed: Option<&Sealed>,
+    ) -> Result<Contents, String> {
+        self.sealing.open(item, sha256, sealed).map_err(|failure| failure.error.message)
     }
 
     /// Where each item stands, now and whenever that changes.

@@ -96,6 +96,15 @@ impl Client {
         Ok(answer.into_inner().was_paused)
     }
 
+    /// Takes an extension off this host. It is ordered when this returns.
+    ///
+    /// # Errors
+    /// If the agent says no, or has none of that name.
+    pub async fn remove_extension(&mut self, name: String) -> Result<(), Error> {
+        let asked = self.0.remove_extension(pb::RemoveExtensionRequest { name }).await;
+        asked.map(drop).map_err(|status| refused(&status))
+    }
+
     /// Logs as much as this. Empty: what the options say.
     ///
     /// # Errors

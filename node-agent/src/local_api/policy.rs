@@ -22,6 +22,7 @@ const TABLE: &[(&str, Who)] = &[
     ("/muster.local.v1.AgentService/Pause", Who::Owner),
     ("/muster.local.v1.AgentService/Resume", Who::Owner),
     ("/muster.local.v1.AgentService/SetLogLevel", Who::Owner),
+    ("/muster.local.v1.AgentService/RemoveExtension", Who::Owner),
 
     // Whom it gives what, the lock file says.
     ("/SpiffeWorkloadAPI/FetchX509SVID", Who::Anyone),
@@ -85,7 +86,7 @@ mod tests {
         let may = |method: &str, is_owner| {
             judge(&format!("/muster.local.v1.AgentService/{method}"), &caller(1000, is_owner)).is_ok()
         };
-        for method in ["ExplainItem", "Pause", "Resume", "SetLogLevel"] {
+        for method in ["ExplainItem", "Pause", "Resume", "SetLogLevel", "RemoveExtension"] {
             assert!(may(method, true) && !may(method, false), "{method}");
         }
         for method in ["GetStatus", "WatchStatus", "GetFacts", "GetSettings"] {

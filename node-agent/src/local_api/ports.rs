@@ -66,4 +66,10 @@ pub trait Host: Send + Sync + 'static {
     /// # Errors
     /// If somebody else decides that.
     fn log_at(&self, level: Option<String>, until: Option<UnixMillis>) -> Result<Log, Refused>;
+
+    /// Takes an extension off this host; answers whether there is one of that name.
+    ///
+    /// # Errors
+    /// If the host is in no fleet.
+    fn remove_extension(&self, name: &str) -> Result<bool, Refused>;
 }

@@ -170,6 +170,20 @@ impl AgentService for Agent {
         tracing::warn!(uid, pid, level = log.level, "uid {uid} set the log level to {}", log.level);
         Ok(Response::new(pb::SetLogLevelResponse { log: Some(wire::log(log)) }))
     }
+
+    async fn remove_extension(
+        &self,
+        request: Request<pb::RemoveExtensionRequest>,
+    ) -> Result<Response<pb::RemoveExtensionResponse>, Status> {
+        let Caller { uid, pid, .. } = caller(&request)?;
+        let name = request.into_inner().name;
+        if !self.0.remove_extension(&name).map_err(|refused| said(&refused))? {
+            let message = format!("this host has no extension {name:?}");
+            return Err(refusal::status(Reason::NotFound, message));
+        }
+        tracing::warn!(uid, pid, name, "uid {uid} takes extension {name} off this host");
+        Ok(Response::new(pb::RemoveExtensionResponse {}))
+    }
 }
 
 /// What people read in the control plane and in logs.

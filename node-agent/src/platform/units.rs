@@ -9,6 +9,7 @@ use std::{
 };
 
 use muster_common::ids::CommandId;
+use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use super::{
@@ -44,7 +45,7 @@ pub struct Units {
 }
 
 /// What a unit may use. `None`: no limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Bytes of memory, without swap.
     pub memory: Option<u64>,

@@ -6,15 +6,17 @@ use muster_common::digest::Sha256;
 
 mod answers;
 mod artifacts;
+mod extensions;
 
 pub use answers::{Acted, Answer, Ended, Failed, Found, Names, RunState, Said, Tool};
 pub use artifacts::{Artifact, Believe, Document, Refused, Stored};
+pub use extensions::{Extension, ExtensionAct, ExtensionPackage};
 
 /// What is wanted.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Request {
     /// The verb.
-    #[prost(oneof = "Verb", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 30, 31, 32")]
+    #[prost(oneof = "Verb", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 30, 31, 32")]
     pub verb: Option<Verb>,
 }
 
@@ -60,6 +62,9 @@ pub enum Verb {
     /// Boots the host anew, or tells those who are logged in that it will be.
     #[prost(message, tag = "13")]
     Reboot(Reboot),
+    /// Does something with an extension.
+    #[prost(message, tag = "14")]
+    Extension(Extension),
     /// Takes metadata of the signed repository, which follows, as far as it is to be believed.
     #[prost(message, tag = "30")]
     Believe(Believe),

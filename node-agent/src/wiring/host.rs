@@ -6,8 +6,9 @@ use muster_common::{clock::Clock, error_chain::Chain, ids::CommandId, tasks};
 use rand::RngExt as _;
 use tokio::sync::{Notify, watch};
 
+use super::items::Items;
 use crate::{
-    applier, commands, dial, identity,
+    commands, dial, identity,
     ledger::Shared,
     liveness::Conditions,
     locks,
@@ -28,7 +29,7 @@ pub(super) struct Parts {
     pub(super) identity: Arc<watch::Sender<identity::Identity>>,
     pub(super) ledger: Shared,
     pub(super) commands: commands::Handle,
-    pub(super) applier: applier::Handle,
+    pub(super) items: Items,
     pub(super) facts: watch::Receiver<Arc<Facts>>,
     pub(super) locks: locks::Reader,
     pub(super) pauses: Pauses,
@@ -68,7 +69,7 @@ impl NodeHost {
         let now = parts.clock.now();
         parts.conditions.send_replace(conditions.look(None, parts.locks.error(), parts.pauses.now(), now));
         Self {
-            states: parts.applier.states(),
+            states: parts.items.states(),
             news: parts.commands.changed(),
             memo: parts.state.memo(node),
             identity,
@@ -118,7 +119,13 @@ impl Host for NodeHost {
             (identity.certificate_generation, identity.trust_bundle_version)
         };
         self.certificate_generation = certificate_generation;
-        let kinds = commands::KINDS.iter().copied().chain(["bundle", "bundle-v2", "bundle-v3", "settings"]);
+        let kinds = commands::KINDS.iter().copied().chain([
+            "bundle",
+            "bundle-v2",
+            "bundle-v3",
+            "settings",
+            "extensions-v1",
+        ]);
         Introduction {
             ledger,
             boot_id: process::boot_id(),
@@ -127,7 +134,7 @@ impl Host for NodeHost {
             epoch: self.memo.epoch,
             certificate_generation,
             trust_bundle_version,
-            sealing_public_key: self.parts.applier.sealing_key().to_vec(),
+            sealing_public_key: self.parts.items.sealing_key().to_vec(),
             facts_sha256: self.facts().sha256,
             items: self.items(),
             commands: self.commands().await,
@@ -197,7 +204,7 @@ impl Host for NodeHost {
                 self.parts.commands.heard(welcome.withdrawn.clone()).await;
                 self.parts.commands.limit_output(welcome.max_output_bytes);
                 self.elsewhere.clear();
-                self.parts.applier.connected();
+                self.parts.items.connected();
                 self.parts.in_use.send_replace(self.certificate_generation);
                 let ahead_ms = welcome.server_time.0.saturating_sub(self.parts.clock.now().0);
                 self.remember(|memo| {
@@ -208,7 +215,7 @@ impl Host for NodeHost {
                 .await;
             }
             Order::Name(name) => self.remember(|memo| memo.display_name = name).await,
-            Order::Desired(desired) => self.parts.applier.desire(desired.offers, desired.removals),
+            Order::Desired(desired) => self.parts.items.desire(desired.offers, desired.removals),
             Order::Command(ticket) => self.parts.commands.deliver(*ticket).await,
             Order::Cancel(id, force) => self.parts.commands.cancel(id, force).await,
             Order::Acked(id, seq) => self.parts.commands.acked(id, seq).await,

@@ -199,6 +199,11 @@ impl Host for Local {
         }
         Ok(self.logging.said_here(level, until))
     }
+
+    fn remove_extension(&self, name: &str) -> Result<bool, Refused> {
+        let extensions = self.view.borrow().as_ref().map(|view| view.extensions.clone());
+        Ok(extensions.ok_or(Refused::NotInAFleet)?.remove(name))
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A running agent of an enrolled host.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     pin::Pin,
     sync::{
@@ -22,8 +23,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Error, House,
     blobs::Blobs,
+    contact::tell_status,
     errands::Errand,
+    extensions,
     host::NodeHost,
+    items::{Items, Merge},
     local::View,
     proxies,
     settings::{InForce, follow},
@@ -39,12 +43,9 @@ use crate::{
     platform::{files, host},
     session::{self, Status, Stop, Why, Worker, frames::Goodbye, transport::Grpc},
     state::{Condition, Line, Load, ServerTime},
-    state_dir,
     workload::Remote,
 };
 
-/// Between notes that a session is still open.
-const STILL_OPEN: Duration = Duration::from_secs(60);
 /// For the last words of all tasks.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -75,7 +76,7 @@ where
     let instance = InstanceId::generate();
     house.opens();
     let parts = Parts::open(house, identity.clone(), instance, &restart, &line).await?;
-    let (settings, in_force) = (parts.applier.settings(), Arc::clone(&parts.in_force));
+    let (settings, in_force) = (parts.given.clone(), Arc::clone(&parts.in_force));
     let rebooting = Arc::clone(&parts.rebooting);
     let (clock, reconnect) = (house.clock.clone(), in_force.reconnect.subscribe());
     let options = session::Options { instance, clock, reconnect, stop: stopped, line: line.clone() };
@@ -95,6 +96,8 @@ where
     let applier = started.applier.sweeping(drift_interval).fetching(blobs).beating(house.pulse.clone());
     house.pulse.done(super::OPENING); // all three beat by now
     tasks.spawn("applier", Kind::Fatal, applier.run(drain.clone()));
+    tasks.spawn("extensions", Kind::Fatal, started.extensions.run(drain.clone()));
+    tasks.spawn("items", Kind::Fatal, started.merge.run(drain.clone()));
     tasks.spawn("facts", Kind::Fatal, started.facts.run(drain.clone()));
     let workloads = house.workloads.clone().keep(workloads, drain.clone());
     tasks.spawn("workloads", Kind::BestEffort, workloads);
@@ -151,7 +154,12 @@ struct Parts {
     identity: Arc<watch::Sender<Identity>>,
     ledger: ledger::Shared,
     commands: (commands::Handle, commands::Task),
-    applier: applier::Handle,
+    /// What the host keeps, and the options among it that the control plane gave.
+    items: Items,
+    given: watch::Receiver<BTreeMap<String, String>>,
+    merge: Merge,
+    /// What the host may ask of its extensions, and their task.
+    extensions: (crate::extensions::Handle, crate::extensions::Task),
     applier_task: applier::Task,
     in_force: Arc<InForce>,
     facts: watch::Sender<Arc<crate::state::Facts>>,
@@ -167,6 +175,8 @@ struct Parts {
 struct Started {
     commands: commands::Task,
     applier: applier::Task,
+    merge: Merge,
+    extensions: crate::extensions::Task,
     facts: FactsReader,
     keeper: Keeper,
 }
@@ -191,17 +201,30 @@ impl Parts {
         );
         let applier = Applier::open(items).await?;
         let (applier, applier_task) = applier::Task::new(applier);
+        let given = applier.settings();
         let refresh_facts = Arc::<Notify>::default();
         let server_time = ServerTime::default();
         if let Some(ahead_ms) = house.state.memo(identity.node).clock_ahead_ms {
             let theirs = UnixMillis(house.clock.now().0.saturating_add(ahead_ms));
             server_time.guess(theirs, house.clock.monotonic());
         }
-        let decided = house.settings.over(&applier.settings().borrow());
+        let decided = house.settings.over(&given.borrow());
         let facts = crate::state::Facts { settings: decided.settings.clone(), ..host::facts() };
         let in_force = Arc::new(InForce::new(decided));
         let facts = watch::Sender::new(Arc::new(facts));
         let identity = Arc::new(watch::Sender::new(identity));
+        let dialer = Dialer::new(in_force.proxies.subscribe());
+        let mirror = in_force.mirror.subscribe();
+        let artifacts =
+            super::artifacts::open(&house.config, &house.hands, identity.subscribe(), dialer, mirror)
+                .map_err(|source| Error::Folder {
+                    folder: house.config.state_dir.join("artifacts"),
+                    source,
+                })?;
+        let proxies = in_force.proxies.subscribe();
+        let (keeper, handle, extensions) =
+            extensions::open(house, &folder, artifacts, applier.clone(), proxies).await?;
+        let (items, merge) = Items::new(applier, vec![(crate::extensions::PREFIX, keeper)]);
         let (renew, rebooting) = (Wanted::default(), Arc::<AtomicBool>::default());
         let (conditions, in_use) = (watch::Sender::default(), watch::Sender::default());
         let errands = Errand {
@@ -210,7 +233,7 @@ impl Parts {
             renew: renew.clone(),
             in_use: in_use.subscribe(),
             facts: facts.subscribe(),
-            items: applier.states(),
+            items: items.states(),
             conditions: conditions.subscribe(),
             locks_file: house.config.locks_file.clone(),
             clock: house.clock.clone(),
@@ -236,7 +259,10 @@ impl Parts {
             identity,
             ledger,
             commands,
-            applier,
+            items,
+            given,
+            merge,
+            extensions: (handle, extensions),
             applier_task,
             in_force,
             facts,
@@ -252,11 +278,12 @@ impl Parts {
     /// What the host may see of it, once it is known where its session tells how it stands.
     fn view(&self, house: &House, node: NodeId) -> impl FnOnce(watch::Receiver<Status>) -> View + use<> {
         let (identity, ledger) = (self.identity.subscribe(), self.ledger.clone());
-        let (items, given) = (self.applier.states(), self.applier.settings());
+        let (items, given) = (self.items.states(), self.given.clone());
         let (facts, conditions) = (self.facts.subscribe(), self.conditions.subscribe());
         let (commands, settings) = (self.commands.0.changed(), self.in_force.all.subscribe());
-        let folder = house.state.node(node).join("items");
+        let (folder, extensions) = (house.state.node(node).join("items"), self.extensions.0.clone());
         move |session| View {
+            extensions,
             identity,
             session,
             items,
@@ -285,7 +312,7 @@ impl Parts {
             identity: Arc::clone(&self.identity),
             ledger: self.ledger,
             commands,
-            applier: self.applier,
+            items: self.items,
             facts: self.facts.subscribe(),
             locks: house.locks.clone(),
             pauses: house.local.pauses(),
@@ -314,57 +341,17 @@ impl Parts {
             clock: house.clock.clone(),
             dialer: Dialer::new(self.in_force.proxies.subscribe()),
         };
-        (host, Started { commands: commands_task, applier: self.applier_task, facts, keeper })
-    }
-}
-
-/// Keeps the status file true. Ends with the session's worker.
-async fn tell_status(
-    house: &House,
-    node: NodeId,
-    mut status: watch::Receiver<Status>,
-    mut ways: proxies::Ways,
-) {
-    house.tell("connecting", "").await; // what stands there is of another worker
-    loop {
-        let now = status.borrow_and_update().clone();
-        if let Status::Connected { session, .. } = &now {
-            tracing::info!(%node, %session, "session {session} is open");
-        }
-        let told = told(&now);
-        loop {
-            if let Some(told) = &told {
-                let (node, proxies) = (Some(node), ways.told());
-                house.tell_whole(state_dir::Status { node, proxies, ..told.clone() }).await;
-            }
-            tokio::select! {
-                changed = status.changed() => match changed {
-                    Ok(()) => break,
-                    Err(_) => return std::future::pending().await, // the worker's end tells why
-                },
-                () = ways.changed() => {}
-                // Once a minute, so that it is known when an agent that dies was last in contact.
-                () = tokio::time::sleep(STILL_OPEN) => {}
-            }
-        }
-    }
-}
-
-/// As it stands in the status file. `None`: nothing new.
-fn told(status: &Status) -> Option<state_dir::Status> {
-    let none = state_dir::Status::default();
-    match status {
-        Status::Connecting => None,
-        Status::Connected { since, .. } => {
-            Some(state_dir::Status { session: state_dir::CONNECTED.to_owned(), since: since.0, ..none })
-        }
-        Status::Waiting { since, until, error } => Some(state_dir::Status {
-            session: "waiting".to_owned(),
-            since: since.0,
-            error: error.clone(),
-            next_try: Some(*until),
-            ..none
-        }),
+        (
+            host,
+            Started {
+                commands: commands_task,
+                applier: self.applier_task,
+                merge: self.merge,
+                extensions: self.extensions.1,
+                facts,
+                keeper,
+            },
+        )
     }
 }
 

@@ -157,6 +157,14 @@ codes! {
         "The running agent says no"
         "run the command as root or as the agent's user, and read what the agent said"
         "";
+    EXTENSION: 45 "EXTENSION_UNKNOWN"
+        "This host has no extension of that name"
+        "`extension list` tells which there are"
+        "";
+    NOT_REMOVED: 46 "EXTENSION_NOT_REMOVED"
+        "An extension could not be removed"
+        "read the error: its files do not go; delete what it names and run the command again"
+        "";
     NO_SOCKET: 50 "NO_SOCKET"
         "The executor was not started by its socket"
         "systemd starts the executor: enable muster-executor.socket"

@@ -6,6 +6,7 @@ use muster_common::tasks;
 use tokio::sync::watch;
 
 use crate::{
+    extensions,
     identity::{self, Identity},
     ledger::{Entry, Shared},
     local_api::status::{self, Certificate, Command, Condition, Node},
@@ -29,6 +30,7 @@ pub(in crate::wiring) struct View {
     pub(in crate::wiring) given: watch::Receiver<BTreeMap<String, String>>,
     /// Where its items are written down.
     pub(in crate::wiring) folder: PathBuf,
+    pub(in crate::wiring) extensions: extensions::Handle,
 }
 
 impl View {

@@ -1,0 +1,214 @@
+//! The task of the room: hands each word to the worker of its extension, and tells how all
+//! of them stand.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use muster_common::{drain::Drain, tasks};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::{Options, content, program, record::Record, worker::Worker};
+use crate::{
+    platform::files,
+    state::{ItemState, Keeper, Kept, Wish},
+    verbs::Depots,
+};
+
+/// The room cannot begin.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use {}", folder.display())]
+pub struct Error {
+    folder: PathBuf,
+    #[source]
+    source: std::io::Error,
+}
+
+/// How programs of this host reach the room. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle(Arc<Shared>);
+
+/// The task.
+pub struct Task {
+    shared: Arc<Shared>,
+    kept: Kept,
+    workers: FuturesUnordered<BoxFuture<'static, ()>>,
+}
+
+/// What the workers share.
+pub(super) struct Shared {
+    pub(super) options: Options,
+    states: Mutex<BTreeMap<String, ItemState>>,
+    inboxes: Mutex<BTreeMap<String, Arc<Inbox>>>,
+    news: Notify,
+}
+
+/// What waits for one worker.
+#[derive(Default)]
+pub(super) struct Inbox {
+    wish: Mutex<Option<Wish>>,
+    /// The host's administrator wants it gone.
+    remove: AtomicBool,
+    connected: AtomicBool,
+    wake: Notify,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Handle")
+    }
+}
+
+impl Task {
+    /// Reads what there is, and gives what others hold of the room.
+    ///
+    /// # Errors
+    /// If the folder cannot be used.
+    pub async fn open(options: Options) -> Result<(Keeper, Handle, Self), Error> {
+        let folder = options.folder.clone();
+        let read = move || {
+            files::private_folder(&folder)?;
+            Record::all(&folder)
+        };
+        let records = tasks::blocking(read).await;
+        let records = records.map_err(|source| Error { folder: options.folder.clone(), source })?;
+        let states = records.iter().map(|(name, record)| (name.clone(), record.state.clone())).collect();
+        let states: BTreeMap<String, ItemState> = states;
+        let (keeper, kept) = Keeper::new(states.values().cloned().collect());
+        let shared = Arc::new(Shared {
+            options,
+            states: Mutex::new(states),
+            inboxes: Mutex::default(),
+            news: Notify::default(),
+        });
+        let mut task = Self { shared: Arc::clone(&shared), kept, workers: FuturesUnordered::new() };
+        for (name, record) in records {
+            task.employ(name, Some(record));
+        }
+        Ok((keeper, Handle(shared), task))
+    }
+
+    /// Works until the process ends. What is under way then is taken up by the next one.
+    pub async fn run(mut self, drain: Drain) {
+        loop {
+            while let Some(wish) = self.kept.take() {
+                self.hand_over(wish);
+            }
+            if self.kept.take_connected() {
+                for inbox in self.shared.inboxes.lock().values() {
+                    inbox.connected.store(true, Ordering::Release);
+                    inbox.wake.notify_one();
+                }
+            }
+            tokio::select! {
+                biased;
+                () = drain.begun() => return,
+                () = self.kept.changed() => {}
+                () = self.shared.news.notified() => {
+                    let states = self.shared.states.lock().values().cloned().collect();
+                    self.kept.tell(states);
+                }
+                Some(()) = self.workers.next() => {} // none ends by itself
+            }
+        }
+    }
+
+    fn hand_over(&mut self, wish: Wish) {
+        let Some(name) = content::name(wish.item()).map(str::to_owned) else {
+            tracing::warn!(item = wish.item(), "{:?} is no extension that a host can have", wish.item());
+            return;
+        };
+        let known = self.shared.inboxes.lock().get(&name).cloned();
+        let inbox = match known {
+            Some(inbox) => inbox,
+            None => self.employ(name, None),
+        };
+        *inbox.wish.lock() = Some(wish);
+        inbox.wake.notify_one();
+    }
+
+    fn employ(&mut self, name: String, record: Option<Record>) -> Arc<Inbox> {
+        let inbox = Arc::<Inbox>::default();
+        self.shared.inboxes.lock().insert(name.clone(), Arc::clone(&inbox));
+        let worker = Worker::new(Arc::clone(&self.shared), name, Arc::clone(&inbox), record);
+        self.workers.push(Box::pin(worker.run()));
+        inbox
+    }
+}
+
+/// Ends what runs of all extensions. Their files stay: that is told, for somebody to see.
+///
+/// # Errors
+/// If the folder cannot be used.
+pub async fn leave(folder: &Path, depots: &Depots) -> Result<(), Error> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    let from = folder.to_owned();
+    let records = tasks::blocking(move || Record::all(&from)).await;
+    let records = records.map_err(|source| Error { folder: folder.to_owned(), source })?;
+    for (name, record) in records.iter().filter(|(_, record)| record.current.is_some()) {
+        let journal = record.journal.as_ref().and_then(|journal| journal.trace.as_ref());
+        for trace in record.program.iter().chain(journal) {
+            if let Err(error) = program::end_leftover(depots, trace).await {
+                tracing::warn!(name, %error, "a program of {name} may go on");
+            }
+        }
+        tracing::warn!(name, "extension {name} was not uninstalled: what it installed is still on this host");
+    }
+    Ok(())
+}
+
+impl Shared {
+    /// Tells how one stands; `None`: there is nothing of it. Also where that is no news: it
+    /// may be an answer.
+    pub(super) fn tell(&self, name: &str, state: Option<ItemState>) {
+        let mut states = self.states.lock();
+        match state {
+            Some(state) => states.insert(name.to_owned(), state),
+            None => states.remove(name),
+        };
+        self.news.notify_one();
+    }
+}
+
+impl Inbox {
+    pub(super) fn take(&self) -> Option<Wish> {
+        self.wish.lock().take()
+    }
+
+    pub(super) fn take_remove(&self) -> bool {
+        self.remove.swap(false, Ordering::AcqRel)
+    }
+
+    pub(super) fn take_connected(&self) -> bool {
+        self.connected.swap(false, Ordering::AcqRel)
+    }
+
+    pub(super) async fn changed(&self) {
+        self.wake.notified().await;
+    }
+}
+
+impl Handle {
+    /// Takes an extension away because the host's administrator says so. `false`: there is
+    /// none of that name.
+    #[must_use]
+    pub fn remove(&self, name: &str) -> bool {
+        let there = self.0.states.lock().get(name).is_some_and(|state| state.running.is_some());
+        let inbox = self.0.inboxes.lock().get(name).cloned().filter(|_| there);
+        if let Some(inbox) = &inbox {
+            inbox.remove.store(true, Ordering::Release);
+            inbox.wake.notify_one();
+        }
+        inbox.is_some()
+    }
+}
