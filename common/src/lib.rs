@@ -10,6 +10,7 @@ pub mod drain;
 pub mod error_chain;
 pub mod generation;
 pub mod ids;
+pub mod issuer;
 pub mod join;
 pub mod proof;
 pub mod reason;

@@ -156,6 +156,7 @@ reasons! {
     ArtifactRolledBack = "ARTIFACT_ROLLED_BACK",
     ArtifactExpired = "ARTIFACT_EXPIRED",
     ArtifactUnknown = "ARTIFACT_UNKNOWN",
+    LabelNotRequestable = "LABEL_NOT_REQUESTABLE",
 }
 
 impl fmt::Display for Reason {

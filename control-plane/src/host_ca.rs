@@ -13,7 +13,7 @@ mod revocation;
 use std::{path::Path, sync::LazyLock, time::Duration};
 
 use muster_common::{clock::UnixMillis, digest::Sha256, proof, tls::pem};
-use muster_domain::labels::Labels;
+use muster_domain::{labels::Labels, requestable::Requestable};
 use rustls::{
     SignatureScheme,
     pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime},
@@ -46,6 +46,8 @@ pub struct Passed {
     pub authority: String,
     /// For the node.
     pub labels: Labels,
+    /// Labels that the host may ask for.
+    pub requestable: Requestable,
     /// Of the certificate's public key info.
     pub key_sha256: Sha256,
     /// End of the certificate.
@@ -181,8 +183,7 @@ impl Authorities {
         }
         // Who knows the certificate has the say; then who may know it.
         let refused = above.iter().rev().find_map(|under| under.labels.as_ref().err()).cloned();
-        let passed =
-            above.iter().find_map(|under| Some((&under.authority.name, under.labels.as_ref().ok()?)));
+        let passed = above.iter().find_map(|under| Some((under.authority, under.labels.as_ref().ok()?)));
         let (authority, labels) = passed.ok_or_else(|| refused.or(unknown).unwrap_or(foreign))?;
         // A list counts whatever section has it, and whatever else that one says: before any
         // is read, because they are long, and certificates that are no hosts' are many.
@@ -200,7 +201,16 @@ impl Authorities {
         }
         let key_sha256 = Sha256::of(&asked.leaf.subject_public_key_info());
         let until = until(leaf_der).ok_or_else(|| no("form", "its end cannot be read"))?;
-        Ok(Passed { authority: authority.clone(), labels: labels.clone(), key_sha256, until })
+        // The configuration has looked at the list; what is none allows nothing.
+        let requestable =
+            Requestable::read("requestable-labels", &authority.requestable_labels).unwrap_or_default();
+        Ok(Passed {
+            authority: authority.name.clone(),
+            labels: labels.clone(),
+            requestable,
+            key_sha256,
+            until,
+        })
     }
 }
 

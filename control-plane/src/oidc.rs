@@ -17,7 +17,7 @@ use muster_common::{
     digest::Sha256,
     tasks::Tasks,
 };
-use muster_domain::labels::Labels;
+use muster_domain::{labels::Labels, requestable::Requestable};
 
 use crate::config;
 use keys::Keys;
@@ -29,6 +29,8 @@ pub struct Passed {
     pub issuer: String,
     /// For the node.
     pub labels: Labels,
+    /// Labels that the host may ask for.
+    pub requestable: Requestable,
     /// What is remembered, so that it lets nobody else in.
     pub id: Sha256,
     /// Until when.
@@ -107,7 +109,17 @@ impl Issuers {
         let until = jwt::check(&claims, &issuer.config, now)?;
         let labels = jwt::labels(&claims, &issuer.config)?;
         let id = jwt::id(&claims, token);
-        Ok(Passed { issuer: issuer.config.name.clone(), labels, id, until })
+        // The configuration has looked at the list; what is none allows nothing.
+        let requestable =
+            Requestable::read("requestable-labels", &issuer.config.requestable_labels).unwrap_or_default();
+        Ok(Passed { issuer: issuer.config.name.clone(), labels, requestable, id, until })
+    }
+
+    /// Issuers at which people can sign in for a host: name, URL, and how.
+    pub fn device_logins(&self) -> impl Iterator<Item = (&str, &str, &config::DeviceLogin)> {
+        self.0.iter().filter_map(|Issuer { config, .. }| {
+            Some((config.name.as_str(), config.issuer.as_str(), config.device_login.as_ref()?))
+        })
     }
 
     fn of(&self, read: &jwt::Read<'_>) -> Result<&Issuer, Error> {

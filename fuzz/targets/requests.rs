@@ -28,6 +28,7 @@ fn seeds() -> [Vec<u8>; 11] {
         max_uses: 3,
         ttl: hour,
         allowed_cidrs: vec!["192.0.2.0/24".to_owned(), "2001:db8::1".to_owned()],
+        requestable_labels: vec!["rack".to_owned(), "dc=eu-*".to_owned()],
         ..Default::default()
     };
     let script = types::RunScript {
@@ -81,7 +82,9 @@ fn seeds() -> [Vec<u8>; 11] {
         ..Default::default()
     };
     let put = pb::PutSettingsProfileRequest { profile: Some(profile), ..Default::default() };
-    let enroll = agent::EnrollRequest { csr_der: csr.into(), token: "t".to_owned(), ..Default::default() };
+    let requested_labels = [("rack".to_owned(), "7".to_owned())].into_iter().collect();
+    let (csr_der, token_secret) = (csr.into(), "t".to_owned());
+    let enroll = agent::EnrollRequest { csr_der, token: token_secret, requested_labels, ..Default::default() };
     let created = pb::CreateAssignmentRequest { assignment: Some(assignment), ..Default::default() };
     let audit = pb::ListAuditEntriesRequest { action_prefix: "nodes.".to_owned(), ..Default::default() };
     let watch = pb::WatchNodesRequest {

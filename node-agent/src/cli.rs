@@ -26,6 +26,7 @@ mod stages;
 mod status;
 mod supervise;
 mod version;
+mod workload;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -82,13 +83,14 @@ enum Command {
     Show(show::Args),
     /// Look at the way to the control plane, step by step. An open session stays as it is.
     Check(check::Args),
-    /// Tell where each item stands on this host and why, without the agent and without network.
+    /// Tell where each item (settings, a bundle) stands on this host and why, without the agent
+    /// and without network.
     Explain(explain::Args),
     /// Tell how the agent stands; the exit status is for health checkers.
     Status(status::Args),
     /// Tell which extensions this host has, and take them away.
     Extension(extension::Args),
-    /// Let changes and commands of the control plane rest on this host.
+    /// Hold back changes and commands of the control plane, for a time or until `resume`.
     Pause(pause::Args),
     /// End a pause: what rested goes on.
     Resume,
@@ -96,19 +98,22 @@ enum Command {
     LogLevel(log_level::Args),
     /// Tell and change the settings of this host, take changes back.
     Config(config::Args),
-    /// What this host's lock file comes to, and whether a new one can be put in place.
+    /// Tell what this host's lock file allows, and whether a new one could be put in place.
     Locks(locks::Args),
     /// Give this node another display name. Everything goes on as it was.
     Rename(rename::Args),
     /// Take this host out of its fleet. Files that bundles brought stay as they are.
     Disconnect(disconnect::Args),
-    /// Collect what helps to find out why, into one archive, without credentials.
+    /// Collect logs and state into one archive, for whoever looks into a problem; credentials
+    /// are taken out.
     Logs(logs::Args),
     /// Give the agent's service a proxy, take it away, or tell which one is used.
     Proxy(proxy::Args),
+    /// Get an identity of a program of this host, for scripts: as certificate or as token.
+    Workload(workload::Args),
     /// Tell which release this is and which versions of the protocol it speaks.
     Version,
-    /// Print what a shell needs to complete this command line.
+    /// Print the script by which a shell completes this command line.
     Completions(completions::Args),
     /// Write manual pages, for those who make packages.
     #[command(hide = true)]
@@ -171,6 +176,19 @@ impl Context {
         Ok((Self { config, state, out: cli.output() }, fault))
     }
 
+    /// As `look_past_faults`, and with a file that is no configuration at all: logs are wanted
+    /// most where nothing works.
+    fn look_past_everything(cli: &Cli) -> Result<(Self, Option<String>), Failure> {
+        let salvaged = match Config::salvage(cli.config.as_deref()) {
+            Ok((config, Some(fault))) => Ok((config, Some(Chain(&fault).to_string()))),
+            Ok((config, None)) => past_faults(Ok(config), cli.config.is_some()),
+            Err(error) => past_faults(Err(error), cli.config.is_some()),
+        };
+        let (config, fault) = salvaged.map_err(|error| Failure::new(exit::CONFIG, &error))?;
+        let state = StateDir::at(&config.state_dir);
+        Ok((Self { config, state, out: cli.output() }, fault))
+    }
+
     /// The state directory does not do what it should.
     fn unusable(&self, error: &std::io::Error) -> Failure {
         Failure::told(exit::STATE, format!("cannot use {}: {error}", self.state.path().display()))
@@ -224,12 +242,13 @@ impl Cli {
             Command::Rename(args) => rename::run(args, &Context::look(self)?),
             Command::Disconnect(args) => disconnect::run(args, &Context::open(self)?),
             Command::Proxy(args) => proxy::run(args, &Context::look(self)?),
+            Command::Workload(args) => workload::run(args, &Context::ask(self)?),
             Command::Version => {
                 version::run(self.output());
                 Ok(())
             }
             Command::Logs(args) => {
-                let (context, fault) = Context::look_past_faults(self)?;
+                let (context, fault) = Context::look_past_everything(self)?;
                 logs::run(args, &context, fault.as_deref())
             }
             Command::Completions(args) => {
@@ -281,7 +300,14 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 mod tests {
     use std::io;
 
+    use clap::CommandFactory as _;
+
     use super::*;
+
+    #[test]
+    fn every_command_and_flag_fits_the_others() {
+        Cli::command().debug_assert();
+    }
 
     #[test]
     fn the_hosts_file_that_this_user_may_not_read_is_gone_past_and_no_other() {

@@ -134,6 +134,22 @@ impl Config {
         Ok(config)
     }
 
+    /// As `read`, and of a file that is no valid configuration what its lines say one by one
+    /// about where things are; with what is wrong with it. For who must go on all the same.
+    ///
+    /// # Errors
+    /// If there is no file to read.
+    pub fn salvage(path: Option<&Path>) -> Result<(Self, Option<Error>), Error> {
+        match Self::read(path) {
+            Err(error @ Error::Parse { .. }) => {
+                let path = path.unwrap_or(Path::new(DEFAULT_PATH)).to_owned();
+                let text = std::fs::read_to_string(&path).unwrap_or_default();
+                Ok((Self { path, ..salvaged(&text) }, Some(error)))
+            }
+            read => read.map(|config| (config, None)),
+        }
+    }
+
     /// Checks the options.
     ///
     /// # Errors
@@ -168,6 +184,20 @@ impl Config {
         let of_host = (self.state_dir == Path::new(STATE_DIR)).then(|| PathBuf::from(RUN_DIR));
         of_host.into_iter().chain(own).collect()
     }
+}
+
+/// Of a text that is no configuration: each line before the first table that is good by itself.
+fn salvaged(text: &str) -> Config {
+    let lines = text.lines().take_while(|line| !line.trim_start().starts_with('['));
+    let mut found = Config::default();
+    for line in lines.filter_map(|line| toml::from_str::<Config>(line).ok()) {
+        let default = Config::default();
+        let other = |path: PathBuf, default: &Path| (path != default).then_some(path);
+        found.state_dir = other(line.state_dir, &default.state_dir).unwrap_or(found.state_dir);
+        found.locks_file = other(line.locks_file, &default.locks_file).unwrap_or(found.locks_file);
+        found.socket = line.socket.or(found.socket);
+    }
+    found
 }
 
 /// What is wrong with a file. The parser shows the line, and it may have a password.
@@ -226,6 +256,28 @@ mod tests {
         assert_eq!(named.status_files(), files.map(PathBuf::from));
         let files = ["/run/muster/status.json", "/var/lib/muster/node-agent/status.json"];
         assert_eq!(load("").unwrap().status_files(), files.map(PathBuf::from));
+    }
+
+    #[test]
+    fn of_a_file_that_is_no_configuration_it_is_still_known_where_things_are() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let salvage = |text: &str| {
+            std::fs::write(file.path(), text).unwrap();
+            Config::salvage(Some(file.path())).unwrap()
+        };
+        let text = "state-dir = \"/srv/a\"\ncolour = 1\nsocket = \"/srv/b.sock\"\nlocks-file = \"/srv/c\n[settings]\n\
+                    state-dir = \"/srv/d\"\n";
+        let (config, error) = salvage(text);
+        assert!(matches!(error, Some(Error::Parse { .. })));
+        let expected = Config {
+            state_dir: "/srv/a".into(),
+            socket: Some("/srv/b.sock".into()),
+            path: file.path().to_owned(),
+            ..Config::default()
+        };
+        assert_eq!(config, expected);
+        assert!(salvage("state-dir = \"/srv/a\"\n").1.is_none());
+        assert!(Config::salvage(Some(Path::new("/nonexistent.toml"))).is_err());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod enroll;
 mod host_certificate;
+mod login;
 mod patience;
 mod recover;
 mod rename;
@@ -12,6 +13,7 @@ mod store;
 
 use muster_common::{
     clock::UnixMillis,
+    digest::Sha256,
     ids::NodeId,
     reason::Reason,
     tls::{self, spiffe::TrustDomain},
@@ -25,6 +27,7 @@ use zeroize::Zeroizing;
 
 pub use enroll::{Join, Proof, Wish, enroll, reach};
 pub use host_certificate::HostCertificate;
+pub use login::{Code as LoginCode, Failed as LoginFailed, Login, logins, sign_in};
 pub use patience::{Waiting, enroll_when_approved};
 pub use rename::rename;
 pub use renew::{Keeper, Wanted, renew_at};
@@ -222,6 +225,13 @@ impl Identity {
         }
         tls::judge_server(server, tls::roots(&trust.anchors()?)?, self.trust_domain.clone(), now)?;
         changed.client_config().map(|_| Some(changed))
+    }
+
+    /// Whether it is of a control plane whose root has this pin.
+    #[must_use]
+    pub fn is_under(&self, pin: Sha256) -> bool {
+        let roots = certificates(&self.roots_pem).unwrap_or_default();
+        roots.iter().any(|root| tls::pin::of_certificate(root) == Some(pin))
     }
 
     /// Of the certificate, in hex, if it can be read.

@@ -24,7 +24,7 @@ use std::{
 };
 
 pub use artifacts::No;
-pub use client::Client;
+pub use client::{Client, Locked};
 pub use extensions::Depots;
 pub use files::{Spot, found};
 pub use runs::Runs;

@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 /// All that people see.
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "connect",
     "run",
     "show",
@@ -35,13 +35,14 @@ const COMMANDS: [&str; 18] = [
     "disconnect",
     "logs",
     "proxy",
+    "workload",
     "version",
     "completions",
     "executor",
 ];
 
 /// Where shapes stand.
-const PAGES: [&str; 4] = ["cli.md", "cli/config.md", "proxy.md", "locks.md"];
+const PAGES: [&str; 5] = ["cli.md", "cli/config.md", "proxy.md", "locks.md", "workload-identity.md"];
 
 pub(crate) fn json(done: &Output) -> Value {
     let text = String::from_utf8_lossy(&done.stdout);
@@ -243,10 +244,9 @@ async fn every_exit_code_is_reached_and_told_with_cause_remedy_and_page() {
     let mut running = host("running");
     running.connect(&join);
     running.run();
-    let is_running = || {
-        std::future::ready(json(&running.cli(&["show", "--json", "agent-running"]))["agent-running"] == true)
-    };
-    eventually("it runs", LONG, || async { is_running().await.then_some(()) }).await;
+    let is_running =
+        || std::future::ready(json(&running.cli(&["show", "--json", "session"]))["session"] == "connected");
+    eventually("it runs, and has had a session", LONG, || async { is_running().await.then_some(()) }).await;
     told(&running.cli(&["run", "--single-process", "--json"]), 12);
     told(&stranger.cli(&["disconnect", "--json"]), 13);
     told(&running.cli(&["connect", "--json", &join.to_string()]), 14);

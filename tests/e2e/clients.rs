@@ -163,7 +163,8 @@ async fn grpcurl_asks_an_agent_on_its_own_host() {
 }
 
 async fn join_requests(grpc: &Grpcurl) {
-    let made = grpc.script("tokens-create.sh", &["", "2", "600", "", "true"]);
+    let made = grpc.script("tokens-create.sh", &["", "2", "600", "", "true", "dc=eu-*"]);
+    assert_eq!(text(&made, "/joinToken/requestableLabels/0"), "dc=eu-*");
     let join = text(&made, "/joinString").parse().unwrap();
     for script in ["join-requests-approve.sh", "join-requests-deny.sh"] {
         crate::approval::ask(&join).await;

@@ -219,6 +219,7 @@ async fn a_refused_enrollment_is_in_the_audit_and_counted() {
         display_name: "late".to_owned(),
         hostname: "late".to_owned(),
         machine_fingerprint: muster_common::digest::Sha256::ZERO,
+        labels: std::collections::BTreeMap::new(),
     };
     let other = tempfile::tempdir().unwrap();
     assert!(enroll(&Store::new(other.path()), &join.into(), &wish).await.is_err(), "the token is used up");

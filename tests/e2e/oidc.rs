@@ -1,94 +1,15 @@
 //! Hosts that come with a token of an issuer.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener},
-    path::Path,
-    process::Output,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{path::Path, process::Output};
 
-use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use muster_common::clock::Clock;
 use muster_proto::admin::v1::Liveness;
 use muster_tests::{
     agent::{Agent, OPEN},
-    plane::{Options, Plane},
+    issuer::Issuer,
+    plane::Plane,
 };
-use rcgen::{PublicKeyData as _, SigningKey as _};
 use serde_json::{Value, json};
-
-/// Says its keys over HTTP, and counts how often it was asked.
-struct Issuer {
-    key: rcgen::KeyPair,
-    address: SocketAddr,
-    answer: Arc<Mutex<String>>,
-    asked: Arc<AtomicUsize>,
-}
-
-impl Issuer {
-    fn start() -> Self {
-        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (answer, asked) = (Arc::new(Mutex::new(String::new())), Arc::new(AtomicUsize::new(0)));
-        let issuer = Self { key, address, answer: Arc::clone(&answer), asked: Arc::clone(&asked) };
-        issuer.says("200 OK", &issuer.keys());
-        // It ends with the process: nobody waits for it.
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let _ = stream.read(&mut [0; 4096]);
-                asked.fetch_add(1, Ordering::SeqCst);
-                let _ = stream.write_all(answer.lock().unwrap().as_bytes());
-            }
-        });
-        issuer
-    }
-
-    fn keys(&self) -> String {
-        let x = BASE64.encode(self.key.der_bytes());
-        json!({ "keys": [{ "kid": "a", "kty": "OKP", "crv": "Ed25519", "x": x }] }).to_string()
-    }
-
-    fn says(&self, status: &str, body: &str) {
-        let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\nlocation: http://127.0.0.1:1/\r\n");
-        *self.answer.lock().unwrap() = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
-    }
-
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
-    }
-
-    fn token(&self, number: &str, change: impl FnOnce(&mut Value, &mut Value)) -> String {
-        let now = Clock::System.now().0 / 1000;
-        let mut header = json!({ "alg": "EdDSA", "kid": "a" });
-        let mut claims = json!({
-            "iss": "https://issuer.test", "aud": "muster", "jti": number, "iat": now, "exp": now + 300,
-            "ref": "main", "repository": "app",
-        });
-        change(&mut header, &mut claims);
-        let message = format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(claims.to_string()));
-        format!("{message}.{}", BASE64.encode(self.key.sign(message.as_bytes()).unwrap()))
-    }
-
-    async fn plane(&self, folder: &Path) -> Plane {
-        let mut plane = Plane::init(folder, &Options::default());
-        let config = std::fs::read_to_string(plane.config()).unwrap();
-        let issuer = format!(
-            "\n[[enrollment.oidc]]\nname = \"ci\"\nissuer = \"https://issuer.test\"\naudience = \"muster\"\n\
-             jwks = \"http://{}/keys\"\nclaims = {{ ref = \"main\" }}\nlabels = {{ repo = \"repository\" }}\n\
-             static-labels = {{ role = \"runner\" }}\n",
-            self.address
-        );
-        std::fs::write(plane.config(), config + &issuer).unwrap();
-        plane.serve(&[]).await;
-        plane
-    }
-}
 
 async fn connect(plane: &Plane, host: &Agent, folder: &Path, token: &str) -> Output {
     let join = plane.join(1, &[]).await;

@@ -22,7 +22,7 @@ use tonic::{
 };
 
 /// A program on the agent's host.
-async fn program(agent: &Agent) -> Api<Channel> {
+pub(crate) async fn program(agent: &Agent) -> Api<Channel> {
     let path = agent.state().join("agent.sock");
     let channel = eventually("the socket is there", LONG, || async {
         let path = path.clone();
@@ -53,7 +53,9 @@ async fn stream(api: &mut Api<Channel>) -> Result<Streaming<spiffe::X509svidResp
 }
 
 /// An open stream with its first message, once the agent has something to give.
-async fn served(api: &Api<Channel>) -> (Streaming<spiffe::X509svidResponse>, spiffe::X509svidResponse) {
+pub(crate) async fn served(
+    api: &Api<Channel>,
+) -> (Streaming<spiffe::X509svidResponse>, spiffe::X509svidResponse) {
     eventually("the program is served", LONG, || async {
         let mut open = stream(&mut api.clone()).await.ok()?;
         let first = next(&mut open).await.ok()?;
@@ -94,7 +96,7 @@ fn certificates(mut ders: &[u8]) -> Vec<CertificateDer<'static>> {
     found
 }
 
-async fn enrolled(folder: &std::path::Path, plane: &Plane, names: &[&str]) -> Agent {
+pub(crate) async fn enrolled(folder: &std::path::Path, plane: &Plane, names: &[&str]) -> Agent {
     let mut agent = Agent::host(folder, "web-1", OPEN);
     rules(&agent, names);
     agent.connect(&plane.join(1, &[]).await);
@@ -346,7 +348,7 @@ async fn tokens_hold_for_their_audience_and_a_denied_node_gets_no_more() {
     assert_eq!(next(&mut open).await.unwrap_err().code(), Code::PermissionDenied, "and the stream ends");
 }
 
-async fn validate(
+pub(crate) async fn validate(
     api: &mut Api<Channel>,
     svid: &str,
     audience: &str,

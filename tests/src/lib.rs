@@ -12,6 +12,7 @@ pub mod forge;
 pub mod frames;
 pub mod host;
 pub mod hostile;
+pub mod issuer;
 pub mod limits;
 pub mod mirror;
 pub mod mount;

@@ -47,6 +47,7 @@ impl RawNode {
             display_name: "raw".to_owned(),
             hostname: "raw".to_owned(),
             machine_fingerprint: muster_common::digest::Sha256::ZERO,
+            labels: std::collections::BTreeMap::new(),
         };
         let identity =
             enroll(&Store::new(folder.path()), &join.clone().into(), &wish).await.expect("it enrolls");

@@ -11,6 +11,8 @@ use muster_common::{
     ids::{JoinRequestId, JoinTokenId},
 };
 
+use crate::labels::Labels;
+
 /// A host that came with a token which asks for approval.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JoinRequest {
@@ -26,6 +28,8 @@ pub struct JoinRequest {
     pub hostname: String,
     /// Claim.
     pub machine_fingerprint: Vec<u8>,
+    /// Labels that it asks for, and may.
+    pub requested_labels: Labels,
     /// From where it came first.
     pub remote_address: String,
     /// When it came first.

@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use ipnet::IpNet;
 use muster_common::{clock::UnixMillis, ids::JoinTokenId, reason::Reason};
 
-use crate::{labels::Labels, violation::Violation};
+use crate::{labels::Labels, requestable::Requestable, violation::Violation};
 
 /// Life of a token when the caller does not say.
 pub const TTL: Duration = Duration::from_secs(3600);
@@ -43,6 +43,8 @@ pub struct JoinToken {
     pub allowed: Vec<IpNet>,
     /// A person says yes to each host.
     pub require_approval: bool,
+    /// Which labels its hosts may ask for.
+    pub requestable: Requestable,
 }
 
 /// Whether a host may enroll with a token now. To be asked only of one who has
@@ -158,6 +160,7 @@ mod tests {
             revoked_at: None,
             allowed: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
             require_approval: false,
+            requestable: Requestable::default(),
         }
     }
 

@@ -26,6 +26,7 @@ pub mod node;
 pub mod operation;
 pub mod page;
 pub mod release;
+pub mod requestable;
 pub mod revocation;
 pub mod rollout;
 pub mod schedule;

@@ -148,7 +148,9 @@ fn code(reason: Reason) -> Code {
         | ProofInvalid => Code::Unauthenticated,
         WrongKindOfCaller | PermissionDenied | CertificateRevoked | TokenExpired | TokenUsedUp
         | TokenRevoked | TokenWrongNetwork | NodeRemoved | RecoveryTooLate | RecoveryLimit | Quarantined
-        | ApprovalDenied | HostCertificateUsed | RenameDisabled | WorkloadDenied => Code::PermissionDenied,
+        | ApprovalDenied | HostCertificateUsed | RenameDisabled | WorkloadDenied | LabelNotRequestable => {
+            Code::PermissionDenied
+        }
         RateLimited | FrameTooLarge | SlowReader | QuotaExceeded => Code::ResourceExhausted,
         Overloaded | ShuttingDown | EnrollmentDisabled | RecoveryDisabled | ApprovalPending
         | OidcUnavailable | HostCaUnavailable | WorkloadDisabled | WorkloadUnavailable => Code::Unavailable,

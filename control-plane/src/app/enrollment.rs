@@ -15,6 +15,7 @@ use muster_domain::{
     facts::Facts,
     join_request::{JoinRequest, State},
     join_token::JoinToken,
+    labels::Labels,
     liveness::{self, Liveness},
     node::{Node, is_display_name},
 };
@@ -45,6 +46,8 @@ pub struct Request {
     pub hostname: String,
     /// Claim.
     pub machine_fingerprint: Vec<u8>,
+    /// A wish, beside the labels of what it comes with.
+    pub requested_labels: Labels,
     /// From where.
     pub remote: IpAddr,
     /// Of the request.
@@ -160,8 +163,11 @@ impl App {
         let asked = (entry.clone(), key.sha256());
         match self.store.read(move |tx| asked.0.judge(tx, &asked.1, now, remote)).await? {
             Verdict::Known(known) => return Ok(self.grant(&known)),
-            Verdict::Asks(token) => return Err(self.ask(&token, entry, &request, &key).await?),
-            Verdict::Enters(_) => {}
+            Verdict::Asks(token) => {
+                token.requestable.grant(&token.labels, &request.requested_labels)?;
+                return Err(self.ask(&token, entry, &request, &key).await?);
+            }
+            Verdict::Enters(ticket) => drop(ticket.labels(&request.requested_labels)?),
         }
         let id = NodeId::generate();
         let (app, asked) = (self.clone(), request.clone());
@@ -173,7 +179,7 @@ impl App {
             remote_address: remote.to_string(),
             trace_id: request.trace_id,
         };
-        let clock = self.clock.clone();
+        let (clock, wish) = (self.clock.clone(), request.requested_labels);
         let enrolled = self
             .commit(stamp, move |tx| {
                 // What may have run out while it waited is looked at again.
@@ -181,7 +187,7 @@ impl App {
                     Verdict::Known(known) => Ok(*known),
                     Verdict::Enters(ticket) => {
                         still_issues(tx, node.certificate.current.issuer)?;
-                        ticket.insert(tx, &node)
+                        ticket.insert(tx, &node, &wish)
                     }
                     // It was approved a moment ago; whoever took that back has the last word.
                     Verdict::Asks(token) => Err(entry::refused_token(Reason::StateConflict, &token)),
@@ -234,6 +240,7 @@ impl App {
             display_name: if is_display_name(wish) { wish.clone() } else { String::new() },
             hostname: request.hostname.chars().take(253).collect(),
             machine_fingerprint: request.machine_fingerprint.iter().copied().take(32).collect(),
+            requested_labels: request.requested_labels.clone(),
             remote_address: request.remote.to_string(),
             created_at: now,
             expires_at: token.expires_at,
@@ -278,7 +285,7 @@ impl App {
         Ok(Node {
             id,
             display_name,
-            labels: muster_domain::labels::Labels::new(),
+            labels: Labels::new(),
             facts: Facts { hostname: request.hostname.chars().take(253).collect(), ..Facts::default() },
             facts_sha256: Vec::new(),
             liveness: Liveness {

@@ -132,6 +132,7 @@ fn note(request: &JoinRequest, state: State) -> Note {
             "hostname": request.hostname,
             "key_sha256": hex::encode(&request.key_sha256),
             "remote_address": request.remote_address,
+            "requested_labels": request.requested_labels,
         })
         .to_string(),
         ..Note::default()

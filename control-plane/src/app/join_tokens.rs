@@ -9,6 +9,7 @@ use muster_domain::{
     join_token::{JoinToken, Terms, check_description},
     labels::{Labels, check_labels},
     page::{Listed, Page},
+    requestable::Requestable,
 };
 use muster_store::{ReadJoinTokens as _, WriteJoinTokens as _};
 use serde_json::json;
@@ -30,6 +31,8 @@ pub struct Wish {
     pub allowed: Vec<String>,
     /// A person says yes to each host.
     pub require_approval: bool,
+    /// Labels that its hosts may ask for.
+    pub requestable: Vec<String>,
 }
 
 impl App {
@@ -46,6 +49,7 @@ impl App {
         check_description(&wish.description)?;
         check_labels(&wish.labels).map_err(|error| Error::invalid("labels", error.to_string()))?;
         let terms = Terms::check(now, wish.max_uses, wish.ttl, &wish.allowed)?;
+        let requestable = Requestable::read("requestable_labels", &wish.requestable)?;
         let secret = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
         let token = JoinToken {
             id: JoinTokenId::generate(),
@@ -59,6 +63,7 @@ impl App {
             revoked_at: None,
             allowed: terms.allowed,
             require_approval: wish.require_approval,
+            requestable,
         };
         let row = token.clone();
         self.commit(actor.stamp("join-tokens.create", now), move |tx| {
@@ -67,7 +72,7 @@ impl App {
                 subject: format!("join-token/{}", row.id),
                 after: json!({
                     "labels": row.labels, "max_uses": row.max_uses, "expires_at_ms": row.expires_at,
-                    "require_approval": row.require_approval,
+                    "require_approval": row.require_approval, "requestable_labels": row.requestable.written(),
                 })
                 .to_string(),
                 ..Note::default()

@@ -6,6 +6,7 @@ mod blobs;
 mod certificates;
 mod commands;
 mod desired;
+mod enrollment;
 mod explain;
 mod extensions;
 mod feed;

@@ -11,6 +11,8 @@ use muster_domain::{
     join_token::{JoinToken, Terms, check_description},
     labels::{Labels, check_labels},
     page::Page,
+    requestable::Requestable,
+    violation::Violation,
 };
 use muster_store::{ReadJoinTokens as _, WriteJoinTokens as _};
 
@@ -57,6 +59,10 @@ pub(super) struct Create {
     /// Each host waits until a person says yes (JoinTokensService.ApproveJoinRequest).
     #[arg(long)]
     require_approval: bool,
+    /// Label that its hosts may ask for with `connect --labels`: KEY for any value, KEY=VALUE
+    /// for that one, KEY=START* for those that start so; repeat for more.
+    #[arg(long = "requestable-label", value_name = "KEY[=VALUE]")]
+    requestable: Vec<String>,
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -78,8 +84,9 @@ fn create(args: Create) -> anyhow::Result<()> {
     let labels: Labels = args.labels.into_iter().collect();
     check_labels(&labels)?;
     check_description(&args.description).map_err(|violation| anyhow::anyhow!(violation.description))?;
-    let terms = Terms::check(now, args.uses, Some(args.ttl), &args.cidrs)
-        .map_err(|violation| anyhow::anyhow!("{}: {}", violation.field, violation.description))?;
+    let told = |violation: Violation| anyhow::anyhow!("{}: {}", violation.field, violation.description);
+    let terms = Terms::check(now, args.uses, Some(args.ttl), &args.cidrs).map_err(told)?;
+    let requestable = Requestable::read("requestable-label", &args.requestable).map_err(told)?;
     let secret = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
     let token = JoinToken {
         id: JoinTokenId::generate(),
@@ -93,6 +100,7 @@ fn create(args: Create) -> anyhow::Result<()> {
         revoked_at: None,
         allowed: terms.allowed,
         require_approval: args.require_approval,
+        requestable,
     };
     let store = open_store(&config)?;
     let ca_pin = open_ca(&config, &store)?.pin();
@@ -103,6 +111,7 @@ fn create(args: Create) -> anyhow::Result<()> {
             subject: format!("join-token/{}", token.id),
             after: serde_json::json!({
                 "labels": token.labels, "max_uses": token.max_uses, "require_approval": token.require_approval,
+                "requestable_labels": token.requestable.written(),
             })
             .to_string(),
             ..Note::default()

@@ -3,10 +3,11 @@
 mod host_ca;
 mod oidc;
 
+use muster_domain::requestable::Requestable;
 use serde::Deserialize;
 
 pub use host_ca::HostCa;
-pub use oidc::{Oidc, Values};
+pub use oidc::{DeviceLogin, Oidc, Values};
 
 /// How hosts come.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -32,6 +33,11 @@ impl Enrollment {
     pub(super) fn problems(&self) -> Vec<String> {
         [oidc::problems(&self.oidc), host_ca::problems(&self.host_ca)].concat()
     }
+}
+
+/// Why a list of labels that hosts may ask for cannot be used.
+fn not_requestable(texts: &[String]) -> Option<String> {
+    Requestable::read("requestable-labels", texts).err().map(|violation| violation.to_string())
 }
 
 /// Whether it can be shown in `enrolled_with`.

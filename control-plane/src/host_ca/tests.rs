@@ -71,6 +71,7 @@ impl Lab {
             uri: vec!["spiffe://corp/host/*".to_owned()],
             name_label: Some("host".to_owned()),
             static_labels: BTreeMap::from([("site".to_owned(), "berlin".to_owned())]),
+            requestable_labels: vec!["rack".to_owned()],
         }
     }
 

@@ -117,6 +117,8 @@ impl Place {
             any_subject: false,
             labels: [("repo".to_owned(), "repository".to_owned())].into(),
             static_labels: [("role".to_owned(), "runner".to_owned())].into(),
+            requestable_labels: Vec::new(),
+            device_login: None,
         };
         let place = Self { issuers: Issuers::new(&[oidc]).unwrap(), folder };
         place.write(keys);
@@ -334,6 +336,8 @@ async fn keys_over_https_come_from_a_server_under_the_configured_roots_alone() {
             any_subject: true,
             labels: BTreeMap::new(),
             static_labels: BTreeMap::new(),
+            requestable_labels: Vec::new(),
+            device_login: None,
         };
         let issuers = Issuers::new(&[oidc]).unwrap();
         judge(&issuers, &key.token(&header("EdDSA"), &claims())).await.map(drop)
@@ -369,6 +373,8 @@ async fn who_hangs_up_while_the_issuer_is_asked_takes_nothing_from_others() {
         any_subject: true,
         labels: BTreeMap::new(),
         static_labels: BTreeMap::new(),
+        requestable_labels: Vec::new(),
+        device_login: None,
     };
     let issuers = Issuers::new(&[oidc]).unwrap();
     let token = key.token(&header("EdDSA"), &claims());

@@ -42,5 +42,6 @@ pub(crate) static SQLITE: Dialect = Dialect {
         ("command-results", include_str!("../migrations/sqlite/0015_command_results.sql")),
         ("workload-issuers", include_str!("../migrations/sqlite/0016_workload_issuers.sql")),
         ("artifacts", include_str!("../migrations/sqlite/0017_artifacts.sql")),
+        ("requested-labels", include_str!("../migrations/sqlite/0018_requested_labels.sql")),
     ],
 };

@@ -11,19 +11,19 @@ use muster_domain::{
 
 use crate::{
     changes::ChangeKind,
-    engine::{Row, params},
+    engine::{Row, json, params},
     error::Error,
     page,
     tx::{ReadTx, Reader, WriteTx, Writer},
 };
 
 const BY_ID: &str = "SELECT id, token_id, key_sha256, display_name, hostname, machine_fingerprint, remote_address, \
-                     created_at, expires_at, state, decided_at, decided_by FROM join_requests WHERE id = $1";
+                     created_at, expires_at, state, decided_at, decided_by, requested_labels FROM join_requests WHERE id = $1";
 const BY_KEY: &str = "SELECT id, token_id, key_sha256, display_name, hostname, machine_fingerprint, remote_address, \
-                      created_at, expires_at, state, decided_at, decided_by FROM join_requests \
+                      created_at, expires_at, state, decided_at, decided_by, requested_labels FROM join_requests \
                       WHERE token_id = $1 AND key_sha256 = $2";
 const PAGE: &str = "SELECT id, token_id, key_sha256, display_name, hostname, machine_fingerprint, remote_address, \
-                    created_at, expires_at, state, decided_at, decided_by FROM join_requests \
+                    created_at, expires_at, state, decided_at, decided_by, requested_labels FROM join_requests \
                     WHERE id > $1 AND expires_at > $2 ORDER BY id LIMIT $3";
 
 /// Reads join requests.
@@ -81,8 +81,8 @@ pub trait WriteJoinRequests: ReadJoinRequests + Writer {
     /// If its id, or its key with its token, is there already, or the store fails.
     fn join_request_insert(&mut self, request: &JoinRequest) -> Result<(), Error> {
         const SQL: &str = "INSERT INTO join_requests (id, token_id, key_sha256, display_name, hostname, \
-                           machine_fingerprint, remote_address, created_at, expires_at, state, decided_at, decided_by) \
-                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+                           machine_fingerprint, remote_address, created_at, expires_at, state, decided_at, decided_by, requested_labels) \
+                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
         self.needs_audit("a join request");
         self.changed(ChangeKind::JoinRequest, request.id.to_string());
         let row = params![
@@ -98,6 +98,7 @@ pub trait WriteJoinRequests: ReadJoinRequests + Writer {
             request.state.as_str(),
             request.decided_at,
             &request.decided_by,
+            json(&request.requested_labels),
         ];
         self.execute(SQL, row).map(drop)
     }
@@ -161,6 +162,7 @@ fn decode(row: &mut Row) -> Result<JoinRequest, Error> {
         state: row.word("state of a join request", State::parse)?,
         decided_at: row.opt_millis("decided_at")?,
         decided_by: row.text("decided_by")?,
+        requested_labels: row.json("requested labels")?,
     })
 }
 

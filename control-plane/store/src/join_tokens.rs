@@ -5,6 +5,7 @@ use muster_common::{clock::UnixMillis, ids::JoinTokenId};
 use muster_domain::{
     join_token::JoinToken,
     page::{Listed, Page},
+    requestable::Requestable,
 };
 
 use crate::{
@@ -16,11 +17,11 @@ use crate::{
 };
 
 const BY_ID: &str = "SELECT id, description, secret_sha256, labels, max_uses, uses, created_at, expires_at, \
-                     revoked_at, allowed, require_approval FROM join_tokens WHERE id = $1";
+                     revoked_at, allowed, require_approval, requestable FROM join_tokens WHERE id = $1";
 const BY_SECRET: &str = "SELECT id, description, secret_sha256, labels, max_uses, uses, created_at, expires_at, \
-                         revoked_at, allowed, require_approval FROM join_tokens WHERE secret_sha256 = $1";
+                         revoked_at, allowed, require_approval, requestable FROM join_tokens WHERE secret_sha256 = $1";
 const PAGE: &str = "SELECT id, description, secret_sha256, labels, max_uses, uses, created_at, expires_at, \
-                    revoked_at, allowed, require_approval FROM join_tokens WHERE id > $1 ORDER BY id LIMIT $2";
+                    revoked_at, allowed, require_approval, requestable FROM join_tokens WHERE id > $1 ORDER BY id LIMIT $2";
 
 /// Reads join tokens.
 pub trait ReadJoinTokens: Reader {
@@ -58,8 +59,8 @@ pub trait WriteJoinTokens: ReadJoinTokens + Writer {
     /// If its id or secret is there already, or the store fails.
     fn join_token_insert(&mut self, token: &JoinToken) -> Result<(), Error> {
         const SQL: &str = "INSERT INTO join_tokens (id, description, secret_sha256, labels, max_uses, uses, \
-                           created_at, expires_at, revoked_at, allowed, require_approval) \
-                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+                           created_at, expires_at, revoked_at, allowed, require_approval, requestable) \
+                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
         self.needs_audit("a join token");
         self.changed(ChangeKind::JoinToken, token.id.to_string());
         let allowed: Vec<String> = token.allowed.iter().map(ToString::to_string).collect();
@@ -75,6 +76,7 @@ pub trait WriteJoinTokens: ReadJoinTokens + Writer {
             token.revoked_at,
             json(&allowed),
             token.require_approval,
+            json(&token.requestable.written()),
         ];
         self.execute(SQL, row).map(drop)
     }
@@ -135,11 +137,17 @@ fn decode(row: &mut Row) -> Result<JoinToken, Error> {
         revoked_at: row.opt_millis("revoked_at")?,
         allowed: networks(&row.json::<Vec<String>>("allowed networks")?)?,
         require_approval: row.bool("require_approval")?,
+        requestable: requestable(&row.json::<Vec<String>>("requestable labels")?)?,
     })
 }
 
 fn networks(texts: &[String]) -> Result<Vec<IpNet>, Error> {
     texts.iter().map(|text| text.parse().map_err(|_| Error::row("allowed network", text))).collect()
+}
+
+fn requestable(texts: &[String]) -> Result<Requestable, Error> {
+    Requestable::read("requestable", texts)
+        .map_err(|violation| Error::row("requestable label", &violation.field))
 }
 
 impl ReadJoinTokens for ReadTx<'_> {}

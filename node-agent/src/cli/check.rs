@@ -29,14 +29,15 @@ pub(super) struct Args {
     /// Look at this address instead, such as one of the enrollment port; repeat for more.
     #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["join", "join_file"])]
     address: Vec<String>,
-    /// Pin of the root that must answer there. Without it is told who answers, and no more.
+    /// Pin of the root that must answer there, as `muster-control-plane ca status` shows it.
+    /// Without it is told who answers, and no more.
     #[arg(long, value_name = "SHA256", value_parser = pin, requires = "address")]
     ca_pin: Option<Sha256>,
-    /// How long a stream is held on which nobody speaks, at most 5m; 0s: not at all. From
-    /// 60s on a ping each minute keeps it, as it keeps a session.
+    /// How long to hold a stream on which nobody speaks, to find what cuts such connections:
+    /// at most 5m; 0s: not at all. From 60s on a ping each minute keeps it, as it keeps a session.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = hold)]
     hold: Duration,
-    /// How many MiB are fetched to see how fast they come; 0: none.
+    /// How many MiB to fetch, to see how fast they come; 0: none.
     #[arg(long, value_name = "MIB", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=i64::from(MOST_MIB)))]
     throughput: u32,
 }

@@ -42,7 +42,7 @@ enum Command {
     List,
     /// Tell settings in force. One alone is printed without its name.
     Get {
-        /// Its key.
+        /// Key of a setting, such as `log-level`; `config list` has them all.
         #[arg(required = true)]
         key: Vec<String>,
     },
@@ -51,13 +51,13 @@ enum Command {
     /// Take settings out of the configuration file: what the control plane says counts
     /// again, or the default.
     Clear {
-        /// Its key.
+        /// Key of a setting, such as `log-level`.
         #[arg(required = true)]
         key: Vec<String>,
     },
     /// Tell of each setting what it can be, when it applies, and who decides it.
     Info {
-        /// Of these only.
+        /// Keys of settings, such as `log-level`; all by default.
         key: Vec<String>,
     },
     /// Tell who changed what and when, the newest last. No credential is in it.

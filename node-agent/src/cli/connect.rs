@@ -2,11 +2,13 @@
 //! who runs the same command again after it was cut goes on with the same key, and comes
 //! out as the same node.
 
+mod labels;
+mod login;
 mod session;
 
 use std::{path::PathBuf, time::Duration};
 
-use muster_common::{clock::Clock, digest::Sha256, error_chain::Chain};
+use muster_common::{clock::Clock, digest::Sha256, error_chain::Chain, ids::NodeId};
 use serde_json::json;
 
 use super::{
@@ -20,6 +22,7 @@ use crate::{
     dial::{self, Dialer},
     identity::{self, HostCertificate, Identity, Join, Proof, Wish},
     platform::host,
+    state_dir::StateDir,
 };
 
 /// For all that is not waiting for a person.
@@ -40,6 +43,8 @@ pub(super) struct Args {
     /// File with the key of that certificate (PEM). It never leaves the host.
     #[arg(long, value_name = "FILE", requires = "host_certificate")]
     host_key: Option<PathBuf>,
+    #[command(flatten)]
+    login: login::SignIn,
     /// Enrollment port of the control plane, without a join string; repeat for more.
     #[arg(long, value_name = "HOST:PORT", requires = "ca_pin")]
     address: Vec<String>,
@@ -49,6 +54,10 @@ pub(super) struct Args {
     /// How people are to call this node; the host name by default.
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     display_name: String,
+    /// Labels to ask for. Operators say which a host may ask for (`token create
+    /// --requestable-label`); if one is not among them, the host does not come in at all.
+    #[arg(long, value_name = "KEY=VALUE,…", value_delimiter = ',', value_parser = labels::one)]
+    labels: Vec<(String, String)>,
     /// Proxy for this command alone, whatever the options and the environment of this host
     /// say; the agent itself goes by `proxy.url`. http://[USER:PASSWORD@]HOST[:PORT].
     #[arg(long, value_name = "URL")]
@@ -93,12 +102,16 @@ async fn connect(
     given: Result<Join, Failure>,
     stages: &mut Stages,
 ) -> Result<(Identity, &'static str), Failure> {
+    labels::each_once(&args.labels)?;
     let store = identity::Store::new(context.state.path());
-    let join = stages.stage("configuration", async { configured(args, context, &store, given) }).await?;
-    let reached = reach(stages, &join).await?;
-    stages.stage("trust", async { trusted(reached, &join) }).await?;
-    let patience = args.wait.min(stages.left());
-    let identity = stages.stage("enroll", Box::pin(enroll(args, context, &store, &join, patience))).await?;
+    let begun = stages.stage("configuration", async { configured(args, context, &store, given) }).await?;
+    let identity = match begun {
+        Begun::Stranger(join) => enter(args, context, &store, *join, stages).await?,
+        Begun::Node(identity) => {
+            ENTRY.iter().for_each(|stage| stages.skip(stage, "done before"));
+            *identity
+        }
+    };
     stages.stage("identity", async { stored(&store, &identity) }).await?;
     if args.no_wait {
         stages.skip("session", "not waited for");
@@ -116,21 +129,60 @@ async fn connect(
     Ok((identity, "connected"))
 }
 
+/// How far the host has come before.
+enum Begun {
+    /// It is no node yet, and wants in so.
+    Stranger(Box<Join>),
+    /// It is one, and has never had a session.
+    Node(Box<Identity>),
+}
+
+/// The stages by which a host becomes a node.
+const ENTRY: [&str; 3] = ["network", "trust", "enroll"];
+
+async fn enter(
+    args: &Args,
+    context: &Context,
+    store: &identity::Store,
+    mut join: Join,
+    stages: &mut Stages,
+) -> Result<Identity, Failure> {
+    let reached = reach(stages, &join).await?;
+    stages.stage("trust", async { trusted(reached, &join) }).await?;
+    if args.login.login {
+        let signed_in = login::sign_in(&args.login, context.out, &join);
+        join.proof = Proof::Oidc(stages.stage("login", signed_in).await?);
+    }
+    let patience = args.wait.min(stages.left());
+    stages.stage("enroll", Box::pin(enroll(args, context, store, &join, patience))).await
+}
+
 fn configured(
     args: &Args,
     context: &Context,
     store: &identity::Store,
     given: Result<Join, Failure>,
-) -> Result<(Join, String), Failure> {
+) -> Result<(Begun, String), Failure> {
     // What was given may be for root's eyes alone; the store is its owner's.
     let rules = proxy::rules(args.proxy.as_deref(), context);
     context.become_owner()?;
     if let Some(identity) = store.load()? {
+        // A cut between the identity and the first session: what is missing is still done.
+        if !args.no_wait && identity.is_under(given?.ca_pin) && lacks_session(&context.state, identity.node) {
+            let told =
+                format!("this host is node {} already, and its first session is missing", identity.node);
+            return Ok((Begun::Node(Box::new(identity)), told));
+        }
         return Err(identity::Error::Enrolled(identity.node).into());
     }
     let join = Join { dialer: Dialer::fixed(rules?), ..given? };
     let told = format!("to {}", join.addresses.join(", "));
-    Ok((join, told))
+    Ok((Begun::Stranger(Box::new(join)), told))
+}
+
+/// Whether an agent runs that never had a session as this node.
+fn lacks_session(state: &StateDir, node: NodeId) -> bool {
+    state.is_running() == Some(true) && state.memo(node).epoch == 0
 }
 
 /// Whether an address can be reached; what was found there is for the next stage.
@@ -168,6 +220,7 @@ async fn enroll(
         display_name: args.display_name.clone(),
         hostname: host::hostname(),
         machine_fingerprint: host::machine_fingerprint(),
+        labels: args.labels.iter().cloned().collect(),
     };
     let out = context.out;
     let identity = identity::enroll_when_approved(store, join, &wish, patience, |waiting| {
@@ -195,6 +248,10 @@ pub(super) fn pin(text: &str) -> Result<Sha256, &'static str> {
 }
 
 fn join(args: &Args) -> Result<Join, Failure> {
+    if let (true, Some(ca_pin)) = (args.login.login, args.ca_pin) {
+        let proof = Proof::Oidc(String::new()); // the stage `login` brings the token
+        return Ok(Join { addresses: args.address.clone(), ca_pin, proof, dialer: Dialer::default() });
+    }
     if let (Some(path), Some(ca_pin)) = (&args.oidc_token_file, args.ca_pin) {
         let proof = Proof::Oidc(read(path)?.trim().to_owned());
         return Ok(Join { addresses: args.address.clone(), ca_pin, proof, dialer: Dialer::default() });
@@ -208,7 +265,7 @@ fn join(args: &Args) -> Result<Join, Failure> {
     }
     let found = args.join.find()?.ok_or_else(|| {
         let told = "a join string is needed: as an argument, with --join-file FILE, on standard input with -, or in \
-                    the variable MUSTER_JOIN; or --oidc-token-file or --host-certificate";
+                    the variable MUSTER_JOIN; or --login, --oidc-token-file or --host-certificate";
         Failure::told(exit::COMMAND_LINE, told.to_owned())
     })?;
     Ok(found.into())

@@ -110,7 +110,7 @@ impl From<identity::Error> for Failure {
     }
 }
 
-const fn of_proxy(error: &proxy::Error) -> Code {
+pub(super) const fn of_proxy(error: &proxy::Error) -> Code {
     match error {
         proxy::Error::Unreachable { .. }
         | proxy::Error::Slow { .. }

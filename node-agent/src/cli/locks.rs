@@ -31,7 +31,7 @@ enum Command {
     Show,
     /// See whether a file could be the lock file, before it is put in place.
     Check {
-        /// The file.
+        /// The file that is to become the lock file.
         file: PathBuf,
     },
 }

@@ -71,12 +71,15 @@ pub(super) fn run(args: &Args, context: &Context, fault: Option<&str>) -> Result
     if out.is_json() {
         let answer = json!({
             "file": path, "size-bytes": packed.size_bytes, "sha256": packed.sha256,
-            "cut": packed.cut, "members": packed.members,
+            "cut": packed.cut, "members": packed.members, "configuration-error": fault.unwrap_or_default(),
         });
         out.document("logs/1", &answer);
         return Ok(());
     }
     out.line(&path.display());
+    if let Some(fault) = fault {
+        out.note(&format!("what could be had without all of the configuration: {fault}"));
+    }
     out.note(&format!("{} bytes; look through it before you give it away", packed.size_bytes));
     if packed.cut {
         out.note("the oldest lines were left out; `--full` takes more");

@@ -104,7 +104,7 @@ pub(super) fn said(error: &Error) -> Failure {
     let (code, reason) = match error {
         Error::NoAgent(_) => (exit::NOT_RUNNING, None),
         Error::Refused { reason, .. } => (exit::AGENT_REFUSED, *reason),
-        Error::Answer => (exit::AGENT_REFUSED, None),
+        Error::Answer | Error::Slow(_) => (exit::AGENT_REFUSED, None),
     };
     Failure::new(code, error).because(reason)
 }

@@ -10,6 +10,8 @@ mod rotate_identity;
 pub(super) mod run_script;
 mod service;
 
+use std::io;
+
 use muster_common::reason::Reason;
 use muster_proto::types::v1 as types;
 use prost::Message;
@@ -21,6 +23,7 @@ use crate::{
     locks,
     platform::tool::Broken,
     state::{CommandState, Report, Ticket},
+    verbs::Locked,
 };
 
 const COLLECT_LOGS: &str = "collect-logs";
@@ -183,8 +186,22 @@ fn with_result(report: Report, kind: types::command_result::Kind) -> Report {
 fn broken(broken: Broken<Stop>, tool: &str, voice: &Voice) -> Report {
     match broken {
         Broken::Stopped(why) => why.report(voice),
-        Broken::Io(error) => failed(voice, Reason::StartFailed, format!("{tool} could not be run: {error}")),
+        Broken::Io(error) => not_begun(&error, format!("{tool} could not be run: {error}"), voice),
     }
+}
+
+/// It did not begin, and nothing of it ran: the host could not, or the executor's reading of
+/// the lock file is newer than the one by which it was let through.
+pub(super) fn not_begun(error: &io::Error, message: impl Into<String>, voice: &Voice) -> Report {
+    match Locked::within(error) {
+        Some(why) => denied(voice, why.to_string()),
+        None => failed(voice, Reason::StartFailed, message),
+    }
+}
+
+/// The host's lock file says no.
+pub(super) fn denied(voice: &Voice, why: impl Into<String>) -> Report {
+    voice.report(CommandState::Denied).because(Reason::LocalLock, why)
 }
 
 fn failed(voice: &Voice, reason: Reason, message: impl Into<String>) -> Report {

@@ -61,7 +61,8 @@ impl Dialer {
         secured(self.stream(service, address).await?, address, name, tls).await
     }
 
-    /// As `channel`, but not more than a connection.
+    /// A connection of which nothing is said yet: whoever wants to know who answers finds
+    /// out for itself.
     ///
     /// # Errors
     /// Told apart by whose fault it is.

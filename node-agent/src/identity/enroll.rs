@@ -1,6 +1,6 @@
 //! How the host comes by its identity.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use muster_common::{build_info, digest::Sha256, join::JoinString, settings::Service, tls};
 use muster_proto::agent::v1::{self as pb, enrollment_service_client::EnrollmentServiceClient};
@@ -24,6 +24,8 @@ pub struct Wish {
     pub hostname: String,
     /// A claim.
     pub machine_fingerprint: Sha256,
+    /// Labels that the node is to have; the control plane may say no to all of it.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Where to go, and by what the host wants in.
@@ -96,6 +98,7 @@ impl Join {
             hostname: wish.hostname.clone(),
             machine_fingerprint: wish.machine_fingerprint.as_bytes().to_vec().into(),
             agent_version: build_info::version().to_owned(),
+            requested_labels: wish.labels.clone().into_iter().collect(),
         })
     }
 }
@@ -144,7 +147,7 @@ fn pending(store: &Store, join: &Join) -> Result<Pending, Error> {
 
 /// The first of the join string's addresses that can be reached. One that has
 /// the wrong root is not passed over in silence.
-async fn connect(join: &Join) -> Result<Channel, Error> {
+pub(super) async fn connect(join: &Join) -> Result<Channel, Error> {
     let tls = Arc::new(tls::enrollment_client_config(join.ca_pin)?);
     let mut last = Error::Answer("no address of a control plane was given");
     for address in &join.addresses {

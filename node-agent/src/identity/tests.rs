@@ -59,8 +59,12 @@ async fn an_enrolled_host_does_not_enroll_again() {
         ca_pin: Sha256::ZERO,
         secret: "x".to_owned(),
     };
-    let wish =
-        Wish { display_name: String::new(), hostname: "h".to_owned(), machine_fingerprint: Sha256::ZERO };
+    let wish = Wish {
+        display_name: String::new(),
+        hostname: "h".to_owned(),
+        machine_fingerprint: Sha256::ZERO,
+        labels: std::collections::BTreeMap::new(),
+    };
     let refused = enroll(&store, &join.into(), &wish).await.unwrap_err();
     assert_eq!(refused.reason(), Some(Reason::AlreadyExists));
 }
@@ -72,8 +76,12 @@ async fn an_address_without_listener_is_told() {
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);
     let join = JoinString { addresses: vec![address.clone()], ca_pin: Sha256::ZERO, secret: "x".to_owned() };
-    let wish =
-        Wish { display_name: String::new(), hostname: "h".to_owned(), machine_fingerprint: Sha256::ZERO };
+    let wish = Wish {
+        display_name: String::new(),
+        hostname: "h".to_owned(),
+        machine_fingerprint: Sha256::ZERO,
+        labels: std::collections::BTreeMap::new(),
+    };
     let error = enroll(&Store::new(folder.path()), &join.into(), &wish).await.unwrap_err();
     let told = muster_common::error_chain::Chain(&error).to_string();
     assert!(told.contains(&address), "{told}");

@@ -1,6 +1,7 @@
 //! The other end of the socket: for the command line.
 
 mod from;
+mod workload;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -16,6 +17,7 @@ use tonic_types::StatusExt as _;
 
 use super::status::{Log, Status};
 use crate::state::Pause;
+pub use workload::{Jwt, X509};
 
 /// For a whole answer.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -36,6 +38,9 @@ pub enum Error {
         /// For people.
         message: String,
     },
+    /// It has not said anything in time.
+    #[error("the agent did not answer within {} s", .0.as_secs())]
+    Slow(Duration),
     /// What it said makes no sense.
     #[error("the agent's answer cannot be used")]
     Answer,
@@ -43,7 +48,10 @@ pub enum Error {
 
 /// A connection to the agent of this host.
 #[derive(Debug, Clone)]
-pub struct Client(AgentServiceClient<Channel>);
+pub struct Client {
+    agent: AgentServiceClient<Channel>,
+    channel: Channel,
+}
 
 impl Client {
     /// Connects to the first of these sockets at which somebody listens.
@@ -61,7 +69,8 @@ impl Client {
             });
             let endpoint = Endpoint::from_static("http://local").timeout(WITHIN);
             if let Ok(channel) = endpoint.connect_with_connector(connector).await {
-                return Ok(Self(AgentServiceClient::new(channel).max_decoding_message_size(ANSWER)));
+                let agent = AgentServiceClient::new(channel.clone()).max_decoding_message_size(ANSWER);
+                return Ok(Self { agent, channel });
             }
         }
         Err(Error::NoAgent(sockets.to_vec()))
@@ -72,7 +81,8 @@ impl Client {
     /// # Errors
     /// If it does not say.
     pub async fn status(&mut self) -> Result<Status, Error> {
-        let answer = self.0.get_status(pb::GetStatusRequest {}).await.map_err(|status| refused(&status))?;
+        let answer =
+            self.agent.get_status(pb::GetStatusRequest {}).await.map_err(|status| refused(&status))?;
         answer.into_inner().status.and_then(from::status).ok_or(Error::Answer)
     }
 
@@ -82,8 +92,11 @@ impl Client {
     /// If the agent says no.
     pub async fn pause(&mut self, reason: String, lasts: Option<Duration>) -> Result<Pause, Error> {
         let duration = lasts.map(prost_types::Duration::try_from).transpose().map_err(|_| Error::Answer)?;
-        let answer =
-            self.0.pause(pb::PauseRequest { reason, duration }).await.map_err(|status| refused(&status))?;
+        let answer = self
+            .agent
+            .pause(pb::PauseRequest { reason, duration })
+            .await
+            .map_err(|status| refused(&status))?;
         answer.into_inner().pause.and_then(from::pause).ok_or(Error::Answer)
     }
 
@@ -92,7 +105,7 @@ impl Client {
     /// # Errors
     /// If the agent says no.
     pub async fn resume(&mut self) -> Result<bool, Error> {
-        let answer = self.0.resume(pb::ResumeRequest {}).await.map_err(|status| refused(&status))?;
+        let answer = self.agent.resume(pb::ResumeRequest {}).await.map_err(|status| refused(&status))?;
         Ok(answer.into_inner().was_paused)
     }
 
@@ -112,7 +125,7 @@ impl Client {
     pub async fn log_at(&mut self, level: String, lasts: Option<Duration>) -> Result<Log, Error> {
         let duration = lasts.map(prost_types::Duration::try_from).transpose().map_err(|_| Error::Answer)?;
         let request = pb::SetLogLevelRequest { level, duration };
-        let answer = self.0.set_log_level(request).await.map_err(|status| refused(&status))?;
+        let answer = self.agent.set_log_level(request).await.map_err(|status| refused(&status))?;
         answer.into_inner().log.map(from::log).ok_or(Error::Answer)
     }
 }

@@ -191,9 +191,11 @@ impl<H: Host, T: Transport> Worker<H, T> {
         let commands = hello.host.commands.len() * fit::COMMAND;
         fit::trim(&mut hello.host.items, fit::HELLO.saturating_sub(commands));
         let (items, commands) = (hello.host.items.clone(), hello.host.commands.clone());
+        self.options.line.goes_to(&address);
         let link = match self.transport.open(&address, Outbound::Hello(Box::new(hello))).await {
             Ok(link) => link,
             Err(error) => {
+                self.options.line.closed();
                 self.address += 1; // the next try goes to the next address
                 return End::Lost(error);
             }

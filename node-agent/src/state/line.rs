@@ -12,6 +12,7 @@ use tokio::sync::watch;
 pub struct Line {
     asked: watch::Sender<Ask>,
     stands: watch::Sender<Standing>,
+    leads_to: watch::Sender<Option<String>>,
 }
 
 /// A new session is wanted.
@@ -67,6 +68,17 @@ impl Line {
         }
     }
 
+    /// A session is about to be opened at this address.
+    pub fn goes_to(&self, address: &str) {
+        self.leads_to.send_replace(Some(address.to_owned()));
+    }
+
+    /// Where a session is open, or being opened. `None`: nowhere.
+    #[must_use]
+    pub fn leads_to(&self) -> Option<String> {
+        self.leads_to.borrow().clone()
+    }
+
     /// A session that was begun after this ask is open.
     pub fn opened(&self, number: u64) {
         self.stands.send_modify(|it| *it = Standing { answered: number.max(it.answered), open: true });
@@ -80,6 +92,7 @@ impl Line {
 
     /// No session is open any more.
     pub fn closed(&self) {
+        self.leads_to.send_replace(None);
         self.stands.send_modify(|it| it.open = false);
     }
 

@@ -262,10 +262,23 @@ impl Reply {
     }
 }
 
-/// A refusal reads as a path that may not be: that is how it is told.
+/// What the lock file has against it, by the executor's reading. In an [`io::Error`] it reads
+/// as a path that may not be: that is how it is told where nobody asks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Locked(String);
+
+impl Locked {
+    /// The refusal in an error of the executor, if it is one.
+    #[must_use]
+    pub fn within(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
 pub(super) fn unexpected(said: Said) -> io::Error {
     match said {
-        Said::Locked(why) => io::Error::new(io::ErrorKind::InvalidInput, why),
+        Said::Locked(why) => io::Error::new(io::ErrorKind::InvalidInput, Locked(why)),
         Said::Stopped(_) => io::Error::new(io::ErrorKind::Interrupted, "it was ended by who asked"),
         _ => frame::invalid("the executor answered what was not asked".to_owned()),
     }

@@ -214,6 +214,7 @@ mod tests {
     use std::{os::unix::net::UnixListener, thread};
 
     use super::*;
+    use crate::verbs::Locked;
 
     /// What comes of a wish to boot whose executor says this last, or nothing.
     async fn rebooted(said: Option<Said>) -> io::Error {
@@ -237,7 +238,9 @@ mod tests {
         assert_eq!(rebooted(None).await.kind(), io::ErrorKind::TimedOut);
         let failed = frame::failed(&io::Error::other("it does not want to"));
         assert_eq!(rebooted(Some(failed)).await.kind(), io::ErrorKind::Other);
-        assert_eq!(rebooted(Some(Said::Locked(String::new()))).await.kind(), io::ErrorKind::InvalidInput);
+        let locked = rebooted(Some(Said::Locked("profile monitor".to_owned()))).await;
+        assert_eq!(Locked::within(&locked).unwrap().to_string(), "profile monitor");
+        assert_eq!(locked.kind(), io::ErrorKind::InvalidInput);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! ```text
 //!   queued ----> delivered ----> running ----> succeeded failed timed-out
 //!     |              |              |          cancelled interrupted
-//!     |              '--------------+--------> expired denied (before it ran)
+//!     |              |              '--------> denied (its lock file changed as it began)
+//!     |              '-----------------------> expired denied, and all the ends of above
 //!     '--> cancelled, expired
 //! ```
 //!
@@ -227,6 +228,8 @@ const fn may_report(from: State, to: State) -> bool {
                 | State::TimedOut
                 | State::Cancelled
                 | State::Interrupted
+                // Its lock file was changed as it began: nothing of it ran.
+                | State::Denied
         ),
         State::Succeeded
         | State::Failed

@@ -49,6 +49,7 @@ impl EnrollmentService for Handler {
             display_name: request.display_name,
             hostname: request.hostname,
             machine_fingerprint: request.machine_fingerprint.to_vec(),
+            requested_labels: request.requested_labels.into_iter().collect(),
             remote,
             trace_id,
         };
@@ -62,7 +63,12 @@ impl EnrollmentService for Handler {
     ) -> Result<Response<pb::BeginEnrollmentResponse>, Status> {
         let challenge = self.app.begin_enrollment().map_err(status::of_app)?;
         let server_time_ms = self.app.clock.now().0;
-        Ok(Response::new(pb::BeginEnrollmentResponse { challenge: challenge.into(), server_time_ms }))
+        let device_logins = wire::identity::device_logins(&self.app);
+        Ok(Response::new(pb::BeginEnrollmentResponse {
+            challenge: challenge.into(),
+            server_time_ms,
+            device_logins,
+        }))
     }
 
     async fn begin_recovery(

@@ -17,6 +17,16 @@ pub(in crate::api) fn shown(certificate: &pb::HostCertificate) -> Shown {
     }
 }
 
+pub(in crate::api) fn device_logins(app: &App) -> Vec<pb::DeviceLogin> {
+    let told = app.oidc.device_logins().map(|(name, issuer, login)| pb::DeviceLogin {
+        name: name.to_owned(),
+        issuer: issuer.to_owned(),
+        client_id: login.client_id.clone(),
+        scopes: login.scopes.clone(),
+    });
+    told.collect()
+}
+
 pub(in crate::api) fn enrolled(app: &App, grant: Grant) -> pb::EnrollResponse {
     let bundle = app.ca.trust_bundle();
     pb::EnrollResponse {

@@ -22,6 +22,7 @@ pub(in crate::api) fn join_token(token: &JoinToken) -> pb::JoinToken {
         revoke_time: token.revoked_at.map(timestamp),
         allowed_cidrs: token.allowed.iter().map(ToString::to_string).collect(),
         require_approval: token.require_approval,
+        requestable_labels: token.requestable.written(),
     }
 }
 
@@ -44,6 +45,7 @@ pub(in crate::api) fn join_request(request: &JoinRequest) -> pb::JoinRequest {
         expire_time: Some(timestamp(request.expires_at)),
         decide_time: request.decided_at.map(timestamp),
         decided_by: request.decided_by.clone(),
+        requested_labels: request.requested_labels.clone().into_iter().collect(),
     }
 }
 
@@ -55,5 +57,6 @@ pub(in crate::api) fn wish_from(request: pb::CreateJoinTokenRequest) -> Result<W
         ttl: duration_from("ttl", request.ttl)?,
         allowed: request.allowed_cidrs,
         require_approval: request.require_approval,
+        requestable: request.requestable_labels,
     })
 }

@@ -9,6 +9,7 @@ use muster_domain::{
     enrolled_with::EnrolledWith,
     join_request::{JoinRequest, State},
     join_token::{self, JoinToken},
+    labels::Labels,
     node::Node,
 };
 use muster_store::{
@@ -151,25 +152,44 @@ fn spent() -> Error {
 }
 
 impl Ticket {
+    /// The labels of the node: those of what let it in, and what the host asks for.
+    pub(super) fn labels(&self, wish: &Labels) -> Result<Labels, Error> {
+        let (requestable, own) = match self {
+            Self::Token(token, _) => (&token.requestable, &token.labels),
+            Self::Oidc(passed) => (&passed.requestable, &passed.labels),
+            Self::HostCertificate(passed) => (&passed.requestable, &passed.labels),
+        };
+        Ok(requestable.grant(own, self.asked_for(wish))?)
+    }
+
+    /// What was shown to the person that said yes, whatever the host asks for now.
+    fn asked_for<'a>(&'a self, wish: &'a Labels) -> &'a Labels {
+        match self {
+            Self::Token(_, Some(approved)) => &approved.requested_labels,
+            Self::Token(_, None) | Self::Oidc(_) | Self::HostCertificate(_) => wish,
+        }
+    }
+
     /// Makes the node, and uses what let it in.
-    pub(super) fn insert(&self, tx: &mut WriteTx<'_>, node: &Node) -> Result<Node, Error> {
-        let (labels, enrolled_with, by) = match self {
+    pub(super) fn insert(&self, tx: &mut WriteTx<'_>, node: &Node, wish: &Labels) -> Result<Node, Error> {
+        let labels = self.labels(wish)?;
+        let (enrolled_with, by) = match self {
             Self::Token(token, approved) => {
                 use_token(tx, token, approved.as_deref())?;
                 let approved_by = approved.as_ref().map(|request| &request.decided_by);
                 let by = json!({ "join_token": token.id, "approved_by": approved_by });
-                (token.labels.clone(), token.id.into(), by)
+                (token.id.into(), by)
             }
             Self::Oidc(passed) => {
                 if !tx.spent_token_insert(&passed.id, passed.until)? {
                     return Err(spent());
                 }
                 let by = json!({ "oidc_issuer": passed.issuer });
-                (passed.labels.clone(), EnrolledWith::Oidc(passed.issuer.clone()), by)
+                (EnrolledWith::Oidc(passed.issuer.clone()), by)
             }
             Self::HostCertificate(passed) => {
                 let by = json!({ "host_ca": passed.authority, "key_sha256": passed.key_sha256 });
-                (passed.labels.clone(), enrolled_with(passed), by)
+                (enrolled_with(passed), by)
             }
         };
         let mut node = Node { labels, enrolled_with, ..node.clone() };
@@ -182,6 +202,7 @@ impl Ticket {
             after: json!({
                 "display_name": node.display_name,
                 "labels": node.labels,
+                "requested_labels": self.asked_for(wish),
                 "enrolled_with": node.enrolled_with.to_string(),
                 "by": by,
                 "certificate_serial": node.certificate.current.serial,

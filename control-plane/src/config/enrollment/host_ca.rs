@@ -33,6 +33,9 @@ pub struct HostCa {
     /// Labels that every node gets.
     #[serde(default)]
     pub static_labels: BTreeMap<String, String>,
+    /// Labels that its hosts may ask for: KEY, KEY=VALUE or KEY=START*.
+    #[serde(default)]
+    pub requestable_labels: Vec<String>,
 }
 
 impl HostCa {
@@ -108,6 +111,9 @@ pub(super) fn problems(authorities: &[HostCa]) -> Vec<String> {
         if let Err(error) = muster_domain::labels::check_labels(&authority.static_labels) {
             problem(&format!("static-labels: {error}"));
         }
+        if let Some(what) = super::not_requestable(&authority.requestable_labels) {
+            problem(&what);
+        }
     }
     problems
 }
@@ -125,6 +131,7 @@ mod tests {
             uri: vec!["spiffe://corp/host/*".to_owned()],
             name_label: None,
             static_labels: BTreeMap::new(),
+            requestable_labels: Vec::new(),
         }
     }
 
@@ -162,6 +169,8 @@ mod tests {
             assert_eq!(problems(&[HostCa { uri: vec![bad.to_owned()], ..corp() }]).len(), 1, "{bad}");
         }
         assert_eq!(problems(&[HostCa { name_label: Some("no label!".to_owned()), ..corp() }]).len(), 1);
+        let requestable_labels = vec!["a b".to_owned()];
+        assert_eq!(problems(&[HostCa { requestable_labels, ..corp() }]).len(), 1);
         assert_eq!(problems(&[HostCa { name: "C".to_owned(), ..corp() }]).len(), 1);
     }
 }

@@ -5,10 +5,14 @@ use std::{
     path::PathBuf,
 };
 
+use muster_common::issuer;
 use serde::Deserialize;
 
 /// Most issuers.
 const MAX: usize = 32;
+/// Longest word that hosts are told, and most scopes.
+const MAX_WORD: usize = 256;
+const MAX_SCOPES: usize = 16;
 
 /// One issuer, and what its tokens must say.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -37,6 +41,49 @@ pub struct Oidc {
     /// Labels that every node gets.
     #[serde(default)]
     pub static_labels: BTreeMap<String, String>,
+    /// Labels that its hosts may ask for: KEY, KEY=VALUE or KEY=START*.
+    #[serde(default)]
+    pub requestable_labels: Vec<String>,
+    /// By which people sign in on a host that is to come (`connect --login`).
+    #[serde(default)]
+    pub device_login: Option<DeviceLogin>,
+}
+
+/// How people sign in for a host, with a code that they enter elsewhere (RFC 8628).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DeviceLogin {
+    /// As which program hosts ask; a public one, without a secret.
+    pub client_id: String,
+    /// What they ask for; `openid` must be among it.
+    #[serde(default = "openid")]
+    pub scopes: Vec<String>,
+}
+
+fn openid() -> Vec<String> {
+    vec!["openid".to_owned()]
+}
+
+impl DeviceLogin {
+    /// Anybody who can reach the enrollment port is told this.
+    fn problem(&self, issuer: &str) -> Option<String> {
+        let is_word = |text: &String| {
+            !text.is_empty() && text.len() <= MAX_WORD && text.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        if let Err(what) = issuer::url(issuer) {
+            return Some(format!("hosts find an issuer by its URL: {what}"));
+        }
+        if !is_word(&self.client_id) {
+            return Some(format!("client-id must be 1 to {MAX_WORD} letters without spaces"));
+        }
+        if self.scopes.len() > MAX_SCOPES || !self.scopes.iter().all(is_word) {
+            return Some(format!(
+                "scopes are at most {MAX_SCOPES}, each of 1 to {MAX_WORD} letters without spaces"
+            ));
+        }
+        let has_openid = self.scopes.iter().any(|scope| scope == "openid");
+        (!has_openid).then(|| "without the scope openid there is no token that says who signed in".to_owned())
+    }
 }
 
 /// One value or several.
@@ -98,6 +145,13 @@ pub(super) fn problems(issuers: &[Oidc]) -> Vec<String> {
         if let Err(error) = muster_domain::labels::check_labels(&named) {
             problem(&format!("labels: {error}"));
         }
+        if let Some(what) = super::not_requestable(&oidc.requestable_labels) {
+            problem(&what);
+        }
+        let login = oidc.device_login.as_ref();
+        if let Some(what) = login.and_then(|login| login.problem(&oidc.issuer)) {
+            problem(&format!("device-login: {what}"));
+        }
         if let Some(what) = is_no_place(&oidc.jwks) {
             problem(&format!("jwks: {what}"));
         }
@@ -107,20 +161,7 @@ pub(super) fn problems(issuers: &[Oidc]) -> Vec<String> {
 
 /// Why keys cannot be had from there.
 fn is_no_place(jwks: &str) -> Option<&'static str> {
-    if jwks.starts_with('/') {
-        return None;
-    }
-    let Ok(url) = jwks.parse::<http::Uri>() else { return Some("it is neither a URL nor an absolute path") };
-    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
-    let is_loopback = host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    match url.scheme_str() {
-        Some("https") if !host.is_empty() => None,
-        Some("http") if is_loopback => None,
-        Some("http") => {
-            Some("http is for 127.0.0.1 and [::1] alone: whoever stands between could be the issuer")
-        }
-        _ => Some("it is neither an https URL nor an absolute path"),
-    }
+    if jwks.starts_with('/') { None } else { issuer::url(jwks).err() }
 }
 
 #[cfg(test)]
@@ -138,6 +179,8 @@ mod tests {
             any_subject: false,
             labels: BTreeMap::new(),
             static_labels: BTreeMap::new(),
+            requestable_labels: Vec::new(),
+            device_login: None,
         }
     }
 
@@ -163,5 +206,24 @@ mod tests {
         assert_eq!(problems(&[Oidc { claims, ..oidc() }]).len(), 1);
         let labels = [("no label!".to_owned(), "claim".to_owned())].into();
         assert_eq!(problems(&[Oidc { labels, ..oidc() }]).len(), 1);
+        let requestable_labels = vec!["rack".to_owned(), "a b".to_owned()];
+        assert_eq!(problems(&[Oidc { requestable_labels, ..oidc() }]).len(), 1);
+    }
+
+    #[test]
+    fn people_sign_in_at_an_issuer_that_hosts_can_find_and_that_says_who_they_are() {
+        let login = |client_id: &str, scopes: &[&str]| {
+            let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+            Some(DeviceLogin { client_id: client_id.to_owned(), scopes })
+        };
+        let good = login("muster", &["openid", "profile"]);
+        assert_eq!(problems(&[Oidc { device_login: good.clone(), ..oidc() }]), [""; 0]);
+        let nowhere = Oidc { issuer: "issuer".to_owned(), device_login: good, ..oidc() };
+        assert_eq!(problems(&[nowhere]).len(), 1);
+        for bad in
+            [login("", &["openid"]), login("a b", &["openid"]), login("a", &[]), login("a", &["openid", ""])]
+        {
+            assert_eq!(problems(&[Oidc { device_login: bad.clone(), ..oidc() }]).len(), 1, "{bad:?}");
+        }
     }
 }

@@ -2,7 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::{entry, list, oidc::labels, quoted};
+use super::{
+    entry, list,
+    oidc::{labels, requestable},
+    quoted,
+};
 use crate::config::HostCa;
 
 /// One example, for who writes the first; then those that are there.
@@ -15,6 +19,7 @@ const EXAMPLE: &str = r#"
 # dns = ["*.prod.example"]
 # name-label = "host"
 # static-labels = { site = "berlin" }
+# requestable-labels = ["rack"]
 "#;
 
 pub(super) fn write(text: &mut String, authorities: &[HostCa]) {
@@ -32,5 +37,6 @@ pub(super) fn write(text: &mut String, authorities: &[HostCa]) {
             entry(text, "name-label", &quoted(label), "Label with the DNS name that fits.");
         }
         entry(text, "static-labels", &labels(&ca.static_labels), "Labels of every node.");
+        requestable(text, &ca.requestable_labels);
     }
 }

@@ -16,6 +16,8 @@ const EXAMPLE: &str = r#"
 # claims = { repository = "acme/app", ref = ["refs/heads/main", "refs/heads/next"] }
 # labels = { repository = "repository_name" }
 # static-labels = { role = "runner" }
+# requestable-labels = ["rack", "dc=eu-*"]
+# device-login = { client-id = "muster-hosts", scopes = ["openid"] }
 "#;
 
 pub(super) fn write(text: &mut String, issuers: &[Oidc]) {
@@ -36,6 +38,12 @@ pub(super) fn write(text: &mut String, issuers: &[Oidc]) {
         entry(text, "claims", &table(claims), "Claims that must have this value, or one of these.");
         entry(text, "labels", &labels(&oidc.labels), "Label = claim that gives its value.");
         entry(text, "static-labels", &labels(&oidc.static_labels), "Labels of every node.");
+        requestable(text, &oidc.requestable_labels);
+        if let Some(login) = &oidc.device_login {
+            let table =
+                format!("{{ client-id = {}, scopes = {} }}", quoted(&login.client_id), list(&login.scopes));
+            entry(text, "device-login", &table, "By which people sign in with `connect --login`.");
+        }
     }
 }
 
@@ -48,6 +56,11 @@ fn wanted(values: &Values) -> String {
 
 pub(super) fn labels(map: &BTreeMap<String, String>) -> String {
     table(map.iter().map(|(key, value)| (key, quoted(value))))
+}
+
+pub(super) fn requestable(text: &mut String, patterns: &[String]) {
+    let what = "Labels that a host may ask for: KEY, KEY=VALUE or KEY=START*.";
+    entry(text, "requestable-labels", &list(patterns), what);
 }
 
 fn table<'a>(entries: impl Iterator<Item = (&'a String, String)>) -> String {

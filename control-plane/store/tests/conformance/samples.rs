@@ -21,6 +21,7 @@ use muster_domain::{
     liveness::{self, Liveness},
     node::{LedgerMark, Node},
     operation::{Operation, Plan, Preconditions, Supersede, pace::Pacing},
+    requestable::Requestable,
     rollout::Share,
     settings::{EffectiveSetting, Origin},
 };
@@ -147,6 +148,7 @@ pub(crate) fn join_token(number: u128, max_uses: u32) -> JoinToken {
         revoked_at: None,
         allowed: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
         require_approval: number.is_multiple_of(2),
+        requestable: Requestable::read("x", &["rack".into(), "dc=eu-*".into()]).unwrap(),
     }
 }
 
@@ -159,6 +161,7 @@ pub(crate) fn join_request(number: u128, token: u128) -> JoinRequest {
         display_name: "web 1".into(),
         hostname: "web-1".into(),
         machine_fingerprint: vec![7; 32],
+        requested_labels: labels(&[("dc", "eu-1")]),
         remote_address: "192.0.2.9".into(),
         created_at: NOW,
         expires_at: NOW + Duration::from_secs(3600),

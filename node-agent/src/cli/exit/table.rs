@@ -101,6 +101,22 @@ codes! {
         "The file that was to be written cannot be, or is there already"
         "name another file with `-o`, or move what is there"
         "AZCM0005";
+    LOGIN_DENIED: 26 "LOGIN_DENIED"
+        "Who was to sign in for this host said no"
+        "run the same command again, and sign in as somebody who may let hosts in"
+        "AZCM0042";
+    LOGIN_EXPIRED: 27 "LOGIN_EXPIRED"
+        "Nobody signed in while the code was good"
+        "run the same command again for another code"
+        "AZCM0042";
+    LOGIN_UNAVAILABLE: 28 "LOGIN_UNAVAILABLE"
+        "People cannot sign in for this host: no issuer is named, or it does not answer as it must"
+        "the cause says what is missing; a join string needs no issuer"
+        "AZCM0042";
+    NO_IDENTITY: 29 "NO_IDENTITY"
+        "The agent gives this user no identity of this name"
+        "see `[[workload.identities]]` in the lock file: docs/workload-identity.md"
+        "";
     PROXY_UNREACHABLE: 30 "PROXY_UNREACHABLE"
         "The proxy brings no connection"
         "see that the proxy runs and that its address is right; `proxy show` tells who names it"

@@ -6,7 +6,7 @@ use std::{io, pin::pin, sync::atomic::Ordering, time::Duration};
 use muster_common::{crash, reason::Reason};
 use muster_proto::types::v1::{self as types, command_result};
 
-use super::{Left, Options, Stop, Voice, failed, with_result};
+use super::{Left, Options, Stop, Voice, failed, not_begun, with_result};
 use crate::{
     commands::kinds::Kind,
     ledger::Entry,
@@ -73,7 +73,7 @@ pub(super) async fn run(
         }
         Err(error) => {
             options.rebooting.store(false, Ordering::Relaxed);
-            return failed(voice, Reason::StartFailed, error.to_string());
+            return not_begun(&error, error.to_string(), voice);
         }
     }
     goes_down(options, voice, stop).await

@@ -142,10 +142,14 @@ fn a_host_cannot_report_a_way_back() {
         (State::Running, State::Queued),
         (State::Running, State::Delivered),
         (State::Running, State::Expired),
-        (State::Running, State::Denied),
     ] {
         assert_eq!(apply(&command(from), &report(1, to), NOW), Err(Refused::Illegal { from, to }));
     }
+    assert_eq!(
+        after(&command(State::Running), &report(1, State::Denied)).state,
+        State::Denied,
+        "as it began"
+    );
     for to in [State::Expired, State::Denied, State::Failed, State::Cancelled, State::Delivered] {
         assert_eq!(after(&command(State::Delivered), &report(1, to)).state, to);
     }

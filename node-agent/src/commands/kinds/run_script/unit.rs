@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Halt, Script, Stop, not_started, order, told, user_unknown};
 use crate::{
-    commands::{Options, output, voice::Voice},
+    commands::{Options, kinds::denied, output, voice::Voice},
     platform::{
         runs::{NotStarted, State},
         supervise::{Asked, Ended},
@@ -57,7 +57,7 @@ pub(super) async fn run(
         leash.holds = false;
         return match error {
             NotStarted::UserUnknown => user_unknown(voice, script),
-            NotStarted::Locked(why) => voice.report(CommandState::Failed).because(Reason::LocalLock, why),
+            NotStarted::Locked(why) => denied(voice, why),
             NotStarted::Host(error) => not_started(voice, script, &error),
         };
     }
