@@ -47,6 +47,8 @@ soak: tools binaries ## What is too long for CI, whole; figures under target/soa
 
 bench: ## What sessions, a change and commands cost, in target/bench; half an hour and more. ARGS="--only sessions".
 	$(CARGO) build --release --bins
+	$(CARGO) build --profile agent --package muster-node-agent
+	cp --remove-destination target/agent/muster-node-agent target/release
 	target/release/muster-bench $(ARGS)
 
 tools: ## Installs what the checks and tests need, below .tools.

@@ -28,7 +28,7 @@ mod supervise;
 mod version;
 mod workload;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use muster_common::{
@@ -288,10 +288,14 @@ fn misread(told: &clap::Error) -> ExitCode {
     Failure::told(exit::COMMAND_LINE, cause).tell(Output::new(true, true, false))
 }
 
-/// A runtime for one short conversation.
+/// How long a thread for the disk is kept: from one heartbeat to the next.
+const KEPT: Duration = Duration::from_secs(30);
+
+/// A runtime with one thread, beside those for the disk.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .thread_keep_alive(KEPT)
         .build()
         .map_err(|error| Failure::told(exit::INTERNAL, format!("cannot start: {error}")))
 }

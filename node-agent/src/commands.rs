@@ -8,6 +8,7 @@
 //! after the other; the rest wait in the ledger.
 
 pub mod archive;
+mod brakes;
 mod deeds;
 pub mod errands;
 #[cfg(feature = "fuzzing")]

@@ -43,8 +43,11 @@ use crate::{
     workload::Workloads,
 };
 
-/// Between looks for an identity that `connect` or `disconnect` changed.
-const LOOK: Duration = Duration::from_millis(500);
+/// Between looks for an identity that `connect` brings; somebody waits for it.
+const COMES: Duration = Duration::from_millis(500);
+
+/// Between looks whether `disconnect` took the identity away.
+const GOES: Duration = Duration::from_secs(2);
 
 /// What beats until the tasks of a node do.
 const OPENING: &str = "opening";
@@ -306,7 +309,7 @@ impl House {
                 tracing::info!("this host is in no fleet; `muster-node-agent connect` brings it into one");
                 self.tell("not connected", "").await;
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(COMES).await;
         }
     }
 
@@ -314,7 +317,7 @@ impl House {
     async fn identity_gone(&self, identity: &Identity) {
         let mut file = self.identity.watched();
         loop {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(GOES).await;
             if !file.is_news() {
                 continue;
             }

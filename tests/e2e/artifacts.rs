@@ -350,7 +350,9 @@ async fn where_a_mirror_ends_lags_or_lies_the_control_plane_goes_on() {
     let asked = lab.mirror.asked().into_iter().filter(|(path, _)| *path == first.path()).count();
     assert_eq!(asked, 1, "it was asked once, and the control plane for the rest");
     // It lags behind; then it gives other bytes; then it is gone.
-    for (version, trick) in [("2.0.0", None), ("3.0.0", Some(Trick::Bytes(vec![1; 20_000]))), ("4.0.0", Some(Trick::Status(500)))] {
+    for (version, trick) in
+        [("2.0.0", None), ("3.0.0", Some(Trick::Bytes(vec![1; 20_000]))), ("4.0.0", Some(Trick::Status(500)))]
+    {
         let file = lab.publish(version, &[version.as_bytes(), &[0; 19_995][..]].concat());
         publish(&operator, &lab.repository, &file).await;
         let served = if trick.is_none() { empty.path().to_owned() } else { lab.repository.path() };

@@ -13,20 +13,14 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use muster_common::{
-    clock::{Instant, UnixMillis},
-    drain::Drain,
-    error_chain::Chain,
-    ids::CommandId,
-    reason::Reason,
-};
+use muster_common::{clock::UnixMillis, drain::Drain, error_chain::Chain, ids::CommandId, reason::Reason};
 use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
 
 use super::{
     HELD, OUTPUT, Options, Request,
+    brakes::{Brakes, stop},
     guard::{self, Verdict},
-    kinds::{self, Halt, Kind, Stop, run_script},
+    kinds::{self, Kind, run_script},
     lanes::{self, Place},
     recover::Unfinished,
     rest,
@@ -35,21 +29,17 @@ use super::{
 };
 use crate::{
     ledger::{Entry, Error, Shared},
-    state::{CommandState, Pulse, Report, ServerTime, Ticket},
+    state::{CommandState, Pulse, Report, Ticket},
 };
 
-/// Between looks at what waits for its time, for the disk, or to be forgotten.
+/// Between looks at what waits for its time or for the disk.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Between looks at what is to be forgotten.
+const TIDY: Duration = Duration::from_secs(30);
 
 /// It comes round within this, whatever the disk and directory services make of it.
 const ROUND: Duration = Duration::from_secs(120);
-
-/// How a running order is told to end: politely, or at once.
-#[derive(Debug, Clone, Default)]
-struct Brakes {
-    ask: CancellationToken,
-    force: CancellationToken,
-}
 
 type Clearing = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Run = Pin<Box<dyn Future<Output = (CommandId, Report)> + Send>>;
@@ -121,7 +111,9 @@ impl Task {
         self.waiting = self.left_waiting().await;
         self.left = self.waiting.keys().copied().collect();
         let mut look = tokio::time::interval(LOOK);
+        let mut tidy = tokio::time::interval(TIDY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        tidy.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
@@ -129,7 +121,8 @@ impl Task {
                 Some((id, report)) = self.running.next() => self.end(id, report).await,
                 Some(()) = self.clearing.next() => continue,
                 Some(request) = self.requests.recv() => self.on(request).await,
-                _ = look.tick() => self.look().await,
+                _ = look.tick(), if self.has_waiting() => self.write_waiting().await,
+                _ = tidy.tick() => self.tidy().await,
             }
             self.start_what_can().await;
             self.beat();
@@ -318,12 +311,20 @@ impl Task {
         }
     }
 
-    async fn look(&mut self) {
+    /// Whether something comes on without anybody who says so.
+    fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty() || !self.unwritten.is_empty()
+    }
+
+    async fn tidy(&mut self) {
         // Forgetting cannot be undone: not by a guess.
         let server_now = self.options.server_time.heard_at(self.options.clock.monotonic());
         if let Err(error) = self.ledger.with(move |ledger| ledger.tidy(server_now)).await {
             tracing::warn!(error = %Chain(&error), "the ledger could not be tidied");
         }
+    }
+
+    async fn write_waiting(&mut self) {
         for unwritten in std::mem::take(&mut self.unwritten).into_values() {
             self.write_down(unwritten).await;
         }
@@ -347,48 +348,6 @@ fn none<T>() -> FuturesUnordered<T> {
     FuturesUnordered::new()
 }
 
-async fn stop(brakes: Brakes, ticket: &Ticket, options: &Options, is_resumed: bool) -> Halt {
-    let time_over = async {
-        let Some(at) = ticket.finish_by else { return std::future::pending().await };
-        loop {
-            match time_there(&options.server_time, options.clock.monotonic(), is_resumed) {
-                Some(now) => return tokio::time::sleep(at.since(now)).await,
-                // What goes on from an earlier process may do so before anybody has said
-                // what time it is there.
-                None => tokio::time::sleep(LOOK).await,
-            }
-        }
-    };
-    let why = tokio::select! {
-        () = brakes.ask.cancelled() => Stop::Cancelled,
-        () = time_over => Stop::TimedOut,
-    };
-    Halt { why, force: brakes.force }
-}
-
-/// What time it is at the control plane. For what goes on from an earlier process never a
-/// guess: to end it cannot be undone, and it may have much time left.
-fn time_there(server_time: &ServerTime, at: Instant, is_resumed: bool) -> Option<UnixMillis> {
-    if is_resumed { server_time.heard_at(at) } else { server_time.at(at) }
-}
-
 fn warn(id: CommandId, what: &str, error: &Error) {
     tracing::error!(command = %id, error = %Chain(error), "{what} command {id}; trying again");
-}
-
-#[cfg(test)]
-mod tests {
-    use muster_common::clock::Clock;
-
-    use super::*;
-
-    #[test]
-    fn what_goes_on_from_an_earlier_process_is_not_ended_by_a_guess_of_the_time() {
-        let (time, at) = (ServerTime::default(), Clock::System.monotonic());
-        time.guess(UnixMillis(5_000), at);
-        assert_eq!(time_there(&time, at, false), Some(UnixMillis(5_000)));
-        assert_eq!(time_there(&time, at, true), None);
-        time.learn(UnixMillis(4_000), at);
-        assert_eq!(time_there(&time, at, true), Some(UnixMillis(4_000)));
-    }
 }

@@ -114,7 +114,7 @@ impl Client {
     /// # Errors
     /// If the agent says no, or has none of that name.
     pub async fn remove_extension(&mut self, name: String) -> Result<(), Error> {
-        let asked = self.0.remove_extension(pb::RemoveExtensionRequest { name }).await;
+        let asked = self.agent.remove_extension(pb::RemoveExtensionRequest { name }).await;
         asked.map(drop).map_err(|status| refused(&status))
     }
 

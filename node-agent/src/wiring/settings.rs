@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Between looks at the host's files.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_secs(2);
 
 /// What each layer says.
 #[derive(Debug, Clone, Copy)]

@@ -18,7 +18,7 @@ use super::{
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 /// Between looks at the clock.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_secs(5);
 
 /// What is to be asked for.
 #[derive(Debug, PartialEq, Eq)]
