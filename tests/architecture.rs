@@ -52,6 +52,7 @@ const NODE_AGENT: &[&[&str]] = &[
     &["platform"],
     &["depot"],
     &["admission", "ledger", "locks", "state_dir", "identity", "verbs"],
+    &["upgrader"],
     &[
         "applier",
         "artifacts",
@@ -104,6 +105,7 @@ const CRATES_AT_HOME: &[(&str, &[&str])] = &[
             "node-agent/src/applier/bundle",
             "node-agent/src/commands/kinds",
             "node-agent/src/extensions/content",
+            "node-agent/src/extensions/tests/",
             "tests/",
             "deploy/",
         ],

@@ -200,7 +200,8 @@ impl Store {
     /// What is signed by the name of a file, if it is what is wanted.
     fn signed(&self, wanted: &Wanted) -> Result<tuf::Target, Error> {
         let pinned = self.pinned()?;
-        let kept = self.kept()?.ok_or_else(|| tuf::Error::Unknown(wanted.target.clone()))?;
+        let nothing = || tuf::Error::Missing { path: "metadata that is believed".to_owned() };
+        let kept = self.kept()?.ok_or_else(nothing)?;
         let repository =
             kept.repository(&pinned, self.0.options.clock.now()).map_err(|error| self.told(error))?;
         let target = repository.target(&wanted.target)?;

@@ -25,7 +25,9 @@ mod show;
 mod stages;
 mod status;
 mod supervise;
+mod upgrade;
 mod version;
+mod watchdog;
 mod workload;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -109,6 +111,10 @@ enum Command {
     Logs(logs::Args),
     /// Give the agent's service a proxy, take it away, or tell which one is used.
     Proxy(proxy::Args),
+    /// Bring this host's agent to another version; it returns to the one before by itself if
+    /// the new one does not work. Needs root.
+    #[command(disable_version_flag = true)] // it has one of its own
+    Upgrade(upgrade::Args),
     /// Get an identity of a program of this host, for scripts: as certificate or as token.
     Workload(workload::Args),
     /// Tell which release this is and which versions of the protocol it speaks.
@@ -123,6 +129,9 @@ enum Command {
     /// Watch over a script: the agent starts this.
     #[command(hide = true)]
     Supervise(supervise::Args),
+    /// Watch over an upgrade of the agent: `upgrade` and the agent start this.
+    #[command(hide = true)]
+    Watchdog(watchdog::Args),
     /// Become a script: `supervise` starts this.
     #[command(hide = true)]
     BecomeScript,
@@ -242,6 +251,8 @@ impl Cli {
             Command::Rename(args) => rename::run(args, &Context::look(self)?),
             Command::Disconnect(args) => disconnect::run(args, &Context::open(self)?),
             Command::Proxy(args) => proxy::run(args, &Context::look(self)?),
+            Command::Upgrade(args) => upgrade::run(args, &Context::look(self)?),
+            Command::Watchdog(args) => watchdog::run(args),
             Command::Workload(args) => workload::run(args, &Context::ask(self)?),
             Command::Version => {
                 version::run(self.output());

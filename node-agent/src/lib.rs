@@ -4,7 +4,7 @@
 //!
 //! Rooms, lower ones first; arrows point down only:
 //! `redaction`, `state`, `watched` · `config`, `proxy` · `dial` · `platform` · `depot` · `admission`, `ledger`, `locks`, `identity`, `verbs` ·
-//! `applier`, `artifacts`, `blobs`, `commands`, `diagnostics`, `executor`, `extensions`, `liveness`, `session`, `workload` ·
+//! `upgrader` · `applier`, `artifacts`, `blobs`, `commands`, `diagnostics`, `executor`, `extensions`, `liveness`, `session`, `workload` ·
 //! `local_api` · `wiring` · `cli`.
 
 pub mod admission;
@@ -30,6 +30,7 @@ pub mod redaction;
 pub mod session;
 pub mod state;
 pub mod state_dir;
+pub mod upgrader;
 pub mod verbs;
 pub mod watched;
 pub mod wiring;

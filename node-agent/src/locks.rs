@@ -21,6 +21,9 @@
 //! [extensions]
 //! allow = ["acme/log"]     # PUBLISHER/TYPE, these and no others; ["none"]: none
 //! block = ["acme/trace"]   # stronger than allow
+//! [upgrade]
+//! allow = true             # whether the control plane may bring another version of the agent
+//! pin = "0.1.0"            # and only this one
 //! [limits]
 //! memory = "512MiB"        # the most that a script may use
 //! [settings]
@@ -40,6 +43,7 @@ mod profile;
 mod rules;
 mod runs;
 mod tell;
+mod upgrade;
 mod workload;
 
 use std::path::Path;
@@ -164,6 +168,25 @@ impl Locks {
         let above = self.is_unusable || self.ceiling.is_some();
         let rule = if above { Some("profile") } else { self.rules.extensions.refuses(name, act) };
         Some(format!("the lock file of this host does not allow it ({})", self.denied(rule?)))
+    }
+
+    /// Why the control plane may not bring this version of the agent. `None`: it may.
+    #[must_use]
+    pub fn refuses_upgrade(&self, version: &str) -> Option<String> {
+        let above = self.is_unusable || self.ceiling.is_some();
+        let rule = if above { Some("profile") } else { self.rules.upgrade.refuses(version) }?;
+        let pin = self.rules.upgrade.pin.as_ref().filter(|_| rule == "upgrade.pin");
+        let what = pin.map_or_else(
+            || "does not allow other versions of the agent".to_owned(),
+            |pin| format!("keeps the agent at version {pin}"),
+        );
+        Some(format!("the lock file of this host {what} ({})", self.denied(rule)))
+    }
+
+    /// Why no version that is newer may be brought. `None`: any may.
+    #[must_use]
+    pub fn refuses_upgrades(&self) -> Option<String> {
+        self.refuses_upgrade("")
     }
 
     /// Names of identities that a program of this host may have. `gid`: its first group.

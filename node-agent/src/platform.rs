@@ -2,6 +2,7 @@
 //! needs is written here and nowhere else.
 
 pub mod accounts;
+pub mod archive;
 pub mod bytes;
 pub mod files;
 pub mod hardware;
@@ -9,7 +10,9 @@ pub mod host;
 pub mod journal;
 pub mod load;
 pub mod notify;
+pub mod own_service;
 pub mod package;
+pub mod packages;
 pub mod peer;
 pub mod place;
 pub mod power;
@@ -17,6 +20,7 @@ pub mod process;
 pub mod runs;
 pub mod service_proxy;
 pub mod services;
+pub mod slots;
 pub mod supervise;
 pub mod systemd;
 pub mod tool;

@@ -26,6 +26,7 @@ const COMMANDS: [&str; 19] = [
     "check",
     "explain",
     "status",
+    "extension",
     "pause",
     "resume",
     "log-level",
@@ -35,6 +36,7 @@ const COMMANDS: [&str; 19] = [
     "disconnect",
     "logs",
     "proxy",
+    "upgrade",
     "workload",
     "version",
     "completions",
@@ -139,6 +141,15 @@ async fn every_answer_has_the_shape_that_the_page_says() {
         connected["stages"].as_array().unwrap().iter().map(|stage| stage["name"].as_str().unwrap()).collect();
     assert_eq!(stages, ["configuration", "network", "trust", "enroll", "identity", "session"]);
     agent.node = connected["node-id"].as_str().unwrap().to_owned();
+
+    let none = fits(&agent.cli(&["extension", "list", "--json"]), "extension-list/1");
+    assert_eq!(none["extensions"], serde_json::json!([]));
+    fits(&agent.cli(&["extension", "remove", "--all", "--json"]), "extension-remove/1");
+    let unknown = agent.cli(&["extension", "remove", "none", "--json"]);
+    assert_eq!(
+        (unknown.status.code(), &fits(&unknown, "error/1")["error"]["code"]),
+        (Some(45), &"EXTENSION_UNKNOWN".into())
+    );
 
     let path = agent.file("hello");
     let content =

@@ -223,7 +223,7 @@ async fn apt_installs_a_version_upgrades_it_takes_it_back_holds_it_and_purges_wi
     lab.works("apt-mark unhold muster-node-agent");
 
     // Removed: it is told what that leaves, and comes back as the same node.
-    lab.host.run("mkdir -p /var/lib/muster/extensions/metrics");
+    lab.host.run("mkdir -p /var/lib/muster/executor/extensions/metrics");
     let said = lab.works(&format!("{get} remove muster-node-agent"));
     assert!(said.contains("the extension metrics stays on this host"), "{said}");
     assert!(said.contains("this host is still in its fleet"), "{said}");

@@ -235,8 +235,7 @@ async fn a_running_agent_takes_another_way_at_once_and_loses_nothing() {
     let before = second.asked();
     fetches(&operator, &agent, 3).await;
     assert_eq!(second.asked(), before);
-    // Nobody here knows to which address it may have been sent: it is opened anew.
-    session(&direct).await;
+    assert_eq!(session("").await, direct, "its own way is the same, for another reason");
     agent.settings(&format!("proxy.bypass = {:?}\n", network.gateway().to_string()));
     until_shown(&agent, "proxy.enrollment", "none (proxy.bypass has").await;
     assert_eq!(agent.process().id(), process, "it was never restarted");

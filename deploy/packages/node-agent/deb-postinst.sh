@@ -9,7 +9,7 @@ esac
 /usr/lib/muster/node-agent/helper set-up
 
 # deb-systemd-helper remembers what the administrator enabled or disabled.
-for unit in muster-executor.socket muster-node-agent.service; do
+for unit in muster-executor.socket muster-node-agent.service muster-upgrade-resume.service; do
     deb-systemd-helper unmask "$unit" >/dev/null || true
     if deb-systemd-helper --quiet was-enabled "$unit"; then
         deb-systemd-helper enable "$unit" >/dev/null || true

@@ -2,7 +2,7 @@
 # deb: files are gone. "remove" keeps configuration, identity and state; "purge" keeps nothing.
 set -e
 
-units="muster-executor.socket muster-node-agent.service"
+units="muster-executor.socket muster-node-agent.service muster-upgrade-resume.service"
 if [ -d /run/systemd/system ]; then
     systemctl --system daemon-reload >/dev/null || true
 fi

@@ -10,5 +10,5 @@ esac
 /usr/lib/muster/node-agent/helper leaving
 if [ -d /run/systemd/system ]; then
     deb-systemd-invoke stop muster-node-agent.service muster-executor.socket >/dev/null || true
-    systemctl stop muster-executor.service || true
+    systemctl stop muster-executor.service muster-upgrade.service || true
 fi

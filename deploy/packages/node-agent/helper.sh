@@ -5,7 +5,8 @@
 set -u
 
 agent=/usr/bin/muster-node-agent
-extensions=/var/lib/muster/extensions
+# One folder for each.
+extensions=/var/lib/muster/executor/extensions
 
 has_systemd() { [ -d /run/systemd/system ]; }
 

@@ -4,7 +4,7 @@
 [ "$1" -eq 0 ] || exit 0
 
 /usr/lib/muster/node-agent/helper leaving || :
-systemctl disable --quiet muster-node-agent.service muster-executor.socket || :
+systemctl disable --quiet muster-node-agent.service muster-executor.socket muster-upgrade-resume.service || :
 if [ -d /run/systemd/system ]; then
-    systemctl stop muster-node-agent.service muster-executor.socket muster-executor.service || :
+    systemctl stop muster-node-agent.service muster-executor.socket muster-executor.service muster-upgrade.service || :
 fi

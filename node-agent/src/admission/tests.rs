@@ -99,7 +99,7 @@ fn reason<T: fmt::Debug>(result: Result<T, Error>) -> Reason {
 fn a_signed_file_is_admitted_once_and_read_by_its_digest() {
     let lab = Lab::new();
     let (store, wanted) = (lab.store(1 << 20), wanted(b"one"));
-    assert_eq!(reason(store.admit(&wanted, &b"one"[..])), Reason::ArtifactUnknown, "nothing is believed yet");
+    assert_eq!(reason(store.admit(&wanted, &b"one"[..])), Reason::FetchFailed, "nothing is believed yet");
     store.believe(&lab.metadata(1, &[b"one"])).unwrap();
     assert_eq!(store.admitted(&wanted).unwrap(), None);
     let admitted = store.admit(&wanted, &b"one"[..]).unwrap();

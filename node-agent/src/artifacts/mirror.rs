@@ -49,11 +49,15 @@ impl Mirror {
         let request = self.request(path, offset)?;
         let answer = if self.url.tls() {
             let tls = muster_common::tasks::blocking(tls).await?;
-            let stream =
-                self.dialer.secure_stream(Service::Artifacts, &address, tls).await.map_err(no_way)?;
+            let stream = self
+                .dialer
+                .secure_stream(Service::Artifacts, &address, tls)
+                .await
+                .map_err(|error| no_way(&error))?;
             send(stream, request).await?
         } else {
-            let stream = self.dialer.stream(Service::Artifacts, &address).await.map_err(no_way)?;
+            let stream =
+                self.dialer.stream(Service::Artifacts, &address).await.map_err(|error| no_way(&error))?;
             send(stream, request).await?
         };
         let skip = answer::begins_at(answer.status(), answer.headers(), offset)?;
@@ -80,8 +84,8 @@ impl fmt::Display for Mirror {
     }
 }
 
-fn no_way(error: dial::Error) -> Fault {
-    Fault::Network(Chain(&error).to_string())
+fn no_way(error: &dial::Error) -> Fault {
+    Fault::Network(Chain(error).to_string())
 }
 
 /// By the authorities that this host trusts.

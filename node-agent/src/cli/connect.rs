@@ -106,7 +106,7 @@ async fn connect(
     let store = identity::Store::new(context.state.path());
     let begun = stages.stage("configuration", async { configured(args, context, &store, given) }).await?;
     let identity = match begun {
-        Begun::Stranger(join) => enter(args, context, &store, *join, stages).await?,
+        Begun::Stranger(join) => Box::pin(enter(args, context, &store, *join, stages)).await?,
         Begun::Node(identity) => {
             ENTRY.iter().for_each(|stage| stages.skip(stage, "done before"));
             *identity
@@ -150,7 +150,7 @@ async fn enter(
     let reached = reach(stages, &join).await?;
     stages.stage("trust", async { trusted(reached, &join) }).await?;
     if args.login.login {
-        let signed_in = login::sign_in(&args.login, context.out, &join);
+        let signed_in = Box::pin(login::sign_in(&args.login, context.out, &join));
         join.proof = Proof::Oidc(stages.stage("login", signed_in).await?);
     }
     let patience = args.wait.min(stages.left());
@@ -168,7 +168,8 @@ fn configured(
     context.become_owner()?;
     if let Some(identity) = store.load()? {
         // A cut between the identity and the first session: what is missing is still done.
-        if !args.no_wait && identity.is_under(given?.ca_pin) && lacks_session(&context.state, identity.node) {
+        let is_same = given.is_ok_and(|join| identity.is_under(join.ca_pin));
+        if is_same && !args.no_wait && lacks_session(&context.state, identity.node) {
             let told =
                 format!("this host is node {} already, and its first session is missing", identity.node);
             return Ok((Begun::Node(Box::new(identity)), told));

@@ -37,9 +37,9 @@ pub(super) fn unpack(mut package: File, sha256: Sha256, folder: &Path) -> io::Re
         if count >= MOST_ENTRIES {
             return Err(bad(&format!("it has more than {MOST_ENTRIES} files")));
         }
-        let mut entry = entry.map_err(damaged)?;
-        let path = plain(&entry.path().map_err(damaged)?)?;
-        let mode = entry.header().mode().map_err(damaged)?;
+        let mut entry = entry.map_err(|error| damaged(&error))?;
+        let path = plain(&entry.path().map_err(|error| damaged(&error))?)?;
+        let mode = entry.header().mode().map_err(|error| damaged(&error))?;
         if mode & SPECIAL_BITS != 0 {
             return Err(bad(&format!("{} has special permission bits", path.display())));
         }
@@ -111,7 +111,7 @@ fn sync(folder: &Path) -> io::Result<()> {
     files::sync_folder(folder)
 }
 
-fn damaged(error: io::Error) -> io::Error {
+fn damaged(error: &io::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the package is damaged: {error}"))
 }
 

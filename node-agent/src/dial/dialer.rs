@@ -58,7 +58,8 @@ impl Dialer {
         tls: Arc<ClientConfig>,
     ) -> Result<(Channel, Chain), Error> {
         let name = server(address)?;
-        secured(self.stream(service, address).await?, address, name, tls).await
+        let stream = Box::pin(self.stream(service, address)).await?;
+        secured(stream, address, name, tls).await
     }
 
     /// A connection of which nothing is said yet: whoever wants to know who answers finds

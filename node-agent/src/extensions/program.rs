@@ -29,7 +29,7 @@ const SOON: Duration = Duration::from_millis(100);
 const LATER: Duration = Duration::from_secs(5);
 const SOON_LOOKS: u32 = 50;
 /// Kept of the end of its output.
-const TAIL: u64 = 4096;
+const TAIL: usize = 4096;
 
 /// It runs, or has ended.
 pub(super) struct Program {
@@ -119,7 +119,7 @@ impl Program {
                             *at += piece.len() as u64;
                             tail.extend_from_slice(piece);
                         }
-                        let surplus = tail.len().saturating_sub(TAIL as usize);
+                        let surplus = tail.len().saturating_sub(TAIL);
                         tail.drain(..surplus);
                         let is_more = look.state.pieces.iter().any(|piece| !piece.is_empty());
                         match look.state.ended {
@@ -199,9 +199,9 @@ async fn tail(path: PathBuf) -> Vec<u8> {
     let read = move || {
         let mut file = File::open(path)?;
         let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL as u64)))?;
         let mut bytes = Vec::new();
-        file.take(TAIL).read_to_end(&mut bytes)?;
+        file.take(TAIL as u64).read_to_end(&mut bytes)?;
         Ok::<_, io::Error>(bytes)
     };
     tasks::blocking(read).await.unwrap_or_default()

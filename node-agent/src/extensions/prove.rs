@@ -56,7 +56,8 @@ impl Worker {
     /// Its program does not end meanwhile.
     async fn lives(&mut self, wait: Duration) -> Result<(), ItemError> {
         let Some(program) = &mut self.program else {
-            return Ok(tokio::time::sleep(wait).await);
+            tokio::time::sleep(wait).await;
+            return Ok(());
         };
         let Ok(ended) = tokio::time::timeout(wait, program.ended()).await else { return Ok(()) };
         if let Some(program) = self.program.take() {

@@ -86,7 +86,7 @@ impl Worker {
             },
         };
         crash::point("extensions.step.done");
-        self.follow(step, result).await;
+        Box::pin(self.follow(step, result)).await;
     }
 
     async fn follow(&mut self, step: Step, result: Result<(), ItemError>) {

@@ -12,16 +12,19 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use muster_common::{drain::Drain, tasks};
+use muster_common::{drain::Drain, reason::Reason, tasks};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{Options, content, program, record::Record, worker::Worker};
+use super::{Options, content, failure, program, record::Record, worker::Worker};
 use crate::{
     platform::files,
-    state::{ItemState, Keeper, Kept, Wish},
+    state::{ItemState, Keeper, Kept, Outcome, Wish},
     verbs::Depots,
 };
+
+/// Extensions that a host may ever have heard of while its agent runs. More are refused.
+const MOST: usize = 256;
 
 /// The room cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,7 @@ pub struct Handle(Arc<Shared>);
 pub struct Task {
     shared: Arc<Shared>,
     kept: Kept,
+    /// At most [`MOST`].
     workers: FuturesUnordered<BoxFuture<'static, ()>>,
 }
 
@@ -89,7 +93,7 @@ impl Task {
             inboxes: Mutex::default(),
             news: Notify::default(),
         });
-        let mut task = Self { shared: Arc::clone(&shared), kept, workers: FuturesUnordered::new() };
+        let mut task = Self { shared: Arc::clone(&shared), kept, workers: FuturesUnordered::default() };
         for (name, record) in records {
             task.employ(name, Some(record));
         }
@@ -129,10 +133,33 @@ impl Task {
         let known = self.shared.inboxes.lock().get(&name).cloned();
         let inbox = match known {
             Some(inbox) => inbox,
+            None if self.workers.len() >= MOST => return self.turn_away(&name, wish),
             None => self.employ(name, None),
         };
         *inbox.wish.lock() = Some(wish);
         inbox.wake.notify_one();
+    }
+
+    /// One that there is no room for.
+    fn turn_away(&self, name: &str, wish: Wish) {
+        let state = match wish {
+            Wish::Remove(_) => None,
+            Wish::Bring(offer) => Some(ItemState {
+                item: offer.item,
+                running: None,
+                attempted: Some(offer.version),
+                outcome: Outcome::Rejected,
+                error: Some(failure::host(
+                    Reason::QuotaExceeded,
+                    format!("a host has at most {MOST} extensions"),
+                )),
+                changed_at: self.shared.options.clock.now(),
+                drift: Vec::new(),
+                progress: None,
+                health: None,
+            }),
+        };
+        self.shared.tell(name, state);
     }
 
     fn employ(&mut self, name: String, record: Option<Record>) -> Arc<Inbox> {

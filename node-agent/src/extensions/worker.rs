@@ -58,7 +58,7 @@ impl Worker {
         self.adopt().await;
         loop {
             if self.record.as_ref().is_some_and(|record| record.journal.is_some()) {
-                self.step().await;
+                Box::pin(self.step()).await;
                 continue;
             }
             if !self.shared.options.pauses.holds() {

@@ -19,11 +19,13 @@ impl Conditions {
         &mut self,
         ahead_ms: Option<i64>,
         lock_file: Option<String>,
+        no_upgrades: Option<String>,
         pause: Option<Pause>,
         now: UnixMillis,
     ) -> Vec<Condition> {
         self.note(clock(ahead_ms, now));
         self.note(locks(lock_file, now));
+        self.note(upgrades(no_upgrades, now));
         self.note(paused(pause, now));
         self.0.clone()
     }
@@ -60,6 +62,14 @@ fn locks(error: Option<String>, since: UnixMillis) -> Condition {
     }
 }
 
+fn upgrades(refused: Option<String>, since: UnixMillis) -> Condition {
+    let kind = "UpgradeAllowed";
+    match refused {
+        None => Condition { kind, holds: Some(true), reason: "Allowed", message: String::new(), since },
+        Some(message) => Condition { kind, holds: Some(false), reason: "LocalLock", message, since },
+    }
+}
+
 /// Since when is the pause's own: a new word about it is another truth.
 fn is_another_word(old: &Condition, new: &Condition) -> bool {
     new.kind == PAUSED && new.holds == Some(true) && old.since != new.since
@@ -86,12 +96,12 @@ mod tests {
     fn a_condition_keeps_its_since_until_its_truth_changes() {
         let mut conditions = Conditions::default();
         assert_eq!(
-            conditions.look(None, None, None, UnixMillis(0))[0].holds,
+            conditions.look(None, None, None, None, UnixMillis(0))[0].holds,
             None,
             "nothing was compared yet"
         );
         let mut clock = |ahead, now| {
-            let all = conditions.look(Some(ahead), None, None, UnixMillis(now));
+            let all = conditions.look(Some(ahead), None, None, None, UnixMillis(now));
             let clock = all.into_iter().find(|condition| condition.kind == "ClockOk").unwrap();
             (clock.holds, clock.since.0)
         };
@@ -104,17 +114,28 @@ mod tests {
 
     #[test]
     fn a_lock_file_that_cannot_be_used_is_told() {
-        let all = Conditions::default().look(Some(0), Some("broken".to_owned()), None, UnixMillis(1));
+        let all = Conditions::default().look(Some(0), Some("broken".to_owned()), None, None, UnixMillis(1));
         assert!(
             all.iter().any(|c| c.kind == "LockFileOk" && c.holds == Some(false) && c.message == "broken")
         );
     }
 
     #[test]
+    fn a_host_that_takes_no_other_version_says_so() {
+        let of = |refused: Option<&str>| {
+            let all = Conditions::default().look(None, None, refused.map(str::to_owned), None, UnixMillis(1));
+            let found = all.into_iter().find(|condition| condition.kind == "UpgradeAllowed").unwrap();
+            (found.holds, found.reason, found.message)
+        };
+        assert_eq!(of(None), (Some(true), "Allowed", String::new()));
+        assert_eq!(of(Some("pinned")), (Some(false), "LocalLock", "pinned".to_owned()));
+    }
+
+    #[test]
     fn a_pause_is_told_with_its_own_begin_and_its_end_from_now() {
         let mut conditions = Conditions::default();
         let mut paused = |pause: Option<Pause>, now| {
-            let all = conditions.look(None, None, pause, UnixMillis(now));
+            let all = conditions.look(None, None, None, pause, UnixMillis(now));
             let it = all.into_iter().find(|condition| condition.kind == PAUSED).unwrap();
             (it.holds, it.message, it.since.0)
         };

@@ -6,7 +6,10 @@ use muster_common::settings;
 use serde::Deserialize;
 use toml::{Table, Value, de::DeTable};
 
-use super::{Error, commands::Commands, extensions::Extensions, limits::Caps, rules, workload::Workload};
+use super::{
+    Error, commands::Commands, extensions::Extensions, limits::Caps, rules, upgrade::Upgrade,
+    workload::Workload,
+};
 use rules::{Hooks, Paths, Rules};
 
 use crate::redaction::redact;
@@ -139,6 +142,7 @@ struct Shape {
     #[serde(deserialize_with = "settings::from_tables")]
     settings: BTreeMap<String, String>,
     extensions: Extensions,
+    upgrade: Upgrade,
     limits: Caps,
     workload: Workload,
 }
@@ -150,9 +154,9 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Written, Error> {
         path: path.to_owned(),
         why: redact(error.to_string().trim_end()),
     };
-    let Shape { profile, profiles, paths, hooks, commands, settings, extensions, limits, workload } =
+    let Shape { profile, profiles, paths, hooks, commands, settings, extensions, upgrade, limits, workload } =
         toml::from_str(text).map_err(parse)?;
-    Rules { paths, hooks, commands, settings, extensions, limits, workload }.check(path)?;
+    Rules { paths, hooks, commands, settings, extensions, upgrade, limits, workload }.check(path)?;
     profiles.values().try_for_each(|rules| rules.check(path))?;
     let unknown = |name: &str, why| Error::Profile { path: path.to_owned(), name: name.to_owned(), why };
     if let Some(name) = profiles.keys().find(|name| *name == FULL || Ceiling::named(name).is_some()) {

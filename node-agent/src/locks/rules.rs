@@ -8,7 +8,9 @@ use std::{
 use muster_common::settings;
 use serde::Deserialize;
 
-use super::{Error, commands::Commands, extensions::Extensions, limits::Caps, workload::Workload};
+use super::{
+    Error, commands::Commands, extensions::Extensions, limits::Caps, upgrade::Upgrade, workload::Workload,
+};
 
 /// All sections; a profile has the same.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -20,6 +22,7 @@ pub(super) struct Rules {
     #[serde(deserialize_with = "settings::from_tables")]
     pub(super) settings: BTreeMap<String, String>,
     pub(super) extensions: Extensions,
+    pub(super) upgrade: Upgrade,
     pub(super) limits: Caps,
     pub(super) workload: Workload,
 }

@@ -10,7 +10,7 @@ use super::{Error, Locks, profile};
 use profile::{Ceiling, Source};
 
 /// Rules that are always told, and what they are where nobody says so.
-const KNOWN: [(&str, &str); 17] = [
+const KNOWN: [(&str, &str); 19] = [
     ("paths.allow", "[]"),
     ("paths.deny", "[]"),
     ("hooks.allow", "false"),
@@ -24,6 +24,8 @@ const KNOWN: [(&str, &str); 17] = [
     ("commands.run-script.interpreters", "null"),
     ("extensions.allow", "[]"),
     ("extensions.block", "[]"),
+    ("upgrade.allow", "true"),
+    ("upgrade.pin", "null"),
     ("limits.memory", "null"),
     ("limits.cpu", "null"),
     ("limits.tasks", "null"),

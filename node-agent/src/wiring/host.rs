@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use muster_common::{clock::Clock, error_chain::Chain, ids::CommandId, tasks};
+use muster_common::{
+    clock::{Clock, UnixMillis},
+    error_chain::Chain,
+    ids::CommandId,
+    tasks,
+};
 use rand::RngExt as _;
 use tokio::sync::{Notify, watch};
 
@@ -58,6 +63,13 @@ pub(super) struct NodeHost {
     elsewhere: Vec<String>,
 }
 
+impl Parts {
+    fn look(&self, conditions: &mut Conditions, ahead: Option<i64>, now: UnixMillis) -> Vec<Condition> {
+        let no_upgrades = self.locks.current().refuses_upgrades();
+        conditions.look(ahead, self.locks.error(), no_upgrades, self.pauses.now(), now)
+    }
+}
+
 impl NodeHost {
     pub(super) fn new(parts: Parts) -> Self {
         let identity = parts.identity.subscribe();
@@ -67,7 +79,7 @@ impl NodeHost {
         };
         let mut conditions = Conditions::default();
         let now = parts.clock.now();
-        parts.conditions.send_replace(conditions.look(None, parts.locks.error(), parts.pauses.now(), now));
+        parts.conditions.send_replace(parts.look(&mut conditions, None, now));
         Self {
             states: parts.items.states(),
             news: parts.commands.changed(),
@@ -151,7 +163,7 @@ impl Host for NodeHost {
         let ahead = theirs.map(|theirs| theirs.0.saturating_sub(now.0));
         self.parts.beat.notify_one(); // for the next one: measuring may wait for a disk
         let load = *self.parts.load.borrow();
-        let conditions = self.conditions.look(ahead, self.parts.locks.error(), self.parts.pauses.now(), now);
+        let conditions = self.parts.look(&mut self.conditions, ahead, now);
         self.parts.conditions.send_replace(conditions.clone());
         (load, conditions)
     }

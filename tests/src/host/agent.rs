@@ -1,6 +1,8 @@
 //! The agent on a host, as an installation has it: a service that starts with the host and
 //! has no rights, and an executor that has them.
 
+use std::path::Path;
+
 use muster_common::join::JoinString;
 
 use super::Host;
@@ -10,21 +12,41 @@ use crate::binaries;
 const SERVICE: &str = "muster-node-agent.service";
 /// Its root half.
 const EXECUTOR: &str = "muster-executor.service";
+/// Goes on with an upgrade after a boot.
+const RESUME: &str = "muster-upgrade-resume.service";
 
 impl Host {
     /// Installs the agent of this build, with these rules in the host's lock file.
     pub fn install_agent(&self, rules: &str) {
         self.copy_in(&binaries::path("muster-node-agent"), "/usr/bin/muster-node-agent", 0o755);
+        self.install_units();
+        self.enable(rules);
+    }
+
+    fn install_units(&self) {
         let files = binaries::repository().join("deploy/systemd");
-        for unit in [SERVICE, EXECUTOR, "muster-executor.socket"] {
+        for unit in [SERVICE, EXECUTOR, "muster-executor.socket", RESUME] {
             self.copy_in(&files.join(unit), &format!("/usr/lib/systemd/system/{unit}"), 0o644);
         }
         self.copy_in(&files.join("muster.sysusers"), "/usr/lib/sysusers.d/muster.conf", 0o644);
         self.copy_in(&files.join("muster.tmpfiles"), "/usr/lib/tmpfiles.d/muster.conf", 0o644);
         self.run("systemd-sysusers muster.conf && systemd-tmpfiles --create muster.conf");
+    }
+
+    fn enable(&self, rules: &str) {
         self.rules(rules);
         self.run("systemctl daemon-reload && systemctl enable --quiet --now muster-executor.socket");
-        self.run("systemctl enable --quiet muster-node-agent");
+        self.run("systemctl enable --quiet muster-node-agent muster-upgrade-resume");
+    }
+
+    /// Installs the agent in two slots, the first of which has this program.
+    pub fn install_in_slots(&self, program: &Path, rules: &str) {
+        self.copy_in(program, "/opt/muster/slots/a/bin/muster-node-agent", 0o755);
+        self.run("mkdir -p /opt/muster/slots/b && ln -s slots/a /opt/muster/current");
+        self.run("ln -s ../../opt/muster/current/bin/muster-node-agent /usr/bin/muster-node-agent");
+        self.install_units();
+        self.run("sed -i 's,=/usr/bin/,=/opt/muster/current/bin/,' /usr/lib/systemd/system/muster-*.service");
+        self.enable(rules);
     }
 
     /// Changes the lock file.

@@ -92,6 +92,8 @@ async fn the_same_again_changes_nothing_and_older_is_refused() {
     assert_eq!(names(&bench.app).await, ["extension/muster/exporter/2.0.0/linux-any.tar.zst"]);
     // The same numbers on other files: nobody would know which is meant.
     maker.edit(2, &[package("1.0.0", "any", b"one").0]);
+    assert_eq!(refused(&bench.app, &maker.files).await, Reason::ArtifactUntrusted);
+    maker.files.retain(|path, _| path == "metadata/timestamp.json");
     assert_eq!(refused(&bench.app, &maker.files).await, Reason::RepositoryStale);
 }
 

@@ -53,7 +53,7 @@ fn refused(result: Result<crate::app::enrollment::Grant, Error>) -> (Option<Reas
 
 #[tokio::test]
 async fn a_host_gets_the_labels_that_it_may_ask_for_and_a_lost_answer_changes_none() {
-    let bench = Bench::new().await;
+    let bench = Bench::following().await;
     let (token, join) = token(&bench, false).await;
     let key = KeyPair::generate().unwrap();
     let wish = [("rack", "7"), ("env", "prod")];
@@ -69,7 +69,7 @@ async fn a_host_gets_the_labels_that_it_may_ask_for_and_a_lost_answer_changes_no
 
 #[tokio::test]
 async fn one_label_that_it_may_not_ask_for_keeps_a_host_out_and_costs_no_use() {
-    let bench = Bench::new().await;
+    let bench = Bench::following().await;
     let (token, join) = token(&bench, false).await;
     let key = KeyPair::generate().unwrap();
     for bad in [("env", "dev"), ("site", "berlin"), ("role", "db")] {
@@ -88,7 +88,7 @@ async fn one_label_that_it_may_not_ask_for_keeps_a_host_out_and_costs_no_use() {
 
 #[tokio::test]
 async fn the_person_who_approves_sees_the_labels_and_the_node_has_those() {
-    let bench = Bench::new().await;
+    let bench = Bench::following().await;
     let (_, join) = token(&bench, true).await;
     let key = KeyPair::generate().unwrap();
     let (reason, _) = refused(bench.app.enroll(request(&join, &key, &[("env", "dev")])).await);
@@ -108,7 +108,7 @@ async fn the_person_who_approves_sees_the_labels_and_the_node_has_those() {
 
 #[tokio::test]
 async fn a_token_says_which_entry_of_its_list_is_wrong() {
-    let bench = Bench::new().await;
+    let bench = Bench::following().await;
     let wish = Wish { requestable: vec!["rack".to_owned(), "a b".to_owned()], ..Wish::default() };
     let error = bench.app.create_join_token(&alice(), wish).await.unwrap_err();
     assert!(matches!(&error, Error::Invalid { field, .. } if field == "requestable_labels[1]"), "{error}");

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::{
     StreamExt as _,
-    future::BoxFuture,
+    future::{BoxFuture, LocalBoxFuture},
     stream::{self, BoxStream},
 };
 use muster_common::{clock::Instant, drain::Drain};
@@ -149,12 +149,14 @@ fn bytes(size: usize, seed: u8) -> Vec<u8> {
     (0..size).map(|at| u8::try_from((at * 7 + at / 251) % 256).unwrap() ^ seed).collect()
 }
 
-/// Runs a task as long as something else takes.
-async fn during<T>(task: Task, steps: impl Future<Output = T>) -> T {
-    tokio::select! {
-        () = task.run(Drain::default()) => panic!("it works until it is told to end"),
-        done = tokio::time::timeout(LONG * 10_000, steps) => done.expect("in time"),
-    }
+/// Runs a task as long as something else takes. In a box: a task is large.
+fn during<'a, T: 'a>(task: Task, steps: impl Future<Output = T> + 'a) -> LocalBoxFuture<'a, T> {
+    Box::pin(async move {
+        tokio::select! {
+            () = task.run(Drain::default()) => panic!("it works until it is told to end"),
+            done = tokio::time::timeout(LONG * 10_000, steps) => done.expect("in time"),
+        }
+    })
 }
 
 /// Waits until an item stands so.

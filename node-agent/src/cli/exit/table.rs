@@ -181,6 +181,18 @@ codes! {
         "An extension could not be removed"
         "read the error: its files do not go; delete what it names and run the command again"
         "";
+    UPGRADE_REFUSED: 47 "UPGRADE_REFUSED"
+        "The version was not installed; the one before runs on, and nothing has changed"
+        "read the cause: the release, the disk or the package repository needs a look"
+        "";
+    UPGRADE_ROLLED_BACK: 48 "UPGRADE_ROLLED_BACK"
+        "The new version was tried and did not work; the one before runs again"
+        "read the cause and what the new version said; /var/lib/muster/upgrade/failed.log has more of it"
+        "";
+    UPGRADE_FAILED: 49 "UPGRADE_FAILED"
+        "The new version did not work, and the one before does not come up either"
+        "look at `systemctl status muster-node-agent` and the disk: systemd goes on starting it"
+        "";
     NO_SOCKET: 50 "NO_SOCKET"
         "The executor was not started by its socket"
         "systemd starts the executor: enable muster-executor.socket"
@@ -192,5 +204,13 @@ codes! {
     RUNS_AS_ROOT: 52 "RUNS_AS_ROOT"
         "Root runs the half that is to have no rights"
         "start muster-node-agent.service, or do everything in one process with --single-process"
+        "";
+    UPGRADE_BUSY: 53 "UPGRADE_BUSY"
+        "The agent is being upgraded to another version already"
+        "`upgrade --status` tells how far it is; it comes to an end by itself"
+        "";
+    UPGRADE_UNAVAILABLE: 54 "UPGRADE_UNAVAILABLE"
+        "The agent of this host cannot be upgraded from here"
+        "install it from a package, or in slots below /opt/muster, on a host with systemd"
         "";
 }

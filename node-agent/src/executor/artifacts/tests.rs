@@ -52,7 +52,7 @@ fn a_daemon_that_was_taken_over_brings_nothing_in_that_is_not_signed() {
         client.believe(evil.metadata(9, &[b"evil"]).iter()).map_err(reason),
         Err(Reason::ArtifactUntrusted)
     );
-    assert_eq!(client.admit(artifact(b"evil"), &file(b"evil")).map_err(reason), Err(Reason::ArtifactUnknown));
+    assert_eq!(client.admit(artifact(b"evil"), &file(b"evil")).map_err(reason), Err(Reason::FetchFailed));
     client.believe(lab.metadata(2, &[b"good", b"more"]).iter()).unwrap();
     assert_eq!(
         client.believe(lab.metadata(1, &[b"old"]).iter()).map_err(reason),

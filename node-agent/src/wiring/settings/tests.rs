@@ -97,6 +97,7 @@ fn heard(in_force: &InForce, key: &str) -> String {
     let duration = |of: &watch::Sender<Duration>| humantime::format_duration(*of.borrow()).to_string();
     let (min, max) = *in_force.reconnect.borrow();
     match key {
+        "artifacts.mirror" => in_force.mirror.borrow().as_ref().map(ToString::to_string).unwrap_or_default(),
         "drift-interval" => duration(&in_force.drift_interval),
         "facts-interval" => duration(&in_force.facts_interval),
         "log-level" => in_force.log_level.borrow().clone(),
@@ -110,6 +111,7 @@ fn heard(in_force: &InForce, key: &str) -> String {
 /// A value that can be, and is not the default.
 fn other(key: &str) -> &'static str {
     match key {
+        "artifacts.mirror" => "http://mirror.example:81/muster",
         "log-level" => "debug",
         "reconnect-min" => "2s",
         _ => "77s",

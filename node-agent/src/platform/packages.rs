@@ -1,0 +1,270 @@
+//! The package managers of hosts: one exact version from the repositories that are set on
+//! the host, and from a file in its place. Each call ends within a limit, asks nobody, and
+//! keeps configuration files as they are.
+
+mod apt;
+mod rpm;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::process::Command;
+
+use super::{
+    process,
+    tool::{self, Broken, Ran},
+};
+
+/// For one call. A mirror may be slow, and a package may have scripts.
+const LIMIT: Duration = Duration::from_secs(600);
+/// Of what a manager said, this much is told.
+const TOLD: usize = 600;
+
+/// Which one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Manager {
+    /// Debian's and Ubuntu's.
+    Apt,
+    /// That of Fedora and RHEL.
+    Dnf,
+    /// SUSE's.
+    Zypper,
+}
+
+/// A package that is installed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Package {
+    /// By which manager.
+    pub manager: Manager,
+    /// As it calls it.
+    pub name: String,
+}
+
+/// What a package manager cannot do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No repository of the host has it.
+    #[error("the package repositories of this host have no {0}")]
+    Unknown(String),
+    /// A repository does not answer.
+    #[error("a package repository of this host cannot be reached: {0}")]
+    Unreachable(String),
+    /// Another process uses it.
+    #[error("another process holds the lock of the package manager: {0}")]
+    Busy(String),
+    /// The disk is full.
+    #[error("there is no room for the package: {0}")]
+    Full(String),
+    /// It says no.
+    #[error("the package manager failed: {0}")]
+    Failed(String),
+    /// It cannot be run.
+    #[error("the package manager cannot be run: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl Package {
+    /// The one to which a file belongs, and its version. `None`: it belongs to none.
+    pub async fn owning(file: &Path) -> Option<(Self, String)> {
+        if let Some(found) = apt::owning(file).await {
+            return Some(found);
+        }
+        rpm::owning(file).await
+    }
+
+    /// The version that is installed.
+    ///
+    /// # Errors
+    /// If none is, or the manager does not say.
+    pub async fn installed(&self) -> Result<String, Error> {
+        match self.manager {
+            Manager::Apt => apt::installed(&self.name).await,
+            Manager::Dnf | Manager::Zypper => rpm::installed(&self.name).await,
+        }
+    }
+
+    /// Fetches one version into a folder that is made for it.
+    ///
+    /// # Errors
+    /// As said.
+    pub async fn fetch(&self, version: &str, into: &Path) -> Result<PathBuf, Error> {
+        let _ = fs::remove_dir_all(into);
+        super::files::folder(into, 0o755)?;
+        let ending = match self.manager {
+            Manager::Apt => {
+                apt::fetch(&self.name, version, into).await?;
+                "deb"
+            }
+            Manager::Dnf => {
+                rpm::fetch_by_dnf(&self.name, version, into).await?;
+                "rpm"
+            }
+            Manager::Zypper => {
+                rpm::fetch_by_zypper(&self.name, version, into).await?;
+                "rpm"
+            }
+        };
+        let found =
+            self.find(into, ending).ok_or_else(|| Error::Unknown(format!("{} {version}", self.name)))?;
+        fs::File::open(&found)?.sync_all()?;
+        Ok(found)
+    }
+
+    /// The file of a package that was fetched into a folder.
+    #[must_use]
+    pub fn fetched(&self, into: &Path) -> Option<PathBuf> {
+        self.find(into, if self.manager == Manager::Apt { "deb" } else { "rpm" })
+    }
+
+    /// Puts the package of a file in the place of what is installed, also an older one.
+    ///
+    /// # Errors
+    /// As said. It may be installed in part: the same call ends that.
+    pub async fn install(&self, file: &Path) -> Result<(), Error> {
+        match self.manager {
+            Manager::Apt => apt::install(file).await,
+            Manager::Dnf | Manager::Zypper => rpm::install(file).await,
+        }
+    }
+
+    /// Below the folder, managers have folders of their own.
+    fn find(&self, folder: &Path, ending: &str) -> Option<PathBuf> {
+        let entries: Vec<PathBuf> = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path()).collect();
+        let is_it = |path: &&PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            name.starts_with(&self.name) && path.extension().is_some_and(|it| it == ending) && path.is_file()
+        };
+        entries
+            .iter()
+            .find(is_it)
+            .cloned()
+            .or_else(|| entries.iter().filter(|path| path.is_dir()).find_map(|path| self.find(path, ending)))
+    }
+}
+
+/// A call that speaks English, asks nothing and restarts nothing else.
+fn call(program: &str, words: &[&str]) -> Command {
+    let mut command = process::command(program);
+    command.args(words).env("LC_ALL", "C").env("DEBIAN_FRONTEND", "noninteractive");
+    command.env("NEEDRESTART_MODE", "l").env("HOME", "/root").env("ZYPP_LOCK_TIMEOUT", "0");
+    command
+}
+
+async fn run(command: Command) -> Result<Ran, Error> {
+    match tool::run(command, tokio::time::sleep(LIMIT)).await {
+        Ok(ran) => Ok(ran),
+        Err(Broken::Stopped(())) => {
+            Err(Error::Unreachable(format!("it did not end within {} s", LIMIT.as_secs())))
+        }
+        Err(Broken::Io(error)) => Err(error.into()),
+    }
+}
+
+/// What a manager means that failed. `wanted`: the package and its version.
+fn meaning(ran: &Ran, wanted: &str) -> Error {
+    const BUSY: [&str; 5] = [
+        "could not get lock",
+        "unable to acquire",
+        "was locked by another process",
+        "can't create transaction lock",
+        "system management is locked",
+    ];
+    const UNREACHABLE: [&str; 8] = [
+        "failed to fetch",
+        "could not resolve",
+        "unable to connect",
+        "cannot download",
+        "curl error",
+        "connection failed",
+        "download (curl) error",
+        "timeout exceeded",
+    ];
+    const UNKNOWN: [&str; 6] = [
+        "was not found",
+        "unable to locate",
+        "no match for argument",
+        "unable to find a match",
+        "no package",
+        "not found in package names",
+    ];
+    let said = format!("{}\n{}", String::from_utf8_lossy(&ran.stderr), String::from_utf8_lossy(&ran.stdout));
+    let low = said.to_ascii_lowercase();
+    let is = |words: &[&str]| words.iter().any(|word| low.contains(word));
+    let told = told(&said);
+    match () {
+        () if is(&BUSY) => Error::Busy(told),
+        () if low.contains("no space left") || low.contains("enough free space") => Error::Full(told),
+        () if is(&UNREACHABLE) => Error::Unreachable(told),
+        () if is(&UNKNOWN) => Error::Unknown(wanted.to_owned()),
+        () => Error::Failed(told),
+    }
+}
+
+/// The last of it, on one line.
+fn told(said: &str) -> String {
+    let line = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let from = line.len().saturating_sub(TOLD);
+    line.char_indices().find(|(at, _)| *at >= from).map_or_else(String::new, |(at, _)| line[at..].to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+
+    fn said(stderr: &str) -> Error {
+        let ran = Ran {
+            status: std::process::ExitStatus::from_raw(256),
+            stdout: Vec::new(),
+            stderr: stderr.as_bytes().to_vec(),
+        };
+        meaning(&ran, "muster-node-agent 9.9.9-1")
+    }
+
+    #[test]
+    fn what_managers_say_is_understood() {
+        // As Debian 12, Fedora 40 and openSUSE 15.6 say it.
+        for text in [
+            "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 812 (apt-get)",
+            "dpkg: error: dpkg frontend lock was locked by another process with pid 77",
+            "error: can't create transaction lock on /var/lib/rpm/.rpm.lock",
+            "System management is locked by the application with pid 1234 (zypper).",
+        ] {
+            assert!(matches!(said(text), Error::Busy(_)), "{text}");
+        }
+        for text in [
+            "E: Failed to fetch http://mirror/x.deb  Could not connect to mirror:80",
+            "Curl error (7): Couldn't connect to server for http://mirror/repodata/repomd.xml",
+            "Download (curl) error for 'http://mirror/repodata/repomd.xml': Connection failed",
+        ] {
+            assert!(matches!(said(text), Error::Unreachable(_)), "{text}");
+        }
+        for text in [
+            "E: Version '9.9.9-1' for 'muster-node-agent' was not found",
+            "Error: Unable to find a match: muster-node-agent-9.9.9-1",
+            "No provider: package 'muster-node-agent=9.9.9-1' not found in package names.",
+        ] {
+            assert!(matches!(said(text), Error::Unknown(_)), "{text}");
+        }
+        assert!(matches!(said("dpkg: error processing archive x: No space left on device"), Error::Full(_)));
+        assert!(matches!(said("segmentation fault"), Error::Failed(_)));
+    }
+
+    #[test]
+    fn a_package_is_found_wherever_its_manager_puts_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let package = Package { manager: Manager::Zypper, name: "muster-node-agent".to_owned() };
+        assert_eq!(package.fetched(folder.path()), None);
+        let at = folder.path().join("muster/x86_64/muster-node-agent-0.2.0-1.x86_64.rpm");
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        fs::write(&at, "x").unwrap();
+        fs::write(folder.path().join("other-1.rpm"), "x").unwrap();
+        assert_eq!(package.fetched(folder.path()), Some(at));
+    }
+}

@@ -1,0 +1,127 @@
+//! Drives an upgrade to its end: does what the stage is about, and writes down the next one
+//! before anything of it is done.
+
+use std::{io, time::Duration};
+
+use muster_common::{clock::UnixMillis, crash};
+
+use super::{
+    machine::{Event, Failure, Kind, Seen, Stage, Which},
+    record::{Plan, Record},
+};
+
+/// How far a watch is, is written down when so much more of it is over.
+const NOTED: Duration = Duration::from_secs(10);
+
+/// What an upgrade needs of a host. Everything may be repeated.
+pub(super) trait Host {
+    /// Lays the new version and the way back beside what runs.
+    ///
+    /// # Errors
+    /// If it cannot: nothing of what runs has changed.
+    fn stage(&mut self, plan: &Plan) -> Result<(), Failure>;
+
+    /// Puts a version in the place and lets it start.
+    ///
+    /// # Errors
+    /// If it is not in the place.
+    fn switch(&mut self, plan: &Plan, to: Which) -> Result<(), Failure>;
+
+    /// How the agent's service stands.
+    fn look(&mut self, plan: &Plan, wanted: Which) -> Seen;
+
+    /// What the version that runs said last. It is kept, too.
+    fn last_words(&mut self, plan: &Plan) -> String;
+
+    /// Lets some time pass; answers how much.
+    fn wait(&mut self) -> Duration;
+
+    /// By the host's clock.
+    fn now(&self) -> UnixMillis;
+
+    /// Writes down how far it is.
+    ///
+    /// # Errors
+    /// If it is not durable.
+    fn keep(&mut self, record: &Record) -> io::Result<()>;
+}
+
+/// One step further. It is written down, or could not be and may be done all the same.
+pub(super) fn advance(record: Record, host: &mut impl Host) -> Record {
+    let Record { plan, stage, since } = record;
+    let event = act(&plan, &stage, host);
+    crash::point("upgrade.acted");
+    let (before, was_over) = (stage.clone(), spent(&stage));
+    let mut next = stage.after(event, plan.limits);
+    if let (Stage::Switching | Stage::Probation(_), Stage::RollingBack { why, .. }) = (&before, &mut next) {
+        why.output = host.last_words(&plan);
+    }
+    let is_news = next.name() != before.name() || kind(&next) != kind(&before);
+    let since = if is_news { host.now() } else { since };
+    let is_due = spent(&next).as_secs() / NOTED.as_secs() != was_over.as_secs() / NOTED.as_secs();
+    let next = Record { plan, stage: next, since };
+    if !is_news && !is_due {
+        return next;
+    }
+    let kept = host.keep(&next);
+    crash::point("upgrade.kept");
+    match kept {
+        // It must be known afterwards that the place was about to change.
+        Err(error) if next.stage == Stage::Switching => {
+            let why = Failure::new(kind_of(&error), format!("cannot write down what comes next: {error}"));
+            Record { stage: before.after(Event::Done(Err(why)), next.plan.limits), ..next }
+        }
+        Err(error) => {
+            // What was written before leads to the same place, only later.
+            tracing::warn!(%error, "cannot write down how far the upgrade is: {error}");
+            next
+        }
+        Ok(()) => next,
+    }
+}
+
+fn act(plan: &Plan, stage: &Stage, host: &mut impl Host) -> Event {
+    match stage {
+        Stage::Verified => Event::Done(host.stage(plan)),
+        Stage::Staged | Stage::Ended(_) => Event::Done(Ok(())),
+        Stage::Switching => Event::Done(host.switch(plan, Which::New)),
+        Stage::RollingBack { tries, .. } => {
+            if *tries > 0 {
+                host.wait();
+            }
+            Event::Done(host.switch(plan, Which::Old))
+        }
+        Stage::Probation(_) => {
+            let passed = host.wait();
+            Event::Looked(passed, host.look(plan, Which::New))
+        }
+        Stage::Returned { .. } => {
+            let passed = host.wait();
+            Event::Looked(passed, host.look(plan, Which::Old))
+        }
+    }
+}
+
+const fn spent(stage: &Stage) -> Duration {
+    match stage {
+        Stage::Probation(watch) | Stage::Returned { watch, .. } => watch.spent,
+        _ => Duration::ZERO,
+    }
+}
+
+/// Stages of one name that are not the same.
+const fn kind(stage: &Stage) -> bool {
+    matches!(stage, Stage::Returned { .. })
+}
+
+/// Whether the disk was full, or something else was.
+pub(super) fn kind_of(error: &io::Error) -> Kind {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::DiskFull,
+        io::ErrorKind::InvalidData => Kind::Invalid,
+        _ => Kind::Host,
+    }
+}
+
+#[cfg(test)]
+mod tests;
