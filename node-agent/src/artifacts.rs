@@ -162,7 +162,7 @@ impl Inner {
             };
             match found {
                 Ok(path) => return Ok(path),
-                Err(error) => failed = failed.then(source, error),
+                Err(error) => failed = failed.then(source, &error),
             }
         }
         Err(failed)

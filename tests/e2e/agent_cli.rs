@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 /// All that people see.
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 21] = [
     "connect",
     "run",
     "show",

@@ -85,11 +85,11 @@ impl Lab {
         self.say(Extension { act: act.into(), packages: vec![package.clone()], ..Extension::default() })
     }
 
-    fn launch(&self, package: &ExtensionPackage, verb: &str) -> Result<String, Said> {
+    fn launch(&self, package: &ExtensionPackage, verb: &str) -> Result<String, Box<Said>> {
         let id = CommandId::generate().to_string();
         match self.say(launch(package, verb, &id)) {
             Said::Done(_) => Ok(id),
-            other => Err(other),
+            other => Err(Box::new(other)),
         }
     }
 

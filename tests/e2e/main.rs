@@ -68,6 +68,7 @@ mod split;
 mod supervise;
 mod upgrades;
 mod upkeep;
+mod versions;
 mod workload_api;
 mod workload_cli;
 mod workload_hosts;

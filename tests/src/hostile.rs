@@ -13,7 +13,7 @@ use std::{
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
 };
 
 /// What it does when it is asked for a file.
@@ -55,6 +55,7 @@ struct Shared {
 
 impl Mirror {
     /// Serves a folder.
+    #[allow(clippy::disallowed_methods)] // one task, ended on drop with all that it began
     pub async fn start(folder: &Path) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -62,9 +63,10 @@ impl Mirror {
         let shared = Arc::new(Shared { folder, tricks: Mutex::default(), asked: Mutex::default() });
         let of_task = Arc::clone(&shared);
         let task = tokio::spawn(async move {
+            let mut answers = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let shared = Arc::clone(&of_task);
-                tokio::spawn(async move {
+                answers.spawn(async move {
                     let _ = shared.answer(stream).await; // who asked hung up
                 });
             }

@@ -34,7 +34,7 @@ impl Download<'_> {
         for source in sources {
             match self.whole(&incoming, source, path).await {
                 Ok(()) => return self.admit(&incoming).await,
-                Err(error) => failed = failed.then(source, error),
+                Err(error) => failed = failed.then(source, &error),
             }
         }
         Err(failed)

@@ -24,32 +24,32 @@ pub struct Error {
 }
 
 impl Error {
-    fn new(cause: Cause, reason: Reason, message: String) -> Self {
+    fn new(cause: Cause, reason: Reason, message: &str) -> Self {
         let message = message.chars().take(LONGEST).collect();
         Self { cause, reason, message }
     }
 
     /// There is nobody to ask.
     pub(super) fn nobody() -> Self {
-        Self::new(Cause::Network, Reason::FetchFailed, String::new())
+        Self::new(Cause::Network, Reason::FetchFailed, "")
     }
 
     pub(super) fn too_large(wanted: &Wanted) -> Self {
         let message =
             format!("{} is to have {} bytes; {} are the most", wanted.target, wanted.size, tuf::MOST_FILE);
-        Self::new(Cause::Content, Reason::TooLarge, message)
+        Self::new(Cause::Content, Reason::TooLarge, &message)
     }
 
     /// After one source failed, another did. The last counts: it is the control plane, if
     /// there is one.
-    pub(super) fn then(self, source: &Source, error: Self) -> Self {
+    pub(super) fn then(self, source: &Source, error: &Self) -> Self {
         let before = if self.message.is_empty() { String::new() } else { format!("{self}; ") };
-        Self::new(error.cause, error.reason, format!("{before}{source}: {error}"))
+        Self::new(error.cause, error.reason, &format!("{before}{source}: {error}"))
     }
 
     pub(super) fn refused(error: &tuf::Error) -> Self {
         let of_host = admission::Error::Refused(error.clone());
-        Self::new(of_host.cause(), error.reason(), error.to_string())
+        Self::new(of_host.cause(), error.reason(), &error.to_string())
     }
 
     pub(super) fn of_host(error: &std::io::Error) -> Self {
@@ -61,22 +61,22 @@ impl Error {
             Fault::Missing => Self::new(
                 Cause::ControlPlane,
                 Reason::FetchFailed,
-                "it does not have the file that its metadata names".to_owned(),
+                "it does not have the file that its metadata names",
             ),
-            Fault::Network(message) => Self::new(Cause::Network, Reason::FetchFailed, message),
-            Fault::Refused(reason, message) => Self::new(Cause::ControlPlane, reason, message),
+            Fault::Network(message) => Self::new(Cause::Network, Reason::FetchFailed, &message),
+            Fault::Refused(reason, message) => Self::new(Cause::ControlPlane, reason, &message),
         }
     }
 }
 
 impl From<No> for Error {
     fn from(no: No) -> Self {
-        Self::new(no.cause, no.reason, no.message)
+        Self::new(no.cause, no.reason, &no.message)
     }
 }
 
 impl From<admission::Error> for Error {
     fn from(error: admission::Error) -> Self {
-        Self::new(error.cause(), error.reason(), Chain(&error).to_string())
+        Self::new(error.cause(), error.reason(), &Chain(&error).to_string())
     }
 }

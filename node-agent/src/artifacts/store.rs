@@ -16,7 +16,7 @@ impl Store {
         let place = self.0.clone();
         tasks::blocking(move || match place {
             Place::Here(store) => Ok(store.believe(&metadata).map(drop)?),
-            Place::There(client) => Ok(client.believe(metadata.iter())?),
+            Place::There(client) => Ok(client.believe(&metadata)?),
         })
         .await
     }

@@ -83,7 +83,7 @@ fn a_package_becomes_orders_that_nobody_else_words() {
     assert_eq!(none.kind(), io::ErrorKind::NotFound);
     assert_eq!(fs::read(home.join("config/settings.json")).unwrap(), b"{\"a\":1}");
     assert_eq!(fs::read(home.join("config/protected.json")).unwrap(), b"{}");
-    depot.keep("log", &[package.clone()]).unwrap();
+    depot.keep("log", std::slice::from_ref(&package)).unwrap();
     assert!(depot.manifest(&package).is_ok());
     depot.keep("log", &[]).unwrap();
     assert!(depot.manifest(&package).is_err() && home.join("config").exists());

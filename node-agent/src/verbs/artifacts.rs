@@ -2,6 +2,7 @@
 //! the executor's.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Write as _},
     time::Duration,
@@ -34,15 +35,11 @@ impl Client {
     ///
     /// # Errors
     /// If it is not believed there.
-    pub fn believe<'a>(
-        &self,
-        metadata: impl Iterator<Item = (&'a String, &'a Vec<u8>)> + Clone,
-    ) -> Result<(), No> {
+    pub fn believe(&self, metadata: &BTreeMap<String, Vec<u8>>) -> Result<(), No> {
         let document =
             |(path, bytes): (&String, &Vec<u8>)| Document { path: path.clone(), size: bytes.len() as u64 };
-        let verb = Verb::Believe(Believe { documents: metadata.clone().map(document).collect() });
-        let said =
-            self.bring(&verb, |mut to| metadata.clone().try_for_each(|(_, bytes)| to.write_all(bytes)))?;
+        let verb = Verb::Believe(Believe { documents: metadata.iter().map(document).collect() });
+        let said = self.bring(&verb, |mut to| metadata.values().try_for_each(|bytes| to.write_all(bytes)))?;
         if let Said::Done(_) = said { Ok(()) } else { Err(unexpected()) }
     }
 

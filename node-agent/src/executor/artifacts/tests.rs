@@ -48,16 +48,10 @@ fn a_daemon_that_was_taken_over_brings_nothing_in_that_is_not_signed() {
     let (lab, evil) = (Lab::new(), Lab::new());
     let client = listen(&lab);
     let reason = |no: crate::verbs::No| no.reason;
-    assert_eq!(
-        client.believe(evil.metadata(9, &[b"evil"]).iter()).map_err(reason),
-        Err(Reason::ArtifactUntrusted)
-    );
+    assert_eq!(client.believe(&evil.metadata(9, &[b"evil"])).map_err(reason), Err(Reason::ArtifactUntrusted));
     assert_eq!(client.admit(artifact(b"evil"), &file(b"evil")).map_err(reason), Err(Reason::FetchFailed));
-    client.believe(lab.metadata(2, &[b"good", b"more"]).iter()).unwrap();
-    assert_eq!(
-        client.believe(lab.metadata(1, &[b"old"]).iter()).map_err(reason),
-        Err(Reason::ArtifactRolledBack)
-    );
+    client.believe(&lab.metadata(2, &[b"good", b"more"])).unwrap();
+    assert_eq!(client.believe(&lab.metadata(1, &[b"old"])).map_err(reason), Err(Reason::ArtifactRolledBack));
     assert_eq!(client.admit(artifact(b"evil"), &file(b"evil")).map_err(reason), Err(Reason::ArtifactUnknown));
     // The right name and digest, and other bytes.
     assert_eq!(
@@ -78,7 +72,7 @@ fn a_daemon_that_was_taken_over_brings_nothing_in_that_is_not_signed() {
 fn a_daemon_that_promises_more_than_it_gives_holds_nobody_up() {
     let lab = Lab::new();
     let client = listen(&lab);
-    client.believe(lab.metadata(1, &[b"good"]).iter()).unwrap();
+    client.believe(&lab.metadata(1, &[b"good"])).unwrap();
     let no = client.admit(artifact(b"good"), &file(b"go")).unwrap_err();
     assert_eq!(no.cause, Cause::Host, "{no:?}");
     let most = vec![Document { path: "metadata/timestamp.json".to_owned(), size: MOST_CONTENT + 1 }];
