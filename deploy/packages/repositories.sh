@@ -5,6 +5,7 @@
 #
 # PACKAGES  folder with debs and rpms (target/packages)
 # OUT       where to (target/repositories): apt/, rpm/x86_64/, rpm/aarch64/, muster.asc
+# VALID_DAYS  how long the lists for apt hold; made again before, with the same packages (180)
 # KEY       file with the secret OpenPGP key that signs, without passphrase; none: a key is
 #           made and thrown away
 set -eu
@@ -13,6 +14,7 @@ cd "$(dirname "$0")/../.."
 say() { printf 'repositories: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
 
+VALID_DAYS=${VALID_DAYS:-180}
 PACKAGES=${PACKAGES:-target/packages}
 OUT=${OUT:-target/repositories}
 for program in gpg apt-ftparchive createrepo_c rpmsign; do
@@ -31,6 +33,7 @@ end() {
     rm -rf "$GNUPGHOME"
 }
 trap end EXIT
+trap 'exit 1' INT TERM HUP
 
 # Old rpms know no other kind of key than RSA.
 take_key() {
@@ -50,24 +53,36 @@ take_key() {
 
 sign() { gpg --batch --quiet --no-auto-check-trustdb --yes --local-user "$fingerprint" "$@"; }
 
+# Lists are made aside and take the place of the ones before whole: who reads meanwhile gets the
+# one or the other, each with its signature.
+take_place() {
+    rm -rf "$2.before"
+    [ ! -e "$2" ] || mv "$2" "$2.before"
+    mv "$1" "$2"
+    rm -rf "$2.before"
+}
+
 apt_repository() {
     root=$OUT/apt
     mkdir -p "$root/pool"
     cp "$PACKAGES"/*.deb "$root/pool/"
+    rm -rf "$root/dists.new"
+    dist=$root/dists.new/stable
     for arch in amd64 arm64; do
-        index=$root/dists/stable/main/binary-$arch
+        index=$dist/main/binary-$arch
         mkdir -p "$index"
         (cd "$root" && apt-ftparchive --arch "$arch" packages pool) >"$index/Packages"
         gzip -9nkf "$index/Packages"
     done
-    (cd "$root" && rm -f dists/stable/Release dists/stable/InRelease &&
-        apt-ftparchive -o APT::FTPArchive::Release::Origin=Muster \
+    (cd "$root" &&
+        apt-ftparchive -o APT::FTPArchive::Release::ValidTime=$((VALID_DAYS * 86400)) -o APT::FTPArchive::Release::Origin=Muster \
             -o APT::FTPArchive::Release::Suite=stable -o APT::FTPArchive::Release::Codename=stable \
             -o APT::FTPArchive::Release::Components=main \
-            -o APT::FTPArchive::Release::Architectures="amd64 arm64" release dists/stable) >"$GNUPGHOME/Release"
-    cp "$GNUPGHOME/Release" "$root/dists/stable/Release"
-    sign --clearsign --output "$root/dists/stable/InRelease" "$root/dists/stable/Release"
-    sign --armor --detach-sign --output "$root/dists/stable/Release.gpg" "$root/dists/stable/Release"
+            -o APT::FTPArchive::Release::Architectures="amd64 arm64" release dists.new/stable) >"$GNUPGHOME/Release"
+    cp "$GNUPGHOME/Release" "$dist/Release"
+    sign --clearsign --output "$dist/InRelease" "$dist/Release"
+    sign --armor --detach-sign --output "$dist/Release.gpg" "$dist/Release"
+    take_place "$root/dists.new" "$root/dists"
     say "apt: $(find "$root/pool" -name '*.deb' | wc -l) packages"
 }
 
@@ -81,9 +96,14 @@ rpm_repository() {
             rpmsign --define "_gpg_name $fingerprint" --define "_gpg_path $GNUPGHOME" --define "__gpg $(command -v gpg)" \
                 --addsign "$root/${package##*/}" >/dev/null
         done
-        createrepo_c --quiet "$root"
-        sign --armor --detach-sign --output "$root/repodata/repomd.xml.asc" "$root/repodata/repomd.xml"
-        cp "$OUT/muster.asc" "$root/repodata/repomd.xml.key"
+        rm -rf "$root/.new"
+        mkdir "$root/.new"
+        createrepo_c --quiet --outputdir "$root/.new" "$root"
+        lists=$root/.new/repodata
+        sign --armor --detach-sign --output "$lists/repomd.xml.asc" "$lists/repomd.xml"
+        cp "$OUT/muster.asc" "$lists/repomd.xml.key"
+        take_place "$lists" "$root/repodata"
+        rmdir "$root/.new"
         say "dnf and zypper, $arch: $(find "$root" -name '*.rpm' | wc -l) packages"
     done
 }

@@ -25,7 +25,8 @@ const MANIFEST: &str = "publisher = \"acme\"\ntype = \"TYPE\"\nversion = \"1.0\"
     [run]\nargv = [\"/bin/sh\", \"-c\", \"x=aaaaaaaa; while :; do x=$x$x; done\"]\n";
 const ENABLE: &str = "#!/bin/sh\nset -e\nid -u > $MUSTER_EXT_STATE/who\ncat $MUSTER_EXT_CONFIG/settings.json\n\
     stat -c '%a %U' $MUSTER_EXT_CONFIG/protected.json\n\
-    cat /sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)/pids.max\n";
+    v1=$(sed -n 's/^[0-9]*:pids://p' /proc/self/cgroup)\nv2=$(sed -n 's/^0:://p' /proc/self/cgroup)\n\
+    cat /sys/fs/cgroup${v1:+/pids}${v1:-$v2}/pids.max\n";
 
 struct Lab {
     host: Host,

@@ -20,11 +20,17 @@ purge)
             deb-systemd-helper unmask "$unit" >/dev/null || true
         done
     fi
-    if [ -d /run/systemd/system ]; then
-        # Scripts that were to outlive the agent, and extensions that it watched over.
-        systemctl stop 'muster-command-*' 'muster-extension-*' || true
+    # /opt/muster is no part of the package: an agent in slots lives there, and has the same
+    # state and user.
+    if [ -L /opt/muster/current ]; then
+        echo "an agent in slots is in /opt/muster: /var/lib/muster and the user muster stay for it" >&2
+        exit 0
     fi
-    rm -rf /var/lib/muster /run/muster /run/muster-scripts /opt/muster
+    if [ -d /run/systemd/system ]; then
+        # Scripts that were to outlive the agent, and programs of extensions.
+        systemctl stop 'muster-command-*' || true
+    fi
+    rm -rf /var/lib/muster /run/muster /run/muster-scripts
     # What commands of the agent wrote beside the files that the package brought.
     rm -rf /etc/systemd/system/muster-node-agent.service.d
     rm -f /etc/muster/node-agent.toml* /etc/muster/locks.toml* /etc/muster/root.json

@@ -8,7 +8,9 @@ remove | deconfigure) ;;
 esac
 
 /usr/lib/muster/node-agent/helper leaving
+# First: it would start again what is stopped.
+/usr/lib/muster/node-agent/helper unwatch
 if [ -d /run/systemd/system ]; then
     deb-systemd-invoke stop muster-node-agent.service muster-executor.socket >/dev/null || true
-    systemctl stop muster-executor.service muster-upgrade.service || true
+    systemctl stop muster-executor.service || true
 fi

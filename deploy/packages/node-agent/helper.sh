@@ -1,7 +1,7 @@
 #!/bin/sh
 # What the scripts of the deb and of the rpm have in common. It belongs to the package: it is
 # there after files have come and before they go. May be called any number of times.
-# usage: helper set-up | restart | leaving
+# usage: helper set-up | restart | leaving | unwatch
 set -u
 
 agent=/usr/bin/muster-node-agent
@@ -31,6 +31,14 @@ restart() {
     systemctl try-restart muster-node-agent.service || echo "muster-node-agent did not come up: see journalctl -u muster-node-agent" >&2
 }
 
+# Nobody watches over an upgrade of what is removed: what was pending would come back with it.
+# An agent in slots has the same folder, and is not removed.
+unwatch() {
+    [ ! -L /opt/muster/current ] || return 0
+    if has_systemd; then systemctl stop muster-upgrade.service muster-upgrade-resume.service || true; fi
+    rm -rf /var/lib/muster/upgrade/pending.json /var/lib/muster/upgrade/packages
+}
+
 # Somebody removes the package: what is not undone by that.
 leaving() {
     # Not ls: hidden files are no extensions, and names may be anything.
@@ -51,8 +59,9 @@ case ${1:-} in
 set-up) set_up ;;
 restart) restart ;;
 leaving) leaving ;;
+unwatch) unwatch ;;
 *)
-    echo "usage: $0 set-up | restart | leaving" >&2
+    echo "usage: $0 set-up | restart | leaving | unwatch" >&2
     exit 2
     ;;
 esac

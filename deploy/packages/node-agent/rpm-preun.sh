@@ -4,7 +4,9 @@
 [ "$1" -eq 0 ] || exit 0
 
 /usr/lib/muster/node-agent/helper leaving || :
+# First: it would start again what is stopped.
+/usr/lib/muster/node-agent/helper unwatch || :
 systemctl disable --quiet muster-node-agent.service muster-executor.socket muster-upgrade-resume.service || :
 if [ -d /run/systemd/system ]; then
-    systemctl stop muster-node-agent.service muster-executor.socket muster-executor.service muster-upgrade.service || :
+    systemctl stop muster-node-agent.service muster-executor.socket muster-executor.service || :
 fi

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Flock, FlockType, Pid, fcntl_getlk};
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
@@ -21,6 +22,8 @@ use super::{
 
 /// For one call. A mirror may be slow, and a package may have scripts.
 const LIMIT: Duration = Duration::from_secs(600);
+/// For one that writes: who ends it in the middle leaves a package that is not whole.
+const WRITING: Duration = Duration::from_secs(4 * 3600);
 /// Of what a manager said, this much is told.
 const TOLD: usize = 600;
 
@@ -63,6 +66,9 @@ pub enum Error {
     /// It says no.
     #[error("the package manager failed: {0}")]
     Failed(String),
+    /// It did not end in time.
+    #[error("the package manager did not end within {} s", .0.as_secs())]
+    Slow(Duration),
     /// It cannot be run.
     #[error("the package manager cannot be run: {0}")]
     Io(#[from] io::Error),
@@ -86,6 +92,29 @@ impl Package {
             Manager::Apt => apt::installed(&self.name).await,
             Manager::Dnf | Manager::Zypper => rpm::installed(&self.name).await,
         }
+    }
+
+    /// The version that a file of it calls itself, as `installed` will.
+    ///
+    /// # Errors
+    /// If it is no package.
+    pub async fn version_in(&self, file: &Path) -> Result<String, Error> {
+        match self.manager {
+            Manager::Apt => apt::version_in(file).await,
+            Manager::Dnf | Manager::Zypper => rpm::version_in(file).await,
+        }
+    }
+
+    /// Whether nobody holds the manager's lock, so that `install` can begin at once.
+    ///
+    /// # Errors
+    /// `Busy`, with who holds it; or from the file system.
+    pub fn is_free(&self) -> Result<(), Error> {
+        let locks = match self.manager {
+            Manager::Apt => apt::LOCKS,
+            Manager::Dnf | Manager::Zypper => rpm::LOCKS,
+        };
+        locks.iter().try_for_each(|path| is_free(Path::new(path)))
     }
 
     /// Fetches one version into a folder that is made for it.
@@ -127,7 +156,7 @@ impl Package {
     /// As said. It may be installed in part: the same call ends that.
     pub async fn install(&self, file: &Path) -> Result<(), Error> {
         match self.manager {
-            Manager::Apt => apt::install(file).await,
+            Manager::Apt => apt::install(&self.name, file).await,
             Manager::Dnf | Manager::Zypper => rpm::install(file).await,
         }
     }
@@ -147,6 +176,21 @@ impl Package {
     }
 }
 
+/// Only asks: who takes the lock to try it keeps others from it.
+fn is_free(path: &Path) -> Result<(), Error> {
+    let file = match fs::File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    match fcntl_getlk(&file, &Flock::from(FlockType::WriteLock)).map_err(io::Error::from)? {
+        None => Ok(()),
+        Some(held) => {
+            let pid = held.pid.map_or(0, Pid::as_raw_pid);
+            Err(Error::Busy(format!("process {pid} holds {}", path.display())))
+        }
+    }
+}
+
 /// A call that speaks English, asks nothing and restarts nothing else.
 fn call(program: &str, words: &[&str]) -> Command {
     let mut command = process::command(program);
@@ -156,19 +200,22 @@ fn call(program: &str, words: &[&str]) -> Command {
 }
 
 async fn run(command: Command) -> Result<Ran, Error> {
-    match tool::run(command, tokio::time::sleep(LIMIT)).await {
+    within(LIMIT, command).await
+}
+
+async fn within(limit: Duration, command: Command) -> Result<Ran, Error> {
+    match tool::run(command, tokio::time::sleep(limit)).await {
         Ok(ran) => Ok(ran),
-        Err(Broken::Stopped(())) => {
-            Err(Error::Unreachable(format!("it did not end within {} s", LIMIT.as_secs())))
-        }
+        Err(Broken::Stopped(())) => Err(Error::Slow(limit)),
         Err(Broken::Io(error)) => Err(error.into()),
     }
 }
 
 /// What a manager means that failed. `wanted`: the package and its version.
 fn meaning(ran: &Ran, wanted: &str) -> Error {
-    const BUSY: [&str; 5] = [
+    const BUSY: [&str; 6] = [
         "could not get lock",
+        "unable to lock directory",
         "unable to acquire",
         "was locked by another process",
         "can't create transaction lock",
@@ -254,6 +301,21 @@ mod tests {
         }
         assert!(matches!(said("dpkg: error processing archive x: No space left on device"), Error::Full(_)));
         assert!(matches!(said("segmentation fault"), Error::Failed(_)));
+    }
+
+    #[tokio::test]
+    async fn a_manager_that_does_not_end_is_no_repository_that_cannot_be_reached() {
+        let limit = Duration::from_millis(50);
+        assert!(matches!(within(limit, call("sleep", &["60"])).await, Err(Error::Slow(it)) if it == limit));
+    }
+
+    #[test]
+    fn a_lock_that_nobody_holds_is_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = folder.path().join("lock");
+        is_free(&lock).unwrap();
+        fs::write(&lock, "").unwrap();
+        is_free(&lock).unwrap();
     }
 
     #[test]

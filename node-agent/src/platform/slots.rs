@@ -105,17 +105,19 @@ impl Slots {
     /// back takes no space. What was in the slot goes first. `told`: bytes that are written.
     ///
     /// # Errors
-    /// `InvalidData`: the archive is none of a release, or the slot is the one that runs. Or
-    /// from the file system.
+    /// `InvalidData`: the archive is none of a release. `ResourceBusy`: the slot is the one that
+    /// runs. Or from the file system.
     pub fn fill(&self, slot: Slot, archive: &Path, told: impl FnMut(u64)) -> io::Result<()> {
         if self.current()? == slot {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "that slot runs"));
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "that slot runs"));
         }
         let (folder, staged) = (self.folder(slot), self.root.join("slots/.new"));
         clear(&staged)?;
-        archive::unpack(File::open(archive)?, &staged, MOST, told)?;
-        if !staged.join(PROGRAM).is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it has no {PROGRAM}")));
+        let archive = File::open(archive)?;
+        has_room(&self.root, archive.metadata()?.len())?;
+        if let Err(error) = unpack(archive, &staged, told) {
+            let _ = clear(&staged); // the room that it took is needed by what runs
+            return Err(error);
         }
         clear(&folder)?;
         fs::rename(&staged, &folder)?;
@@ -156,6 +158,25 @@ impl Slots {
     }
 }
 
+fn unpack(archive: File, staged: &Path, told: impl FnMut(u64)) -> io::Result<()> {
+    archive::unpack(archive, staged, MOST, told)?;
+    if staged.join(PROGRAM).is_file() {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, format!("it has no {PROGRAM}")))
+}
+
+/// How much it is unpacked no archive says for certain; twice its own size it is at least.
+fn has_room(folder: &Path, packed: u64) -> io::Result<()> {
+    let disk = rustix::fs::statvfs(folder)?;
+    let (free, needed) = (disk.f_bavail.saturating_mul(disk.f_frsize), packed.saturating_mul(2));
+    if free >= needed {
+        return Ok(());
+    }
+    let what = format!("{} has {free} bytes free, and {needed} are needed", folder.display());
+    Err(io::Error::new(io::ErrorKind::StorageFull, what))
+}
+
 fn clear(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -191,7 +212,8 @@ mod tests {
             slots.switch(slot).unwrap();
             assert_eq!((slots.current().unwrap(), runs().as_str()), (slot, expected));
         }
-        assert!(slots.fill(Slot::B, &archive, |_| {}).is_err(), "what runs is not written over");
+        let refused = slots.fill(Slot::B, &archive, |_| {}).unwrap_err().kind();
+        assert_eq!(refused, io::ErrorKind::ResourceBusy, "what runs is not written over");
         assert_eq!(runs(), "b");
     }
 
@@ -204,6 +226,8 @@ mod tests {
         fs::write(slots.program(Slot::B), "before").unwrap();
         assert_eq!(slots.fill(Slot::B, &archive, |_| {}).unwrap_err().kind(), io::ErrorKind::InvalidData);
         assert_eq!(fs::read_to_string(slots.program(Slot::B)).unwrap(), "before");
+        assert!(!folder.path().join("slots/.new").exists(), "it takes no room");
+        assert_eq!(has_room(folder.path(), u64::MAX).unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use muster_common::{clock::Clock, crash};
+use muster_common::{clock::Clock, crash, tasks};
+use rustix::fs::{FlockOperation, flock};
 
 use super::{
     SERVICE, UNIT,
@@ -24,7 +25,8 @@ pub struct Wish {
     pub version: String,
     /// The release's archive, for an agent in slots. `None`: there is none.
     pub archive: Option<PathBuf>,
-    /// What package managers call it. Empty: the version with `-1`.
+    /// What package managers call it. Empty: the version with `-1`; before a release comes what
+    /// they write with `~`, such as `1.1.0~rc.1-1`.
     pub package_version: String,
     /// How long things may take.
     pub limits: Limits,
@@ -104,6 +106,7 @@ pub async fn begin(folder: &Folder, wish: &Wish, clock: &Clock) -> Result<Record
     if !systemd::is_booted() || !rustix::process::geteuid().is_root() {
         return Err(Error::Unavailable("that takes root on a host with systemd".to_owned()));
     }
+    let _alone = alone(folder).await?;
     if let Some(pending) = folder.pending()? {
         if pending.plan.to != wish.version {
             return Err(Error::Busy(pending.plan.to));
@@ -133,11 +136,32 @@ pub async fn begin(folder: &Folder, wish: &Wish, clock: &Clock) -> Result<Record
     };
     let record = Record { plan, stage: Stage::Verified, since: now };
     lay_aside(folder)?;
+    let watchdog = folder.watchdog();
+    version_of(&watchdog)
+        .await
+        .map_err(|why| Error::Unavailable(format!("{}: {why}", watchdog.display())))?;
     folder.keep(&record)?;
     crash::point("upgrade.planned");
-    resume(folder).await?;
+    if let Err(error) = resume(folder).await {
+        // Nothing has changed, and nothing is to change with the next boot.
+        if folder.take_back(&record)? {
+            return Err(error.into());
+        }
+    }
     crash::point("upgrade.begun");
     Ok(record)
+}
+
+/// One at a time begins, and waits for who does.
+async fn alone(folder: &Folder) -> io::Result<fs::File> {
+    files::private_folder(folder.path())?;
+    let path = folder.path().join("begin.lock");
+    tasks::blocking(move || {
+        let file = fs::File::options().create(true).truncate(false).write(true).open(path)?;
+        flock(&file, FlockOperation::LockExclusive)?;
+        Ok(file)
+    })
+    .await
 }
 
 /// Starts the watchdog of what is pending, if none watches.
@@ -163,7 +187,7 @@ fn method(wish: &Wish, installed: Installed) -> Result<Method, Error> {
         }
         Installed::Package(package, from) => {
             let to = match wish.package_version.as_str() {
-                "" => format!("{}-1", wish.version),
+                "" => format!("{}-1", wish.version.replacen('-', "~", 1)),
                 version => version.to_owned(),
             };
             Ok(Method::Package { package, from, to })
@@ -173,7 +197,6 @@ fn method(wish: &Wish, installed: Installed) -> Result<Method, Error> {
 
 /// A copy of this program, which is neither of the two that an upgrade is about.
 fn lay_aside(folder: &Folder) -> io::Result<()> {
-    files::private_folder(folder.path())?;
     let (to, staged) = (folder.watchdog(), folder.path().join("watchdog.new"));
     // By the kernel's name for it: its file may be another one by now.
     fs::copy("/proc/self/exe", &staged)?;
@@ -181,4 +204,35 @@ fn lay_aside(folder: &Folder) -> io::Result<()> {
     fs::File::open(&staged)?.sync_all()?;
     fs::rename(staged, to)?;
     files::sync_folder(folder.path())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::packages::Manager;
+
+    #[test]
+    fn packages_are_called_as_package_managers_count() {
+        let called = |version: &str, package_version: &str| {
+            let wish = Wish {
+                version: version.to_owned(),
+                archive: None,
+                package_version: package_version.to_owned(),
+                limits: Limits::default(),
+                needs_session: false,
+                by: String::new(),
+                state_dir: PathBuf::new(),
+                config: PathBuf::new(),
+            };
+            let package = Package { manager: Manager::Apt, name: "muster-node-agent".to_owned() };
+            match method(&wish, Installed::Package(package, "0.1.0-1".to_owned())) {
+                Ok(Method::Package { to, .. }) => to,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(called("1.1.0", ""), "1.1.0-1");
+        assert_eq!(called("1.1.0-rc.1", ""), "1.1.0~rc.1-1");
+        assert_eq!(called("1.1.0-rc.1-x", ""), "1.1.0~rc.1-x-1");
+        assert_eq!(called("1.1.0", "2:1.1.0-3"), "2:1.1.0-3");
+    }
 }

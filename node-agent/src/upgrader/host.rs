@@ -1,14 +1,18 @@
 //! This host, as an upgrade needs it.
 
-use std::{io, path::Path, thread, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
-use muster_common::clock::{Clock, UnixMillis};
-use rustix::fs::{FlockOperation, flock};
+use muster_common::clock::{Clock, Instant, UnixMillis};
 use tokio::runtime::Runtime;
 
 use super::{
     EXECUTOR, SERVICE, evidence,
-    machine::{Failure, Kind, Seen, Stage, Which},
+    machine::{Failure, Kind, Place, Seen, Stage, Which},
     record::{Folder, Method, Plan, Record},
     version_of,
     watchdog::{self, Host, kind_of},
@@ -27,6 +31,10 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(1);
 /// A lock of the package manager is waited for, at most so often and so long apart.
 const LOCK: (u32, Duration) = (60, Duration::from_secs(5));
+/// What the agent needs of a disk to say how it stands.
+const TELLING: u64 = 64 * 1024;
+/// Where packages have the program.
+const PROGRAM: &str = "/usr/bin/muster-node-agent";
 /// How often it is tried to write down that it is over, and how long apart.
 const LAST_TRIES: (u32, Duration) = (720, Duration::from_secs(5));
 
@@ -38,6 +46,8 @@ struct ThisHost {
     way: Way,
     /// The agent's process whose root half was seen to answer.
     whole: Option<u32>,
+    /// When it last returned from a wait: looks take time, too. Not across a switch.
+    waited: Option<Instant>,
 }
 
 /// Drives what is pending to its end. Nothing is done if another watchdog does it, or if
@@ -46,16 +56,14 @@ struct ThisHost {
 /// # Errors
 /// If what is pending cannot be read, or its end cannot be written down.
 pub fn watch(folder: &Folder, clock: Clock) -> io::Result<Option<Record>> {
-    let lock = std::fs::File::open(folder.path())?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-        locked => locked?,
-    }
+    let Some(_lock) = folder.take_over()? else { return Ok(None) };
     let Some(mut record) = folder.pending()? else { return Ok(None) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut host = ThisHost { folder: folder.clone(), runtime, clock, way: Way::default(), whole: None };
+    let mut host =
+        ThisHost { folder: folder.clone(), runtime, clock, way: Way::default(), whole: None, waited: None };
     let (from, to) = (record.plan.from.clone(), record.plan.to.clone());
     tracing::info!("the agent is upgraded from {from} to {to}; it is {}", record.stage.name());
+    record = watchdog::resumed(record, &mut host);
     while !matches!(record.stage, Stage::Ended(_)) {
         let before = record.stage.name();
         record = watchdog::advance(record, &mut host);
@@ -106,11 +114,13 @@ impl ThisHost {
         }
     }
 
-    /// Both versions, so that neither way hangs by a network.
-    fn fetch(&self, package: &Package, from: &str, to: &str) -> Result<(), Failure> {
+    /// Both versions, so that neither way hangs by a network. Answers what the new one calls
+    /// itself: what was asked for may be less than that, such as a version without a release.
+    fn fetch(&self, package: &Package, from: &str, to: &str) -> Result<String, Failure> {
+        let mut fetched = None;
         for (version, name) in [(from, "old"), (to, "new")] {
             let into = self.folder.packages().join(name);
-            self.patiently(|| self.wait_for(package.fetch(version, &into))).map_err(|error| {
+            let file = self.patiently(|| self.wait_for(package.fetch(version, &into))).map_err(|error| {
                 let why = if name == "old" {
                     ", and without the version that runs there is no way back"
                 } else {
@@ -118,16 +128,68 @@ impl ThisHost {
                 };
                 failed(&error, why)
             })?;
+            fetched = Some(file);
         }
-        Ok(())
+        let file = fetched.ok_or_else(|| Failure::new(Kind::Host, "nothing was fetched"))?;
+        self.wait_for(package.version_in(&file)).map_err(|error| failed(&error, ""))
     }
 
-    fn install(&self, package: &Package, to: Which) -> Result<(), Failure> {
+    /// The file that is installed, once nobody holds the lock of the manager. The agent runs
+    /// meanwhile.
+    fn ready(&self, package: &Package, to: Which) -> Result<PathBuf, Failure> {
         let from = self.folder.packages().join(if to == Which::New { "new" } else { "old" });
         let file = package
             .fetched(&from)
             .ok_or_else(|| Failure::new(Kind::Host, format!("the package in {} is gone", from.display())))?;
-        self.patiently(|| self.wait_for(package.install(&file))).map_err(|error| failed(&error, ""))
+        self.patiently(|| package.is_free()).map_err(|error| failed(&error, ""))?;
+        Ok(file)
+    }
+
+    /// Whether a version is in the place, and nothing else runs.
+    fn is_there(&self, plan: &Plan, which: Which) -> bool {
+        if self.installed(plan) != Place::Has(which) {
+            return false;
+        }
+        let pid = self.wait_for(own_service::state(SERVICE)).unwrap_or_default().pid;
+        pid == 0 || self.version(plan, pid, which) == Some(which)
+    }
+
+    fn put(&self, plan: &Plan, to: Which, file: Option<&Path>) -> Result<(), Failure> {
+        match (&plan.method, file) {
+            (Method::Slots { slots, to: new, .. }, _) => {
+                let slot = if to == Which::New { *new } else { new.other() };
+                let told = |error: io::Error| {
+                    Failure::new(kind_of(&error), format!("cannot switch the slot: {error}"))
+                };
+                slots.switch(slot).map_err(told)
+            }
+            (Method::Package { package, .. }, Some(file)) => {
+                self.wait_for(package.install(file)).map_err(|error| failed(&error, ""))?;
+                if to == Which::New { self.is_named(plan) } else { Ok(()) }
+            }
+            (Method::Package { .. }, None) => Ok(()),
+        }
+    }
+
+    /// What the package brought must call itself what is wanted, whatever the package does.
+    fn is_named(&self, plan: &Plan) -> Result<(), Failure> {
+        match self.wait_for(version_of(Path::new(PROGRAM))) {
+            Ok(version) if version == plan.to => Ok(()),
+            Ok(version) => {
+                let what = format!("the package of release {} brings {version}", plan.to);
+                Err(Failure::new(Kind::Invalid, what))
+            }
+            Err(why) => {
+                let what = format!("release {} does not run on this host: {why}", plan.to);
+                Err(Failure::new(Kind::Invalid, what))
+            }
+        }
+    }
+
+    fn let_start(&self) {
+        if let Err(error) = self.wait_for(own_service::start(SERVICE)) {
+            tracing::warn!(%error, "the agent could not be started: {error}");
+        }
     }
 
     /// Waits for the lock of the package manager.
@@ -139,17 +201,6 @@ impl ThisHost {
             }
         }
         doing()
-    }
-
-    /// Which version would be started.
-    fn installed(&self, plan: &Plan) -> Which {
-        let is_new = match &plan.method {
-            Method::Slots { slots, to, .. } => slots.current().is_ok_and(|slot| slot == *to),
-            Method::Package { package, to, .. } => {
-                self.wait_for(package.installed()).is_ok_and(|version| version == *to)
-            }
-        };
-        if is_new { Which::New } else { Which::Old }
     }
 
     /// Which version a process of the agent is.
@@ -194,46 +245,69 @@ impl ThisHost {
 }
 
 impl Host for ThisHost {
-    fn stage(&mut self, plan: &Plan) -> Result<(), Failure> {
+    fn stage(&mut self, plan: &Plan) -> Result<Plan, Failure> {
         match &plan.method {
-            Method::Slots { slots, to, archive } => self.slot(slots, *to, plan, archive),
-            Method::Package { package, from, to } => self.fetch(package, from, to),
+            Method::Slots { slots, to, archive } => {
+                self.slot(slots, *to, plan, archive).map(|()| plan.clone())
+            }
+            Method::Package { package, from, to } => {
+                let to = self.fetch(package, from, to)?;
+                let method = Method::Package { package: package.clone(), from: from.clone(), to };
+                Ok(Plan { method, ..plan.clone() })
+            }
         }
     }
 
     /// The agent's own service is stopped for it: what would start in between would be the
     /// one or the other by chance. Scripts that outlive it have units of their own.
     fn switch(&mut self, plan: &Plan, to: Which) -> Result<(), Failure> {
-        self.whole = None;
-        let stopped = self.wait_for(own_service::stop(&[SERVICE]));
-        if let Err(error) = stopped {
+        (self.whole, self.waited) = (None, None);
+        if self.is_there(plan, to) {
+            self.let_start();
+            return Ok(());
+        }
+        let file = match &plan.method {
+            // It is there, and something else runs: that needs no manager.
+            Method::Package { package, .. } if self.installed(plan) != Place::Has(to) => {
+                Some(self.ready(package, to).inspect_err(|_| self.let_start())?)
+            }
+            _ => None,
+        };
+        if let Err(error) = self.wait_for(own_service::stop(&[SERVICE])) {
             tracing::warn!(%error, "the agent could not be stopped: {error}");
         }
-        let put = match &plan.method {
-            Method::Slots { slots, to: new, .. } => {
-                let slot = if to == Which::New { *new } else { new.other() };
-                let told = |error: io::Error| {
-                    Failure::new(kind_of(&error), format!("cannot switch the slot: {error}"))
-                };
-                slots.switch(slot).map_err(told)
-            }
-            Method::Package { package, .. } => self.install(package, to),
-        };
+        let put = self.put(plan, to, file.as_deref());
         // Ends by itself, too; what asks next is answered by the version of now.
         let _ = self.wait_for(own_service::stop(&[EXECUTOR]));
-        let started = self.wait_for(own_service::start(SERVICE));
-        if let Err(error) = started {
-            tracing::warn!(%error, "the agent could not be started: {error}");
-        }
+        self.let_start();
         put
+    }
+
+    fn installed(&self, plan: &Plan) -> Place {
+        match &plan.method {
+            Method::Slots { slots, to, .. } => match slots.current() {
+                Ok(slot) if slot == *to => Place::Has(Which::New),
+                Ok(_) => Place::Has(Which::Old),
+                Err(_) => Place::Unsaid,
+            },
+            Method::Package { package, from, to } => match self.wait_for(package.installed()) {
+                Ok(version) if version == *to => Place::Has(Which::New),
+                Ok(version) if version == *from => Place::Has(Which::Old),
+                Ok(_) => Place::Other,
+                Err(_) => Place::Unsaid,
+            },
+        }
     }
 
     fn look(&mut self, plan: &Plan, wanted: Which) -> Seen {
         let state = self.wait_for(own_service::state(SERVICE)).unwrap_or_default();
         let installed = self.installed(plan);
-        let runs = if state.is_active { self.version(plan, state.pid, installed) } else { None };
+        let runs = match installed {
+            Place::Has(which) if state.is_active => self.version(plan, state.pid, which),
+            _ => None,
+        };
         let is_well = runs == Some(wanted) && self.is_well(plan, state.pid);
-        let way_is_open = !is_well && {
+        let way_is_open = !is_well && can_tell(&plan.state_dir) && {
             let program = self.folder.watchdog();
             self.runtime.block_on(self.way.is_open(&program, &plan.config, &self.clock))
         };
@@ -249,9 +323,11 @@ impl Host for ThisHost {
     }
 
     fn wait(&mut self) -> Duration {
-        let began = self.clock.monotonic();
+        let began = self.waited.unwrap_or_else(|| self.clock.monotonic());
         thread::sleep(LOOK);
-        self.clock.monotonic() - began
+        let now = self.clock.monotonic();
+        self.waited = Some(now);
+        now - began
     }
 
     fn now(&self) -> UnixMillis {
@@ -263,13 +339,22 @@ impl Host for ThisHost {
     }
 }
 
+/// Whether the agent can write that it has a session. Root has room where others have none, so
+/// it is not tried.
+fn can_tell(state_dir: &Path) -> bool {
+    let Ok(disk) = rustix::fs::statvfs(state_dir) else { return false };
+    let has_files = disk.f_files == 0 || disk.f_favail > 0; // some count none
+    let is_writable = !disk.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
+    is_writable && has_files && disk.f_bavail.saturating_mul(disk.f_frsize) >= TELLING
+}
+
 fn failed(error: &PackageError, more: &str) -> Failure {
     let kind = match error {
         PackageError::Unknown(_) => Kind::PackageUnknown,
         PackageError::Unreachable(_) => Kind::RepositoryUnreachable,
         PackageError::Busy(_) => Kind::PackageManagerBusy,
         PackageError::Full(_) => Kind::DiskFull,
-        PackageError::Failed(_) | PackageError::Io(_) => Kind::Host,
+        PackageError::Slow(_) | PackageError::Failed(_) | PackageError::Io(_) => Kind::Host,
     };
     Failure::new(kind, format!("{error}{more}"))
 }

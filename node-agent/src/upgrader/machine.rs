@@ -18,6 +18,9 @@ use serde::{Deserialize, Serialize};
 
 /// So often may a version end by itself within its probation. Others may kill it, too.
 pub const DEATHS: u32 = 3;
+/// So often may the watch over a probation be cut off. What ends it each time may be the new
+/// version, and takes the host down before anything is seen of it.
+pub const RESUMES: u32 = 3;
 /// So often is it tried to put the version before back.
 pub const TRIES: u32 = 60;
 /// The version before has come back if it is well for so long.
@@ -49,6 +52,17 @@ pub enum Which {
     Old,
     /// Which is wanted.
     New,
+}
+
+/// What would be started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// One of the two.
+    Has(Which),
+    /// A third one, which somebody else put there.
+    Other,
+    /// The host does not say. That is neither good nor bad.
+    Unsaid,
 }
 
 /// Where an upgrade is.
@@ -90,6 +104,9 @@ pub struct Watch {
     pub well: Duration,
     /// Unwell, since it was last well, while nothing else was to blame.
     pub unwell: Duration,
+    /// How often the watch was cut off and went on: the host went down, or somebody killed it.
+    #[serde(default)]
+    pub resumes: u32,
 }
 
 /// How it ended.
@@ -154,14 +171,14 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
     /// Which version would be started.
-    pub installed: Which,
+    pub installed: Place,
     /// Which one runs. `None`: none is up.
     pub runs: Option<Which>,
     /// How often it was started again by itself since it was told to start.
     pub deaths: u32,
     /// It does what this host needs of it: its root half answers, it has a session.
     pub is_well: bool,
-    /// It could have a session.
+    /// It could have a session, and tell of it.
     pub way_is_open: bool,
 }
 
@@ -170,6 +187,10 @@ pub struct Seen {
 pub enum Event {
     /// What the stage is about was done, or not.
     Done(Result<(), Failure>),
+    /// It was not done, and the version before is in the place as it was.
+    Untouched(Failure),
+    /// It was not done: somebody else has put a third version there.
+    Replaced,
     /// Time has passed.
     Looked(Duration, Seen),
 }
@@ -183,6 +204,21 @@ impl Failure {
 }
 
 impl Stage {
+    /// The same for a watchdog that finds it as another one left it.
+    #[must_use]
+    pub fn resumed(self) -> Self {
+        match self {
+            Self::Probation(watch) if watch.resumes + 1 >= RESUMES => {
+                let message = format!(
+                    "the host or the watch over the upgrade went down {RESUMES} times while the new version ran"
+                );
+                Self::RollingBack { why: Failure::new(Kind::Host, message), tries: 0 }
+            }
+            Self::Probation(watch) => Self::Probation(Watch { resumes: watch.resumes + 1, ..watch }),
+            other => other,
+        }
+    }
+
     /// What comes after it.
     #[must_use]
     pub fn after(self, event: Event, limits: Limits) -> Self {
@@ -191,7 +227,15 @@ impl Stage {
             (Self::Staged, Event::Done(Ok(()))) => Self::Switching,
             (Self::Verified | Self::Staged, Event::Done(Err(why))) => Self::Ended(End::Refused(why)),
             (Self::Switching, Event::Done(Ok(()))) => Self::Probation(Watch::default()),
-            (Self::Switching, Event::Done(Err(why))) => Self::RollingBack { why, tries: 0 },
+            (Self::Switching, Event::Replaced) => replaced("the new version was not put in place"),
+            (Self::RollingBack { why, .. }, Event::Replaced) => replaced(&why.message),
+            // Who waits for a lock has touched nothing.
+            (Self::Switching, Event::Untouched(why)) if why.kind == Kind::PackageManagerBusy => {
+                Self::Ended(End::Refused(why))
+            }
+            (Self::Switching, Event::Done(Err(why)) | Event::Untouched(why)) => {
+                Self::RollingBack { why, tries: 0 }
+            }
             (Self::Probation(watch), Event::Looked(passed, seen)) => watch.on_probation(passed, seen, limits),
             (Self::RollingBack { why, .. }, Event::Done(Ok(()))) => {
                 Self::Returned { why, watch: Watch::default() }
@@ -206,6 +250,7 @@ impl Stage {
                 Event::Looked(..),
             )
             | (same @ (Self::Probation(_) | Self::Returned { .. }), Event::Done(_))
+            | (same, Event::Untouched(_) | Event::Replaced)
             | (same @ Self::Ended(_), _) => same,
         }
     }
@@ -242,6 +287,12 @@ impl Stage {
     }
 }
 
+/// What somebody else put there is theirs: it is left alone.
+fn replaced(before: &str) -> Stage {
+    let message = format!("{before}; somebody else has put a third version in place, which is left alone");
+    Stage::Ended(End::Failed(Failure::new(Kind::Host, message)))
+}
+
 fn returning(why: Failure, tries: u32, error: &Failure) -> Stage {
     if tries < TRIES {
         return Stage::RollingBack { why, tries };
@@ -253,7 +304,10 @@ fn returning(why: Failure, tries: u32, error: &Failure) -> Stage {
 impl Watch {
     fn on_probation(self, passed: Duration, seen: Seen, limits: Limits) -> Stage {
         let back = |kind, message: &str| Stage::RollingBack { why: Failure::new(kind, message), tries: 0 };
-        if seen.installed == Which::Old {
+        if seen.installed == Place::Other {
+            return replaced("the new version had not yet shown that it works");
+        }
+        if seen.installed == Place::Has(Which::Old) {
             // It was decided before, and the note of it was lost; or somebody else did it.
             return back(
                 Kind::Host,
@@ -267,6 +321,9 @@ impl Watch {
         match watch {
             _ if watch.well >= limits.probation => Stage::Ended(End::Committed),
             _ if watch.unwell < limits.patience && watch.spent < limits.longest => Stage::Probation(watch),
+            _ if seen.installed == Place::Unsaid => {
+                back(Kind::Host, "the host does not say which version is installed")
+            }
             _ if watch.unwell < limits.patience => {
                 back(Kind::CutOff, "the way to the control plane was closed for longer than an upgrade waits")
             }
@@ -282,6 +339,9 @@ impl Watch {
         let watch = self.looked(passed, seen, Which::Old);
         let is_over =
             watch.unwell >= limits.patience || watch.spent >= limits.longest || seen.deaths >= DEATHS;
+        if seen.installed == Place::Other {
+            return replaced(&why.message);
+        }
         if watch.well >= SETTLES {
             return Stage::Ended(End::RolledBack(why));
         }
@@ -305,12 +365,15 @@ impl Watch {
     fn looked(self, passed: Duration, seen: Seen, wanted: Which) -> Self {
         let is_up = seen.runs == Some(wanted);
         let spent = self.spent + passed;
+        if seen.installed == Place::Unsaid {
+            return Self { spent, ..self };
+        }
         if is_up && seen.is_well {
-            return Self { spent, well: self.well + passed, unwell: Duration::ZERO };
+            return Self { spent, well: self.well + passed, unwell: Duration::ZERO, ..self };
         }
         let is_to_blame = !is_up || seen.way_is_open;
         let unwell = self.unwell + if is_to_blame { passed } else { Duration::ZERO };
-        Self { spent, well: Duration::ZERO, unwell }
+        Self { spent, well: Duration::ZERO, unwell, ..self }
     }
 }
 

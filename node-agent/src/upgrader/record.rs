@@ -8,6 +8,7 @@ use std::{
 };
 
 use muster_common::clock::UnixMillis;
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::machine::{Limits, Stage};
@@ -20,7 +21,7 @@ use crate::platform::{
 /// An upgrade and how far it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// What is to be done. Never changes.
+    /// What is to be done. Once it is staged it never changes.
     pub plan: Plan,
     /// How far it is.
     pub stage: Stage,
@@ -134,6 +135,32 @@ impl Folder {
         files::write_atomically(&self.0.join("pending.json"), &serde_json::to_vec_pretty(record)?, 0o600)
     }
 
+    /// Held by who drives what is pending. `None`: somebody else does.
+    ///
+    /// # Errors
+    /// If the folder cannot be opened.
+    pub fn take_over(&self) -> io::Result<Option<fs::File>> {
+        let lock = fs::File::open(&self.0)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            locked => Ok(locked.map(|()| Some(lock))?),
+        }
+    }
+
+    /// Takes back a plan that nobody has begun with. `false`: somebody has.
+    ///
+    /// # Errors
+    /// From the file system; it is pending still.
+    pub fn take_back(&self, record: &Record) -> io::Result<bool> {
+        let Some(_lock) = self.take_over()? else { return Ok(false) };
+        if self.pending()?.as_ref() != Some(record) {
+            return Ok(false);
+        }
+        fs::remove_file(self.0.join("pending.json"))?;
+        files::sync_folder(&self.0)?;
+        Ok(true)
+    }
+
     /// It is over: first that is written down, then nothing is pending.
     ///
     /// # Errors
@@ -151,7 +178,12 @@ impl Folder {
 
 fn read(path: &Path) -> io::Result<Option<Record>> {
     match files::read_plain(path) {
-        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+            // Its own watchdog can, and goes on with it.
+            let what =
+                format!("another version wrote {}, which this one cannot read: {error}", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, what)
+        }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -192,6 +224,21 @@ mod tests {
         assert_eq!((folder.pending().unwrap(), folder.last().unwrap()), (None, Some(ended)));
     }
 
+    #[test]
+    fn a_plan_is_taken_back_only_while_nobody_has_begun_with_it() {
+        let temporary = tempfile::tempdir().unwrap();
+        let (folder, record) = (Folder::at(temporary.path()), record());
+        folder.keep(&record).unwrap();
+        let watchdog = folder.take_over().unwrap();
+        assert!(watchdog.is_some() && !folder.take_back(&record).unwrap());
+        drop(watchdog);
+        let further = Record { stage: Stage::Switching, ..record.clone() };
+        folder.keep(&further).unwrap();
+        assert!(!folder.take_back(&record).unwrap(), "it goes on after a kill");
+        assert!(folder.take_back(&further).unwrap());
+        assert_eq!(folder.pending().unwrap(), None);
+    }
+
     /// What a later release writes may have more in it.
     #[test]
     fn a_record_of_a_later_release_is_read_to_be_told() {
@@ -199,6 +246,12 @@ mod tests {
         json["reason"] = "x".into();
         json["plan"]["ring"] = 3.into();
         json["plan"]["limits"]["more"] = 3.into();
-        assert_eq!(serde_json::from_value::<Record>(json).unwrap(), record());
+        assert_eq!(serde_json::from_value::<Record>(json.clone()).unwrap(), record());
+        // What has a stage that is not known here cannot be told, but where it lies can.
+        json["stage"] = "canary".into();
+        let temporary = tempfile::tempdir().unwrap();
+        fs::write(temporary.path().join("pending.json"), json.to_string()).unwrap();
+        let error = Folder::at(temporary.path()).pending().unwrap_err();
+        assert!(error.to_string().starts_with("another version wrote /"), "{error}");
     }
 }

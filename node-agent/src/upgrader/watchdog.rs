@@ -6,7 +6,7 @@ use std::{io, time::Duration};
 use muster_common::{clock::UnixMillis, crash};
 
 use super::{
-    machine::{Event, Failure, Kind, Seen, Stage, Which},
+    machine::{Event, Failure, Kind, Place, Seen, Stage, Which},
     record::{Plan, Record},
 };
 
@@ -15,17 +15,21 @@ const NOTED: Duration = Duration::from_secs(10);
 
 /// What an upgrade needs of a host. Everything may be repeated.
 pub(super) trait Host {
-    /// Lays the new version and the way back beside what runs.
+    /// Lays the new version and the way back beside what runs. Answers the plan, with the names
+    /// that what came has itself.
     ///
     /// # Errors
     /// If it cannot: nothing of what runs has changed.
-    fn stage(&mut self, plan: &Plan) -> Result<(), Failure>;
+    fn stage(&mut self, plan: &Plan) -> Result<Plan, Failure>;
 
-    /// Puts a version in the place and lets it start.
+    /// Puts a version in the place and lets it start. One that is there is only started.
     ///
     /// # Errors
-    /// If it is not in the place.
+    /// If it is not in the place. What is there instead was told to start.
     fn switch(&mut self, plan: &Plan, to: Which) -> Result<(), Failure>;
+
+    /// Which version would be started.
+    fn installed(&self, plan: &Plan) -> Place;
 
     /// How the agent's service stands.
     fn look(&mut self, plan: &Plan, wanted: Which) -> Seen;
@@ -46,10 +50,35 @@ pub(super) trait Host {
     fn keep(&mut self, record: &Record) -> io::Result<()>;
 }
 
+/// Goes on from what another watchdog left: that is written down before anything is seen, as
+/// there may be no time for more.
+pub(super) fn resumed(record: Record, host: &mut impl Host) -> Record {
+    let Record { plan, stage: before, since } = record;
+    let stage = before.clone().resumed();
+    if stage == before {
+        return Record { plan, stage, since };
+    }
+    let since = if stage.name() == before.name() { since } else { host.now() };
+    let record = Record { plan, stage, since };
+    if let Err(error) = host.keep(&record) {
+        tracing::warn!(%error, "cannot write down that the upgrade goes on: {error}");
+    }
+    record
+}
+
 /// One step further. It is written down, or could not be and may be done all the same.
 pub(super) fn advance(record: Record, host: &mut impl Host) -> Record {
     let Record { plan, stage, since } = record;
-    let event = act(&plan, &stage, host);
+    let (plan, event) = match &stage {
+        Stage::Verified => match host.stage(&plan) {
+            Ok(named) => (named, Event::Done(Ok(()))),
+            Err(why) => (plan, Event::Done(Err(why))),
+        },
+        _ => {
+            let event = act(&plan, &stage, host);
+            (plan, event)
+        }
+    };
     crash::point("upgrade.acted");
     let (before, was_over) = (stage.clone(), spent(&stage));
     let mut next = stage.after(event, plan.limits);
@@ -82,9 +111,14 @@ pub(super) fn advance(record: Record, host: &mut impl Host) -> Record {
 
 fn act(plan: &Plan, stage: &Stage, host: &mut impl Host) -> Event {
     match stage {
-        Stage::Verified => Event::Done(host.stage(plan)),
-        Stage::Staged | Stage::Ended(_) => Event::Done(Ok(())),
-        Stage::Switching => Event::Done(host.switch(plan, Which::New)),
+        Stage::Verified | Stage::Staged | Stage::Ended(_) => Event::Done(Ok(())),
+        Stage::Switching | Stage::RollingBack { .. } if host.installed(plan) == Place::Other => {
+            Event::Replaced
+        }
+        Stage::Switching => match host.switch(plan, Which::New) {
+            Err(why) if host.installed(plan) == Place::Has(Which::Old) => Event::Untouched(why),
+            done => Event::Done(done),
+        },
         Stage::RollingBack { tries, .. } => {
             if *tries > 0 {
                 host.wait();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Error, Manager, Package, call, meaning, run};
+use super::{Error, Manager, Package, WRITING, call, meaning, run, within};
 
 pub(super) async fn owning(file: &Path) -> Option<(Package, String)> {
     let ran = run(call("dpkg-query", &["--search", &file.to_string_lossy()])).await.ok()?;
@@ -14,13 +14,38 @@ pub(super) async fn owning(file: &Path) -> Option<(Package, String)> {
 }
 
 pub(super) async fn installed(name: &str) -> Result<String, Error> {
-    let ran = run(call("dpkg-query", &["--show", "--showformat=${Version}", name])).await?;
-    let version = String::from_utf8_lossy(&ran.stdout).trim().to_owned();
-    if ran.status.success() && !version.is_empty() { Ok(version) } else { Err(meaning(&ran, name)) }
+    let format = "--showformat=${db:Status-Status} ${Version}";
+    let ran = run(call("dpkg-query", &["--show", format, name])).await?;
+    if !ran.status.success() {
+        return Err(meaning(&ran, name));
+    }
+    whole(&String::from_utf8_lossy(&ran.stdout)).ok_or_else(|| Error::Failed(format!("{name} is not whole")))
 }
+
+/// The version of a package that is there. One that was removed keeps its number, and so does
+/// one that was cut off half way.
+fn whole(said: &str) -> Option<String> {
+    match said.trim().split_once(' ')? {
+        ("installed", version) if !version.is_empty() => Some(version.to_owned()),
+        _ => None,
+    }
+}
+
+pub(super) async fn version_in(file: &Path) -> Result<String, Error> {
+    let name = file.to_string_lossy();
+    let ran = run(call("dpkg-deb", &["--field", &name, "Version"])).await?;
+    let version = String::from_utf8_lossy(&ran.stdout).trim().to_owned();
+    if ran.status.success() && !version.is_empty() { Ok(version) } else { Err(meaning(&ran, &name)) }
+}
+
+/// Whoever writes holds one of these.
+pub(super) const LOCKS: [&str; 2] = ["/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock"];
 
 pub(super) async fn fetch(name: &str, version: &str, into: &Path) -> Result<(), Error> {
     let updated = run(call("apt-get", &["--quiet", "update"])).await?;
+    if let (false, busy @ Error::Busy(_)) = (updated.status.success(), meaning(&updated, name)) {
+        return Err(busy); // what it knows of before is not what there is
+    }
     // It is root's folder: the user that apt would become has no business there.
     let wanted = format!("{name}={version}");
     let mut command =
@@ -38,18 +63,28 @@ pub(super) async fn fetch(name: &str, version: &str, into: &Path) -> Result<(), 
 }
 
 /// By dpkg alone: what lies on the disk needs no list of any repository.
-pub(super) async fn install(file: &Path) -> Result<(), Error> {
-    // What was cut off before is brought to its end first; if there is nothing, it says nothing.
-    let _ = run(call("dpkg", &["--configure", "--pending", "--force-confold"])).await?;
+pub(super) async fn install(package: &str, file: &Path) -> Result<(), Error> {
+    // What was cut off before is brought to its end first, others' packages are not touched. If
+    // there is nothing to do, that it says so does not matter.
+    let _ = within(WRITING, call("dpkg", &["--configure", "--force-confold", package])).await?;
     let name = file.to_string_lossy();
     let words = ["--install", "--force-confold", "--force-downgrade", &name];
-    let ran = run(call("dpkg", &words)).await?;
+    let ran = within(WRITING, call("dpkg", &words)).await?;
     if ran.status.success() { Ok(()) } else { Err(meaning(&ran, &name)) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_package_that_is_not_whole_is_not_installed() {
+        assert_eq!(whole("installed 0.2.0-1\n").as_deref(), Some("0.2.0-1"));
+        for said in ["config-files 0.2.0-1", "half-configured 0.2.0-1", "unpacked 0.2.0-1", "not-installed "]
+        {
+            assert_eq!(whole(said), None, "{said}");
+        }
+    }
 
     /// With the dpkg of the machine that runs this, where it has one.
     #[tokio::test]

@@ -8,7 +8,7 @@ const LIMITS: Limits = Limits {
 const SECOND: Duration = Duration::from_secs(1);
 
 fn seen(runs: Option<Which>, is_well: bool) -> Seen {
-    Seen { installed: runs.unwrap_or(Which::New), runs, deaths: 0, is_well, way_is_open: true }
+    Seen { installed: Place::Has(runs.unwrap_or(Which::New)), runs, deaths: 0, is_well, way_is_open: true }
 }
 
 /// Looks the same for so many seconds, or until the stage is another one.
@@ -81,7 +81,7 @@ fn going_back_is_tried_again_and_what_neither_version_can_is_nobodys_fault() {
     let old = |is_well| seen(Some(Which::Old), is_well);
     assert_eq!(why(&looked_to_end(returned(), old(true))), Kind::Silent);
     assert_eq!(why(&looked_to_end(returned(), old(false))), Kind::CutOff);
-    let none = Seen { installed: Which::Old, ..seen(None, false) };
+    let none = Seen { installed: Place::Has(Which::Old), ..seen(None, false) };
     let failed = looked_to_end(returned(), none);
     assert_eq!((failed.name(), why(&failed)), ("failed", Kind::Host));
 }

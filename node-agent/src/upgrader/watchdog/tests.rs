@@ -23,6 +23,8 @@ enum Manner {
     Silent,
     /// It has a session, and ends soon after each time.
     DiesLate,
+    /// It takes the whole host down soon after each start.
+    TakesHostDown,
 }
 
 /// What happens to the host, and when: before that many calls.
@@ -33,6 +35,12 @@ enum Fault {
     Power,
     DiskFull(u32),
     NetworkCut(u32),
+    /// Another process holds the package manager's lock.
+    Busy(u32),
+    /// The host does not say what is installed.
+    Unsaid(u32),
+    /// Somebody else puts a third version there.
+    Third,
 }
 
 /// A host. Times are in seconds of its own.
@@ -51,6 +59,11 @@ struct Sim {
     deaths: u32,
     disk_full_until: u64,
     network_back_at: u64,
+    free_at: u64,
+    said_at: u64,
+    third: bool,
+    /// What the state directory says of the process that runs: it has a session.
+    told: bool,
     /// The watchdog is dead: nothing it does from here on happens.
     watchdog_dead: bool,
 }
@@ -76,6 +89,10 @@ impl Sim {
             deaths: 0,
             disk_full_until: 0,
             network_back_at: 0,
+            free_at: 0,
+            said_at: 0,
+            third: false,
+            told: false,
             watchdog_dead: false,
         }
     }
@@ -93,12 +110,16 @@ impl Sim {
                 Fault::WatchdogKilled => self.watchdog_dead = true,
                 Fault::AgentKilled => {
                     (self.deaths, self.started, self.runs) = (self.deaths + 1, self.now, self.link);
+                    self.told = false;
                 }
                 Fault::Power => {
                     self.watchdog_dead = true;
                     self.start();
                 }
                 Fault::DiskFull(seconds) => self.disk_full_until = self.now + u64::from(seconds),
+                Fault::Unsaid(seconds) => self.said_at = self.now + u64::from(seconds),
+                Fault::Third => self.third = true,
+                Fault::Busy(seconds) => self.free_at = self.now + u64::from(seconds),
                 Fault::NetworkCut(seconds) => self.network_back_at = self.now + u64::from(seconds),
             }
         }
@@ -106,7 +127,15 @@ impl Sim {
     }
 
     fn start(&mut self) {
-        (self.runs, self.started, self.deaths) = (self.link, self.now, 0);
+        (self.runs, self.started, self.deaths, self.told) = (self.link, self.now, 0, false);
+    }
+
+    fn place(&self) -> Place {
+        match self.now {
+            _ if self.third => Place::Other,
+            now if now < self.said_at => Place::Unsaid,
+            _ => Place::Has(self.link),
+        }
     }
 
     fn is_full(&self) -> bool {
@@ -124,21 +153,26 @@ impl Sim {
         let dies = match self.manner() {
             Manner::Crashes => true,
             Manner::DiesLate => age >= 4,
-            Manner::Good | Manner::Silent => false,
+            Manner::Good | Manner::Silent | Manner::TakesHostDown => false,
         };
+        if self.manner() == Manner::TakesHostDown && age >= 3 {
+            self.watchdog_dead = true;
+            self.start();
+        }
         if dies {
             (self.deaths, self.started, self.runs) = (self.deaths + 1, self.now, self.link);
+            self.told = false;
         }
     }
 }
 
 impl Host for Sim {
-    fn stage(&mut self, _: &Plan) -> Result<(), Failure> {
+    fn stage(&mut self, plan: &Plan) -> Result<Plan, Failure> {
         if !self.goes_on() || self.is_full() {
             return Err(Failure::new(Kind::DiskFull, "full"));
         }
         self.staged = true;
-        Ok(())
+        Ok(plan.clone())
     }
 
     fn switch(&mut self, _: &Plan, to: Which) -> Result<(), Failure> {
@@ -146,6 +180,14 @@ impl Host for Sim {
             return Err(Failure::new(Kind::Host, "dead"));
         }
         assert!(self.staged, "nothing is put in place that is not there whole");
+        if self.link == to && self.runs == to {
+            self.deaths = 0; // it is told to start
+            return Ok(()); // no manager is asked
+        }
+        if self.now < self.free_at {
+            self.now += 5; // that long it waits
+            return Err(Failure::new(Kind::PackageManagerBusy, "locked"));
+        }
         self.link = to; // takes no space
         if self.goes_on() {
             self.start();
@@ -153,12 +195,23 @@ impl Host for Sim {
         Ok(())
     }
 
+    fn installed(&self, _: &Plan) -> Place {
+        self.place()
+    }
+
     fn look(&mut self, _: &Plan, _: Which) -> Seen {
         self.goes_on();
-        let way_is_open = self.now >= self.network_back_at;
-        let connects = way_is_open && self.manner() != Manner::Silent && self.now - self.started >= 2;
+        let is_reachable = self.now >= self.network_back_at;
+        let connects = is_reachable && self.manner() != Manner::Silent && self.now - self.started >= 2;
         let runs = (self.manner() != Manner::Crashes).then_some(self.runs);
-        Seen { installed: self.link, runs, deaths: self.deaths, is_well: connects, way_is_open }
+        // What it told before stays on a disk that is full, and so does that it told nothing.
+        if !self.is_full() {
+            self.told = connects;
+        }
+        let way_is_open = is_reachable && !self.is_full();
+        let installed = self.place();
+        let runs = runs.filter(|_| installed != Place::Unsaid);
+        Seen { installed, runs, deaths: self.deaths, is_well: self.told, way_is_open }
     }
 
     fn last_words(&mut self, _: &Plan) -> String {
@@ -210,7 +263,7 @@ fn story(sim: &mut Sim) -> End {
     for _ in 0..20_000 {
         record = advance(record, sim);
         if std::mem::take(&mut sim.watchdog_dead) {
-            record = sim.journal.clone().unwrap();
+            record = resumed(sim.journal.clone().unwrap(), sim);
             sim.second();
         } else if let Stage::Ended(end) = &record.stage {
             return end.clone();
@@ -266,9 +319,15 @@ fn without_faults_only_the_version_decides() {
 
 #[test]
 fn one_fault_at_every_call_of_every_story_leaves_a_host_with_its_agent() {
-    let faults = [Fault::WatchdogKilled, Fault::AgentKilled, Fault::Power, Fault::DiskFull(20)];
+    let faults =
+        [Fault::WatchdogKilled, Fault::AgentKilled, Fault::Power, Fault::DiskFull(20), Fault::DiskFull(120)];
     for manner in [Manner::Good, Manner::Crashes, Manner::Silent, Manner::DiesLate] {
-        for fault in faults.into_iter().chain([Fault::NetworkCut(100), Fault::NetworkCut(250)]) {
+        for fault in faults.into_iter().chain([
+            Fault::NetworkCut(100),
+            Fault::NetworkCut(250),
+            Fault::Busy(120),
+            Fault::Unsaid(90),
+        ]) {
             for at in 1..120 {
                 let mut sim = Sim::new(manner, vec![(at, fault)]);
                 let end = story(&mut sim);
@@ -278,12 +337,43 @@ fn one_fault_at_every_call_of_every_story_leaves_a_host_with_its_agent() {
     }
 }
 
+#[test]
+fn what_takes_the_host_down_before_it_is_seen_is_taken_back() {
+    let mut sim = Sim::new(Manner::TakesHostDown, Vec::new());
+    let end = story(&mut sim);
+    assert!(matches!(&end, End::RolledBack(why) if why.kind == Kind::Host), "{end:?}");
+    judge(&mut sim, &end);
+}
+
+#[test]
+fn a_third_version_ends_it_and_is_left_alone() {
+    for manner in [Manner::Good, Manner::Silent] {
+        for at in [3, 6, 9, 12] {
+            let mut sim = Sim::new(manner, vec![(at, Fault::Third)]);
+            let end = story(&mut sim);
+            assert!(matches!(&end, End::Failed(why) if !why.kind.blames_version()), "{end:?}");
+            assert_eq!(sim.place(), Place::Other);
+        }
+    }
+}
+
+#[test]
+fn a_lock_that_is_held_at_the_switch_changes_nothing_and_takes_nothing_back() {
+    let mut sim = Sim::new(Manner::Good, vec![(1, Fault::Busy(400))]);
+    let end = story(&mut sim);
+    assert!(matches!(&end, End::Refused(why) if why.kind == Kind::PackageManagerBusy), "{end:?}");
+    assert_eq!((sim.runs, sim.now), (Which::Old, 5), "it ran on");
+    judge(&mut sim, &end);
+}
+
 fn fault() -> impl Strategy<Value = (u32, Fault)> {
     let fault = prop_oneof![
         Just(Fault::WatchdogKilled),
         Just(Fault::Power),
-        (1..40u32).prop_map(Fault::DiskFull),
+        (1..150u32).prop_map(Fault::DiskFull),
         (1..300u32).prop_map(Fault::NetworkCut),
+        (1..120u32).prop_map(Fault::Busy),
+        (1..120u32).prop_map(Fault::Unsaid),
     ];
     (1..150u32, fault)
 }
