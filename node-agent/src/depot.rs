@@ -180,7 +180,12 @@ impl Depot {
         }
         for (name, bytes) in [("settings.json", settings), ("protected.json", protected)] {
             let bytes = if bytes.is_empty() { b"{}" } else { bytes };
-            files::write_atomically(&home.join("config").join(name), bytes, 0o600)?;
+            let file = home.join("config").join(name);
+            // What is there already needs no room on a disk that may be full.
+            if fs::read(&file).is_ok_and(|there| there == bytes) {
+                continue;
+            }
+            files::write_atomically(&file, bytes, 0o600)?;
         }
         if manifest.is_handler {
             handler::configure(&home, &self.folder(package), package, settings, protected)?;

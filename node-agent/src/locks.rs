@@ -170,6 +170,13 @@ impl Locks {
         Some(format!("the lock file of this host does not allow it ({})", self.denied(rule?)))
     }
 
+    /// Why no extension may be taken away, whoever wants that. `None`: any may.
+    #[must_use]
+    pub fn refuses_removals(&self) -> Option<String> {
+        let above = self.is_unusable || self.ceiling.is_some();
+        above.then(|| format!("the lock file of this host does not allow it ({})", self.denied("profile")))
+    }
+
     /// Why the control plane may not bring this version of the agent. `None`: it may.
     #[must_use]
     pub fn refuses_upgrade(&self, version: &str) -> Option<String> {

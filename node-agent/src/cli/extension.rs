@@ -1,6 +1,6 @@
 //! `extension`.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use muster_common::{clock::Clock, reason::Reason};
 use serde_json::json;
@@ -91,16 +91,17 @@ fn tell(item: &Item, out: Output) {
 
 async fn take_away(args: &Remove, context: &Context) -> Result<(), Failure> {
     let mut client = Client::connect(&context.config.sockets()).await.map_err(|error| said(&error))?;
+    let status = client.status().await.map_err(|error| said(&error))?;
+    // What was broken before is no answer to this.
+    let before: BTreeMap<_, _> =
+        extensions(&status).into_iter().map(|item| (name(item).to_owned(), item.changed_at)).collect();
     let names = match &args.name {
         Some(name) => vec![name.strip_prefix(PREFIX).unwrap_or(name).to_owned()],
-        None => {
-            let status = client.status().await.map_err(|error| said(&error))?;
-            extensions(&status)
-                .into_iter()
-                .filter(|item| is_here(item))
-                .map(|item| name(item).to_owned())
-                .collect()
-        }
+        None => extensions(&status)
+            .into_iter()
+            .filter(|item| is_here(item))
+            .map(|item| name(item).to_owned())
+            .collect(),
     };
     for name in &names {
         client.remove_extension(name.clone()).await.map_err(|error| unknown(&error))?;
@@ -110,9 +111,11 @@ async fn take_away(args: &Remove, context: &Context) -> Result<(), Failure> {
     while !left.is_empty() {
         let status = client.status().await.map_err(|error| said(&error))?;
         left.retain(|left| extensions(&status).iter().any(|item| name(item) == left && is_here(item)));
-        let stuck = extensions(&status)
-            .into_iter()
-            .find(|item| item.outcome == Outcome::Broken && left.iter().any(|left| left == name(item)));
+        let stuck = extensions(&status).into_iter().find(|item| {
+            item.outcome == Outcome::Broken
+                && before.get(name(item)) != Some(&item.changed_at)
+                && left.iter().any(|left| left == name(item))
+        });
         if let Some(stuck) = stuck {
             return Err(Failure::told(exit::NOT_REMOVED, format!("{}: {}", stuck.item, stuck.message)));
         }
@@ -142,7 +145,7 @@ fn name(item: &Item) -> &str {
 }
 
 fn is_here(item: &Item) -> bool {
-    !item.running.is_empty()
+    !item.running.is_empty() || item.outcome == Outcome::Broken
 }
 
 fn unknown(error: &Error) -> Failure {

@@ -12,7 +12,7 @@ use crate::{
     verbs::{
         extensions::end,
         frame::{DONE, NONE, invalid},
-        messages::{Extension, ExtensionAct, Said},
+        messages::{Extension, ExtensionAct, Names, Said},
         runs::{Look, PIECE, id},
     },
 };
@@ -46,6 +46,12 @@ impl Extensions {
             ExtensionAct::Launch => self.launch(&word).await,
             ExtensionAct::Look => self.look(id(&word.id)?, [word.stdout, word.stderr]).await,
             ExtensionAct::End => end(&self.runs, id(&word.id)?).await.map(|()| DONE),
+            ExtensionAct::CallOff => Ok(Said::Is(self.runs.call_off(id(&word.id)?).await)),
+            ExtensionAct::List => {
+                let runs = self.runs.clone();
+                let ids = tasks::blocking(move || runs.list()).await;
+                Ok(Said::Names(Names { names: ids.iter().map(ToString::to_string).collect() }))
+            }
             ExtensionAct::Status => {
                 let (depot, package) = (self.depot.clone(), word.package()?);
                 let status = tasks::blocking(move || depot.status(&package)).await?;

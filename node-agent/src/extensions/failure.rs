@@ -1,9 +1,10 @@
 //! Why something failed, and whose fault it is.
 
-use std::io;
+use std::{io, time::Duration};
 
 use muster_common::reason::Reason;
 
+use super::machine::Step;
 use crate::{
     locks::DENIED,
     state::{Cause, ItemError},
@@ -45,9 +46,25 @@ pub(super) fn of_depot(failed: &io::Error) -> ItemError {
     }
 }
 
+/// A step's time is over: of the version speaks only what its own programs take.
+pub(super) fn not_over(step: Step, limit: Duration) -> ItemError {
+    let message = format!("{} was not over after {} s", step.told(), limit.as_secs());
+    match step {
+        Step::Fetching => error(Reason::FetchFailed, Cause::Network, message),
+        Step::Unpacking | Step::Clearing => host(Reason::WriteFailed, message),
+        _ => content(Reason::ExtensionVerbTimedOut, message),
+    }
+}
+
 /// The lock file is against it.
 pub(super) fn denied(message: String) -> ItemError {
     host(Reason::ExtensionDenied, message)
+}
+
+/// The host's administrator removed it: that is settled, nobody waits for another try.
+pub(super) fn removed_here() -> ItemError {
+    let message = "the host's administrator removed it; another version brings it again";
+    content(Reason::ExtensionRemovedHere, message.to_owned())
 }
 
 /// With the last part of what a program wrote.
@@ -69,5 +86,21 @@ pub(super) fn broken(first: Option<&ItemError>, back: ItemError) -> ItemError {
 
 /// The same is worth another try on this host.
 pub(super) fn is_retried(error: &ItemError) -> bool {
-    error.cause != Cause::Content && error.reason != Reason::ExtensionRemovedHere
+    error.cause != Cause::Content
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_over_is_blamed_on_whoever_took_it() {
+        let blamed = |step| {
+            let error = not_over(step, Duration::from_secs(9));
+            (error.reason, error.cause)
+        };
+        assert_eq!(blamed(Step::Fetching), (Reason::FetchFailed, Cause::Network));
+        assert_eq!(blamed(Step::Unpacking), (Reason::WriteFailed, Cause::Host));
+        assert_eq!(blamed(Step::Enabling), (Reason::ExtensionVerbTimedOut, Cause::Content));
+    }
 }

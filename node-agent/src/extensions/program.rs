@@ -2,6 +2,7 @@
 //! child of the agent with a process group of its own.
 
 use std::{
+    collections::BTreeSet,
     fs::{File, OpenOptions},
     io::{self, Read as _, Seek as _, SeekFrom},
     os::unix::fs::OpenOptionsExt as _,
@@ -19,7 +20,7 @@ use crate::{
         process::{self, Group},
         runs::NotStarted,
     },
-    verbs::Depots,
+    verbs::{Depots, runs::Look},
 };
 
 /// Between the request to end and the kill.
@@ -28,6 +29,9 @@ const GRACE: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_millis(100);
 const LATER: Duration = Duration::from_secs(5);
 const SOON_LOOKS: u32 = 50;
+/// It is asked so often, with this in between, of what may only just begin.
+const TRIES: u32 = 10;
+const AGAIN: Duration = Duration::from_millis(500);
 /// Kept of the end of its output.
 const TAIL: usize = 4096;
 
@@ -92,7 +96,7 @@ impl Program {
     /// The program that an earlier agent left, if it still runs and can be followed.
     pub(super) async fn adopt(depots: &Depots, trace: &Trace) -> Option<Self> {
         let Trace::Unit(id) = trace else { return None };
-        let look = depots.look(*id, [u64::MAX, u64::MAX]).await.ok()?;
+        let look = seen(depots, *id).await?;
         let runs = look.state.is_known && look.state.ended.is_none() && !look.is_gone && look.state.survives;
         let how = How::Unit { id: *id, at: [0, 0], tail: Vec::new(), looks: SOON_LOOKS };
         runs.then(|| Self { depots: depots.clone(), how })
@@ -168,6 +172,38 @@ impl Program {
 impl Ended {
     fn lost(error: &io::Error, output: Vec<u8>) -> Self {
         Self { is_well: false, how: format!("was lost: {error}"), out_of_memory: false, output }
+    }
+}
+
+/// How a unit stands, from an executor that may only just begin.
+async fn seen(depots: &Depots, id: CommandId) -> Option<Look> {
+    for _ in 0..TRIES {
+        match depots.look(id, [u64::MAX, u64::MAX]).await {
+            Ok(look) => return Some(look),
+            Err(error) => tracing::warn!(%error, command = %id, "cannot see yet how {id} stands"),
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+    None
+}
+
+/// Ends every unit of which no record knows: whoever started it ended before it wrote that down.
+pub(super) async fn end_unnamed(depots: &Depots, named: &BTreeSet<CommandId>) {
+    for _ in 0..TRIES {
+        let ids = match depots.list().await {
+            Ok(ids) => ids,
+            Err(error) => {
+                tracing::warn!(%error, "cannot see yet which programs of extensions there are");
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            }
+        };
+        for id in ids.into_iter().filter(|id| !named.contains(id)) {
+            if let Err(error) = depots.end(id).await {
+                tracing::warn!(%error, command = %id, "{id}, a program of an extension, may go on");
+            }
+        }
+        return;
     }
 }
 

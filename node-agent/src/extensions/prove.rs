@@ -23,6 +23,9 @@ impl Worker {
         };
         let Some(manifest) = version.manifest.clone() else { return Ok(()) };
         self.life.begin_anew();
+        if let Some(record) = &mut self.record {
+            record.done_in.clear();
+        }
         if manifest.has(Verb::Run) {
             let launch = self.launch(&version, Verb::Run, "");
             self.program = Some(self.start(&launch, false).await?);
@@ -37,6 +40,8 @@ impl Worker {
         let until = clock.monotonic() + manifest.health_within;
         loop {
             let unwell = match self.run_one(&version, Verb::Health, "").await {
+                // Somebody answers: it is to be its own program, where it has one.
+                Ok(()) if manifest.has(Verb::Run) => break self.lives(LOOK).await?,
                 Ok(()) => break,
                 Err(error) => error,
             };
@@ -69,7 +74,7 @@ impl Worker {
     }
 
     /// What is told of limits that nobody holds; empty: all are held.
-    fn unlimited(
+    pub(super) fn unlimited(
         &self,
         manifest: &crate::depot::Manifest,
         limits: &crate::platform::units::Limits,
@@ -85,13 +90,20 @@ impl Worker {
 
     /// Nothing of what runs is left.
     pub(super) async fn stop_program(&mut self) {
-        if let Some(program) = self.program.take()
-            && let Err(error) = program.end().await
-        {
+        let ended = match self.program.take() {
+            Some(program) => program.end().await,
+            None => Ok(()),
+        };
+        if let Err(error) = ended {
+            // It stays in the record: no other is started beside it.
             tracing::warn!(name = self.name, %error, "the program of {} could not be ended", self.name);
-        }
-        if let Some(record) = &mut self.record {
-            record.program = None;
+        } else if let Err(error) = self.end_former().await {
+            tracing::warn!(
+                name = self.name,
+                "the program before of {} may go on: {}",
+                self.name,
+                error.message
+            );
         }
     }
 }

@@ -32,9 +32,12 @@ pub(super) struct Record {
     /// The program that runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) program: Option<Trace>,
-    /// The host's administrator has taken it away: this content does not come again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) removed_here: Option<Sha256>,
+    /// The boot of the host in which that program has done its work and ended; or empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) done_in: String,
+    /// The host's administrator has taken it away: these contents do not come again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) removed_here: Vec<Sha256>,
 }
 
 /// Who wants it to go.
@@ -79,8 +82,18 @@ impl Record {
             removal: None,
             journal: None,
             program: None,
-            removed_here: None,
+            done_in: String::new(),
+            removed_here: Vec::new(),
         }
+    }
+
+    /// The units that it knows of.
+    pub(super) fn units(&self) -> impl Iterator<Item = CommandId> {
+        let journal = self.journal.as_ref().and_then(|journal| journal.trace.as_ref());
+        self.program.iter().chain(journal).filter_map(|trace| match trace {
+            Trace::Unit(id) => Some(*id),
+            Trace::Child(_) => None,
+        })
     }
 
     /// All that there are. One that is damaged is set aside: the others go on.

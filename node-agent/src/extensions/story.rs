@@ -1,6 +1,6 @@
 //! A story, step by step, each written down before it begins.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use muster_common::{clock::UnixMillis, crash, reason::Reason};
 
@@ -9,7 +9,7 @@ use super::{
     failure,
     machine::{End, Ended, Former, Next, Of, Step},
     program,
-    record::{Journal, Record, Removal},
+    record::{Journal, Record, Removal, Trace},
     worker::Worker,
 };
 use crate::state::{Cause, Health, ItemError, ItemState, Outcome, Progress};
@@ -51,13 +51,11 @@ impl Worker {
     pub(super) async fn step(&mut self) {
         let Some(mut record) = self.record.clone() else { return };
         let Some(mut journal) = record.journal.take() else { return };
-        if let Some(trace) = journal.trace.take()
-            && let Err(error) = program::end_leftover(&self.shared.options.depots, &trace).await
-        {
-            tracing::warn!(name = self.name, %error, "what an earlier agent began for {} may go on", self.name);
-        }
+        let left = self.end_left(journal.trace.take()).await;
+        let alone = left.as_ref().map_or(Ok(()), |(_, error)| Err(failure::of_depot(error)));
+        journal.trace = left.map(|(trace, _)| trace);
         let (step, limit, now) = (journal.step, self.limit(journal.step), self.shared.options.clock.now());
-        journal.tries += 1;
+        journal.tries = journal.tries.saturating_add(1);
         journal.began = now;
         journal.until =
             UnixMillis(now.0.saturating_add(i64::try_from(limit.as_millis()).unwrap_or(i64::MAX)));
@@ -69,29 +67,36 @@ impl Worker {
         self.record = Some(record);
         self.tell();
         crash::point("extensions.step.begun");
-        let result = match written {
+        let result = match written.map_err(|error| failure::of_depot(&error)).and(alone) {
             // Going back is done all the same.
-            Err(error) if !step.leads_back() => Err(failure::of_depot(&error)),
-            _ if tries > MOST_TRIES => {
+            Err(error) if !step.leads_back() => Err(error),
+            // What is fetched runs nothing yet, and goes on where it was.
+            _ if tries > MOST_TRIES && step != Step::Fetching => {
                 let message =
                     format!("{}: the agent ended in the middle of it, {MOST_TRIES} times", step.told());
-                Err(failure::content(Reason::CutOff, message))
+                Err(failure::host(Reason::CutOff, message))
             }
             _ => match tokio::time::timeout(limit, self.perform(step)).await {
                 Ok(result) => result,
-                Err(_) => {
-                    let message = format!("{} was not over after {} s", step.told(), limit.as_secs());
-                    Err(failure::content(Reason::ExtensionVerbTimedOut, message))
-                }
+                Err(_) => Err(failure::not_over(step, limit)),
             },
         };
         crash::point("extensions.step.done");
         Box::pin(self.follow(step, result)).await;
     }
 
+    /// Ends what was begun for a step before. What does not end is carried on.
+    async fn end_left(&self, trace: Option<Trace>) -> Option<(Trace, io::Error)> {
+        let trace = trace?;
+        let error = program::end_leftover(&self.shared.options.depots, &trace).await.err()?;
+        tracing::warn!(name = self.name, %error, "what was begun for {} may go on", self.name);
+        Some((trace, error))
+    }
+
     async fn follow(&mut self, step: Step, result: Result<(), ItemError>) {
         let Some(mut record) = self.record.clone() else { return };
-        let first = record.journal.take().and_then(|journal| journal.failure);
+        let (trace, first) =
+            record.journal.take().map_or((None, None), |journal| (journal.trace, journal.failure));
         let (ended, failed) = match result {
             Ok(()) => (Ended::Well, None),
             Err(error) => (Ended::Badly, Some(error)),
@@ -107,7 +112,7 @@ impl Worker {
                     None if next.leads_back() && record.removal.is_none() => failed,
                     first => first,
                 };
-                record.journal = Some(Journal::new(next, failure));
+                record.journal = Some(Journal { trace, ..Journal::new(next, failure) });
                 self.keep(record).await;
             }
             Next::End(end) => self.finish(record, end, first, failed).await,
@@ -140,7 +145,12 @@ impl Worker {
             End::Undone => record.current = None,
             _ => {}
         }
-        let running = record.current.as_ref().map(|version| version.version.clone());
+        let running = match end {
+            End::Runs | End::Returned => record.current.as_ref().map(|version| version.version.clone()),
+            // As before: of what was broken nothing runs.
+            End::Refused => record.state.running.take(),
+            End::Undone | End::Broken | End::Stuck | End::Gone => None,
+        };
         let is_retried = error.as_ref().is_some_and(failure::is_retried) && outcome != Outcome::Broken;
         let health = record.state.health.take().filter(|_| running.is_some());
         let attempted = record.state.attempted.take();
@@ -150,9 +160,13 @@ impl Worker {
         let kept: Vec<_> = record.current.iter().map(|version| version.package.clone()).collect();
         self.keep(record).await;
         crash::point("extensions.story.ended");
-        if !kept.is_empty()
-            && let Err(error) = self.shared.options.depots.keep(&self.name, &kept).await
-        {
+        let depots = self.shared.options.depots.clone();
+        let tidied = match end {
+            _ if !kept.is_empty() => depots.keep(&self.name, &kept).await,
+            End::Broken | End::Stuck => Ok(()), // a person looks at what there is
+            _ => depots.clear(&self.name).await,
+        };
+        if let Err(error) = tidied {
             tracing::warn!(name = self.name, %error, "old packages of {} could not be taken away", self.name);
         }
     }
@@ -160,15 +174,18 @@ impl Worker {
     /// Of what the host's administrator took away stays what is needed to know it again.
     async fn gone(&mut self, mut record: Record) {
         tracing::info!(name = self.name, "{} was taken off this host", self.name);
+        // Who asked for it meanwhile has it now.
+        self.inbox.take_remove();
         let current = record.current.take();
         match (record.removal.take(), current) {
             (Some(Removal::Host), Some(version)) => {
-                let message = "the host's administrator removed it; another version brings it again";
-                let error = failure::host(Reason::ExtensionRemovedHere, message.to_owned());
                 let attempted = record.state.attempted.take();
-                record.state = ItemState { error: Some(error), ..self.state(attempted) };
+                // Also what was tried after it: that is what is wanted of this host still.
+                let tried = attempted.iter().map(|attempted| attempted.sha256);
+                record.removed_here = tried.chain([version.version.sha256]).collect();
+                record.removed_here.dedup();
+                record.state = ItemState { error: Some(failure::removed_here()), ..self.state(attempted) };
                 record.state.outcome = Outcome::Rejected;
-                record.removed_here = Some(version.version.sha256);
                 self.retry = None;
                 self.keep(record).await;
             }

@@ -9,7 +9,7 @@ use muster_common::{backoff::Backoff, clock::Instant};
 use super::{content::Version, program::Ended, worker::Worker};
 use crate::{
     depot::{Manifest, Verb},
-    state::Outcome,
+    platform::process::boot_id,
 };
 
 /// Waits between restarts.
@@ -29,13 +29,23 @@ pub(super) struct Life {
     /// When its program is started, if none runs. `None`: never.
     start: Option<Instant>,
     is_over: bool,
+    /// It is over because it ended again and again: no verb says otherwise.
+    is_given_up: bool,
     health: Option<Instant>,
 }
 
 impl Default for Life {
     fn default() -> Self {
         let backoff = Backoff::new(WAITS.0, WAITS.1);
-        Self { restarts: 0, backoff, began: None, start: None, is_over: false, health: None }
+        Self {
+            restarts: 0,
+            backoff,
+            began: None,
+            start: None,
+            is_over: false,
+            is_given_up: false,
+            health: None,
+        }
     }
 }
 
@@ -48,13 +58,19 @@ impl Life {
 impl Worker {
     /// Looks after what runs, until there may be something else to do.
     pub(super) async fn look_after(&mut self) {
-        let version = self.record.as_ref().and_then(|record| record.current.clone());
-        let is_broken = self.record.as_ref().is_some_and(|record| record.state.outcome == Outcome::Broken);
+        // Of what is broken nothing runs, and nothing is to.
+        let record = self.record.as_ref().filter(|record| record.state.running.is_some());
+        let record_done =
+            record.is_some_and(|record| !record.done_in.is_empty() && record.done_in == boot_id());
+        let version = record.and_then(|record| record.current.clone());
         let Some((version, manifest)) =
-            version.filter(|_| !is_broken).and_then(|version| Some((version.clone(), version.manifest?)))
+            version.and_then(|version| Some((version.clone(), version.manifest?)))
         else {
             return self.rest(TURN).await;
         };
+        if !self.life.is_over && record_done {
+            self.life.is_over = true; // an earlier agent saw it end
+        }
         let now = self.shared.options.clock.monotonic();
         if self.program.is_none() && manifest.has(Verb::Run) && !self.life.is_over {
             let due = *self.life.start.get_or_insert(now);
@@ -107,11 +123,15 @@ impl Worker {
         }
         if ended.is_well && !manifest.restart.always {
             self.life.is_over = true;
+            if let Some(record) = &mut self.record {
+                record.done_in = boot_id();
+            }
             return self.note_health(true, "its program has done its work and ended".to_owned()).await;
         }
         let why = if ended.out_of_memory { ", it wanted more memory than it may have" } else { "" };
         if self.life.restarts >= manifest.restart.most {
             self.life.is_over = true;
+            self.life.is_given_up = true;
             let message = format!(
                 "its program ended with {}{why}; it was started again {} times and is not any more",
                 ended.how, self.life.restarts
@@ -133,7 +153,12 @@ impl Worker {
                 self.life.began = Some(now);
                 let has_health = version.manifest.as_ref().is_some_and(|manifest| manifest.has(Verb::Health));
                 if !has_health {
-                    self.note_health(true, "its program was started again".to_owned()).await;
+                    let mut message = "its program was started again".to_owned();
+                    let unlimited = self.unlimited_of(version);
+                    if !unlimited.is_empty() {
+                        message = format!("{message}; {unlimited}");
+                    }
+                    self.note_health(true, message).await;
                 }
             }
             Err(error) => {
@@ -143,9 +168,15 @@ impl Worker {
         }
     }
 
+    fn unlimited_of(&self, version: &Version) -> String {
+        let manifest = version.manifest.as_ref();
+        manifest.map_or_else(String::new, |manifest| self.unlimited(manifest, &version.limits))
+    }
+
     async fn ask_health(&mut self, version: &Version) {
         match self.run_one(version, Verb::Health, "").await {
-            Ok(()) => self.note_health(true, String::new()).await,
+            Ok(()) if self.life.is_given_up => {}
+            Ok(()) => self.note_health(true, self.unlimited_of(version)).await,
             Err(error) => self.note_health(false, error.message).await,
         }
     }

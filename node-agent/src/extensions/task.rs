@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use super::{Options, content, failure, program, record::Record, worker::Worker};
 use crate::{
     platform::files,
-    state::{ItemState, Keeper, Kept, Outcome, Wish},
+    state::{ItemError, ItemState, Keeper, Kept, Outcome, Wish},
     verbs::Depots,
 };
 
@@ -84,6 +84,9 @@ impl Task {
         };
         let records = tasks::blocking(read).await;
         let records = records.map_err(|source| Error { folder: options.folder.clone(), source })?;
+        // Before any worker starts something new.
+        let named = records.iter().flat_map(|(_, record)| record.units()).collect();
+        program::end_unnamed(&options.depots, &named).await;
         let states = records.iter().map(|(name, record)| (name.clone(), record.state.clone())).collect();
         let states: BTreeMap<String, ItemState> = states;
         let (keeper, kept) = Keeper::new(states.values().cloned().collect());
@@ -182,14 +185,20 @@ pub async fn leave(folder: &Path, depots: &Depots) -> Result<(), Error> {
     let from = folder.to_owned();
     let records = tasks::blocking(move || Record::all(&from)).await;
     let records = records.map_err(|source| Error { folder: folder.to_owned(), source })?;
-    for (name, record) in records.iter().filter(|(_, record)| record.current.is_some()) {
+    for (name, record) in &records {
         let journal = record.journal.as_ref().and_then(|journal| journal.trace.as_ref());
         for trace in record.program.iter().chain(journal) {
             if let Err(error) = program::end_leftover(depots, trace).await {
                 tracing::warn!(name, %error, "a program of {name} may go on");
             }
         }
-        tracing::warn!(name, "extension {name} was not uninstalled: what it installed is still on this host");
+        // Also what was only coming may have installed something.
+        if record.current.is_some() || record.coming.is_some() {
+            tracing::warn!(
+                name,
+                "extension {name} was not uninstalled: what it installed is still on this host"
+            );
+        }
     }
     Ok(())
 }
@@ -228,14 +237,26 @@ impl Inbox {
 impl Handle {
     /// Takes an extension away because the host's administrator says so. `false`: there is
     /// none of that name.
-    #[must_use]
-    pub fn remove(&self, name: &str) -> bool {
-        let there = self.0.states.lock().get(name).is_some_and(|state| state.running.is_some());
+    ///
+    /// # Errors
+    /// The lock file's word against it: its verbs would not be run, and what it installed
+    /// would stay without anybody who knows of it.
+    pub fn remove(&self, name: &str) -> Result<bool, String> {
+        // What it knows of an earlier removal is nothing to remove.
+        let is_over = |error: &ItemError| error.reason == Reason::ExtensionRemovedHere;
+        let is_here =
+            |state: &ItemState| state.running.is_some() || !state.error.as_ref().is_some_and(is_over);
+        let there = self.0.states.lock().get(name).is_some_and(is_here);
         let inbox = self.0.inboxes.lock().get(name).cloned().filter(|_| there);
+        if inbox.is_some()
+            && let Some(why) = self.0.options.locks.current().refuses_removals()
+        {
+            return Err(why);
+        }
         if let Some(inbox) = &inbox {
             inbox.remove.store(true, Ordering::Release);
             inbox.wake.notify_one();
         }
-        inbox.is_some()
+        Ok(inbox.is_some())
     }
 }

@@ -48,6 +48,7 @@ async fn other_settings_are_enabled_and_nothing_is_installed_for_them() {
     let content = bench.package("1.0", "", script);
     bench.bring(&content).await;
     bench.forget_trace();
+    fs::remove_dir_all(bench.folder.path().join("admitted")).unwrap(); // nor is anything fetched
     let good = muster_proto::types::v1::ExtensionContent {
         settings: b"{\"a\":1}".to_vec().into(),
         ..content.clone()
@@ -79,6 +80,10 @@ async fn what_the_lock_file_blocks_is_denied_until_it_allows_it_and_goes_all_the
     bench.lock("[extensions]\nallow = [\"acme/log\"]\n");
     let state = bench.until(|state| state.is_some_and(|state| state.outcome == Outcome::Applied)).await;
     assert_eq!(version(&state.unwrap()), Some("1.0"));
+    // Under a ceiling nothing of it could be uninstalled: its files stay, too.
+    bench.lock("profile = \"locked\"\n");
+    assert!(bench.removal_is_denied().unwrap().contains("profile locked"));
+    assert!(bench.home().exists());
     bench.lock("[extensions]\nblock = [\"acme/log\"]\n");
     bench.remove().await;
     assert!(!bench.home().exists());
@@ -90,18 +95,25 @@ async fn what_the_host_removed_comes_again_as_another_version_only() {
     let (first, second) = (bench.package("1.0", "", ""), bench.package("2.0", "", ""));
     assert!(!bench.remove_here(), "there is nothing");
     bench.bring(&first).await;
+    let failing = bench.package("1.5", "", "[ $verb != enable ] || exit 3");
+    assert_eq!(version(&bench.bring(&failing).await), Some("1.0"));
     assert!(bench.remove_here());
-    let state = bench
-        .until(|state| {
-            state.is_some_and(|state| state.running.is_none() && state.outcome == Outcome::Rejected)
-        })
-        .await;
-    assert_eq!(verdict(&state.unwrap()).1, Some(Reason::ExtensionRemovedHere));
+    let is_gone = |state: Option<&crate::state::ItemState>| {
+        state.is_some_and(|state| state.running.is_none() && state.outcome == Outcome::Rejected)
+    };
+    bench.traced("disable 1.0").await;
+    bench.remove_here(); // in the middle of it
+    let state = bench.until(is_gone).await;
+    let settled = (Outcome::Rejected, Some(Reason::ExtensionRemovedHere), Some(Cause::Content));
+    assert_eq!(verdict(&state.unwrap()), settled);
     assert!(!bench.home().exists());
+    assert!(!bench.remove_here(), "it has gone");
     bench.kill().await;
     bench.start().await;
-    let state = bench.bring(&first).await;
-    assert_eq!(verdict(&state).1, Some(Reason::ExtensionRemovedHere), "also after the agent began anew");
+    for content in [&first, &failing] {
+        let state = bench.bring(content).await;
+        assert_eq!(verdict(&state).1, Some(Reason::ExtensionRemovedHere), "also after the agent began anew");
+    }
     let state = bench.bring(&second).await;
     assert_eq!((verdict(&state).0, version(&state)), (Outcome::Applied, Some("2.0")));
 }

@@ -9,7 +9,7 @@ use super::{
     content::Version,
     failure,
     machine::{Of, Step},
-    program::{Ended, Program},
+    program::{self, Ended, Program},
     record::Record,
     worker::Worker,
 };
@@ -79,10 +79,14 @@ impl Worker {
         let ended = match tokio::time::timeout(time, program.ended()).await {
             Ok(ended) => {
                 program.forget().await;
+                self.nothing_left(verb);
                 ended
             }
             Err(_) => {
-                let _ = tokio::time::timeout(GRACE, program.end()).await; // what is left the next step ends
+                // What is left the next step ends.
+                if let Ok(Ok(())) = tokio::time::timeout(GRACE, program.end()).await {
+                    self.nothing_left(verb);
+                }
                 let message = format!("{} did not end within {} s", verb.as_str(), time.as_secs());
                 return Err(failure::content(Reason::ExtensionVerbTimedOut, message));
             }
@@ -93,6 +97,14 @@ impl Worker {
             _ => self.status(version).await,
         };
         judge(&manifest, verb, &ended, status.as_deref())
+    }
+
+    /// The program of the step has ended, with all that it started.
+    fn nothing_left(&mut self, verb: Verb) {
+        let journal = self.record.as_mut().and_then(|record| record.journal.as_mut());
+        if let Some(journal) = journal.filter(|_| verb != Verb::Health) {
+            journal.trace = None;
+        }
     }
 
     async fn status(&self, version: &Version) -> Option<Vec<u8>> {
@@ -133,6 +145,9 @@ impl Worker {
     /// the step, otherwise it is what runs.
     pub(super) async fn start(&mut self, launch: &Launch, verb: bool) -> Result<Program, ItemError> {
         let not_started = |error| not_started(launch.verb, error);
+        if launch.verb == Verb::Run {
+            self.end_former().await?;
+        }
         let output = self.output(launch.verb);
         let mut program =
             Program::start(&self.shared.options.depots, launch, output).await.map_err(not_started)?;
@@ -145,12 +160,30 @@ impl Worker {
             } else {
                 record.program = trace;
             }
-            self.save(&record).await.map_err(|error| failure::of_depot(&error))?;
+            let leads_back = record.journal.as_ref().is_some_and(|journal| journal.step.leads_back());
+            match self.save(&record).await {
+                // As with the step itself: on a full disk, too, it goes back.
+                Err(error) if !leads_back => return Err(failure::of_depot(&error)),
+                Err(error) => {
+                    tracing::warn!(name = self.name, %error, "what is begun for {} is not written down", self.name);
+                }
+                Ok(()) => {}
+            }
             self.record = Some(record);
         }
         crash::point("extensions.verb.marked");
         program.release(launch).await.map_err(not_started)?;
         Ok(program)
+    }
+
+    /// What ran before has ended: two of it never run.
+    pub(super) async fn end_former(&mut self) -> Result<(), ItemError> {
+        let Some(record) = &mut self.record else { return Ok(()) };
+        let Some(trace) = record.program.clone() else { return Ok(()) };
+        let ended = program::end_leftover(&self.shared.options.depots, &trace).await;
+        ended.map_err(|error| failure::of_depot(&error))?;
+        record.program = None;
+        Ok(())
     }
 
     fn output(&self, verb: Verb) -> PathBuf {
@@ -218,17 +251,46 @@ fn read(manifest: &Manifest, bytes: &[u8]) -> Result<(bool, String), serde_json:
 }
 
 pub(super) fn not_started(verb: Verb, error: NotStarted) -> ItemError {
+    use std::io::ErrorKind::{InvalidData, NotFound, PermissionDenied};
+    let message = |why: &dyn std::fmt::Display| format!("{} could not be started: {why}", verb.as_str());
     match error {
         NotStarted::Locked(why) => failure::denied(why),
         NotStarted::Host(error) if error.kind() == std::io::ErrorKind::StorageFull => {
             failure::of_depot(&error)
         }
-        NotStarted::Host(error) => {
-            let message = format!("{} could not be started: {error}", verb.as_str());
-            failure::content(Reason::ExtensionVerbFailed, message)
+        // The program is not there, or is none.
+        NotStarted::Host(error) if matches!(error.kind(), InvalidData | NotFound | PermissionDenied) => {
+            failure::content(Reason::ExtensionVerbFailed, message(&error))
         }
+        // Whoever starts programs does not do so now: that says nothing of this one.
+        NotStarted::Host(error) => failure::host(Reason::ExtensionVerbFailed, message(&error)),
         NotStarted::UserUnknown => {
             failure::content(Reason::ExtensionVerbFailed, format!("{} names no program", verb.as_str()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::state::Cause;
+
+    #[test]
+    fn a_version_is_blamed_only_for_its_own_program() {
+        let cause = |kind: io::ErrorKind| not_started(Verb::Enable, NotStarted::Host(kind.into())).cause;
+        for own in [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied, io::ErrorKind::InvalidData] {
+            assert_eq!(cause(own), Cause::Content, "{own}");
+        }
+        for hosts in [
+            io::ErrorKind::ConnectionRefused,
+            io::ErrorKind::NotConnected,
+            io::ErrorKind::UnexpectedEof,
+            io::ErrorKind::TimedOut,
+            io::ErrorKind::StorageFull,
+        ] {
+            assert_eq!(cause(hosts), Cause::Host, "{hosts}");
         }
     }
 }

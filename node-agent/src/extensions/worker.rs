@@ -91,10 +91,13 @@ impl Worker {
             self.program = Program::adopt(&depots, &trace).await;
         }
         if self.program.is_none() {
-            if let Err(error) = program::end_leftover(&depots, &trace).await {
-                tracing::warn!(%error, name = self.name, "a program of {} may go on", self.name);
+            match program::end_leftover(&depots, &trace).await {
+                Ok(()) => record.program = None,
+                // It stays in the record: no other is started beside it.
+                Err(error) => {
+                    tracing::warn!(%error, name = self.name, "a program of {} may go on", self.name)
+                }
             }
-            record.program = None;
         }
     }
 
@@ -111,12 +114,12 @@ impl Worker {
 
     async fn bring(&mut self, offer: Offer) {
         if self.already(&offer.version) {
+            self.retry = None;
             return self.tell();
         }
-        let is_removed = self.record.as_ref().and_then(|record| record.removed_here);
-        let judged = if is_removed == Some(offer.version.sha256) {
-            let message = "the host's administrator removed it; another version brings it again";
-            Err(failure::host(Reason::ExtensionRemovedHere, message.to_owned()))
+        let removed = self.record.as_ref().map(|record| record.removed_here.as_slice()).unwrap_or_default();
+        let judged = if removed.contains(&offer.version.sha256) {
+            Err(failure::removed_here())
         } else {
             self.judge(&offer)
         };
@@ -168,13 +171,15 @@ impl Worker {
 
     async fn begin(&mut self, offer: Offer, version: Version) {
         let mut record = self.record.clone().unwrap_or_else(|| Record::new(self.state(None)));
-        let current = record.current.as_ref();
-        if current.is_some_and(|current| {
+        let running = record.state.running.clone();
+        // What is broken does not run, whatever it was.
+        if record.current.as_ref().filter(|_| running.is_some()).is_some_and(|current| {
             current.is_package_of(&version)
                 && (&current.settings, &current.protected, current.limits)
                     == (&version.settings, &version.protected, version.limits)
         }) {
             // The same under another number.
+            self.retry = None;
             let state = ItemState {
                 running: Some(offer.version.clone()),
                 outcome: Outcome::Unchanged,
@@ -185,13 +190,16 @@ impl Worker {
             record.state = state;
             return self.keep(record).await;
         }
-        let running = current.map(|current| current.version.clone());
+        let current = record.current.as_ref().filter(|_| running.is_some());
+        let is_here = current.is_some_and(|current| current.is_package_of(&version));
         let health = record.state.health.clone();
         record.state = ItemState { running, health, ..self.state(Some(offer.version.clone())) };
         record.state.outcome = Outcome::UnderWay;
-        record.removed_here = None;
+        record.removed_here.clear();
         record.coming = Some(version);
-        record.journal = Some(Journal::new(Step::Fetching, None));
+        // What runs is unpacked: nothing of it is to come.
+        let first = if is_here { Step::Unpacking } else { Step::Fetching };
+        record.journal = Some(Journal::new(first, None));
         self.remember(Wish::Bring(Box::new(offer)));
         self.keep(record).await;
     }
@@ -203,16 +211,22 @@ impl Worker {
             let state = &record.state;
             let newest = state.attempted.iter().chain(&state.running).map(|held| held.generation).max();
             if newest.is_some_and(|held| held > version.generation) {
+                self.retry = None;
                 return self.tell(); // an older word than what is here
             }
             record.state.attempted = Some(version.clone());
         }
         let Some(current) = record.current.clone() else {
-            return self.forget().await;
+            if removal == Removal::Host && !record.removed_here.is_empty() {
+                return self.tell(); // it has gone already, and what is known of that stays
+            }
+            return self.clear(record).await;
         };
-        if let Some(why) = self.refuses(&current.package, Act::Remove)
-            && let Removal::ControlPlane(version) = &removal
-        {
+        if let Some(why) = self.refuses(&current.package, Act::Remove) {
+            let Removal::ControlPlane(version) = &removal else {
+                tracing::warn!(name = self.name, why, "{} was not taken off this host: {why}", self.name);
+                return self.tell();
+            };
             let (item, generation) = (record.state.item.clone(), version.generation);
             let wish = Wish::Remove(crate::state::Removal { item, generation });
             return self.refuse(wish, version.clone(), failure::denied(why)).await;
@@ -221,6 +235,18 @@ impl Worker {
         record.state.error = None;
         record.removal = Some(removal);
         record.journal = Some(Journal::new(Step::Disabling, None));
+        self.keep(record).await;
+    }
+
+    /// Nothing of it was ever enabled here, or it was undone: what lies here of it goes.
+    async fn clear(&mut self, mut record: Record) {
+        let Err(error) = self.shared.options.depots.clear(&self.name).await else {
+            return self.forget().await;
+        };
+        record.state.outcome = Outcome::Broken;
+        record.state.error = Some(failure::of_depot(&error));
+        record.state.changed_at = self.shared.options.clock.now();
+        self.retry = None;
         self.keep(record).await;
     }
 

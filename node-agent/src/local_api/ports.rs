@@ -17,6 +17,9 @@ pub enum Refused {
     /// The host is in no fleet.
     #[error("this host is in no fleet; `muster-node-agent connect` brings it into one")]
     NotInAFleet,
+    /// The lock file is against it, and says why.
+    #[error("{0}")]
+    Locked(String),
     /// The environment decides how much is logged.
     #[error("MUSTER_LOG in the environment of the agent decides what is logged")]
     LogLevelFixed,

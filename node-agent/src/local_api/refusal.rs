@@ -31,7 +31,7 @@ const fn code(reason: Reason) -> Code {
         Reason::PermissionDenied => Code::PermissionDenied,
         Reason::RateLimited => Code::ResourceExhausted,
         Reason::ShuttingDown => Code::Unavailable,
-        Reason::NotInAFleet | Reason::LogLevelFixed => Code::FailedPrecondition,
+        Reason::NotInAFleet | Reason::LogLevelFixed | Reason::ExtensionDenied => Code::FailedPrecondition,
         _ => Code::Internal,
     }
 }

@@ -56,6 +56,7 @@ impl Agent {
 fn said(refused: &Refused) -> Status {
     match refused {
         Refused::NotInAFleet => refusal::status(Reason::NotInAFleet, refused.to_string()),
+        Refused::Locked(_) => refusal::status(Reason::ExtensionDenied, refused.to_string()),
         Refused::LogLevelFixed => refusal::status(Reason::LogLevelFixed, refused.to_string()),
         Refused::Disk(_) => {
             let error = Chain(refused).to_string();

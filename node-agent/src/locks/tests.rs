@@ -184,6 +184,7 @@ fn one_line_on_top_of_a_file_locks_all_of_it() {
     let open = under("");
     assert!(open.allows_hooks() && open.allows_command("run-script"));
     assert_eq!(open.refuses_extension(&log, Act::Bring), None);
+    assert_eq!(open.refuses_removals(), None);
     let path = Path::new("/etc/app/a");
     let locked = under("profile = \"locked\"");
     assert!(KINDS.iter().all(|kind| !locked.allows_command(kind)));
@@ -201,6 +202,7 @@ fn one_line_on_top_of_a_file_locks_all_of_it() {
         for act in [Act::Bring, Act::Remove] {
             assert!(locks.refuses_extension(&log, act).unwrap().contains(DENIED));
         }
+        assert_eq!(locks.refuses_removals(), locks.refuses_extension(&log, Act::Remove));
     }
 }
 

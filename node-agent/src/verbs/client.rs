@@ -131,7 +131,12 @@ impl Client {
     pub(super) fn begin(&self, verb: &Verb) -> io::Result<Call> {
         let told = |error: io::Error| {
             let socket = self.socket.display();
-            io::Error::new(error.kind(), format!("cannot reach the executor at {socket}: {error}"))
+            // No socket is not "no such file": that is an answer about what was asked for.
+            let kind = match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => io::ErrorKind::NotConnected,
+                kind => kind,
+            };
+            io::Error::new(kind, format!("cannot reach the executor at {socket}: {error}"))
         };
         let stream = UnixStream::connect(&self.socket).map_err(told)?;
         stream.set_write_timeout(Some(ANSWER))?;

@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use muster_common::{ids::CommandId, tasks};
 
 use super::{
-    client::{Client, unexpected},
+    client::{Client, Reply, is_broken, unexpected},
     messages::{Extension, ExtensionAct, Said, Verb as Word},
     runs::{Look, PIECE},
 };
@@ -16,6 +16,8 @@ use crate::{
 
 /// It is looked so often, with this in between, whether what was asked to end has.
 const ASKED: (u32, Duration) = (60, Duration::from_millis(100));
+/// It is asked so often, with this in between, whether something was started.
+const ASK_AGAIN: (u32, Duration) = (20, Duration::from_millis(500));
 /// To unpack what is large.
 const UNPACKS: Duration = Duration::from_secs(600);
 
@@ -105,11 +107,60 @@ impl Depots {
             Self::Here(_, None) => Err(NotStarted::Host(io::ErrorKind::Unsupported.into())),
             Self::Executor(client) => {
                 let said = client.ask_once(Word::Extension(Extension::launch(launch))).await;
-                match said.map_err(NotStarted::Host)?.said() {
-                    Said::Done(_) => Ok(()),
-                    Said::Locked(why) => Err(NotStarted::Locked(why)),
-                    other => Err(NotStarted::Host(unexpected(other))),
+                match said.map(Reply::said) {
+                    Ok(Said::Done(_)) => Ok(()),
+                    Ok(Said::Locked(why)) => Err(NotStarted::Locked(why)),
+                    Ok(other) => Err(NotStarted::Host(unexpected(other))),
+                    Err(error) if is_unanswered(&error) => self.is_it_started(launch.id, error).await,
+                    Err(error) => Err(NotStarted::Host(error)),
                 }
+            }
+        }
+    }
+
+    /// Nobody said whether it started: it has, unless it can be called off.
+    async fn is_it_started(&self, id: CommandId, error: io::Error) -> Result<(), NotStarted> {
+        for _ in 0..ASK_AGAIN.0 {
+            match self.stands(id).await {
+                Ok(false) => return Err(NotStarted::Host(error)),
+                Ok(true) => return Ok(()),
+                Err(second) => {
+                    tracing::warn!(command = %id, %second, "cannot see whether {id} of an extension has started");
+                }
+            }
+            tokio::time::sleep(ASK_AGAIN.1).await;
+        }
+        Ok(()) // whoever follows it asks on
+    }
+
+    /// Whether something of it runs, or has run: otherwise nothing ever will.
+    async fn stands(&self, id: CommandId) -> io::Result<bool> {
+        let Self::Executor(client) = self else { return Ok(false) };
+        let word = Extension::run(ExtensionAct::CallOff, id);
+        if client.ask(Word::Extension(word)).await?.is()? {
+            return Ok(false);
+        }
+        if self.look(id, [u64::MAX, u64::MAX]).await?.state.is_known {
+            return Ok(true);
+        }
+        Err(io::Error::other("it could be neither called off nor found"))
+    }
+
+    /// The runs of which something is kept.
+    ///
+    /// # Errors
+    /// If nobody says.
+    pub async fn list(&self) -> io::Result<Vec<CommandId>> {
+        match self {
+            Self::Here(_, None) => Ok(Vec::new()),
+            Self::Here(_, Some(runs)) => {
+                let runs = runs.clone();
+                Ok(tasks::blocking(move || runs.list()).await)
+            }
+            Self::Executor(client) => {
+                let word = Extension { act: ExtensionAct::List.into(), ..Extension::default() };
+                let names = client.ask(Word::Extension(word)).await?.paths()?;
+                Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
             }
         }
     }
@@ -128,13 +179,7 @@ impl Depots {
                 Ok(Look { state, is_gone })
             }
             Self::Executor(client) => {
-                let word = Extension {
-                    act: ExtensionAct::Look.into(),
-                    id: id.to_string(),
-                    stdout,
-                    stderr,
-                    ..Extension::default()
-                };
+                let word = Extension { stdout, stderr, ..Extension::run(ExtensionAct::Look, id) };
                 match client.ask(Word::Extension(word)).await?.said() {
                     Said::Run(state) => Ok(state.into()),
                     other => Err(unexpected(other)),
@@ -152,8 +197,7 @@ impl Depots {
             Self::Here(_, None) => Ok(()),
             Self::Here(_, Some(runs)) => end(runs, id).await,
             Self::Executor(client) => {
-                let word =
-                    Extension { act: ExtensionAct::End.into(), id: id.to_string(), ..Extension::default() };
+                let word = Extension::run(ExtensionAct::End, id);
                 client.ask(Word::Extension(word)).await?.done()
             }
         }
@@ -208,6 +252,11 @@ impl Depots {
             }
         }
     }
+}
+
+/// It was said, and may have been done.
+fn is_unanswered(error: &io::Error) -> bool {
+    is_broken(error) || error.kind() == io::ErrorKind::TimedOut
 }
 
 /// Ends all of a unit, and forgets it.

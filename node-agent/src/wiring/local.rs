@@ -202,7 +202,7 @@ impl Host for Local {
 
     fn remove_extension(&self, name: &str) -> Result<bool, Refused> {
         let extensions = self.view.borrow().as_ref().map(|view| view.extensions.clone());
-        Ok(extensions.ok_or(Refused::NotInAFleet)?.remove(name))
+        extensions.ok_or(Refused::NotInAFleet)?.remove(name).map_err(Refused::Locked)
     }
 }
 

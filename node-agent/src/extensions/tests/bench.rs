@@ -37,6 +37,8 @@ const SOON: Duration = Duration::from_secs(60);
 pub(super) struct Bench {
     pub(super) folder: TempDir,
     pub(super) pauses: Pauses,
+    /// Of the next agent.
+    pub(super) clock: Clock,
     number: u64,
     agent: Option<Agent>,
 }
@@ -71,7 +73,8 @@ impl Bench {
     pub(super) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("admitted")).unwrap();
-        let mut bench = Self { folder, pauses: Pauses::default(), number: 0, agent: None };
+        let mut bench =
+            Self { folder, pauses: Pauses::default(), clock: Clock::System, number: 0, agent: None };
         bench.lock("[extensions]\nallow = [\"*/*\"]\n");
         bench.start().await;
         bench
@@ -90,7 +93,7 @@ impl Bench {
             depots: Depots::Here(depot, None),
             source: Arc::new(Shelf(self.folder.path().join("admitted"))),
             locks: locks::Reader::new(self.folder.path().join("locks.toml")),
-            clock: Clock::System,
+            clock: self.clock.clone(),
             pauses: self.pauses.clone(),
             open: Arc::new(|_, _, _| Ok(Contents::new())),
             way_out: Arc::new(|| BTreeMap::from([("HTTPS_PROXY".to_owned(), "http://proxy:1".to_owned())])),
@@ -183,8 +186,18 @@ impl Bench {
         self.until(|state| state.is_none()).await;
     }
 
+    /// A session begins.
+    pub(super) fn connect(&self) {
+        self.agent.as_ref().unwrap().keeper.connected();
+    }
+
     pub(super) fn remove_here(&self) -> bool {
-        self.agent.as_ref().unwrap().handle.remove("log")
+        self.agent.as_ref().unwrap().handle.remove("log").unwrap()
+    }
+
+    /// Why the host itself may not take it away.
+    pub(super) fn removal_is_denied(&self) -> Option<String> {
+        self.agent.as_ref().unwrap().handle.remove("log").err()
     }
 
     /// Waits until it stands so.

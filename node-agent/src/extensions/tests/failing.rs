@@ -1,6 +1,12 @@
-use std::fs;
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
-use muster_common::reason::Reason;
+use muster_common::{clock::Clock, reason::Reason};
 
 use super::bench::{Bench, verdict, version};
 use crate::state::{Cause, Outcome};
@@ -61,11 +67,19 @@ async fn an_update_whose_verb_fails_hangs_or_lies_returns_to_what_ran() {
 #[tokio::test]
 async fn what_cannot_return_is_told_as_broken() {
     let mut bench = Bench::new().await;
-    bench.bring(&bench.package("1.0", "", &in_verb("update", "exit 4"))).await;
+    let first = bench.package("1.0", "", &in_verb("update", "exit 4"));
+    bench.bring(&first).await;
     let state = bench.bring(&bench.package("2.0", "", &in_verb("enable", "exit 3"))).await;
-    assert_eq!(verdict(&state).0, Outcome::Broken);
+    assert_eq!((verdict(&state).0, version(&state)), (Outcome::Broken, None), "nothing of it runs");
     let message = state.error.unwrap().message;
     assert!(message.contains('4') && message.contains("EXTENSION_VERB_FAILED"), "{message}");
+    // That it was here once does not make it run.
+    bench.forget_trace();
+    let state = bench.bring(&first).await;
+    assert_eq!((verdict(&state).0, version(&state)), (Outcome::Applied, Some("1.0")));
+    assert_eq!(bench.trace(), ["enable 1.0 1.0"]);
+    let state = bench.bring(&bench.package("2.0", "", &in_verb("enable", "exit 3"))).await;
+    assert_eq!(verdict(&state).0, Outcome::Broken);
     // A person brings one that works.
     let state = bench.bring(&bench.package("3.0", "", "")).await;
     assert_eq!((verdict(&state).0, version(&state)), (Outcome::Applied, Some("3.0")));
@@ -93,6 +107,17 @@ async fn a_package_that_does_not_come_is_the_networks_fault_and_one_that_is_none
     fs::rename(&aside, &file).unwrap();
     let state = bench.until(|state| state.is_some_and(|state| state.outcome == Outcome::Applied)).await;
     assert_eq!(version(&state.unwrap()), Some("1.0"));
+    bench.remove().await;
+    let foreign = bench.package("1.0", "arch = \"pdp11\"", "");
+    assert_eq!(verdict(&bench.bring(&foreign).await).0, Outcome::Rejected);
+    for _ in 0..500 {
+        if !bench.home().exists() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert!(!bench.home().exists(), "of what was refused nothing stays");
+    bench.bring(&content).await;
     let state = bench.bring(&bench.package("2.0", "nonsense = 1", "")).await;
     let none = (Outcome::Rejected, Some(Reason::ExtensionPackageInvalid), Some(Cause::Content));
     assert_eq!((verdict(&state), version(&state)), (none, Some("1.0")));
@@ -130,4 +155,27 @@ async fn whatever_verb_an_agent_dies_in_the_next_one_ends_what_was_begun() {
         assert_eq!((verdict(&state).0, version(&state)), (Outcome::Applied, Some("2.0")), "{verb}");
         assert_eq!(bench.trace().iter().filter(|known| **known == line).count(), 2, "{verb} is run again");
     }
+}
+
+#[tokio::test]
+async fn what_was_denied_and_then_was_here_already_is_not_tried_for_ever() {
+    let mut bench = Bench::new().await;
+    let now = Arc::new(AtomicI64::new(1_000_000));
+    bench.kill().await;
+    bench.clock = Clock::Test(Arc::clone(&now));
+    bench.start().await;
+    let content = bench.package("1.0", "", "");
+    bench.bring(&content).await;
+    bench.lock("[extensions]\nblock = [\"*/*\"]\n");
+    let state = bench.bring(&content).await;
+    assert_eq!(verdict(&state).1, Some(Reason::ExtensionDenied));
+    bench.lock("[extensions]\nallow = [\"*/*\"]\n");
+    bench.until(|state| state.is_some_and(|state| state.outcome == Outcome::Unchanged)).await;
+    now.fetch_add(3_600_000, Ordering::Relaxed);
+    bench.connect();
+    for _ in 0..20 {
+        tokio::task::yield_now().await; // with something left to try, the room never rests again
+    }
+    let state = bench.bring(&bench.package("2.0", "", "")).await;
+    assert_eq!((verdict(&state).0, version(&state)), (Outcome::Applied, Some("2.0")));
 }

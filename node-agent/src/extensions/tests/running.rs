@@ -64,6 +64,36 @@ async fn a_program_that_ends_at_once_and_one_that_is_not_healthy_are_taken_back(
 }
 
 #[tokio::test]
+async fn a_program_that_has_done_its_work_does_it_once() {
+    let mut bench = Bench::new().await;
+    let once = "if [ $verb = run ]; then touch $MUSTER_EXT_STATE/alive\n\
+        while [ -e $MUSTER_EXT_STATE/alive ]; do sleep 0.05; done; exit 0; fi\n\
+        [ $verb != health ] || touch $MUSTER_EXT_STATE/asked";
+    let health = format!("{RUN}[verbs.health]\nargv = [\"bin/verb\"]\ninterval-s = 1\n");
+    bench.bring(&bench.package("1.0", &health, once)).await;
+    fs::remove_file(bench.home().join("state/alive")).unwrap();
+    let is_done = |state: Option<&crate::state::ItemState>| {
+        let health = state.and_then(|state| state.health.as_ref());
+        health.is_some_and(|health| health.message.contains("done its work"))
+    };
+    bench.until(is_done).await;
+    bench.kill().await;
+    bench.forget_trace();
+    let asked = bench.home().join("state/asked");
+    let _ = fs::remove_file(&asked);
+    bench.start().await;
+    // By the time its health is asked for, its program would have been started.
+    for _ in 0..500 {
+        if asked.exists() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(asked.exists());
+    assert!(bench.trace().is_empty() && !bench.home().join("state/alive").exists());
+}
+
+#[tokio::test]
 async fn health_that_changes_is_told_and_takes_nothing_back() {
     let mut bench = Bench::new().await;
     let health = "[verbs.health]\nargv = [\"bin/verb\"]\ninterval-s = 1\n";

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io, time::Duration};
 
-use muster_common::digest::Sha256;
+use muster_common::{digest::Sha256, ids::CommandId};
 
 use crate::{
     depot::{self, Launch},
@@ -32,6 +32,10 @@ pub enum ExtensionAct {
     Keep = 7,
     /// Takes away all of it.
     Clear = 8,
+    /// Calls a launch off that has not begun, or has not even come yet.
+    CallOff = 9,
+    /// The runs of extensions of which something is kept.
+    List = 10,
 }
 
 /// About one extension.
@@ -116,6 +120,12 @@ impl Extension {
         let first = ExtensionPackage { name: name.to_owned(), ..ExtensionPackage::default() };
         let packages = std::iter::once(first).chain(packages.iter().map(ExtensionPackage::from)).collect();
         Self { act: act.into(), packages, ..Self::default() }
+    }
+
+    /// This about a run.
+    #[must_use]
+    pub fn run(act: ExtensionAct, id: CommandId) -> Self {
+        Self { act: act.into(), id: id.to_string(), ..Self::default() }
     }
 
     /// A launch.
@@ -218,7 +228,7 @@ mod tests {
             sha256: Sha256::of(b"x"),
         };
         Launch {
-            id: muster_common::ids::CommandId::generate(),
+            id: CommandId::generate(),
             package,
             verb: depot::Verb::Enable,
             from_version: "0.9".to_owned(),
