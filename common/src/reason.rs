@@ -159,6 +159,22 @@ reasons! {
     LabelNotRequestable = "LABEL_NOT_REQUESTABLE",
 }
 
+impl Reason {
+    /// Whether a host says by it what its own administrator wants: a lock file, or a removal on the
+    /// host itself. That is no failure of what was asked for.
+    #[must_use]
+    pub const fn is_hosts_will(self) -> bool {
+        matches!(
+            self,
+            Self::PathNotAllowed
+                | Self::HookDenied
+                | Self::LocalLock
+                | Self::ExtensionDenied
+                | Self::ExtensionRemovedHere
+        )
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

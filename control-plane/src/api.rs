@@ -15,7 +15,7 @@ mod watch;
 mod wire;
 
 pub use wire::{
-    artifact::release as release_content,
+    artifact::{files_of_release as release_files, release as release_content},
     bundle::{blobs as bundle_blobs, needs as bundle_needs, paths as bundle_paths},
     outline::outline as item_outline,
     schedule::operation as schedule_operation,

@@ -200,6 +200,8 @@ pub struct Fixed {
     pub artifacts_root: Option<bytes::Bytes>,
     /// The bytes of a release.
     pub release_of: artifacts::ReleaseOf,
+    /// The files in them.
+    pub files_of_release: artifacts::FilesOfRelease,
     /// What of an item's bytes people compare.
     pub item_outline: preview::OutlineOf,
 }

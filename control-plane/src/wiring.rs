@@ -263,6 +263,7 @@ async fn fixed(
             .pinned()
             .with_context(|| format!("cannot read [artifacts] root {}", config.artifacts.root.display()))?,
         release_of: crate::api::release_content,
+        files_of_release: crate::api::release_files,
         item_outline: crate::api::item_outline,
     })
 }

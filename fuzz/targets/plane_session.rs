@@ -22,7 +22,7 @@ use muster_common::{
 };
 use muster_control_plane::session::{
     frames::{
-        Caller, CommandAck, CommandReport, Desired, FactsReport, Goodbye, Heartbeat, Hello, Inbound,
+        Caller, Chunk, CommandAck, CommandReport, Desired, FactsReport, Goodbye, Heartbeat, Hello, Inbound,
         ItemReport, Load, Need, Outbound, Refusal, Removal, Ticket, Trust, Tune, Upsert, Welcome,
     },
     hub::{Handle, Hub},
@@ -351,11 +351,7 @@ fn beat(seq: u64, knows: bool) -> Inbound {
 }
 
 fn report(seq: u64, dropped_bytes: u64, end: bool) -> CommandReport {
-    let chunk = muster_control_plane::session::frames::Chunk {
-        stderr: false,
-        data: vec![b'x'].into(),
-        dropped_bytes,
-    };
+    let chunk = Chunk { stderr: false, data: vec![b'x'].into(), dropped_bytes };
     CommandReport {
         command: CommandId::from_u128(1),
         seq,

@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 
 pub use enroll::{Join, Proof, Wish, enroll, reach};
 pub use host_certificate::HostCertificate;
-pub use login::{Code as LoginCode, Failed as LoginFailed, Login, logins, sign_in};
+pub use login::{Code as LoginCode, Failed as LoginFailed, Login, MOST as LOGIN_MOST, logins, sign_in};
 pub use patience::{Waiting, enroll_when_approved};
 pub use rename::rename;
 pub use renew::{Keeper, Wanted, renew_at};

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use crate::agent_cli::{fits, json as answered, stderr};
 
-const LOGIN: &str = "device-login = { client-id = \"muster-hosts\", scopes = [\"openid\", \"profile\"] }\n";
+/// The client is the audience, as issuers make ID tokens.
+const LOGIN: &str = "device-login = { client-id = \"muster\", scopes = [\"openid\", \"profile\"] }\n";
 
 async fn plane(issuer: &Issuer, folder: &Path) -> Plane {
     issuer.plane_with(folder, &issuer.url(), LOGIN).await
@@ -63,7 +64,7 @@ async fn a_person_signs_in_for_a_host_which_asks_no_oftener_than_it_is_told() {
     assert!(questions[1].0 >= Duration::from_secs(1), "{questions:?}");
     assert!(questions[2].0 >= Duration::from_secs(6), "it was told to slow down: {questions:?}");
     let form = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code&device_code=device+%26+code\
-                &client_id=muster-hosts";
+                &client_id=muster";
     assert_eq!(questions[0].1, form);
 
     let operator = plane.operator().await;

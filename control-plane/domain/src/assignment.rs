@@ -121,7 +121,10 @@ impl Target {
             (Self::Bundle { name, .. }, ItemName::Bundle(wanted))
             | (Self::Extension { name, .. }, ItemName::Extension(wanted)) => name == wanted,
             (Self::Settings { .. }, ItemName::Settings) | (Self::Release { .. }, ItemName::Release) => true,
-            _ => false,
+            (
+                Self::Bundle { .. } | Self::Settings { .. } | Self::Extension { .. } | Self::Release { .. },
+                _,
+            ) => false,
         }
     }
 
@@ -139,7 +142,10 @@ impl Target {
             (Self::Release { version }, Self::Release { version: asked }) => {
                 asked.starts_with('@') || version == asked
             }
-            _ => false,
+            (
+                Self::Bundle { .. } | Self::Settings { .. } | Self::Extension { .. } | Self::Release { .. },
+                _,
+            ) => false,
         }
     }
 }

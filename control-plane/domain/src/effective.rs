@@ -164,16 +164,15 @@ pub fn generation(
 }
 
 /// Whether a node must be sent this version: it does not run these bytes, and
-/// has not settled on refusing them at this generation. Only bytes count: equal
-/// content under a newer generation changes nothing on a host. A host that goes on
+/// has not settled on refusing them at this generation. Only bytes count, and of a release its
+/// number: equal content under a newer generation changes nothing on a host. A host that goes on
 /// trying something else must hear that this is no longer wanted.
 #[must_use]
 pub fn should_offer(desired: &ItemVersion, reported: Option<&ItemState>) -> bool {
     let Some(reported) = reported else { return true };
-    let tries_another =
-        reported.is_retried() && reported.attempted.as_ref().is_some_and(|it| it.sha256 != desired.sha256);
-    let runs = reported.running.as_ref().is_some_and(|running| running.sha256 == desired.sha256);
-    !(runs && !tries_another || reported.has_settled_against(desired.sha256, desired.generation))
+    let is_other = |attempted: &ItemVersion| !reported.item.is_same(attempted, desired);
+    let tries_another = reported.is_retried() && reported.attempted.as_ref().is_some_and(is_other);
+    !(reported.has(desired) && !tries_another || reported.has_settled_against(desired))
 }
 
 /// Whether a node must be told at this generation to take away an item that
@@ -182,7 +181,7 @@ pub fn should_offer(desired: &ItemVersion, reported: Option<&ItemState>) -> bool
 #[must_use]
 pub fn should_remove(reported: &ItemState, generation: Generation) -> bool {
     let there = reported.running.is_some() || reported.is_retried();
-    there && !reported.has_settled_against(REMOVAL, generation)
+    there && !reported.has_settled_against(&ItemVersion::removal(generation))
 }
 
 /// Two assignments want different things of one node and neither is stronger.
@@ -275,7 +274,14 @@ fn targets_at_odds<'p>(
             let keys = keys_at_odds(profile(a, *v)?, profile(b, *w)?);
             (!keys.is_empty()).then_some(keys)
         }
-        _ => None,
+        // Of other items each.
+        (
+            Target::Bundle { .. }
+            | Target::Settings { .. }
+            | Target::Extension { .. }
+            | Target::Release { .. },
+            _,
+        ) => None,
     }
 }
 

@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr};
 use muster_common::{clock::UnixMillis, digest::Sha256, generation::Generation, reason::Reason};
 use serde::{Deserialize, Serialize};
 
+use crate::effective::REMOVAL;
+
 /// Items that a node may tell of.
 pub const MAX_ITEMS: usize = 256;
 /// Paths that a node may tell to have drifted, of one item.
@@ -82,6 +84,16 @@ impl ItemName {
         }
     }
 
+    /// Whether two versions are the same thing to have. A release is what its number says: with
+    /// files for one more kind of host it has other bytes, and is no other release.
+    #[must_use]
+    pub fn is_same(&self, a: &ItemVersion, b: &ItemVersion) -> bool {
+        match self {
+            Self::Release if !a.is_removal() && !b.is_removal() => a.version == b.version,
+            Self::Release | Self::Settings | Self::Bundle(_) | Self::Extension(_) => a.sha256 == b.sha256,
+        }
+    }
+
     /// Whether of several that are assigned the strongest decides alone. Options come from all.
     #[must_use]
     pub const fn has_one_giver(&self) -> bool {
@@ -109,6 +121,20 @@ pub struct ItemVersion {
     pub version: String,
     /// Of the payload.
     pub sha256: Sha256,
+}
+
+impl ItemVersion {
+    /// The end of an item, in the place of a version.
+    #[must_use]
+    pub const fn removal(generation: Generation) -> Self {
+        Self { generation, version: String::new(), sha256: REMOVAL }
+    }
+
+    /// Whether nothing of the item is to be there.
+    #[must_use]
+    pub fn is_removal(&self) -> bool {
+        self.sha256 == REMOVAL
+    }
 }
 
 /// What became of an attempt.
@@ -237,14 +263,33 @@ pub struct Drift {
 }
 
 impl ItemState {
-    /// Whether the host is on its way to this content, at this generation or a newer one, and
+    /// Whether the host has what it should have. Of a release that is no longer assigned nothing is
+    /// asked: no agent can take itself away.
+    #[must_use]
+    pub fn has(&self, wanted: &ItemVersion) -> bool {
+        match &self.running {
+            _ if wanted.is_removal() && self.item == ItemName::Release => true,
+            Some(running) => self.item.is_same(running, wanted),
+            None => wanted.is_removal(),
+        }
+    }
+
+    /// Whether the host is on its way to this, at its generation or a newer one, and
     /// has not said what became of it: whatever runs meanwhile is not the end of it.
     #[must_use]
-    pub fn is_in_flight(&self, sha256: Sha256, generation: Generation) -> bool {
-        let attempted = self.attempted.as_ref();
-        self.outcome.is_none()
-            && self.progress.is_some()
-            && attempted.is_some_and(|it| it.sha256 == sha256 && it.generation >= generation)
+    pub fn is_in_flight(&self, wanted: &ItemVersion) -> bool {
+        self.outcome.is_none() && self.progress.is_some() && self.attempts(wanted)
+    }
+
+    fn attempts(&self, wanted: &ItemVersion) -> bool {
+        let is_it = |it: &ItemVersion| self.item.is_same(it, wanted) && it.generation >= wanted.generation;
+        self.attempted.as_ref().is_some_and(is_it)
+    }
+
+    /// Whether the last attempt came to nothing.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.outcome.is_some_and(Outcome::is_refusal)
     }
 
     /// Whether what runs says that it is not well.
@@ -268,19 +313,17 @@ impl ItemState {
             && matches!(cause, Some(Cause::Host | Cause::Network | Cause::ControlPlane))
     }
 
-    /// Whether the host has refused this content, at this generation or a newer
+    /// Whether the host has refused this, at its generation or a newer
     /// one, for what it is: only another word about it can change that.
     #[must_use]
-    pub fn has_settled_against(&self, sha256: Sha256, generation: Generation) -> bool {
-        self.has_refused(sha256, generation) && !self.is_retried()
+    pub fn has_settled_against(&self, wanted: &ItemVersion) -> bool {
+        self.has_refused(wanted) && !self.is_retried()
     }
 
-    /// Whether the host has refused this content, at this generation or a newer one, for
+    /// Whether the host has refused this, at its generation or a newer one, for
     /// whatever cause.
     #[must_use]
-    pub fn has_refused(&self, sha256: Sha256, generation: Generation) -> bool {
-        let attempted = self.attempted.as_ref();
-        self.outcome.is_some_and(Outcome::is_refusal)
-            && attempted.is_some_and(|it| it.sha256 == sha256 && it.generation >= generation)
+    pub fn has_refused(&self, wanted: &ItemVersion) -> bool {
+        self.is_refused() && self.attempts(wanted)
     }
 }

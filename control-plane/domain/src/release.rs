@@ -52,7 +52,7 @@ pub enum Support {
 pub struct Recommended {
     /// The newest that is published, and no pre-release.
     pub newest: Option<Version>,
-    /// What the channel `stable` recommends.
+    /// What the channel `stable` recommends, unless that was withdrawn.
     pub stable: Option<Version>,
 }
 
@@ -66,9 +66,10 @@ impl Recommended {
     /// Of these.
     #[must_use]
     pub fn of(releases: &[Release], channels: &[Channel]) -> Self {
-        let published = releases.iter().filter(|it| it.withdrawn_at.is_none());
-        let versions = published.filter_map(|it| Version::parse(&it.version).ok());
+        let published = || releases.iter().filter(|it| it.withdrawn_at.is_none());
+        let versions = published().filter_map(|it| Version::parse(&it.version).ok());
         let stable = channels.iter().find(|it| it.name == STABLE);
+        let stable = stable.filter(|stable| published().any(|it| it.version == stable.version));
         Self {
             newest: versions.filter(|it| it.pre.is_empty()).max(),
             stable: stable.and_then(|it| Version::parse(&it.version).ok()),
@@ -91,7 +92,7 @@ impl Recommended {
         };
         // Another major version is another matter: nothing of it is promised.
         let is_too_old = agent.major < newest.major
-            || agent.major == newest.major && agent.minor + SUPPORTED_MINORS < newest.minor;
+            || agent.major == newest.major && newest.minor.saturating_sub(agent.minor) > SUPPORTED_MINORS;
         if is_too_old { Support::TooOld(newest.clone()) } else { Support::Supported }
     }
 }
@@ -124,6 +125,9 @@ mod tests {
             assert_eq!(recommended.upgrade_of(same_or_newer), None, "{same_or_newer}");
         }
         assert_eq!(Recommended::default().upgrade_of("0.1.0"), None);
+        let withdrawn = Release { withdrawn_at: Some(UnixMillis(1)), ..release("0.10.0") };
+        let recommended = Recommended::of(&[release("0.9.0"), withdrawn], &[stable("0.10.0")]);
+        assert_eq!(recommended.upgrade_of("0.9.0"), None, "nobody can have it");
     }
 
     #[test]
@@ -133,6 +137,7 @@ mod tests {
         let recommended = Recommended::of(&releases, &[]);
         assert_eq!(recommended.support_of("0.3.0"), Support::Supported);
         assert_eq!(recommended.support_of("0.6.0"), Support::Supported);
+        assert_eq!(recommended.support_of("0.18446744073709551615.0"), Support::Supported);
         assert_eq!(recommended.support_of("0.2.9"), Support::TooOld(Version::new(0, 5, 1)));
         assert_eq!(recommended.support_of(""), Support::Unknown);
         assert_eq!(Recommended::default().support_of("0.1.0"), Support::Unknown);

@@ -7,9 +7,11 @@
 mod check;
 mod expiry;
 mod give;
+mod needed;
 mod packages;
 mod publish;
 
+use muster_common::digest::Sha256;
 use muster_domain::{
     artifact::{Repository, Target},
     page::{Listed, Page},
@@ -26,6 +28,9 @@ use super::{App, Error};
 
 /// The bytes of a release that consists of these files.
 pub type ReleaseOf = fn(&str, &[Target]) -> Vec<u8>;
+
+/// Names and digests of the files in the bytes of a release.
+pub type FilesOfRelease = fn(&[u8]) -> Vec<(String, Sha256)>;
 
 impl App {
     /// The newest state.

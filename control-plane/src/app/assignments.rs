@@ -256,6 +256,13 @@ fn check_no_rollout(assignment: &Assignment) -> Result<(), Error> {
     Err(Error::refused(Reason::StateConflict, message))
 }
 
+/// Refuses to let go of what an assignment gives to nodes, or may; a version 0 stands for all.
+pub(super) fn check_unused(tx: &mut WriteTx<'_>, gone: &Target) -> Result<(), Error> {
+    let gives = |it: &Assignment| it.target.answers(gone) || it.targets().any(|it| it.answers(gone));
+    let Some(user) = tx.assignment_all()?.into_iter().find(gives) else { return Ok(()) };
+    Err(Error::refused(Reason::InUse, format!("assignment {:?} gives it to nodes", user.name)))
+}
+
 /// The target with its version fixed; it must exist. Who gives protected contents to a node
 /// can read them there: only those may who can change the bundle itself.
 pub(super) fn fixed(tx: &mut WriteTx<'_>, target: &Target, reach: &Reach) -> Result<Target, Error> {

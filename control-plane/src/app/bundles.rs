@@ -1,9 +1,9 @@
 //! Bundles: immutable versions of named sets of files.
 
 use bytes::Bytes;
-use muster_common::{digest::Sha256, reason::Reason};
+use muster_common::digest::Sha256;
 use muster_domain::{
-    assignment::{Assignment, Target},
+    assignment::Target,
     audit::Note,
     blob::State,
     bundle::{BlobOf, Bundle},
@@ -11,13 +11,13 @@ use muster_domain::{
     page::{Listed, Page},
 };
 use muster_store::{
-    ReadAssignments as _, ReadBlobs as _, ReadBundles as _, WriteBlobs as _, WriteBundles as _,
-    WriteSecrets as _, WriteTx,
+    ReadBlobs as _, ReadBundles as _, WriteBlobs as _, WriteBundles as _, WriteSecrets as _, WriteTx,
 };
 use serde_json::json;
 
 use super::{
     Actor, App, Error,
+    assignments::check_unused,
     blobs::bundle_referrer,
     secrets::{Draft, Prepared},
 };
@@ -108,20 +108,7 @@ impl App {
         let which = (version > 0).then_some(version);
         let now = self.clock.now();
         self.commit(actor.stamp("bundles.delete", now), move |tx| {
-            let is_used = |target: &Target| match target {
-                Target::Bundle { name: used, version } => {
-                    *used == name && which.is_none_or(|v| v == *version)
-                }
-                _ => false,
-            };
-            let gives = |it: &Assignment| is_used(&it.target) || it.targets().any(is_used);
-            let user = tx.assignment_all()?.into_iter().find(gives);
-            if let Some(user) = user {
-                return Err(Error::refused(
-                    Reason::InUse,
-                    format!("assignment {:?} gives it to nodes", user.name),
-                ));
-            }
+            check_unused(tx, &Target::Bundle { name: name.clone(), version })?;
             let deleted = tx.bundle_delete(&name, which)?;
             if deleted.is_empty() {
                 return Err(Error::not_found("bundle", &name));

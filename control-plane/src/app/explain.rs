@@ -85,9 +85,9 @@ pub struct Explanation {
 #[derive(Clone, Copy)]
 struct OnHost<'a> {
     wanted: Option<&'a Wanted>,
+    /// Its version, or the end of the item.
+    version: &'a ItemVersion,
     reported: Option<&'a ItemState>,
-    /// What it said, if it has refused just what is wanted.
-    refused: Option<&'a ItemState>,
 }
 
 impl Verdict {
@@ -165,12 +165,9 @@ impl App {
         let wanted = catalog.wanted_of(&entry.node, item, self.fixed.epoch);
         reasons.extend(priority(entry, catalog, item));
         let reported = entry.reported(item).cloned();
-        let (sha256, generation) = match &wanted {
-            Some(wanted) => (wanted.version.sha256, wanted.version.generation),
-            None => (effective::REMOVAL, catalog.generation(item, &entry.node, self.fixed.epoch)),
-        };
-        let refused = reported.as_ref().filter(|state| state.has_refused(sha256, generation));
-        let on_host = OnHost { wanted: wanted.as_ref(), reported: reported.as_ref(), refused };
+        let end = || ItemVersion::removal(catalog.generation(item, &entry.node, self.fixed.epoch));
+        let version = wanted.as_ref().map_or_else(end, |wanted| wanted.version.clone());
+        let on_host = OnHost { wanted: wanted.as_ref(), version: &version, reported: reported.as_ref() };
         let of_host = self.of_host(entry, on_host, &mut reasons);
         if *item == ItemName::Settings {
             reasons.extend(settings::reasons(entry, catalog));
@@ -224,15 +221,12 @@ impl App {
 
     /// What the host makes of what it should have.
     fn of_host(&self, entry: &Entry, on_host: OnHost<'_>, reasons: &mut Vec<Reason>) -> Verdict {
-        let OnHost { wanted, reported, refused } = on_host;
-        let running = reported.and_then(|state| state.running.as_ref());
-        let is_there = match wanted {
-            Some(wanted) => running.is_some_and(|it| it.sha256 == wanted.version.sha256),
-            None => running.is_none(),
-        };
+        let OnHost { wanted, version, reported } = on_host;
+        let is_there = reported.map_or(wanted.is_none(), |state| state.has(version));
         reasons.push(Reason { about: "Host", holds: is_there, text: host::said(reported) });
         reasons.extend(reported.and_then(host::health));
-        let in_flight = reported.filter(|state| state.outcome.is_none()).and_then(|it| it.progress.as_ref());
+        let in_flight =
+            reported.filter(|state| state.is_in_flight(version)).and_then(|it| it.progress.as_ref());
         reasons.extend(in_flight.map(host::progress));
         if is_there && in_flight.is_some() {
             return Verdict::OnItsWay; // what runs meanwhile is not the end of it
@@ -269,7 +263,7 @@ impl App {
             None => {}
         }
         reasons.extend(rests(&entry.conditions).map(|text| no("Paused", text)));
-        attempt(refused, reasons)
+        attempt(reported.filter(|state| state.has_refused(version)), reasons)
     }
 }
 

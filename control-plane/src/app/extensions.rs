@@ -6,7 +6,7 @@ use bytes::Bytes;
 use muster_common::{digest::Sha256, ids::SecretId, reason::Reason};
 use muster_domain::{
     artifact::{Kind, Target as File},
-    assignment::{Assignment, Target},
+    assignment::Target,
     audit::Note,
     extension::Extension,
     item::is_resource_name,
@@ -14,14 +14,15 @@ use muster_domain::{
     secret::Secret,
 };
 use muster_store::{
-    ReadArtifacts as _, ReadAssignments as _, ReadExtensions as _, ReadSecrets as _, WriteExtensions as _,
-    WriteSecrets as _, WriteTx,
+    ReadArtifacts as _, ReadExtensions as _, ReadSecrets as _, WriteExtensions as _, WriteSecrets as _,
+    WriteTx,
 };
 use semver::Version;
 use serde_json::json;
 
 use super::{
     Actor, App, Error, artifacts,
+    assignments::check_unused,
     secrets::{Value, is_same},
 };
 
@@ -174,17 +175,7 @@ impl App {
     pub async fn delete_extension(&self, actor: &Actor, name: String, version: u64) -> Result<(), Error> {
         let which = (version > 0).then_some(version);
         self.commit(actor.stamp("extensions.delete", self.clock.now()), move |tx| {
-            let is_used = |target: &Target| match target {
-                Target::Extension { name: used, version } => {
-                    *used == name && which.is_none_or(|which| which == *version)
-                }
-                _ => false,
-            };
-            let gives = |it: &Assignment| is_used(&it.target) || it.targets().any(is_used);
-            if let Some(user) = tx.assignment_all()?.into_iter().find(gives) {
-                let message = format!("assignment {:?} gives it to nodes", user.name);
-                return Err(Error::refused(Reason::InUse, message));
-            }
+            check_unused(tx, &Target::Extension { name: name.clone(), version })?;
             if tx.extension_delete(&name, which)? == 0 {
                 return Err(Error::not_found("extension", &name));
             }

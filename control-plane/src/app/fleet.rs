@@ -10,7 +10,7 @@ use std::{
 };
 
 use muster_common::{
-    clock::Instant,
+    clock::{Instant, UnixMillis},
     digest::{Sha256, state_hash},
     generation::Generation,
     ids::{InstanceId, NodeId, SessionId},
@@ -50,7 +50,7 @@ pub struct Entry {
     /// Its session, if it has one here.
     pub live: Option<Live>,
     /// When it was last heard, by anybody's reckoning of wall time.
-    pub last_heard: Option<muster_common::clock::UnixMillis>,
+    pub last_heard: Option<UnixMillis>,
     /// How busy its host is.
     pub load: Load,
     /// What it says holds.
@@ -69,6 +69,8 @@ pub struct Entry {
     pub told: Option<ToldFacts>,
     /// Why an operator removes it; the session's last word.
     pub farewell: Option<String>,
+    /// When it was last heard that an item is on its way, by our clock.
+    pub progressed: BTreeMap<ItemName, UnixMillis>,
     /// What of it is to be written down.
     pub dirty: Dirty,
     /// The store's revision at which it was read last.
@@ -174,6 +176,7 @@ impl Entry {
             locking: false,
             told: None,
             farewell: None,
+            progressed: BTreeMap::new(),
             dirty: Dirty::default(),
             as_of: 0,
         }
@@ -224,7 +227,12 @@ impl Entry {
     ///
     /// # Errors
     /// If there would be too many; nothing is taken then.
-    pub fn take_items(&mut self, states: Vec<ItemState>, complete: bool) -> Result<(), ItemsRefused> {
+    pub fn take_items(
+        &mut self,
+        states: Vec<ItemState>,
+        complete: bool,
+        now: UnixMillis,
+    ) -> Result<(), ItemsRefused> {
         let others = |known: &&ItemState| !complete && !states.iter().any(|new| new.item == known.item);
         if states.len() > MAX_ITEMS
             || states.len() + self.node.items.iter().filter(others).count() > MAX_ITEMS
@@ -241,6 +249,7 @@ impl Entry {
             self.node.items.retain(|state| !gone(state));
         }
         for state in states {
+            self.note_progress(&state, now);
             match self.node.items.iter_mut().find(|old| old.item == state.item) {
                 Some(old) if *old == state => continue,
                 Some(old) => *old = state.clone(),
@@ -248,9 +257,7 @@ impl Entry {
             }
             changed.push(state.item);
         }
-        self.node
-            .items
-            .retain(|state| state.running.is_some() || state.outcome.is_some_and(|o| o.is_refusal()));
+        self.node.items.retain(|it| it.running.is_some() || it.progress.is_some() || it.is_refused());
         self.node.items.sort_by(|a, b| a.item.cmp(&b.item));
         for item in changed {
             if !self.dirty.items.contains(&item) {
@@ -258,6 +265,18 @@ impl Entry {
             }
         }
         Ok(())
+    }
+
+    /// Only what moves is progress: the same word again, in another session, is not.
+    fn note_progress(&mut self, state: &ItemState, now: UnixMillis) {
+        if state.progress.is_none() {
+            self.progressed.remove(&state.item);
+            return;
+        }
+        let is_same = self.reported(&state.item).is_some_and(|old| old.progress == state.progress);
+        if !is_same || !self.progressed.contains_key(&state.item) {
+            self.progressed.insert(state.item.clone(), now);
+        }
     }
 }
 

@@ -112,7 +112,7 @@ impl Inbox for App {
 
     fn items(&self, session: &Handle, report: ItemReport) -> Sha256 {
         let taken = self.live(session, |mut entry| {
-            if let Err(refused) = entry.take_items(report.items, report.complete) {
+            if let Err(refused) = entry.take_items(report.items, report.complete, self.clock.now()) {
                 session.end(End::Refuse(refused_items(refused)));
                 return entry.state_hash();
             }
@@ -241,7 +241,7 @@ impl App {
 
     /// What Hello changes.
     fn take_hello(&self, entry: &mut MutexGuard<'_, Entry>, hello: &Hello) -> Result<(), Refusal> {
-        entry.take_items(hello.items.clone(), true).map_err(refused_items)?;
+        entry.take_items(hello.items.clone(), true, self.clock.now()).map_err(refused_items)?;
         let went_back = entry.node.ledger.is_some_and(|mark| mark.went_back(hello.ledger));
         if went_back {
             let node = entry.node.id;

@@ -103,10 +103,10 @@ impl App {
         self.commit(actor.stamp("releases.set-channel", now), move |tx| {
             let before = tx.channel_get(&wish.name)?;
             check_etag(&wish.etag, before.as_ref().map_or(0, |before| before.revision))?;
+            published(tx, &wish.version)?;
             if let Some(same) = before.as_ref().filter(|before| before.version == wish.version) {
                 return Ok(same.clone());
             }
-            published(tx, &wish.version)?;
             if before.is_none() && tx.channel_all()?.len() >= MAX_CHANNELS {
                 let message = format!("there are {MAX_CHANNELS} channels; more are not kept");
                 return Err(Error::refused(Reason::QuotaExceeded, message));

@@ -274,6 +274,15 @@ fn check_target(assignment: &Assignment, to: Option<&Target>) -> Result<(), Erro
         let message = format!("the assignment gives {}, not {other}", assignment.target.item());
         return Err(Error::invalid("target", message));
     }
+    let is_release = matches!(assignment.target, Target::Release { .. });
+    if is_release && to.is_none() {
+        return Err(Error::invalid("target", "no agent can be taken away: name a release"));
+    }
+    // Who has had nothing has nothing to return to: an agent cannot take itself away.
+    if is_release && assignment.base().is_none() {
+        let message = "there would be no way back: assign the version they run first, and not held";
+        return Err(Error::refused(Reason::StateConflict, message));
+    }
     if assignment.base() == to && assignment.staged.aborted.is_empty() {
         return Err(Error::refused(Reason::StateConflict, "all nodes of the assignment get that already"));
     }

@@ -2,20 +2,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use muster_common::reason::Reason;
 use muster_domain::{
-    assignment::{Assignment, Target},
+    assignment::Target,
     audit::Note,
     effective::{Compiled, Decided, Giving},
     item::{ItemName, is_resource_name},
     page::{Listed, Page},
     settings::{Profile, Values, check_values},
 };
-use muster_store::{ReadAssignments as _, ReadProfiles, WriteProfiles as _};
+use muster_store::{ReadProfiles, WriteProfiles as _};
 use serde_json::json;
 
 use super::{
     Actor, App, Error,
+    assignments::check_unused,
     catalog::{Contents, Wanted},
     check_etag,
     fleet::Entry,
@@ -104,12 +104,7 @@ impl App {
     pub async fn delete_profile(&self, actor: &Actor, name: String, version: u64) -> Result<(), Error> {
         let which = (version > 0).then_some(version);
         self.commit(actor.stamp("settings.delete", self.clock.now()), move |tx| {
-            if let Some(user) = tx.assignment_all()?.into_iter().find(|it| gives(it, &name, which)) {
-                return Err(Error::refused(
-                    Reason::InUse,
-                    format!("assignment {:?} gives it to nodes", user.name),
-                ));
-            }
+            check_unused(tx, &Target::Settings { profile: name.clone(), version })?;
             if tx.profile_delete(&name, which)? == 0 {
                 return Err(missing(&name));
             }
@@ -163,16 +158,6 @@ pub(super) fn settings_by(
 
 fn missing(name: &str) -> Error {
     Error::not_found("settings profile", name)
-}
-
-fn gives(assignment: &Assignment, name: &str, which: Option<u64>) -> bool {
-    let is_it = |target: &Target| match target {
-        Target::Settings { profile, version } => {
-            profile == name && which.is_none_or(|which| which == *version)
-        }
-        _ => false,
-    };
-    is_it(&assignment.target) || assignment.targets().any(is_it)
 }
 
 fn check_name(name: &str) -> Result<(), Error> {

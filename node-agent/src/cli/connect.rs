@@ -68,7 +68,7 @@ pub(super) struct Args {
     /// Do not wait until the running agent has its first session.
     #[arg(long)]
     no_wait: bool,
-    /// How long all of it may take; by default 5m longer than `--wait`.
+    /// How long all of it may take; by default 5m longer than `--wait`, and with `--login` 1h more.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     time_limit: Option<Duration>,
 }
@@ -90,9 +90,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The person who is waited for has all of `--wait`, and the rest its time, too.
+/// The person who is waited for has all of `--wait`, who signs in all the time of a code, and the rest
+/// its time, too.
 fn limit(args: &Args) -> Duration {
-    args.time_limit.unwrap_or_else(|| args.wait.saturating_add(BESIDE_WAITING))
+    let login = if args.login.login { identity::LOGIN_MOST } else { Duration::ZERO };
+    args.time_limit.unwrap_or_else(|| args.wait.saturating_add(login).saturating_add(BESIDE_WAITING))
 }
 
 /// The pipeline. Answers the identity, and whether the first session was seen.
@@ -289,6 +291,7 @@ mod tests {
         let limit = |words: &[&str]| limit(&Line::parse_from([&["connect"], words].concat()).args).as_secs();
         assert_eq!(limit(&[]), 15 * 60);
         assert_eq!(limit(&["--wait", "2h"]), 125 * 60);
+        assert_eq!(limit(&["--login"]), 75 * 60);
         assert_eq!(limit(&["--wait", "2h", "--time-limit", "1m"]), 60);
     }
 }

@@ -18,7 +18,7 @@ use muster_proto::agent::v1::{self as pb, enrollment_service_client::EnrollmentS
 
 use super::{Error, Join, enroll::connect, rpc};
 use crate::dial;
-pub use said::Code;
+pub use said::{Code, MOST};
 
 /// Where people can sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,11 +3,10 @@
 use muster_common::{
     clock::UnixMillis,
     digest::Sha256,
-    generation::Generation,
     ids::{NodeId, RolloutId},
 };
 
-use crate::{effective::REMOVAL, item::ItemState};
+use crate::item::{ItemState, ItemVersion};
 
 /// A node that the assignment reaches, or that the rollout has touched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,19 +74,15 @@ pub enum Answer<'a> {
     Refused(&'a ItemState),
 }
 
-/// What a host has said of a content at a generation; of [`REMOVAL`]: of the end of the item.
+/// What a host has said of what it should have, or of the end of that.
 /// What is only on its way has not passed, whatever runs meanwhile.
 #[must_use]
-pub fn answer(reported: Option<&ItemState>, sha256: Sha256, generation: Generation) -> Answer<'_> {
-    let running = reported.and_then(|state| state.running.as_ref());
-    let is_there = match sha256 {
-        REMOVAL => running.is_none(),
-        _ => running.is_some_and(|running| running.sha256 == sha256),
-    };
+pub fn answer<'a>(reported: Option<&'a ItemState>, wanted: &ItemVersion) -> Answer<'a> {
+    let is_there = reported.map_or(wanted.is_removal(), |state| state.has(wanted));
     match reported {
-        Some(state) if state.has_refused(sha256, generation) => Answer::Refused(state),
-        Some(state) if state.is_in_flight(sha256, generation) => Answer::None,
-        Some(state) if is_there && sha256 != REMOVAL && state.is_unhealthy() => Answer::Unhealthy,
+        Some(state) if state.has_refused(wanted) => Answer::Refused(state),
+        Some(state) if state.is_in_flight(wanted) => Answer::None,
+        Some(state) if is_there && !wanted.is_removal() && state.is_unhealthy() => Answer::Unhealthy,
         _ if is_there => Answer::There,
         _ => Answer::None,
     }
@@ -125,7 +120,8 @@ mod tests {
     use muster_common::generation::Generation;
 
     use super::*;
-    use crate::item::{Health, ItemName, ItemVersion, Outcome, Progress};
+    use crate::effective::should_offer;
+    use crate::item::{Health, ItemName, Outcome, Progress};
 
     const NOW: UnixMillis = UnixMillis(7);
 
@@ -154,8 +150,8 @@ mod tests {
 
     #[test]
     fn what_runs_has_passed_only_with_an_outcome_and_in_health() {
-        let new = Sha256::of(b"new");
-        let said = |state: &ItemState| answer(Some(state), new, Generation::new(1, 2)).word();
+        let new = version(b"new", 2);
+        let said = |state: &ItemState| answer(Some(state), &new).word();
         let there = state(Some(b"new"), Some(Outcome::Applied));
         assert_eq!(said(&there), "there");
         assert_eq!(said(&ItemState { health: health(true), ..there.clone() }), "there");
@@ -168,8 +164,29 @@ mod tests {
         let on_trial = ItemState { outcome: None, progress, ..there };
         assert_eq!(said(&on_trial), "none", "it runs, and may still go back");
         assert_eq!(said(&state(Some(b"old"), Some(Outcome::RolledBack))), "refused");
-        assert_eq!(answer(None, new, Generation::new(1, 2)), Answer::None);
-        assert_eq!(answer(None, REMOVAL, Generation::new(1, 2)), Answer::There);
+        assert_eq!(answer(None, &new), Answer::None);
+        assert_eq!(answer(None, &ItemVersion::removal(new.generation)), Answer::There);
+    }
+
+    #[test]
+    fn a_release_is_what_its_number_says_and_not_for_whom_it_has_files() {
+        let release =
+            |number: &str, bytes, at| ItemVersion { version: number.to_owned(), ..version(bytes, at) };
+        let (one, both) = (release("0.3.0", b"x86_64", 2), release("0.3.0", b"x86_64, aarch64", 3));
+        let of = |running: &ItemVersion, outcome| ItemState {
+            item: ItemName::Release,
+            running: Some(running.clone()),
+            attempted: Some(one.clone()),
+            ..state(None, outcome)
+        };
+        let there = of(&one, Some(Outcome::Applied));
+        assert_eq!(answer(Some(&there), &both), Answer::There);
+        assert_eq!(answer(Some(&there), &release("0.4.0", b"x86_64", 4)), Answer::None);
+        assert!(!should_offer(&both, Some(&there)), "nothing changes on the host");
+        let back = of(&release("0.2.0", b"old", 1), Some(Outcome::RolledBack));
+        assert_eq!(answer(Some(&back), &one).word(), "refused");
+        assert_eq!(answer(Some(&back), &both), Answer::None, "it is asked again");
+        assert_eq!(answer(Some(&there), &ItemVersion::removal(both.generation)), Answer::There);
     }
 
     impl Answer<'_> {

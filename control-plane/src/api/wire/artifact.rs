@@ -1,7 +1,7 @@
 //! The signed repository.
 
 use bytes::Bytes;
-use muster_common::clock::UnixMillis;
+use muster_common::{clock::UnixMillis, digest::Sha256};
 use muster_domain::artifact::{Repository, Target};
 use muster_proto::{admin::v1 as pb, types::v1 as types};
 use prost::Message as _;
@@ -75,6 +75,14 @@ pub(super) fn platform(target: &Target) -> types::PlatformArtifact {
 pub fn release(version: &str, files: &[Target]) -> Vec<u8> {
     let (version, artifacts) = (version.to_owned(), files.iter().map(platform).collect());
     types::ReleaseContent { version, artifacts, package_version: String::new() }.encode_to_vec()
+}
+
+/// Names and digests of the files in the bytes of a release.
+#[must_use]
+pub fn files_of_release(payload: &[u8]) -> Vec<(String, Sha256)> {
+    let content = types::ReleaseContent::decode(payload).unwrap_or_default(); // ours: it can be read
+    let artifacts = content.artifacts.into_iter().filter_map(|it| it.artifact);
+    artifacts.filter_map(|it| Some((it.target, Sha256::from_slice(&it.sha256)?))).collect()
 }
 
 #[cfg(test)]

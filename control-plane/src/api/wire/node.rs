@@ -1,10 +1,11 @@
 //! Nodes as operators see them.
 
 use bytes::Bytes;
+use muster_common::generation::Generation;
 use muster_domain::{
     condition::Condition,
     facts::Facts,
-    item::{ItemName, ItemState},
+    item::{ItemName, ItemState, ItemVersion},
     liveness::State,
     settings::{EffectiveSetting, Origin},
     sighting::{Quarantine, Sighting},
@@ -105,16 +106,17 @@ fn items(view: &View) -> Vec<pb::NodeItem> {
     let one = |name: &ItemName| {
         let desired = view.desired.iter().find(|(item, _)| item == name).map(|(_, version)| version);
         let reported = view.node.items.iter().find(|state| state.item == *name);
-        let running = reported.and_then(|state| state.running.as_ref());
+        let end = || ItemVersion::removal(Generation::new(0, 0));
+        let wanted = desired.cloned().unwrap_or_else(end);
+        let is_there = |state: &ItemState| state.has(&wanted) && !state.is_in_flight(&wanted);
         let withheld = view.withheld.iter().find(|(item, _)| item == name).map(|(_, why)| *why);
         pb::NodeItem {
             item: name.to_string(),
             desired: desired.map(item::version),
             reported: reported.map(item::state),
             withheld: withheld.map_or(0, |why| reason(Some(why))),
-            in_sync: desired.map(|it| it.sha256) == running.map(|it| it.sha256)
-                && !reported.is_some_and(ItemState::has_drifted)
-                && !reported.is_some_and(|it| it.outcome.is_none() && it.progress.is_some()),
+            in_sync: reported.map_or(desired.is_none(), is_there)
+                && !reported.is_some_and(ItemState::has_drifted),
         }
     };
     names.into_iter().map(one).collect()

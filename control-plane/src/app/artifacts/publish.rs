@@ -49,7 +49,8 @@ impl App {
         if files.len() > MAX_FILES {
             return Err(Error::invalid("metadata", format!("{} files; at most {MAX_FILES}", files.len())));
         }
-        let (now, by, release_of) = (self.clock.now(), actor.principal.clone(), self.fixed.release_of);
+        let (now, by) = (self.clock.now(), actor.principal.clone());
+        let (release_of, files_of) = (self.fixed.release_of, self.fixed.files_of_release);
         let (before, here) = self.store.read(stored).await?;
         let have = |path: &str| files.get(path).or_else(|| here.get(path)).cloned();
         let last = before.as_ref().map(|(repository, _)| repository);
@@ -80,6 +81,8 @@ impl App {
             }
             let last = last.map(|(repository, _)| repository);
             check_blobs(tx, &checked.targets)?;
+            check_releases(tx, &checked.targets, files_of)?;
+            super::needed::check(tx, &checked.targets)?;
             if !validate_only {
                 write(tx, last.as_ref(), &checked, now)?;
                 releases(tx, &checked.targets, release_of, now)?;
@@ -137,6 +140,26 @@ fn check_blobs(tx: &mut WriteTx<'_>, targets: &[Target]) -> Result<(), Error> {
     }
     let message = format!("{count} files are not here: upload them as blobs first: {}", missing.join(", "));
     Err(Error::refused(Reason::TargetMissing, message))
+}
+
+/// Refuses other bytes for what was published as this version, for the same kind of hosts, also if it
+/// was withdrawn meanwhile: hosts that run it are not told of a difference.
+fn check_releases(
+    tx: &mut WriteTx<'_>,
+    targets: &[Target],
+    files_of: super::FilesOfRelease,
+) -> Result<(), Error> {
+    for target in targets.iter().filter(|it| it.kind == Kind::Release) {
+        let Some(payload) = tx.release_payload(&target.version)? else { continue };
+        let is_other = |(name, sha256): &(String, Sha256)| *name == target.name && *sha256 != target.sha256;
+        if files_of(&payload).iter().any(is_other) {
+            let name = &target.name;
+            let message = format!("{name} was published with other bytes; give them another version");
+            let (reason, field) = (Reason::RepositoryInvalid, "metadata".to_owned());
+            return Err(Error::Invalid { reason, field, message });
+        }
+    }
+    Ok(())
 }
 
 fn write(

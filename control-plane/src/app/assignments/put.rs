@@ -4,7 +4,7 @@
 use muster_common::{clock::UnixMillis, reason::Reason};
 use muster_domain::{
     access::Reach,
-    assignment::{Assignment, MAX_EXCLUSIONS, Staged},
+    assignment::{Assignment, MAX_EXCLUSIONS, Staged, Target},
     audit::Note,
     item::is_resource_name,
 };
@@ -109,7 +109,13 @@ impl Put {
             exclusions: wish.exclusions.clone(),
             // Of whoever made it, for good: a change of it moves no node of others.
             scope: before.map_or_else(|| self.reach.to_string(), |before| before.scope.clone()),
-            target: fixed(tx, &wish.target, &self.reach)?,
+            target: match before {
+                // It may have been withdrawn since: that keeps nobody from mending the rest.
+                Some(Assignment { target: same @ Target::Release { .. }, .. }) if *same == wish.target => {
+                    same.clone()
+                }
+                _ => fixed(tx, &wish.target, &self.reach)?,
+            },
             staged: Staged::default(),
             priority: wish.priority,
             created_at: before.map_or(self.now, |before| before.created_at),

@@ -8,14 +8,14 @@ use std::{
 use muster_common::{clock::UnixMillis, ids::NodeId, reason::Reason};
 use muster_domain::{
     assignment::Touch,
-    effective::{self, Compiled, REMOVAL},
-    item::{ItemName, ItemState},
+    effective::{self, Compiled},
+    item::{ItemName, ItemState, ItemVersion},
     labels::{Selector, Unusable},
     liveness::State,
     rollout::{Answer, Member, Phase, Presence, Rollout, Standing, answer, is_open, order_of, zone},
 };
 
-use super::pause;
+use super::pause::{self, TOLERANCE};
 use crate::app::{
     App,
     catalog::{Contents, Wanted},
@@ -27,6 +27,10 @@ use crate::app::{
 const TOGETHER: Duration = Duration::from_secs(10 * 60);
 const LEAST: usize = 3;
 const PART: usize = 10;
+/// Not well for less than this is a flap, and no failure.
+const FLAP: Duration = Duration::from_secs(2 * 60);
+/// A host that says how far it is has its patience anew each time, and so many times in all.
+const MOST_PATIENCE: u32 = 4;
 /// Who says one of these goes by its own will: it did not fall silent.
 const SAID_SO: [&str; 2] = ["AgentStopped", "Disconnected"];
 
@@ -196,14 +200,17 @@ impl<'a> Look<'a> {
         let since = if liveness.reason == "Connected" { given.max(liveness.since) } else { given };
         let since = pause::had_time_from(since, &entry.conditions, self.now);
         let reported = entry.reported(&self.item);
-        let (sha256, generation) = match wanted {
-            Some(wanted) => (wanted.version.sha256, wanted.version.generation),
-            None => (REMOVAL, self.catalog.generation(&self.item, &entry.node, self.epoch)),
-        };
-        let judged = match answer(reported, sha256, generation) {
+        let end = || ItemVersion::removal(self.catalog.generation(&self.item, &entry.node, self.epoch));
+        let wanted = wanted.map_or_else(end, |wanted| wanted.version.clone());
+        let judged = match answer(reported, &wanted) {
             Answer::Refused(refusal) => verdict(refusal, since),
-            Answer::Unhealthy => (Standing::Failed, Some(Reason::ItemUnhealthy.to_string())),
+            Answer::Unhealthy => unhealthy(reported, since, self.now),
             Answer::There => (Standing::Done, None),
+            Answer::None if reported.is_some_and(|state| state.is_in_flight(&wanted)) => {
+                let moved = entry.progressed.get(&self.item).copied();
+                let most = since + self.rollout.plan.patience * (MOST_PATIENCE - 1);
+                (Standing::Given { since: moved.map_or(since, |moved| moved.clamp(since, most)) }, None)
+            }
             Answer::None => (Standing::Given { since }, None),
         };
         match judged {
@@ -214,6 +221,16 @@ impl<'a> Look<'a> {
     }
 }
 
+/// A flap is no failure: from when it is not well it has some time to be well again. A time that is to
+/// come, by a clock that is off, puts nothing off.
+fn unhealthy(reported: Option<&ItemState>, given: UnixMillis, now: UnixMillis) -> (Standing, Option<String>) {
+    let ill = reported.and_then(|state| state.health.as_ref()).map_or(now, |health| health.since);
+    if ill <= now + TOLERANCE && now.since(ill) < FLAP {
+        return (Standing::Given { since: given.max(ill.min(now)) }, None);
+    }
+    (Standing::Failed, Some(Reason::ItemUnhealthy.to_string()))
+}
+
 /// Only what the change is, and what the host is, counts against it.
 fn verdict(refusal: &ItemState, since: UnixMillis) -> (Standing, Option<String>) {
     use muster_domain::item::Cause;
@@ -221,8 +238,8 @@ fn verdict(refusal: &ItemState, since: UnixMillis) -> (Standing, Option<String>)
     let reason = error.and_then(|error| error.reason);
     match error.and_then(|error| error.cause) {
         Some(Cause::Network | Cause::ControlPlane) => (Standing::Given { since }, None),
-        // The host's own lock file: its will, not a failure.
-        _ if matches!(reason, Some(Reason::PathNotAllowed | Reason::HookDenied)) => (Standing::Excused, None),
+        // The host's own lock file, or what was removed there: its will, not a failure.
+        _ if reason.is_some_and(Reason::is_hosts_will) => (Standing::Excused, None),
         _ => (Standing::Failed, Some(reason.map_or_else(|| "UNKNOWN".to_owned(), |it| it.to_string()))),
     }
 }
@@ -254,4 +271,48 @@ pub(super) fn vanished(fleet: &Fleet, after: UnixMillis, is_touched: impl Fn(&[T
     let together = |(n, from): (usize, &UnixMillis)| lost[n..].partition_point(|at| *at <= *from + TOGETHER);
     let most = lost.iter().enumerate().map(together).max().unwrap_or(0);
     if most >= LEAST && most * PART >= here + most { u32::try_from(most).unwrap_or(u32::MAX) } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_domain::item::{Cause, ItemError, Outcome};
+
+    use super::*;
+
+    fn refused(reason: Reason, cause: Cause) -> ItemState {
+        let (message, output) = (String::new(), String::new());
+        ItemState {
+            item: ItemName::Release,
+            running: None,
+            attempted: None,
+            outcome: Some(Outcome::Rejected),
+            error: Some(ItemError { reason: Some(reason), cause: Some(cause), message, output }),
+            changed_at: UnixMillis(7),
+            drift: Vec::new(),
+            progress: None,
+            health: None,
+        }
+    }
+
+    #[test]
+    fn what_a_host_does_not_want_is_no_failure_of_the_change() {
+        let since = UnixMillis(5);
+        for reason in Reason::ALL.iter().copied() {
+            let judged = verdict(&refused(reason, Cause::Host), since);
+            let failed = (Standing::Failed, Some(reason.to_string()));
+            assert_eq!(judged, if reason.is_hosts_will() { (Standing::Excused, None) } else { failed });
+        }
+        let will = [
+            Reason::PathNotAllowed,
+            Reason::HookDenied,
+            Reason::LocalLock,
+            Reason::ExtensionDenied,
+            Reason::ExtensionRemovedHere,
+        ];
+        for reason in Reason::ALL.iter().copied() {
+            assert_eq!(will.contains(&reason), reason.is_hosts_will(), "{reason}");
+        }
+        let away = verdict(&refused(Reason::ExtensionVerbFailed, Cause::Network), since);
+        assert_eq!(away, (Standing::Given { since }, None));
+    }
 }

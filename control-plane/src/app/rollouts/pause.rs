@@ -10,7 +10,7 @@ use muster_domain::condition::Condition;
 const PAUSED: &str = "Paused";
 /// By how much a host's clock may be off, for its times to count: what `ClockOk` allows.
 const CLOCK: &str = "ClockOk";
-const TOLERANCE: Duration = Duration::from_secs(5);
+pub(super) const TOLERANCE: Duration = Duration::from_secs(5);
 
 /// Whether changes rest on a node.
 pub(super) fn holds(conditions: &[Condition]) -> bool {

@@ -262,7 +262,12 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
             bundle_paths: |payload| serde_json::from_slice(payload).unwrap_or_default(),
             bundle_blobs: blobs_of,
             artifacts_root: std::fs::read(folder.path().join("root.json")).ok().map(Into::into),
-            release_of: |version, files| format!("{version}: {}", files.len()).into_bytes(),
+            release_of: |_, files| {
+                let files: Vec<(&str, Sha256)> =
+                    files.iter().map(|it| (it.name.as_str(), it.sha256)).collect();
+                serde_json::to_vec(&files).unwrap()
+            },
+            files_of_release: |payload| serde_json::from_slice(payload).unwrap(),
             item_outline,
         },
     })

@@ -18,7 +18,7 @@ use super::{
     rollouts::plan,
 };
 use crate::{
-    app::{assignments, rollouts::Wish},
+    app::{Error, assignments, rollouts::Wish},
     session::{
         frames::{Hello, ItemReport},
         hub::Handle,
@@ -171,6 +171,33 @@ async fn a_release_that_fails_on_two_of_twenty_stops_and_goes_back() {
 }
 
 #[tokio::test]
+async fn a_release_goes_out_only_where_there_is_a_way_back() {
+    let fleet = Fleet::new().await;
+    let wish = |assignment: &str, to: Option<Target>| Wish {
+        assignment: assignment.to_owned(),
+        to,
+        plan: plan(Share::Count(1)),
+        request_id: String::new(),
+        validate_only: false,
+    };
+    let held = assignments::Wish {
+        name: "held".to_owned(),
+        selector: "*".to_owned(),
+        exclusions: Vec::new(),
+        target: target("0.3.0"),
+        priority: 1,
+        held: true,
+        etag: String::new(),
+    };
+    let (app, by) = (&fleet.bench.app, alice());
+    app.create_assignment(&by, held, false).await.unwrap();
+    let refused = app.create_rollout(&by, wish("held", Some(target("0.3.0")))).await.unwrap_err();
+    assert!(matches!(refused, Error::Refused { reason: Reason::StateConflict, .. }), "{refused}");
+    let refused = app.create_rollout(&by, wish("agents", None)).await.unwrap_err();
+    assert!(matches!(refused, Error::Invalid { .. }), "{refused}");
+}
+
+#[tokio::test]
 async fn what_is_on_trial_has_not_passed_though_it_runs() {
     let fleet = Fleet::new().await;
     let id = fleet.begin().await;
@@ -200,6 +227,10 @@ async fn what_falls_ill_in_the_soak_counts_as_failed() {
             fleet.say(*node, session, version, Made::Ill);
         }
     }
+    fleet.bench.app.turn_rollouts().await.unwrap();
+    let found = fleet.bench.app.rollout(&whole(), id).await.unwrap();
+    assert_eq!((found.rollout.phase, found.failures.len()), (Phase::Running, 0), "it may be a flap");
+    fleet.bench.app.clock.advance(std::time::Duration::from_secs(2 * 60));
     fleet.bench.app.turn_rollouts().await.unwrap();
     let found = fleet.bench.app.rollout(&whole(), id).await.unwrap();
     assert!(matches!(found.rollout.phase, Phase::RollingBack | Phase::RolledBack), "{:?}", found.rollout);

@@ -1,11 +1,11 @@
 //! Releases and channels, and what they mean for nodes.
 
-use muster_common::{ids::NodeId, reason::Reason};
+use muster_common::{ids::NodeId, reason::Reason, tuf};
 use muster_domain::{assignment::Target, item::ItemName};
 
 use super::{
     bench::{Bench, alice, hello, ledger, whole},
-    repository::{Maker, release},
+    repository::{Maker, release, upload},
 };
 use crate::{
     app::{Error, assignments, releases::Wish},
@@ -109,10 +109,46 @@ async fn a_release_can_be_withdrawn_and_gets_more_kinds_of_hosts() {
     assert!(
         second.version.sha256 != first.version.sha256 && second.version.generation > first.version.generation
     );
+    let other = [release("0.2.0", "x86_64", b"2"), release("0.2.0", "aarch64", b"other")];
+    assert_eq!(refused(&mut maker, &bench, 3, &other).await, Reason::RepositoryInvalid, "a version is fixed");
+    bench.app.delete_assignment(&alice(), "agents".to_owned(), String::new()).await.unwrap();
     maker.publish(&bench.app, 3, &[]).await;
     let all = bench.app.all_releases().await.unwrap();
     assert!(all[0].0.withdrawn_at.is_some());
     assert!(is(&assign(&bench, "more", "0.2.0").await.unwrap_err(), Reason::PackageNotPublished));
+    let other = [release("0.2.0", "x86_64", b"other")];
+    assert_eq!(refused(&mut maker, &bench, 4, &other).await, Reason::RepositoryInvalid, "also withdrawn");
     maker.publish(&bench.app, 4, &[release("0.2.0", "x86_64", b"2")]).await;
     assert!(bench.app.all_releases().await.unwrap()[0].0.withdrawn_at.is_none());
+}
+
+async fn refused(maker: &mut Maker, bench: &Bench, edition: u64, files: &[(tuf::Target, Vec<u8>)]) -> Reason {
+    for (_, content) in files {
+        upload(&bench.app, content).await;
+    }
+    let targets: Vec<tuf::Target> = files.iter().map(|(target, _)| target.clone()).collect();
+    maker.edit(edition, &targets);
+    match bench.app.publish_repository(&alice(), maker.files.clone(), false).await.unwrap_err() {
+        Error::Refused { reason, .. } | Error::Invalid { reason, .. } => reason,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn what_somebody_needs_stays_published() {
+    let mut maker = Maker::new();
+    let bench = maker.bench().await;
+    let (two, three) = (release("0.2.0", "any", b"2"), release("0.3.0", "any", b"3"));
+    let four = release("0.4.0", "any", b"4");
+    maker.publish(&bench.app, 1, &[two.clone(), three.clone(), four.clone()]).await;
+    bench.app.set_channel(&alice(), channel("stable", "0.2.0", "")).await.unwrap();
+    assign(&bench, "agents", "0.3.0").await.unwrap();
+    let only = |files: &[&(tuf::Target, Vec<u8>)]| files.iter().map(|it| (*it).clone()).collect::<Vec<_>>();
+    assert_eq!(refused(&mut maker, &bench, 2, &only(&[&three, &four])).await, Reason::InUse, "the channel");
+    assert_eq!(refused(&mut maker, &bench, 2, &only(&[&two, &four])).await, Reason::InUse, "the assignment");
+    maker.publish(&bench.app, 2, &[two.clone(), three.clone()]).await;
+    let set = bench.app.channel("stable".to_owned()).await.unwrap();
+    let etag = muster_domain::node::etag(set.revision);
+    bench.app.set_channel(&alice(), channel("stable", "0.3.0", &etag)).await.unwrap();
+    maker.publish(&bench.app, 3, &[three]).await;
 }

@@ -53,7 +53,7 @@ pub struct Oidc {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DeviceLogin {
-    /// As which program hosts ask; a public one, without a secret.
+    /// As which program hosts ask; a public one, without a secret. Tokens name it as their audience.
     pub client_id: String,
     /// What they ask for; `openid` must be among it.
     #[serde(default = "openid")]
@@ -66,7 +66,7 @@ fn openid() -> Vec<String> {
 
 impl DeviceLogin {
     /// Anybody who can reach the enrollment port is told this.
-    fn problem(&self, issuer: &str) -> Option<String> {
+    fn problem(&self, Oidc { issuer, audience, .. }: &Oidc) -> Option<String> {
         let is_word = |text: &String| {
             !text.is_empty() && text.len() <= MAX_WORD && text.bytes().all(|byte| byte.is_ascii_graphic())
         };
@@ -75,6 +75,10 @@ impl DeviceLogin {
         }
         if !is_word(&self.client_id) {
             return Some(format!("client-id must be 1 to {MAX_WORD} letters without spaces"));
+        }
+        // An ID token is made for the program that asks for it: with another audience none would be taken.
+        if self.client_id != *audience {
+            return Some(format!("client-id must be the audience, {audience:?}: tokens name it"));
         }
         if self.scopes.len() > MAX_SCOPES || !self.scopes.iter().all(is_word) {
             return Some(format!(
@@ -149,7 +153,7 @@ pub(super) fn problems(issuers: &[Oidc]) -> Vec<String> {
             problem(&what);
         }
         let login = oidc.device_login.as_ref();
-        if let Some(what) = login.and_then(|login| login.problem(&oidc.issuer)) {
+        if let Some(what) = login.and_then(|login| login.problem(oidc)) {
             problem(&format!("device-login: {what}"));
         }
         if let Some(what) = is_no_place(&oidc.jwks) {
@@ -220,9 +224,12 @@ mod tests {
         assert_eq!(problems(&[Oidc { device_login: good.clone(), ..oidc() }]), [""; 0]);
         let nowhere = Oidc { issuer: "issuer".to_owned(), device_login: good, ..oidc() };
         assert_eq!(problems(&[nowhere]).len(), 1);
-        for bad in
-            [login("", &["openid"]), login("a b", &["openid"]), login("a", &[]), login("a", &["openid", ""])]
-        {
+        for bad in [
+            login("", &["openid"]),
+            login("a", &["openid"]),
+            login("muster", &[]),
+            login("muster", &["openid", ""]),
+        ] {
             assert_eq!(problems(&[Oidc { device_login: bad.clone(), ..oidc() }]).len(), 1, "{bad:?}");
         }
     }

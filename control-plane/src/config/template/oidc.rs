@@ -11,13 +11,13 @@ const EXAMPLE: &str = r#"
 # [[enrollment.oidc]]
 # name = "ci"
 # issuer = "https://issuer.example"
-# audience = "muster"
+# audience = "muster-hosts"
 # jwks = "https://issuer.example/jwks"
 # claims = { repository = "acme/app", ref = ["refs/heads/main", "refs/heads/next"] }
 # labels = { repository = "repository_name" }
 # static-labels = { role = "runner" }
 # requestable-labels = ["rack", "dc=eu-*"]
-# device-login = { client-id = "muster-hosts", scopes = ["openid"] }
+# device-login = { client-id = "muster-hosts", scopes = ["openid"] } # people's tokens name it as audience
 "#;
 
 pub(super) fn write(text: &mut String, issuers: &[Oidc]) {

@@ -84,7 +84,7 @@ impl<'a> Device<'a> {
             ("client_id", &self.login.client_id),
         ]);
         match self.ask(&self.endpoints.token, question).await {
-            Ok(answer) if answer.status.is_server_error() => None,
+            Ok(answer) if said::is_no_word(answer.status, &answer.body) => None,
             Ok(answer) => Some(said::token(answer.status.is_success(), &answer.body)),
             Err(error) => {
                 tracing::debug!(%error, "the issuer did not answer");

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use http::Uri;
+use http::{StatusCode, Uri};
 use muster_common::issuer;
 use serde::Deserialize;
 
 /// Between two questions, if the issuer does not say.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Longest that a code is waited for, whatever it says.
-const MOST: Duration = Duration::from_secs(3600);
+pub const MOST: Duration = Duration::from_secs(3600);
 /// Longest code and URL that are shown.
 const MAX_CODE: usize = 64;
 const MAX_URL: usize = 2048;
@@ -127,6 +127,15 @@ pub(super) fn code(is_ok: bool, body: &[u8]) -> Result<Code, String> {
     })
 }
 
+/// Whether an answer says nothing of the code: the issuer is in trouble, wants to be asked less often,
+/// or something on the way to it answers in its place. It is asked again, later.
+pub(super) fn is_no_word(status: StatusCode, body: &[u8]) -> bool {
+    let has_error = || serde_json::from_slice::<Answer>(body).is_ok_and(|answer| answer.error.is_some());
+    status.is_server_error()
+        || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+        || status.is_client_error() && !has_error()
+}
+
 /// The answer to the question whether somebody has signed in.
 pub(super) fn token(is_ok: bool, body: &[u8]) -> Said {
     let answer: Answer = serde_json::from_slice(body).unwrap_or_default();
@@ -168,6 +177,23 @@ mod tests {
         });
         change(&mut body);
         body.to_string().into_bytes()
+    }
+
+    #[test]
+    fn only_an_error_of_the_issuer_itself_is_its_word() {
+        let denied = br#"{"error":"access_denied"}"#;
+        for (status, body, is_none) in [
+            (StatusCode::BAD_REQUEST, &denied[..], false),
+            (StatusCode::UNAUTHORIZED, denied, false),
+            (StatusCode::OK, b"no json", false),
+            (StatusCode::TOO_MANY_REQUESTS, denied, true),
+            (StatusCode::REQUEST_TIMEOUT, denied, true),
+            (StatusCode::BAD_GATEWAY, denied, true),
+            (StatusCode::FORBIDDEN, b"<html>", true),
+            (StatusCode::NOT_FOUND, b"{}", true),
+        ] {
+            assert_eq!(is_no_word(status, body), is_none, "{status}");
+        }
     }
 
     #[test]
