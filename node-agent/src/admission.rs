@@ -6,6 +6,8 @@
 //!   and never becomes older, whoever brings metadata, and across crashes.
 //! - A file in the store was hashed while it was copied here, has the size and the digest
 //!   that were signed for its name, and nobody else can write it.
+//! - With each file stands what was signed of it, for as long as the file is there: that says
+//!   what a package is, and not who asks for it.
 //! - The store has a quota. What was not used for longest goes first; what is held never.
 //!
 //! In a split agent only the executor has this, in a folder of root. It opens no path that
@@ -19,7 +21,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     fs::{self, File},
-    io::{self, Read},
+    io::{self, Read, Seek as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -35,7 +37,7 @@ use parking_lot::Mutex;
 use store::Files;
 pub(crate) use store::check_disk;
 
-use crate::platform::files;
+use crate::platform::{bytes, files};
 
 /// Metadata by the paths of a mirror: `metadata/timestamp.json`.
 pub type Metadata = BTreeMap<String, Vec<u8>>;
@@ -92,8 +94,7 @@ pub struct Admitted {
     pub sha256: Sha256,
     /// Bytes.
     pub size: u64,
-    /// What it is, as it was signed. `None`: who signed it said nothing, or it was admitted
-    /// before and is not in the newest metadata any more.
+    /// What it is, as it was signed when it was admitted. `None`: who signed it said nothing.
     pub about: Option<About>,
 }
 
@@ -154,10 +155,11 @@ impl Store {
         if !self.0.files.has(target.sha256, target.size) {
             self.0.files.take(&target, content)?;
         }
+        self.0.files.note(&target)?;
         Ok(Admitted { sha256: target.sha256, size: target.size, about: target.about })
     }
 
-    /// A file that was admitted before, whatever is believed by now.
+    /// A file that was admitted before by this name, whatever is believed by now.
     ///
     /// # Errors
     /// From the file system.
@@ -165,9 +167,12 @@ impl Store {
         if !self.0.files.has(wanted.sha256, wanted.size) {
             return Ok(None);
         }
+        let signed = self.0.files.signed(wanted.sha256)?;
+        let Some(signed) = signed.into_iter().find(|signed| signed.name == wanted.target) else {
+            return Ok(None);
+        };
         self.0.files.used(wanted.sha256, &self.0.options.clock)?;
-        let about = self.signed(wanted).ok().and_then(|target| target.about);
-        Ok(Some(Admitted { sha256: wanted.sha256, size: wanted.size, about }))
+        Ok(Some(Admitted { sha256: wanted.sha256, size: wanted.size, about: signed.about }))
     }
 
     /// Opens a file that was admitted. It can be read to its end also if it goes meanwhile.
@@ -178,6 +183,23 @@ impl Store {
         let file = self.0.files.open_file(sha256)?;
         self.0.files.used(sha256, &self.0.options.clock)?;
         Ok(file)
+    }
+
+    /// The same, hashed once more, and all that was signed of it when it was admitted. One
+    /// that a disk has damaged goes, so that it is fetched anew.
+    ///
+    /// # Errors
+    /// As there, and if it was damaged: neither is the fault of what is in it.
+    pub fn open_signed(&self, sha256: Sha256) -> io::Result<(File, Vec<About>)> {
+        let mut file = self.open_admitted(sha256)?;
+        if bytes::digest(&file)? != sha256 {
+            self.0.files.remove(sha256)?;
+            let message = format!("the file {sha256} of the store was damaged, and is to be fetched anew");
+            return Err(io::Error::other(message));
+        }
+        file.rewind()?;
+        let signed = self.0.files.signed(sha256)?;
+        Ok((file, signed.into_iter().filter_map(|signed| signed.about).collect()))
     }
 
     /// Keeps a file as long as `holder` needs it. A holder has one file: the one that it
@@ -222,7 +244,8 @@ impl Store {
         match fs::read(&path) {
             Ok(json) => serde_json::from_slice(&json).map_err(|error| damaged(error.to_string())).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(damaged(error.to_string())),
+            // It may be well, and readable the next time: nobody is to take it away for that.
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -20,7 +20,11 @@ use std::{
     sync::Arc,
 };
 
-use muster_common::{digest::Sha256, ids::CommandId};
+use muster_common::{
+    digest::Sha256,
+    ids::CommandId,
+    tuf::{About, Kind},
+};
 use rustix::fs::StatVfsMountFlags;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +42,8 @@ const OUTPUT: u64 = 256 * 1024;
 const GROWTH: u64 = 4;
 const SPARE: u64 = 16 * 1024 * 1024;
 const LONGEST_NAME: usize = 64;
+/// In the folder of a package: what was signed of it.
+const SIGNED: &str = ".muster-signed.json";
 
 /// The folder of all extensions. Cheap to clone.
 #[derive(Clone)]
@@ -46,8 +52,9 @@ pub struct Depot {
     admitted: Admitted,
 }
 
-/// Opens a file that has been admitted to this host, by its digest.
-pub type Admitted = Arc<dyn Fn(Sha256) -> io::Result<File> + Send + Sync>;
+/// Opens a file that has been admitted to this host, by the digest that it still has; and says what was signed
+/// of it, once for each name that it has in the repository.
+pub type Admitted = Arc<dyn Fn(Sha256) -> io::Result<(File, Vec<About>)> + Send + Sync>;
 
 /// One package of one extension on this host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,11 +140,17 @@ impl Depot {
         if !folder.exists() {
             files::folder(&self.root, 0o755)?;
             files::folder(&home, 0o755)?;
-            let file = (self.admitted)(package.sha256)?;
+            let (file, signed) = (self.admitted)(package.sha256)?;
+            check_signed(package, &signed)?;
             self.check_room(&file)?;
             let staged = home.join(format!(".{}", package.folder()));
             remove(&staged)?;
-            if let Err(error) = unpack::unpack(file, package.sha256, &staged) {
+            let unpacked = unpack::unpack(file, &staged);
+            // Over whatever the package itself has there.
+            let json = serde_json::to_vec(&signed)?;
+            let unpacked =
+                unpacked.and_then(|()| files::write_atomically(&staged.join(SIGNED), &json, 0o644));
+            if let Err(error) = unpacked {
                 let _ = remove(&staged);
                 return Err(error);
             }
@@ -154,6 +167,9 @@ impl Depot {
     pub fn manifest(&self, package: &Package) -> io::Result<Manifest> {
         package.check()?;
         let folder = self.folder(package);
+        // By this, and not by who asks: one of the two kinds of manifest does not say it.
+        let signed: Vec<About> = serde_json::from_slice(&fs::read(folder.join(SIGNED))?)?;
+        check_signed(package, &signed)?;
         let manifest = match fs::read(folder.join("manifest.toml")) {
             Ok(bytes) => Manifest::parse(&String::from_utf8_lossy(&bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => handler::manifest(&folder, package)?,
@@ -330,6 +346,22 @@ impl Depot {
         }
         Ok(())
     }
+}
+
+/// Whether it was signed as the one that it is to be.
+fn check_signed(package: &Package, signed: &[About]) -> io::Result<()> {
+    let is = |about: &About| {
+        about.kind == Kind::Extension
+            && (&about.publisher, &about.type_name, &about.version)
+                == (&package.publisher, &package.kind, &package.version)
+    };
+    if signed.iter().any(is) {
+        return Ok(());
+    }
+    let all: Vec<_> = signed.iter().map(About::target_name).collect();
+    let all = if all.is_empty() { "no extension".to_owned() } else { all.join(", ") };
+    let Package { publisher, kind, version, .. } = package;
+    Err(invalid(format!("the package was signed as {all}, and not as {publisher}/{kind} {version}")))
 }
 
 /// Where a package's verbs write how they ended.

@@ -111,7 +111,7 @@ impl Executor {
         let artifacts = Artifacts::new(artifacts);
         let runs = Runs::open(&program, &folder.join("runs"), locks.clone())?;
         let store = artifacts.clone();
-        let admitted = Arc::new(move |sha256| store.store()?.open_admitted(sha256));
+        let admitted = Arc::new(move |sha256| store.store()?.open_signed(sha256));
         let depot = Depot::new(&folder.join("extensions"), admitted);
         let extensions = Extensions::open(depot, &program, &folder.join("extension-runs"), locks.clone())?;
         let files = Files::open(&folder, locks.clone(), protected)?;

@@ -39,8 +39,13 @@ struct Lab {
 }
 
 /// Quick enough for a test, and no different else.
-const LIMITS: Limits =
-    Limits { window: Duration::from_millis(700), least: 1024, document: Duration::from_secs(20) };
+const LIMITS: Limits = Limits {
+    window: Duration::from_millis(700),
+    least: 1024,
+    document: Duration::from_secs(20),
+    whole: Duration::from_secs(20),
+    rate: 64 * 1024,
+};
 
 fn wanted(file: &Published) -> Wanted {
     Wanted { target: file.target.clone(), size: file.content.len() as u64, sha256: file.sha256() }

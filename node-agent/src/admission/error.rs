@@ -67,7 +67,9 @@ impl Error {
             Self::Refused(tuf::Error::Unknown(_) | tuf::Error::OtherFile(_) | tuf::Error::Name { .. }) => {
                 Cause::Content
             }
-            Self::Refused(tuf::Error::TooManyRoots { .. }) => Cause::Host,
+            Self::Refused(
+                tuf::Error::TooManyRoots { .. } | tuf::Error::NoTrustRoot(_) | tuf::Error::Damaged(_),
+            ) => Cause::Host,
             Self::Refused(_) => Cause::ControlPlane,
         }
     }

@@ -13,9 +13,10 @@ use muster_common::{
     clock::Clock,
     crash,
     digest::{Hashing, Sha256},
-    tuf::{self, Target},
+    tuf::{self, About, Target},
 };
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
 use super::{Error, Quota};
 use crate::platform::files;
@@ -32,10 +33,19 @@ const LONGEST_HOLDER: usize = 128;
 pub(super) struct Files {
     whole: PathBuf,
     parts: PathBuf,
+    /// What was signed of each file that is whole, by its digest.
+    signed: PathBuf,
     holds: PathBuf,
     quota: Quota,
     /// Room that was made is taken before more is made; and holds stay while one looks.
     room: Mutex<()>,
+}
+
+/// What was signed of a file, by the name under which it was admitted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Signed {
+    pub(super) name: String,
+    pub(super) about: Option<About>,
 }
 
 struct Kept {
@@ -47,14 +57,14 @@ struct Kept {
 impl Files {
     pub(super) fn open(folder: &Path, quota: Quota) -> io::Result<Self> {
         let at = |name| folder.join(name);
-        let (whole, parts, holds) = (at("files"), at("parts"), at("holds"));
-        for folder in [&whole, &parts, &holds] {
+        let (whole, parts, signed, holds) = (at("files"), at("parts"), at("signed"), at("holds"));
+        for folder in [&whole, &parts, &signed, &holds] {
             files::private_folder(folder)?;
         }
         for part in fs::read_dir(&parts)? {
             fs::remove_file(part?.path())?;
         }
-        Ok(Self { whole, parts, holds, quota, room: Mutex::new(()) })
+        Ok(Self { whole, parts, signed, holds, quota, room: Mutex::new(()) })
     }
 
     fn path(&self, sha256: Sha256) -> PathBuf {
@@ -67,6 +77,43 @@ impl Files {
 
     pub(super) fn open_file(&self, sha256: Sha256) -> io::Result<File> {
         File::open(self.path(sha256))
+    }
+
+    /// What was signed of a file that is here, by each name under which it was admitted.
+    pub(super) fn signed(&self, sha256: Sha256) -> io::Result<Vec<Signed>> {
+        match fs::read(self.signed_path(sha256)) {
+            Ok(json) => Ok(serde_json::from_slice(&json)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes down what is signed of a file that is here. After the file: what is known of
+    /// one that never came would stay for ever.
+    pub(super) fn note(&self, target: &Target) -> io::Result<()> {
+        let _room = self.room.lock();
+        fs::metadata(self.path(target.sha256))?;
+        let mut signed = self.signed(target.sha256)?;
+        let new = Signed { name: target.name.clone(), about: target.about.clone() };
+        if signed.contains(&new) {
+            return Ok(());
+        }
+        signed.retain(|one| one.name != new.name);
+        signed.push(new);
+        files::write_atomically(&self.signed_path(target.sha256), &serde_json::to_vec(&signed)?, 0o600)
+    }
+
+    fn signed_path(&self, sha256: Sha256) -> PathBuf {
+        self.signed.join(sha256.to_string())
+    }
+
+    /// Takes a file away, and what is known of it.
+    pub(super) fn remove(&self, sha256: Sha256) -> io::Result<()> {
+        match fs::remove_file(self.signed_path(sha256)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        fs::remove_file(self.path(sha256))
     }
 
     /// Notes that a file is of use.
@@ -91,7 +138,8 @@ impl Files {
         taken
     }
 
-    /// Lets go of what was not used for longest, until there is room.
+    /// Lets go of what was not used for longest, until there is room: in the quota, and on
+    /// the disk.
     fn make_room(&self, target: &Target) -> Result<(), Error> {
         let (size, held, quota) = (target.size, self.held()?, self.quota.now());
         let mut kept = self.kept()?;
@@ -103,10 +151,10 @@ impl Files {
             return Err(Error::Full { size, quota, held: in_use });
         }
         for old in kept.iter().filter(|kept| !held.contains(&kept.sha256)) {
-            if total.saturating_add(size) <= quota {
+            if total.saturating_add(size) <= quota && check_disk(&self.parts, size).is_ok() {
                 break;
             }
-            fs::remove_file(self.path(old.sha256))?;
+            self.remove(old.sha256)?;
             total -= old.size;
         }
         Ok(check_disk(&self.parts, size)?)

@@ -106,6 +106,17 @@ fn a_signed_file_is_admitted_once_and_read_by_its_digest() {
     assert_eq!(admitted.about.as_ref().map(About::target_name), Some(wanted.target.clone()));
     let read = io::read_to_string(store.open_admitted(wanted.sha256).unwrap()).unwrap();
     assert_eq!(read, "one");
+    let (_, signed) = store.open_signed(wanted.sha256).unwrap();
+    assert_eq!(signed, [admitted.about.clone().unwrap()], "what was signed stands with it");
+    let other =
+        Wanted { target: "extension/muster/other/1.0.0/linux-any.tar.zst".to_owned(), ..wanted.clone() };
+    assert_eq!(store.admitted(&other).unwrap(), None, "by that name it was never signed");
+    let path = lab.folder.path().join("store/files").join(wanted.sha256.to_string());
+    fs::write(path, "two").unwrap();
+    let damaged = store.open_signed(wanted.sha256).unwrap_err();
+    assert_eq!(damaged.kind(), io::ErrorKind::Other, "{damaged}");
+    assert_eq!(store.admitted(&wanted).unwrap(), None, "what the disk damaged is fetched anew");
+    store.admit(&wanted, &b"one"[..]).unwrap();
     // The next process has it, too; and nobody is asked for its bytes again.
     let store = lab.store(1 << 20);
     assert_eq!(store.admit(&wanted, io::empty()).unwrap(), admitted);
@@ -158,6 +169,9 @@ fn without_a_root_that_only_root_writes_nothing_is_believed() {
     assert_eq!(reason(store.believe(&metadata)), Reason::NoTrustRoot);
     fs::set_permissions(lab.root(), Permissions::from_mode(0o644)).unwrap();
     store.believe(&metadata).unwrap();
+    for refused in [tuf::Error::NoTrustRoot(String::new()), tuf::Error::Damaged(String::new())] {
+        assert_eq!(Error::from(refused).cause(), crate::state::Cause::Host);
+    }
     let elsewhere = lab.folder.path().join("elsewhere.json");
     fs::rename(lab.root(), &elsewhere).unwrap();
     let no = store.believe(&metadata).unwrap_err();

@@ -9,7 +9,7 @@ use muster_proto::agent::v1::{self as pb, artifact_service_client::ArtifactServi
 use tokio::{sync::watch, time::timeout};
 use tonic::{Code, Status, Streaming};
 
-use super::fault::{Fault, Pieces};
+use super::fault::{Fault, Piece, Pieces};
 use crate::{
     dial::{Dialer, Refusal},
     identity::{self, Identity},
@@ -49,10 +49,10 @@ impl ControlPlane {
 /// The next bytes. The first message has none, but the size, which others have signed.
 async fn next(
     stream: Option<Streaming<pb::DownloadArtifactResponse>>,
-) -> Option<(Result<bytes::Bytes, Fault>, Option<Streaming<pb::DownloadArtifactResponse>>)> {
+) -> Option<(Result<Piece, Fault>, Option<Streaming<pb::DownloadArtifactResponse>>)> {
     let mut stream = stream?;
     match stream.message().await {
-        Ok(message) => Some((Ok(message?.chunk), Some(stream))),
+        Ok(message) => Some((Ok(message?.chunk.into()), Some(stream))),
         Err(status) => Some((Err(told(&status)), None)),
     }
 }

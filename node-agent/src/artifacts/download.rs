@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use muster_common::{crash, tasks, tuf};
+use muster_common::{clock::Instant, crash, tasks, tuf};
 use parking_lot::Mutex;
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
     pace::Paced,
     store::Store,
 };
+use crate::state::Cause;
 
 /// A file that is to come.
 pub(super) struct Download<'a> {
@@ -19,6 +20,14 @@ pub(super) struct Download<'a> {
     pub(super) store: &'a Store,
     pub(super) wanted: &'a Wanted,
     pub(super) told: &'a Told,
+}
+
+/// Where it is asked for.
+struct Way<'a> {
+    source: &'a Source,
+    path: &'a str,
+    /// When another source is asked. `None`: there is none.
+    until: Option<Instant>,
 }
 
 /// Shared with the threads that write it.
@@ -31,9 +40,14 @@ impl Download<'_> {
         let incoming = tasks::blocking(move || Incoming::open(&folder, &wanted)).await;
         let incoming = Arc::new(Mutex::new(incoming.map_err(|error| Error::of_host(&error))?));
         let mut failed = Error::nobody();
-        for source in sources {
-            match self.whole(&incoming, source, path).await {
+        for (number, source) in sources.iter().enumerate() {
+            let longest = self.options.limits.longest(self.wanted.size);
+            let has_next = number + 1 < sources.len();
+            let until = has_next.then(|| self.options.clock.monotonic() + longest);
+            match self.whole(&incoming, &Way { source, path, until }).await {
                 Ok(()) => return self.admit(&incoming).await,
+                // Another source would find the same disk.
+                Err(error) if error.cause == Cause::Host => return Err(error),
                 Err(error) => failed = failed.then(source, &error),
             }
         }
@@ -42,21 +56,21 @@ impl Download<'_> {
 
     /// Until all is there and is what it must be. What came in part from elsewhere, or from
     /// before, may be wrong without any fault of this source: then it begins anew, once.
-    async fn whole(&self, incoming: &Coming, source: &Source, path: &str) -> Result<(), Error> {
+    async fn whole(&self, incoming: &Coming, way: &Way<'_>) -> Result<(), Error> {
         let resumed = incoming.lock().received() > 0;
-        match self.rest(incoming, source, path).await {
+        match self.rest(incoming, way).await {
             Err(error) if resumed && incoming.lock().received() == 0 => {
                 tracing::warn!("{} is fetched anew: {error}", self.wanted.target);
-                self.rest(incoming, source, path).await
+                self.rest(incoming, way).await
             }
             came => came,
         }
     }
 
     /// What is missing. Nothing that is wrong stays.
-    async fn rest(&self, incoming: &Coming, source: &Source, path: &str) -> Result<(), Error> {
+    async fn rest(&self, incoming: &Coming, way: &Way<'_>) -> Result<(), Error> {
         if !incoming.lock().is_whole() {
-            self.receive(incoming, source, path).await?;
+            self.receive(incoming, way).await?;
         }
         let (name, must) = (self.wanted.target.clone(), self.wanted.sha256);
         let sha256 = incoming.lock().digest();
@@ -67,10 +81,11 @@ impl Download<'_> {
         Err(Error::refused(&tuf::Error::WrongDigest { name, sha256, must }))
     }
 
-    async fn receive(&self, incoming: &Coming, source: &Source, path: &str) -> Result<(), Error> {
+    async fn receive(&self, incoming: &Coming, way: &Way<'_>) -> Result<(), Error> {
         let offset = incoming.lock().received();
-        let pieces = source.open(path, offset).await.map_err(Error::fault)?;
-        let mut paced = Paced::new(pieces, self.options.limits, self.options.clock.monotonic());
+        let pieces = way.source.open(way.path, offset).await.map_err(Error::fault)?;
+        let now = self.options.clock.monotonic();
+        let mut paced = Paced::new(pieces, self.options.limits, now).until(way.until);
         while let Some(piece) = paced.next().await.map_err(Error::fault)? {
             if with(incoming, move |incoming| incoming.write(&piece)).await? == Err(TooMuch) {
                 with(incoming, Incoming::clear).await?;

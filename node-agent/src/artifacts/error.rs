@@ -63,6 +63,7 @@ impl Error {
                 Reason::FetchFailed,
                 "it does not have the file that its metadata names",
             ),
+            Fault::Forbidden => Self::new(Cause::Network, Reason::FetchFailed, "it answers 403 Forbidden"),
             Fault::Network(message) => Self::new(Cause::Network, Reason::FetchFailed, &message),
             Fault::Refused(reason, message) => Self::new(Cause::ControlPlane, reason, &message),
         }

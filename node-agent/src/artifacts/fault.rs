@@ -20,6 +20,8 @@ pub(super) enum Source {
 pub(super) enum Fault {
     /// There is none there, and that was said.
     Missing,
+    /// It may not be had: of what need not be there, that is the same as none.
+    Forbidden,
     /// The way there, or something on it that is none of the source's own words.
     Network(String),
     /// The source says no.
@@ -27,7 +29,29 @@ pub(super) enum Fault {
 }
 
 /// What comes of a file.
-pub(super) type Pieces = BoxStream<'static, Result<Bytes, Fault>>;
+pub(super) type Pieces = BoxStream<'static, Result<Piece, Fault>>;
+
+/// Some of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// Bytes before those that were asked for: a server that knows no ranges sends them, too.
+    pub(super) skipped: u64,
+    /// Those that were asked for.
+    pub(super) bytes: Bytes,
+}
+
+impl Piece {
+    /// How much has come, of use or not.
+    pub(super) const fn came(&self) -> u64 {
+        self.skipped.saturating_add(self.bytes.len() as u64)
+    }
+}
+
+impl From<Bytes> for Piece {
+    fn from(bytes: Bytes) -> Self {
+        Self { skipped: 0, bytes }
+    }
+}
 
 impl Source {
     /// The bytes of a file from `offset` on.

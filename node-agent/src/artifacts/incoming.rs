@@ -66,7 +66,11 @@ impl Incoming {
         if received > self.size {
             return Ok(Err(TooMuch));
         }
-        self.file.write_all(piece)?;
+        if let Err(error) = self.file.write_all(piece) {
+            // Some of it may be there: what is on the disk is what was hashed, and no more.
+            self.file.set_len(self.received)?;
+            return Err(error);
+        }
         self.hashing.update(piece);
         self.received = received;
         Ok(Ok(()))

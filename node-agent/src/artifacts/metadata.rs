@@ -20,7 +20,10 @@ pub(super) async fn collect(
     let root = options.root.clone();
     let pinned = muster_common::tasks::blocking(move || admission::pinned(&root)).await?;
     let refused = |error: tuf::Error| Error::refused(&error);
-    let mut update = Update::begin(&pinned, None, options.clock.now()).map_err(refused)?;
+    let unusable = |error: tuf::Error| -> Error {
+        admission::Error::NoRoot { path: options.root.clone(), why: error.to_string() }.into()
+    };
+    let mut update = Update::begin(&pinned, None, options.clock.now()).map_err(unusable)?;
     let mut metadata = Metadata::new();
     while let Some(want) = update.wants() {
         let bytes = document(options, source, &want).await?;
@@ -49,7 +52,7 @@ async fn document(options: &Options, source: &Source, want: &Want) -> Result<Opt
     let fetched = timeout(options.limits.document, fetch(options, source, want)).await;
     match fetched.map_err(slow).and_then(|fetched| fetched) {
         Ok(bytes) => Ok(Some(bytes)),
-        Err(Fault::Missing) if want.optional => Ok(None),
+        Err(Fault::Missing | Fault::Forbidden) if want.optional => Ok(None),
         Err(Fault::Missing) => Err(Error::refused(&tuf::Error::Missing { path: want.path.clone() })),
         Err(fault) => Err(Error::fault(fault)),
     }

@@ -22,7 +22,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::fault::{Fault, Pieces};
+use super::fault::{Fault, Piece, Pieces};
 use crate::dial::{self, Dialer};
 
 /// For the head of an answer.
@@ -127,7 +127,7 @@ fn pieces(answer: Response<Incoming>, skip: u64) -> Pieces {
                 let data = frame.into_data().unwrap_or_default();
                 let over = usize::try_from(skip).unwrap_or(usize::MAX).min(data.len());
                 skip -= over as u64;
-                Ok(data.slice(over..))
+                Ok(Piece { skipped: over as u64, bytes: data.slice(over..) })
             }
             Err(error) => Err(Fault::Network(Chain(&error).to_string())),
         };

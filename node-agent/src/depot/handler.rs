@@ -42,7 +42,8 @@ struct Commands {
 }
 
 /// The manifest of such a package. Publisher, type and version stand in the signed
-/// repository only: the package itself has no word for them.
+/// repository only: the package itself has no word for them. They are those of `package`,
+/// which was held against what is signed before.
 ///
 /// # Errors
 /// If there is none.

@@ -35,6 +35,17 @@ pub(crate) fn raw(entries: &[(&str, tar::Header, &[u8])], link: Option<&str>) ->
 const MANIFEST: &[u8] = b"publisher = \"acme\"\ntype = \"log\"\nversion = \"1.0.0\"\nproxy = \"agent\"\n\
     [limits]\nmemory-bytes = 33554432\n[verbs.enable]\nargv = [\"bin/enable\", \"x\"]\n[run]\nargv = [\"bin/run\"]\n";
 
+fn about(type_name: &str) -> About {
+    About {
+        kind: Kind::Extension,
+        publisher: "acme".to_owned(),
+        type_name: type_name.to_owned(),
+        version: "1.0.0".to_owned(),
+        os: "linux".to_owned(),
+        arch: "any".to_owned(),
+    }
+}
+
 fn depot(folder: &Path, bytes: &[u8]) -> (Depot, Package) {
     let admitted = folder.join("admitted");
     fs::create_dir_all(&admitted).unwrap();
@@ -47,7 +58,9 @@ fn depot(folder: &Path, bytes: &[u8]) -> (Depot, Package) {
         version: "1.0.0".to_owned(),
         sha256,
     };
-    let open = move |sha256: Sha256| File::open(admitted.join(sha256.to_string()));
+    let open = move |sha256: Sha256| {
+        Ok((File::open(admitted.join(sha256.to_string()))?, vec![about("trace"), about("log")]))
+    };
     (Depot::new(&folder.join("extensions"), Arc::new(open)), package)
 }
 
@@ -133,4 +146,32 @@ fn a_handler_finds_its_environment_and_its_settings() {
     assert_eq!(places["statusFolder"], home.join("status").to_str().unwrap());
     fs::write(home.join("status/0.status"), b"[]").unwrap();
     assert_eq!(depot.status(&package).unwrap().as_deref(), Some(&b"[]"[..]));
+}
+
+#[test]
+fn a_package_is_what_was_signed_and_not_what_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let handler = br#"{"handlerManifest": {"installCommand": "bin/h", "uninstallCommand": "bin/h",
+        "enableCommand": "bin/h", "disableCommand": "bin/h"}}"#;
+    let own = br#"[{"kind":"extension","publisher":"good","type":"log","version":"1.0.0","os":"linux","arch":"any"}]"#;
+    let bytes = pack(&[("HandlerManifest.json", 0o644, handler), (SIGNED, 0o644, own)]);
+    let (depot, package) = depot(folder.path(), &bytes);
+    let others = [
+        Package { publisher: "good".to_owned(), ..package.clone() },
+        Package { kind: "metrics".to_owned(), ..package.clone() },
+        Package { version: "1.0.1".to_owned(), ..package.clone() },
+    ];
+    let refused = |at: &str| {
+        for other in &others {
+            assert_eq!(depot.unpack(other).unwrap_err().kind(), io::ErrorKind::InvalidData, "{at} {other:?}");
+        }
+    };
+    refused("before");
+    assert!(!folder.path().join("extensions/log").join(package.folder()).exists());
+    depot.unpack(&package).unwrap();
+    refused("after");
+    let other = Launch { package: others[0].clone(), ..launch(&package, Verb::Install) };
+    assert_eq!(depot.order(&other).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    // By its other name in the repository it is another package, and may be that one, too.
+    depot.unpack(&Package { kind: "trace".to_owned(), ..package }).unwrap();
 }

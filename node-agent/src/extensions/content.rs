@@ -102,6 +102,12 @@ fn fitting(content: &types::ExtensionContent) -> Result<Artifact, ItemError> {
     let sha256 = sha256.ok_or_else(|| {
         failure::content(Reason::ExtensionContentInvalid, "a package without a digest".to_owned())
     })?;
+    // What is signed by this name is what the depot holds against the package.
+    let (publisher, kind, version) = (&content.publisher, &content.r#type, &content.package_version);
+    if !found.target.starts_with(&format!("extension/{publisher}/{kind}/{version}/")) {
+        let message = format!("{} is no package of {publisher}/{kind} {version}", found.target);
+        return Err(failure::content(Reason::ExtensionContentInvalid, message));
+    }
     Ok(Artifact { target: found.target.clone(), size: found.size_bytes, sha256 })
 }
 
@@ -182,6 +188,8 @@ mod tests {
         for bad in [with(b"[]"), with(b"x"), with(&vec![b' '; MOST_SETTINGS + 1])] {
             assert_eq!(decode(&bad).unwrap_err().cause, Cause::Content);
         }
+        let bad = types::ExtensionContent { publisher: "good".to_owned(), ..content() };
+        assert!(decode(&bad).unwrap_err().message.contains("is no package of good/log 1"));
         let bad = types::ExtensionContent { package_version: "../1".to_owned(), ..content() };
         assert_eq!(decode(&bad).unwrap_err().reason, Reason::ExtensionContentInvalid);
         let bad = types::ExtensionContent { protected_id: SecretId::generate().to_string(), ..content() };

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, Write as _},
+    io::{self, Seek as _, Write as _},
     time::Duration,
 };
 
@@ -49,7 +49,12 @@ impl Client {
     /// If it is not taken there.
     pub fn admit(&self, artifact: Artifact, content: &File) -> Result<String, No> {
         let verb = Verb::Admit(artifact);
-        match self.bring(&verb, |mut to| bytes::copy(content, &mut to).map(drop))? {
+        // From its begin each time: the call may be repeated.
+        let send = |mut to: &std::os::unix::net::UnixStream| {
+            (&*content).rewind()?;
+            bytes::copy(content, &mut to).map(drop)
+        };
+        match self.bring(&verb, send)? {
             Said::Stored(Stored { about }) => Ok(about),
             _ => Err(unexpected()),
         }

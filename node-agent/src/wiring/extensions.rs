@@ -55,7 +55,7 @@ pub(super) async fn open(
     let store = artifacts.store_here();
     let admitted: Admitted = Arc::new(move |sha256| {
         let store = store.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-        store.open_admitted(sha256)
+        store.open_signed(sha256)
     });
     let options = Options {
         depots: depots(&house.hands, house.program.as_deref(), &folder, admitted),

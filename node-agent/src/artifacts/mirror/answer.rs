@@ -10,6 +10,8 @@ pub(super) fn begins_at(status: StatusCode, headers: &HeaderMap, offset: u64) ->
     let no = |why: String| Err(Fault::Network(why));
     match status {
         StatusCode::NOT_FOUND | StatusCode::GONE => return Err(Fault::Missing),
+        // Stores of objects say so of what they do not have to who may not list.
+        StatusCode::FORBIDDEN => return Err(Fault::Forbidden),
         status if status.is_redirection() => {
             return no(format!("it sends elsewhere ({status}), which is not followed"));
         }
@@ -45,6 +47,7 @@ mod tests {
         assert_eq!((begin(200, &[], 0), begin(200, &[], 7)), (Ok(0), Ok(7)));
         assert_eq!(begin(206, &range("bytes 7-9/10"), 7), Ok(0));
         assert_eq!((begin(404, &[], 0), begin(410, &[], 7)), (Err(Fault::Missing), Err(Fault::Missing)));
+        assert_eq!(begin(403, &[], 0), Err(Fault::Forbidden));
         for (status, head, offset) in [
             (206, &range("bytes 6-9/10")[..], 7),
             (206, &range("bytes 0-9/10"), 0),

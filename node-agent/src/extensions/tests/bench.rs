@@ -17,6 +17,7 @@ use muster_common::{
     reason::Reason,
     sealing::Contents,
     tasks::{Kind, Tasks},
+    tuf::{About, Kind as TufKind},
 };
 use muster_proto::types::v1 as types;
 use prost::Message as _;
@@ -86,7 +87,14 @@ impl Bench {
 
     pub(super) async fn start(&mut self) {
         let admitted = self.folder.path().join("admitted");
-        let open = move |sha256: Sha256| File::open(admitted.join(sha256.to_string()));
+        let open = move |sha256: Sha256| {
+            let file = File::open(admitted.join(sha256.to_string()))?;
+            let version = fs::read_to_string(admitted.join(format!("{sha256}.version")))?;
+            let (publisher, type_name) = ("acme".to_owned(), "log".to_owned());
+            let (os, arch) = ("linux".to_owned(), "any".to_owned());
+            let about = About { kind: TufKind::Extension, publisher, type_name, version, os, arch };
+            Ok((file, vec![about]))
+        };
         let depot = Depot::new(&self.folder.path().join("extensions"), Arc::new(open));
         let options = Options {
             folder: self.folder.path().join("records"),
@@ -129,7 +137,9 @@ impl Bench {
         let bytes =
             pack(&[("manifest.toml", 0o644, manifest.as_bytes()), ("bin/verb", 0o755, script.as_bytes())]);
         let sha256 = Sha256::of(&bytes);
-        fs::write(self.folder.path().join("admitted").join(sha256.to_string()), &bytes).unwrap();
+        let admitted = self.folder.path().join("admitted");
+        fs::write(admitted.join(sha256.to_string()), &bytes).unwrap();
+        fs::write(admitted.join(format!("{sha256}.version")), version).unwrap();
         types::ExtensionContent {
             publisher: "acme".to_owned(),
             r#type: "log".to_owned(),
