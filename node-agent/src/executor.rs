@@ -9,6 +9,7 @@ mod files;
 mod host;
 mod originals;
 mod runs;
+mod upgrades;
 
 use std::{
     io,
@@ -34,6 +35,7 @@ use crate::{
     depot::Depot,
     locks,
     platform::peer,
+    upgrader::order::{self, Orders},
     verbs::{
         frame,
         messages::{Said, Verb},
@@ -43,6 +45,7 @@ use artifacts::Artifacts;
 use extensions::Extensions;
 use files::Files;
 use runs::Runs;
+use upgrades::Upgrades;
 
 /// It ends when nobody has asked for so long.
 const IDLE: Duration = Duration::from_secs(30);
@@ -65,6 +68,8 @@ pub struct Options {
     pub program: PathBuf,
     /// Of the signed repository.
     pub artifacts: admission::Options,
+    /// Of the agent whose root half this is.
+    pub upgrades: order::Options,
 }
 
 /// Who does the verbs.
@@ -76,6 +81,7 @@ pub struct Executor {
     runs: Runs,
     artifacts: Artifacts,
     extensions: Extensions,
+    upgrades: Upgrades,
     at_work: AtomicUsize,
 }
 
@@ -107,7 +113,7 @@ impl Executor {
     /// # Errors
     /// If the folder cannot be used, or this process is not root under systemd.
     pub fn open(options: Options) -> io::Result<Self> {
-        let Options { user, locks, protected, folder, program, artifacts } = options;
+        let Options { user, locks, protected, folder, program, artifacts, upgrades } = options;
         let artifacts = Artifacts::new(artifacts);
         let runs = Runs::open(&program, &folder.join("runs"), locks.clone())?;
         let store = artifacts.clone();
@@ -115,7 +121,8 @@ impl Executor {
         let depot = Depot::new(&folder.join("extensions"), admitted);
         let extensions = Extensions::open(depot, &program, &folder.join("extension-runs"), locks.clone())?;
         let files = Files::open(&folder, locks.clone(), protected)?;
-        Ok(Self { user, locks, files, runs, extensions, artifacts, at_work: AtomicUsize::new(0) })
+        let upgrades = Upgrades { orders: Orders::new(upgrades), artifacts: artifacts.clone() };
+        Ok(Self { user, locks, files, runs, extensions, upgrades, artifacts, at_work: AtomicUsize::new(0) })
     }
 
     /// Listens until nobody has asked for a while. What comes later starts the next one.
@@ -212,6 +219,7 @@ impl Executor {
             Verb::Clear(id) => runs.clear(id).await,
             Verb::List(_) => runs.list().await,
             Verb::Extension(word) => self.extensions.attend(word).await,
+            verb @ (Verb::UpgradeStart(_) | Verb::UpgradeLook(_)) => self.upgrades.attend(verb).await,
             Verb::Reboot(reboot) => host::reboot(reboot, &self.locks.current()).await,
             // Done where their bytes are.
             Verb::File(_)

@@ -4,7 +4,7 @@
 //!
 //! Rooms, lower ones first; arrows point down only:
 //! `redaction`, `state`, `watched` · `config`, `proxy` · `dial` · `platform` · `depot` · `admission`, `ledger`, `locks`, `identity`, `verbs` ·
-//! `upgrader` · `applier`, `artifacts`, `blobs`, `commands`, `diagnostics`, `executor`, `extensions`, `liveness`, `session`, `workload` ·
+//! `upgrader` · `applier`, `artifacts`, `blobs`, `commands`, `diagnostics`, `executor`, `extensions`, `liveness`, `release`, `session`, `workload` ·
 //! `local_api` · `wiring` · `cli`.
 
 pub mod admission;
@@ -27,6 +27,7 @@ pub mod locks;
 pub mod platform;
 pub mod proxy;
 pub mod redaction;
+pub mod release;
 pub mod session;
 pub mod state;
 pub mod state_dir;

@@ -7,12 +7,13 @@
 //! Otherwise it goes back. A version is blamed only for what it did itself.
 //!
 //! `machine` decides and touches nothing, `record` is what is on the disk, `watchdog` drives,
-//! `host` is this host, `begin` starts it all.
+//! `host` is this host, `begin` starts it all, `order` does so by the control plane's word.
 
 pub mod begin;
 mod evidence;
 mod host;
 pub mod machine;
+pub mod order;
 pub mod record;
 pub mod watchdog;
 mod way;

@@ -17,13 +17,14 @@ pub mod frame;
 pub mod messages;
 pub mod runs;
 pub mod tools;
+mod upgrades;
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-pub use artifacts::No;
+pub use artifacts::{No, cause, number};
 pub use client::{Client, Locked};
 pub use extensions::Depots;
 pub use files::{Spot, found};

@@ -11,6 +11,7 @@ mod items;
 mod local;
 mod node;
 mod proxies;
+mod release;
 mod settings;
 mod watchdog;
 
@@ -94,6 +95,9 @@ pub enum Error {
     /// What it knows of its extensions cannot be read or changed.
     #[error("cannot use the extensions of this host")]
     Extensions(#[from] crate::extensions::Error),
+    /// What it knows of the version it is to run cannot be read or changed.
+    #[error("cannot use the record of the agent's own version")]
+    Release(#[from] crate::release::Error),
     /// A part of it has ended.
     #[error("the agent cannot go on")]
     Task(#[from] Fatal),

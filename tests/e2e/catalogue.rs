@@ -46,12 +46,7 @@ async fn a_node_verifies_for_itself_what_an_operator_published() {
     let published = repository.add("1.0.0", &content);
     repository.sign();
     operator.upload(&content).await;
-    let metadata = std::fs::read_dir(repository.path().join("metadata")).unwrap().map(|entry| {
-        let path = entry.unwrap().path();
-        let name = format!("metadata/{}", path.file_name().unwrap().to_str().unwrap());
-        pb::MetadataFile { path: name, content: std::fs::read(path).unwrap().into() }
-    });
-    let request = pb::PublishRepositoryRequest { metadata: metadata.collect(), validate_only: false };
+    let request = pb::PublishRepositoryRequest { metadata: repository.metadata(), validate_only: false };
     operator.artifacts.clone().publish_repository(request).await.unwrap();
 
     let node = RawNode::enroll(&plane.join(1, &[]).await).await;

@@ -55,6 +55,7 @@ mod proxies;
 mod recovery;
 mod reflection;
 mod refusals;
+mod releases;
 mod repository;
 mod requested_labels;
 mod rollouts;

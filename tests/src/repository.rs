@@ -7,6 +7,7 @@ use std::{
 };
 
 use muster_common::digest::Sha256;
+use muster_proto::admin::v1 as pb;
 
 use crate::binaries;
 
@@ -104,6 +105,23 @@ impl Repository {
         self.does(&args);
         let target = format!("extension/muster/test/{version}/linux-any.tar.zst");
         Published { target, content: content.to_vec() }
+    }
+
+    /// Adds a release of the agent: its archive.
+    pub fn add_release(&self, version: &str, archive: &Path) {
+        let archive = archive.to_str().unwrap();
+        self.does(&["add", "REPOSITORY", archive, "--kind", "release", "--version", version]);
+    }
+
+    /// All of its metadata, as it is published.
+    #[must_use]
+    pub fn metadata(&self) -> Vec<pb::MetadataFile> {
+        let files = fs::read_dir(self.path().join("metadata")).unwrap();
+        let file = |path: PathBuf| pb::MetadataFile {
+            path: format!("metadata/{}", path.file_name().unwrap().to_str().unwrap()),
+            content: fs::read(path).unwrap().into(),
+        };
+        files.map(|entry| file(entry.unwrap().path())).collect()
     }
 
     /// A copy of what a mirror serves now.

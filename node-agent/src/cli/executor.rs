@@ -15,6 +15,7 @@ use crate::{
     executor::{self, Executor, Options},
     locks,
     platform::accounts,
+    upgrader::order,
     wiring,
 };
 
@@ -38,6 +39,11 @@ pub(super) fn run(args: &Args, config: Option<&Path>) -> Result<(), Failure> {
             root: config.artifacts_root.clone(),
             quota: wiring::artifacts::quota(&config, &locks),
             clock: Clock::System,
+        },
+        upgrades: order::Options {
+            state_dir: config.state_dir.clone(),
+            config: config.path.clone(),
+            locks: locks.clone(),
         },
         user,
         protected: executor::own_places(&config),

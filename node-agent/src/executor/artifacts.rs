@@ -14,10 +14,10 @@ use tokio::net::UnixStream;
 
 use crate::{
     admission::{self, Admitted, Error, Metadata, Store, Wanted},
-    state::Cause,
     verbs::{
+        No,
         frame::{self, DONE, MOST_CONTENT, NONE, invalid},
-        messages::{Answer, Artifact, Believe, Refused, Said, Stored, Verb},
+        messages::{Answer, Artifact, Believe, Said, Stored, Verb},
     },
 };
 
@@ -25,8 +25,6 @@ use crate::{
 const PIECE: Duration = Duration::from_secs(10);
 /// Most pieces of metadata: all roots that are followed, and the three others.
 const MOST_DOCUMENTS: usize = tuf::MOST_ROOTS as usize + 8;
-/// Longest refusal; names in it are the repository's.
-const LONGEST: usize = 1024;
 
 /// Does them. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -88,7 +86,7 @@ impl Artifacts {
     }
 }
 
-fn wanted(artifact: &Artifact) -> io::Result<Wanted> {
+pub(super) fn wanted(artifact: &Artifact) -> io::Result<Wanted> {
     let sha256 = Sha256::from_slice(&artifact.sha256).ok_or_else(|| invalid("no digest".to_owned()))?;
     Ok(Wanted { target: artifact.target.clone(), size: artifact.size, sha256 })
 }
@@ -119,15 +117,8 @@ fn stored(admitted: Admitted) -> Said {
 
 fn refused(error: &Error) -> Said {
     let message = Chain(error).to_string();
-    let cause = match error.cause() {
-        Cause::Content => 1,
-        Cause::Host => 2,
-        Cause::Network => 3,
-        Cause::ControlPlane => 4,
-    };
     tracing::warn!("nothing was taken from the signed repository: {message}");
-    let message = message.chars().take(LONGEST).collect();
-    Said::Refused(Refused { reason: error.reason().to_string(), cause, message })
+    Said::Refused(No { reason: error.reason(), cause: error.cause(), message }.into())
 }
 
 #[cfg(test)]

@@ -95,7 +95,7 @@ impl Worker {
                 Ok(()) => record.program = None,
                 // It stays in the record: no other is started beside it.
                 Err(error) => {
-                    tracing::warn!(%error, name = self.name, "a program of {} may go on", self.name)
+                    tracing::warn!(%error, name = self.name, "a program of {} may go on", self.name);
                 }
             }
         }

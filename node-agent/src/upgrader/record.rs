@@ -105,6 +105,12 @@ impl Folder {
         self.0.join("packages")
     }
 
+    /// Where the archive of an ordered release lies until it is over.
+    #[must_use]
+    pub fn archive(&self) -> PathBuf {
+        self.0.join("archive.tar.zst")
+    }
+
     /// What the version that failed last said.
     #[must_use]
     pub fn log(&self) -> PathBuf {
@@ -171,7 +177,9 @@ impl Folder {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => files::sync_folder(&self.0)?,
         }
-        let _ = fs::remove_dir_all(self.packages()); // it only takes room
+        // They only take room.
+        let _ = fs::remove_dir_all(self.packages());
+        let _ = fs::remove_file(self.archive());
         Ok(())
     }
 }

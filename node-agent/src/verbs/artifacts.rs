@@ -18,6 +18,8 @@ use crate::{platform::bytes, state::Cause};
 
 /// For an answer to a file of a gigabyte that is made durable on a slow disk.
 const WITHIN: Duration = Duration::from_secs(900);
+/// Longest refusal; names in it are the repository's.
+const LONGEST: usize = 1024;
 
 /// A refusal, as the executor words it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,14 +102,37 @@ impl No {
 
 impl From<Refused> for No {
     fn from(refused: Refused) -> Self {
-        let cause = match refused.cause {
-            1 => Cause::Content,
-            3 => Cause::Network,
-            4 => Cause::ControlPlane,
-            _ => Cause::Host,
-        };
         let reason = Reason::parse(&refused.reason).unwrap_or(Reason::WriteFailed);
-        Self { reason, cause, message: refused.message }
+        Self { reason, cause: cause(refused.cause), message: refused.message }
+    }
+}
+
+impl From<No> for Refused {
+    fn from(no: No) -> Self {
+        let message = no.message.chars().take(LONGEST).collect();
+        Self { reason: no.reason.to_string(), cause: number(no.cause), message }
+    }
+}
+
+/// How a cause goes over the socket.
+#[must_use]
+pub const fn number(cause: Cause) -> u32 {
+    match cause {
+        Cause::Content => 1,
+        Cause::Host => 2,
+        Cause::Network => 3,
+        Cause::ControlPlane => 4,
+    }
+}
+
+/// The cause that is said so; what is not known is the host's.
+#[must_use]
+pub const fn cause(number: u32) -> Cause {
+    match number {
+        1 => Cause::Content,
+        3 => Cause::Network,
+        4 => Cause::ControlPlane,
+        _ => Cause::Host,
     }
 }
 

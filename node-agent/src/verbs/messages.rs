@@ -7,16 +7,18 @@ use muster_common::digest::Sha256;
 mod answers;
 mod artifacts;
 mod extensions;
+mod upgrades;
 
 pub use answers::{Acted, Answer, Ended, Failed, Found, Names, RunState, Said, Tool};
 pub use artifacts::{Artifact, Believe, Document, Refused, Stored};
 pub use extensions::{Extension, ExtensionAct, ExtensionPackage};
+pub use upgrades::{UpgradeFailure, UpgradeOver, UpgradePending, UpgradeStart, UpgradeState};
 
 /// What is wanted.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Request {
     /// The verb.
-    #[prost(oneof = "Verb", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 30, 31, 32")]
+    #[prost(oneof = "Verb", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 30, 31, 32")]
     pub verb: Option<Verb>,
 }
 
@@ -65,6 +67,12 @@ pub enum Verb {
     /// Does something with an extension.
     #[prost(message, tag = "14")]
     Extension(Extension),
+    /// Lets another version of the agent be brought.
+    #[prost(message, tag = "15")]
+    UpgradeStart(UpgradeStart),
+    /// How upgrades of the agent stand.
+    #[prost(message, tag = "16")]
+    UpgradeLook(Nothing),
     /// Takes metadata of the signed repository, which follows, as far as it is to be believed.
     #[prost(message, tag = "30")]
     Believe(Believe),

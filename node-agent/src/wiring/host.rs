@@ -137,6 +137,8 @@ impl Host for NodeHost {
             "bundle-v3",
             "settings",
             "extensions-v1",
+            "artifacts-v1",
+            "release-v1",
         ]);
         Introduction {
             ledger,

@@ -29,7 +29,7 @@ use super::{
     host::NodeHost,
     items::{Items, Merge},
     local::View,
-    proxies,
+    proxies, release,
     settings::{InForce, follow},
 };
 use crate::{
@@ -97,6 +97,7 @@ where
     house.pulse.done(super::OPENING); // all three beat by now
     tasks.spawn("applier", Kind::Fatal, applier.run(drain.clone()));
     tasks.spawn("extensions", Kind::Fatal, started.extensions.run(drain.clone()));
+    tasks.spawn("release", Kind::Fatal, started.release.run(drain.clone()));
     tasks.spawn("items", Kind::Fatal, started.merge.run(drain.clone()));
     tasks.spawn("facts", Kind::Fatal, started.facts.run(drain.clone()));
     let workloads = house.workloads.clone().keep(workloads, drain.clone());
@@ -160,6 +161,7 @@ struct Parts {
     merge: Merge,
     /// What the host may ask of its extensions, and their task.
     extensions: (crate::extensions::Handle, crate::extensions::Task),
+    release: crate::release::Task,
     applier_task: applier::Task,
     in_force: Arc<InForce>,
     facts: watch::Sender<Arc<crate::state::Facts>>,
@@ -177,6 +179,7 @@ struct Started {
     applier: applier::Task,
     merge: Merge,
     extensions: crate::extensions::Task,
+    release: crate::release::Task,
     facts: FactsReader,
     keeper: Keeper,
 }
@@ -221,10 +224,12 @@ impl Parts {
                     folder: house.config.state_dir.join("artifacts"),
                     source,
                 })?;
+        let (versions, release) = release::open(house, &folder, artifacts.clone()).await?;
         let proxies = in_force.proxies.subscribe();
         let (keeper, handle, extensions) =
             extensions::open(house, &folder, artifacts, applier.clone(), proxies).await?;
-        let (items, merge) = Items::new(applier, vec![(crate::extensions::PREFIX, keeper)]);
+        let (items, merge) =
+            Items::new(applier, vec![(crate::extensions::PREFIX, keeper), (crate::release::ITEM, versions)]);
         let (renew, rebooting) = (Wanted::default(), Arc::<AtomicBool>::default());
         let (conditions, in_use) = (watch::Sender::default(), watch::Sender::default());
         let errands = Errand {
@@ -263,6 +268,7 @@ impl Parts {
             given,
             merge,
             extensions: (handle, extensions),
+            release,
             applier_task,
             in_force,
             facts,
@@ -348,6 +354,7 @@ impl Parts {
                 applier: self.applier_task,
                 merge: self.merge,
                 extensions: self.extensions.1,
+                release: self.release,
                 facts,
                 keeper,
             },

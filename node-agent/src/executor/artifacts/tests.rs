@@ -7,6 +7,7 @@ use muster_common::reason::Reason;
 use super::*;
 use crate::{
     admission::tests::{Lab, wanted},
+    state::Cause,
     verbs::{
         Client,
         messages::{Document, Request},

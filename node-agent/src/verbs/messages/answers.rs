@@ -1,12 +1,12 @@
 //! What the executor answers.
 
-use super::{Nothing, Refused, Rights, Stored};
+use super::{Nothing, Refused, Rights, Stored, UpgradeState};
 
 /// What came of it.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Answer {
     /// One of these.
-    #[prost(oneof = "Said", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 30, 31")]
+    #[prost(oneof = "Said", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 30, 31")]
     pub said: Option<Said>,
 }
 
@@ -49,6 +49,9 @@ pub enum Said {
     /// Yes or no.
     #[prost(bool, tag = "12")]
     Is(bool),
+    /// How upgrades of the agent stand.
+    #[prost(message, tag = "13")]
+    Upgrade(UpgradeState),
     /// The store has the file.
     #[prost(message, tag = "30")]
     Stored(Stored),
