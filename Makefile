@@ -19,7 +19,7 @@ demo: ## A control plane and three agents on this machine; ARGS=--once ends by i
 	target/debug/muster-demo $(ARGS)
 
 test: tools binaries ## All tests of the CI tier, the fuzz targets for 15 s each; ONLY="--test e2e".
-	$(CARGO) test --workspace $(TESTED) --no-fail-fast $(ONLY)
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-3} $(CARGO) test --workspace $(TESTED) --no-fail-fast $(ONLY)
 	$(MAKE) fuzz
 
 check: tools ## Format, lints, dependencies, protos, architecture, unit tests.

@@ -181,6 +181,7 @@ impl Reason {
                 | Self::LocalLock
                 | Self::ExtensionDenied
                 | Self::ExtensionRemovedHere
+                | Self::UpgradeDenied
         )
     }
 }

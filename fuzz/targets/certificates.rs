@@ -86,6 +86,7 @@ fn lists(host: &Host, text: &[u8]) {
         uri: Vec::new(),
         name_label: None,
         static_labels: std::collections::BTreeMap::new(),
+        requestable_labels: Vec::new(),
     };
     let judge = |authority: HostCa| {
         Authorities::new(&[authority]).map(|it| it.judge(&host.shown, Sha256::of(b"request"), NOW))

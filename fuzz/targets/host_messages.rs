@@ -58,6 +58,12 @@ fn seeds() -> [Vec<u8>; 6] {
             noticed_at_ms: 1_700_000_000_000,
             ..Default::default()
         }],
+        progress: Some(types::ItemProgress {
+            step: "probation".to_owned(),
+            percent: 50,
+            ..Default::default()
+        }),
+        health: Some(types::ItemHealth { healthy: true, ..Default::default() }),
     };
     let open = pb::OpenCommand {
         id: ID.to_owned(),

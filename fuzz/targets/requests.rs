@@ -84,7 +84,8 @@ fn seeds() -> [Vec<u8>; 11] {
     let put = pb::PutSettingsProfileRequest { profile: Some(profile), ..Default::default() };
     let requested_labels = [("rack".to_owned(), "7".to_owned())].into_iter().collect();
     let (csr_der, token_secret) = (csr.into(), "t".to_owned());
-    let enroll = agent::EnrollRequest { csr_der, token: token_secret, requested_labels, ..Default::default() };
+    let enroll =
+        agent::EnrollRequest { csr_der, token: token_secret, requested_labels, ..Default::default() };
     let created = pb::CreateAssignmentRequest { assignment: Some(assignment), ..Default::default() };
     let audit = pb::ListAuditEntriesRequest { action_prefix: "nodes.".to_owned(), ..Default::default() };
     let watch = pb::WatchNodesRequest {

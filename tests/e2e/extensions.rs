@@ -13,6 +13,7 @@ use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
 const SOCKET: &str = "/run/muster/executor.sock";
 const ADMITTED: &str = "/var/lib/muster/executor/artifacts/files";
+const SIGNED: &str = "/var/lib/muster/executor/artifacts/signed";
 const HOME: &str = "/var/lib/muster/executor/extensions";
 const OPEN: &str = "[extensions]\nallow = [\"acme/*\"]\nblock = [\"acme/bad\"]\n[limits]\ntasks = 40\n";
 const BLOCKED: &str = "[extensions]\nallow = [\"acme/*\"]\nblock = [\"acme/*\"]\n";
@@ -41,7 +42,7 @@ impl Lab {
         let host = Host::boot(folder.path(), "host", &network).await;
         host.install_agent(OPEN);
         host.copy_in(&binaries::path("muster-say"), "/usr/bin/muster-say", 0o755);
-        host.run(&format!("mkdir -p {ADMITTED}"));
+        host.run(&format!("mkdir -p {ADMITTED} {SIGNED}"));
         Self { host, _network: network, folder }
     }
 
@@ -61,6 +62,11 @@ impl Lab {
         let file = self.folder.path().join(sha256.to_string());
         std::fs::write(&file, &bytes).unwrap();
         self.host.copy_in(&file, &format!("{ADMITTED}/{sha256}"), 0o600);
+        let signed = format!(
+            r#"[{{"name":"extension/acme/{kind}/1.0/linux-any.tar.zst","about":{{"kind":"extension",
+            "publisher":"acme","type":"{kind}","version":"1.0","os":"linux","arch":"any"}}}}]"#
+        );
+        self.host.write(&format!("{SIGNED}/{sha256}"), &signed);
         ExtensionPackage {
             name: kind.to_owned(),
             publisher: "acme".to_owned(),

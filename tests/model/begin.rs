@@ -193,6 +193,7 @@ fn fixed(epoch: u64) -> Fixed {
         bundle_blobs: api::bundle_blobs,
         artifacts_root: None,
         release_of: api::release_content,
+        files_of_release: api::release_files,
         item_outline: api::item_outline,
         wish_of: api::schedule_operation,
     }

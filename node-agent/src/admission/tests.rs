@@ -108,8 +108,7 @@ fn a_signed_file_is_admitted_once_and_read_by_its_digest() {
     assert_eq!(read, "one");
     let (_, signed) = store.open_signed(wanted.sha256).unwrap();
     assert_eq!(signed, [admitted.about.clone().unwrap()], "what was signed stands with it");
-    let other =
-        Wanted { target: "extension/muster/other/1.0.0/linux-any.tar.zst".to_owned(), ..wanted.clone() };
+    let other = Wanted { target: "extension/muster/other/1.0.0/linux-any.tar.zst".to_owned(), ..wanted };
     assert_eq!(store.admitted(&other).unwrap(), None, "by that name it was never signed");
     let path = lab.folder.path().join("store/files").join(wanted.sha256.to_string());
     fs::write(path, "two").unwrap();

@@ -291,7 +291,9 @@ mod tests {
         let limit = |words: &[&str]| limit(&Line::parse_from([&["connect"], words].concat()).args).as_secs();
         assert_eq!(limit(&[]), 15 * 60);
         assert_eq!(limit(&["--wait", "2h"]), 125 * 60);
-        assert_eq!(limit(&["--login"]), 75 * 60);
+        let mut signs_in = Line::parse_from(["connect"]).args;
+        signs_in.login.login = true;
+        assert_eq!(super::limit(&signs_in).as_secs(), 75 * 60);
         assert_eq!(limit(&["--wait", "2h", "--time-limit", "1m"]), 60);
     }
 }

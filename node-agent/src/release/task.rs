@@ -169,7 +169,7 @@ impl Task {
         let is_hastened = std::mem::take(&mut self.is_hastened); // good for one try
         let record = self.record.clone()?;
         let (again, coming) = (record.again?, record.coming?);
-        if !(is_hastened && again.is_hastened()) && !again.is_due(self.options.clock.now()) {
+        if !(again.is_due(self.options.clock.now()) || is_hastened && again.is_hastened()) {
             return None;
         }
         let running = record.state.running;

@@ -80,10 +80,13 @@ impl Watchdog {
     }
 }
 
+/// A keeper that runs, and what it tells.
+type Running = (Keeper, watch::Receiver<Arc<Vec<ItemState>>>, Tasks);
+
 struct Bench {
     folder: tempfile::TempDir,
     watchdog: Arc<Watchdog>,
-    agent: Option<(Keeper, watch::Receiver<Arc<Vec<ItemState>>>, Tasks)>,
+    agent: Option<Running>,
 }
 
 impl Bench {

@@ -308,6 +308,7 @@ mod tests {
             Reason::LocalLock,
             Reason::ExtensionDenied,
             Reason::ExtensionRemovedHere,
+            Reason::UpgradeDenied,
         ];
         for reason in Reason::ALL.iter().copied() {
             assert_eq!(will.contains(&reason), reason.is_hosts_will(), "{reason}");
