@@ -2,7 +2,7 @@
 //! of them stand.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     path::{Path, PathBuf},
     sync::{
@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use muster_common::{drain::Drain, reason::Reason, tasks};
+use muster_common::{drain::Drain, ids::CommandId, reason::Reason, tasks};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -45,6 +45,8 @@ pub struct Task {
     kept: Kept,
     /// At most [`MOST`].
     workers: FuturesUnordered<BoxFuture<'static, ()>>,
+    /// Programs that records know of.
+    named: BTreeSet<CommandId>,
 }
 
 /// What the workers share.
@@ -84,9 +86,7 @@ impl Task {
         };
         let records = tasks::blocking(read).await;
         let records = records.map_err(|source| Error { folder: options.folder.clone(), source })?;
-        // Before any worker starts something new.
         let named = records.iter().flat_map(|(_, record)| record.units()).collect();
-        program::end_unnamed(&options.depots, &named).await;
         let states = records.iter().map(|(name, record)| (name.clone(), record.state.clone())).collect();
         let states: BTreeMap<String, ItemState> = states;
         let (keeper, kept) = Keeper::new(states.values().cloned().collect());
@@ -96,7 +96,8 @@ impl Task {
             inboxes: Mutex::default(),
             news: Notify::default(),
         });
-        let mut task = Self { shared: Arc::clone(&shared), kept, workers: FuturesUnordered::default() };
+        let workers = FuturesUnordered::default();
+        let mut task = Self { shared: Arc::clone(&shared), kept, workers, named };
         for (name, record) in records {
             task.employ(name, Some(record));
         }
@@ -105,6 +106,13 @@ impl Task {
 
     /// Works until the process ends. What is under way then is taken up by the next one.
     pub async fn run(mut self, drain: Drain) {
+        // Before any worker starts something new; who asks for the agent does not wait for it.
+        let named = std::mem::take(&mut self.named);
+        tokio::select! {
+            biased;
+            () = drain.begun() => return,
+            () = program::end_unnamed(&self.shared.options.depots, &named) => {}
+        }
         loop {
             while let Some(wish) = self.kept.take() {
                 self.hand_over(wish);
