@@ -104,7 +104,7 @@ pub async fn ask(
         return exchange(stream, url, form).await;
     }
     let name = ServerName::try_from(host(url).to_owned()).map_err(|_| Error::Name)?;
-    let config = client_config(roots.cloned().unwrap_or_else(of_the_system))?;
+    let config = client_config(roots.cloned().unwrap_or_else(tls::roots_of_the_system))?;
     let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
     exchange(stream, url, form).await
 }
@@ -115,12 +115,6 @@ fn client_config(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(config)
-}
-
-fn of_the_system() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots
 }
 
 fn request(url: &Uri, form: Option<String>) -> Result<Request<Full<Bytes>>, Error> {

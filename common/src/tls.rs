@@ -75,5 +75,13 @@ pub fn roots(ders: &[CertificateDer<'static>]) -> Result<RootCertStore, Error> {
     Ok(store)
 }
 
+/// The authorities of the web that this host trusts, for public services. It reads files.
+#[must_use]
+pub fn roots_of_the_system() -> RootCertStore {
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    store
+}
+
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@
 //!   that were signed for its name, and nobody else can write it.
 //! - With each file stands what was signed of it, for as long as the file is there: that says
 //!   what a package is, and not who asks for it.
-//! - The store has a quota. What was not used for longest goes first; what is held never.
+//! - The store has a quota. What was not used for longest goes first.
 //!
 //! In a split agent only the executor has this, in a folder of root. It opens no path that
 //! the daemon names: metadata and files come as bytes.
@@ -200,23 +200,6 @@ impl Store {
         file.rewind()?;
         let signed = self.0.files.signed(sha256)?;
         Ok((file, signed.into_iter().filter_map(|signed| signed.about).collect()))
-    }
-
-    /// Keeps a file as long as `holder` needs it. A holder has one file: the one that it
-    /// held before is let go of. Durable.
-    ///
-    /// # Errors
-    /// If the file is not there, the name is none, or from the file system.
-    pub fn hold(&self, holder: &str, sha256: Sha256) -> io::Result<()> {
-        self.0.files.hold(holder, sha256)
-    }
-
-    /// Lets go of what a holder kept.
-    ///
-    /// # Errors
-    /// If the name is none, or from the file system.
-    pub fn release(&self, holder: &str) -> io::Result<()> {
-        self.0.files.release(holder)
     }
 
     /// What is signed by the name of a file, if it is what is wanted.

@@ -9,7 +9,6 @@
 
 mod handler;
 mod manifest;
-mod unpack;
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use manifest::{Manifest, Program, Restart, Unusable, Verb, is_version};
 
-use crate::platform::{files, runs::Order, units::Limits};
+use crate::platform::{archive, files, runs::Order, units::Limits};
 
 /// Longest settings of either kind.
 pub const MOST_SETTINGS: usize = 64 * 1024;
@@ -38,6 +37,9 @@ pub const MOST_SETTINGS: usize = 64 * 1024;
 const MOST_STATUS: usize = 16 * 1024;
 /// Bytes of output that are kept of a program.
 const OUTPUT: u64 = 256 * 1024;
+/// What a package may hold.
+const MOST: archive::Most =
+    archive::Most { bytes: 1 << 30, entries: 10_000, window: 1 << 24, special_bits: false };
 /// An unpacked package may need so many times the room of its file, and this besides.
 const GROWTH: u64 = 4;
 const SPARE: u64 = 16 * 1024 * 1024;
@@ -145,7 +147,7 @@ impl Depot {
             self.check_room(&file)?;
             let staged = home.join(format!(".{}", package.folder()));
             remove(&staged)?;
-            let unpacked = unpack::unpack(file, &staged);
+            let unpacked = archive::unpack(file, &staged, MOST, |_| {}).map_err(unusable);
             // Over whatever the package itself has there.
             let json = serde_json::to_vec(&signed)?;
             let unpacked =
@@ -367,6 +369,13 @@ fn check_signed(package: &Package, signed: &[About]) -> io::Result<()> {
 /// Where a package's verbs write how they ended.
 fn status(home: &Path, manifest: &Manifest) -> PathBuf {
     home.join("status").join(if manifest.is_handler { handler::STATUS } else { "status.json" })
+}
+
+fn unusable(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::InvalidData => invalid(format!("the package cannot be used: {error}")),
+        _ => error,
+    }
 }
 
 fn invalid(message: String) -> io::Error {

@@ -351,6 +351,9 @@ mod tests {
         assert_eq!(told(2, CONNECTED, 100), (Some(100), None));
         assert_eq!(told(3, "waiting", 900), (Some(100), Some(100)), "the agent before died unseen");
         assert_eq!(told(3, "not connected", 950), (Some(100), Some(100)));
+        let of_tomorrow = r#"{"pid": 7, "session": "connected", "since": 1, "more": {"of it": [1]}}"#;
+        fs::write(folder.path().join("contact.json"), of_tomorrow).unwrap();
+        assert_eq!(state.status().map(|it| (it.pid, it.session)), Some((7, CONNECTED.to_owned())));
     }
 
     #[test]

@@ -6,12 +6,11 @@ use std::{io::Cursor, time::Duration};
 use muster_common::{digest::Sha256, ids::CommandId};
 use muster_node_agent::verbs::{
     frame,
-    messages::{Answer, Extension, ExtensionAct, ExtensionPackage, Request, RunState, Said, Verb},
+    messages::{Extension, ExtensionAct, ExtensionPackage, RunState, Said, Verb},
 };
-use muster_tests::{binaries, host::Host, netns::Network};
+use muster_tests::{host::Host, netns::Network};
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
-const SOCKET: &str = "/run/muster/executor.sock";
 const ADMITTED: &str = "/var/lib/muster/executor/artifacts/files";
 const SIGNED: &str = "/var/lib/muster/executor/artifacts/signed";
 const HOME: &str = "/var/lib/muster/executor/extensions";
@@ -41,7 +40,7 @@ impl Lab {
         let network = Network::create();
         let host = Host::boot(folder.path(), "host", &network).await;
         host.install_agent(OPEN);
-        host.copy_in(&binaries::path("muster-say"), "/usr/bin/muster-say", 0o755);
+        host.install_say();
         host.run(&format!("mkdir -p {ADMITTED} {SIGNED}"));
         Self { host, _network: network, folder }
     }
@@ -76,16 +75,8 @@ impl Lab {
         }
     }
 
-    /// Says it as the daemon would.
     fn say(&self, word: Extension) -> Said {
-        let bytes = frame::encode(&Request { verb: Some(Verb::Extension(word)) }).unwrap();
-        let hex = hex::encode(bytes);
-        let as_daemon = ["setpriv", "--reuid=muster", "--regid=muster", "--init-groups"];
-        let say = ["/usr/bin/muster-say", SOCKET, &hex, "1"];
-        let done = self.host.exec(&[as_daemon.as_slice(), &say].concat());
-        let heard = String::from_utf8_lossy(&done.stdout).into_owned();
-        let heard = hex::decode(heard.trim()).unwrap_or_else(|_| panic!("{done:?}"));
-        frame::read::<Answer>(heard.as_slice()).unwrap().said.unwrap()
+        self.host.say(Verb::Extension(word))
     }
 
     fn act(&self, act: ExtensionAct, package: &ExtensionPackage) -> Said {

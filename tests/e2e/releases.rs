@@ -4,10 +4,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use muster_common::build_info::version;
-use muster_node_agent::verbs::{
-    frame,
-    messages::{Answer, Request, Said, UpgradeStart, Verb},
-};
+use muster_node_agent::verbs::messages::{Said, UpgradeStart, Verb};
 use muster_proto::{
     admin::v1::{self as pb, Liveness},
     types::v1::{self as types, ErrorReason, FailureCause, ItemOutcome},
@@ -24,7 +21,6 @@ use muster_tests::{
 };
 
 const ITEM: &str = "release/agent";
-const SOCKET: &str = "/run/muster/executor.sock";
 /// A version is watched for a minute.
 const UPGRADE: Duration = Duration::from_secs(180);
 
@@ -54,7 +50,7 @@ impl Lab {
         let mut host = Host::boot(&folder, "host", &network).await;
         host.install_in_slots(&program, &pinned(version()));
         host.copy_in(&root, "/etc/muster/root.json", 0o644);
-        host.copy_in(&binaries::path("muster-say"), "/usr/bin/muster-say", 0o755);
+        host.install_say();
         host.connect(&plane.join(1, &[]).await);
         let operator = plane.operator().await;
         operator.until_liveness(&host.node, Liveness::Online).await;
@@ -138,18 +134,6 @@ impl Lab {
         };
         self.operator.until(&format!("{version} runs"), &self.host.node, online).await;
     }
-
-    /// Says it to the executor, as a daemon would that somebody took over.
-    fn say(&self, start: UpgradeStart) -> Said {
-        let bytes = frame::encode(&Request { verb: Some(Verb::UpgradeStart(start)) }).unwrap();
-        let hex = hex::encode(bytes);
-        let as_daemon = ["setpriv", "--reuid=muster", "--regid=muster", "--init-groups"];
-        let say = ["/usr/bin/muster-say", SOCKET, &hex, "1"];
-        let done = self.host.exec(&[as_daemon.as_slice(), &say].concat());
-        let heard = String::from_utf8_lossy(&done.stdout).into_owned();
-        let heard = hex::decode(heard.trim()).unwrap_or_else(|_| panic!("{done:?}"));
-        frame::read::<Answer>(heard.as_slice()).unwrap().said.unwrap()
-    }
 }
 
 fn pinned(version: &str) -> String {
@@ -171,7 +155,7 @@ async fn a_release_is_brought_by_the_item_or_returned_from_and_a_pin_is_above_it
     // The executor reads the lock file itself, and takes nothing that is not signed.
     let start = UpgradeStart { version: "0.2.0".to_owned(), ..UpgradeStart::default() };
     let refused = |said: Said, reason: &str| matches!(said, Said::Refused(no) if no.reason == reason);
-    assert!(refused(lab.say(start.clone()), "UPGRADE_DENIED"));
+    assert!(refused(lab.host.say(Verb::UpgradeStart(start.clone())), "UPGRADE_DENIED"));
 
     lab.host.rules("");
     lab.until_step("probation").await;

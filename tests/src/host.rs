@@ -3,6 +3,7 @@
 //! the test, ends with its owner, and also when the test is killed.
 
 mod agent;
+mod executor;
 
 use std::{
     ffi::OsStr,

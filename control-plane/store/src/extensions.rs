@@ -52,18 +52,7 @@ pub trait ReadExtensions: Reader {
     /// # Errors
     /// If the page's key is none of this list, or the store fails.
     fn extension_list(&mut self, page: &Page, name: Option<&str>) -> Result<Listed<Extension>, Error> {
-        let key = page.after.as_deref().map(page::version_from).transpose()?;
-        let rows = match (name, key) {
-            (Some(name), key) => {
-                let below = key.map_or(i64::MAX.cast_unsigned(), |(_, version)| version);
-                self.rows(PAGE_OF_NAME, params![name, below, page::limit(page)], decode)?
-            }
-            (None, key) => {
-                let (after, below) = key.unwrap_or(("", 0));
-                self.rows(PAGE, params![after, below, page::limit(page)], decode)?
-            }
-        };
-        Ok(page::listed(page, rows, key_of))
+        page::of_versions(self, page, name, (PAGE, PAGE_OF_NAME), (decode, key_of))
     }
 
     /// The number for the next version of a name: never one that was given before.

@@ -50,18 +50,7 @@ pub trait ReadProfiles: Reader {
     /// # Errors
     /// If the page's key is none of this list, or the store fails.
     fn profile_list(&mut self, page: &Page, name: Option<&str>) -> Result<Listed<Profile>, Error> {
-        let key = page.after.as_deref().map(page::version_from).transpose()?;
-        let rows = match (name, key) {
-            (Some(name), key) => {
-                let below = key.map_or(i64::MAX.cast_unsigned(), |(_, version)| version);
-                self.rows(PAGE_OF_NAME, params![name, below, page::limit(page)], decode)?
-            }
-            (None, key) => {
-                let (after, below) = key.unwrap_or(("", 0));
-                self.rows(PAGE, params![after, below, page::limit(page)], decode)?
-            }
-        };
-        Ok(page::listed(page, rows, |profile| page::version(&profile.name, profile.version)))
+        page::of_versions(self, page, name, (PAGE, PAGE_OF_NAME), (decode, key_of))
     }
 
     /// The number for the next version of a name: never one that was given before.
@@ -88,7 +77,7 @@ pub trait WriteProfiles: ReadProfiles + Writer {
                             ON CONFLICT (name) DO UPDATE SET last_version = excluded.last_version \
                             WHERE excluded.last_version > profile_names.last_version";
         self.needs_audit("a settings profile");
-        self.changed(ChangeKind::Profile, page::version(&profile.name, profile.version));
+        self.changed(ChangeKind::Profile, key_of(profile));
         let (revision, options) = (self.own_revision(), json(&profile.values));
         let row = params![
             &profile.name,
@@ -125,6 +114,10 @@ pub trait WriteProfiles: ReadProfiles + Writer {
         }
         Ok(deleted)
     }
+}
+
+fn key_of(profile: &Profile) -> String {
+    page::version(&profile.name, profile.version)
 }
 
 fn decode(row: &mut Row) -> Result<Profile, Error> {

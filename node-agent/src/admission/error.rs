@@ -29,14 +29,12 @@ pub enum Error {
     #[error(transparent)]
     Refused(#[from] tuf::Error),
     /// There is no room.
-    #[error("{size} bytes are wanted; the store may have {quota}, and {held} of them are in use")]
+    #[error("{size} bytes are wanted; the store may have {quota}")]
     Full {
         /// Of the file.
         size: u64,
         /// Of all.
         quota: u64,
-        /// That cannot go.
-        held: u64,
     },
     /// The host's file system says no.
     #[error("the store of this host cannot be used")]

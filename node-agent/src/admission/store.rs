@@ -1,7 +1,6 @@
 //! Files by their digest, up to a quota.
 
 use std::{
-    collections::BTreeSet,
     fs::{self, File},
     io::{self, Read, Write as _},
     os::unix::fs::OpenOptionsExt as _,
@@ -25,8 +24,6 @@ use crate::platform::files;
 const SPARED: u64 = 16 * 1024 * 1024;
 /// Copied at once.
 const PIECE: usize = 64 * 1024;
-/// Longest name of a holder.
-const LONGEST_HOLDER: usize = 128;
 
 /// The folders of the store.
 #[derive(Debug)]
@@ -35,9 +32,8 @@ pub(super) struct Files {
     parts: PathBuf,
     /// What was signed of each file that is whole, by its digest.
     signed: PathBuf,
-    holds: PathBuf,
     quota: Quota,
-    /// Room that was made is taken before more is made; and holds stay while one looks.
+    /// Room that was made is taken before more is made.
     room: Mutex<()>,
 }
 
@@ -57,14 +53,14 @@ struct Kept {
 impl Files {
     pub(super) fn open(folder: &Path, quota: Quota) -> io::Result<Self> {
         let at = |name| folder.join(name);
-        let (whole, parts, signed, holds) = (at("files"), at("parts"), at("signed"), at("holds"));
-        for folder in [&whole, &parts, &signed, &holds] {
+        let (whole, parts, signed) = (at("files"), at("parts"), at("signed"));
+        for folder in [&whole, &parts, &signed] {
             files::private_folder(folder)?;
         }
         for part in fs::read_dir(&parts)? {
             fs::remove_file(part?.path())?;
         }
-        Ok(Self { whole, parts, signed, holds, quota, room: Mutex::new(()) })
+        Ok(Self { whole, parts, signed, quota, room: Mutex::new(()) })
     }
 
     fn path(&self, sha256: Sha256) -> PathBuf {
@@ -141,16 +137,14 @@ impl Files {
     /// Lets go of what was not used for longest, until there is room: in the quota, and on
     /// the disk.
     fn make_room(&self, target: &Target) -> Result<(), Error> {
-        let (size, held, quota) = (target.size, self.held()?, self.quota.now());
+        let (size, quota) = (target.size, self.quota.now());
+        if size > quota {
+            return Err(Error::Full { size, quota });
+        }
         let mut kept = self.kept()?;
         kept.sort_by_key(|kept| kept.used);
         let mut total: u64 = kept.iter().map(|kept| kept.size).sum();
-        let of_held = |kept: &&Kept| held.contains(&kept.sha256);
-        let in_use: u64 = kept.iter().filter(of_held).map(|kept| kept.size).sum();
-        if in_use.saturating_add(size) > quota {
-            return Err(Error::Full { size, quota, held: in_use });
-        }
-        for old in kept.iter().filter(|kept| !held.contains(&kept.sha256)) {
+        for old in kept {
             if total.saturating_add(size) <= quota && check_disk(&self.parts, size).is_ok() {
                 break;
             }
@@ -170,40 +164,6 @@ impl Files {
             all.push(Kept { sha256, size: found.len(), used });
         }
         Ok(all)
-    }
-
-    fn held(&self) -> io::Result<BTreeSet<Sha256>> {
-        let mut held = BTreeSet::new();
-        for entry in fs::read_dir(&self.holds)? {
-            let text = fs::read_to_string(entry?.path())?;
-            held.extend(Sha256::parse_hex(text.trim()));
-        }
-        Ok(held)
-    }
-
-    pub(super) fn hold(&self, holder: &str, sha256: Sha256) -> io::Result<()> {
-        let path = self.holder(holder)?;
-        let _room = self.room.lock();
-        fs::metadata(self.path(sha256))?;
-        files::write_atomically(&path, sha256.to_string().as_bytes(), 0o600)
-    }
-
-    pub(super) fn release(&self, holder: &str) -> io::Result<()> {
-        match fs::remove_file(self.holder(holder)?) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    /// A holder's file. Its name is a file's name here, so it is made of letters, digits and
-    /// dashes; a dot may not lead it, nor an ending be that of a file that is being written.
-    fn holder(&self, holder: &str) -> io::Result<PathBuf> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        if holder.is_empty() || holder.len() > LONGEST_HOLDER || !holder.chars().all(allowed) {
-            let message = format!("{holder:?} is no name of a holder");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-        }
-        Ok(self.holds.join(holder))
     }
 }
 

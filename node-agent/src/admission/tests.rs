@@ -190,30 +190,21 @@ fn what_was_believed_and_is_damaged_is_no_reason_to_believe_less_strictly() {
 }
 
 #[test]
-fn the_longest_unused_goes_first_and_what_is_held_never() {
+fn the_longest_unused_goes_first_and_what_can_never_fit_is_refused() {
     let lab = Lab::new();
     let store = lab.store(10);
-    let [a, b, c] = [b"aaaa", b"bbbb", b"cccc"];
-    store.believe(&lab.metadata(1, &[a, b, c])).unwrap();
-    store.admit(&wanted(a), &a[..]).unwrap();
+    let [a, b, c, large] = [&b"aaaa"[..], b"bbbb", b"cccc", b"eleven byte"];
+    store.believe(&lab.metadata(1, &[a, b, c, large])).unwrap();
+    store.admit(&wanted(a), a).unwrap();
     lab.clock.advance(std::time::Duration::from_secs(1));
     store.open_admitted(wanted(a).sha256).unwrap();
-    store.admit(&wanted(b), &b[..]).unwrap();
+    store.admit(&wanted(b), b).unwrap();
     let past = lab.folder.path().join("store/files").join(wanted(b).sha256.to_string());
     File::options().append(true).open(past).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
-    store.hold("app", wanted(b).sha256).unwrap();
-    store.admit(&wanted(c), &c[..]).unwrap();
-    let there = |content: &[u8; 4]| store.admitted(&wanted(content)).unwrap().is_some();
-    assert_eq!((there(a), there(b), there(c)), (false, true, true), "the held one stays, used or not");
-    store.hold("other", wanted(c).sha256).unwrap();
-    let full = store.admit(&wanted(a), &a[..]).unwrap_err();
-    assert!(matches!(full, Error::Full { size: 4, quota: 10, held: 8 }), "{full}");
-    store.release("app").unwrap();
-    store.release("app").unwrap();
-    store.admit(&wanted(a), &a[..]).unwrap();
-    assert!(!there(b));
-    for bad in ["", "..", "a/b", "a.b"] {
-        assert!(store.hold(bad, wanted(a).sha256).is_err());
-    }
-    assert_eq!(store.hold("app", wanted(b).sha256).unwrap_err().kind(), io::ErrorKind::NotFound);
+    store.admit(&wanted(c), c).unwrap();
+    let there = |content: &[u8]| store.admitted(&wanted(content)).unwrap().is_some();
+    assert_eq!((there(a), there(b), there(c)), (true, false, true));
+    let full = store.admit(&wanted(large), large).unwrap_err();
+    assert!(matches!(full, Error::Full { size: 11, quota: 10 }), "{full}");
+    assert_eq!((there(a), there(c)), (true, true), "nothing goes for what cannot come");
 }

@@ -12,11 +12,13 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use muster_common::{
+    build_info,
     error_chain::Chain,
     settings::{MirrorUrl, Service},
-    tasks::{Kind, Tasks},
+    tasks::{Kind, Tasks, blocking},
+    tls,
 };
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout,
@@ -48,7 +50,7 @@ impl Mirror {
         let address = self.url.address();
         let request = self.request(path, offset)?;
         let answer = if self.url.tls() {
-            let tls = muster_common::tasks::blocking(tls).await?;
+            let tls = blocking(trusting_the_system).await?;
             let stream = self
                 .dialer
                 .secure_stream(Service::Artifacts, &address, tls)
@@ -67,7 +69,7 @@ impl Mirror {
     fn request(&self, path: &str, offset: u64) -> Result<Request<Empty<Bytes>>, Fault> {
         let request = Request::get(self.url.path(path))
             .header(header::HOST, self.url.address())
-            .header(header::USER_AGENT, concat!("muster-node-agent/", env!("CARGO_PKG_VERSION")))
+            .header(header::USER_AGENT, format!("muster-node-agent/{}", build_info::version()))
             .header(header::ACCEPT_ENCODING, "identity")
             .header(header::CONNECTION, "close");
         let request =
@@ -89,9 +91,8 @@ fn no_way(error: &dial::Error) -> Fault {
 }
 
 /// By the authorities that this host trusts.
-fn tls() -> Result<Arc<ClientConfig>, Fault> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+fn trusting_the_system() -> Result<Arc<ClientConfig>, Fault> {
+    let roots = tls::roots_of_the_system();
     if roots.is_empty() {
         let message = "this host trusts no authority of the web (ca-certificates), which https takes";
         return Err(Fault::Network(message.to_owned()));

@@ -6,27 +6,12 @@ use super::*;
 
 /// A `tar.zst` of plain files.
 pub(crate) fn pack(files: &[(&str, u32, &[u8])]) -> Vec<u8> {
-    let entries: Vec<_> = files
-        .iter()
-        .map(|(name, mode, bytes)| {
-            let mut header = tar::Header::new_gnu();
-            header.set_entry_type(tar::EntryType::Regular);
-            header.set_mode(*mode);
-            header.set_size(bytes.len() as u64);
-            (*name, header, *bytes)
-        })
-        .collect();
-    raw(&entries, None)
-}
-
-/// The same of any entries. `link`: where all of them lead.
-pub(crate) fn raw(entries: &[(&str, tar::Header, &[u8])], link: Option<&str>) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
-    for (name, header, bytes) in entries {
-        let mut header = header.clone();
-        if let Some(link) = link {
-            header.set_link_name(link).unwrap();
-        }
+    for (name, mode, bytes) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_mode(*mode);
+        header.set_size(bytes.len() as u64);
         archive.append_data(&mut header, name, *bytes).unwrap();
     }
     compress_to_vec(Cursor::new(archive.into_inner().unwrap()), CompressionLevel::Fastest)

@@ -15,8 +15,10 @@ use super::files;
 
 /// Read at once.
 const PIECE: usize = 64 * 1024;
-/// Folders in folders.
-const DEEPEST: usize = 32;
+/// Longest way to a file, in bytes.
+const LONGEST_PATH: usize = 512;
+/// Bits of a mode that give a program more than its user has.
+const SPECIAL_BITS: u32 = 0o7000;
 
 /// What an archive may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,10 @@ pub struct Most {
     pub bytes: u64,
     /// Files and folders.
     pub entries: usize,
+    /// What a frame may want to be kept in memory while it is read, in bytes.
+    pub window: u64,
+    /// Whether a mode may have special bits. They come to nothing.
+    pub special_bits: bool,
 }
 
 /// Unpacks an archive into a folder that is made for it, and makes all of it durable.
@@ -37,8 +43,8 @@ pub struct Most {
 /// was written until then is left.
 pub fn unpack(archive: impl Read, folder: &Path, most: Most, mut told: impl FnMut(u64)) -> io::Result<()> {
     fs::DirBuilder::new().mode(0o755).create(folder)?;
-    let plain =
-        StreamingDecoder::new(archive).map_err(|error| bad(format!("it is not compressed: {error}")))?;
+    let plain = StreamingDecoder::new_with_max_window_size(archive, most.window)
+        .map_err(|error| bad(format!("it is not compressed with zstd: {error}")))?;
     let mut archive = tar::Archive::new(plain);
     let (mut left, mut folders) = (most.bytes, vec![folder.to_owned()]);
     for (number, entry) in archive.entries()?.enumerate() {
@@ -50,13 +56,16 @@ pub fn unpack(archive: impl Read, folder: &Path, most: Most, mut told: impl FnMu
         if path.as_os_str().is_empty() {
             continue; // the folder itself
         }
+        let mode = entry.header().mode().map_err(|error| damaged(&error))?;
+        if mode & SPECIAL_BITS != 0 && !most.special_bits {
+            return Err(bad(format!("{} has special permission bits", path.display())));
+        }
         let at = folder.join(&path);
         match entry.header().entry_type() {
             EntryType::Directory => make(folder, &path, &mut folders)?,
             EntryType::Regular => {
                 make(folder, path.parent().unwrap_or(Path::new("")), &mut folders)?;
-                let is_program = entry.header().mode().map_err(|error| damaged(&error))? & 0o111 != 0;
-                left = write(&mut entry, &at, is_program, left)?;
+                left = write(&mut entry, &at, mode & 0o111 != 0, left)?;
                 told(most.bytes - left);
             }
             other => return Err(bad(format!("{} is neither file nor folder ({other:?})", path.display()))),
@@ -76,11 +85,10 @@ fn inside(path: &Path) -> io::Result<PathBuf> {
     };
     let parts: Option<Vec<_>> = path.components().map(plain).collect();
     let parts = parts.ok_or_else(|| bad(format!("{} leads elsewhere", path.display())))?;
-    let path: PathBuf = parts.into_iter().flatten().collect();
-    if path.components().count() > DEEPEST {
-        return Err(bad(format!("it has folders {DEEPEST} deep and deeper")));
+    if path.as_os_str().len() > LONGEST_PATH || path.to_str().is_none() {
+        return Err(bad(format!("a name in it is no text of at most {LONGEST_PATH} bytes")));
     }
-    Ok(path)
+    Ok(parts.into_iter().flatten().collect())
 }
 
 /// Makes the folders on a way that are not there yet.
@@ -136,7 +144,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    const MOST: Most = Most { bytes: 1000, entries: 10 };
+    const MOST: Most = Most { bytes: 1000, entries: 10, window: 1 << 20, special_bits: true };
 
     fn entry(kind: EntryType, name: &str, mode: u32, size: usize) -> Header {
         let mut header = Header::new_gnu();
@@ -188,6 +196,16 @@ pub(crate) mod tests {
             let packed = compress_to_vec(&builder.into_inner().unwrap()[..], CompressionLevel::Uncompressed);
             assert_eq!(unpacked(&packed).0.unwrap_err().kind(), io::ErrorKind::InvalidData, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn special_bits_are_refused_where_they_may_not_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let most = Most { special_bits: false, ..MOST };
+        let done =
+            |mode, to| unpack(&packed(&[("a", mode, b"x")])[..], &folder.path().join(to), most, |_| {});
+        assert_eq!(done(0o4755, "special").unwrap_err().kind(), io::ErrorKind::InvalidData);
+        done(0o755, "plain").unwrap();
     }
 
     #[test]

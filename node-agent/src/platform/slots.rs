@@ -27,7 +27,8 @@ use super::{
 /// The program in a slot.
 const PROGRAM: &str = "bin/muster-node-agent";
 /// What a release may hold.
-const MOST: Most = Most { bytes: 1024 * 1024 * 1024, entries: 1024 };
+const MOST: Most =
+    Most { bytes: 1024 * 1024 * 1024, entries: 1024, window: 100 * 1024 * 1024, special_bits: true };
 
 /// One of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

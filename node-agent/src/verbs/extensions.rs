@@ -7,7 +7,7 @@ use muster_common::{ids::CommandId, tasks};
 use super::{
     client::{Client, Reply, is_broken, unexpected},
     messages::{Extension, ExtensionAct, Said, Verb as Word},
-    runs::{Look, PIECE},
+    runs::{Look, PIECE, is_it_started},
 };
 use crate::{
     depot::{Depot, Launch, Manifest, Package},
@@ -16,8 +16,6 @@ use crate::{
 
 /// It is looked so often, with this in between, whether what was asked to end has.
 const ASKED: (u32, Duration) = (60, Duration::from_millis(100));
-/// It is asked so often, with this in between, whether something was started.
-const ASK_AGAIN: (u32, Duration) = (20, Duration::from_millis(500));
 /// To unpack what is large.
 const UNPACKS: Duration = Duration::from_secs(600);
 
@@ -111,26 +109,13 @@ impl Depots {
                     Ok(Said::Done(_)) => Ok(()),
                     Ok(Said::Locked(why)) => Err(NotStarted::Locked(why)),
                     Ok(other) => Err(NotStarted::Host(unexpected(other))),
-                    Err(error) if is_unanswered(&error) => self.is_it_started(launch.id, error).await,
+                    Err(error) if is_unanswered(&error) => {
+                        is_it_started(launch.id, error, || self.stands(launch.id)).await
+                    }
                     Err(error) => Err(NotStarted::Host(error)),
                 }
             }
         }
-    }
-
-    /// Nobody said whether it started: it has, unless it can be called off.
-    async fn is_it_started(&self, id: CommandId, error: io::Error) -> Result<(), NotStarted> {
-        for _ in 0..ASK_AGAIN.0 {
-            match self.stands(id).await {
-                Ok(false) => return Err(NotStarted::Host(error)),
-                Ok(true) => return Ok(()),
-                Err(second) => {
-                    tracing::warn!(command = %id, %second, "cannot see whether {id} of an extension has started");
-                }
-            }
-            tokio::time::sleep(ASK_AGAIN.1).await;
-        }
-        Ok(()) // whoever follows it asks on
     }
 
     /// Whether something of it runs, or has run: otherwise nothing ever will.

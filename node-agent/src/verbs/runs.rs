@@ -52,6 +52,26 @@ impl Drop for Leash<'_> {
     }
 }
 
+/// Nobody said whether it started: it has, unless `stands` says that nothing of it ever will.
+pub(super) async fn is_it_started<F>(
+    id: CommandId,
+    error: io::Error,
+    stands: impl Fn() -> F,
+) -> Result<(), NotStarted>
+where
+    F: Future<Output = io::Result<bool>>,
+{
+    for _ in 0..ASK_AGAIN.0 {
+        match stands().await {
+            Ok(false) => return Err(NotStarted::Host(error)),
+            Ok(true) => return Ok(()),
+            Err(second) => tracing::warn!(command = %id, %second, "cannot see whether {id} has started"),
+        }
+        tokio::time::sleep(ASK_AGAIN.1).await;
+    }
+    Ok(()) // whoever follows it asks on
+}
+
 /// How a run stands.
 #[derive(Debug, Default)]
 pub struct Look {
@@ -96,23 +116,8 @@ impl Runs {
             Ok(Said::Locked(why)) => Err(NotStarted::Locked(why)),
             Ok(Said::UserUnknown(_)) => Err(NotStarted::UserUnknown),
             Ok(other) => Err(NotStarted::Host(unexpected(other))),
-            Err(error) => self.is_it_started(id, error).await,
+            Err(error) => is_it_started(id, error, || self.stands(id)).await,
         }
-    }
-
-    /// Nobody said whether it started: it has, unless it can be called off.
-    async fn is_it_started(&self, id: CommandId, error: io::Error) -> Result<(), NotStarted> {
-        for _ in 0..ASK_AGAIN.0 {
-            match self.stands(id).await {
-                Ok(false) => return Err(NotStarted::Host(error)),
-                Ok(true) => return Ok(()),
-                Err(second) => {
-                    tracing::warn!(command = %id, %second, "cannot see whether command {id} has started");
-                }
-            }
-            tokio::time::sleep(ASK_AGAIN.1).await;
-        }
-        Ok(()) // whoever follows it asks on
     }
 
     /// Whether something of it runs, or has run: otherwise nothing ever will.

@@ -123,6 +123,7 @@ mod tests {
             line.goes_to("other.example:8443");
             assert_eq!(edit("cp.example").await, 3, "through the proxy, to where it was sent");
         };
-        tokio::select! { () = follow => panic!("it follows for ever"), () = edits => {} }
+        // It follows from before the first edit on.
+        tokio::select! { biased; () = follow => panic!("it follows for ever"), () = edits => {} }
     }
 }
