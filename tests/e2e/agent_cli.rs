@@ -14,6 +14,7 @@ use muster_tests::{
     eventually::{LONG, eventually},
     operator::file,
     plane::{Options, Plane},
+    versions,
 };
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -382,8 +383,8 @@ async fn every_example_of_the_page_works() {
     let wrapper = folder.path().join("muster-node-agent");
     let program = binaries::path("muster-node-agent");
     let config = agent.config();
-    fs::write(&wrapper, format!("#!/bin/sh\nexec {program:?} --config {config:?} \"$@\"\n")).unwrap();
-    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+    let script = format!("#!/bin/sh\nexec {program:?} --config {config:?} \"$@\"\n");
+    versions::write_program(script.as_bytes(), &wrapper);
     let page = fs::read_to_string(binaries::repository().join("docs/cli.md")).unwrap();
     let blocks = page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let lines: Vec<&str> = blocks.flat_map(str::lines).collect();

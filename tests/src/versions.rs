@@ -4,7 +4,6 @@
 use std::{
     fs,
     io::Write as _,
-    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Stdio},
 };
@@ -29,8 +28,20 @@ pub fn make(program: &Path, version: &str, to: &Path) {
     text.fill(0);
     text[..version.len()].copy_from_slice(version.as_bytes());
     fs::create_dir_all(to.parent().unwrap()).unwrap();
-    fs::write(to, bytes).unwrap();
-    fs::set_permissions(to, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&bytes, to);
+}
+
+/// Writes a program or script by another process: what a test starts meanwhile takes every
+/// file along that is open here, and what somebody has open for writing cannot be run.
+///
+/// # Panics
+/// If that fails.
+pub fn write_program(bytes: &[u8], to: &Path) {
+    let mut install = Command::new("install");
+    install.args(["-m", "755", "/dev/stdin"]).arg(to).stdin(Stdio::piped());
+    let mut writing = install.spawn().expect("there is an install");
+    writing.stdin.take().unwrap().write_all(bytes).unwrap();
+    assert!(writing.wait().unwrap().success(), "{}", to.display());
 }
 
 /// Makes the archive of a release from files: where each is in it, and which it is.
