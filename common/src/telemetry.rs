@@ -5,8 +5,12 @@ use std::{collections::VecDeque, io};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use tracing_subscriber::{
-    EnvFilter,
-    fmt::{MakeWriter, fmt},
+    Registry,
+    filter::Targets,
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt as _,
+    reload,
+    util::SubscriberInitExt as _,
 };
 
 /// What is kept in memory of what was logged.
@@ -35,7 +39,7 @@ pub struct InvalidFilter {
 }
 
 /// Changes what is logged while the process runs.
-pub struct Level(Option<Box<dyn Fn(EnvFilter) + Send + Sync>>);
+pub struct Level(Option<reload::Handle<Targets, Registry>>);
 
 impl Level {
     /// One that nothing changes, as where `MUSTER_LOG` is set.
@@ -56,8 +60,8 @@ impl Level {
     /// If the filter does not parse; the old one then stays.
     pub fn set(&self, filter: &str) -> Result<(), InvalidFilter> {
         let parsed = parse(filter)?;
-        if let Some(set) = &self.0 {
-            set(parsed);
+        if let Some(filter) = &self.0 {
+            let _ = filter.reload(parsed); // nobody logs any more, if not
         }
         Ok(())
     }
@@ -71,26 +75,21 @@ impl Level {
 pub fn start(filter: &str, format: Format) -> Result<Level, InvalidFilter> {
     let own = std::env::var("MUSTER_LOG").ok();
     let parsed = parse(own.as_deref().unwrap_or(filter))?;
-    let builder = fmt().with_env_filter(parsed).with_writer(Tee).with_ansi(false);
-    let set: Box<dyn Fn(EnvFilter) + Send + Sync> = match format {
-        Format::Text => {
-            let builder = builder.with_filter_reloading();
-            let level = builder.reload_handle();
-            let _ = builder.try_init();
-            Box::new(move |filter| drop(level.reload(filter)))
-        }
-        Format::Json => {
-            let builder = builder.json().with_filter_reloading();
-            let level = builder.reload_handle();
-            let _ = builder.try_init();
-            Box::new(move |filter| drop(level.reload(filter)))
-        }
+    let (filter, level) = reload::Layer::new(parsed);
+    let lines = fmt::layer().with_writer(Tee).with_ansi(false);
+    let _ = match format {
+        Format::Text => Registry::default().with(filter).with(lines).try_init(),
+        Format::Json => Registry::default().with(filter).with(lines.json()).try_init(),
     };
-    Ok(Level(Some(set).filter(|_| own.is_none())))
+    Ok(Level(Some(level).filter(|_| own.is_none())))
 }
 
-fn parse(filter: &str) -> Result<EnvFilter, InvalidFilter> {
-    EnvFilter::try_new(filter).map_err(|source| InvalidFilter { filter: filter.to_owned(), source })
+/// By where it comes from, and no more than that: to filter by what is in a line takes a
+/// compiler of regular expressions in each program.
+fn parse(filter: &str) -> Result<Targets, InvalidFilter> {
+    let words: Vec<&str> = filter.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+    let words = if words.is_empty() { "error".to_owned() } else { words.join(",") };
+    words.parse().map_err(|source| InvalidFilter { filter: filter.to_owned(), source })
 }
 
 /// The newest lines that this process has logged.
@@ -138,7 +137,22 @@ fn keep(bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use tracing::Level;
+
     use super::*;
+
+    #[test]
+    fn a_filter_is_a_level_with_places_that_have_another_or_it_is_none() {
+        let parsed = parse("info, muster_control_plane::session=debug,h2=off,").unwrap();
+        let logs = |place: &str, level| parsed.would_enable(place, &level);
+        assert!(logs("muster_node_agent", Level::INFO) && !logs("muster_node_agent", Level::DEBUG));
+        assert!(logs("muster_control_plane::session::reactor", Level::DEBUG));
+        assert!(!logs("h2::codec", Level::ERROR));
+        let none = parse("").unwrap();
+        assert!(none.would_enable("any", &Level::ERROR) && !none.would_enable("any", &Level::WARN));
+        let loud = parse("info,h2=loud").unwrap_err();
+        assert_eq!(loud.to_string(), "log filter \"info,h2=loud\" is not valid");
+    }
 
     #[test]
     fn the_newest_lines_are_kept_and_no_half_one() {
