@@ -12,13 +12,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     files.sort();
 
-    let descriptors = protox::Compiler::new(["."])?
-        .include_source_info(true)
-        .include_imports(true)
-        .open_files(&files)?
-        .file_descriptor_set();
+    let descriptors = described(&files)?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("muster.binpb"), descriptors.encode_to_vec())?;
+    let local = files.iter().filter(|file| file.starts_with("muster/local") || file.starts_with("spiffe"));
+    std::fs::write(out.join("local.binpb"), described(local)?.encode_to_vec())?;
 
     tonic_prost_build::configure()
         .bytes(".")
@@ -28,6 +26,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .codec_path("crate::codec::SmallCodec")
         .compile_fds(descriptors)?;
     Ok(())
+}
+
+/// These files and what they import.
+fn described<'a>(
+    files: impl IntoIterator<Item = &'a PathBuf>,
+) -> Result<prost_types::FileDescriptorSet, Box<dyn std::error::Error>> {
+    let mut compiler = protox::Compiler::new(["."])?;
+    compiler.include_source_info(true).include_imports(true).open_files(files)?;
+    Ok(compiler.file_descriptor_set())
 }
 
 fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {

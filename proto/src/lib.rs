@@ -38,3 +38,6 @@ pub mod spiffe {
 
 /// The encoded `FileDescriptorSet` of all packages, for reflection and for tests.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/muster.binpb"));
+
+/// As much of it as describes what an agent serves to its own host.
+pub const LOCAL_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/local.binpb"));
