@@ -5,7 +5,7 @@ use std::{
     fmt,
     ops::{Add, Sub},
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicI64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -112,9 +112,34 @@ impl Clock {
     }
 }
 
+/// Waits for the next moment of a rhythm that all who wait with this period share. Who looks
+/// often, and at little, wakes an idle process together with the others, not each for itself.
+pub async fn step(period: Duration) {
+    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let (first, now) = (*FIRST, Instant::now());
+    let over = now.saturating_duration_since(first).as_nanos() % period.as_nanos().max(1);
+    let over = Duration::from_nanos(u64::try_from(over).unwrap_or(0)); // less than a period
+    tokio::time::sleep_until(now + period.saturating_sub(over)).await;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_steps_with_one_period_steps_at_one_moment() {
+        let period = Duration::from_secs(2);
+        step(period).await;
+        let begun = Instant::now();
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        tokio::join!(step(period), async {
+            tokio::time::sleep(Duration::from_millis(900)).await;
+            step(period).await;
+        });
+        assert_eq!(begun.elapsed(), period);
+        step(period * 5).await;
+        assert_eq!(begun.elapsed().as_millis() % period.as_millis(), 0, "and a multiple of it with it");
+    }
 
     #[test]
     fn wall_time_goes_both_ways_around_1970() {

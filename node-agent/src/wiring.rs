@@ -22,7 +22,7 @@ pub use settings::Layers;
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use muster_common::{
-    clock::Clock,
+    clock::{self, Clock},
     drain::Drain,
     error_chain::Chain,
     ids::NodeId,
@@ -321,7 +321,7 @@ impl House {
     async fn identity_gone(&self, identity: &Identity) {
         let mut file = self.identity.watched();
         loop {
-            tokio::time::sleep(GOES).await;
+            clock::step(GOES).await;
             if !file.is_news() {
                 continue;
             }

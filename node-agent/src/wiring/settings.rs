@@ -4,7 +4,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use muster_common::settings::{self, MirrorUrl, SCHEMA, Setting};
+use muster_common::{
+    clock,
+    settings::{self, MirrorUrl, SCHEMA, Setting},
+};
 use tokio::sync::watch;
 
 use crate::{
@@ -180,16 +183,15 @@ pub(super) async fn follow(
     mut control_plane: watch::Receiver<BTreeMap<String, String>>,
     in_force: &InForce,
 ) {
-    let mut look = tokio::time::interval(LOOK);
     loop {
+        let all = host.over(&control_plane.borrow_and_update());
+        in_force.put(all);
         tokio::select! {
             changed = control_plane.changed() => if changed.is_err() {
                 return std::future::pending().await; // the applier's end is told elsewhere
             },
-            _ = look.tick() => {}
+            () = clock::step(LOOK) => {}
         }
-        let all = host.over(&control_plane.borrow_and_update());
-        in_force.put(all);
     }
 }
 

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use muster_common::{
     build_info,
-    clock::{Instant, UnixMillis},
+    clock::{self, Instant, UnixMillis},
     drain::Drain,
     tasks,
 };
@@ -31,7 +31,7 @@ const NEAR: Duration = Duration::from_secs(1);
 const GAP: Duration = Duration::from_millis(200);
 /// The status file is written this often also without news: who reads it sees by that
 /// whether the agent lives.
-const WRITE: Duration = Duration::from_secs(50);
+const WRITE: Duration = Duration::from_secs(45);
 
 impl Local {
     /// Watches until the process ends.
@@ -63,10 +63,9 @@ impl Local {
             tokio::select! {
                 biased;
                 () = drain.begun() => return forget(self.file()).await,
-                () = sources.changed() => {}
-                () = tokio::time::sleep(self.wait()) => {}
+                () = sources.changed() => tokio::time::sleep(GAP).await,
+                () = clock::step(self.wait()) => {}
             }
-            tokio::time::sleep(GAP).await;
         }
     }
 
