@@ -110,6 +110,12 @@ impl Process {
         rss_kib(self.id())
     }
 
+    /// The same, where a page that it shares with others counts as its share alone, in KiB.
+    #[must_use]
+    pub fn pss_kib(&self) -> u64 {
+        kib_of(&format!("/proc/{}/smaps_rollup", self.id()), "Pss:")
+    }
+
     /// The most memory that it has held since the peak was last reset, in KiB.
     #[must_use]
     pub fn peak_kib(&self) -> u64 {
@@ -148,8 +154,12 @@ pub fn rss_kib(process: u32) -> u64 {
 }
 
 fn status_kib(process: u32, key: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix(key));
+    kib_of(&format!("/proc/{process}/status"), key)
+}
+
+fn kib_of(file: &str, key: &str) -> u64 {
+    let said = fs::read_to_string(file).unwrap_or_default();
+    let line = said.lines().find_map(|line| line.strip_prefix(key));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct Row {
 struct Run {
     rss: f64,
     bare_rss: f64,
+    pss: f64,
+    bare_pss: f64,
     cpu: f64,
     bare_cpu: f64,
     sent: f64,
@@ -69,6 +71,7 @@ pub(crate) async fn run(runs: usize, watch: Duration) -> anyhow::Result<Vec<Row>
     let bytes = std::fs::metadata(binaries::path("muster-node-agent"))?.len();
     Ok(vec![
         row("agent_rss", "KiB", of(|run| run.rss), Some(of(|run| run.bare_rss)), Some(10.0 * 1024.0)),
+        row("agent_pss", "KiB", of(|run| run.pss), Some(of(|run| run.bare_pss)), None),
         row("agent_cpu", "% of a core", of(|run| run.cpu), Some(of(|run| run.bare_cpu)), Some(0.02)),
         row("agent_sent", "KiB/h", of(|run| run.sent), None, None),
         row("agent_received", "KiB/h", of(|run| run.received), None, None),
@@ -109,6 +112,8 @@ async fn one(
     Ok(Run {
         rss: kib(agent.rss_kib() * 1024),
         bare_rss: kib(client.process.rss_kib() * 1024),
+        pss: kib(agent.process().pss_kib() * 1024),
+        bare_pss: kib(client.process.pss_kib() * 1024),
         cpu: percent(agent.process().cpu() - cpu),
         bare_cpu: percent(client.process.cpu() - bare_cpu),
         sent: per_hour(now.0 - sent),
