@@ -25,6 +25,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{platform::files, state::Pause};
 
+/// What a node remembers of its control plane, in its folder.
+pub const MEMO: &str = "memo.json";
 /// Who has it locked runs; its process id stands there.
 const LOCK: &str = "run.lock";
 
@@ -268,7 +270,7 @@ impl StateDir {
     /// What is remembered of the control plane.
     #[must_use]
     pub fn memo(&self, node: NodeId) -> Memo {
-        let read = files::read_plain(&self.node(node).join("memo.json")).ok();
+        let read = files::read_plain(&self.node(node).join(MEMO)).ok();
         read.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default()
     }
 
@@ -278,7 +280,7 @@ impl StateDir {
     /// From the file system.
     pub fn set_memo(&self, node: NodeId, memo: &Memo) -> io::Result<()> {
         let json = serde_json::to_vec_pretty(memo)?;
-        files::write_atomically(&self.node(node).join("memo.json"), &json, 0o600)
+        files::write_atomically(&self.node(node).join(MEMO), &json, 0o600)
     }
 }
 

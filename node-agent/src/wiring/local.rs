@@ -2,6 +2,7 @@
 
 mod logging;
 mod observe;
+mod read;
 mod view;
 mod workloads;
 
@@ -31,6 +32,7 @@ use crate::{
 };
 
 use logging::Logging;
+use read::Read;
 pub(super) use view::View;
 
 /// What the socket, the status file and the rooms that rest in a pause share.
@@ -50,6 +52,7 @@ pub(super) struct Local {
     /// What was told of the session last.
     contact: watch::Sender<state_dir::Status>,
     status: watch::Sender<Arc<Status>>,
+    read: Read,
     /// Where the socket is.
     socket: watch::Sender<Option<PathBuf>>,
 }
@@ -81,6 +84,7 @@ impl Local {
             view: watch::Sender::new(None),
             contact: watch::Sender::new(state.status().unwrap_or_default()),
             status: watch::Sender::new(Arc::new(observe::nothing(started_at))),
+            read: Read::default(),
             socket: watch::Sender::new(None),
         };
         let first = local.look().await;

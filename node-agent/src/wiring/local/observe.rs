@@ -111,9 +111,9 @@ impl Local {
             ..nothing(now)
         };
         let Some(view) = view else { return told.judged() };
-        let commands = view.commands().await;
+        let commands = self.read.commands(&view).await;
         let told = Status {
-            node: Some(view.node(&self.state).await),
+            node: Some(view.node(self.read.memo(&view, &self.state).await)),
             items: view.items(),
             outbox_depth: commands.iter().map(|command| command.unacknowledged).sum(),
             commands,

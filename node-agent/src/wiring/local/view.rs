@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use muster_common::tasks;
 use tokio::sync::watch;
 
 use crate::{
@@ -12,7 +11,7 @@ use crate::{
     local_api::status::{self, Certificate, Command, Condition, Node},
     session::Status as Session,
     state::{self, CommandState, EffectiveSetting, Facts, ItemState},
-    state_dir::StateDir,
+    state_dir::Memo,
 };
 
 /// The parts of a running node that tell how it stands. Cheap to clone.
@@ -57,13 +56,11 @@ impl View {
         self.settings.mark_unchanged();
     }
 
-    pub(super) async fn node(&self, state: &StateDir) -> Node {
+    pub(super) fn node(&self, memo: Memo) -> Node {
         let identity = self.identity.borrow().clone();
-        let (state, id) = (state.clone(), identity.node);
-        let memo = tasks::blocking(move || state.memo(id)).await;
         let renewed_from = identity::renew_at(identity.not_before, identity.not_after, 0.0);
         Node {
-            id,
+            id: identity.node,
             display_name: memo.display_name,
             trust_domain: identity.trust_domain.to_string(),
             epoch: memo.epoch,
