@@ -18,7 +18,7 @@ const SERVED: &[&str] = &[
     "grpc.reflection.v1alpha.ServerReflection",
     "muster.local.v1.AgentService",
 ];
-const BROKEN: &str = "the descriptors are a set: a test of the room builds them";
+const BROKEN: &str = "the descriptors are a set: tests of the room build them";
 
 /// Adds both services.
 pub(super) fn add(routes: &mut RoutesBuilder) {
@@ -76,12 +76,51 @@ impl<S: NamedService> NamedService for Anew<S> {
 #[cfg(test)]
 mod tests {
     use prost::Message as _;
+    use tonic::{Code, Status};
+    use tonic_reflection::pb::{v1, v1alpha};
 
     use super::*;
 
-    #[test]
-    fn the_descriptors_are_a_set() {
-        let _ = (now(), before());
+    async fn ask(asked: v1::server_reflection_request::MessageRequest) -> Result<Vec<Vec<u8>>, Status> {
+        use v1::server_reflection_response::MessageResponse::{FileDescriptorResponse, ListServicesResponse};
+        let mut routes = RoutesBuilder::default();
+        add(&mut routes);
+        let mut client = v1::server_reflection_client::ServerReflectionClient::new(routes.routes());
+        let request = v1::ServerReflectionRequest { message_request: Some(asked), ..Default::default() };
+        let mut answers = client.server_reflection_info(tokio_stream::once(request)).await?.into_inner();
+        match answers.message().await?.unwrap().message_response.unwrap() {
+            ListServicesResponse(listed) => {
+                Ok(listed.service.into_iter().map(|service| service.name.into_bytes()).collect())
+            }
+            FileDescriptorResponse(found) => Ok(found.file_descriptor_proto),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn each_call_is_told_what_is_served_and_how_it_is_called() {
+        use v1::server_reflection_request::MessageRequest::{FileContainingSymbol, ListServices};
+        let listed = ask(ListServices(String::new())).await.unwrap();
+        let served: Vec<&[u8]> = SERVED.iter().map(|name| name.as_bytes()).collect();
+        assert_eq!(listed, served);
+        for name in SERVED {
+            assert!(!ask(FileContainingSymbol((*name).to_owned())).await.unwrap().is_empty(), "{name}");
+        }
+        let operators = ask(FileContainingSymbol("muster.admin.v1.NodesService".to_owned())).await;
+        assert_eq!(operators.unwrap_err().code(), Code::NotFound);
+    }
+
+    #[tokio::test]
+    async fn so_is_a_client_of_the_version_before() {
+        use v1alpha::server_reflection_request::MessageRequest::ListServices;
+        let mut routes = RoutesBuilder::default();
+        add(&mut routes);
+        let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(routes.routes());
+        let asked = Some(ListServices(String::new()));
+        let request = v1alpha::ServerReflectionRequest { message_request: asked, ..Default::default() };
+        let mut answers =
+            client.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
+        assert!(answers.message().await.unwrap().unwrap().message_response.is_some());
     }
 
     #[test]
