@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fuzz soak bench tools binaries portable packages repositories agent-pages clean
+.PHONY: help demo test check fuzz soak agent bench tools binaries portable packages repositories agent-pages clean
 SHELL := /bin/sh
 
 CARGO ?= cargo
@@ -44,9 +44,13 @@ soak: tools binaries ## What is too long for CI, whole; figures under target/soa
 	MUSTER_FUZZ_SECONDS=$${MUSTER_FUZZ_SECONDS:-600} $(MAKE) fuzz
 	$(MAKE) portable
 
+agent: ## The agent for a host, small and with what runs while it is idle in one place, in target/agent.
+	$(CARGO) rustc --profile agent --package muster-node-agent --bin muster-node-agent -- \
+		-C linker=$(CURDIR)/tools/link-agent.sh
+
 bench: ## What sessions, a change and commands cost, in target/bench; half an hour and more. ARGS="--only sessions".
 	$(CARGO) build --release --bins
-	$(CARGO) build --profile agent --package muster-node-agent
+	$(MAKE) agent
 	cp --remove-destination target/agent/muster-node-agent target/release
 	target/release/muster-bench $(ARGS)
 
