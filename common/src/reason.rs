@@ -117,6 +117,7 @@ reasons! {
     ExitStatus = "EXIT_STATUS",
     AgentStopped = "AGENT_STOPPED",
     LedgerWentBack = "LEDGER_WENT_BACK",
+    StoreRestored = "STORE_RESTORED",
     NodeGone = "NODE_GONE",
     CancelledByOperator = "CANCELLED_BY_OPERATOR",
     AgentBusy = "AGENT_BUSY",

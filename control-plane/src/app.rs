@@ -41,6 +41,7 @@ pub mod recorder;
 pub mod recovery;
 pub mod releases;
 mod rename;
+pub mod restored;
 pub mod retention;
 pub mod revocation;
 pub mod rollouts;
@@ -67,6 +68,7 @@ use muster_common::{
 use muster_domain::{
     access::{Asked, Scope},
     audit::Stamp,
+    history::History,
     violation::Violation,
 };
 use muster_store::Store;
@@ -149,8 +151,8 @@ pub struct Core {
 pub struct Fixed {
     /// Of this process among others on one store.
     pub replica: String,
-    /// Number of the history.
-    pub epoch: u64,
+    /// The history that goes on, and those that a restore has ended.
+    pub history: History,
     /// Under which all names stand.
     pub trust_domain: TrustDomain,
     /// When the process started.

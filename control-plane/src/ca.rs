@@ -32,7 +32,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
 
 pub use files::{Alone, alone};
-pub use issue::{Certificate, ServerIdentity};
+pub use issue::{BACKDATE, Certificate, ServerIdentity};
 pub use slots::{Scope, check_active, first, forget_keys, from_files, prepare};
 
 const ROOT_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 3600);

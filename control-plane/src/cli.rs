@@ -3,10 +3,12 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // answers go to standard output, hints to standard error
 
 mod audit;
+mod backup;
 mod ca;
 mod config;
 mod init;
 mod operator;
+mod restore;
 mod secrets;
 mod serve;
 mod token;
@@ -56,6 +58,10 @@ enum Command {
     /// The keys of protected contents.
     #[command(subcommand)]
     Secrets(secrets::Command),
+    /// Write all that the control plane is into one file, while it serves.
+    Backup(backup::Args),
+    /// Bring a control plane back from a backup. Its store begins another history.
+    Restore(restore::Args),
     /// The configuration.
     #[command(subcommand)]
     Config(config::Command),
@@ -83,6 +89,8 @@ pub fn main() -> ExitCode {
         Command::Ca(command) => ca::run(command),
         Command::Audit(command) => audit::run(&command),
         Command::Secrets(command) => secrets::run(&command),
+        Command::Backup(args) => backup::run(&args),
+        Command::Restore(args) => restore::run(&args),
         Command::Config(command) => config::run(&command),
         Command::Version => {
             println!("{}", build_info::line("muster-control-plane"));

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod app;
+pub mod backup;
 pub mod blobs;
 pub mod ca;
 pub mod cli;

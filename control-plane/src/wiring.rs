@@ -14,7 +14,7 @@ use muster_common::{
     drain::Drain,
     tasks::{Kind, Tasks},
 };
-use muster_store::{Options, ReadAuthority as _, ReadMeta as _, ReadSecrets as _, Store};
+use muster_store::{Options, ReadAuthority as _, ReadHistories as _, ReadMeta as _, ReadSecrets as _, Store};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
@@ -79,7 +79,7 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
     };
 
     let fixed = fixed(&config, &store, &addresses, clock.now()).await?;
-    let (replica, epoch) = (fixed.replica.clone(), fixed.epoch);
+    let (replica, epoch) = (fixed.replica.clone(), fixed.history.epoch);
     let (doors, connections) = (&config.doors, Registry::default());
     let app = App::new(Core {
         store: store.clone(),
@@ -211,8 +211,8 @@ async fn fixed(
     addresses: &Addresses,
     started: muster_common::clock::UnixMillis,
 ) -> anyhow::Result<Fixed> {
-    let (epoch, domain) = store
-        .read(|tx| Ok::<_, muster_store::Error>((tx.epoch()?, tx.trust_domain()?)))
+    let (history, domain) = store
+        .read(|tx| Ok::<_, muster_store::Error>((tx.history()?, tx.trust_domain()?)))
         .await
         .context("cannot read the store")?;
     anyhow::ensure!(
@@ -223,7 +223,7 @@ async fn fixed(
     let session = &config.session;
     Ok(Fixed {
         replica: config.replica.clone(),
-        epoch,
+        history,
         trust_domain: config.trust_domain.clone(),
         started,
         session: SessionRules {

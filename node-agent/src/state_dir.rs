@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use muster_common::{clock::UnixMillis, ids::NodeId};
+use muster_common::{clock::UnixMillis, generation::Generation, ids::NodeId};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +92,10 @@ pub struct Memo {
     pub epoch: u64,
     /// How people call this node.
     pub display_name: String,
+    /// The newest generation that it was told: what a control plane that was restored from a
+    /// backup may not know any more.
+    #[serde(default)]
+    pub newest: Generation,
     /// By how much the control plane's clock was last ahead of the host's.
     #[serde(default)]
     pub clock_ahead_ms: Option<i64>,
@@ -389,7 +393,8 @@ mod tests {
         let state = StateDir::open(folder.path()).unwrap();
         let node = NodeId::generate();
         fs::create_dir_all(state.node(node)).unwrap();
-        let memo = Memo { epoch: 3, display_name: "web".to_owned(), clock_ahead_ms: Some(-5) };
+        let newest = Generation::new(3, 7);
+        let memo = Memo { epoch: 3, display_name: "web".to_owned(), newest, clock_ahead_ms: Some(-5) };
         state.set_memo(node, &memo).unwrap();
         assert_eq!((state.memo(node), state.nodes().unwrap()), (memo, vec![node]));
         state.forget_node(node).unwrap();

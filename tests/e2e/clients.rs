@@ -517,6 +517,8 @@ fn identity(grpc: &Grpcurl, node: &str) {
     grpc.script("nodes-quarantine.sh", &[node, "to see it locked"]);
     assert_eq!(text(&grpc.script("nodes-get.sh", &[node]), "/node/quarantine/reason"), "ByOperator");
     assert!(grpc.script("nodes-release.sh", &[node]).pointer("/node/quarantine").is_none());
+    let restored = grpc.script("nodes-accept-restored.sh", &["role=web", "", "count"]);
+    assert!(restored.pointer("/nodes").is_none(), "nobody waits: {restored}");
     grpc.script("nodes-allow-recovery.sh", &[node]);
     assert_eq!(
         text(&grpc.script("revoke.sh", &["serial/0a", "stolen"]), "/revocation/revokedBy"),

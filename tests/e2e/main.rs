@@ -10,6 +10,7 @@ mod approval;
 mod artifacts;
 mod attacks;
 mod audit;
+mod backup;
 mod bad_input;
 mod benches;
 mod blobs;

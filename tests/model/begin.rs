@@ -112,6 +112,7 @@ fn node(host: usize) -> Node {
         trust_bundle_version: 0,
         recoveries: 0,
         touches: Vec::new(),
+        accepted: None,
         own_since: UnixMillis(0),
         quarantine: None,
         kept: None,
@@ -164,7 +165,7 @@ pub(crate) async fn app_on(store: Store, folder: &Path, clock: Clock, epoch: u64
 fn fixed(epoch: u64) -> Fixed {
     Fixed {
         replica: "model".to_owned(),
-        epoch,
+        history: muster_domain::history::History { epoch, ended: Vec::new() },
         trust_domain: domain(),
         started: NOW,
         session: SessionRules {

@@ -222,6 +222,7 @@ impl Port for Room {
         self.news.mark_unchanged();
         let ledger = self.ledger.with(|ledger| ledger.mark()).await;
         Introduction {
+            newest: muster_common::generation::Generation::default(),
             ledger,
             boot_id: "model".to_owned(),
             machine_fingerprint: Sha256::ZERO,

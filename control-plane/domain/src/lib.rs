@@ -16,6 +16,7 @@ pub mod enrolled_with;
 pub mod extension;
 pub mod facts;
 pub mod group;
+pub mod history;
 pub mod item;
 pub mod join_request;
 pub mod join_token;

@@ -2,6 +2,7 @@
 
 use muster_common::{
     clock::UnixMillis,
+    generation::Generation,
     ids::{LedgerId, NodeId},
 };
 
@@ -55,6 +56,9 @@ pub struct Node {
     pub quarantine: Option<Quarantine>,
     /// As which process alone it was let out of quarantine.
     pub kept: Option<Kept>,
+    /// The newest that it was told of a history that the store does not know, and that a
+    /// person has let be overwritten.
+    pub accepted: Option<Generation>,
     /// Since when its certificates are its own alone: one that began until then was
     /// another host's, too, and raises no suspicion. 0: it never had to be told apart.
     pub own_since: UnixMillis,

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use muster_common::{clock::UnixMillis, ids::InstanceId};
+use muster_common::{clock::UnixMillis, generation::Generation, ids::InstanceId};
 use serde::{Deserialize, Serialize};
 
 /// Processes remembered of one node.
@@ -39,6 +39,9 @@ pub struct Quarantine {
     pub since: UnixMillis,
     /// Those who spoke as this node, the newest last.
     pub seen: Vec<Sighting>,
+    /// The newest that its host was told, if that is why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<Generation>,
 }
 
 /// The one process that is a node after a quarantine, until it has a certificate
@@ -76,6 +79,8 @@ pub enum Suspicion {
     ReplacedCertificate,
     /// A person put it there.
     ByOperator,
+    /// The host was told what the store, restored from a backup, does not know.
+    NewerThanStore,
 }
 
 impl Suspicion {
@@ -87,6 +92,7 @@ impl Suspicion {
             Self::TwoProcesses => "TwoProcesses",
             Self::ReplacedCertificate => "ReplacedCertificate",
             Self::ByOperator => "ByOperator",
+            Self::NewerThanStore => "NewerThanStore",
         }
     }
 
@@ -98,6 +104,9 @@ impl Suspicion {
             Self::TwoProcesses => "two agents take turns with this identity",
             Self::ReplacedCertificate => "a certificate was shown that had been replaced by a renewal",
             Self::ByOperator => "an operator put it in quarantine",
+            Self::NewerThanStore => {
+                "the host follows changes that the restored store does not know; accept that they are undone"
+            }
         }
     }
 }

@@ -154,6 +154,9 @@ requests! {
         resume(&it.resume_token);
     },
     pb::QuarantineNodeRequest => |it| id::<NodeId>(&it.id),
+    pb::AcceptRestoredRequest => |it| drop(app::selectors::written_or_all(&it.selector)),
+
+
     pb::ReleaseQuarantineRequest => |it| {
         id::<NodeId>(&it.id);
         id::<InstanceId>(&it.keep_instance_id);

@@ -92,7 +92,7 @@ impl App {
     #[must_use]
     pub fn difference(&self, entry: &Entry) -> Desired {
         let catalog = self.catalog.now();
-        let epoch = self.fixed.epoch;
+        let epoch = self.fixed.history.epoch;
         let wanted = catalog.wanted(&entry.node, epoch);
         let unwanted = entry.node.items.iter().filter(|state| {
             !wanted.iter().any(|wanted| wanted.item == state.item) // few items: no map is worth it
@@ -175,7 +175,7 @@ impl App {
             finish_by: Some(begin + operation.run_timeout),
             trace_id: operation.trace_id.clone(),
             output_credit: OUTPUT_CREDIT,
-            epoch: self.fixed.epoch,
+            epoch: self.fixed.history.epoch,
             retry_of: open.retry_of,
             cancel: open.cancel,
             force: open.force,

@@ -303,6 +303,7 @@ impl App {
             trust_bundle_version: 0,
             recoveries: 0,
             touches: Vec::new(),
+            accepted: None,
             own_since: muster_common::clock::UnixMillis(0),
             quarantine: None,
             kept: None,

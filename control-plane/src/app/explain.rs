@@ -162,10 +162,10 @@ impl App {
             reasons.push(no("Assignment", format!("no assignment that you see gives {item} to any node")));
         }
         let (waits, expected_at) = self.of_rollouts(entry, catalog, rollouts, &mut reasons);
-        let wanted = catalog.wanted_of(&entry.node, item, self.fixed.epoch);
+        let wanted = catalog.wanted_of(&entry.node, item, self.fixed.history.epoch);
         reasons.extend(priority(entry, catalog, item));
         let reported = entry.reported(item).cloned();
-        let end = || ItemVersion::removal(catalog.generation(item, &entry.node, self.fixed.epoch));
+        let end = || ItemVersion::removal(catalog.generation(item, &entry.node, self.fixed.history.epoch));
         let version = wanted.as_ref().map_or_else(end, |wanted| wanted.version.clone());
         let on_host = OnHost { wanted: wanted.as_ref(), version: &version, reported: reported.as_ref() };
         let of_host = self.of_host(entry, on_host, &mut reasons);

@@ -366,6 +366,7 @@ fn merge(entry: &mut Entry, stored: Node) {
     }
     node.machine_fingerprint = stored.machine_fingerprint;
     node.recoveries = stored.recoveries;
+    node.accepted = stored.accepted;
     node.own_since = stored.own_since;
     node.touches = stored.touches;
     let was_let_out = node.quarantine.is_some() && stored.quarantine.is_none();

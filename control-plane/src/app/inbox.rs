@@ -1,12 +1,12 @@
 //! What nodes tell us, taken in without waiting: memory first, then a note for
 //! the recorder.
 
-use muster_common::{digest::Sha256, ids::CommandId, reason::Reason};
+use muster_common::{digest::Sha256, generation::Generation, ids::CommandId, reason::Reason};
 use muster_domain::{
     certificate::Shown,
     command,
     liveness::{self, Event},
-    sighting::{Quarantine, Sighting},
+    sighting::{Quarantine, Sighting, Suspicion},
 };
 use parking_lot::MutexGuard;
 
@@ -43,7 +43,7 @@ impl Inbox for App {
                 return Err(Refusal::new(reason, message));
             }
             self.admit(&mut entry, caller)?;
-            self.recognize(&mut entry, seen);
+            self.recognize(&mut entry, seen, hello.newest);
             self.take_hello(&mut entry, hello)?;
             entry.live = Some(Live {
                 session: handle.id(),
@@ -226,13 +226,15 @@ impl App {
     }
 
     /// Whether this is the host that the node always was.
-    fn recognize(&self, entry: &mut MutexGuard<'_, Entry>, seen: Sighting) {
+    fn recognize(&self, entry: &mut MutexGuard<'_, Entry>, seen: Sighting, newest: Generation) {
         let (at, remote) = (seen.at, seen.remote);
         let machine = entry.node.machine_fingerprint.clone();
-        let suspicion = entry.sightings.look(seen, &machine);
+        let forgotten = self.has_forgotten(&entry.node, newest);
+        let knows_more = forgotten.then_some(Suspicion::NewerThanStore);
+        let suspicion = entry.sightings.look(seen, &machine).or(knows_more);
         if let (Some(reason), None) = (suspicion, &entry.node.quarantine) {
             let seen = entry.sightings.last_two();
-            let quarantine = Quarantine { reason, since: at, seen };
+            let quarantine = Quarantine { reason, since: at, seen, newest: forgotten.then_some(newest) };
             entry.node.quarantine = Some(quarantine.clone());
             entry.locking = true;
             self.lock_up_soon(entry.node.id, quarantine, remote);
@@ -275,7 +277,7 @@ impl App {
             session: handle.id(),
             node: entry.node.id,
             display_name: entry.node.display_name.clone(),
-            epoch: self.fixed.epoch,
+            epoch: self.fixed.history.epoch,
             protocol,
             server_time: self.clock.now(),
             tune: self.rhythm(entry.node.display_name.clone()),

@@ -239,7 +239,7 @@ impl App {
 
     fn view(&self, entry: &Entry) -> View {
         let catalog = self.catalog.now();
-        let desired = catalog.wanted(&entry.node, self.fixed.epoch);
+        let desired = catalog.wanted(&entry.node, self.fixed.history.epoch);
         let why = |wanted: &Wanted| Some((wanted.item.clone(), self.withheld(entry, wanted)?));
         let withheld = desired.iter().filter_map(why).collect();
         View {

@@ -25,7 +25,7 @@ use muster_domain::{
 use muster_store::WriteNodes as _;
 use serde_json::json;
 
-use super::{Actor, App, Error, nodes::node_in, revocation::revoke_shared};
+use super::{Actor, App, Error, nodes::node_in, restored, revocation::revoke_shared};
 
 /// Between tries to store what was noticed.
 const RETRY_MIN: Duration = Duration::from_millis(100);
@@ -54,7 +54,8 @@ impl App {
             serial,
         });
         let stamp = Stamp { remote_address: remote.to_string(), ..self.own_stamp("nodes.quarantine") };
-        self.lock_up(stamp, id, Quarantine { reason: why, since: now, seen }, String::new()).await
+        self.lock_up(stamp, id, Quarantine { reason: why, since: now, seen, newest: None }, String::new())
+            .await
     }
 
     /// A certificate was shown that is none of this node's any more. If it was
@@ -86,7 +87,7 @@ impl App {
         check_description(&reason).map_err(|violation| Error::invalid("reason", violation.description))?;
         let now = self.clock.now();
         let seen = self.fleet.with(id, |entry| entry.sightings.last_two()).unwrap_or_default();
-        let quarantine = Quarantine { reason: Suspicion::ByOperator, since: now, seen };
+        let quarantine = Quarantine { reason: Suspicion::ByOperator, since: now, seen, newest: None };
         self.lock_up_in(actor.scope.clone(), actor.stamp("nodes.quarantine", now), id, quarantine, reason)
             .await
     }
@@ -145,6 +146,11 @@ impl App {
             .commit(stamp, move |tx| {
                 let node = node_in(tx, &scope, id)?;
                 if node.quarantine.is_some() || is_over(&node, &quarantine) {
+                    return Ok(false);
+                }
+                if let Some(newest) = quarantine.newest
+                    && restored::is_known(tx, &node, newest)?
+                {
                     return Ok(false);
                 }
                 tx.node_set_quarantine(id, Some(&quarantine), None)?;
@@ -220,6 +226,9 @@ impl App {
             let serials: BTreeSet<String> = good.into_iter().chain(before).collect();
             let only = keep.map(|instance| Kept { instance, serials: serials.into_iter().collect() });
             tx.node_set_quarantine(id, None, machine.as_deref())?;
+            if let Some(held) = &node.quarantine {
+                restored::accept(tx, id, held)?;
+            }
             tx.node_set_kept(id, only.as_ref())?;
             if let (Some(_), Some(newest)) = (keep, begin(held.iter().chain([&node.certificate]))) {
                 tx.node_set_own_since(id, newest)?;

@@ -59,7 +59,7 @@ impl App {
     /// The token for going on after a revision.
     #[must_use]
     pub fn resume_token(&self, revision: u64) -> String {
-        ResumeToken { epoch: self.fixed.epoch, revision }.to_string()
+        ResumeToken { epoch: self.fixed.history.epoch, revision }.to_string()
     }
 
     /// The revision a token stands for.
@@ -71,7 +71,7 @@ impl App {
             |why: &str| Error::refused(Reason::ResumeTokenExpired, format!("{why}; watch from the start"));
         let token: ResumeToken = token.parse().map_err(|_| expired("the resume token is not one of ours"))?;
         let floor = self.store.read(|tx| tx.changes_floor().map_err(Error::from)).await?;
-        if token.epoch != self.fixed.epoch {
+        if token.epoch != self.fixed.history.epoch {
             return Err(expired("the resume token is of another history"));
         }
         if token.revision < floor {

@@ -11,17 +11,21 @@ use muster_common::{
         spiffe::{Principal, SpiffeId, TrustDomain},
     },
 };
+use muster_domain::certificate::Issued;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::{
+    extensions::ParsedExtension,
+    prelude::{FromDer as _, X509Certificate},
+};
 
 use super::{Ca, Error, ROOT_TTL, csr};
 
 /// Clocks differ: a certificate is valid from a little before it was made.
-const BACKDATE: Duration = Duration::from_secs(5 * 60);
+pub const BACKDATE: Duration = Duration::from_secs(5 * 60);
 
 /// An issued certificate.
 #[derive(Debug, Clone)]
@@ -148,6 +152,22 @@ pub(super) fn validity(now: UnixMillis, until: UnixMillis) -> CertificateParams 
     params
 }
 
+/// Names the key of an issuing certificate; `None`: it says nothing of it.
+fn key_id<'a>(issuing: &X509Certificate<'a>) -> Option<&'a [u8]> {
+    issuing.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0),
+        _ => None,
+    })
+}
+
+/// The same, in the certificates that it issues.
+fn authority_key_id<'a>(leaf: &X509Certificate<'a>) -> Option<&'a [u8]> {
+    leaf.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref().map(|id| id.0),
+        _ => None,
+    })
+}
+
 /// 128 random bits, positive and never shortened.
 fn serial() -> SerialNumber {
     let mut bytes: [u8; 16] = rand::random();
@@ -219,6 +239,29 @@ impl Ca {
         }
         let with = |chain| Identity { chain, key: PrivateKeyDer::Pkcs8(key.serialize_der().into()) };
         Ok(ServerIdentity { short: with(chain), long: with(long) })
+    }
+
+    /// What is kept of a node's certificate that this authority has issued and of which
+    /// nothing was kept. Whoever asks has checked its signature.
+    #[must_use]
+    pub fn issued_before(&self, leaf_der: &[u8], generation: u64) -> Option<Issued> {
+        let (_, leaf) = X509Certificate::from_der(leaf_der).ok()?;
+        let is_issuer = |der: &[u8]| {
+            let issuing = X509Certificate::from_der(der).ok();
+            issuing.is_some_and(|(_, issuing)| key_id(&issuing) == authority_key_id(&leaf))
+        };
+        let ring = self.ring.load();
+        let slot = ring.authority.slots.iter().find(|slot| is_issuer(&slot.issuing_der))?;
+        let facts = read(leaf_der)?;
+        Some(Issued {
+            serial: facts.serial,
+            generation,
+            issuer: slot.number,
+            not_before: facts.not_before,
+            not_after: facts.not_after,
+            key_sha256: facts.public_key_sha256.as_bytes().to_vec(),
+            der: leaf_der.to_vec(),
+        })
     }
 
     fn leaf(

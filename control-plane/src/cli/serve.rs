@@ -9,7 +9,7 @@ use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 
-use super::ConfigArg;
+use super::{ConfigArg, restore::STAGE};
 use crate::wiring;
 
 #[derive(Debug, clap::Args)]
@@ -26,6 +26,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let lock = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
     flock(&lock, FlockOperation::NonBlockingLockExclusive)
         .with_context(|| format!("another control plane serves {}", config.state_dir.display()))?;
+    let stage = config.state_dir.join(STAGE);
+    anyhow::ensure!(
+        !stage.exists(),
+        "a restore did not end: {} is there; run the same restore once more",
+        stage.display()
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(wiring::serve(config, descriptors))
 }

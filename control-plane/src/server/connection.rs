@@ -172,6 +172,9 @@ async fn open(
             return Ok(None);
         }
     };
+    if let Some(leaf) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first) {
+        context.gate.callers.shown(&peer, leaf);
+    }
     let served = Guarded::new(context.routes.clone(), context.gate.clone(), context.name, peer.clone());
     let (service, requested) = first_request(served);
     let (stream, excess) = metered(context, stream);

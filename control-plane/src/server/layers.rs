@@ -38,6 +38,9 @@ pub trait Callers: Send + Sync + 'static {
     /// The reason why not.
     fn node_allowed(&self, node: NodeId, serial: &str) -> Result<(), Reason>;
 
+    /// A handshake went well, with this certificate.
+    fn shown(&self, peer: &Peer, leaf_der: &[u8]);
+
     /// The connection will end for its age: what is on it shall move to another.
     fn move_on(&self, peer: &Peer);
 

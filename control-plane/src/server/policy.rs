@@ -123,6 +123,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("/muster.admin.v1.NodesService/DeleteNode", write(EditNodes)),
     ("/muster.admin.v1.NodesService/QuarantineNode", write(Secure)),
     ("/muster.admin.v1.NodesService/ReleaseQuarantine", write(Secure)),
+    ("/muster.admin.v1.NodesService/AcceptRestored", write(Secure)),
     ("/muster.admin.v1.NodesService/AllowRecovery", write(Secure)),
 
     ("/muster.admin.v1.JoinTokensService/CreateJoinToken", fleet_write(Enroll)),

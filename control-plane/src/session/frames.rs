@@ -7,6 +7,7 @@ use bytes::Bytes;
 use muster_common::{
     clock::UnixMillis,
     digest::Sha256,
+    generation::Generation,
     ids::{CommandId, InstanceId, NodeId, OperationId, SessionId},
     reason::Reason,
 };
@@ -65,6 +66,8 @@ pub struct Hello {
     pub capabilities: Vec<String>,
     /// Last epoch seen; 0: none.
     pub epoch: u64,
+    /// The newest that it was told.
+    pub newest: Generation,
     /// The host's clock.
     pub wall_time: UnixMillis,
     /// Of the certificate it holds.

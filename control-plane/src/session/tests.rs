@@ -44,6 +44,7 @@ fn hello() -> Inbound {
         protocol_max: 1,
         capabilities: Vec::new(),
         epoch: 0,
+        newest: muster_common::generation::Generation::default(),
         wall_time: UnixMillis(0),
         certificate_generation: 1,
         trust_bundle_version: 1,

@@ -34,6 +34,13 @@ impl Callers for Door {
         self.0.node_may_speak(node, serial)
     }
 
+    fn shown(&self, peer: &Peer, leaf_der: &[u8]) {
+        if let Some(Principal::Node(node)) = &peer.principal {
+            let certificate = (peer.serial.as_str(), peer.not_before);
+            self.0.find_lost(*node, certificate, leaf_der, peer.remote.ip());
+        }
+    }
+
     fn move_on(&self, peer: &Peer) {
         let Some(Principal::Node(node)) = &peer.principal else { return };
         if let Some(session) = self.0.hub.get(*node).filter(|session| session.is_on(&peer.line)) {

@@ -171,6 +171,7 @@ fn node(number: u128) -> Node {
         trust_bundle_version: 0,
         recoveries: 0,
         touches: Vec::new(),
+        accepted: None,
         own_since: UnixMillis(0),
         quarantine: None,
         kept: None,

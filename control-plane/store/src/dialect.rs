@@ -43,5 +43,6 @@ pub(crate) static SQLITE: Dialect = Dialect {
         ("workload-issuers", include_str!("../migrations/sqlite/0016_workload_issuers.sql")),
         ("artifacts", include_str!("../migrations/sqlite/0017_artifacts.sql")),
         ("requested-labels", include_str!("../migrations/sqlite/0018_requested_labels.sql")),
+        ("histories", include_str!("../migrations/sqlite/0019_histories.sql")),
     ],
 };

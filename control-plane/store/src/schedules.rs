@@ -189,6 +189,16 @@ pub trait WriteSchedules: ReadSchedules + Writer {
         self.execute(SQL, params![&place.zone, place.until, &place.schedule]).map(drop)
     }
 
+    /// No time up to this one is one of any schedule.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn schedule_skip_all(&mut self, until: UnixMillis) -> Result<(), Error> {
+        self.execute("UPDATE schedules SET since = $1 WHERE since < $1", params![until])?;
+        self.execute("UPDATE schedule_places SET done_until = $1 WHERE done_until < $1", params![until])?;
+        Ok(())
+    }
+
     /// Nobody goes by the clock of that zone any more.
     ///
     /// # Errors

@@ -47,6 +47,31 @@ impl Sqlite {
         Ok(opened)
     }
 
+    /// A connection from which the whole is copied or checked.
+    pub(crate) fn source(path: &Path, busy_timeout: Duration) -> Result<Self, Error> {
+        let opened = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, busy_timeout)?;
+        if !opened.is_ours()? {
+            return Err(Error::Foreign(path.to_owned()));
+        }
+        Ok(opened)
+    }
+
+    /// Copies one consistent state into an empty file.
+    pub(crate) fn copy_into(&self, to: &Path) -> Result<(), Error> {
+        let done = self.connection.execute("VACUUM INTO ?1", [to.to_string_lossy()]);
+        done.map(drop).map_err(|error| classify(error, "copy"))
+    }
+
+    /// Reads all of it.
+    pub(crate) fn verify(&self) -> Result<(), Error> {
+        let found: String = self
+            .connection
+            .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
+            .map_err(|error| classify(error, "check"))?;
+        let broken = || Error::Corrupt(Arc::new(std::io::Error::other(found.clone())));
+        if found == "ok" { Ok(()) } else { Err(broken()) }
+    }
+
     fn connect(path: &Path, mode: OpenFlags, busy_timeout: Duration) -> Result<Self, Error> {
         let open = || {
             // A connection stays on one thread: SQLite's own locks are not needed.

@@ -242,7 +242,7 @@ fn transaction(
 }
 
 /// Who may read the database may read every bundle: nobody else may.
-fn new_file(path: &Path) -> Result<(), Error> {
+pub(crate) fn new_file(path: &Path) -> Result<(), Error> {
     let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     match made {
         Ok(_) => Ok(()),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use muster_common::{
     clock::UnixMillis,
     digest::Sha256,
+    generation::Generation,
     ids::{CommandId, InstanceId, LedgerId, SessionId},
 };
 
@@ -53,6 +54,8 @@ pub struct Introduction {
     pub capabilities: Vec<String>,
     /// Last history seen; 0: none.
     pub epoch: u64,
+    /// The newest generation that it was told.
+    pub newest: Generation,
     /// Of the certificate it holds.
     pub certificate_generation: u64,
     /// Of the roots it trusts.
@@ -247,6 +250,15 @@ pub struct Desired {
     pub offers: Vec<Offer>,
     /// To be taken off it.
     pub removals: Vec<Removal>,
+}
+
+impl Desired {
+    /// The newest generation in it.
+    #[must_use]
+    pub fn newest(&self) -> Option<Generation> {
+        let offers = self.offers.iter().map(|offer| offer.version.generation);
+        offers.chain(self.removals.iter().map(|removal| removal.generation)).max()
+    }
 }
 
 /// Reports that are stored.

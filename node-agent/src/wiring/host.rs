@@ -146,6 +146,7 @@ impl Host for NodeHost {
             machine_fingerprint: host::machine_fingerprint(),
             capabilities: kinds.map(str::to_owned).collect(),
             epoch: self.memo.epoch,
+            newest: self.memo.newest,
             certificate_generation,
             trust_bundle_version,
             sealing_public_key: self.parts.items.sealing_key().to_vec(),
@@ -229,7 +230,13 @@ impl Host for NodeHost {
                 .await;
             }
             Order::Name(name) => self.remember(|memo| memo.display_name = name).await,
-            Order::Desired(desired) => self.parts.items.desire(desired.offers, desired.removals),
+            Order::Desired(desired) => {
+                // Before anything of it is done: what was done is not forgotten.
+                if let Some(newest) = desired.newest().filter(|newest| *newest > self.memo.newest) {
+                    self.remember(|memo| memo.newest = newest).await;
+                }
+                self.parts.items.desire(desired.offers, desired.removals);
+            }
             Order::Command(ticket) => self.parts.commands.deliver(*ticket).await,
             Order::Cancel(id, force) => self.parts.commands.cancel(id, force).await,
             Order::Acked(id, seq) => self.parts.commands.acked(id, seq).await,

@@ -140,6 +140,7 @@ impl Host for SwarmHost {
             machine_fingerprint: Sha256::ZERO,
             capabilities: ["bundle", "bundle-v2", "settings"].map(str::to_owned).to_vec(),
             epoch: 0,
+            newest: muster_common::generation::Generation::default(),
             certificate_generation,
             trust_bundle_version,
             sealing_public_key: Vec::new(),

@@ -5,7 +5,7 @@
 //!     |              |              |          cancelled interrupted
 //!     |              |              '--------> denied (its lock file changed as it began)
 //!     |              '-----------------------> expired denied, and all the ends of above
-//!     '--> cancelled, expired
+//!     '--> cancelled, expired, interrupted (the store was restored from a backup)
 //! ```
 //!
 //! An end is for ever. Reports come in order without gaps; one that was taken
@@ -50,6 +50,8 @@ pub enum Event {
     NodeLeft,
     /// Its host has lost part of its memory and could run it again.
     LedgerWentBack,
+    /// The store was restored from a backup: it may have gone out since that was made.
+    StoreRestored,
 }
 
 /// One report of a host, without the bytes of its output.
@@ -171,8 +173,10 @@ pub fn apply(command: &Command, event: &Event, now: UnixMillis) -> Result<Comman
         (Queued, Event::NodeGone | Event::NodeLeft) => ended(Expired, Reason::NodeGone),
         (Delivered | Running, Event::NodeGone) => ended(Interrupted, Reason::NodeGone),
         (Delivered | Running, Event::LedgerWentBack) => ended(Interrupted, Reason::LedgerWentBack),
+        // Of what was delivered the host's ledger knows, and answers.
+        (Queued, Event::StoreRestored) => ended(Interrupted, Reason::StoreRestored),
         (Delivered | Running, Event::NodeLeft) => Ok(command.to(Succeeded, now)),
-        (_, Event::NodeGone | Event::NodeLeft | Event::LedgerWentBack) => same(),
+        (_, Event::NodeGone | Event::NodeLeft | Event::LedgerWentBack | Event::StoreRestored) => same(),
     }
 }
 

@@ -119,6 +119,17 @@ impl NodesService for Handler {
         Ok(Response::new(pb::ReleaseQuarantineResponse { node: Some(self.shown(&actor, id)?) }))
     }
 
+    async fn accept_restored(
+        &self,
+        request: Request<pb::AcceptRestoredRequest>,
+    ) -> Result<Response<pb::AcceptRestoredResponse>, Status> {
+        let (actor, request) = (caller::actor(&request)?, request.into_inner());
+        let go = !request.validate_only;
+        let done = self.0.accept_restored(&actor, &request.selector, request.reason, go).await;
+        let nodes = i64::try_from(done.map_err(status::of_app)?).unwrap_or(i64::MAX);
+        Ok(Response::new(pb::AcceptRestoredResponse { nodes }))
+    }
+
     async fn allow_recovery(
         &self,
         request: Request<pb::AllowRecoveryRequest>,

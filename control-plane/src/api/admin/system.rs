@@ -31,7 +31,7 @@ impl SystemService for Handler {
             version: build_info::version().to_owned(),
             trust_domain: fixed.trust_domain.to_string(),
             replica: fixed.replica.clone(),
-            epoch: fixed.epoch,
+            epoch: fixed.history.epoch,
             revision: system.revision,
             start_time: Some(wire::timestamp(fixed.started)),
             server_time: Some(wire::timestamp(self.0.clock.now())),

@@ -37,7 +37,7 @@ pub(in crate::api) fn enrolled(app: &App, grant: Grant) -> pb::EnrollResponse {
         trust_bundle_der: ders(&bundle.roots),
         trust_bundle_version: bundle.version,
         session_addresses: app.fixed.session_addresses.clone(),
-        epoch: app.fixed.epoch,
+        epoch: app.fixed.history.epoch,
         trust_issuers_der: ders(&bundle.issuers),
         enrollment_addresses: app.fixed.enrollment_addresses.clone(),
     }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use muster_common::{
     clock::UnixMillis,
     digest::Sha256,
+    generation::Generation,
     ids::{CommandId, LedgerId},
     reason::Reason,
 };
@@ -92,6 +93,7 @@ fn hello_from(hello: pb::Hello) -> Result<Hello, Refusal> {
         protocol_max: hello.protocol_max,
         capabilities: hello.capabilities.into_iter().take(64).map(short).collect(),
         epoch: hello.epoch,
+        newest: Generation::new(hello.newest_epoch, hello.newest_generation),
         wall_time: UnixMillis(hello.wall_time_ms),
         certificate_generation: hello.certificate_generation,
         trust_bundle_version: hello.trust_bundle_version,

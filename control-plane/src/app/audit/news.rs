@@ -69,7 +69,7 @@ impl App {
     /// The token for going on after a place.
     #[must_use]
     pub fn audit_token(&self, filter: &Filter, place: u64) -> String {
-        page::encode_token(fingerprint(filter), &format!("{}.{place}", self.fixed.epoch))
+        page::encode_token(fingerprint(filter), &format!("{}.{place}", self.fixed.history.epoch))
     }
 
     /// The place that a token stands for.
@@ -85,7 +85,7 @@ impl App {
             .and_then(|(epoch, place)| Some((epoch.parse::<u64>().ok()?, place.parse::<u64>().ok()?)));
         let (epoch, place) = place.ok_or_else(|| invalid("it is not one that this server gave out"))?;
         let newest = self.store.read(|tx| tx.audit_place().map_err(Error::from)).await?;
-        if epoch != self.fixed.epoch || place > newest {
+        if epoch != self.fixed.history.epoch || place > newest {
             let what = "the resume token is of another history; list what you need and watch from now on";
             return Err(Error::refused(Reason::ResumeTokenExpired, what));
         }

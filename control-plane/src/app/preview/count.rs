@@ -83,7 +83,7 @@ impl<'a> Count<'a> {
 
     /// Counts a node. Whether it would follow at once.
     pub(super) fn add(&mut self, app: &App, entry: &Entry) -> bool {
-        let (node, epoch) = (&entry.node, app.fixed.epoch);
+        let (node, epoch) = (&entry.node, app.fixed.history.epoch);
         let from = self.before.wanted_of(node, &self.found.item, epoch);
         let to = self.after.wanted_of(node, &self.found.item, epoch);
         let sha256 = |wanted: &Option<Wanted>| wanted.as_ref().map(|it| it.version.sha256);

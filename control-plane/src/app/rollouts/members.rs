@@ -112,7 +112,7 @@ impl<'a> Look<'a> {
         let selector = step.map_or(Ok(None), |step| step.reach.selector(&catalog.groups));
         let item = compiled.assignment.target.item();
         let (zones, groups) = (HashMap::new(), HashMap::new());
-        let epoch = app.fixed.epoch;
+        let epoch = app.fixed.history.epoch;
         Self { app, rollout, compiled, catalog, epoch, now, item, selector, zones, groups }
     }
 

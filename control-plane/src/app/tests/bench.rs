@@ -21,8 +21,8 @@ use muster_domain::{
     node::{LedgerMark, Node},
 };
 use muster_store::{
-    Options, ReadAuthority as _, ReadCommands as _, ReadNodes as _, Store, WriteAccess as _,
-    WriteAuthority as _, WriteNodes as _, WriteTx,
+    Options, ReadAuthority as _, ReadCommands as _, ReadHistories as _, ReadNodes as _, Store,
+    WriteAccess as _, WriteAuthority as _, WriteNodes as _, WriteTx,
 };
 
 use crate::{
@@ -197,6 +197,7 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
     let trust_domain: muster_common::tls::spiffe::TrustDomain = "fleet.test".parse().unwrap();
     let (dir, rules) = (folder.path().join("ca"), crate::config::Workload::default().rules());
     let workloads = workloads::open(&store, &dir, &trust_domain, rules, stamp()).await.unwrap();
+    let history = store.read(|tx| tx.history()).await.unwrap();
     App::new(Core {
         store,
         fleet: fleet::Fleet::default(),
@@ -228,7 +229,7 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
         drain: Drain::default(),
         fixed: Fixed {
             replica: "a".to_owned(),
-            epoch: 1,
+            history,
             trust_domain,
             started: NOW,
             session: SessionRules {
@@ -392,6 +393,7 @@ pub(in crate::app) fn node(number: u128) -> Node {
         trust_bundle_version: 0,
         recoveries: 0,
         touches: Vec::new(),
+        accepted: None,
         own_since: UnixMillis(0),
         quarantine: None,
         kept: None,
@@ -415,6 +417,7 @@ pub(super) fn hello(ledger: LedgerMark) -> Hello {
         protocol_max: 1,
         capabilities: Vec::new(),
         epoch: 0,
+        newest: muster_common::generation::Generation::default(),
         wall_time: NOW,
         certificate_generation: 1,
         trust_bundle_version: 1,

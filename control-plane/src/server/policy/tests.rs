@@ -16,6 +16,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("NodesService/DeleteNode",                "-O---A"),
     ("NodesService/QuarantineNode",            "----SA"),
     ("NodesService/ReleaseQuarantine",         "----SA"),
+    ("NodesService/AcceptRestored",            "----SA"),
     ("NodesService/AllowRecovery",             "----SA"),
     ("JoinTokensService/CreateJoinToken",      "---E-A *"),
     ("JoinTokensService/GetJoinToken",         "---E-A *"),

@@ -21,7 +21,7 @@ macro_rules! nodes {
     ($rest:literal) => {
         concat!(
             "SELECT n.id, n.display_name, n.labels, f.facts, f.facts_sha256, s.liveness, s.liveness_since, \
-             s.liveness_reason, s.ledger_id, s.ledger_seq, s.trust_bundle, s.recoveries, s.quarantine, s.kept, s.own_since, \
+             s.liveness_reason, s.ledger_id, s.ledger_seq, s.trust_bundle, s.recoveries, s.quarantine, s.kept, s.accepted, s.own_since, \
              n.enrolled_key_sha256, n.machine_fingerprint, n.enrolled_with, n.created_at, n.selector_revision, n.revision, \
              c.serial, c.generation, c.issuer, c.not_before, c.not_after, c.key_sha256, c.der, \
              x.serial, x.generation, x.issuer, x.not_before, x.not_after, x.key_sha256, x.der \
@@ -159,6 +159,7 @@ fn decode(row: &mut Row) -> Result<Node, Error> {
         recoveries: row.u32("recoveries")?,
         quarantine: row.opt_json("quarantine")?,
         kept: row.opt_json("kept")?,
+        accepted: row.opt_json("accepted")?,
         own_since: row.millis("own_since")?,
         enrolled_key_sha256: row.bytes("enrolled key hash")?,
         machine_fingerprint: row.bytes("machine fingerprint")?,

@@ -1,6 +1,6 @@
 //! Writing nodes, part by part.
 
-use muster_common::{clock::UnixMillis, ids::NodeId};
+use muster_common::{clock::UnixMillis, generation::Generation, ids::NodeId};
 use muster_domain::{
     certificate::{Issued, NodeCertificate},
     facts::Facts,
@@ -185,6 +185,20 @@ pub trait WriteNodes: ReadNodes + Writer {
         let found = self.execute(sql, params![kept.map(json), id])? > 0;
         if found {
             self.needs_audit("who a node is after its quarantine");
+            self.changed(ChangeKind::Node, id.to_string());
+        }
+        Ok(found)
+    }
+
+    /// What of a history that is not known here may be overwritten on it.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn node_set_accepted(&mut self, id: NodeId, accepted: Generation) -> Result<bool, Error> {
+        let sql = "UPDATE node_status SET accepted = $1 WHERE node_id = $2";
+        let found = self.execute(sql, params![json(&accepted), id])? > 0;
+        if found {
+            self.needs_audit("what may be overwritten on a node");
             self.changed(ChangeKind::Node, id.to_string());
         }
         Ok(found)

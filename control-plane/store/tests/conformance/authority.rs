@@ -85,7 +85,8 @@ pub(crate) fn trust_recoveries_and_quarantine_of_a_node_are_kept(database: &impl
         at: NOW,
         serial: "0a".into(),
     };
-    let quarantine = Quarantine { reason: Suspicion::TwoProcesses, since: NOW, seen: vec![seen.clone()] };
+    let quarantine =
+        Quarantine { reason: Suspicion::TwoProcesses, since: NOW, seen: vec![seen.clone()], newest: None };
     let (kept, machine) = (quarantine.clone(), [9_u8; 32]);
     report(&store, move |tx| tx.node_set_trust_bundle(id, 4));
     write(&store, move |tx| tx.node_set_recoveries(id, 2));

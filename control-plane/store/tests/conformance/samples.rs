@@ -54,6 +54,7 @@ pub(crate) fn node(number: u128) -> Node {
         trust_bundle_version: 0,
         recoveries: 0,
         touches: Vec::new(),
+        accepted: None,
         own_since: muster_common::clock::UnixMillis(0),
         quarantine: None,
         kept: None,

@@ -65,6 +65,8 @@ fn hello(message: Hello) -> pb::Hello {
         protocol_max: build_info::PROTOCOL_MAX,
         capabilities: host.capabilities,
         epoch: host.epoch,
+        newest_epoch: host.newest.epoch,
+        newest_generation: host.newest.number,
         wall_time_ms: message.wall_time.0,
         certificate_generation: host.certificate_generation,
         trust_bundle_version: host.trust_bundle_version,

@@ -43,6 +43,7 @@ impl Host for Fake {
             boot_id: "boot".to_owned(),
             machine_fingerprint: Sha256::ZERO,
             capabilities: vec!["bundle".to_owned()],
+            newest: muster_common::generation::Generation::default(),
             epoch: 0,
             certificate_generation: 1,
             trust_bundle_version: 1,

@@ -52,16 +52,17 @@ fn after(command: &Command, event: &Event) -> Command {
 #[test]
 fn every_event_in_every_state_leads_where_it_should() {
     use State::{Cancelled, Delivered, Expired, Interrupted, Queued, Running};
-    for (state, delivered, cancel, gone, went_back) in [
-        (Queued, Some(Delivered), Cancelled, Expired, Queued),
-        (Delivered, Some(Delivered), Delivered, Interrupted, Interrupted),
-        (Running, None, Running, Interrupted, Interrupted),
+    for (state, delivered, cancel, gone, went_back, restored) in [
+        (Queued, Some(Delivered), Cancelled, Expired, Queued, Interrupted),
+        (Delivered, Some(Delivered), Delivered, Interrupted, Interrupted, Delivered),
+        (Running, None, Running, Interrupted, Interrupted, Running),
     ] {
         let to = |event| apply(&command(state), &event, NOW).ok().map(|c| c.state);
         assert_eq!(to(Event::Delivered), delivered, "{state:?}");
         assert_eq!(to(Event::CancelRequested), Some(cancel), "{state:?}");
         assert_eq!(to(Event::NodeGone), Some(gone), "{state:?}");
         assert_eq!(to(Event::LedgerWentBack), Some(went_back), "{state:?}");
+        assert_eq!(to(Event::StoreRestored), Some(restored), "{state:?}");
     }
     for end in State::ALL.into_iter().filter(|s| s.is_end()) {
         let ended = command(end);
@@ -72,6 +73,7 @@ fn every_event_in_every_state_leads_where_it_should() {
             Event::AnswerOverdue,
             Event::NodeGone,
             Event::LedgerWentBack,
+            Event::StoreRestored,
         ] {
             assert_eq!(after(&ended, &event), ended, "{end:?} {event:?}");
         }

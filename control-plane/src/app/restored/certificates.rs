@@ -1,0 +1,69 @@
+//! Certificates that were issued after the backup was made. The store does not know them,
+//! and their nodes have no other.
+
+use std::{net::IpAddr, time::Duration};
+
+use muster_common::{clock::UnixMillis, error_chain::Chain, ids::NodeId, tasks::Kind};
+use muster_domain::{
+    audit::{Note, Stamp},
+    certificate::{Issued, NodeCertificate, Shown},
+};
+use muster_store::{ReadNodes as _, WriteNodes as _};
+use serde_json::json;
+
+use crate::{
+    app::{App, Error},
+    ca::BACKDATE,
+};
+
+impl App {
+    /// A node has shown a certificate in a handshake. If it is one of the time that was lost
+    /// by a restore, it is the node's again: this authority has issued it, the store cannot
+    /// have replaced it, and of two such certificates the newer one holds.
+    pub(crate) fn find_lost(&self, id: NodeId, shown: (&str, UnixMillis), leaf_der: &[u8], remote: IpAddr) {
+        let (serial, not_before) = shown;
+        // A certificate counts in seconds: it was made within the one that begins then.
+        let issued = not_before + BACKDATE + Duration::from_secs(1);
+        if !self.fixed.history.is_lost_time(issued) {
+            return;
+        }
+        let found = self.fleet.with(id, |mut entry| {
+            let held = &entry.node.certificate;
+            let is_newer = not_before > held.current.not_before && held.judge(serial) == Shown::Superseded;
+            let found = self.ca.issued_before(leaf_der, held.newest() + 1).filter(|_| is_newer)?;
+            // At once: this connection is to be served.
+            entry.node.certificate = NodeCertificate { current: found.clone(), next: None };
+            Some(found)
+        });
+        if let Some(found) = found.flatten() {
+            tracing::warn!(node = %id, serial, "node {id} has a certificate of the time between backup and restore");
+            self.store_found(id, found, remote);
+        }
+    }
+
+    /// If that fails, its next connection brings it again.
+    fn store_found(&self, id: NodeId, found: Issued, remote: IpAddr) {
+        let app = self.clone();
+        self.tasks.spawn("found-certificate", Kind::BestEffort, async move {
+            let stamp = Stamp { remote_address: remote.to_string(), ..app.own_stamp("identity.find") };
+            let put = move |tx: &mut muster_store::WriteTx<'_>| {
+                let Some(node) = tx.node_get(id)? else { return Ok(()) };
+                if node.certificate.newest() >= found.generation {
+                    return Ok(());
+                }
+                tx.node_set_certificate(id, &NodeCertificate { current: found.clone(), next: None })?;
+                tx.audit(Note {
+                    subject: format!("node/{id}"),
+                    before: json!({ "certificate_serial": node.certificate.current.serial }).to_string(),
+                    after: json!({ "certificate_serial": found.serial, "generation": found.generation })
+                        .to_string(),
+                    ..Note::default()
+                })?;
+                Ok::<_, Error>(())
+            };
+            if let Err(error) = app.commit(stamp, put).await {
+                tracing::error!(node = %id, error = %Chain(&error), "the certificate of node {id} was not stored");
+            }
+        });
+    }
+}

@@ -1,0 +1,209 @@
+//! `restore`: a control plane out of a backup. Its store begins another history.
+//!
+//! All of it happens in `restoring` below the state directory, which may be a mount: only
+//! when everything there is whole and the new history has begun, its parts move into their
+//! places, one by one, and those that were there into `before-restore-TIME`. As long as
+//! `restoring` is there, `serve` refuses to start, and the same command begins anew.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufReader, Read},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail, ensure};
+use muster_common::clock::Clock;
+use muster_store::{Options, ReadMeta as _, Store};
+use rustix::fs::{FlockOperation, flock};
+
+use super::{ConfigArg, stamp};
+use crate::{
+    app::restored::{self, Plan, Restored},
+    backup::{About, Reader, STORE},
+    config::Config,
+};
+
+/// Where what is restored is put together.
+pub(super) const STAGE: &str = "restoring";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// A backup. "-": standard input.
+    file: PathBuf,
+    /// What is in the state directory goes into `before-restore-TIME` below it.
+    #[arg(long)]
+    replace: bool,
+    /// Number of the history that begins; above all that hosts know. Without it, one more than
+    /// those of the backup and of the store that is replaced.
+    #[arg(long)]
+    epoch: Option<u64>,
+    /// Join tokens stay valid: also one that was used up after the backup was made.
+    #[arg(long)]
+    keep_join_tokens: bool,
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let config = args.config.load()?;
+    let dir = &config.state_dir;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let lock = File::create(dir.join("serve.lock"))?;
+    flock(&lock, FlockOperation::NonBlockingLockExclusive)
+        .with_context(|| format!("a control plane serves {}: stop it first", dir.display()))?;
+    let there = there(dir)?;
+    if !there.is_empty() && !args.replace {
+        let shown: Vec<_> = there.iter().map(|path| path.display().to_string()).collect();
+        bail!("{} is not empty ({}): --replace moves that aside", dir.display(), shown.join(", "));
+    }
+    let stage = dir.join(STAGE);
+    if stage.exists() {
+        fs::remove_dir_all(&stage)?; // of a restore that did not end
+    }
+    fs::DirBuilder::new().mode(0o700).create(&stage)?;
+    let (about, done) = match put_together(args, &config, &stage) {
+        Ok(done) => done,
+        Err(error) => {
+            fs::remove_dir_all(&stage)?; // nothing else has changed
+            return Err(error);
+        }
+    };
+    let aside = move_in(dir, &stage)?;
+    tell(&about, &done, aside.as_deref());
+    Ok(())
+}
+
+/// What is in the state directory and would be replaced.
+fn there(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut there = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let text = name.to_string_lossy();
+        if text != "serve.lock" && text != STAGE && !text.starts_with("before-restore-") {
+            there.push(PathBuf::from(name));
+        }
+    }
+    there.sort();
+    Ok(there)
+}
+
+fn put_together(args: &Args, config: &Config, stage: &Path) -> anyhow::Result<(About, Restored)> {
+    let from: Box<dyn Read> = if args.file == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        let file = File::open(&args.file).with_context(|| format!("cannot open {}", args.file.display()))?;
+        Box::new(BufReader::with_capacity(1 << 20, file))
+    };
+    let about = Reader::new(from)
+        .put_into(stage, |about| check(about, config))
+        .with_context(|| format!("{} cannot be restored", args.file.display()))?;
+    for name in &about.keys_left_out {
+        let to = stage.join(name);
+        fs::create_dir_all(to.parent().unwrap_or(stage))?;
+        fs::copy(config.state_dir.join(name), &to).with_context(|| format!("cannot take over {name}"))?;
+    }
+    let options = Options::sqlite(stage.join(STORE)).with_replica("cli");
+    muster_store::verify(&options).context("the store in it is damaged")?;
+    let before = epoch_of(&config.store_path());
+    let store = Store::open(&options).context("the store in it cannot be used")?;
+    let epoch = args.epoch.unwrap_or_else(|| about.epoch.max(before.unwrap_or(0)) + 1);
+    let plan = Plan { epoch, taken_at: about.taken_at, keep_join_tokens: args.keep_join_tokens };
+    let done = restored::begin(&store, stamp("store.restore"), plan)?;
+    store.close_blocking()?;
+    own(stage, &config.state_dir)?;
+    Ok((about, done))
+}
+
+fn check(about: &About, config: &Config) -> anyhow::Result<()> {
+    ensure!(
+        about.trust_domain == config.trust_domain.as_str(),
+        "it is of trust domain {:?}, the configuration says {:?}",
+        about.trust_domain,
+        config.trust_domain.as_str()
+    );
+    let missing: Vec<&String> =
+        about.keys_left_out.iter().filter(|name| !config.state_dir.join(name).is_file()).collect();
+    ensure!(
+        missing.is_empty(),
+        "it was made without keys; bring these into {} first: {missing:?}",
+        config.state_dir.display()
+    );
+    Ok(())
+}
+
+/// Of the store that is replaced, if it can still be read.
+fn epoch_of(path: &Path) -> Option<u64> {
+    let store = Store::open(&Options::sqlite(path).with_replica("cli")).ok()?;
+    let epoch = store.read_blocking(|tx| tx.epoch()).ok();
+    store.close_blocking().ok()?;
+    epoch
+}
+
+/// What is restored belongs to whom the state directory belongs to, and is on the disk.
+fn own(path: &Path, like: &Path) -> anyhow::Result<()> {
+    let owner = fs::metadata(like)?;
+    let mut all = vec![path.to_owned()];
+    while let Some(path) = all.pop() {
+        let is_dir = path.is_dir();
+        if is_dir {
+            for entry in fs::read_dir(&path)? {
+                all.push(entry?.path());
+            }
+        }
+        if fs::metadata(&path)?.uid() != owner.uid() {
+            std::os::unix::fs::chown(&path, Some(owner.uid()), Some(owner.gid()))?;
+        }
+        if is_dir {
+            File::open(&path)?.sync_all()?;
+        }
+    }
+    Ok(())
+}
+
+/// Moves what is restored into its place. Answers where that is which was there.
+fn move_in(dir: &Path, stage: &Path) -> anyhow::Result<Option<PathBuf>> {
+    let there = there(dir)?; // anew: the store that was there was opened, and its log is gone
+    let mut aside = None;
+    if !there.is_empty() {
+        let folder = dir.join(format!("before-restore-{}", Clock::System.now().0));
+        fs::DirBuilder::new().mode(0o700).create(&folder)?;
+        for name in there {
+            fs::rename(dir.join(&name), folder.join(&name))?;
+        }
+        own(&folder, dir)?;
+        aside = Some(folder);
+    }
+    for entry in fs::read_dir(stage)? {
+        let name = entry?.file_name();
+        fs::rename(stage.join(&name), dir.join(&name))?;
+    }
+    File::open(dir)?.sync_all()?;
+    fs::remove_dir(stage)?;
+    File::open(dir)?.sync_all()?;
+    Ok(aside)
+}
+
+fn tell(about: &About, done: &Restored, aside: Option<&Path>) {
+    eprintln!("restored as of {} (revision {} of epoch {})", about.taken_at, about.revision, about.epoch);
+    eprintln!(
+        "epoch {} begins; hosts that were told more than this store knows wait for a person",
+        done.epoch
+    );
+    for (count, what) in [
+        (done.interrupted, "commands that were queued are interrupted: they may have gone out since"),
+        (done.revoked, "join tokens are revoked: they may have been used since"),
+        (done.held, "rollouts wait: look at them, then release the brake"),
+    ] {
+        if count > 0 {
+            eprintln!("{count} {what}");
+        }
+    }
+    for place in [&about.blobs_elsewhere, &about.secrets_elsewhere].into_iter().flatten() {
+        eprintln!("not in the backup, and needed: {place}");
+    }
+    if let Some(aside) = aside {
+        eprintln!("what was there before is in {}", aside.display());
+    }
+    eprintln!("next: start the control plane, and see nodes-accept-restored.sh");
+}
