@@ -12,8 +12,9 @@ const CRATES: &[(&str, &str, &[&str])] = &[
     ("muster-proto", "proto", &[]),
     ("muster-common", "common", &[]),
     ("muster-repository", "deploy/repository", &["muster-common"]),
+    ("muster-cluster", "tests/cluster", &[]),
     ("muster-domain", "control-plane/domain", &["muster-common"]),
-    ("muster-store", "control-plane/store", &["muster-common", "muster-domain"]),
+    ("muster-store", "control-plane/store", &["muster-common", "muster-domain", "muster-cluster"]),
     (
         "muster-control-plane",
         "control-plane",
@@ -24,6 +25,7 @@ const CRATES: &[(&str, &str, &[&str])] = &[
         "muster-tests",
         "tests",
         &[
+            "muster-cluster",
             "muster-common",
             "muster-proto",
             "muster-node-agent",
@@ -74,6 +76,7 @@ const NODE_AGENT: &[&[&str]] = &[
 /// Crates that may be named in some places only; a place is a path or how one begins.
 const CRATES_AT_HOME: &[(&str, &[&str])] = &[
     ("rusqlite", &["control-plane/store/"]),
+    ("tokio_postgres", &["control-plane/store/"]),
     (
         "muster_store",
         &[

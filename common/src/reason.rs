@@ -168,6 +168,8 @@ reasons! {
     ArtifactExpired = "ARTIFACT_EXPIRED",
     ArtifactUnknown = "ARTIFACT_UNKNOWN",
     LabelNotRequestable = "LABEL_NOT_REQUESTABLE",
+    StoreUnreachable = "STORE_UNREACHABLE",
+    StoreOutcomeUnknown = "STORE_OUTCOME_UNKNOWN",
 }
 
 impl Reason {

@@ -11,6 +11,7 @@ mod operator;
 mod restore;
 mod secrets;
 mod serve;
+mod store;
 mod token;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -18,12 +19,13 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 use muster_common::{build_info, clock::Clock};
 use muster_domain::audit::Stamp;
-use muster_store::{Options, Store};
+use muster_store::Store;
 
 use crate::{
     app::{self, authority::Place},
     ca::Ca,
     config::Config,
+    wiring,
 };
 
 /// Muster's control plane: keeps a fleet of hosts in the state its operators want.
@@ -62,6 +64,9 @@ enum Command {
     Backup(backup::Args),
     /// Bring a control plane back from a backup. Its store begins another history.
     Restore(restore::Args),
+    /// The store.
+    #[command(subcommand)]
+    Store(store::Command),
     /// The configuration.
     #[command(subcommand)]
     Config(config::Command),
@@ -91,6 +96,7 @@ pub fn main() -> ExitCode {
         Command::Secrets(command) => secrets::run(&command),
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => restore::run(&args),
+        Command::Store(command) => store::run(&command),
         Command::Config(command) => config::run(&command),
         Command::Version => {
             println!("{}", build_info::line("muster-control-plane"));
@@ -114,7 +120,7 @@ impl ConfigArg {
 
 /// Opens the store beside a control plane that may be serving it.
 fn open_store(config: &Config) -> anyhow::Result<Store> {
-    Ok(Store::open(&Options::sqlite(config.store_path()).with_replica("cli"))?)
+    Ok(Store::open(&wiring::store::options(config, "cli")?)?)
 }
 
 /// Opens the authority that the store knows.

@@ -12,6 +12,8 @@ mod listen;
 mod log;
 mod retention;
 mod secrets;
+mod session;
+mod store;
 mod template;
 mod workload;
 
@@ -35,6 +37,8 @@ pub use listen::{Listen, Public};
 pub use log::Log;
 pub use retention::Retention;
 pub use secrets::Secrets;
+pub use session::Session;
+pub use store::Store;
 pub use template::render;
 pub use workload::Workload;
 
@@ -54,6 +58,9 @@ pub struct Config {
     /// Name of this process among others on one store. Since 0.1.
     #[serde(default = "default_replica")]
     pub replica: String,
+    /// Where what is known is kept. Since 0.1.
+    #[serde(default)]
+    pub store: Store,
     /// Ports. Since 0.1.
     #[serde(default)]
     pub listen: Listen,
@@ -178,41 +185,6 @@ impl Default for Identity {
     }
 }
 
-/// Rhythm of nodes.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Session {
-    /// Between heartbeats.
-    #[serde(with = "humantime_serde")]
-    pub heartbeat_interval: Duration,
-    /// Each is spread by up to this, both ways.
-    #[serde(with = "humantime_serde")]
-    pub heartbeat_jitter: Duration,
-    /// First wait of an agent before it tries a broken session again.
-    #[serde(with = "humantime_serde")]
-    pub reconnect_min: Duration,
-    /// Longest such wait.
-    #[serde(with = "humantime_serde")]
-    pub reconnect_max: Duration,
-    /// Bytes of output kept of one command.
-    pub output_limit: u64,
-    /// Bytes of output kept of all commands of one operation.
-    pub operation_output_limit: u64,
-}
-
-impl Default for Session {
-    fn default() -> Self {
-        Self {
-            heartbeat_interval: Duration::from_secs(15),
-            heartbeat_jitter: Duration::from_millis(1500),
-            reconnect_min: Duration::from_secs(1),
-            reconnect_max: Duration::from_secs(60),
-            output_limit: 1024 * 1024,
-            operation_output_limit: 256 * 1024 * 1024,
-        }
-    }
-}
-
 /// A file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -265,6 +237,7 @@ impl Config {
             trust_domain,
             state_dir,
             replica: default_replica(),
+            store: Store::default(),
             listen: Listen::default(),
             public: Public::default(),
             identity: Identity::default(),
@@ -342,6 +315,7 @@ impl Config {
                 session.operation_output_limit
             ));
         }
+        problems.extend(self.store.problems());
         problems.extend(self.doors.problems());
         problems.extend(self.retention.problems());
         problems.extend(self.enrollment.problems());
@@ -366,10 +340,13 @@ impl Config {
         }
     }
 
-    /// File of the store.
+    /// URL of the store.
     #[must_use]
-    pub fn store_path(&self) -> PathBuf {
-        self.state_dir.join("muster.db")
+    pub fn store_url(&self) -> String {
+        match self.store.url.as_str() {
+            "" => format!("sqlite:{}", self.state_dir.join("muster.db").display()),
+            url => url.to_owned(),
+        }
     }
 
     /// Where agents find the ports, given what was bound.

@@ -3,6 +3,7 @@
 
 mod audit;
 mod callers;
+pub mod store;
 mod tls;
 mod workloads;
 
@@ -14,7 +15,7 @@ use muster_common::{
     drain::Drain,
     tasks::{Kind, Tasks},
 };
-use muster_store::{Options, ReadAuthority as _, ReadHistories as _, ReadMeta as _, ReadSecrets as _, Store};
+use muster_store::{ReadAuthority as _, ReadHistories as _, ReadMeta as _, ReadSecrets as _, Store};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
@@ -181,8 +182,8 @@ fn fit(doors: &mut Doors, descriptors: usize) {
 }
 
 fn open_store(config: &Config) -> anyhow::Result<Store> {
-    let options = Options::sqlite(config.store_path()).with_replica(&config.replica);
-    Store::open(&options).with_context(|| format!("cannot open the store {}", config.store_path().display()))
+    let options = store::options(config, &config.replica)?;
+    Store::open(&options).with_context(|| format!("cannot open the store {}", options.place))
 }
 
 /// The keys of protected contents. If the file is missing although contents are encrypted,

@@ -368,6 +368,7 @@ fn report(seq: u64, dropped_bytes: u64, end: bool) -> CommandReport {
 
 fn hello(protocol_min: u32, protocol_max: u32) -> Hello {
     Hello {
+        newest: muster_common::generation::Generation::default(),
         instance: InstanceId::from_u128(1),
         ledger: LedgerMark { id: LedgerId::from_u128(1), seq: 1 },
         boot_id: String::new(),

@@ -113,8 +113,15 @@ fn the_footprint_bench_writes_every_figure_that_it_promises() {
     let found = bench(&args, folder.path(), "footprint.json");
     let rows = found.as_array().unwrap();
     let names: Vec<&str> = rows.iter().filter_map(|row| row["name"].as_str()).collect();
-    let promised =
-        ["agent_rss", "agent_cpu", "agent_sent", "agent_received", "agent_first_session", "agent_binary"];
+    let promised = [
+        "agent_rss",
+        "agent_pss",
+        "agent_cpu",
+        "agent_sent",
+        "agent_received",
+        "agent_first_session",
+        "agent_binary",
+    ];
     assert_eq!(names, promised);
     for row in rows {
         assert!(row["unit"].is_string() && row["muster"].as_f64().is_some_and(|it| it >= 0.0), "{row}");

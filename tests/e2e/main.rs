@@ -67,6 +67,7 @@ mod secrets;
 mod sessions;
 mod settings;
 mod split;
+mod store;
 mod supervise;
 mod upgrades;
 mod upkeep;

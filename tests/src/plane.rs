@@ -40,6 +40,8 @@ pub struct Options {
     pub authority: Option<(PathBuf, PathBuf)>,
     /// Address of this machine that it listens on and is reached by.
     pub listen: IpAddr,
+    /// Database of a server that keeps its store; none: a file does.
+    pub store_url: Option<String>,
 }
 
 impl Default for Options {
@@ -50,6 +52,7 @@ impl Default for Options {
             log: "info".to_owned(),
             authority: None,
             listen: IpAddr::from([127, 0, 0, 1]),
+            store_url: None,
         }
     }
 }
@@ -105,6 +108,9 @@ impl Plane {
         }
         if let Some((chain, key)) = &options.authority {
             init.arg("--ca-chain").arg(chain).arg("--ca-key").arg(key);
+        }
+        if let Some(url) = &options.store_url {
+            init.arg("--store-url").arg(url);
         }
         let made = init.output().unwrap();
         assert!(made.status.success(), "init: {}", String::from_utf8_lossy(&made.stderr));

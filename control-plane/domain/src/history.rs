@@ -44,11 +44,11 @@ impl History {
         }
     }
 
-    /// Whether what was made then was made after a backup and before the store was restored
-    /// from it.
+    /// Whether what was made between these two moments can have been made after a backup and
+    /// before the store was restored from it.
     #[must_use]
-    pub fn is_lost_time(&self, at: UnixMillis) -> bool {
-        self.ended.iter().any(|ended| ended.taken_at <= at && at < ended.restored_at)
+    pub fn is_lost_time(&self, earliest: UnixMillis, latest: UnixMillis) -> bool {
+        self.ended.iter().any(|ended| ended.taken_at <= latest && earliest < ended.restored_at)
     }
 }
 
@@ -78,8 +78,9 @@ mod tests {
 
     #[test]
     fn lost_time_is_from_the_backup_to_the_restore() {
-        let lost = |at| history().is_lost_time(UnixMillis(at));
+        let lost = |at| history().is_lost_time(UnixMillis(at), UnixMillis(at));
         assert_eq!([lost(9_999), lost(10_000), lost(10_499), lost(10_500)], [false, true, true, false]);
         assert!(lost(20_001));
+        assert!(history().is_lost_time(UnixMillis(9_500), UnixMillis(10_500)), "it may be");
     }
 }

@@ -71,7 +71,7 @@ fn of_blobs(error: &blobs::Error) -> Status {
 }
 
 fn of_store(error: &muster_store::Error) -> Status {
-    use muster_store::Error::{Busy, Closed, DiskFull, Locked, PageKey};
+    use muster_store::Error::{Busy, Closed, DiskFull, Locked, OutcomeUnknown, PageKey, Unreachable};
     let what = match error {
         PageKey(_) => return status(Reason::PageTokenInvalid, "the page token is not one of this list"),
         Busy => return status(Reason::Overloaded, "too many writes wait; try again"),
@@ -79,6 +79,16 @@ fn of_store(error: &muster_store::Error) -> Status {
         // Those two are for an operator of the control plane to see, and they pass.
         Locked(_) => "another process keeps the store locked; try again",
         DiskFull(_) => "the disk of the store is full; try again when there is room",
+        Unreachable(_) => {
+            tracing::error!(error = %Chain(error), "the store cannot be reached");
+            return status(Reason::StoreUnreachable, "the store cannot be reached; nothing was written");
+        }
+        OutcomeUnknown(_) => {
+            tracing::error!(error = %Chain(error), "the store was lost during a commit");
+            let what =
+                "the store was lost while it wrote: read whether the change is there before you repeat it";
+            return status(Reason::StoreOutcomeUnknown, what);
+        }
         _ => {
             tracing::error!(error = %Chain(error), "the store failed");
             return status(Reason::Internal, "the store failed; the log of the control plane says more");
@@ -122,6 +132,7 @@ const fn retry_after(reason: Reason) -> Option<Duration> {
         Reason::ApprovalPending | Reason::OidcUnavailable | Reason::HostCaUnavailable => {
             Some(Duration::from_secs(5))
         }
+        Reason::StoreUnreachable => Some(Duration::from_secs(2)),
         _ => None,
     }
 }
@@ -153,7 +164,11 @@ fn code(reason: Reason) -> Code {
         }
         RateLimited | FrameTooLarge | SlowReader | QuotaExceeded => Code::ResourceExhausted,
         Overloaded | ShuttingDown | EnrollmentDisabled | RecoveryDisabled | ApprovalPending
-        | OidcUnavailable | HostCaUnavailable | WorkloadDisabled | WorkloadUnavailable => Code::Unavailable,
+        | OidcUnavailable | HostCaUnavailable | WorkloadDisabled | WorkloadUnavailable | StoreUnreachable => {
+            Code::Unavailable
+        }
+        // Not UNAVAILABLE, which clients repeat by themselves.
+        StoreOutcomeUnknown => Code::Unknown,
         Internal => Code::Internal,
         // The rest says that something is not possible in the present state, or is said by hosts alone.
         _ => Code::FailedPrecondition,

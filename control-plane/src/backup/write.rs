@@ -61,7 +61,7 @@ impl<W: Write> Writer<W> {
 
     /// How many bytes of files are in it.
     #[must_use]
-    pub const fn len(&self) -> u64 {
+    pub const fn written(&self) -> u64 {
         self.bytes
     }
 

@@ -18,6 +18,7 @@ use super::ConfigArg;
 use crate::{
     backup::{About, FORMAT, Leave, STORE, State, Writer},
     config::{Config, Place},
+    wiring,
 };
 
 #[derive(Debug, clap::Args)]
@@ -82,7 +83,7 @@ fn write<W: Write>(args: &Args, config: &Config, to: W) -> anyhow::Result<W> {
     let about = about(config, &copy, &state)?;
     let mut writer = Writer::begin(to, &about)?;
     writer.file(Path::new(STORE), &copy.path).context("cannot add the store")?;
-    eprintln!("the store, at revision {}: {} KiB", about.revision, writer.len() / 1024);
+    eprintln!("the store, at revision {}: {} KiB", about.revision, writer.written() / 1024);
     for name in &state.files {
         match writer.file(name, &config.state_dir.join(name)) {
             // A blob that nothing referred to, a temporary file: it is not of this state.
@@ -90,7 +91,7 @@ fn write<W: Write>(args: &Args, config: &Config, to: W) -> anyhow::Result<W> {
             done => done.with_context(|| format!("cannot add {}", name.display()))?,
         }
     }
-    eprintln!("and {} other files: {} KiB in all", state.files.len(), writer.len() / 1024);
+    eprintln!("and {} other files: {} KiB in all", state.files.len(), writer.written() / 1024);
     for (what, place) in
         [("blobs", &about.blobs_elsewhere), ("keys of protected contents", &about.secrets_elsewhere)]
     {
@@ -105,6 +106,12 @@ fn write<W: Write>(args: &Args, config: &Config, to: W) -> anyhow::Result<W> {
 }
 
 fn copy_of_store(config: &Config) -> anyhow::Result<Copy> {
+    let options = wiring::store::options(config, "cli")?;
+    if options.file().is_none() {
+        bail!(
+            "the store is on a server: back it up with the server's own tools, and the state directory with it"
+        );
+    }
     for entry in fs::read_dir(&config.state_dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
@@ -115,8 +122,7 @@ fn copy_of_store(config: &Config) -> anyhow::Result<Copy> {
     }
     let path = config.state_dir.join(format!("backup-{}.db", std::process::id()));
     let copy = Copy { path, taken_at: Clock::System.now() };
-    muster_store::snapshot(&Options::sqlite(config.store_path()), &copy.path)
-        .context("cannot copy the store")?;
+    muster_store::snapshot(&options, &copy.path).context("cannot copy the store")?;
     Ok(copy)
 }
 

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use super::ConfigArg;
-use crate::config::render;
+use crate::{config::render, wiring};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -22,7 +22,7 @@ pub(super) enum Command {
 pub(super) fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Check { config } => {
-            config.load()?;
+            wiring::store::options(&config.load()?, "cli")?;
             println!("{} can be used", config.config.display());
         }
         Command::Print { config } => print!("{}", render(&config.load()?)),

@@ -12,7 +12,11 @@ use muster_common::{
     clock::Clock,
     tls::spiffe::{Principal, TrustDomain},
 };
-use muster_domain::{access::Role, audit::Note, authority::Authority};
+use muster_domain::{
+    access::Role,
+    audit::Note,
+    authority::{Authority, Slot},
+};
 use muster_store::{Options, Store, WriteAuthority as _};
 
 use super::{operator, stamp};
@@ -20,6 +24,7 @@ use crate::{
     app::audit::key_note,
     ca::{self, Ca, audit_key::AuditKey},
     config::{Config, render},
+    wiring,
 };
 
 #[derive(Debug, clap::Args)]
@@ -33,6 +38,13 @@ pub(super) struct Args {
     /// Configuration file to write; must not exist.
     #[arg(long, default_value = "/etc/muster/control-plane.toml")]
     config: PathBuf,
+    /// Database of a PostgreSQL server to keep the store in, empty and ready:
+    /// postgres://USER@HOST:PORT/DATABASE. Without it, a file of SQLite is made.
+    #[arg(long)]
+    store_url: Option<String>,
+    /// File with the password of that database's user.
+    #[arg(long, requires = "store_url")]
+    store_password_file: Option<PathBuf>,
     /// Port for nodes.
     #[arg(long)]
     listen_agents: Option<SocketAddr>,
@@ -69,7 +81,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     if !made_dir && fs::read_dir(&args.state_dir)?.next().is_some() {
         bail!("{} is not empty: there is an installation already", args.state_dir.display());
     }
-    if let Err(error) = make(args, &config) {
+    let options = wiring::store::options(&config, "cli")?;
+    if let Err(error) = make(args, &config, &options) {
         undo(args, made_dir);
         return Err(error);
     }
@@ -91,6 +104,12 @@ fn config(args: &Args) -> Config {
     for (address, wish) in wishes {
         *address = wish.unwrap_or(*address);
     }
+    if let Some(url) = &args.store_url {
+        config.store.url.clone_from(url);
+    }
+    if let Some(path) = &args.store_password_file {
+        config.store.password_file = absolute(path);
+    }
     // A name that was given is the one to tell others; localhost stays usable.
     let names = args.server_names.iter().cloned();
     config.public.server_names = names.chain(config.public.server_names).collect();
@@ -106,7 +125,7 @@ fn absolute(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
-fn make(args: &Args, config: &Config) -> anyhow::Result<()> {
+fn make(args: &Args, config: &Config, options: &Options) -> anyhow::Result<()> {
     let dir = &args.state_dir;
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.with_context(|| format!("cannot make {}", dir.display()))?;
@@ -115,8 +134,16 @@ fn make(args: &Args, config: &Config) -> anyhow::Result<()> {
         (Some(chain), Some(key)) => ca::from_files(&ca_dir, 1, chain, key, now)?,
         _ => ca::first(&ca_dir, &args.trust_domain, now)?,
     };
-    let options = Options::sqlite(config.store_path()).with_replica("cli");
-    let store = Store::create(&options, args.trust_domain.as_str())?;
+    let store = Store::create(options, args.trust_domain.as_str())?;
+    // Ours from here on: with what comes to nothing, it goes again.
+    fill(args, config, &store, slot)
+        .and_then(|()| Ok(store.close_blocking()?))
+        .and_then(|()| write_config(&args.config, &render(config)))
+        .inspect_err(|_| drop(muster_store::unmake(options)))
+}
+
+fn fill(args: &Args, config: &Config, store: &Store, slot: Slot) -> anyhow::Result<()> {
+    let ca_dir = config.ca_dir();
     let authority = Authority::first(slot);
     let kept = authority.clone();
     store.write_blocking::<_, muster_store::Error, _>(stamp("authority.create"), move |tx| {
@@ -129,10 +156,9 @@ fn make(args: &Args, config: &Config) -> anyhow::Result<()> {
     })?;
     let ca = Ca::open(&ca_dir, &args.trust_domain, authority)?;
     let admin = Principal::Operator("admin".to_owned());
-    let place = operator::Place { config, ca: &ca, store: &store, out: &dir.join("operators") };
+    let place = operator::Place { config, ca: &ca, store, out: &args.state_dir.join("operators") };
     place.create(&admin, Role::Admin, "*")?;
-    store.close_blocking()?;
-    write_config(&args.config, &render(config))
+    Ok(())
 }
 
 fn write_config(path: &Path, text: &str) -> anyhow::Result<()> {
@@ -146,9 +172,6 @@ fn undo(args: &Args, made_dir: bool) {
     // Best effort: the error that brought us here is the one to tell.
     for name in ["ca", "operators"] {
         let _ = fs::remove_dir_all(args.state_dir.join(name));
-    }
-    for name in ["muster.db", "muster.db-wal", "muster.db-shm"] {
-        let _ = fs::remove_file(args.state_dir.join(name));
     }
     let _ = fs::remove_file(&args.config);
     if made_dir {

@@ -17,11 +17,12 @@ use muster_common::clock::Clock;
 use muster_store::{Options, ReadMeta as _, Store};
 use rustix::fs::{FlockOperation, flock};
 
-use super::{ConfigArg, stamp};
+use super::{ConfigArg, open_store, stamp};
 use crate::{
     app::restored::{self, Plan, Restored},
     backup::{About, Reader, STORE},
     config::Config,
+    wiring,
 };
 
 /// Where what is restored is put together.
@@ -47,6 +48,9 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let config = args.config.load()?;
+    if wiring::store::options(&config, "cli")?.file().is_none() {
+        bail!("the store is on a server: put it back with the server's own tools");
+    }
     let dir = &config.state_dir;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let lock = File::create(dir.join("serve.lock"))?;
@@ -104,9 +108,10 @@ fn put_together(args: &Args, config: &Config, stage: &Path) -> anyhow::Result<(A
         fs::copy(config.state_dir.join(name), &to).with_context(|| format!("cannot take over {name}"))?;
     }
     let options = Options::sqlite(stage.join(STORE)).with_replica("cli");
-    muster_store::verify(&options).context("the store in it is damaged")?;
-    let before = epoch_of(&config.store_path());
+    let before = epoch_of(config);
     let store = Store::open(&options).context("the store in it cannot be used")?;
+    let found = muster_store::inspect(&options).context("the store in it cannot be read")?;
+    ensure!(found.problems.is_empty(), "the store in it is damaged: {}", found.problems.join("; "));
     let epoch = args.epoch.unwrap_or_else(|| about.epoch.max(before.unwrap_or(0)) + 1);
     let plan = Plan { epoch, taken_at: about.taken_at, keep_join_tokens: args.keep_join_tokens };
     let done = restored::begin(&store, stamp("store.restore"), plan)?;
@@ -133,8 +138,8 @@ fn check(about: &About, config: &Config) -> anyhow::Result<()> {
 }
 
 /// Of the store that is replaced, if it can still be read.
-fn epoch_of(path: &Path) -> Option<u64> {
-    let store = Store::open(&Options::sqlite(path).with_replica("cli")).ok()?;
+fn epoch_of(config: &Config) -> Option<u64> {
+    let store = open_store(config).ok()?;
     let epoch = store.read_blocking(|tx| tx.epoch()).ok();
     store.close_blocking().ok()?;
     epoch

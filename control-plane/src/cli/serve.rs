@@ -10,7 +10,7 @@ use rustix::{
 };
 
 use super::{ConfigArg, restore::STAGE};
-use crate::wiring;
+use crate::{config::Config, wiring};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -22,10 +22,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let config = args.config.load()?;
     let _level = telemetry::start(&config.log.filter, config.log.format)?;
     let descriptors = raise_descriptors();
-    let path = config.state_dir.join("serve.lock");
-    let lock = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
-    flock(&lock, FlockOperation::NonBlockingLockExclusive)
-        .with_context(|| format!("another control plane serves {}", config.state_dir.display()))?;
+    let _alone = alone(&config)?;
     let stage = config.state_dir.join(STAGE);
     anyhow::ensure!(
         !stage.exists(),
@@ -34,6 +31,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     );
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(wiring::serve(config, descriptors))
+}
+
+/// Keeps others from serving this state directory, for as long as the file is held.
+pub(super) fn alone(config: &Config) -> anyhow::Result<File> {
+    let path = config.state_dir.join("serve.lock");
+    let lock = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    flock(&lock, FlockOperation::NonBlockingLockExclusive)
+        .with_context(|| format!("another control plane serves {}", config.state_dir.display()))?;
+    Ok(lock)
 }
 
 /// Allows itself as many open files as the system allows: every session is one.

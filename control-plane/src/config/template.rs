@@ -18,6 +18,7 @@ pub fn render(config: &Config) -> String {
         "# Muster control plane. Unknown keys are refused; `muster-control-plane config check` tells.\n",
     );
     top(&mut text, config);
+    section(&mut text, "store", "Where what is known is kept.", &config.store.keys());
     section(
         &mut text,
         "listen",

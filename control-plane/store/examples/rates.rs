@@ -1,5 +1,6 @@
 //! Prints how fast the store writes and reads here. Figures to look at, not a
-//! test: run it with `--release`, with the folder to write to as its argument.
+//! test: run it with `--release`, with the folder to write to as its argument, or
+//! the URL of an empty database of PostgreSQL.
 
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
@@ -29,9 +30,15 @@ const AT: UnixMillis = UnixMillis(1_700_000_000_000);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let folder = std::env::args().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
+    let place = std::env::args().nth(1);
+    let url = place.as_deref().filter(|place| place.starts_with("postgres"));
+    let folder = place.as_deref().filter(|_| url.is_none()).map_or_else(std::env::temp_dir, PathBuf::from);
     let folder = tempfile::tempdir_in(folder).expect("a folder to write to");
-    let store = Store::create(&Options::sqlite(folder.path().join("store.db")), "example.test")?;
+    let options = match url {
+        Some(url) => url.parse().expect("the URL of a store"),
+        None => Options::sqlite(folder.path().join("store.db")),
+    };
+    let store = Store::create(&options, "example.test")?;
     let rate = |what: &str, rows: f64, took: Duration| {
         println!("{what:<44} {:>9.1} ms  {:>9.0} /s", took.as_secs_f64() * 1e3, rows / took.as_secs_f64());
     };
@@ -44,6 +51,10 @@ async fn main() -> Result<(), Error> {
     rate("items again", NODES as f64, chunks(&store, |tx, n| items(tx, n, 2)).await?);
     rate("liveness, 500 nodes a write", NODES as f64, chunks(&store, liveness).await?);
     rate("small writes, 64 at once, each answered", (WRITERS * WRITES) as f64, small(&store, WRITERS).await?);
+    // What the revision row costs: two replicas wait for each other at it.
+    let other = Store::open(&options.clone().with_replica("other"))?;
+    let (one, two) = tokio::join!(small(&store, WRITERS / 2), small(&other, WRITERS / 2));
+    rate("the same by two replicas, 32 at once each", (WRITERS * WRITES) as f64, one?.max(two?));
     rate("small writes, one after the other", WRITES as f64, small(&store, 1).await?);
     let start = Clock::System.monotonic();
     let count = store.read(|tx| tx.node_all()).await.map(|nodes: Vec<Node>| nodes.len())?;

@@ -148,7 +148,7 @@ pub trait WriteArtifacts: ReadArtifacts + Writer {
                 &target.arch,
                 target.since,
             ];
-            self.execute(SQL, row)?;
+            self.put(SQL, row)?;
         }
         Ok(())
     }

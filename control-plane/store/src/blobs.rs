@@ -21,9 +21,9 @@ const PAGE: &str = "SELECT sha256, size_bytes, state, created_at, created_by, un
 const UPLOAD: &str = "SELECT id, sha256, size_bytes, created_at, created_by, expires_at \
                       FROM blob_uploads WHERE id = $1";
 /// An upload that is becoming a blob stands in both tables; its room is counted once.
-const TOTAL: &str = "SELECT COALESCE((SELECT SUM(size_bytes) FROM blobs), 0) + \
+const TOTAL: &str = "SELECT CAST(COALESCE((SELECT SUM(size_bytes) FROM blobs), 0) + \
                      COALESCE((SELECT SUM(size_bytes) FROM blob_uploads u WHERE NOT EXISTS \
-                     (SELECT 1 FROM blobs b WHERE b.sha256 = u.sha256 AND b.size_bytes = u.size_bytes)), 0)";
+                     (SELECT 1 FROM blobs b WHERE b.sha256 = u.sha256 AND b.size_bytes = u.size_bytes)), 0) AS BIGINT)";
 
 /// Reads blobs.
 pub trait ReadBlobs: Reader {

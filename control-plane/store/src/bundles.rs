@@ -97,8 +97,8 @@ pub trait WriteBundles: ReadBundles + Writer {
             &bundle.created_by,
         ];
         self.execute(BUNDLE, row)?;
-        self.execute(PAYLOAD, params![&bundle.name, bundle.version, payload])?;
-        self.execute(NAME, params![&bundle.name, bundle.version]).map(drop)
+        self.put(PAYLOAD, params![&bundle.name, bundle.version, payload])?;
+        self.put(NAME, params![&bundle.name, bundle.version])
     }
 
     /// Deletes one version, or all versions of a name. Which there were.

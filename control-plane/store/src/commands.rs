@@ -222,7 +222,7 @@ pub trait WriteCommands: ReadCommands + Writer {
                 command.cancel_forced,
                 command.retry_of,
             ];
-            self.execute(SQL, row)?;
+            self.put(SQL, row)?;
         }
         Ok(())
     }
@@ -281,7 +281,7 @@ pub trait WriteCommands: ReadCommands + Writer {
         let offset = self.row(LAST, stream, end)?.unwrap_or(0);
         let row =
             params![output.command, output.seq, output.stderr, offset, &output.data, output.dropped_bytes];
-        self.execute(SQL, row).map(drop)
+        self.put(SQL, row)
     }
 }
 

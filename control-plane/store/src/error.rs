@@ -1,12 +1,14 @@
 //! How the store can fail.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
+
+use crate::options::Place;
 
 /// What an engine said, kept as the cause.
 pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
 /// Why the store did not do what it was asked. A write that got one of these
-/// has left nothing behind.
+/// has left nothing behind; of [`Error::OutcomeUnknown`] alone nobody can say so.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// As many requests wait as may wait; to be tried again, later.
@@ -15,7 +17,7 @@ pub enum Error {
     /// The store was closed, or its thread has ended.
     #[error("the store is closed")]
     Closed,
-    /// Another process held the database for longer than `busy_timeout`.
+    /// Another process held the database, or what is needed of it, for longer than `busy_timeout`.
     #[error("another process keeps the database locked")]
     Locked(#[source] Cause),
     /// No room on the disk. Later writes succeed once there is some.
@@ -27,6 +29,13 @@ pub enum Error {
     /// The file is damaged, or is none of ours.
     #[error("the database is damaged")]
     Corrupt(#[source] Cause),
+    /// The server of the database does not answer, or takes no writes now.
+    #[error("the database cannot be reached")]
+    Unreachable(#[source] Cause),
+    /// The server was lost while it committed, and did not come back in time to say
+    /// what became of it: the write is there whole, or not at all.
+    #[error("the database was lost during the commit: the write may be there or not")]
+    OutcomeUnknown(#[source] Cause),
     /// A row that must be unique is there already, or one that another refers to is missing.
     #[error("the write contradicts what is stored")]
     Constraint(#[source] Cause),
@@ -68,19 +77,22 @@ pub enum Error {
         known: u64,
     },
     /// Nothing to open.
-    #[error("there is no database at {}; make one with `muster-control-plane init`", .0.display())]
-    Missing(PathBuf),
+    #[error("there is no database at {0}; make one with `muster-control-plane init`")]
+    Missing(Place),
     /// Nothing to create: there is one.
-    #[error("there is a file at {} already", .0.display())]
-    Exists(PathBuf),
+    #[error("there is a database at {0} already")]
+    Exists(Place),
     /// It is a database, and not a whole one of ours.
-    #[error("{} is not a Muster database, or its creation was interrupted", .0.display())]
-    Foreign(PathBuf),
-    /// The file cannot be opened or made.
-    #[error("cannot open the database {}", path.display())]
+    #[error("{0} is not a Muster database, or its creation was interrupted")]
+    Foreign(Place),
+    /// A copy that did not come about; why, as a sentence. Nothing is left of it.
+    #[error("the copy was given up: {0}")]
+    NotCopied(String),
+    /// It cannot be opened or made.
+    #[error("cannot open the database {place}")]
     Open {
         /// Which.
-        path: PathBuf,
+        place: Place,
         /// Why.
         #[source]
         source: Cause,
@@ -109,12 +121,19 @@ impl Error {
             | Self::DiskFull(_)
             | Self::Io(_)
             | Self::Corrupt(_)
+            | Self::Unreachable(_)
+            | Self::OutcomeUnknown(_)
             | Self::NewerSchema { .. }
             | Self::Missing(_)
             | Self::Exists(_)
             | Self::Foreign(_)
+            | Self::NotCopied(_)
             | Self::Open { .. } => false,
         }
+    }
+
+    pub(crate) fn engine(doing: &str, source: Cause) -> Self {
+        Self::Engine { doing: doing.split_whitespace().take(12).collect::<Vec<_>>().join(" "), source }
     }
 
     pub(crate) fn row(what: &'static str, value: impl std::fmt::Display) -> Self {

@@ -36,7 +36,7 @@ pub trait WriteItemMarks: ReadItemMarks + Writer {
         const SQL: &str = "INSERT INTO item_marks (item, mark) VALUES ($1, $2) \
                            ON CONFLICT (item) DO UPDATE SET mark = excluded.mark";
         let revision = self.own_revision();
-        self.execute(SQL, params![item.to_string(), revision]).map(drop)
+        self.put(SQL, params![item.to_string(), revision])
     }
 }
 

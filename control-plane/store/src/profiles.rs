@@ -88,7 +88,7 @@ pub trait WriteProfiles: ReadProfiles + Writer {
             revision,
         ];
         self.execute(PROFILE, row)?;
-        self.execute(NAME, params![&profile.name, profile.version]).map(drop)
+        self.put(NAME, params![&profile.name, profile.version])
     }
 
     /// Deletes one version, or all versions of a name. How many there were.

@@ -16,10 +16,10 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::{
-    engine::Engine,
+    engine::{Begin, Engine},
     error::Error,
     options::Options,
-    sqlite::Sqlite,
+    places,
     tx::ReadTx,
     writer::{request::panic_text, spawn},
 };
@@ -40,8 +40,10 @@ pub(crate) enum Whose {
     Own,
 }
 
+type Read = Box<dyn FnOnce(&mut dyn Engine) + Send>;
+
 enum Message {
-    Read(Box<dyn FnOnce(&mut Sqlite) + Send>),
+    Read(Read),
     Close,
 }
 
@@ -64,7 +66,7 @@ impl Readers {
         E: From<Error> + Send + 'static,
         T: Send + 'static,
     {
-        let read = Box::new(move |engine: &mut Sqlite| {
+        let read = Box::new(move |engine: &mut dyn Engine| {
             if !done.is_closed() {
                 let _ = done.send(read(engine, f));
             }
@@ -101,33 +103,31 @@ fn start(
     let (sender, queue) = sync_channel(options.queue.max(1));
     let queue = Arc::new(Mutex::new(queue));
     for _ in 0..count {
-        let engine = Sqlite::reader(&options.path, options.busy_timeout)?;
+        let engine = places::reader(options)?;
         let queue = Arc::clone(&queue);
         threads.push(spawn("store-reader", options, move || run(engine, &queue))?);
     }
     Ok(sender)
 }
 
-fn run(mut engine: Sqlite, queue: &Mutex<Receiver<Message>>) {
+fn run(mut engine: Box<dyn Engine>, queue: &Mutex<Receiver<Message>>) {
     loop {
         // The lock is held while waiting, and given up before the work.
         let next = queue.lock().recv();
         match next {
-            Ok(Message::Read(read)) => read(&mut engine),
+            Ok(Message::Read(read)) => read(&mut *engine),
             Ok(Message::Close) | Err(_) => return,
         }
     }
 }
 
 fn read<T, E: From<Error>>(
-    engine: &mut Sqlite,
+    engine: &mut dyn Engine,
     f: impl FnOnce(&mut ReadTx<'_>) -> Result<T, E>,
 ) -> Result<T, E> {
-    engine.execute(engine.dialect().begin_read, &[])?;
+    engine.begin(Begin::Read)?;
     let result = catch_unwind(AssertUnwindSafe(|| f(&mut ReadTx::new(engine))));
     // Nothing was written: this only lets go of the state that was read.
-    if engine.in_transaction() {
-        engine.execute("ROLLBACK", &[])?;
-    }
+    engine.rollback()?;
     result.unwrap_or_else(|panic| Err(Error::Panicked(panic_text(&*panic)).into()))
 }

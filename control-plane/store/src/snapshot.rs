@@ -2,29 +2,28 @@
 
 use std::path::Path;
 
-use crate::{error::Error, options::Options, sqlite::Sqlite};
+use crate::{
+    error::Error,
+    options::{Options, Place},
+    places::new_file,
+    sqlite::Sqlite,
+};
 
 /// Writes a copy of the store, as it is at one moment, into a new file. Writers go on
 /// meanwhile; what they write is not in it.
 ///
 /// # Errors
-/// If there is a file already, there is no room for it, or the store fails. What was written
-/// until then stays.
+/// `Foreign` if the store is no file of ours, if there is a file to write already, there is no
+/// room for it, or the store fails. What was written until then stays.
 pub fn snapshot(options: &Options, to: &Path) -> Result<(), Error> {
-    if !options.path.exists() {
-        return Err(Error::Missing(options.path.clone()));
+    let Place::File(path) = &options.place else { return Err(Error::Foreign(options.place.clone())) };
+    if !path.exists() {
+        return Err(Error::Missing(options.place.clone()));
     }
-    crate::store::new_file(to)?;
-    Sqlite::source(&options.path, options.busy_timeout)?.copy_into(to)
-}
-
-/// Reads every page and every index of a store, and says what does not fit.
-///
-/// # Errors
-/// `Corrupt`, with what was found, or if the store fails.
-pub fn verify(options: &Options) -> Result<(), Error> {
-    if !options.path.exists() {
-        return Err(Error::Missing(options.path.clone()));
+    let engine = Sqlite::source(path, options.busy_timeout)?;
+    if !engine.is_ours()? {
+        return Err(Error::Foreign(options.place.clone()));
     }
-    Sqlite::source(&options.path, options.busy_timeout)?.verify()
+    new_file(to)?;
+    engine.copy_into(to)
 }

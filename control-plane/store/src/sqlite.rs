@@ -8,11 +8,14 @@ use rusqlite::{
     ffi::ErrorCode,
     types::{ToSqlOutput, ValueRef},
 };
+use tokio::{runtime::Runtime, sync::oneshot};
 
 use crate::{
     dialect::{self, Dialect},
-    engine::{Engine, Param, Row, Value},
+    engine::{Begin, Engine, Param, Row, Value, params},
     error::Error,
+    options::Place,
+    watcher::Watch,
 };
 
 /// `application_id` of our files: "MUST".
@@ -47,29 +50,15 @@ impl Sqlite {
         Ok(opened)
     }
 
-    /// A connection from which the whole is copied or checked.
+    /// A connection from which the whole is copied.
     pub(crate) fn source(path: &Path, busy_timeout: Duration) -> Result<Self, Error> {
-        let opened = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, busy_timeout)?;
-        if !opened.is_ours()? {
-            return Err(Error::Foreign(path.to_owned()));
-        }
-        Ok(opened)
+        Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, busy_timeout)
     }
 
     /// Copies one consistent state into an empty file.
     pub(crate) fn copy_into(&self, to: &Path) -> Result<(), Error> {
         let done = self.connection.execute("VACUUM INTO ?1", [to.to_string_lossy()]);
         done.map(drop).map_err(|error| classify(error, "copy"))
-    }
-
-    /// Reads all of it.
-    pub(crate) fn verify(&self) -> Result<(), Error> {
-        let found: String = self
-            .connection
-            .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
-            .map_err(|error| classify(error, "check"))?;
-        let broken = || Error::Corrupt(Arc::new(std::io::Error::other(found.clone())));
-        if found == "ok" { Ok(()) } else { Err(broken()) }
     }
 
     fn connect(path: &Path, mode: OpenFlags, busy_timeout: Duration) -> Result<Self, Error> {
@@ -80,8 +69,10 @@ impl Sqlite {
             connection.set_prepared_statement_cache_capacity(STATEMENTS);
             Ok(connection)
         };
-        let failed =
-            |source: rusqlite::Error| Error::Open { path: path.to_owned(), source: Arc::new(source) };
+        let failed = |source: rusqlite::Error| Error::Open {
+            place: Place::File(path.to_owned()),
+            source: Arc::new(source),
+        };
         open().map(|connection| Self { connection }).map_err(failed)
     }
 
@@ -95,14 +86,8 @@ impl Sqlite {
     }
 
     /// Changes whenever another connection, of any process, has committed.
-    pub(crate) fn data_version(&self) -> Result<i64, Error> {
+    fn data_version(&self) -> Result<i64, Error> {
         self.pragma_i64("data_version")
-    }
-
-    /// Moves the log into the file, so that nothing but the file is left.
-    pub(crate) fn checkpoint(&self) -> Result<(), Error> {
-        let done = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        done.map_err(|error| classify(error, "checkpoint"))
     }
 
     fn pragma_i64(&self, name: &str) -> Result<i64, Error> {
@@ -146,8 +131,97 @@ impl Engine for Sqlite {
         self.connection.execute_batch(sql).map_err(|error| classify(error, sql))
     }
 
+    fn begin(&mut self, what: Begin) -> Result<(), Error> {
+        let sql = match what {
+            Begin::Read => "BEGIN",
+            Begin::Write | Begin::Schema => "BEGIN IMMEDIATE",
+        };
+        self.execute(sql, &[]).map(drop)
+    }
+
+    fn commit(&mut self) -> Result<(), Error> {
+        self.execute("COMMIT", &[]).map(drop)
+    }
+
+    fn rollback(&mut self) -> Result<(), Error> {
+        if self.in_transaction() {
+            self.execute("ROLLBACK", &[])?;
+        }
+        Ok(())
+    }
+
+    fn begin_one(&mut self) -> Result<(), Error> {
+        self.execute("SAVEPOINT one_write", &[]).map(drop)
+    }
+
+    fn end_one(&mut self, keep: bool) -> Result<(), Error> {
+        if !keep {
+            self.execute("ROLLBACK TO SAVEPOINT one_write", &[])?;
+        }
+        self.execute("RELEASE SAVEPOINT one_write", &[]).map(drop)
+    }
+
+    fn publish(&mut self, moved: Option<(u64, u64)>) -> Result<(), Error> {
+        if let Some((revision, audit_place)) = moved {
+            let row = params![revision, audit_place];
+            self.execute("UPDATE feed SET revision = $1, audit_place = $2", row)?;
+        }
+        self.commit()
+    }
+
+    /// A commit that failed has not come about.
+    fn was_published(&mut self) -> Result<bool, Error> {
+        Ok(false)
+    }
+
     fn in_transaction(&self) -> bool {
         !self.connection.is_autocommit()
+    }
+
+    fn interrupted(&self) -> Option<Error> {
+        None
+    }
+
+    /// Moves the log into the file, so that nothing but the file is left.
+    fn close(&mut self) -> Result<(), Error> {
+        let done = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        done.map_err(|error| classify(error, "checkpoint"))
+    }
+}
+
+/// Looks whether the file was written, at every turn.
+pub(crate) struct Looker {
+    engine: Sqlite,
+    runtime: Runtime,
+    seen: Option<i64>,
+}
+
+impl Looker {
+    pub(crate) fn new(engine: Sqlite, path: &Path) -> Result<Self, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime
+            .map_err(|error| Error::Open { place: Place::File(path.to_owned()), source: Arc::new(error) })?;
+        Ok(Self { engine, runtime, seen: None })
+    }
+}
+
+impl Watch for Looker {
+    fn wait(&mut self, limit: Duration, stopped: &mut oneshot::Receiver<()>) {
+        let _ = self.runtime.block_on(async { tokio::time::timeout(limit, stopped).await });
+    }
+
+    fn look(&mut self) -> Result<Option<u64>, Error> {
+        let version = self.engine.data_version()?;
+        if self.seen == Some(version) {
+            return Ok(None);
+        }
+        let mut revision = None;
+        self.engine.query("SELECT revision FROM feed", &[], &mut |mut row| {
+            revision = Some(row.u64("revision")?);
+            Ok(())
+        })?;
+        self.seen = Some(version); // after the read: a failed one is tried again
+        Ok(revision)
     }
 }
 
@@ -183,9 +257,6 @@ fn classify(error: rusqlite::Error, doing: &str) -> Error {
         Some(ErrorCode::SystemIoFailure) => Error::Io(cause),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::Corrupt(cause),
         Some(ErrorCode::ConstraintViolation) => Error::Constraint(cause),
-        _ => Error::Engine {
-            doing: doing.split_whitespace().take(12).collect::<Vec<_>>().join(" "),
-            source: cause,
-        },
+        _ => Error::engine(doing, cause),
     }
 }

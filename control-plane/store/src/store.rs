@@ -1,18 +1,18 @@
 //! The handle that everyone holds: opens the database, starts the threads that
 //! own its connections, and hands them work.
 
-use std::{fs, io::ErrorKind, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc};
+use std::{panic::resume_unwind, sync::Arc, thread};
 
 use muster_domain::audit::Stamp;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    engine::{Engine as _, params},
+    engine::{self, Begin, Engine, params},
     error::Error,
     migrate,
     options::Options,
+    places,
     readers::{Readers, Whose},
-    sqlite::Sqlite,
     tx::{ReadTx, WriteTx},
     watcher::Watcher,
     writer::{self, Writer},
@@ -46,44 +46,33 @@ impl Store {
     /// # Errors
     /// If there is none, it is of a newer release or none of ours, or fails.
     pub fn open(options: &Options) -> Result<Self, Error> {
-        if !options.path.exists() {
-            return Err(Error::Missing(options.path.clone()));
-        }
-        let mut engine = Sqlite::writer(&options.path, options.busy_timeout)?;
-        if !engine.is_ours()? {
-            return Err(Error::Foreign(options.path.clone()));
-        }
-        transaction(&mut engine, migrate::run)?;
-        Self::start(options, engine)
+        on_a_thread(|| {
+            let mut engine = places::existing(options)?;
+            engine::transaction(&mut *engine, Begin::Schema, |engine| {
+                migrate::run(engine)?;
+                engine.dialect().tidy.map_or(Ok(()), |sql| engine.batch(sql))
+            })?;
+            Self::start(options, engine)
+        })
     }
 
     /// Makes a new database: first epoch, this trust domain.
     ///
     /// # Errors
-    /// If there is a file already, or it cannot be made.
+    /// If there is one already, or it cannot be made.
     pub fn create(options: &Options, trust_domain: &str) -> Result<Self, Error> {
-        new_file(&options.path)?;
-        let made = Sqlite::writer(&options.path, options.busy_timeout).and_then(|mut engine| {
-            transaction(&mut engine, |engine| {
-                migrate::run(engine)?;
+        on_a_thread(|| {
+            let engine = places::made(options, |engine| {
                 for (name, value) in [("epoch", "1"), ("trust-domain", trust_domain)] {
                     engine.execute("INSERT INTO meta (name, value) VALUES ($1, $2)", params![name, value])?;
                 }
                 Ok(())
             })?;
-            Ok(engine)
-        });
-        match made {
-            Ok(engine) => Self::start(options, engine),
-            Err(error) => {
-                // Ours since a moment ago, and nothing is in it: the next attempt must not stumble over it.
-                let _ = fs::remove_file(&options.path);
-                Err(error)
-            }
-        }
+            Self::start(options, engine)
+        })
     }
 
-    fn start(options: &Options, mut engine: Sqlite) -> Result<Self, Error> {
+    fn start(options: &Options, mut engine: Box<dyn Engine>) -> Result<Self, Error> {
         let mut revision = 0;
         engine.query("SELECT revision FROM feed", &[], &mut |mut row| {
             revision = row.u64("revision")?;
@@ -228,25 +217,7 @@ impl Store {
     }
 }
 
-/// Runs statements in one transaction.
-fn transaction(
-    engine: &mut Sqlite,
-    work: impl FnOnce(&mut dyn crate::engine::Engine) -> Result<(), Error>,
-) -> Result<(), Error> {
-    engine.batch(engine.dialect().begin_write)?;
-    let done = work(engine).and_then(|()| engine.batch("COMMIT"));
-    if done.is_err() && engine.in_transaction() {
-        engine.batch("ROLLBACK")?;
-    }
-    done
-}
-
-/// Who may read the database may read every bundle: nobody else may.
-pub(crate) fn new_file(path: &Path) -> Result<(), Error> {
-    let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    match made {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Error::Exists(path.to_owned())),
-        Err(error) => Err(Error::Open { path: path.to_owned(), source: Arc::new(error) }),
-    }
+/// Clients of servers do not work inside of someone's async runtime.
+pub(crate) fn on_a_thread<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
+    thread::scope(|scope| scope.spawn(work).join().unwrap_or_else(|panic| resume_unwind(panic)))
 }

@@ -80,6 +80,11 @@ pub trait Writer: Reader {
     #[doc(hidden)]
     fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64, Error>;
 
+    /// Runs a statement whose count nobody needs: it may wait for the next one on its way
+    /// to the database, and its failure may come with that.
+    #[doc(hidden)]
+    fn put(&mut self, sql: &str, params: &[Param<'_>]) -> Result<(), Error>;
+
     /// Puts a row on the feed, once per write.
     #[doc(hidden)]
     fn changed(&mut self, kind: ChangeKind, id: String);
@@ -167,7 +172,7 @@ impl<'a> WriteTx<'a> {
             &previous,
             &hash,
         ];
-        self.execute(INSERT, row)?;
+        self.put(INSERT, row)?;
         self.head.audit_place = place;
         self.head.link = Some((seq, hash));
         self.audited = true;
@@ -181,11 +186,14 @@ impl<'a> WriteTx<'a> {
         Ok(last.unwrap_or((0, audit::START)))
     }
 
+    /// Nothing follows a statement that failed: one engine takes no more, so none does.
+    const fn whole(&self) -> Result<(), Error> {
+        if self.failed { Err(Error::Incomplete) } else { Ok(()) }
+    }
+
     /// Ends the write: its changes go to the feed. Where the numbered rows stand then.
     pub(crate) fn finish(mut self) -> Result<Head, Error> {
-        if self.failed {
-            return Err(Error::Incomplete);
-        }
+        self.whole()?;
         if let (Some(what), false) = (self.unaudited, self.audited) {
             return Err(Error::Unaudited(what));
         }
@@ -194,9 +202,10 @@ impl<'a> WriteTx<'a> {
             let revision = self.revision();
             for (kind, id) in &changes {
                 let row = params![revision, kind.as_str(), id];
-                self.execute("INSERT INTO changes (revision, kind, id) VALUES ($1, $2, $3)", row)?;
+                self.put("INSERT INTO changes (revision, kind, id) VALUES ($1, $2, $3)", row)?;
             }
         }
+        self.engine.settle()?;
         Ok(self.head)
     }
 }
@@ -219,13 +228,20 @@ impl Reader for WriteTx<'_> {
         params: &[Param<'_>],
         each: &mut dyn FnMut(Row) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        self.whole()?;
         self.engine.query(sql, params, each).inspect_err(|_| self.failed = true)
     }
 }
 
 impl Writer for WriteTx<'_> {
     fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64, Error> {
+        self.whole()?;
         self.engine.execute(sql, params).inspect_err(|_| self.failed = true)
+    }
+
+    fn put(&mut self, sql: &str, params: &[Param<'_>]) -> Result<(), Error> {
+        self.whole()?;
+        self.engine.put(sql, params).inspect_err(|_| self.failed = true)
     }
 
     fn changed(&mut self, kind: ChangeKind, id: String) {

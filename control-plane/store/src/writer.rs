@@ -12,11 +12,13 @@ use std::{
 
 use tokio::sync::{oneshot, watch};
 
-use crate::{error::Error, options::Options, sqlite::Sqlite};
+use crate::{engine::Engine, error::Error, options::Options};
 
 mod batch;
+mod patience;
 pub(crate) mod request;
 
+use patience::Patience;
 pub(crate) use request::Request;
 
 /// What others hold of the thread.
@@ -37,8 +39,9 @@ struct Close {
 }
 
 struct Task {
-    engine: Sqlite,
+    engine: Box<dyn Engine>,
     replica: String,
+    patience: Patience,
     limit: usize,
     queue: Receiver<Message>,
     committed: watch::Sender<u64>,
@@ -47,12 +50,13 @@ struct Task {
 impl Writer {
     pub(crate) fn start(
         options: &Options,
-        engine: Sqlite,
+        engine: Box<dyn Engine>,
         committed: watch::Sender<u64>,
     ) -> Result<Self, Error> {
         let (sender, queue) = sync_channel(options.queue.max(1));
         let (replica, limit) = (options.replica.clone(), options.batch.max(1));
-        let task = Task { engine, replica, limit, queue, committed };
+        let patience = Patience::new(options.failover_within);
+        let task = Task { engine, replica, patience, limit, queue, committed };
         spawn("store-writer", options, move || task.run())?;
         Ok(Self { queue: sender })
     }
@@ -81,7 +85,7 @@ pub(crate) fn spawn(
     body: impl FnOnce() + Send + 'static,
 ) -> Result<JoinHandle<()>, Error> {
     let started = thread::Builder::new().name(name.to_owned()).spawn(body);
-    started.map_err(|error| Error::Open { path: options.path.clone(), source: Arc::new(error) })
+    started.map_err(|error| Error::Open { place: options.place.clone(), source: Arc::new(error) })
 }
 
 impl Task {
@@ -100,7 +104,7 @@ impl Task {
         for reader in readers {
             let _ = reader.join(); // one that panicked has ended, too
         }
-        let done = self.engine.checkpoint();
+        let done = self.engine.close();
         if let Err(error) = &done {
             tracing::warn!(%error, "the database was closed without its last checkpoint");
         }

@@ -18,6 +18,10 @@ fn what_passes_can_be_tried_again_and_a_bad_page_is_the_callers() {
         assert_eq!(told(&error), (Code::Unavailable, "OVERLOADED".to_owned(), true), "{error}");
     }
     assert_eq!(told(&Error::Closed), (Code::Unavailable, "SHUTTING_DOWN".to_owned(), true));
+    let unreachable = (Code::Unavailable, "STORE_UNREACHABLE".to_owned(), true);
+    assert_eq!(told(&Error::Unreachable(cause())), unreachable);
+    let unknown = (Code::Unknown, "STORE_OUTCOME_UNKNOWN".to_owned(), false);
+    assert_eq!(told(&Error::OutcomeUnknown(cause())), unknown, "nobody repeats it without looking");
     let page = Error::PageKey("x".to_owned());
     assert_eq!(told(&page), (Code::InvalidArgument, "PAGE_TOKEN_INVALID".to_owned(), false));
     assert_eq!(told(&Error::Io(cause())), (Code::Internal, "INTERNAL".to_owned(), false));
@@ -55,6 +59,7 @@ fn named(code: Code) -> &'static str {
         Code::PermissionDenied => "PERMISSION_DENIED",
         Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
         Code::Unavailable => "UNAVAILABLE",
+        Code::Unknown => "UNKNOWN",
         Code::Internal => "INTERNAL",
         Code::FailedPrecondition => "FAILED_PRECONDITION",
         other => panic!("{other:?} is none of ours"),

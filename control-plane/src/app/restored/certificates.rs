@@ -23,13 +23,14 @@ impl App {
     pub(crate) fn find_lost(&self, id: NodeId, shown: (&str, UnixMillis), leaf_der: &[u8], remote: IpAddr) {
         let (serial, not_before) = shown;
         // A certificate counts in seconds: it was made within the one that begins then.
-        let issued = not_before + BACKDATE + Duration::from_secs(1);
-        if !self.fixed.history.is_lost_time(issued) {
+        let begin = not_before + BACKDATE;
+        if !self.fixed.history.is_lost_time(begin, begin + Duration::from_secs(1)) {
             return;
         }
         let found = self.fleet.with(id, |mut entry| {
             let held = &entry.node.certificate;
-            let is_newer = not_before > held.current.not_before && held.judge(serial) == Shown::Superseded;
+            // Two of one second are told apart by nobody: the one that is shown is in use.
+            let is_newer = not_before >= held.current.not_before && held.judge(serial) == Shown::Superseded;
             let found = self.ca.issued_before(leaf_der, held.newest() + 1).filter(|_| is_newer)?;
             // At once: this connection is to be served.
             entry.node.certificate = NodeCertificate { current: found.clone(), next: None };

@@ -8,6 +8,8 @@ use muster_common::{
     ids::{CommandId, JoinRequestId, JoinTokenId, LedgerId, NodeId, OperationId, RolloutId, UploadId},
 };
 
+use super::Value;
+
 /// One parameter.
 #[derive(Debug, Clone)]
 pub enum Param<'a> {
@@ -66,20 +68,33 @@ impl From<UnixMillis> for Param<'_> {
 }
 
 impl<'a> From<&'a str> for Param<'a> {
+    /// Not every engine takes the character zero; a host that sends one must not be able to
+    /// spoil the write that it shares with others. It is kept as what stands for the unreadable.
     fn from(text: &'a str) -> Self {
-        Self::Text(text.into())
+        Self::Text(if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() })
+    }
+}
+
+impl<'a> From<&'a Value> for Param<'a> {
+    fn from(value: &'a Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Int(number) => Self::Int(*number),
+            Value::Text(text) => Self::from(text),
+            Value::Blob(bytes) => Self::Blob(bytes),
+        }
     }
 }
 
 impl<'a> From<&'a String> for Param<'a> {
     fn from(text: &'a String) -> Self {
-        Self::Text(text.into())
+        Self::from(text.as_str())
     }
 }
 
 impl From<String> for Param<'_> {
     fn from(text: String) -> Self {
-        Self::Text(text.into())
+        Self::Text(if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() })
     }
 }
 

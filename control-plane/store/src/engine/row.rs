@@ -31,6 +31,11 @@ impl Row {
         Self { columns: columns.into_iter() }
     }
 
+    /// All that is left of it.
+    pub(crate) fn into_values(self) -> Vec<Value> {
+        self.columns.collect()
+    }
+
     fn next(&mut self) -> Value {
         self.columns.next().unwrap_or(Value::Null)
     }

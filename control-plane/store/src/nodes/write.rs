@@ -56,8 +56,8 @@ pub trait WriteNodes: ReadNodes + Writer {
             ledger.map(|ledger| ledger.id),
             ledger.map(|ledger| ledger.seq),
         ];
-        self.execute(STATUS, row)?;
-        self.execute(FACTS, params![node.id, json(&node.facts), &node.facts_sha256])?;
+        self.put(STATUS, row)?;
+        self.put(FACTS, params![node.id, json(&node.facts), &node.facts_sha256])?;
         put_certificates(self, node.id, &node.certificate)?;
         put_items(self, node.id, &node.items)
     }
@@ -235,7 +235,7 @@ pub trait WriteNodes: ReadNodes + Writer {
         put_items(self, id, upserts)?;
         for item in removed {
             let sql = "DELETE FROM node_items WHERE node_id = $1 AND item = $2";
-            self.execute(sql, params![id, item.to_string()])?;
+            self.put(sql, params![id, item.to_string()])?;
         }
         self.changed(ChangeKind::NodeReport, id.to_string());
         Ok(true)
@@ -285,7 +285,7 @@ fn put_items<W: Writer + ?Sized>(tx: &mut W, id: NodeId, items: &[ItemState]) ->
     const SQL: &str = "INSERT INTO node_items (node_id, item, state) VALUES ($1, $2, $3) \
                        ON CONFLICT (node_id, item) DO UPDATE SET state = excluded.state";
     for state in items {
-        tx.execute(SQL, params![id, state.item.to_string(), json(state)])?;
+        tx.put(SQL, params![id, state.item.to_string(), json(state)])?;
     }
     Ok(())
 }
@@ -293,7 +293,7 @@ fn put_items<W: Writer + ?Sized>(tx: &mut W, id: NodeId, items: &[ItemState]) ->
 fn put_certificates<W: Writer + ?Sized>(tx: &mut W, id: NodeId, pair: &NodeCertificate) -> Result<(), Error> {
     const SQL: &str = "INSERT INTO node_certificates (node_id, is_next, serial, generation, issuer, not_before, \
                        not_after, key_sha256, der) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-    tx.execute("DELETE FROM node_certificates WHERE node_id = $1", params![id])?;
+    tx.put("DELETE FROM node_certificates WHERE node_id = $1", params![id])?;
     let both: [(bool, Option<&Issued>); 2] = [(false, Some(&pair.current)), (true, pair.next.as_ref())];
     for (is_next, issued) in both.into_iter().filter_map(|(is_next, issued)| Some((is_next, issued?))) {
         let row = params![
@@ -307,7 +307,7 @@ fn put_certificates<W: Writer + ?Sized>(tx: &mut W, id: NodeId, pair: &NodeCerti
             &issued.key_sha256,
             &issued.der,
         ];
-        tx.execute(SQL, row)?;
+        tx.put(SQL, row)?;
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Many writes, one commit.
 
+use std::sync::Arc;
+
 use muster_common::crash;
 
 use super::{
@@ -7,7 +9,7 @@ use super::{
     request::{Ran, Request},
 };
 use crate::{
-    engine::{Engine as _, params},
+    engine::Begin,
     error::Error,
     tx::{Head, WriteTx},
 };
@@ -20,6 +22,16 @@ enum Lost {
     By(usize, Verdict),
     /// Nobody in particular: begin, commit, or what lies between.
     All(Error),
+    /// Nobody: the same again may succeed.
+    Interrupted(Error),
+    /// It may be committed: the answer did not come.
+    Unsure(Done, Error),
+}
+
+/// What a batch has come to, if it is committed.
+struct Done {
+    verdicts: Vec<Verdict>,
+    moved: Option<(u64, u64)>,
 }
 
 impl From<Error> for Lost {
@@ -31,71 +43,112 @@ impl From<Error> for Lost {
 impl Task {
     /// Writes all of these, and answers each.
     pub(super) fn write(&mut self, mut requests: Vec<Request>) {
+        let mut patience = self.patience.begin();
+        let mut unsure = None;
         while !requests.is_empty() {
-            match self.attempt(&mut requests) {
+            match self.attempt(&mut requests, &mut unsure) {
                 Ok(verdicts) => {
+                    self.patience.has_paid();
                     requests.drain(..).zip(verdicts).for_each(|(request, verdict)| request.answer(verdict));
                 }
                 // The others can do nothing about it: once more, without that one.
                 Err(Lost::By(index, verdict)) => requests.remove(index).answer(verdict),
                 // One big write may be what does not fit: the small ones get their chance.
-                Err(Lost::All(Error::DiskFull(_))) if requests.len() > 1 => {
+                Err(Lost::All(Error::DiskFull(_))) if requests.len() > 1 && unsure.is_none() => {
                     requests.drain(..).for_each(|request| self.write(vec![request]));
                 }
-                Err(Lost::All(error)) => {
+                Err(Lost::Unsure(done, error)) => {
+                    tracing::warn!(%error, "a commit was not answered; looking what became of it");
+                    unsure = Some(done);
+                }
+                Err(Lost::Interrupted(_)) if patience.wait() => {}
+                Err(Lost::All(error) | Lost::Interrupted(error)) => {
+                    self.patience.is_exhausted();
+                    let error = if unsure.is_some() { unknown(error) } else { error };
                     requests.drain(..).for_each(|request| request.answer(Err(error.clone())));
                 }
             }
         }
     }
 
-    fn attempt(&mut self, requests: &mut [Request]) -> Result<Vec<Verdict>, Lost> {
-        self.engine.execute(self.engine.dialect().begin_write, &[])?;
-        let done = self.run_all(requests);
+    /// Once. `unsure` is what an attempt before this one has come to, if it is committed.
+    fn attempt(&mut self, requests: &mut [Request], unsure: &mut Option<Done>) -> Result<Vec<Verdict>, Lost> {
+        let done = self.begun(requests, unsure);
         if done.is_err()
-            && self.engine.in_transaction()
-            && let Err(error) = self.engine.execute("ROLLBACK", &[])
+            && let Err(error) = self.engine.rollback()
         {
             tracing::error!(%error, "a transaction of the database could not be rolled back");
         }
         done
     }
 
-    fn run_all(&mut self, requests: &mut [Request]) -> Result<Vec<Verdict>, Lost> {
-        let before = self.take_feed()?;
-        let mut head = before.clone();
+    fn begun(&mut self, requests: &mut [Request], unsure: &mut Option<Done>) -> Result<Vec<Verdict>, Lost> {
+        let begun = self.engine.begin(Begin::Write).and_then(|()| self.take_feed());
+        let before = begun.map_err(|error| self.lost(error))?;
+        if unsure.is_some() {
+            // Whoever held the revision row has let go of it: that commit is decided.
+            let was_published = self.engine.was_published().map_err(|error| self.lost(error))?;
+            if let Some(done) = unsure.take().filter(|_| was_published) {
+                self.engine.rollback()?;
+                return Ok(self.is_committed(done));
+            }
+        }
+        let done = self.run_all(requests, before)?;
+        crash::point("store.before-commit");
+        match self.engine.publish(done.moved) {
+            Ok(()) => {}
+            Err(error) if self.engine.interrupted().is_some() => return Err(Lost::Unsure(done, error)),
+            Err(error) => return Err(Lost::All(error)),
+        }
+        crash::point("store.after-commit");
+        Ok(self.is_committed(done))
+    }
+
+    /// Whether the transaction or its statement is to blame.
+    fn lost(&self, error: Error) -> Lost {
+        if self.engine.interrupted().is_some() || matches!(error, Error::Unreachable(_)) {
+            Lost::Interrupted(error)
+        } else {
+            Lost::All(error)
+        }
+    }
+
+    fn is_committed(&self, done: Done) -> Vec<Verdict> {
+        if let Some((revision, _)) = done.moved {
+            self.committed.send_if_modified(|known| {
+                let newer = revision > *known;
+                *known = revision.max(*known);
+                newer
+            });
+        }
+        done.verdicts
+    }
+
+    fn run_all(&mut self, requests: &mut [Request], before: Head) -> Result<Done, Lost> {
+        let (revision, audit_place) = (before.revision, before.audit_place);
+        let mut head = before;
         let mut verdicts = Vec::with_capacity(requests.len());
         for (index, request) in requests.iter_mut().enumerate() {
             if index > 0 {
                 crash::point("store.mid-batch");
             }
-            let verdict = self.run_one(request, &mut head)?;
+            let verdict = self.run_one(request, &mut head).map_err(|error| self.lost(error))?;
+            if let Some(error) = self.engine.interrupted() {
+                return Err(Lost::Interrupted(error));
+            }
             if !self.engine.in_transaction() {
                 return Err(Lost::By(index, verdict));
             }
             verdicts.push(verdict);
         }
-        if (head.revision, head.audit_place) != (before.revision, before.audit_place) {
-            let row = params![head.revision, head.audit_place];
-            self.engine.execute("UPDATE feed SET revision = $1, audit_place = $2", row)?;
-        }
-        crash::point("store.before-commit");
-        self.engine.execute("COMMIT", &[])?;
-        crash::point("store.after-commit");
-        if head.revision > before.revision {
-            self.committed.send_if_modified(|known| {
-                let newer = head.revision > *known;
-                *known = head.revision.max(*known);
-                newer
-            });
-        }
-        Ok(verdicts)
+        let is_moved = (head.revision, head.audit_place) != (revision, audit_place);
+        Ok(Done { verdicts, moved: is_moved.then_some((head.revision, head.audit_place)) })
     }
 
     /// Runs one write under its savepoint. `Err`: the whole batch is lost.
     fn run_one(&mut self, request: &mut Request, head: &mut Head) -> Result<Verdict, Error> {
-        self.engine.execute("SAVEPOINT one_write", &[])?;
-        let ran = request.run(|stamp| WriteTx::new(&mut self.engine, stamp, &self.replica, head.clone()));
+        self.engine.begin_one()?;
+        let ran = request.run(|stamp| WriteTx::new(&mut *self.engine, stamp, &self.replica, head.clone()));
         let (keep, verdict) = match ran {
             Ok(Ran::Accepted(after)) => {
                 *head = after;
@@ -105,10 +158,7 @@ impl Task {
             Err(error) => (false, Err(error)),
         };
         if self.engine.in_transaction() {
-            if !keep {
-                self.engine.execute("ROLLBACK TO SAVEPOINT one_write", &[])?;
-            }
-            self.engine.execute("RELEASE SAVEPOINT one_write", &[])?;
+            self.engine.end_one(keep)?;
         }
         Ok(verdict)
     }
@@ -122,5 +172,13 @@ impl Task {
             Ok(())
         })?;
         head.ok_or_else(|| Error::row("revision row", "none"))
+    }
+}
+
+/// A write whose commit was not answered, and of which nothing was heard since.
+fn unknown(error: Error) -> Error {
+    match error {
+        Error::Unreachable(cause) | Error::Locked(cause) => Error::OutcomeUnknown(cause),
+        error => Error::OutcomeUnknown(Arc::new(error)),
     }
 }

@@ -3,12 +3,12 @@ use std::{collections::BTreeSet, thread};
 use muster_common::ids::{CommandId, NodeId};
 use muster_domain::liveness::{Liveness, State};
 use muster_store::{
-    Change, ChangeKind, ReadChanges as _, ReadMeta as _, Store, WriteChanges as _, WriteCommands as _,
+    Change, ChangeKind, Error, ReadChanges as _, ReadMeta as _, Store, WriteChanges as _, WriteCommands as _,
     WriteNodes as _, WriteOperations as _,
 };
 
 use crate::{
-    harness::{Database, NOW, read, report, write},
+    harness::{Database, NOW, read, report, stamp, write},
     samples::{command, node, operation},
 };
 
@@ -70,6 +70,61 @@ pub(crate) fn it_misses_nothing_of_concurrent_writers(database: &impl Database) 
             "every acknowledged write under its own revision, none twice, none missing"
         );
     }
+}
+
+/// Sixteen writers of four replicas, of which some are slow and some give up what they wrote;
+/// a follower of each replica.
+pub(crate) fn it_misses_nothing_of_slow_writers_and_of_those_that_give_up(database: &impl Database) {
+    const WRITERS: u128 = 16;
+    const WRITES: u64 = 20;
+    let stores = [
+        database.open_with(|options| options.with_replica("a")),
+        database.open_with(|options| options.with_replica("b")),
+        database.open_with(|options| options.with_replica("c")),
+        database.open_with(|options| options.with_replica("d")),
+    ];
+    write(&stores[0], |tx| (0..WRITERS).try_for_each(|number| tx.node_insert(&node(number))));
+    let start = *stores[0].committed().borrow();
+    let gives_up = |number: u128, turn: u64| (u128::from(turn) + number).is_multiple_of(4);
+    let work = |store: &Store, number: u128, turn: u64| {
+        let refuses = gives_up(number, turn);
+        let written = store.write_blocking(stamp(), move |tx| {
+            let liveness = Liveness { state: State::Online, since: NOW, reason: turn.to_string() };
+            tx.node_set_liveness(NodeId::from_u128(number), &liveness)?;
+            if number == 0 {
+                // A long transaction, while the others come and go.
+                thread::sleep(std::time::Duration::from_millis(20));
+            }
+            if refuses { Err(Error::Busy) } else { Ok(tx.revision()) }
+        });
+        written.ok().map(|committed| (committed.value, number))
+    };
+    let total =
+        (0..WRITERS).flat_map(|n| (0..WRITES).map(move |t| (n, t))).filter(|(n, t)| !gives_up(*n, *t));
+    let total = total.count();
+    let (acknowledged, followed) = thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|number| {
+                let store = &stores[usize::try_from(number % 4).unwrap()];
+                scope.spawn(move || {
+                    (0..WRITES).filter_map(|turn| work(store, number, turn)).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let followers: Vec<_> =
+            stores.iter().map(|store| scope.spawn(move || follow(store, start, total))).collect();
+        let acknowledged: BTreeSet<(u64, u128)> =
+            writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect();
+        (acknowledged, followers.into_iter().map(|follower| follower.join().unwrap()).collect::<Vec<_>>())
+    });
+    assert_eq!(acknowledged.len(), total);
+    let expected: Vec<(u64, String)> =
+        acknowledged.iter().map(|(revision, n)| (*revision, NodeId::from_u128(*n).to_string())).collect();
+    for seen in followed {
+        assert_eq!(seen, expected, "every committed change once, in order, and nothing that was given up");
+    }
+    let revisions: Vec<u64> = acknowledged.iter().map(|(revision, _)| *revision).collect();
+    assert!(revisions.iter().copied().eq(start + 1..=start + total as u64), "without a gap");
 }
 
 /// Reads on from the last revision seen, at each hint, until all is there.

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use muster_cluster::Cluster;
 use muster_common::clock::UnixMillis;
 use muster_domain::{
     audit::{Note, Stamp},
@@ -59,6 +60,37 @@ impl Database for SqliteFile {
     fn tamper(&self, sql: &str) {
         let connection = rusqlite::Connection::open(self.folder.path().join("store.db")).unwrap();
         connection.execute_batch(sql).unwrap();
+    }
+}
+
+/// A database of the server that the tests of this process share.
+pub(crate) struct PostgresDatabase {
+    url: String,
+}
+
+impl PostgresDatabase {
+    fn options(&self) -> Options {
+        let mut options: Options = self.url.parse().unwrap();
+        options.watch_interval = Duration::from_millis(20);
+        options.busy_timeout = Duration::from_secs(60);
+        options
+    }
+}
+
+impl Database for PostgresDatabase {
+    fn make() -> Self {
+        let made = Self { url: Cluster::shared().database() };
+        Store::create(&made.options(), "example.test").unwrap().close_blocking().unwrap();
+        made
+    }
+
+    fn open_with(&self, change: fn(Options) -> Options) -> Store {
+        Store::open(&change(self.options())).unwrap()
+    }
+
+    fn tamper(&self, sql: &str) {
+        // Bytes are written differently.
+        Cluster::shared().sql(&self.url, &sql.replace("x'", "'\\x"));
     }
 }
 

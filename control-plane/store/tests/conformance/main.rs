@@ -1,5 +1,4 @@
-//! What every engine must do, in one suite: SQLite now; PostgreSQL will be one
-//! more line at the end of this file.
+//! What every engine must do, in one suite: each engine is a word at the end of this file.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should end")]
 
@@ -78,7 +77,8 @@ macro_rules! suite_on {
                 assignments_come_back, marks_rise_with_their_writes,
             }
             feed {
-                a_write_is_on_it_once, it_misses_nothing_of_concurrent_writers, a_revision_is_never_cut,
+                a_write_is_on_it_once, it_misses_nothing_of_concurrent_writers,
+                it_misses_nothing_of_slow_writers_and_of_those_that_give_up, a_revision_is_never_cut,
                 pruning_raises_the_floor,
             }
             groups { groups_come_back_and_are_on_the_feed }
@@ -111,4 +111,4 @@ macro_rules! suite_on {
     })* };
 }
 
-suite_on! { on_sqlite: crate::harness::SqliteFile }
+suite_on! { on_sqlite: crate::harness::SqliteFile, on_postgres: crate::harness::PostgresDatabase }

@@ -13,7 +13,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let options = Options::sqlite(folder.path().join("store.db"));
     Store::create(&options, "example.test").unwrap().close_blocking().unwrap();
-    let raw = rusqlite::Connection::open(&options.path).unwrap();
+    let raw = rusqlite::Connection::open(options.file().unwrap()).unwrap();
     raw.execute_batch("INSERT INTO migrations (version, name) VALUES (999, 'of tomorrow')").unwrap();
     drop(raw);
     let refused = refusal(Store::open(&options));
@@ -69,7 +69,7 @@ fn another_process_in_the_way_is_an_answer() {
     let mut options = Options::sqlite(folder.path().join("store.db"));
     options.busy_timeout = Duration::from_millis(50);
     let store = Store::create(&options, "example.test").unwrap();
-    let other = rusqlite::Connection::open(&options.path).unwrap();
+    let other = rusqlite::Connection::open(options.file().unwrap()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     assert!(matches!(write(&store, |_| Ok(())), Err(Error::Locked(_))));
     other.execute_batch("ROLLBACK").unwrap();

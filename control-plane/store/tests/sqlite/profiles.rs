@@ -63,7 +63,7 @@ INSERT INTO rollout_touches VALUES ('{NODE}', 'pace',
 
 /// A store with the first `count` migrations.
 pub(crate) fn schema_of(options: &Options, count: usize) -> rusqlite::Connection {
-    let raw = rusqlite::Connection::open(&options.path).unwrap();
+    let raw = rusqlite::Connection::open(options.file().unwrap()).unwrap();
     for (number, schema) in (1..).zip(&BEFORE[..count]) {
         raw.execute_batch(schema).unwrap();
         raw.execute("INSERT INTO migrations VALUES (?1, 'before')", [number]).unwrap();

@@ -11,7 +11,7 @@ use muster_store::{Error, Options, ReadAudit as _, ReadNodes as _, Store};
 const NODE: &str = r#"
 INSERT INTO nodes VALUES ('00000000-0000-0000-0000-000000000001', 'web-1', '{"env":"prod"}', x'01', x'02',
     '00000000-0000-0000-0000-000000000005', 1, 2, 3);
-INSERT INTO node_status VALUES ('00000000-0000-0000-0000-000000000001', 'never-seen', 1, 'Enrolled', NULL, NULL, 0, 0, NULL, NULL, 0);
+INSERT INTO node_status VALUES ('00000000-0000-0000-0000-000000000001', 'never-seen', 1, 'Enrolled', NULL, NULL, 0, 0, NULL, NULL, 0, NULL);
 INSERT INTO node_facts VALUES ('00000000-0000-0000-0000-000000000001',
     '{"hostname":"web-1","cpu_count":2,"disks":[{"mount_point":"/","file_system":"ext4","size_bytes":5}],
       "addresses":[{"interface":"eth0","address":"192.0.2.7"}]}', x'03');
@@ -27,7 +27,7 @@ fn rows_of_the_first_release_are_read() {
     let folder = tempfile::tempdir().unwrap();
     let options = Options::sqlite(folder.path().join("store.db"));
     let store = Store::create(&options, "example.test").unwrap();
-    rusqlite::Connection::open(&options.path).unwrap().execute_batch(NODE).unwrap();
+    rusqlite::Connection::open(options.file().unwrap()).unwrap().execute_batch(NODE).unwrap();
     let node = store.read_blocking::<_, Error, _>(|tx| tx.node_get(NodeId::from_u128(1))).unwrap().unwrap();
     assert_eq!(
         (node.facts.hostname.as_str(), node.facts.cpu_count, node.facts.os.as_str()),
@@ -59,7 +59,7 @@ fn first_schema(path: &std::path::Path) {
 fn a_store_of_the_first_schema_gets_checkpoints_and_keeps_its_chain() {
     let folder = tempfile::tempdir().unwrap();
     let options = Options::sqlite(folder.path().join("store.db"));
-    first_schema(&options.path);
+    first_schema(options.file().unwrap());
     let store = Store::open(&options).unwrap();
     crate::write(&store, |_| Ok(())).unwrap();
     let found = store.read_blocking::<_, Error, _>(|tx| {
@@ -74,7 +74,7 @@ fn a_row_that_cannot_be_read_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let options = Options::sqlite(folder.path().join("store.db"));
     let store = Store::create(&options, "example.test").unwrap();
-    let raw = rusqlite::Connection::open(&options.path).unwrap();
+    let raw = rusqlite::Connection::open(options.file().unwrap()).unwrap();
     raw.execute_batch(NODE).unwrap();
     raw.execute_batch("UPDATE node_status SET liveness = 'asleep'").unwrap();
     let error = store.read_blocking::<_, Error, _>(|tx| tx.node_all()).unwrap_err();
