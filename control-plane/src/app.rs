@@ -9,6 +9,7 @@
 //! sees it; nothing is written without a [`Stamp`]; nothing here knows the wire.
 
 pub mod access;
+mod actor;
 pub mod artifacts;
 pub mod assignments;
 pub mod audit;
@@ -65,13 +66,10 @@ use muster_common::{
     tasks::Tasks,
     tls::spiffe::TrustDomain,
 };
-use muster_domain::{
-    access::{Asked, Scope},
-    audit::Stamp,
-    history::History,
-    violation::Violation,
-};
+use muster_domain::{access::Asked, audit::Stamp, history::History, violation::Violation};
 use muster_store::Store;
+
+pub use actor::Actor;
 
 use crate::{ca::Ca, config::Retention, metrics::Metrics, session::hub::Hub};
 
@@ -275,34 +273,6 @@ impl App {
             at: self.clock.now(),
             remote_address: String::new(),
             trace_id: String::new(),
-        }
-    }
-}
-
-/// Who asks, from where, and what of the fleet they may touch; every write of an
-/// operator starts with one.
-#[derive(Debug, Clone)]
-pub struct Actor {
-    /// `operator/alice`.
-    pub principal: String,
-    /// No write touches a node outside of it.
-    pub scope: Scope,
-    /// From where.
-    pub remote_address: String,
-    /// Of the request.
-    pub trace_id: String,
-}
-
-impl Actor {
-    /// The stamp of one of their writes.
-    #[must_use]
-    pub fn stamp(&self, action: &'static str, at: UnixMillis) -> Stamp {
-        Stamp {
-            actor: self.principal.clone(),
-            action: action.to_owned(),
-            at,
-            remote_address: self.remote_address.clone(),
-            trace_id: self.trace_id.clone(),
         }
     }
 }

@@ -17,7 +17,7 @@ use muster_common::clock::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 pub use read::{Reader, Unusable};
-pub use state::{Leave, STORE, State};
+pub use state::{STORE, State};
 pub use write::Writer;
 
 /// The form of these files.

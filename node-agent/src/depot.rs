@@ -9,6 +9,7 @@
 
 mod handler;
 mod manifest;
+mod package;
 
 use std::{
     collections::BTreeMap,
@@ -21,13 +22,12 @@ use std::{
 
 use muster_common::{
     digest::Sha256,
-    ids::CommandId,
     tuf::{About, Kind},
 };
 use rustix::fs::StatVfsMountFlags;
-use serde::{Deserialize, Serialize};
 
 pub use manifest::{Manifest, Program, Restart, Unusable, Verb, is_version};
+pub use package::{Launch, Package, is_name};
 
 use crate::platform::{archive, files, runs::Order, units::Limits};
 
@@ -43,7 +43,6 @@ const MOST: archive::Most =
 /// An unpacked package may need so many times the room of its file, and this besides.
 const GROWTH: u64 = 4;
 const SPARE: u64 = 16 * 1024 * 1024;
-const LONGEST_NAME: usize = 64;
 /// In the folder of a package: what was signed of it.
 const SIGNED: &str = ".muster-signed.json";
 
@@ -57,67 +56,6 @@ pub struct Depot {
 /// Opens a file that has been admitted to this host, by the digest that it still has; and says what was signed
 /// of it, once for each name that it has in the repository.
 pub type Admitted = Arc<dyn Fn(Sha256) -> io::Result<(File, Vec<About>)> + Send + Sync>;
-
-/// One package of one extension on this host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Package {
-    /// Of the extension here: `extension/NAME`.
-    pub name: String,
-    /// Who must have made it.
-    pub publisher: String,
-    /// What it must be.
-    pub kind: String,
-    /// Which version of it.
-    pub version: String,
-    /// Of its file.
-    pub sha256: Sha256,
-}
-
-/// A program of a package that is to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Launch {
-    /// Its own. No other run ever has it.
-    pub id: CommandId,
-    /// Of which.
-    pub package: Package,
-    /// For what.
-    pub verb: Verb,
-    /// The version before, while one takes over from another; or empty.
-    pub from_version: String,
-    /// What the agent's own way out looks like in an environment.
-    pub proxy: BTreeMap<String, String>,
-    /// Limits that replace those of the package, each that is set.
-    pub limits: Limits,
-}
-
-impl Package {
-    /// Refuses what could name a folder elsewhere.
-    ///
-    /// # Errors
-    /// `InvalidInput`, with a sentence.
-    pub fn check(&self) -> io::Result<()> {
-        if is_name(&self.name) && is_version(&self.version) {
-            return Ok(());
-        }
-        let message = format!("{:?} {:?} is no extension", self.name, self.version);
-        Err(io::Error::new(io::ErrorKind::InvalidInput, message))
-    }
-
-    /// `VERSION-DIGEST`: two files that call themselves the same are two folders.
-    fn folder(&self) -> String {
-        let digest = self.sha256.to_string();
-        format!("{}-{}", self.version, digest.get(..12).unwrap_or_default())
-    }
-}
-
-/// Whether an extension can be called so on a host.
-#[must_use]
-pub fn is_name(text: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
-    (1..=LONGEST_NAME).contains(&text.len())
-        && text.bytes().all(is_plain)
-        && text.as_bytes()[0].is_ascii_alphanumeric()
-}
 
 impl fmt::Debug for Depot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -88,7 +88,7 @@ async fn hosts_that_know_more_than_a_restored_store_are_neither_undone_nor_told_
     let serial = |node: &Node| node.certificate.as_ref().map(|it| it.serial.clone());
     let new = operator.until("its new certificate", &other.node, |node| serial(node).is_some()).await;
 
-    assert!(refused(&plane, &["restore", file.to_str().unwrap()]).contains("stop it first"));
+    assert!(refused(&plane, &["restore", file.to_str().unwrap()]).contains("stop the control plane first"));
     plane.kill();
     assert!(refused(&plane, &["restore", file.to_str().unwrap()]).contains("--replace"));
     let _ = plane.cli(&["restore", "--replace", file.to_str().unwrap()]);

@@ -40,6 +40,11 @@ async fn the_main_job_runs_on_a_server_and_goes_on_when_it_was_lost() {
     let options = Options { store_url: Some(cluster.database()), ..Options::default() };
     let plane = Plane::start(folder.path(), &options).await;
     assert!(!plane.state().join("muster.db").exists());
+    for word in ["backup", "restore"] {
+        let refused = plane.try_cli(&[word, folder.path().join("muster.tar").to_str().unwrap()]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains("the store is on a server"), "{said}");
+    }
     let operator = plane.operator().await;
     let agent = joined(&plane, &operator, folder.path()).await;
     let content =

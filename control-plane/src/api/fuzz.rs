@@ -155,8 +155,6 @@ requests! {
     },
     pb::QuarantineNodeRequest => |it| id::<NodeId>(&it.id),
     pb::AcceptRestoredRequest => |it| drop(app::selectors::written_or_all(&it.selector)),
-
-
     pb::ReleaseQuarantineRequest => |it| {
         id::<NodeId>(&it.id);
         id::<InstanceId>(&it.keep_instance_id);

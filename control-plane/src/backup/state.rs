@@ -12,13 +12,6 @@ pub const STORE: &str = "muster.db";
 const PASSING: &[&str] =
     &["muster.db", "muster.db-wal", "muster.db-shm", "serve.lock", "addresses.json", "uploads"];
 
-/// What else is left out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Leave {
-    /// Private keys.
-    pub keys: bool,
-}
-
 /// What a state directory holds, sorted; each relative to it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct State {
@@ -29,12 +22,12 @@ pub struct State {
 }
 
 impl State {
-    /// Looks at all of it. Links are not followed and not kept: whoever set them knows what
+    /// Looks at all of it, and names private keys apart if they are to be left out. Links are not followed and not kept: whoever set them knows what
     /// is behind them.
     ///
     /// # Errors
     /// If a folder cannot be read.
-    pub fn of(dir: &Path, leave: Leave) -> io::Result<Self> {
+    pub fn of(dir: &Path, without_keys: bool) -> io::Result<Self> {
         let mut state = Self::default();
         let mut folders = vec![PathBuf::new()];
         while let Some(folder) = folders.pop() {
@@ -46,7 +39,7 @@ impl State {
                 }
                 if kind.is_dir() {
                     folders.push(path);
-                } else if kind.is_file() && leave.keys && path.extension().is_some_and(|end| end == "key") {
+                } else if kind.is_file() && without_keys && path.extension().is_some_and(|end| end == "key") {
                     state.keys.push(path);
                 } else if kind.is_file() {
                     state.files.push(path);

@@ -16,7 +16,7 @@ use muster_store::{Options, ReadMeta as _, Store};
 
 use super::ConfigArg;
 use crate::{
-    backup::{About, FORMAT, Leave, STORE, State, Writer},
+    backup::{About, FORMAT, STORE, State, Writer},
     config::{Config, Place},
     wiring,
 };
@@ -78,7 +78,7 @@ fn write_file(args: &Args, config: &Config, partial: &Path) -> anyhow::Result<()
 fn write<W: Write>(args: &Args, config: &Config, to: W) -> anyhow::Result<W> {
     let copy = copy_of_store(config)?;
     // After the copy: of what it refers to, nothing is removed within minutes.
-    let state = State::of(&config.state_dir, Leave { keys: args.without_keys })
+    let state = State::of(&config.state_dir, args.without_keys)
         .with_context(|| format!("cannot read {}", config.state_dir.display()))?;
     let about = about(config, &copy, &state)?;
     let mut writer = Writer::begin(to, &about)?;

@@ -15,9 +15,8 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use muster_common::clock::Clock;
 use muster_store::{Options, ReadMeta as _, Store};
-use rustix::fs::{FlockOperation, flock};
 
-use super::{ConfigArg, open_store, stamp};
+use super::{ConfigArg, open_store, serve, stamp};
 use crate::{
     app::restored::{self, Plan, Restored},
     backup::{About, Reader, STORE},
@@ -53,9 +52,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let dir = &config.state_dir;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    let lock = File::create(dir.join("serve.lock"))?;
-    flock(&lock, FlockOperation::NonBlockingLockExclusive)
-        .with_context(|| format!("a control plane serves {}: stop it first", dir.display()))?;
+    let _alone = serve::alone(&config).context("stop the control plane first")?;
     let there = there(dir)?;
     if !there.is_empty() && !args.replace {
         let shown: Vec<_> = there.iter().map(|path| path.display().to_string()).collect();

@@ -51,7 +51,7 @@ fn depot(folder: &Path, bytes: &[u8]) -> (Depot, Package) {
 
 fn launch(package: &Package, verb: Verb) -> Launch {
     Launch {
-        id: CommandId::generate(),
+        id: muster_common::ids::CommandId::generate(),
         package: package.clone(),
         verb,
         from_version: "0.9".to_owned(),

@@ -63,7 +63,7 @@ impl Task {
                 }
                 Err(Lost::Interrupted(_)) if patience.wait() => {}
                 Err(Lost::All(error) | Lost::Interrupted(error)) => {
-                    self.patience.is_exhausted();
+                    self.patience.was_in_vain();
                     let error = if unsure.is_some() { unknown(error) } else { error };
                     requests.drain(..).for_each(|request| request.answer(Err(error.clone())));
                 }

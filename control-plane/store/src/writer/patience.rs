@@ -35,7 +35,7 @@ impl Patience {
     }
 
     /// It was in vain.
-    pub(super) const fn is_exhausted(&mut self) {
+    pub(super) const fn was_in_vain(&mut self) {
         self.exhausted = true;
     }
 
@@ -67,7 +67,7 @@ mod tests {
         let mut waiting = patience.begin();
         assert!(waiting.wait());
         while waiting.wait() {}
-        patience.is_exhausted();
+        patience.was_in_vain();
         assert!(!patience.begin().wait());
         patience.has_paid();
         assert!(patience.begin().wait());

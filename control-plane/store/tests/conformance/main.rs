@@ -14,6 +14,7 @@ mod desired;
 mod feed;
 mod groups;
 mod harness;
+mod histories;
 mod join_tokens;
 mod leases;
 mod nodes;
@@ -80,6 +81,10 @@ macro_rules! suite_on {
                 a_write_is_on_it_once, it_misses_nothing_of_concurrent_writers,
                 it_misses_nothing_of_slow_writers_and_of_those_that_give_up, a_revision_is_never_cut,
                 pruning_raises_the_floor,
+            }
+            histories {
+                one_ends_where_the_store_is_and_the_next_begins, what_may_be_overwritten_stays_with_its_node,
+                no_time_up_to_a_restore_is_made_up_for,
             }
             groups { groups_come_back_and_are_on_the_feed }
             leases {

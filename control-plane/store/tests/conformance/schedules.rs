@@ -8,7 +8,7 @@ use muster_store::{
 
 use crate::harness::{Database, NOW, pages, read, report, stamp, write};
 
-fn schedule(name: &str) -> Schedule {
+pub(crate) fn schedule(name: &str) -> Schedule {
     Schedule {
         name: name.into(),
         cron: "0 3 * * mon".into(),
@@ -92,22 +92,28 @@ pub(crate) fn a_time_is_done_with_once_and_the_last_operation_is_known(database:
     assert_eq!(read(&store, |tx| tx.schedule_place_all()), []);
 }
 
-pub(crate) fn a_clock_begins_once_and_ends(database: &impl Database) {
-    let store = database.open();
-    write(&store, |tx| tx.schedule_put(&schedule("a")));
-    let place = |schedule: &str, minutes: u64| SchedulePlace {
+/// The clock of Berlin begins for a schedule, so many minutes on.
+pub(crate) fn begun(store: &Store, schedule: &str, minutes: u64) -> SchedulePlace {
+    let place = SchedulePlace {
         schedule: schedule.into(),
         zone: "Europe/Berlin".into(),
         until: NOW + Duration::from_secs(60 * minutes),
         operation: None,
     };
-    let (first, again, stranger) = (place("a", 1), place("a", 2), place("b", 1));
-    report(&store, move |tx| tx.schedule_begin(&first));
-    report(&store, move |tx| tx.schedule_begin(&again));
-    report(&store, move |tx| tx.schedule_begin(&stranger));
-    assert_eq!(read(&store, |tx| tx.schedule_place_all()), [place("a", 1)]);
+    let begins = place.clone();
+    report(store, move |tx| tx.schedule_begin(&begins));
+    place
+}
+
+pub(crate) fn a_clock_begins_once_and_ends(database: &impl Database) {
+    let store = database.open();
+    write(&store, |tx| tx.schedule_put(&schedule("a")));
+    let first = [begun(&store, "a", 1)];
+    begun(&store, "a", 2);
+    begun(&store, "b", 1);
+    assert_eq!(read(&store, |tx| tx.schedule_place_all()), first);
     report(&store, |tx| tx.schedule_place_delete("a", "UTC"));
-    assert_eq!(read(&store, |tx| tx.schedule_place_all()), [place("a", 1)]);
+    assert_eq!(read(&store, |tx| tx.schedule_place_all()), first);
     report(&store, |tx| tx.schedule_place_delete("a", "Europe/Berlin"));
     assert_eq!(read(&store, |tx| tx.schedule_place_all()), []);
 }
