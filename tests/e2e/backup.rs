@@ -82,11 +82,12 @@ async fn hosts_that_know_more_than_a_restored_store_are_neither_undone_nor_told_
     give(&operator, &[("web", &web), ("away", &away)], "two\n").await;
     until_has(&web, "two\n").await;
     until_has(&away, "two\n").await;
+    let serial = |node: &Node| node.certificate.as_ref().map(|it| it.serial.clone());
+    let old = serial(&operator.node(&other.node).await.unwrap());
     let rotate = CommandSpec { kind: Some(Kind::RotateIdentity(RotateIdentity {})) };
     let rotated = operator.start("role=db", rotate).await;
     operator.ended(&rotated, LONG).await;
-    let serial = |node: &Node| node.certificate.as_ref().map(|it| it.serial.clone());
-    let new = operator.until("its new certificate", &other.node, |node| serial(node).is_some()).await;
+    let new = operator.until("its new certificate", &other.node, |node| serial(node) != old).await;
 
     assert!(refused(&plane, &["restore", file.to_str().unwrap()]).contains("stop the control plane first"));
     plane.kill();
@@ -156,6 +157,16 @@ async fn a_store_that_was_put_back_past_the_restore_is_noticed_too() {
     let operator = plane.operator().await;
     operator.until("it is held", &web.node, is_held).await;
     assert_eq!(web.read("app.conf").as_deref(), Some("two\n"));
+    // Its numbers would be given again: the store needs another history.
+    plane.kill();
+    let _ = plane.cli(&["store", "begin-epoch", "--taken-at", "2026-01-31T04:00:00Z"]);
+    plane.serve(&[]).await;
+    let operator = plane.operator().await;
+    give(&operator, &[("web", &web)], "three\n").await;
+    operator.until("it is held", &web.node, is_held).await;
+    let request = AcceptRestoredRequest { selector: "host=web".to_owned(), ..Default::default() };
+    operator.nodes.clone().accept_restored(request).await.unwrap();
+    until_has(&web, "three\n").await;
 }
 
 #[tokio::test]
@@ -189,6 +200,31 @@ async fn a_backup_that_is_not_whole_or_not_ours_changes_nothing() {
     assert!(low.contains("not above 1"), "{low}");
     assert_eq!(plane.cli(&["audit", "verify"]), before);
     assert!(!plane.state().join("restoring").exists());
+}
+
+#[tokio::test]
+async fn a_restore_that_was_cut_off_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = Plane::init(folder.path(), &Options::default());
+    let file = folder.path().join("whole.tar");
+    backup(&plane, &file, &[]);
+    let _ = plane.cli(&["restore", "--replace", file.to_str().unwrap()]);
+    let state = plane.state();
+    // As a loss of power leaves it: the old one is aside, and not all of the new one has moved.
+    fs::create_dir(state.join("moving-in")).unwrap();
+    fs::rename(state.join("muster.db"), state.join("moving-in/muster.db")).unwrap();
+    fs::remove_file(&file).unwrap();
+    assert!(refused(&plane, &["serve"]).contains("a restore did not end"));
+    let _ = plane.cli(&["restore", file.to_str().unwrap()]);
+    assert!(state.join("muster.db").exists() && !state.join("moving-in").exists());
+    // The same before the old one was aside: it goes there, and the new one comes.
+    fs::create_dir(state.join("restored")).unwrap();
+    fs::write(state.join("restored/new"), "new").unwrap();
+    let _ = plane.cli(&["restore", file.to_str().unwrap()]);
+    assert!(state.join("new").exists() && !state.join("muster.db").exists());
+    let aside =
+        fs::read_dir(&state).unwrap().flatten().filter(|entry| entry.path().join("muster.db").exists());
+    assert_eq!(aside.count(), 2, "of the restore, and of this one");
 }
 
 #[tokio::test]

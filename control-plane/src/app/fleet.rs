@@ -124,6 +124,8 @@ pub struct Live {
     pub remote: SocketAddr,
     /// How the keys of its connection were agreed on.
     pub key_exchange: &'static str,
+    /// The newest that its host was told.
+    pub newest: Generation,
     /// Item and command kinds the agent knows.
     pub capabilities: Vec<String>,
     /// Its version.

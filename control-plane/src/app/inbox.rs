@@ -43,7 +43,8 @@ impl Inbox for App {
                 return Err(Refusal::new(reason, message));
             }
             self.admit(&mut entry, caller)?;
-            self.recognize(&mut entry, seen, hello.newest);
+            let newest = newest_told(hello);
+            self.recognize(&mut entry, seen, newest);
             self.take_hello(&mut entry, hello)?;
             entry.live = Some(Live {
                 session: handle.id(),
@@ -51,6 +52,7 @@ impl Inbox for App {
                 serial: caller.serial.clone(),
                 remote: caller.remote,
                 key_exchange: caller.key_exchange,
+                newest,
                 capabilities: hello.capabilities.clone(),
                 agent_version: hello.agent_version.clone(),
                 facts_due: needs_facts(&entry, hello),
@@ -234,7 +236,12 @@ impl App {
         let suspicion = entry.sightings.look(seen, &machine).or(knows_more);
         if let (Some(reason), None) = (suspicion, &entry.node.quarantine) {
             let seen = entry.sightings.last_two();
-            let quarantine = Quarantine { reason, since: at, seen, newest: forgotten.then_some(newest) };
+            let quarantine = Quarantine {
+                reason,
+                since: at,
+                seen,
+                newest: (reason == Suspicion::NewerThanStore).then_some(newest),
+            };
             entry.node.quarantine = Some(quarantine.clone());
             entry.locking = true;
             self.lock_up_soon(entry.node.id, quarantine, remote);
@@ -304,6 +311,13 @@ fn withdrawn(entry: &Entry, hello: &Hello) -> Vec<CommandId> {
     let is_open = |id| entry.tickets.iter().any(|ticket| ticket.command == id && !ticket.lost);
     let waits = hello.open_commands.iter().filter(|open| open.state == Some(command::State::Delivered));
     waits.map(|open| open.id).filter(|id| !is_open(*id)).collect()
+}
+
+/// What a host was told: what it says, and, of one that does not say it or has lost its note, what
+/// its items tell.
+fn newest_told(hello: &Hello) -> Generation {
+    let versions = hello.items.iter().flat_map(|state| state.running.iter().chain(&state.attempted));
+    versions.map(|version| version.generation).fold(hello.newest, Generation::max)
 }
 
 fn needs_facts(entry: &Entry, hello: &Hello) -> bool {

@@ -28,8 +28,8 @@ use serde_json::json;
 use super::{Actor, App, Error, nodes::node_in, restored, revocation::revoke_shared};
 
 /// Between tries to store what was noticed.
-const RETRY_MIN: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(30);
+pub(super) const RETRY_MIN: Duration = Duration::from_millis(100);
+pub(super) const RETRY_MAX: Duration = Duration::from_secs(30);
 
 impl App {
     /// Something was noticed outside of a session. The first suspicion stays.
@@ -208,7 +208,13 @@ impl App {
         };
         let machine = kept.as_ref().map(|seen| seen.machine_fingerprint.clone());
         // What was shown a moment ago may not be stored yet.
-        let held = self.fleet.with(id, |entry| entry.node.certificate.clone());
+        let (held, newest) = self
+            .fleet
+            .with(id, |entry| {
+                let newest = entry.live.as_ref().map(|live| live.newest).unwrap_or_default();
+                (Some(entry.node.certificate.clone()), newest)
+            })
+            .unwrap_or_default();
         let scope = actor.scope.clone();
         let (now, by) = (self.clock.now(), actor.principal.clone());
         let stamp = actor.stamp("nodes.release-quarantine", now);
@@ -225,10 +231,11 @@ impl App {
             let before = node.kept.iter().flat_map(|kept| kept.serials.clone());
             let serials: BTreeSet<String> = good.into_iter().chain(before).collect();
             let only = keep.map(|instance| Kept { instance, serials: serials.into_iter().collect() });
-            tx.node_set_quarantine(id, None, machine.as_deref())?;
-            if let Some(held) = &node.quarantine {
-                restored::accept(tx, id, held)?;
-            }
+            let next = match &node.quarantine {
+                Some(held) => restored::after_release(tx, &node, held, newest)?,
+                None => None,
+            };
+            tx.node_set_quarantine(id, next.as_ref(), machine.as_deref())?;
             tx.node_set_kept(id, only.as_ref())?;
             if let (Some(_), Some(newest)) = (keep, begin(held.iter().chain([&node.certificate]))) {
                 tx.node_set_own_since(id, newest)?;
@@ -237,8 +244,11 @@ impl App {
                 subject: format!("node/{id}"),
                 before: json!({ "quarantine": node.quarantine.as_ref().map(|q| q.reason.as_str()) })
                     .to_string(),
-                after: json!({ "quarantine": null, "kept": kept.as_ref().map(shown), "reason": reason })
-                    .to_string(),
+                after: json!({
+                    "quarantine": next.as_ref().map(|q| q.reason.as_str()), "kept": kept.as_ref().map(shown),
+                    "reason": reason,
+                })
+                .to_string(),
                 ..Note::default()
             })?;
             Ok(())
@@ -251,7 +261,8 @@ impl App {
 /// what was noticed of them before is over with the release.
 fn is_over(node: &Node, quarantine: &Quarantine) -> bool {
     let shown = quarantine.seen.last().map_or("", |seen| &seen.serial);
-    quarantine.reason != Suspicion::ByOperator && node.kept.as_ref().is_some_and(|kept| kept.shares(shown))
+    let is_of_others = !matches!(quarantine.reason, Suspicion::ByOperator | Suspicion::NewerThanStore);
+    is_of_others && node.kept.as_ref().is_some_and(|kept| kept.shares(shown))
 }
 
 /// Of the newest of some certificates.

@@ -6,5 +6,5 @@ mod certificates;
 mod nodes;
 mod store;
 
-pub(super) use nodes::{accept, is_known};
+pub(super) use nodes::{after_release, is_known};
 pub use store::{Plan, Restored, begin};

@@ -20,6 +20,7 @@ mod release_rollouts;
 mod releases;
 mod reports;
 mod repository;
+mod restored;
 mod results;
 mod rollout_holds;
 mod rollouts;

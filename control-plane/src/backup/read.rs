@@ -93,7 +93,10 @@ fn about<R: Read>(entries: &mut Entries<'_, R>) -> Result<(About, String), Unusa
     if form.format != FORMAT {
         return Err(Unusable::Newer(form.format));
     }
-    let about = serde_json::from_str(&text).map_err(|_| Unusable::Foreign)?;
+    let about: About = serde_json::from_str(&text).map_err(|_| Unusable::Foreign)?;
+    if let Some(name) = about.keys_left_out.iter().find(|name| !is_plain(Path::new(name))) {
+        return Err(Unusable::Name(name.clone()));
+    }
     Ok((about, hex::encode(Sha256::digest(text.as_bytes()))))
 }
 
@@ -103,13 +106,18 @@ struct Form {
     format: u32,
 }
 
+fn is_plain(path: &Path) -> bool {
+    path.components().next().is_some() && path.components().all(|part| matches!(part, Component::Normal(_)))
+}
+
 /// Only plain names below a folder.
 fn name<R: Read>(entry: &Entry<'_, R>) -> Result<PathBuf, Unusable> {
     let path = entry.path()?.into_owned();
-    let is_plain = path.components().all(|part| matches!(part, Component::Normal(_)))
-        && path.components().next().is_some()
-        && entry.header().entry_type() == EntryType::Regular;
-    if is_plain { Ok(path) } else { Err(Unusable::Name(path.display().to_string())) }
+    if is_plain(&path) && entry.header().entry_type() == EntryType::Regular {
+        Ok(path)
+    } else {
+        Err(Unusable::Name(path.display().to_string()))
+    }
 }
 
 fn text<R: Read>(entry: &mut Entry<'_, R>) -> Result<String, Unusable> {

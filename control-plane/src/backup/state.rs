@@ -9,8 +9,17 @@ use std::{
 pub const STORE: &str = "muster.db";
 
 /// Files that are of a moment, or come into a backup on another way.
-const PASSING: &[&str] =
-    &["muster.db", "muster.db-wal", "muster.db-shm", "serve.lock", "addresses.json", "uploads"];
+const PASSING: &[&str] = &[
+    "muster.db",
+    "muster.db-wal",
+    "muster.db-shm",
+    "serve.lock",
+    "addresses.json",
+    "uploads",
+    "restoring",
+    "restored",
+    "moving-in",
+];
 
 /// What a state directory holds, sorted; each relative to it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,7 +31,8 @@ pub struct State {
 }
 
 impl State {
-    /// Looks at all of it, and names private keys apart if they are to be left out. Links are not followed and not kept: whoever set them knows what
+    /// Looks at all of it, and names private keys apart if they are to be left out. Links
+    /// are not followed and not kept: whoever set them knows what
     /// is behind them.
     ///
     /// # Errors

@@ -86,8 +86,10 @@ fn write<W: Write>(args: &Args, config: &Config, to: W) -> anyhow::Result<W> {
     eprintln!("the store, at revision {}: {} KiB", about.revision, writer.written() / 1024);
     for name in &state.files {
         match writer.file(name, &config.state_dir.join(name)) {
-            // A blob that nothing referred to, a temporary file: it is not of this state.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // One to which nothing refers any more was collected meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && name.starts_with("blobs") => {
+                eprintln!("not in it: {}, which was removed meanwhile", name.display());
+            }
             done => done.with_context(|| format!("cannot add {}", name.display()))?,
         }
     }

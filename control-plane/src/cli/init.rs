@@ -139,7 +139,12 @@ fn make(args: &Args, config: &Config, options: &Options) -> anyhow::Result<()> {
     fill(args, config, &store, slot)
         .and_then(|()| Ok(store.close_blocking()?))
         .and_then(|()| write_config(&args.config, &render(config)))
-        .inspect_err(|_| drop(muster_store::unmake(options)))
+        .map_err(|error| match muster_store::unmake(options) {
+            Ok(()) => error,
+            Err(left) => error.context(format!(
+                "and the database could not be emptied again ({left}): drop its tables before the next init"
+            )),
+        })
 }
 
 fn fill(args: &Args, config: &Config, store: &Store, slot: Slot) -> anyhow::Result<()> {

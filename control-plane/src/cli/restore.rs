@@ -1,9 +1,10 @@
 //! `restore`: a control plane out of a backup. Its store begins another history.
 //!
-//! All of it happens in `restoring` below the state directory, which may be a mount: only
-//! when everything there is whole and the new history has begun, its parts move into their
-//! places, one by one, and those that were there into `before-restore-TIME`. As long as
-//! `restoring` is there, `serve` refuses to start, and the same command begins anew.
+//! It is put together in `restoring` below the state directory, which may be a mount. When that
+//! is whole and the new history has begun, it is called `restored`: from there on the same command
+//! does not read the backup any more, but goes on. What was there moves into
+//! `before-restore-TIME`; then it is called `moving-in`, and its parts move into their places.
+//! As long as it is there under any of these names, `serve` refuses to start.
 
 use std::{
     fs::{self, File},
@@ -24,8 +25,8 @@ use crate::{
     wiring,
 };
 
-/// Where what is restored is put together.
-pub(super) const STAGE: &str = "restoring";
+/// What is restored is put together in the first, is whole in the second, and moves in from the third.
+const STAGES: [&str; 3] = ["restoring", "restored", "moving-in"];
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -53,26 +54,45 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let dir = &config.state_dir;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let _alone = serve::alone(&config).context("stop the control plane first")?;
-    let there = there(dir)?;
-    if !there.is_empty() && !args.replace {
-        let shown: Vec<_> = there.iter().map(|path| path.display().to_string()).collect();
-        bail!("{} is not empty ({}): --replace moves that aside", dir.display(), shown.join(", "));
-    }
-    let stage = dir.join(STAGE);
-    if stage.exists() {
-        fs::remove_dir_all(&stage)?; // of a restore that did not end
-    }
-    fs::DirBuilder::new().mode(0o700).create(&stage)?;
-    let (about, done) = match put_together(args, &config, &stage) {
-        Ok(done) => done,
-        Err(error) => {
-            fs::remove_dir_all(&stage)?; // nothing else has changed
-            return Err(error);
+    own(&dir.join("serve.lock"), dir)?;
+    let [stage, whole, moving] = STAGES.map(|name| dir.join(name));
+    if !whole.exists() && !moving.exists() {
+        let there = there(dir)?;
+        if !there.is_empty() && !args.replace {
+            let shown: Vec<_> = there.iter().map(|path| path.display().to_string()).collect();
+            bail!("{} is not empty ({}): --replace moves that aside", dir.display(), shown.join(", "));
         }
-    };
-    let aside = move_in(dir, &stage)?;
-    tell(&about, &done, aside.as_deref());
+        if stage.exists() {
+            fs::remove_dir_all(&stage)?; // of one that was cut off; nothing else has changed
+        }
+        fs::DirBuilder::new().mode(0o700).create(&stage)?;
+        let (about, done) = put_together(args, &config, &stage).inspect_err(|_| {
+            let _ = fs::remove_dir_all(&stage); // nothing else has changed; the error is the one to tell
+        })?;
+        rename(dir, &stage, &whole)?;
+        tell(&about, &done);
+    } else {
+        eprintln!("a restore was cut off: it goes on, without the file");
+    }
+    if !moving.exists() {
+        if let Some(aside) = move_aside(dir)? {
+            eprintln!("what was there before is in {}", aside.display());
+        }
+        rename(dir, &whole, &moving)?;
+    }
+    move_in(dir, &moving)?;
+    eprintln!("next: start the control plane, and see nodes-accept-restored.sh");
     Ok(())
+}
+
+/// Whether a restore was cut off, and where it stands.
+pub(super) fn is_unfinished(dir: &Path) -> Option<PathBuf> {
+    STAGES.iter().map(|name| dir.join(name)).find(|stage| stage.exists())
+}
+
+fn rename(dir: &Path, from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    File::open(dir)?.sync_all()
 }
 
 /// What is in the state directory and would be replaced.
@@ -81,7 +101,8 @@ fn there(dir: &Path) -> io::Result<Vec<PathBuf>> {
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();
         let text = name.to_string_lossy();
-        if text != "serve.lock" && text != STAGE && !text.starts_with("before-restore-") {
+        let is_ours = text == "serve.lock" || text.starts_with("before-restore-");
+        if !is_ours && !STAGES.contains(&&*text) {
             there.push(PathBuf::from(name));
         }
     }
@@ -142,52 +163,63 @@ fn epoch_of(config: &Config) -> Option<u64> {
     epoch
 }
 
-/// What is restored belongs to whom the state directory belongs to, and is on the disk.
+/// What is restored belongs to whom the state directory belongs to, and is on the disk. It is
+/// made of plain files and folders; a link in it is another's, and is not followed.
 fn own(path: &Path, like: &Path) -> anyhow::Result<()> {
     let owner = fs::metadata(like)?;
     let mut all = vec![path.to_owned()];
     while let Some(path) = all.pop() {
-        let is_dir = path.is_dir();
-        if is_dir {
+        let found = fs::symlink_metadata(&path)?;
+        if found.uid() != owner.uid() {
+            std::os::unix::fs::lchown(&path, Some(owner.uid()), Some(owner.gid()))?;
+        }
+        if found.is_dir() {
             for entry in fs::read_dir(&path)? {
                 all.push(entry?.path());
             }
-        }
-        if fs::metadata(&path)?.uid() != owner.uid() {
-            std::os::unix::fs::chown(&path, Some(owner.uid()), Some(owner.gid()))?;
-        }
-        if is_dir {
             File::open(&path)?.sync_all()?;
         }
     }
     Ok(())
 }
 
-/// Moves what is restored into its place. Answers where that is which was there.
-fn move_in(dir: &Path, stage: &Path) -> anyhow::Result<Option<PathBuf>> {
+/// Moves what was there out of the way, as it is. Answers where to.
+fn move_aside(dir: &Path) -> anyhow::Result<Option<PathBuf>> {
     let there = there(dir)?; // anew: the store that was there was opened, and its log is gone
-    let mut aside = None;
-    if !there.is_empty() {
-        let folder = dir.join(format!("before-restore-{}", Clock::System.now().0));
-        fs::DirBuilder::new().mode(0o700).create(&folder)?;
-        for name in there {
-            fs::rename(dir.join(&name), folder.join(&name))?;
-        }
-        own(&folder, dir)?;
-        aside = Some(folder);
+    if there.is_empty() {
+        return Ok(None);
     }
-    for entry in fs::read_dir(stage)? {
-        let name = entry?.file_name();
-        fs::rename(stage.join(&name), dir.join(&name))?;
+    let folder = dir.join(format!("before-restore-{}", Clock::System.now().0));
+    fs::DirBuilder::new().mode(0o700).create(&folder)?;
+    own(&folder, dir)?;
+    for name in there {
+        fs::rename(dir.join(&name), folder.join(&name))?;
     }
-    File::open(dir)?.sync_all()?;
-    fs::remove_dir(stage)?;
-    File::open(dir)?.sync_all()?;
-    Ok(aside)
+    File::open(&folder)?.sync_all()?;
+    Ok(Some(folder))
 }
 
-fn tell(about: &About, done: &Restored, aside: Option<&Path>) {
+fn move_in(dir: &Path, moving: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir(moving)? {
+        let name = entry?.file_name();
+        fs::rename(moving.join(&name), dir.join(&name))?;
+    }
+    File::open(dir)?.sync_all()?;
+    fs::remove_dir(moving)?;
+    File::open(dir)?.sync_all()?;
+    Ok(())
+}
+
+fn tell(about: &About, done: &Restored) {
     eprintln!("restored as of {} (revision {} of epoch {})", about.taken_at, about.revision, about.epoch);
+    tell_of_history(done);
+    for place in [&about.blobs_elsewhere, &about.secrets_elsewhere].into_iter().flatten() {
+        eprintln!("not in the backup, and needed: {place}");
+    }
+}
+
+/// What the beginning of a history has done.
+pub(super) fn tell_of_history(done: &Restored) {
     eprintln!(
         "epoch {} begins; hosts that were told more than this store knows wait for a person",
         done.epoch
@@ -201,11 +233,4 @@ fn tell(about: &About, done: &Restored, aside: Option<&Path>) {
             eprintln!("{count} {what}");
         }
     }
-    for place in [&about.blobs_elsewhere, &about.secrets_elsewhere].into_iter().flatten() {
-        eprintln!("not in the backup, and needed: {place}");
-    }
-    if let Some(aside) = aside {
-        eprintln!("what was there before is in {}", aside.display());
-    }
-    eprintln!("next: start the control plane, and see nodes-accept-restored.sh");
 }

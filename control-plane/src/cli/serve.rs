@@ -1,15 +1,15 @@
 //! `serve`.
 
-use std::fs::File;
+use std::{fs::File, os::unix::fs::OpenOptionsExt as _};
 
 use anyhow::Context as _;
 use muster_common::telemetry;
 use rustix::{
-    fs::{FlockOperation, flock},
+    fs::{FlockOperation, OFlags, flock},
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 
-use super::{ConfigArg, restore::STAGE};
+use super::{ConfigArg, restore};
 use crate::{config::Config, wiring};
 
 #[derive(Debug, clap::Args)]
@@ -23,12 +23,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let _level = telemetry::start(&config.log.filter, config.log.format)?;
     let descriptors = raise_descriptors();
     let _alone = alone(&config)?;
-    let stage = config.state_dir.join(STAGE);
-    anyhow::ensure!(
-        !stage.exists(),
-        "a restore did not end: {} is there; run the same restore once more",
-        stage.display()
-    );
+    if let Some(stage) = restore::is_unfinished(&config.state_dir) {
+        anyhow::bail!("a restore did not end: {} is there; run the same restore once more", stage.display());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(wiring::serve(config, descriptors))
 }
@@ -36,7 +33,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 /// Keeps others from serving this state directory, for as long as the file is held.
 pub(super) fn alone(config: &Config) -> anyhow::Result<File> {
     let path = config.state_dir.join("serve.lock");
-    let lock = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    let opened = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(&path);
+    let lock = opened.with_context(|| format!("cannot open {}", path.display()))?;
     flock(&lock, FlockOperation::NonBlockingLockExclusive)
         .with_context(|| format!("another control plane serves {}", config.state_dir.display()))?;
     Ok(lock)

@@ -1,13 +1,18 @@
 //! `store`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::SystemTime};
 
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
-use muster_store::{Inspection, Progress};
+use muster_common::clock::UnixMillis;
+use muster_store::{Inspection, Progress, ReadMeta as _};
 
-use super::{ConfigArg, serve};
-use crate::{config::Store, wiring};
+use super::{ConfigArg, open_store, restore, serve, stamp};
+use crate::{
+    app::restored::{self, Plan},
+    config::Store,
+    wiring,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -21,8 +26,27 @@ pub(super) enum Command {
         #[command(flatten)]
         config: ConfigArg,
     },
+    /// Begin another history, as `restore` does: for a store that was put back to an earlier state by other
+    /// means, before a control plane serves it.
+    BeginEpoch(EpochArgs),
     /// Copy everything from a file of SQLite into an empty database of a PostgreSQL server.
     Copy(CopyArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct EpochArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// The moment to which the store was put back, or one before it: 2026-01-31T04:00:00Z.
+    #[arg(long, value_parser = humantime::parse_rfc3339_weak)]
+    taken_at: SystemTime,
+    /// Number of the history that begins; above all that hosts know. Without it, one more than
+    /// that of the store.
+    #[arg(long)]
+    epoch: Option<u64>,
+    /// Join tokens stay valid: also one that was used up since.
+    #[arg(long)]
+    keep_join_tokens: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -41,6 +65,7 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Check { config } => check(config),
         Command::Migrate { config } => migrate(config),
+        Command::BeginEpoch(args) => begin_epoch(args),
         Command::Copy(args) => copy(args),
     }
 }
@@ -84,6 +109,20 @@ fn migrate(config: &ConfigArg) -> anyhow::Result<()> {
         (before, after) if before == after => println!("{} has schema {after}", options.place),
         (before, after) => println!("{} went from schema {before} to {after}", options.place),
     }
+    Ok(())
+}
+
+fn begin_epoch(args: &EpochArgs) -> anyhow::Result<()> {
+    let config = args.config.load()?;
+    let _alone = serve::alone(&config).context("stop the control plane first")?;
+    let since = args.taken_at.duration_since(SystemTime::UNIX_EPOCH).context("--taken-at is before 1970")?;
+    let taken_at = UnixMillis(i64::try_from(since.as_millis())?);
+    let store = open_store(&config)?;
+    let epoch = args.epoch.map_or_else(|| store.read_blocking(|tx| tx.epoch()).map(|epoch| epoch + 1), Ok)?;
+    let plan = Plan { epoch, taken_at, keep_join_tokens: args.keep_join_tokens };
+    let done = restored::begin(&store, stamp("store.begin-epoch"), plan)?;
+    store.close_blocking()?;
+    restore::tell_of_history(&done);
     Ok(())
 }
 

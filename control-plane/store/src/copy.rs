@@ -69,6 +69,7 @@ fn all(
     target: &mut dyn Engine,
     told: &mut dyn FnMut(Progress),
 ) -> Result<Copied, Error> {
+    complete(source)?;
     // What a new schema begins with.
     target.execute("DELETE FROM meta", &[])?;
     target.execute("DELETE FROM feed", &[])?;
@@ -115,6 +116,18 @@ fn table(
             told(Progress { table, rows, of });
         }
         Ok(())
+    })
+}
+
+/// A table that is on no list would be left behind in silence.
+fn complete(source: &mut dyn Engine) -> Result<(), Error> {
+    let sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
+    source.query(sql, &[], &mut |mut row| {
+        let name = row.text("table")?;
+        if name == "migrations" || TABLES.contains(&name.as_str()) {
+            return Ok(());
+        }
+        Err(Error::NotCopied(format!("{name} is a table that this release does not copy")))
     })
 }
 

@@ -77,6 +77,11 @@ pub(crate) trait Engine: Send {
     /// by the next transaction that has taken the revision row.
     fn was_published(&mut self) -> Result<bool, Error>;
 
+    /// Ends the transaction that has found it, as durably as `publish` would have.
+    fn confirm(&mut self) -> Result<(), Error> {
+        self.commit()
+    }
+
     /// Whether a transaction is open. An engine may end one by itself when a
     /// statement fails badly.
     fn in_transaction(&self) -> bool;

@@ -50,21 +50,24 @@ fn look(engine: &mut dyn Engine, place: &Place) -> Result<Inspection, Error> {
     if found.schema != found.known {
         return Ok(found);
     }
-    let mut history = (String::new(), String::new(), 0);
     let sql = "SELECT epoch.value, domain.value, feed.revision FROM meta AS epoch, meta AS domain, feed \
                WHERE epoch.name = 'epoch' AND domain.name = 'trust-domain'";
     engine.query(sql, &[], &mut |mut row| {
-        history = (row.text("epoch")?, row.text("trust domain")?, row.u64("revision")?);
+        found.history = Some((row.text("epoch")?, row.text("trust domain")?, row.u64("revision")?));
         Ok(())
     })?;
-    found.history = Some(history);
+    if found.history.is_none() {
+        found.problems.push(
+            "it does not say which history it has: the row of the feed or of meta is missing".to_owned(),
+        );
+    }
     for table in TABLES {
         engine.query(&format!("SELECT COUNT(*) FROM {table}"), &[], &mut |mut row| {
             found.rows.push((table, row.u64("count")?));
             Ok(())
         })?;
     }
-    found.problems = problems(engine)?;
+    found.problems.extend(problems(engine)?);
     match place {
         Place::File(_) => found.problems.extend(of_the_file(engine)?),
         Place::Server(_) => found.warnings.extend(of_the_server(engine)?),

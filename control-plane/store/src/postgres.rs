@@ -104,13 +104,15 @@ impl Postgres {
             .server
             .tls()
             .map_err(|source| Error::Open { place: Place::Server(Box::new(self.server.clone())), source })?;
+        let mut link = Link::connect(&self.runtime, &self.server, tls, self.server.connects_within())
+            .map_err(unreachable)?;
         let limit = self.busy_timeout + GRACE;
-        let mut link = Link::connect(&self.runtime, &self.server, tls, limit).map_err(unreachable)?;
         link.batch(&self.settings(), limit).map_err(unreachable)?;
         Ok(link)
     }
 
-    /// Of the session. A server that acknowledges before its own disk has it is asked to wait.
+    /// Of the session. The server lets go of a peer that is gone, and of its locks, as soon as we do of a
+    /// server. One that acknowledges before its own disk has it is asked to wait.
     fn settings(&self) -> String {
         let (lock, statement) = (self.busy_timeout.as_millis(), self.statement_timeout.as_millis());
         let idle = (self.statement_timeout * 2).as_millis();
@@ -118,6 +120,8 @@ impl Postgres {
         format!(
             "SET lock_timeout = {lock}; SET statement_timeout = {statement}; \
              SET idle_in_transaction_session_timeout = {idle}; \
+             SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 2; \
+             SET tcp_user_timeout = 15000; \
              SET default_transaction_isolation = 'read committed'; SET client_min_messages = 'warning'; \
              SELECT set_config('synchronous_commit', 'on', false) \
              WHERE current_setting('synchronous_commit') = 'off'; {listen}"
@@ -236,7 +240,13 @@ impl Engine for Postgres {
 
     fn commit(&mut self) -> Result<(), Error> {
         // What was sent ahead must have succeeded: COMMIT of a failed transaction looks like success.
-        self.ask("COMMIT", |link, limit| link.settle(limit).and_then(|()| link.batch("COMMIT", limit)))?;
+        self.ask("COMMIT", Link::settle)?;
+        // From here on it may come about though nobody hears of it.
+        let done = self.ask("COMMIT", |link, limit| link.batch("COMMIT", limit));
+        done.map_err(|error| match error {
+            Error::Unreachable(cause) => Error::OutcomeUnknown(cause),
+            error => error,
+        })?;
         self.open = None;
         Ok(())
     }
@@ -290,6 +300,14 @@ impl Engine for Postgres {
             Ok(())
         })?;
         Ok(found == Some(self.batch))
+    }
+
+    /// That row locks were taken is in the log of the server behind that commit: who waits for a
+    /// standby to have this has waited for that one, too. Without the limit, as above.
+    fn confirm(&mut self) -> Result<(), Error> {
+        self.ask("COMMIT", |link, limit| link.batch("SET LOCAL statement_timeout = 0; COMMIT", limit))?;
+        self.open = None;
+        Ok(())
     }
 
     fn in_transaction(&self) -> bool {

@@ -7,6 +7,7 @@ use muster_domain::audit::Stamp;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
+    copy::unmake,
     engine::{self, Begin, Engine, params},
     error::Error,
     migrate,
@@ -68,7 +69,8 @@ impl Store {
                 }
                 Ok(())
             })?;
-            Self::start(options, engine)
+            // What was made a moment ago is not left in the way of the next attempt.
+            Self::start(options, engine).inspect_err(|_| drop(unmake(options)))
         })
     }
 

@@ -92,16 +92,19 @@ impl NodeHost {
         }
     }
 
-    async fn remember(&mut self, change: impl FnOnce(&mut Memo)) {
+    /// Whether it is on the disk.
+    async fn remember(&mut self, change: impl FnOnce(&mut Memo)) -> bool {
         let before = self.memo.clone();
         change(&mut self.memo);
         if self.memo == before {
-            return;
+            return true;
         }
         let (state, node, memo) = (self.parts.state.clone(), self.identity.borrow().node, self.memo.clone());
-        if let Err(error) = tasks::blocking(move || state.set_memo(node, &memo)).await {
+        let done = tasks::blocking(move || state.set_memo(node, &memo)).await;
+        if let Err(error) = &done {
             tracing::warn!(%error, "could not remember what the control plane said");
         }
+        done.is_ok()
     }
 
     async fn trust(&self, version: u64, roots_der: &[Vec<u8>], issuers_der: &[Vec<u8>]) {
@@ -229,11 +232,17 @@ impl Host for NodeHost {
                 })
                 .await;
             }
-            Order::Name(name) => self.remember(|memo| memo.display_name = name).await,
+            Order::Name(name) => {
+                self.remember(|memo| memo.display_name = name).await;
+            }
             Order::Desired(desired) => {
                 // Before anything of it is done: what was done is not forgotten.
-                if let Some(newest) = desired.newest().filter(|newest| *newest > self.memo.newest) {
-                    self.remember(|memo| memo.newest = newest).await;
+                let before = self.memo.newest;
+                if let Some(newest) = desired.newest().filter(|newest| *newest > before)
+                    && !self.remember(|memo| memo.newest = newest).await
+                {
+                    // Of the items each says itself that there is no room for it.
+                    self.memo.newest = before;
                 }
                 self.parts.items.desire(desired.offers, desired.removals);
             }

@@ -3,16 +3,22 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use muster_common::{clock::UnixMillis, error_chain::Chain, ids::NodeId, tasks::Kind};
+use muster_common::{
+    backoff::Backoff, clock::UnixMillis, error_chain::Chain, ids::NodeId, tasks::Kind, tls::spiffe::Principal,
+};
 use muster_domain::{
     audit::{Note, Stamp},
     certificate::{Issued, NodeCertificate, Shown},
+    revocation::Subject,
 };
-use muster_store::{ReadNodes as _, WriteNodes as _};
+use muster_store::{ReadAuthority as _, ReadNodes as _, WriteNodes as _};
 use serde_json::json;
 
 use crate::{
-    app::{App, Error},
+    app::{
+        App, Error,
+        quarantine::{RETRY_MAX, RETRY_MIN},
+    },
     ca::BACKDATE,
 };
 
@@ -28,9 +34,12 @@ impl App {
             return;
         }
         let found = self.fleet.with(id, |mut entry| {
+            // One that was revoked replaces none, also if nobody asks for anything with it.
+            self.revocations.check(&Principal::Node(id), serial).ok()?;
             let held = &entry.node.certificate;
+            let newest = held.next.as_ref().map_or(held.current.not_before, |next| next.not_before);
             // Two of one second are told apart by nobody: the one that is shown is in use.
-            let is_newer = not_before >= held.current.not_before && held.judge(serial) == Shown::Superseded;
+            let is_newer = not_before >= newest && held.judge(serial) == Shown::Superseded;
             let found = self.ca.issued_before(leaf_der, held.newest() + 1).filter(|_| is_newer)?;
             // At once: this connection is to be served.
             entry.node.certificate = NodeCertificate { current: found.clone(), next: None };
@@ -42,28 +51,36 @@ impl App {
         }
     }
 
-    /// If that fails, its next connection brings it again.
+    /// Until then memory alone knows it, and its node cannot renew.
     fn store_found(&self, id: NodeId, found: Issued, remote: IpAddr) {
         let app = self.clone();
         self.tasks.spawn("found-certificate", Kind::BestEffort, async move {
             let stamp = Stamp { remote_address: remote.to_string(), ..app.own_stamp("identity.find") };
-            let put = move |tx: &mut muster_store::WriteTx<'_>| {
-                let Some(node) = tx.node_get(id)? else { return Ok(()) };
-                if node.certificate.newest() >= found.generation {
-                    return Ok(());
+            let put = |found: Issued| {
+                move |tx: &mut muster_store::WriteTx<'_>| {
+                    let Some(node) = tx.node_get(id)? else { return Ok(()) };
+                    let is_revoked = tx.revocation_get(&Subject::Serial(found.serial.clone()))?.is_some();
+                    if is_revoked || node.certificate.newest() >= found.generation {
+                        return Ok(());
+                    }
+                    tx.node_set_certificate(id, &NodeCertificate { current: found.clone(), next: None })?;
+                    tx.audit(Note {
+                        subject: format!("node/{id}"),
+                        before: json!({ "certificate_serial": node.certificate.current.serial }).to_string(),
+                        after: json!({ "certificate_serial": found.serial, "generation": found.generation })
+                            .to_string(),
+                        ..Note::default()
+                    })?;
+                    Ok::<_, Error>(())
                 }
-                tx.node_set_certificate(id, &NodeCertificate { current: found.clone(), next: None })?;
-                tx.audit(Note {
-                    subject: format!("node/{id}"),
-                    before: json!({ "certificate_serial": node.certificate.current.serial }).to_string(),
-                    after: json!({ "certificate_serial": found.serial, "generation": found.generation })
-                        .to_string(),
-                    ..Note::default()
-                })?;
-                Ok::<_, Error>(())
             };
-            if let Err(error) = app.commit(stamp, put).await {
+            let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
+            while let Err(error) = app.commit(stamp.clone(), put(found.clone())).await {
                 tracing::error!(node = %id, error = %Chain(&error), "the certificate of node {id} was not stored");
+                tokio::select! {
+                    () = app.drain.deadline() => break,
+                    () = tokio::time::sleep(backoff.next_wait()) => {}
+                }
             }
         });
     }

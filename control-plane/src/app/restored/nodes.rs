@@ -82,11 +82,26 @@ impl App {
 }
 
 /// What the host of a quarantine was told may be overwritten from now on.
-pub(crate) fn accept(tx: &mut WriteTx<'_>, id: NodeId, held: &Quarantine) -> Result<(), Error> {
+fn accept(tx: &mut WriteTx<'_>, id: NodeId, held: &Quarantine) -> Result<(), Error> {
     if let Some(newest) = held.newest {
         tx.node_set_accepted(id, newest)?;
     }
     Ok(())
+}
+
+/// In which quarantine a node is after it was let out of one. Of being undone nobody was told by
+/// another reason; that is asked for itself.
+pub(crate) fn after_release(
+    tx: &mut WriteTx<'_>,
+    node: &Node,
+    held: &Quarantine,
+    newest: Generation,
+) -> Result<Option<Quarantine>, Error> {
+    accept(tx, node.id, held)?;
+    if held.newest.is_some() || is_known(tx, node, newest)? {
+        return Ok(None);
+    }
+    Ok(Some(Quarantine { reason: Suspicion::NewerThanStore, newest: Some(newest), ..held.clone() }))
 }
 
 /// Whether the store knows, after all, what a host was told.

@@ -40,7 +40,7 @@ async fn the_largest_numbers_that_a_host_can_say_harm_nobody() {
     assert_eq!((bad.state, bad.report_seq, bad.dropped_bytes), (State::Running, 3, u64::MAX));
 }
 
-fn item(number: usize) -> ItemState {
+pub(super) fn item(number: usize) -> ItemState {
     let version =
         ItemVersion { generation: Generation::new(1, 1), version: "1".to_owned(), sha256: Sha256::of(b"x") };
     ItemState {

@@ -52,8 +52,8 @@ pub(super) fn judge(said: Said, doing: &str) -> Fault {
         }
         code => match &code.code()[..2] {
             "23" => Fault::Statement(Error::Constraint(cause)),
-            // Connections, resources of the server, its shutting down.
-            "08" | "28" | "53" => Fault::Lost(Error::Unreachable(cause)),
+            // Connections, its shutting down. What one statement has used up is that one's fault.
+            "08" | "28" => Fault::Lost(Error::Unreachable(cause)),
             "57" if code != SqlState::QUERY_CANCELED => Fault::Lost(Error::Unreachable(cause)),
             _ => Fault::Statement(Error::engine(doing, cause)),
         },

@@ -179,10 +179,15 @@ impl Link {
     pub(super) fn nudge(&mut self) -> bool {
         let wire = &mut self.wire;
         let runtime = Arc::clone(&wire.runtime);
-        runtime.block_on(poll_fn(|cx| {
-            wire.poll(cx);
-            Poll::Ready(())
-        }));
+        runtime.block_on(async {
+            // Lets the runtime hear of what came while nobody listened, a server's end above all.
+            tokio::task::yield_now().await;
+            poll_fn(|cx| {
+                wire.poll(cx);
+                Poll::Ready(())
+            })
+            .await;
+        });
         wire.connection.is_some() && !self.client.is_closed()
     }
 

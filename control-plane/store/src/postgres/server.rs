@@ -66,6 +66,13 @@ impl Server {
         self.config.password(password);
     }
 
+    /// One address is tried after the other.
+    pub(crate) fn connects_within(&self) -> Duration {
+        let each = self.config.get_connect_timeout().copied().unwrap_or(CONNECT);
+        let addresses = u32::try_from(self.config.get_hosts().len()).unwrap_or(u32::MAX);
+        each.saturating_mul(addresses).saturating_add(CONNECT)
+    }
+
     pub(crate) const fn config(&self) -> &Config {
         &self.config
     }

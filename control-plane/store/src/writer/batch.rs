@@ -44,7 +44,7 @@ impl Task {
     /// Writes all of these, and answers each.
     pub(super) fn write(&mut self, mut requests: Vec<Request>) {
         let mut patience = self.patience.begin();
-        let mut unsure = None;
+        let (mut unsure, mut was_unsure) = (None, false);
         while !requests.is_empty() {
             match self.attempt(&mut requests, &mut unsure) {
                 Ok(verdicts) => {
@@ -57,18 +57,25 @@ impl Task {
                 Err(Lost::All(Error::DiskFull(_))) if requests.len() > 1 && unsure.is_none() => {
                     requests.drain(..).for_each(|request| self.write(vec![request]));
                 }
-                Err(Lost::Unsure(done, error)) => {
+                // The first time there is nothing to wait for; where each commit is lost, there is.
+                Err(Lost::Unsure(done, error)) if !was_unsure || patience.wait() => {
+                    was_unsure = true;
                     tracing::warn!(%error, "a commit was not answered; looking what became of it");
                     unsure = Some(done);
                 }
                 Err(Lost::Interrupted(_)) if patience.wait() => {}
+                Err(Lost::Unsure(_, error)) => self.refuse(&mut requests, &unknown(error)),
                 Err(Lost::All(error) | Lost::Interrupted(error)) => {
-                    self.patience.was_in_vain();
                     let error = if unsure.is_some() { unknown(error) } else { error };
-                    requests.drain(..).for_each(|request| request.answer(Err(error.clone())));
+                    self.refuse(&mut requests, &error);
                 }
             }
         }
+    }
+
+    fn refuse(&mut self, requests: &mut Vec<Request>, error: &Error) {
+        self.patience.was_in_vain();
+        requests.drain(..).for_each(|request| request.answer(Err(error.clone())));
     }
 
     /// Once. `unsure` is what an attempt before this one has come to, if it is committed.
@@ -84,14 +91,19 @@ impl Task {
 
     fn begun(&mut self, requests: &mut [Request], unsure: &mut Option<Done>) -> Result<Vec<Verdict>, Lost> {
         let begun = self.engine.begin(Begin::Write).and_then(|()| self.take_feed());
-        let before = begun.map_err(|error| self.lost(error))?;
+        let before = begun.map_err(|error| match error {
+            // The server has not noticed yet that the commit's own session is gone.
+            Error::Locked(_) if unsure.is_some() => Lost::Interrupted(error),
+            error => self.lost(error),
+        })?;
         if unsure.is_some() {
             // Whoever held the revision row has let go of it: that commit is decided.
             let was_published = self.engine.was_published().map_err(|error| self.lost(error))?;
-            if let Some(done) = unsure.take().filter(|_| was_published) {
-                self.engine.rollback()?;
-                return Ok(self.is_committed(done));
+            if was_published {
+                self.engine.confirm().map_err(|error| self.lost(error))?;
+                return Ok(unsure.take().map_or_else(Vec::new, |done| self.is_committed(done)));
             }
+            *unsure = None;
         }
         let done = self.run_all(requests, before)?;
         crash::point("store.before-commit");

@@ -20,7 +20,9 @@ pub(super) struct Patience {
 
 /// Of one batch.
 pub(super) struct Waiting {
-    until: Instant,
+    within: Duration,
+    /// From the first wait on: that a server is gone takes its time to be noticed.
+    until: Option<Instant>,
     backoff: Backoff,
 }
 
@@ -31,7 +33,7 @@ impl Patience {
 
     pub(super) fn begin(&self) -> Waiting {
         let within = if self.exhausted { Duration::ZERO } else { self.within };
-        Waiting { until: Clock::System.monotonic() + within, backoff: Backoff::new(WAIT.0, WAIT.1) }
+        Waiting { within, until: None, backoff: Backoff::new(WAIT.0, WAIT.1) }
     }
 
     /// It was in vain.
@@ -49,7 +51,9 @@ impl Waiting {
     /// Waits a little; `false`: it was long enough.
     pub(super) fn wait(&mut self) -> bool {
         let wait = self.backoff.next_wait();
-        if Clock::System.monotonic() + wait >= self.until {
+        let now = Clock::System.monotonic();
+        let until = *self.until.get_or_insert(now + self.within);
+        if now + wait >= until {
             return false;
         }
         thread::sleep(wait);

@@ -43,9 +43,11 @@ fn a_commit_whose_answer_was_lost_is_recognised_and_one_that_was_lost_is_made_ag
     assert_eq!(write(&lab.store, "first").unwrap(), 1);
     lab.proxy.set(Fate::Unanswered);
     assert_eq!(write(&lab.store, "second").unwrap(), 2);
+    assert!(lab.proxy.is_met());
     assert_eq!(*lab.store.committed().borrow(), 2);
     lab.proxy.set(Fate::Lost);
     assert_eq!(write(&lab.store, "third").unwrap(), 3);
+    assert!(lab.proxy.is_met());
     assert_eq!(lab.subjects(), ["first", "second", "third"], "each once");
 }
 

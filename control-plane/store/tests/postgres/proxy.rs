@@ -48,6 +48,11 @@ impl Proxy {
         made
     }
 
+    /// Whether it has come about.
+    pub(crate) fn is_met(&self) -> bool {
+        self.fate.load(Ordering::SeqCst) == Fate::Pass as u8
+    }
+
     pub(crate) fn set(&self, fate: Fate) {
         self.fate.store(fate as u8, Ordering::SeqCst);
     }
