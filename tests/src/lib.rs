@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod binaries;
 pub mod blobs;
+pub mod catalogue;
 pub mod eventually;
 pub mod forge;
 pub mod frames;
@@ -25,5 +26,6 @@ pub mod proxy;
 pub mod raw;
 pub mod relay;
 pub mod repository;
+pub mod search;
 pub mod swarm;
 pub mod versions;

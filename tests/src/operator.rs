@@ -11,6 +11,7 @@ use muster_proto::{
         assignments_service_client::AssignmentsServiceClient, audit_service_client::AuditServiceClient,
         blobs_service_client::BlobsServiceClient, bundles_service_client::BundlesServiceClient,
         concurrency_leases_service_client::ConcurrencyLeasesServiceClient,
+        extensions_service_client::ExtensionsServiceClient,
         groups_service_client::GroupsServiceClient, identity_service_client::IdentityServiceClient,
         join_tokens_service_client::JoinTokensServiceClient, nodes_service_client::NodesServiceClient,
         operations_service_client::OperationsServiceClient, rollouts_service_client::RolloutsServiceClient,
@@ -34,6 +35,7 @@ pub struct Operator {
     pub artifacts: ArtifactsServiceClient<Channel>,
     pub blobs: BlobsServiceClient<Channel>,
     pub bundles: BundlesServiceClient<Channel>,
+    pub extensions: ExtensionsServiceClient<Channel>,
     pub settings: SettingsServiceClient<Channel>,
     pub assignments: AssignmentsServiceClient<Channel>,
     pub groups: GroupsServiceClient<Channel>,
@@ -100,6 +102,7 @@ impl Operator {
             artifacts: ArtifactsServiceClient::new(channel.clone()),
             blobs: BlobsServiceClient::new(channel.clone()),
             bundles: BundlesServiceClient::new(channel.clone()),
+            extensions: ExtensionsServiceClient::new(channel.clone()),
             settings: SettingsServiceClient::new(channel.clone()),
             assignments: AssignmentsServiceClient::new(channel.clone()),
             groups: GroupsServiceClient::new(channel.clone()),
@@ -161,7 +164,15 @@ impl Operator {
 
     /// Assigns the newest version of a bundle, or moves an assignment to it.
     pub async fn assign(&self, name: &str, selector: &str, bundle: &str) {
-        let target = pb::assignment::Target::Bundle(pb::BundleTarget { name: bundle.to_owned(), version: 0 });
+        let target = pb::BundleTarget { name: bundle.to_owned(), version: 0 };
+        self.assign_target(name, selector, pb::assignment::Target::Bundle(target)).await;
+    }
+
+    /// Makes an assignment, or moves it.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn assign_target(&self, name: &str, selector: &str, target: pb::assignment::Target) {
         let assignment = pb::Assignment {
             name: name.to_owned(),
             selector: selector.to_owned(),

@@ -9,7 +9,7 @@ use std::{
 use muster_common::digest::Sha256;
 use muster_proto::admin::v1 as pb;
 
-use crate::binaries;
+use crate::{binaries, catalogue::Package};
 
 /// A repository and its keys, below a folder of its own.
 #[derive(Debug)]
@@ -97,14 +97,20 @@ impl Repository {
 
     /// Adds an extension's package of this version.
     pub fn add(&self, version: &str, content: &[u8]) -> Published {
+        self.add_extension(&Package { publisher: "muster", kind: "test", version, bytes: content })
+    }
+
+    /// Adds a package of an extension.
+    pub fn add_extension(&self, package: &Package<'_>) -> Published {
+        let Package { publisher, kind, version, bytes } = package;
         let file = self.folder.path().join("file");
-        fs::write(&file, content).unwrap();
+        fs::write(&file, bytes).unwrap();
         let file = file.to_str().unwrap();
-        let of = ["--kind", "extension", "--publisher", "muster", "--type", "test", "--version", version];
+        let of = ["--kind", "extension", "--publisher", publisher, "--type", kind, "--version", version];
         let args: Vec<&str> = ["add", "REPOSITORY", file].into_iter().chain(of).collect();
         self.does(&args);
-        let target = format!("extension/muster/test/{version}/linux-any.tar.zst");
-        Published { target, content: content.to_vec() }
+        let target = format!("extension/{publisher}/{kind}/{version}/linux-any.tar.zst");
+        Published { target, content: bytes.to_vec() }
     }
 
     /// Adds a release of the agent: its archive.
