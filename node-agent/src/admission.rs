@@ -65,7 +65,7 @@ impl Quota {
         Self(Arc::new(of))
     }
 
-    fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         (self.0)()
     }
 }

@@ -29,13 +29,18 @@ use muster_common::{
     backoff::Backoff,
     clock::Clock,
     settings::MirrorUrl,
+    tasks,
     tuf::{MOST_FILE, check_name},
 };
 pub use pace::Limits;
 use tokio::sync::{Semaphore, watch};
 
 pub use crate::admission::{Admitted, Wanted};
-use crate::{admission, dial::Dialer, state::Cause};
+use crate::{
+    admission::{self, Quota},
+    dial::Dialer,
+    state::Cause,
+};
 use download::Download;
 use fault::Source;
 use store::Store;
@@ -57,6 +62,8 @@ pub struct Options {
     pub root: PathBuf,
     /// Where files are admitted.
     pub store: Place,
+    /// Most bytes of all files there, as this half knows it: what is larger is not fetched.
+    pub quota: Quota,
     /// The mirror of now.
     pub mirror: watch::Receiver<Option<MirrorUrl>>,
     /// The way to it.
@@ -121,6 +128,7 @@ impl Artifacts {
         // It is never closed.
         let _one = self.0.one.acquire().await;
         if let Some(admitted) = self.0.store.admitted(wanted).await? {
+            self.0.forget(wanted).await;
             return Ok(admitted);
         }
         let mut backoff = Backoff::new(WAITS.0, WAITS.1);
@@ -130,7 +138,11 @@ impl Artifacts {
                     tracing::warn!("{} did not come, and is asked for again: {error}", wanted.target);
                     tokio::time::sleep(backoff.next_wait()).await;
                 }
-                brought => return brought,
+                Ok(admitted) => {
+                    self.0.forget(wanted).await;
+                    return Ok(admitted);
+                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -140,8 +152,20 @@ impl Inner {
     async fn bring(&self, wanted: &Wanted, told: &Told) -> Result<Admitted, Error> {
         let sources = self.sources();
         let path = self.find(&sources, wanted).await?;
+        let (size, quota) = (wanted.size, self.options.quota.now());
+        if size > quota {
+            return Err(admission::Error::Full { size, quota }.into());
+        }
         let download = Download { options: &self.options, store: &self.store, wanted, told };
         download.from(&sources, &path).await
+    }
+
+    /// It is in the store: what had come of it is of no use.
+    async fn forget(&self, wanted: &Wanted) {
+        let (folder, part) = (self.options.folder.clone(), wanted.clone());
+        if let Err(error) = tasks::blocking(move || incoming::forget(&folder, &part)).await {
+            tracing::warn!(%error, "{} stays among the files on their way: {error}", wanted.target);
+        }
     }
 
     fn sources(&self) -> Vec<Source> {

@@ -12,6 +12,7 @@
 mod content;
 mod failure;
 mod machine;
+mod output;
 mod program;
 mod prove;
 mod record;

@@ -2,22 +2,13 @@
 //! each is refused with its own reason, in bounded time and with bounded bytes, and
 //! afterwards an honest mirror works again. The repository is made by the real command.
 
-use std::{
-    fs,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+mod lab;
+mod signatures;
 
-use muster_common::{clock::Clock, reason::Reason, settings::MirrorUrl};
-use muster_node_agent::{
-    admission::{self, Quota, Store},
-    artifacts::{Admitted, Artifacts, ControlPlane, Error, Limits, Options, Place, Wanted},
-    dial::Dialer,
-    state::Cause,
-};
+use std::{fs, sync::atomic::Ordering, time::Duration};
+
+use muster_common::reason::Reason;
+use muster_node_agent::{artifacts::ControlPlane, dial::Dialer, state::Cause};
 use muster_proto::admin::v1 as pb;
 use muster_tests::{
     hostile::{Mirror, Trick},
@@ -28,94 +19,7 @@ use muster_tests::{
 };
 use tokio::sync::watch;
 
-/// A host that pins a repository and asks a mirror.
-struct Lab {
-    repository: Repository,
-    mirror: Mirror,
-    folder: tempfile::TempDir,
-    artifacts: Artifacts,
-    clock: Clock,
-    progress: Arc<AtomicU64>,
-}
-
-/// Quick enough for a test, and no different else.
-const LIMITS: Limits = Limits {
-    window: Duration::from_millis(700),
-    least: 1024,
-    document: Duration::from_secs(20),
-    whole: Duration::from_secs(20),
-    rate: 64 * 1024,
-};
-
-fn wanted(file: &Published) -> Wanted {
-    Wanted { target: file.target.clone(), size: file.content.len() as u64, sha256: file.sha256() }
-}
-
-impl Lab {
-    async fn new() -> Self {
-        Self::with(Repository::new(), None).await
-    }
-
-    async fn with(repository: Repository, control_plane: Option<ControlPlane>) -> Self {
-        let mirror = Mirror::start(&repository.path()).await;
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("root.json");
-        fs::write(&root, repository.root()).unwrap();
-        let clock = Clock::test(Clock::System.now());
-        let store = Store::open(admission::Options {
-            folder: folder.path().join("store"),
-            root: root.clone(),
-            quota: Quota::new(|| 1 << 30),
-            clock: clock.clone(),
-        });
-        let artifacts = Artifacts::new(Options {
-            folder: folder.path().join("incoming"),
-            root,
-            store: Place::Here(store.unwrap()),
-            mirror: watch::Sender::new(Some(MirrorUrl::parse(&mirror.url()).unwrap())).subscribe(),
-            dialer: Dialer::default(),
-            control_plane,
-            limits: LIMITS,
-            clock: clock.clone(),
-        });
-        Self { repository, mirror, folder, artifacts, clock, progress: Arc::default() }
-    }
-
-    /// A file of the repository, signed.
-    fn publish(&self, version: &str, content: &[u8]) -> Published {
-        let file = self.repository.add(version, content);
-        self.repository.sign();
-        file
-    }
-
-    async fn obtain(&self, file: &Published) -> Result<Admitted, Error> {
-        let progress = Arc::clone(&self.progress);
-        let told = Arc::new(move |bytes| progress.store(bytes, Ordering::Relaxed));
-        self.artifacts.obtain(&wanted(file), told).await
-    }
-
-    /// It must be refused, with this reason, and never as the content's fault.
-    async fn refuses(&self, file: &Published, reason: Reason) -> Error {
-        let error = self.obtain(file).await.unwrap_err();
-        assert_eq!(error.reason, reason, "{error}");
-        assert_ne!(error.cause, Cause::Content, "{error}");
-        assert!(self.nothing_of(file), "nothing of it is kept");
-        error
-    }
-
-    fn nothing_of(&self, file: &Published) -> bool {
-        !self.folder.path().join("store/files").join(file.sha256().to_string()).exists()
-    }
-
-    /// An honest mirror of the newest repository is believed, and gives the file.
-    async fn recovers(&self, file: &Published) {
-        self.mirror.serve(&self.repository.path());
-        let admitted = self.obtain(file).await.unwrap();
-        assert_eq!(admitted.sha256, file.sha256());
-        let there = self.folder.path().join("store/files").join(file.sha256().to_string());
-        assert_eq!(fs::read(there).unwrap(), file.content);
-    }
-}
+use lab::Lab;
 
 #[tokio::test]
 async fn rollback_freeze_and_mix_and_match_are_refused() {
@@ -235,75 +139,30 @@ async fn a_part_that_somebody_else_has_put_there_is_no_way_in() {
 }
 
 #[tokio::test]
-async fn keys_that_do_not_count_sign_nothing_and_roots_are_followed_link_by_link() {
+async fn what_the_store_has_no_room_for_is_not_fetched_and_no_part_stays_for_ever() {
     let lab = Lab::new().await;
-    let file = lab.publish("1.0.0", b"by the first keys");
-    // T-U7: all is signed, by keys of somebody else.
-    let evil = Repository::new();
-    evil.add("1.0.0", &file.content);
-    evil.sign();
-    lab.mirror.serve(&evil.path());
-    lab.refuses(&file, Reason::ArtifactUntrusted).await;
-    // T-U8: two rotations, of which one is held back.
-    lab.mirror.serve(&lab.repository.path());
-    let rotate =
-        |group| lab.repository.does(&["rotate-root", "REPOSITORY", "--keys", "KEYS", "--replace", group]);
-    rotate("root");
-    rotate("targets");
-    let second = lab.publish("2.0.0", b"by the second keys");
-    let third = fs::read(lab.repository.path().join("metadata/3.root.json")).unwrap();
-    lab.mirror.does("2.root.json", [Trick::Bytes(third)]);
-    lab.refuses(&second, Reason::ArtifactUntrusted).await;
-    lab.mirror.serve(&lab.repository.path());
-    lab.mirror.does("2.root.json", [Trick::Status(404)]);
-    lab.refuses(&second, Reason::ArtifactUntrusted).await;
-    lab.recovers(&second).await;
-    lab.recovers(&file).await;
-}
-
-#[tokio::test]
-async fn a_repository_that_was_wound_forward_comes_back_with_new_online_keys() {
-    let lab = Lab::new().await;
-    let file = lab.publish("1.0.0", b"before");
-    // T-U9: who has the online key signs versions that nobody reaches.
-    let wound = lab.repository.copy();
-    wind_forward(wound.path(), &lab.repository.keys());
-    lab.mirror.serve(wound.path());
-    lab.recovers_from(&file).await;
-    let second = lab.publish("2.0.0", b"after");
-    lab.mirror.serve(&lab.repository.path());
-    lab.refuses(&second, Reason::ArtifactRolledBack).await;
-    lab.repository.does(&["rotate-root", "REPOSITORY", "--keys", "KEYS", "--replace", "online"]);
-    lab.repository.sign();
-    lab.recovers(&second).await;
-}
-
-impl Lab {
-    /// As `recovers`, from what the mirror serves by now.
-    async fn recovers_from(&self, file: &Published) {
-        assert_eq!(self.obtain(file).await.unwrap().sha256, file.sha256());
-    }
-}
-
-/// Signs snapshot and timestamp of the highest version, with the online key.
-fn wind_forward(folder: &std::path::Path, keys: &std::path::Path) {
-    use muster_common::tuf::{
-        Role,
-        signing::{self, Edition, Named, SigningKey},
+    let (large, small) = (lab.publish("1.0.0", &[5; 100_000]), lab.publish("2.0.0", b"small"));
+    lab.quota.store(99_999, Ordering::Relaxed);
+    let error = lab.refuses(&large, Reason::DiskFull).await;
+    assert!(error.cause == Cause::Host && error.message.contains("may have 99999"), "{error}");
+    assert!(lab.mirror.asked().iter().all(|(path, _)| !path.starts_with("targets/")));
+    // What nobody has gone on with for a week goes, and what was admitted meanwhile.
+    let incoming = lab.folder.path().join("incoming");
+    let part = |name: &str, days: u64| {
+        fs::write(incoming.join(name), b"a part").unwrap();
+        let age = Duration::from_secs(days * 24 * 3600);
+        let file = fs::File::options().append(true).open(incoming.join(name)).unwrap();
+        file.set_modified(lab.clock.now().to_system_time() - age).unwrap();
     };
-    use std::num::NonZeroU64;
-    let online = fs::read_dir(keys).unwrap().map(|entry| entry.unwrap().path());
-    let online = online.into_iter().find(|path| path.to_str().unwrap().contains("online-")).unwrap();
-    let key = SigningKey::from_pem(&fs::read_to_string(online).unwrap()).unwrap();
-    let targets = fs::read(folder.join("metadata/2.targets.json")).unwrap();
-    let expires = Clock::System.now() + Duration::from_secs(1000);
-    let most = Edition { version: NonZeroU64::new(u64::MAX - 1).unwrap(), expires };
-    let named = Named::of(NonZeroU64::new(2).unwrap(), &targets);
-    let snapshot = signing::sign(Role::Snapshot, &signing::snapshot(most, &named), &key).unwrap();
-    let named = Named::of(most.version, &snapshot);
-    let timestamp = signing::sign(Role::Timestamp, &signing::timestamp(most, &named), &key).unwrap();
-    fs::write(folder.join(format!("metadata/{}.snapshot.json", most.version)), snapshot).unwrap();
-    fs::write(folder.join("metadata/timestamp.json"), timestamp).unwrap();
+    fs::create_dir_all(&incoming).unwrap();
+    part("old", 8);
+    part("new", 6);
+    lab.recovers(&small).await;
+    let parts = || -> Vec<_> { fs::read_dir(&incoming).unwrap().map(|it| it.unwrap().file_name()).collect() };
+    assert_eq!(parts(), ["new"]);
+    part(&small.sha256().to_string(), 0);
+    lab.recovers(&small).await;
+    assert_eq!(parts(), ["new"]);
 }
 
 #[tokio::test]

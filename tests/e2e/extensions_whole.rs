@@ -69,8 +69,7 @@ impl Lab {
         let app = |version, program| {
             pack(&[("manifest.toml", 0o644, &manifest(version)), ("bin/app", 0o755, program)])
         };
-        let package =
-            |publisher, kind, version, bytes| Package { publisher, kind, version, bytes };
+        let package = |publisher, kind, version, bytes| Package { publisher, kind, version, bytes };
         let (exporter, script) = (example("node-exporter"), example("custom-script"));
         let (first, second) = (app("1.0.0", LIVES), app("2.0.0", GREEDY));
         let packages = [
@@ -95,7 +94,8 @@ impl Lab {
     }
 
     async fn explains(&self, name: &str, verdict: &str) -> pb::ExplainItemResponse {
-        let request = pb::ExplainItemRequest { id: self.host.node.clone(), item: format!("extension/{name}") };
+        let request =
+            pb::ExplainItemRequest { id: self.host.node.clone(), item: format!("extension/{name}") };
         let told = self.catalogue.operator.nodes.clone().explain_item(request).await.unwrap().into_inner();
         assert_eq!(told.verdict, verdict, "{told:?}");
         told

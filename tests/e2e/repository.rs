@@ -55,6 +55,44 @@ fn keys_are_their_owners_alone_and_too_few_of_them_sign_nothing() {
 }
 
 #[test]
+fn no_key_is_served_one_key_counts_once_and_what_hosts_refuse_is_not_called_done() {
+    let repository = Repository::new();
+    let told = |args: &[&str]| {
+        let output = repository.run(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    // By a link, by a way around, and where there is no folder yet.
+    let (served, link) = (repository.path().join("keys"), repository.keys().with_file_name("link"));
+    fs::create_dir(&served).unwrap();
+    std::os::unix::fs::symlink(&served, &link).unwrap();
+    let around = repository.keys().join("../repository/keys");
+    for keys in [&served, &link, &around] {
+        let refused = told(&["refresh", "REPOSITORY", "--keys", keys.to_str().unwrap()]);
+        assert!(refused.contains("is in the repository, which is served"), "{refused}");
+    }
+    let new = link.join("new");
+    let rotate = ["rotate-root", "REPOSITORY", "--keys", "KEYS", "--replace", "root", "--new-keys"];
+    let refused = told(&[&rotate[..], &[new.to_str().unwrap()]].concat());
+    assert!(refused.contains("is in the repository, which is served"), "{refused}");
+    // The same keys by two ways.
+    repository.add("1.0.0", b"one");
+    repository.does(&["sign", "REPOSITORY", "--keys", "KEYS", "--keys", "KEYS"]);
+    repository.does(&["verify", "REPOSITORY"]);
+    // A file that is not what is signed, and a list that is over.
+    let file = repository.add("2.0.0", b"two");
+    fs::write(repository.path().join(file.path()), b"other").unwrap();
+    let refused = told(&["sign", "REPOSITORY", "--keys", "KEYS"]);
+    assert!(refused.contains("hosts refuse a file of it"), "{refused}");
+    fs::write(repository.path().join(file.path()), b"two").unwrap();
+    repository.does(&["sign", "REPOSITORY", "--keys", "KEYS", "--targets-for", "1s"]);
+    let is_over = || !repository.run(&["verify", "REPOSITORY"]).status.success();
+    assert!((0..1000).any(|_| is_over()), "its second ends");
+    let refused = told(&["refresh", "REPOSITORY", "--keys", "KEYS"]);
+    assert!(refused.contains("hosts refuse it: do not serve it"), "{refused}");
+}
+
+#[test]
 fn a_name_has_one_content_and_what_was_changed_is_found() {
     let repository = Repository::new();
     let file = repository.add("1.0.0", b"one");

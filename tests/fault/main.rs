@@ -9,6 +9,7 @@
 mod apply;
 mod check;
 mod commands;
+mod extensions;
 mod floods;
 mod kill9;
 mod load;

@@ -305,12 +305,20 @@ impl ItemState {
     }
 
     /// Whether the host goes on trying what it attempted: it failed, and not for
-    /// what the item itself is. A host that is broken waits for a person.
+    /// what the item itself is. A host that is broken waits for a person, unless what broke
+    /// is an extension, and for the host's sake: that begins anew by itself.
     #[must_use]
     pub fn is_retried(&self) -> bool {
         let cause = self.error.as_ref().and_then(|error| error.cause);
-        matches!(self.outcome, Some(Outcome::Rejected | Outcome::RolledBack))
-            && matches!(cause, Some(Cause::Host | Cause::Network | Cause::ControlPlane))
+        match self.outcome {
+            Some(Outcome::Rejected | Outcome::RolledBack) => {
+                matches!(cause, Some(Cause::Host | Cause::Network | Cause::ControlPlane))
+            }
+            Some(Outcome::Broken) => {
+                matches!(self.item, ItemName::Extension(_)) && cause == Some(Cause::Host)
+            }
+            Some(Outcome::Applied | Outcome::Unchanged | Outcome::Removed) | None => false,
+        }
     }
 
     /// Whether the host has refused this, at its generation or a newer

@@ -275,7 +275,7 @@ fn attempt(refused: Option<&ItemState>, reasons: &mut Vec<Reason>) -> Verdict {
         return Verdict::OnItsWay;
     };
     match state.error.as_ref().and_then(|error| error.cause) {
-        _ if state.outcome == Some(muster_domain::item::Outcome::Broken) => {
+        _ if state.outcome == Some(muster_domain::item::Outcome::Broken) && !state.is_retried() => {
             reasons
                 .push(no("Delivery", "the way back failed, too: a person is needed on the host".to_owned()));
             Verdict::Broken

@@ -100,11 +100,13 @@ pub(crate) fn run(cli: Cli) -> Result<String> {
         Command::Add(args) => add::run(&args),
         Command::Remove { folder, name } => add::remove(&Folder::open(&folder)?, &name),
         Command::Sign { with, targets_for, online } => {
-            let (folder, keys) = (Folder::open(&with.folder)?, Keys::load(&with.keys)?);
+            let folder = Folder::open(&with.folder)?;
+            let keys = Keys::load(&with.keys, &folder)?;
             sign::all(&folder, &keys, (targets_for, online), now)
         }
         Command::Refresh { with, online } => {
-            let (folder, keys) = (Folder::open(&with.folder)?, Keys::load(&with.keys)?);
+            let folder = Folder::open(&with.folder)?;
+            let keys = Keys::load(&with.keys, &folder)?;
             sign::refresh(&folder, &keys, online, now)
         }
         Command::RotateRoot(args) => rotate::run(&args, now),

@@ -59,6 +59,11 @@ impl Folder {
         Ok(folder)
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// Where a file is that a mirror serves by this path.
     pub(crate) fn served(&self, path: &str) -> PathBuf {
         self.0.join(path)

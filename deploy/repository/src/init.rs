@@ -52,9 +52,7 @@ pub(crate) fn run(args: &Args, now: UnixMillis) -> Result<String> {
             );
         }
     }
-    if args.keys.starts_with(&args.folder) {
-        bail!("{} is in the repository, which is served: keep the keys elsewhere", args.keys.display());
-    }
+    keys::refuse_inside(&args.keys, &args.folder)?;
     let folder = Folder::make(&args.folder)?;
     let root = keys::make(&args.keys, Group::Root, args.root_keys)?;
     let targets = keys::make(&args.keys, Group::Targets, args.targets_keys)?;
@@ -71,7 +69,7 @@ pub(crate) fn run(args: &Args, now: UnixMillis) -> Result<String> {
     ]
     .into();
     let edition = Edition { version: NonZeroU64::MIN, expires: now + args.root_for };
-    let signer = Keys::load(std::slice::from_ref(&args.keys))?;
+    let signer = Keys::load(std::slice::from_ref(&args.keys), &folder)?;
     let signed = signer.sign(Role::Root, &holders[&Role::Root], signing::root(edition, &holders))?;
     folder.write("1.root.json", &signed)?;
     Ok(told(args))

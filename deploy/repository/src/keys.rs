@@ -13,23 +13,27 @@ use muster_common::tuf::{
     signing::{self, Holders, Public, SigningKey},
 };
 
-use crate::cli::Group;
+use crate::{cli::Group, folder::Folder};
 
 /// All keys at hand.
 #[derive(Debug)]
 pub(crate) struct Keys(Vec<SigningKey>);
 
 impl Keys {
-    /// All of some folders.
-    pub(crate) fn load(folders: &[PathBuf]) -> Result<Self> {
-        let mut keys = Vec::new();
+    /// All of some folders, none of which is in the repository. A key that is there twice is one.
+    pub(crate) fn load(folders: &[PathBuf], repository: &Folder) -> Result<Self> {
+        let mut keys: Vec<SigningKey> = Vec::new();
         for folder in folders {
+            refuse_inside(folder, repository.path())?;
             let entries =
                 fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
             for entry in entries {
                 let path = entry?.path();
                 if path.extension().is_some_and(|extension| extension == "pem") {
-                    keys.push(load(&path)?);
+                    let key = load(&path)?;
+                    if keys.iter().all(|known| known.public() != key.public()) {
+                        keys.push(key);
+                    }
                 }
             }
         }
@@ -49,20 +53,32 @@ impl Keys {
     pub(crate) fn sign(&self, role: Role, holders: &Holders, draft: Vec<u8>) -> Result<Vec<u8>> {
         let mine: Vec<&SigningKey> =
             self.0.iter().filter(|key| holders.keys.contains(key.public())).collect();
-        let mut ids: Vec<&str> = mine.iter().map(|key| key.public().id()).collect();
-        ids.sort_unstable();
-        ids.dedup();
         let threshold = holders.threshold as usize;
-        if ids.len() < threshold {
+        if mine.len() < threshold {
             let all: Vec<&str> = holders.keys.iter().map(Public::id).collect();
             bail!(
                 "{} of the {role} keys are at hand, and {threshold} must sign: bring more of {} with --keys",
-                ids.len(),
+                mine.len(),
                 all.join(", ")
             );
         }
         mine.iter().try_fold(draft, |bytes, key| Ok(signing::sign(role, &bytes, key)?))
     }
+}
+
+/// Refuses keys below what mirrors serve, by whichever way their folder is named: a link, or `..`.
+pub(crate) fn refuse_inside(keys: &Path, repository: &Path) -> Result<()> {
+    let real = |path: &Path| {
+        let path = std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))?;
+        // What is to be made yet is below the nearest folder that there is.
+        let there = path.ancestors().find(|path| path.exists()).unwrap_or(&path);
+        let real = there.canonicalize().with_context(|| format!("cannot find {}", there.display()))?;
+        anyhow::Ok(real.join(path.strip_prefix(there).unwrap_or(Path::new(""))))
+    };
+    if real(keys)?.starts_with(real(repository)?) {
+        bail!("{} is in the repository, which is served: keep the keys elsewhere", keys.display());
+    }
+    Ok(())
 }
 
 fn list(folders: &[PathBuf]) -> String {

@@ -38,8 +38,9 @@ pub(crate) fn run(args: &Args, now: UnixMillis) -> Result<String> {
     let (version, root) = folder.root()?;
     let mut holders = signing::holders(&root)?;
     let before = holders.get(&Role::Root).context("the root names no keys for itself")?.clone();
-    let keys = Keys::load(&args.with.keys)?;
+    let keys = Keys::load(&args.with.keys, &folder)?;
     let place = args.new_keys.clone().or_else(|| args.with.keys.first().cloned()).context("no --keys")?;
+    keys::refuse_inside(&place, folder.path())?;
     let (mut made, replace): (Vec<SigningKey>, BTreeSet<Group>) =
         (Vec::new(), args.replace.iter().copied().collect());
     // Before keys are made: whoever cannot sign the next root makes none.

@@ -11,7 +11,7 @@ use muster_common::{
     },
 };
 
-use crate::{cli::Online, folder::Folder, keys::Keys};
+use crate::{cli::Online, folder::Folder, keys::Keys, verify};
 
 /// Signs the list of files, and what leads to it.
 pub(crate) fn all(
@@ -35,6 +35,7 @@ pub(crate) fn all(
     // In this order: a mirror that is read meanwhile has what the timestamp leads to.
     folder.write(&format!("{}.targets.json", edition.version), &signed)?;
     lead_to(folder, keys, (edition.version, &signed), online, now)?;
+    verify::signed_with_files(folder, now)?;
     folder.clear_pending()?;
     Ok(format!(
         "signed: targets {} with {} files, {}",
@@ -49,6 +50,7 @@ pub(crate) fn refresh(folder: &Folder, keys: &Keys, online: Online, now: UnixMil
     let (version, targets) =
         folder.current(Role::Targets)?.context("there is no list of files yet: run `sign` first")?;
     lead_to(folder, keys, (version, &targets), online, now)?;
+    verify::signed(folder, now)?;
     let pending =
         if folder.has_pending() { "; what was added or removed still waits for `sign`" } else { "" };
     Ok(format!("refreshed: targets {version}, {}{pending}", ends(Duration::MAX, online)))

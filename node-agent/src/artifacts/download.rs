@@ -37,7 +37,8 @@ impl Download<'_> {
     /// From these sources, one after the other, each from where the one before ended.
     pub(super) async fn from(&self, sources: &[Source], path: &str) -> Result<Admitted, Error> {
         let (folder, wanted) = (self.options.folder.clone(), self.wanted.clone());
-        let incoming = tasks::blocking(move || Incoming::open(&folder, &wanted)).await;
+        let now = self.options.clock.now();
+        let incoming = tasks::blocking(move || Incoming::open(&folder, &wanted, now)).await;
         let incoming = Arc::new(Mutex::new(incoming.map_err(|error| Error::of_host(&error))?));
         let mut failed = Error::nobody();
         for (number, source) in sources.iter().enumerate() {
@@ -104,11 +105,7 @@ impl Download<'_> {
 
     async fn admit(&self, incoming: &Coming) -> Result<Admitted, Error> {
         let reader = with(incoming, |incoming| incoming.reader()).await?;
-        let admitted = self.store.admit(self.wanted, reader).await?;
-        if let Err(error) = with(incoming, |incoming| incoming.remove()).await {
-            tracing::warn!(%error, "a file that was admitted stays among those on their way: {error}");
-        }
-        Ok(admitted)
+        self.store.admit(self.wanted, reader).await
     }
 }
 

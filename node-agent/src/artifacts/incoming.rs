@@ -4,10 +4,13 @@ use std::{
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
-use muster_common::digest::{Hashing, Sha256};
+use muster_common::{
+    clock::UnixMillis,
+    digest::{Hashing, Sha256},
+};
 
 use crate::{
     admission::{self, Wanted},
@@ -16,6 +19,8 @@ use crate::{
 
 /// Parts that are kept: of files that are tried in turn.
 const MOST_PARTS: usize = 4;
+/// What nobody has gone on with for so long is not wanted any more.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A file that is coming.
 #[derive(Debug)]
@@ -34,10 +39,10 @@ pub(super) struct TooMuch;
 impl Incoming {
     /// Takes a file up where its part ends; what had come is hashed again. Refuses what the
     /// disk has no room for.
-    pub(super) fn open(folder: &Path, wanted: &Wanted) -> io::Result<Self> {
+    pub(super) fn open(folder: &Path, wanted: &Wanted, now: UnixMillis) -> io::Result<Self> {
         files::private_folder(folder)?;
-        let path = folder.join(wanted.sha256.to_string());
-        sweep(folder, &path)?;
+        let path = part(folder, wanted);
+        sweep(folder, &path, now)?;
         let mut file = open_part(&path)?;
         if file.metadata()?.len() > wanted.size {
             file.set_len(0)?;
@@ -87,11 +92,18 @@ impl Incoming {
     pub(super) fn reader(&self) -> io::Result<File> {
         files::open_plain(&self.path)
     }
+}
 
-    /// It is elsewhere by now.
-    pub(super) fn remove(&self) -> io::Result<()> {
-        fs::remove_file(&self.path)
+/// The file is elsewhere by now, also if an earlier process ended before it could say so.
+pub(super) fn forget(folder: &Path, wanted: &Wanted) -> io::Result<()> {
+    match fs::remove_file(part(folder, wanted)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
+}
+
+fn part(folder: &Path, wanted: &Wanted) -> PathBuf {
+    folder.join(wanted.sha256.to_string())
 }
 
 /// A part, and nothing that somebody else put in its place.
@@ -106,8 +118,8 @@ fn open_part(path: &Path) -> io::Result<File> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} is no regular file", path.display())))
 }
 
-/// Of many parts the newest stay.
-fn sweep(folder: &Path, current: &Path) -> io::Result<()> {
+/// Of many parts the newest stay, and none for long.
+fn sweep(folder: &Path, current: &Path, now: UnixMillis) -> io::Result<()> {
     let mut parts = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -117,6 +129,8 @@ fn sweep(folder: &Path, current: &Path) -> io::Result<()> {
         }
     }
     parts.sort();
-    let surplus = parts.len().saturating_sub(MOST_PARTS - 1);
+    let oldest = now.to_system_time().checked_sub(KEPT).unwrap_or(SystemTime::UNIX_EPOCH);
+    let old = parts.partition_point(|(used, _)| *used < oldest);
+    let surplus = old.max(parts.len().saturating_sub(MOST_PARTS - 1));
     parts.into_iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
 }

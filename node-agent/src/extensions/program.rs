@@ -1,19 +1,11 @@
 //! A program of a package that runs: a unit of its own where there can be units, otherwise a
 //! child of the agent with a process group of its own.
 
-use std::{
-    collections::BTreeSet,
-    fs::{File, OpenOptions},
-    io::{self, Read as _, Seek as _, SeekFrom},
-    os::unix::fs::OpenOptionsExt as _,
-    path::PathBuf,
-    process::Stdio,
-    time::Duration,
-};
+use std::{collections::BTreeSet, io, time::Duration};
 
 use muster_common::{ids::CommandId, tasks};
 
-use super::record::Trace;
+use super::{output::Output, record::Trace};
 use crate::{
     depot::Launch,
     platform::{
@@ -43,7 +35,7 @@ pub(super) struct Program {
 
 enum How {
     Unit { id: CommandId, at: [u64; 2], tail: Vec<u8>, looks: u32 },
-    Child { group: Box<Group>, output: PathBuf },
+    Child { group: Box<Group>, output: Output },
 }
 
 /// How it ended.
@@ -58,8 +50,7 @@ pub(super) struct Ended {
 
 impl Program {
     /// Starts one. A child waits until it is released, so that it can be written down first.
-    /// `output`: where a child writes.
-    pub(super) async fn start(depots: &Depots, launch: &Launch, output: PathBuf) -> Result<Self, NotStarted> {
+    pub(super) async fn start(depots: &Depots, launch: &Launch) -> Result<Self, NotStarted> {
         let how = if depots.has_units() {
             How::Unit { id: launch.id, at: [0, 0], tail: Vec::new(), looks: 0 }
         } else {
@@ -67,11 +58,8 @@ impl Program {
             let (first, rest) = order.program.split_first().ok_or(NotStarted::UserUnknown)?;
             let mut command = process::gated(first, &order.environment).map_err(NotStarted::Host)?;
             command.args(rest).current_dir(&order.folder);
-            let to = output.clone();
-            let file = tasks::blocking(move || written(&to)).await.map_err(NotStarted::Host)?;
-            let second = file.try_clone().map_err(NotStarted::Host)?;
-            command.stdout(Stdio::from(file)).stderr(Stdio::from(second));
-            let group = Group::spawn(command).map_err(NotStarted::Host)?;
+            let mut group = Group::spawn(command).map_err(NotStarted::Host)?;
+            let output = Output::of(&mut group);
             How::Child { group: Box::new(group), output }
         };
         Ok(Self { depots: depots.clone(), how })
@@ -107,7 +95,7 @@ impl Program {
         match &mut self.how {
             How::Child { group, output } => {
                 let status = group.wait().await;
-                let output = tail(output.clone()).await;
+                let output = output.tail().await;
                 match status {
                     Ok(status) => {
                         let how = status.to_string();
@@ -225,20 +213,4 @@ fn how(ended: &crate::platform::supervise::Ended) -> String {
         (None, Some(code), _) => format!("exit status: {code}"),
         (None, None, signal) => format!("signal: {}", signal.unwrap_or_default()),
     }
-}
-
-fn written(path: &std::path::Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
-}
-
-async fn tail(path: PathBuf) -> Vec<u8> {
-    let read = move || {
-        let mut file = File::open(path)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL as u64)))?;
-        let mut bytes = Vec::new();
-        file.take(TAIL as u64).read_to_end(&mut bytes)?;
-        Ok::<_, io::Error>(bytes)
-    };
-    tasks::blocking(read).await.unwrap_or_default()
 }

@@ -38,6 +38,9 @@ pub(super) struct Record {
     /// The host's administrator has taken it away: these contents do not come again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) removed_here: Vec<Sha256>,
+    /// Packages lie there that nothing needs any more: they are to go.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) untidy: bool,
 }
 
 /// Who wants it to go.
@@ -84,6 +87,7 @@ impl Record {
             program: None,
             done_in: String::new(),
             removed_here: Vec::new(),
+            untidy: false,
         }
     }
 

@@ -12,7 +12,7 @@ use super::{
     record::{Journal, Record, Removal, Trace},
     worker::Worker,
 };
-use crate::state::{Cause, Health, ItemError, ItemState, Outcome, Progress};
+use crate::state::{self, Cause, Health, ItemError, ItemState, Outcome, Progress, Wish};
 
 /// A step that ended the agent so often is given up.
 const MOST_TRIES: u32 = 3;
@@ -139,7 +139,10 @@ impl Worker {
             End::Broken | End::Stuck => Outcome::Broken,
             End::Gone => return self.gone(record).await,
         };
-        record.removal = None;
+        if let (End::Stuck, Some(Removal::ControlPlane(version))) = (end, record.removal.take()) {
+            let (item, generation) = (record.state.item.clone(), version.generation);
+            self.remember(Wish::Remove(state::Removal { item, generation }));
+        }
         match end {
             End::Runs => record.current = coming,
             End::Undone => record.current = None,
@@ -151,24 +154,35 @@ impl Worker {
             End::Refused => record.state.running.take(),
             End::Undone | End::Broken | End::Stuck | End::Gone => None,
         };
-        let is_retried = error.as_ref().is_some_and(failure::is_retried) && outcome != Outcome::Broken;
+        // What broke for the host's sake, too: there may be room, or a systemd, by then.
+        let is_retried = error.as_ref().is_some_and(failure::is_retried);
         let health = record.state.health.take().filter(|_| running.is_some());
         let attempted = record.state.attempted.take();
         record.state =
             ItemState { running, outcome, error, health, changed_at: now, ..self.state(attempted) };
         self.again(is_retried);
-        let kept: Vec<_> = record.current.iter().map(|version| version.package.clone()).collect();
+        // Of what is broken and was never here, a person looks at what there is.
+        record.untidy = record.current.is_some() || !matches!(end, End::Broken | End::Stuck);
         self.keep(record).await;
         crash::point("extensions.story.ended");
+        self.tidy().await;
+    }
+
+    /// Packages that nothing needs any more go. What is not done the next agent does.
+    pub(super) async fn tidy(&mut self) {
+        let Some(mut record) = self.record.clone().filter(|record| record.untidy) else { return };
+        let kept: Vec<_> = record.current.iter().map(|version| version.package.clone()).collect();
         let depots = self.shared.options.depots.clone();
-        let tidied = match end {
-            _ if !kept.is_empty() => depots.keep(&self.name, &kept).await,
-            End::Broken | End::Stuck => Ok(()), // a person looks at what there is
-            _ => depots.clear(&self.name).await,
+        let tidied = match kept.as_slice() {
+            [] => depots.clear(&self.name).await,
+            kept => depots.keep(&self.name, kept).await,
         };
         if let Err(error) = tidied {
             tracing::warn!(name = self.name, %error, "old packages of {} could not be taken away", self.name);
+            return;
         }
+        record.untidy = false;
+        self.keep(record).await;
     }
 
     /// Of what the host's administrator took away stays what is needed to know it again.

@@ -1,6 +1,7 @@
 mod bench;
 mod failing;
 mod running;
+mod verbs;
 
 use std::fs;
 

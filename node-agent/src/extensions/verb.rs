@@ -1,6 +1,6 @@
 //! A verb of a package: run to its end, within its time, and not believed without its status.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use muster_common::{crash, ids::CommandId, reason::Reason};
 use serde::Deserialize;
@@ -148,9 +148,7 @@ impl Worker {
         if launch.verb == Verb::Run {
             self.end_former().await?;
         }
-        let output = self.output(launch.verb);
-        let mut program =
-            Program::start(&self.shared.options.depots, launch, output).await.map_err(not_started)?;
+        let mut program = Program::start(&self.shared.options.depots, launch).await.map_err(not_started)?;
         let trace = program.trace();
         if launch.verb != Verb::Health
             && let Some(mut record) = self.record.clone()
@@ -184,10 +182,6 @@ impl Worker {
         ended.map_err(|error| failure::of_depot(&error))?;
         record.program = None;
         Ok(())
-    }
-
-    fn output(&self, verb: Verb) -> PathBuf {
-        self.shared.options.folder.join(format!("{}.{}.out", self.name, verb.as_str()))
     }
 
     /// How long a verb may take.

@@ -56,6 +56,9 @@ impl Worker {
     /// Works as long as the process does.
     pub(super) async fn run(mut self) {
         self.adopt().await;
+        if self.record.as_ref().is_some_and(|record| record.journal.is_none()) {
+            self.tidy().await;
+        }
         loop {
             if self.record.as_ref().is_some_and(|record| record.journal.is_some()) {
                 Box::pin(self.step()).await;
@@ -264,7 +267,7 @@ impl Worker {
     }
 
     /// What is to be tried again if it fails for the host's sake.
-    fn remember(&mut self, wish: Wish) {
+    pub(super) fn remember(&mut self, wish: Wish) {
         let now = self.shared.options.clock.monotonic();
         let known = self.retry.take().filter(|retry| retry.wish.generation() == wish.generation());
         let backoff = known.map_or_else(|| Backoff::new(WAITS.0, WAITS.1), |retry| retry.backoff);

@@ -2,10 +2,12 @@
 //! them leads out of.
 
 use std::{
+    cell::Cell,
     fs::{self, File, OpenOptions},
     io::{self, Read, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Component, Path, PathBuf},
+    rc::Rc,
 };
 
 use ruzstd::decoding::StreamingDecoder;
@@ -17,6 +19,8 @@ use super::files;
 const PIECE: usize = 64 * 1024;
 /// Longest way to a file, in bytes.
 const LONGEST_PATH: usize = 512;
+/// What may stand between the contents of two files: names of any kind take memory.
+const MOST_BETWEEN: u64 = 32 * 1024;
 /// Bits of a mode that give a program more than its user has.
 const SPECIAL_BITS: u32 = 0o7000;
 
@@ -45,7 +49,8 @@ pub fn unpack(archive: impl Read, folder: &Path, most: Most, mut told: impl FnMu
     fs::DirBuilder::new().mode(0o755).create(folder)?;
     let plain = StreamingDecoder::new_with_max_window_size(archive, most.window)
         .map_err(|error| bad(format!("it is not compressed with zstd: {error}")))?;
-    let mut archive = tar::Archive::new(plain);
+    let budget = Rc::new(Cell::new(MOST_BETWEEN));
+    let mut archive = tar::Archive::new(Metered { inner: plain, left: Rc::clone(&budget) });
     let (mut left, mut folders) = (most.bytes, vec![folder.to_owned()]);
     for (number, entry) in archive.entries()?.enumerate() {
         let mut entry = entry.map_err(|error| damaged(&error))?;
@@ -65,15 +70,37 @@ pub fn unpack(archive: impl Read, folder: &Path, most: Most, mut told: impl FnMu
             EntryType::Directory => make(folder, &path, &mut folders)?,
             EntryType::Regular => {
                 make(folder, path.parent().unwrap_or(Path::new("")), &mut folders)?;
+                // `left` is the limit of these.
+                budget.set(u64::MAX);
                 left = write(&mut entry, &at, mode & 0o111 != 0, left)?;
                 told(most.bytes - left);
             }
             other => return Err(bad(format!("{} is neither file nor folder ({other:?})", path.display()))),
         }
+        budget.set(MOST_BETWEEN);
     }
     // The innermost first: a folder that is durable names what is.
     folders.iter().rev().try_for_each(|folder| files::sync_folder(folder))?;
     folder.parent().map_or(Ok(()), files::sync_folder)
+}
+
+/// Gives only so many bytes: whoever reads takes a name, however long it says that it is, into
+/// memory before it can be looked at.
+struct Metered<R> {
+    inner: R,
+    left: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        if self.left.get() == 0 && !to.is_empty() {
+            return Err(bad(format!("more than {MOST_BETWEEN} bytes stand between two files of it")));
+        }
+        let most = usize::try_from(self.left.get()).unwrap_or(usize::MAX).min(to.len());
+        let read = self.inner.read(&mut to[..most])?;
+        self.left.set(self.left.get() - read as u64);
+        Ok(read)
+    }
 }
 
 /// The way from the folder on, if it is one that stays there.
@@ -195,6 +222,25 @@ pub(crate) mod tests {
             builder.append(&entry(kind, "x", 0o644, 0), io::empty()).unwrap();
             let packed = compress_to_vec(&builder.into_inner().unwrap()[..], CompressionLevel::Uncompressed);
             assert_eq!(unpacked(&packed).0.unwrap_err().kind(), io::ErrorKind::InvalidData, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn long_names_are_taken_and_endless_ones_are_not() {
+        let long = |length: usize, kind: EntryType| {
+            let name = vec![b'a'; length];
+            let header = |kind, size: usize| entry(kind, "x", 0o644, size);
+            let mut builder = Builder::new(Vec::new());
+            builder.append(&header(kind, name.len()), &name[..]).unwrap();
+            builder.append(&header(EntryType::Regular, 1), &b"x"[..]).unwrap();
+            compress_to_vec(&builder.into_inner().unwrap()[..], CompressionLevel::Uncompressed)
+        };
+        let (done, folder) = unpacked(&long(200, EntryType::GNULongName));
+        done.unwrap();
+        assert_eq!(fs::read(folder.path().join("to").join("a".repeat(200))).unwrap(), b"x");
+        for kind in [EntryType::GNULongName, EntryType::GNULongLink, EntryType::XHeader] {
+            let error = unpacked(&long(1 << 20, kind)).0.unwrap_err();
+            assert!(error.to_string().contains("stand between two files"), "{kind:?}: {error}");
         }
     }
 

@@ -29,12 +29,13 @@ pub fn open(
     mirror: watch::Receiver<Option<MirrorUrl>>,
 ) -> io::Result<Artifacts> {
     let folder = config.state_dir.join("artifacts");
+    let quota = quota(config, &locks::Reader::new(config.locks_file.clone()));
     let store = match hands {
         Hands::Executor(client) => Place::There(client.clone()),
         Hands::Here => Place::Here(Store::open(admission::Options {
             folder: folder.join("store"),
             root: config.artifacts_root.clone(),
-            quota: quota(config, &locks::Reader::new(config.locks_file.clone())),
+            quota: quota.clone(),
             clock: Clock::System,
         })?),
     };
@@ -42,6 +43,7 @@ pub fn open(
         folder: folder.join("incoming"),
         root: config.artifacts_root.clone(),
         store,
+        quota,
         mirror,
         control_plane: Some(ControlPlane::new(identity, dialer.clone())),
         dialer,

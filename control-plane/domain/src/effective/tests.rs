@@ -163,6 +163,13 @@ fn what_failed_for_the_hosts_sake_is_offered_again_and_what_broke_is_not() {
     }
     assert!(!should_offer(&new, Some(&of(Outcome::RolledBack, Cause::Content))));
     assert!(!should_offer(&new, Some(&of(Outcome::Broken, Cause::Host))), "a person is needed");
+    let extension = |cause| ItemState {
+        item: ItemName::Extension("app".to_owned()),
+        running: None,
+        ..of(Outcome::Broken, cause)
+    };
+    assert!(should_offer(&new, Some(&extension(Cause::Host))), "it begins anew");
+    assert!(!should_offer(&new, Some(&extension(Cause::Content))));
 }
 
 #[test]

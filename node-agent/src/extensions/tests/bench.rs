@@ -189,11 +189,16 @@ impl Bench {
     }
 
     pub(super) async fn remove(&mut self) {
+        self.wish_away();
+        self.until(|state| state.is_none()).await;
+    }
+
+    /// All of it is to go, without waiting for what comes of that.
+    pub(super) fn wish_away(&mut self) {
         self.number += 1;
         let generation = Generation::new(1, self.number);
         let removal = Removal { item: "extension/log".to_owned(), generation };
         self.agent.as_ref().unwrap().keeper.wish(Wish::Remove(removal));
-        self.until(|state| state.is_none()).await;
     }
 
     /// A session begins.
@@ -244,6 +249,13 @@ impl Bench {
         let _ = fs::remove_file(self.trace_file());
     }
 
+    /// Whether nothing is under way, by what the next agent would read.
+    pub(super) fn rests(&self) -> bool {
+        let record = fs::read(self.folder.path().join("records/log.json")).unwrap();
+        let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+        record.get("journal").is_none() && self.now().is_some_and(|state| state.progress.is_none())
+    }
+
     pub(super) fn home(&self) -> PathBuf {
         self.folder.path().join("extensions/log")
     }
@@ -251,6 +263,11 @@ impl Bench {
     fn trace_file(&self) -> PathBuf {
         self.folder.path().join("trace")
     }
+}
+
+/// A script that does this in one verb, and ends well in all others.
+pub(super) fn in_verb(verb: &str, does: &str) -> String {
+    format!("if [ $verb = {verb} ]; then {does}; fi")
 }
 
 pub(super) fn version(state: &ItemState) -> Option<&str> {

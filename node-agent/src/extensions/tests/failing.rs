@@ -8,13 +8,8 @@ use std::{
 
 use muster_common::{clock::Clock, reason::Reason};
 
-use super::bench::{Bench, verdict, version};
+use super::bench::{Bench, in_verb, verdict, version};
 use crate::state::{Cause, Outcome};
-
-/// A script that does this in one verb, and ends well in all others.
-fn in_verb(verb: &str, does: &str) -> String {
-    format!("if [ $verb = {verb} ]; then {does}; fi")
-}
 
 #[tokio::test]
 async fn a_new_extension_whose_verb_fails_leaves_nothing_and_is_not_tried_again() {
@@ -83,6 +78,40 @@ async fn what_cannot_return_is_told_as_broken() {
     // A person brings one that works.
     let state = bench.bring(&bench.package("3.0", "", "")).await;
     assert_eq!((verdict(&state).0, version(&state)), (Outcome::Applied, Some("3.0")));
+}
+
+#[tokio::test]
+async fn what_broke_for_the_hosts_sake_is_tried_again() {
+    let mut bench = Bench::new().await;
+    bench.bring(&bench.package("1.0", "", "")).await;
+    // The way back finds no place for its settings, for as long as there is a gate.
+    let gate = bench.folder.path().join("gate");
+    let spoils =
+        format!("[ ! -e {} ] || {{ rm -r $MUSTER_EXT_CONFIG; : > $MUSTER_EXT_CONFIG; }}", gate.display());
+    let script = format!("{}\n{}", in_verb("enable", "exit 3"), in_verb("disable", &spoils));
+    fs::write(&gate, "").unwrap();
+    let state = bench.bring(&bench.package("2.0", "", &script)).await;
+    assert_eq!(verdict(&state), (Outcome::Broken, Some(Reason::RollbackFailed), Some(Cause::Host)));
+    fs::remove_file(&gate).unwrap();
+    fs::remove_file(bench.home().join("config")).unwrap();
+    let state =
+        bench.until(|state| state.is_some_and(|state| state.outcome == Outcome::RolledBack)).await.unwrap();
+    let settled = (Outcome::RolledBack, Some(Reason::ExtensionVerbFailed), Some(Cause::Content));
+    assert_eq!((verdict(&state), version(&state)), (settled, Some("1.0")));
+}
+
+#[tokio::test]
+async fn files_that_do_not_go_are_tried_again() {
+    let mut bench = Bench::new().await;
+    let (home, aside) = (bench.home(), bench.folder.path().join("aside"));
+    let spoils = format!("mv {0} {1}; : > {0}", home.display(), aside.display());
+    bench.bring(&bench.package("1.0", "", &in_verb("uninstall", &spoils))).await;
+    bench.wish_away();
+    let state =
+        bench.until(|state| state.is_some_and(|state| state.outcome == Outcome::Broken)).await.unwrap();
+    assert_eq!((verdict(&state).2, version(&state)), (Some(Cause::Host), None));
+    fs::remove_file(&home).unwrap();
+    bench.until(|state| state.is_none()).await;
 }
 
 #[tokio::test]
