@@ -17,6 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use muster_common::crash;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -121,6 +122,7 @@ impl Slots {
             return Err(error);
         }
         clear(&folder)?;
+        crash::point("upgrade.slot.cleared");
         fs::rename(&staged, &folder)?;
         files::sync_folder(&self.root.join("slots"))?;
         for slot in [Slot::A, Slot::B] {

@@ -1,10 +1,11 @@
 //! How an upgrade begins: what is asked is checked, a copy of the running program laid
-//! aside, the plan written down, and the watchdog started with it.
+//! aside, the watchdog started with it, and the plan written down, for which that waits.
 
 use std::{
     fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use muster_common::{clock::Clock, crash, tasks};
@@ -17,6 +18,9 @@ use super::{
     version_of,
 };
 use crate::platform::{files, own_service, packages::Package, slots::Slots, systemd};
+
+/// The watchdog of the upgrade before is waited for so often, so long apart.
+const LAST_ENDS: (u32, Duration) = (50, Duration::from_millis(200));
 
 /// What is wanted.
 #[derive(Debug, Clone)]
@@ -140,22 +144,17 @@ pub async fn begin(folder: &Folder, wish: &Wish, clock: &Clock) -> Result<Record
     version_of(&watchdog)
         .await
         .map_err(|why| Error::Unavailable(format!("{}: {why}", watchdog.display())))?;
+    // It waits until this is over: whoever is killed from here on, no plan is without one.
+    start(folder).await?;
     folder.keep(&record)?;
     crash::point("upgrade.planned");
-    if let Err(error) = resume(folder).await {
-        // Nothing has changed, and nothing is to change with the next boot.
-        if folder.take_back(&record)? {
-            return Err(error.into());
-        }
-    }
-    crash::point("upgrade.begun");
     Ok(record)
 }
 
 /// One at a time begins, and waits for who does.
 async fn alone(folder: &Folder) -> io::Result<fs::File> {
     files::private_folder(folder.path())?;
-    let path = folder.path().join("begin.lock");
+    let path = folder.begin_lock();
     tasks::blocking(move || {
         let file = fs::File::options().create(true).truncate(false).write(true).open(path)?;
         flock(&file, FlockOperation::LockExclusive)?;
@@ -169,9 +168,22 @@ async fn alone(folder: &Folder) -> io::Result<fs::File> {
 /// # Errors
 /// If systemd does not say that it started.
 pub async fn resume(folder: &Folder) -> io::Result<()> {
-    if own_service::state(UNIT).await?.pid != 0 {
-        return Ok(());
+    if own_service::state(UNIT).await?.pid != 0 { Ok(()) } else { run(folder).await }
+}
+
+/// Starts a watchdog for what is about to be pending. That of the upgrade before may not have
+/// ended yet: it does by itself.
+async fn start(folder: &Folder) -> io::Result<()> {
+    for _ in 0..LAST_ENDS.0 {
+        if !own_service::state(UNIT).await?.is_known {
+            break;
+        }
+        tokio::time::sleep(LAST_ENDS.1).await;
     }
+    run(folder).await
+}
+
+async fn run(folder: &Folder) -> io::Result<()> {
     let (watchdog, at) = (folder.watchdog(), folder.path());
     let words = [&watchdog.to_string_lossy(), "watchdog", &at.to_string_lossy()];
     own_service::apart(UNIT, "Muster's watchdog over an upgrade of the agent", &words).await

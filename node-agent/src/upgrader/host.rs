@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use muster_common::clock::{Clock, Instant, UnixMillis};
+use muster_common::{
+    clock::{Clock, Instant, UnixMillis},
+    crash,
+};
 use tokio::runtime::Runtime;
 
 use super::{
@@ -56,6 +59,7 @@ struct ThisHost {
 /// # Errors
 /// If what is pending cannot be read, or its end cannot be written down.
 pub fn watch(folder: &Folder, clock: Clock) -> io::Result<Option<Record>> {
+    folder.wait_for_begin()?;
     let Some(_lock) = folder.take_over()? else { return Ok(None) };
     let Some(mut record) = folder.pending()? else { return Ok(None) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -276,6 +280,7 @@ impl Host for ThisHost {
         if let Err(error) = self.wait_for(own_service::stop(&[SERVICE])) {
             tracing::warn!(%error, "the agent could not be stopped: {error}");
         }
+        crash::point("upgrade.stopped");
         let put = self.put(plan, to, file.as_deref());
         // Ends by itself, too; what asks next is answered by the version of now.
         let _ = self.wait_for(own_service::stop(&[EXECUTOR]));

@@ -111,6 +111,12 @@ impl Folder {
         self.0.join("archive.tar.zst")
     }
 
+    /// Held by who begins.
+    #[must_use]
+    pub fn begin_lock(&self) -> PathBuf {
+        self.0.join("begin.lock")
+    }
+
     /// What the version that failed last said.
     #[must_use]
     pub fn log(&self) -> PathBuf {
@@ -153,18 +159,16 @@ impl Folder {
         }
     }
 
-    /// Takes back a plan that nobody has begun with. `false`: somebody has.
+    /// Waits for who is about to begin: from then on it is seen what is pending.
     ///
     /// # Errors
-    /// From the file system; it is pending still.
-    pub fn take_back(&self, record: &Record) -> io::Result<bool> {
-        let Some(_lock) = self.take_over()? else { return Ok(false) };
-        if self.pending()?.as_ref() != Some(record) {
-            return Ok(false);
+    /// If that cannot be seen.
+    pub fn wait_for_begin(&self) -> io::Result<()> {
+        match fs::File::open(self.begin_lock()) {
+            Ok(beginning) => Ok(flock(&beginning, FlockOperation::LockExclusive)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
         }
-        fs::remove_file(self.0.join("pending.json"))?;
-        files::sync_folder(&self.0)?;
-        Ok(true)
     }
 
     /// It is over: first that is written down, then nothing is pending.
@@ -233,18 +237,21 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_is_taken_back_only_while_nobody_has_begun_with_it() {
+    fn who_watches_waits_for_who_begins_and_is_alone() {
         let temporary = tempfile::tempdir().unwrap();
-        let (folder, record) = (Folder::at(temporary.path()), record());
-        folder.keep(&record).unwrap();
-        let watchdog = folder.take_over().unwrap();
-        assert!(watchdog.is_some() && !folder.take_back(&record).unwrap());
-        drop(watchdog);
-        let further = Record { stage: Stage::Switching, ..record.clone() };
-        folder.keep(&further).unwrap();
-        assert!(!folder.take_back(&record).unwrap(), "it goes on after a kill");
-        assert!(folder.take_back(&further).unwrap());
-        assert_eq!(folder.pending().unwrap(), None);
+        let folder = Folder::at(temporary.path());
+        folder.wait_for_begin().unwrap();
+        let beginning = fs::File::create(folder.begin_lock()).unwrap();
+        flock(&beginning, FlockOperation::LockExclusive).unwrap();
+        let waiting = std::thread::spawn({
+            let folder = folder.clone();
+            move || folder.wait_for_begin().and_then(|()| folder.pending())
+        });
+        folder.keep(&record()).unwrap();
+        drop(beginning);
+        assert_eq!(waiting.join().unwrap().unwrap(), Some(record()));
+        let watching = folder.take_over().unwrap();
+        assert!(watching.is_some() && folder.take_over().unwrap().is_none());
     }
 
     /// What a later release writes may have more in it.

@@ -79,7 +79,7 @@ pub(super) fn advance(record: Record, host: &mut impl Host) -> Record {
             (plan, event)
         }
     };
-    crash::point("upgrade.acted");
+    crash::point(acted(&stage));
     let (before, was_over) = (stage.clone(), spent(&stage));
     let mut next = stage.after(event, plan.limits);
     if let (Stage::Switching | Stage::Probation(_), Stage::RollingBack { why, .. }) = (&before, &mut next) {
@@ -93,7 +93,7 @@ pub(super) fn advance(record: Record, host: &mut impl Host) -> Record {
         return next;
     }
     let kept = host.keep(&next);
-    crash::point("upgrade.kept");
+    crash::point(kept_as(&next.stage));
     match kept {
         // It must be known afterwards that the place was about to change.
         Err(error) if next.stage == Stage::Switching => {
@@ -140,6 +140,32 @@ const fn spent(stage: &Stage) -> Duration {
     match stage {
         Stage::Probation(watch) | Stage::Returned { watch, .. } => watch.spent,
         _ => Duration::ZERO,
+    }
+}
+
+/// Where what a stage is about is done, and not written down yet.
+const fn acted(stage: &Stage) -> &'static str {
+    match stage {
+        Stage::Verified => "upgrade.acted.verified",
+        Stage::Staged => "upgrade.acted.staged",
+        Stage::Switching => "upgrade.acted.switching",
+        Stage::Probation(_) => "upgrade.acted.probation",
+        Stage::RollingBack { .. } => "upgrade.acted.rolling-back",
+        Stage::Returned { .. } => "upgrade.acted.returned",
+        Stage::Ended(_) => "upgrade.acted.ended",
+    }
+}
+
+/// Where a stage is written down, and nothing of it done yet.
+const fn kept_as(stage: &Stage) -> &'static str {
+    match stage {
+        Stage::Verified => "upgrade.kept.verified",
+        Stage::Staged => "upgrade.kept.staged",
+        Stage::Switching => "upgrade.kept.switching",
+        Stage::Probation(_) => "upgrade.kept.probation",
+        Stage::RollingBack { .. } => "upgrade.kept.rolling-back",
+        Stage::Returned { .. } => "upgrade.kept.returned",
+        Stage::Ended(_) => "upgrade.kept.ended",
     }
 }
 
