@@ -199,17 +199,18 @@ impl StateDir {
         pid.is_none_or(|pid| pid == status.pid).then_some(status)
     }
 
-    /// Tells how the agent stands; answers the whole. What is known of the last contact stays.
-    pub fn set_status(&self, status: Status, now: UnixMillis) -> Status {
+    /// Tells how the agent stands; answers the whole, and whether it is written down. What is known
+    /// of the last contact stays.
+    pub fn set_status(&self, status: Status, now: UnixMillis) -> (Status, bool) {
         let status = status.after(self.status().as_ref(), now);
         let path = self.0.join("contact.json");
         let written = serde_json::to_vec_pretty(&status)
             .map_err(io::Error::from)
             .and_then(|json| files::write_atomically(&path, &json, 0o600));
-        if let Err(error) = written {
+        if let Err(error) = &written {
             tracing::warn!(%error, "could not write {}", path.display());
         }
-        status
+        (status, written.is_ok())
     }
 
     /// The pause that was asked for, if there is one. One that cannot be read is one

@@ -352,10 +352,12 @@ impl House {
         self.tell_whole(Status { session, since, error, ..Status::default() }).await;
     }
 
-    async fn tell_whole(&self, status: Status) {
+    /// Whether it is written down.
+    async fn tell_whole(&self, status: Status) -> bool {
         let status = Status { pid: std::process::id(), ..status };
         let (state, now) = (self.state.clone(), self.clock.now());
-        let told = tasks::blocking(move || state.set_status(status, now)).await;
+        let (told, is_written) = tasks::blocking(move || state.set_status(status, now)).await;
         self.local.contact(told);
+        is_written
     }
 }

@@ -11,6 +11,10 @@ use crate::{session::Status, state_dir};
 /// Between notes that a session is still open.
 const STILL_OPEN: Duration = Duration::from_secs(60);
 
+/// Until a status that could not be written is tried again: a full disk may have room by then,
+/// and who watches over an upgrade waits for this word.
+const UNWRITTEN: Duration = Duration::from_secs(5);
+
 /// Keeps the status file true. Ends with the session's worker.
 pub(super) async fn tell_status(
     house: &House,
@@ -26,9 +30,13 @@ pub(super) async fn tell_status(
         }
         let told = told(&now);
         loop {
+            let mut again = STILL_OPEN;
             if let Some(told) = &told {
                 let (node, proxies) = (Some(node), ways.told());
-                house.tell_whole(state_dir::Status { node, proxies, ..told.clone() }).await;
+                let whole = state_dir::Status { node, proxies, ..told.clone() };
+                if !house.tell_whole(whole).await {
+                    again = UNWRITTEN;
+                }
             }
             tokio::select! {
                 changed = status.changed() => match changed {
@@ -37,7 +45,7 @@ pub(super) async fn tell_status(
                 },
                 () = ways.changed() => {}
                 // Once a minute, so that it is known when an agent that dies was last in contact.
-                () = tokio::time::sleep(STILL_OPEN) => {}
+                () = tokio::time::sleep(again) => {}
             }
         }
     }
