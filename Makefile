@@ -38,7 +38,7 @@ fuzz: tools ## Parsers of foreign bytes, MUSTER_FUZZ_SECONDS each (15); TARGETS=
 soak: tools binaries ## What is too long for CI, whole; figures under target/soak.
 	MUSTER_ROUNDS=$${MUSTER_ROUNDS:-150} MUSTER_SECONDS=$${MUSTER_SECONDS:-30} MUSTER_HALF_OPEN=$${MUSTER_HALF_OPEN:-10000} \
 		MUSTER_SESSIONS=$${MUSTER_SESSIONS:-2000} MUSTER_AGENTS=$${MUSTER_AGENTS:-50} \
-		MUSTER_COMMANDS=$${MUSTER_COMMANDS:-1000} \
+		MUSTER_COMMANDS=$${MUSTER_COMMANDS:-1000} MUSTER_BRICK=$${MUSTER_BRICK:-all} MUSTER_CUTS=$${MUSTER_CUTS:-50} \
 		$(CARGO) test --workspace $(TESTED) --test fault -- --nocapture
 	MUSTER_SEEDS=$${MUSTER_SEEDS:-10000} $(CARGO) test --workspace $(TESTED) --test model -- --nocapture
 	MUSTER_FUZZ_SECONDS=$${MUSTER_FUZZ_SECONDS:-600} $(MAKE) fuzz

@@ -1,18 +1,20 @@
-//! Faults: what is promised must hold when processes die at any moment, and
-//! while somebody floods the doors, and while the authority rotates.
+//! Faults: what is promised must hold when processes die at any moment, when hosts lose their
+//! power or their disks are full, while somebody floods the doors, and while the authority rotates.
 //!
 //! Small in CI; `make soak` runs it whole (`MUSTER_ROUNDS`, `MUSTER_SECONDS`,
 //! `MUSTER_HALF_OPEN`, `MUSTER_SESSIONS`, `MUSTER_AGENTS`,
-//! `MUSTER_COMMANDS`). The seed is printed and can be given (`MUSTER_SEED`).
+//! `MUSTER_COMMANDS`, `MUSTER_BRICK`, `MUSTER_CUTS`). The seed is printed and can be given (`MUSTER_SEED`).
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod apply;
+mod brick;
 mod check;
 mod commands;
 mod extensions;
 mod floods;
 mod kill9;
 mod load;
+mod power;
 mod rotation;
 mod tree;
 

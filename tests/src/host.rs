@@ -35,6 +35,8 @@ pub struct Host {
     name: String,
     power: Option<Power>,
     base: Base,
+    /// Folders of this machine, and where they are in it.
+    shown: Vec<(PathBuf, &'static str)>,
     namespace: Namespace,
     /// Its node's id, once it is connected.
     pub node: String,
@@ -83,12 +85,26 @@ impl Host {
     /// # Panics
     /// If it does not come up.
     pub async fn boot_on(base: Base, folder: &Path, name: &str, network: &Network) -> Self {
+        Self::boot_with(base, Vec::new(), folder, name, network).await
+    }
+
+    /// As `boot_on`, with folders of this machine in it: which, and where.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub async fn boot_with(
+        base: Base,
+        shown: Vec<(PathBuf, &'static str)>,
+        folder: &Path,
+        name: &str,
+        network: &Network,
+    ) -> Self {
         let folder = folder.join(name);
         fs::create_dir_all(&folder).unwrap();
         let namespace = network.join();
         // In the file system of groups, too: one name for each host on this machine.
         let name = namespace.name().to_owned();
-        let mut host = Self { folder, name, power: None, base, namespace, node: String::new() };
+        let mut host = Self { folder, name, power: None, base, shown, namespace, node: String::new() };
         host.power_on().await;
         host
     }
@@ -110,6 +126,7 @@ impl Host {
         boot.args(["--mount", "--propagation", "private", "sh"]).arg(script);
         boot.arg(layers.join(OsStr::new(":")));
         boot.arg(&self.folder).arg(&self.name).arg(self.namespace.name());
+        boot.args(self.shown.iter().map(|(folder, at)| format!("--bind={}:{at}", folder.display())));
         let (process, pipe) = Process::start_fed(boot, &self.folder.join("console"));
         self.power = Some(Power { process, pipe: Some(pipe) });
         self.until_up("").await;
@@ -219,6 +236,20 @@ impl Host {
     #[must_use]
     pub const fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+
+    /// Its processes that were stopped, by their numbers in it.
+    #[must_use]
+    pub fn stopped(&self) -> Vec<u32> {
+        let Some(init) = self.init() else { return Vec::new() };
+        let at = PathBuf::from(format!("/proc/{init}/root/proc"));
+        let entries = fs::read_dir(&at).into_iter().flatten().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let is_stopped = |pid: &u32| {
+            let stat = fs::read_to_string(at.join(format!("{pid}/stat"))).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+        };
+        pids.filter(is_stopped).collect()
     }
 
     /// Lets it reboot, in order.

@@ -22,7 +22,10 @@ const LOOK: Duration = Duration::from_millis(10);
 
 impl Applier {
     /// Undoes what was not finished; what was decided is cleared up. Safe to repeat.
-    pub(super) async fn settle(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// From the file system; what is left is settled another time.
+    pub async fn settle(&mut self) -> io::Result<()> {
         let (folder, now) = (self.base.folder.clone(), self.base.clock.now());
         let Some(journal) = self.base.blocking(move || Journal::load(&folder, now)).await? else {
             return Ok(());

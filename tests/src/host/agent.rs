@@ -66,6 +66,12 @@ impl Host {
         self.environment_of(EXECUTOR, &[]); // not for the one after it
     }
 
+    /// Something for the environment of what watches over upgrades, from its next start on; not
+    /// after a boot.
+    pub fn watchdog_with(&self, variables: &[(&str, &str)]) {
+        self.environment_of("muster-upgrade.service", variables);
+    }
+
     fn environment_of(&self, service: &str, variables: &[(&str, &str)]) {
         let lines: String =
             variables.iter().map(|(name, value)| format!("Environment={name}={value}\n")).collect();

@@ -3,9 +3,10 @@
 # writes below FOLDER, and boots it again whenever it reboots itself. Ends, with everything
 # that runs in the host, when its standard input ends: so it does not outlive a test that
 # was killed. Runs in a mount namespace of its own, so that its mounts end with it.
-# usage: boot.sh BASE FOLDER NAME NETWORK-NAMESPACE
+# usage: boot.sh BASE FOLDER NAME NETWORK-NAMESPACE [OPTION-OF-SYSTEMD-NSPAWN...]
 set -eu
 base=$1 folder=$2 name=$3 network=$4
+shift 4
 
 # The version 1 hierarchies have the controllers here; with a group of its own in each,
 # a host sees nothing of its neighbours.
@@ -52,7 +53,7 @@ exec /lib/systemd/systemd'
 
 # A host that reboots makes systemd-nspawn end with 133.
 run() {
-    code=133
+    code=133 # "$@": more options of systemd-nspawn
     while [ "$code" = 133 ] && [ ! -e "$folder/ending" ]; do
         code=0
         (
@@ -60,7 +61,7 @@ run() {
             echo "$(exec sh -c 'echo $PPID')" >"$folder/supervisor"
             SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=0 exec systemd-nspawn --quiet --directory "$folder/root" --machine "$name" \
                 --register=no --keep-unit --network-namespace-path="/run/netns/$network" --console=read-only \
-                --kill-signal=SIGRTMIN+3 /bin/sh -c "$init"
+                --kill-signal=SIGRTMIN+3 "$@" /bin/sh -c "$init"
         ) || code=$?
     done
 }
@@ -77,6 +78,6 @@ if [ ! -e "$folder/upper/etc/hostname" ]; then
     printf '[Manager]\nDefaultTimeoutStopSec=5s\n' >"$folder/root/etc/systemd/system.conf.d/test.conf"
 fi
 make_groups
-run </dev/null &
+run "$@" </dev/null &
 trap 'touch "$folder/ending"; remove_groups; wait' EXIT
 cat >/dev/null
