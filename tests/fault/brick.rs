@@ -29,7 +29,7 @@ fn no_fault_at_any_step_of_an_upgrade_leaves_a_host_without_its_agent() {
     let seed = number("MUSTER_SEED", rand::rng().next_u64() % 1_000_000);
     let mut random = StdRng::seed_from_u64(seed);
     let (runs, brought) = wanted(&mut random);
-    let hosts = number("MUSTER_BRICK_HOSTS", 3);
+    let hosts = number("MUSTER_BRICK_HOSTS", 4);
     eprintln!("brick: {} upgrades by hand on {hosts} hosts, MUSTER_SEED={seed}", runs.len());
     let folder = tempfile::tempdir().unwrap();
     let releases = Releases::make(folder.path());
