@@ -32,7 +32,7 @@ pub use audit::Audit;
 pub use authority::Authority;
 pub use blobs::{Blobs, Place};
 pub use doors::{Door, Doors, Rates};
-pub use enrollment::{DeviceLogin, Enrollment, HostCa, Oidc, Values};
+pub use enrollment::{DeviceLogin, Enrollment, HostCa, Oidc, Values, requestable};
 pub use listen::{Listen, Public};
 pub use log::Log;
 pub use retention::Retention;

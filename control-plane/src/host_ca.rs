@@ -102,7 +102,12 @@ pub enum Unusable {
 }
 
 /// All authorities that are trusted.
-pub struct Authorities(Vec<config::HostCa>);
+pub struct Authorities(Vec<Authority>);
+
+struct Authority {
+    config: config::HostCa,
+    requestable: Requestable,
+}
 
 /// No authority of the certificate.
 enum No {
@@ -121,7 +126,7 @@ struct Asked<'a> {
 
 /// An authority of the certificate.
 struct Under<'a> {
-    authority: &'a config::HostCa,
+    authority: &'a Authority,
     roots: Vec<CertificateDer<'static>>,
     /// The node's, or why it is no host of this fleet by this section; another one may differ.
     labels: Result<Labels, Error>,
@@ -142,7 +147,11 @@ impl Authorities {
                 revocation::lists(file)?;
             }
         }
-        Ok(Self(configured.to_vec()))
+        let authority = |config: &config::HostCa| {
+            let requestable = config::requestable(&config.requestable_labels);
+            Authority { config: config.clone(), requestable }
+        };
+        Ok(Self(configured.iter().map(authority).collect()))
     }
 
     /// Judges what a host shows together with its request.
@@ -172,12 +181,13 @@ impl Authorities {
         let (mut concerned, mut above) = (Vec::new(), Vec::new());
         for authority in &self.0 {
             let judged = asked.judge_under(authority);
+            let name = &authority.config.name;
             if !matches!(judged, Err(No::Foreign(_))) {
-                concerned.push(&authority.name);
+                concerned.push(name);
             }
             match judged {
                 Ok(under) => above.push(under),
-                Err(No::Unknown) => unknown = Some(Error::Unavailable { authority: authority.name.clone() }),
+                Err(No::Unknown) => unknown = Some(Error::Unavailable { authority: name.clone() }),
                 Err(No::Foreign(error)) => foreign = no("chain", told(&error)),
             }
         }
@@ -187,7 +197,7 @@ impl Authorities {
         let (authority, labels) = passed.ok_or_else(|| refused.or(unknown).unwrap_or(foreign))?;
         // A list counts whatever section has it, and whatever else that one says: before any
         // is read, because they are long, and certificates that are no hosts' are many.
-        for authority in &self.0 {
+        for Authority { config: authority, .. } in &self.0 {
             let Some(file) = &authority.crl_file else { continue };
             match revocation::lists(file) {
                 Ok(lists) => asked.check_revoked(authority, &above, &lists)?,
@@ -201,13 +211,11 @@ impl Authorities {
         }
         let key_sha256 = Sha256::of(&asked.leaf.subject_public_key_info());
         let until = until(leaf_der).ok_or_else(|| no("form", "its end cannot be read"))?;
-        // The configuration has looked at the list; what is none allows nothing.
-        let requestable =
-            Requestable::read("requestable-labels", &authority.requestable_labels).unwrap_or_default();
+        let Authority { config, requestable } = authority;
         Ok(Passed {
-            authority: authority.name.clone(),
+            authority: config.name.clone(),
             labels: labels.clone(),
-            requestable,
+            requestable: requestable.clone(),
             key_sha256,
             until,
         })
@@ -248,17 +256,18 @@ fn unreadable(authority: &config::HostCa, error: &Unusable) {
 
 impl Asked<'_> {
     /// Whether the certificate is one of this authority's hosts, its lists aside.
-    fn judge_under<'a>(&self, authority: &'a config::HostCa) -> Result<Under<'a>, No> {
+    fn judge_under<'a>(&self, authority: &'a Authority) -> Result<Under<'a>, No> {
+        let config = &authority.config;
         let unknown = |error: Unusable| {
-            unreadable(authority, &error);
+            unreadable(config, &error);
             No::Unknown
         };
-        let roots = pem::certificates(&authority.ca_file).map_err(|error| unknown(error.into()))?;
+        let roots = pem::certificates(&config.ca_file).map_err(|error| unknown(error.into()))?;
         for root in &roots {
-            anchor_from_trusted_cert(root).map_err(|source| unknown(content(&authority.ca_file, source)))?;
+            anchor_from_trusted_cert(root).map_err(|source| unknown(content(&config.ca_file, source)))?;
         }
         self.verify(&roots, None).map_err(No::Foreign)?;
-        Ok(Under { authority, roots, labels: self.labels(authority) })
+        Ok(Under { authority, roots, labels: self.labels(config) })
     }
 
     fn labels(&self, authority: &config::HostCa) -> Result<Labels, Error> {

@@ -75,6 +75,7 @@ pub struct Issuers(Vec<Issuer>);
 struct Issuer {
     config: config::Oidc,
     keys: Keys,
+    requestable: Requestable,
 }
 
 impl Issuers {
@@ -83,7 +84,10 @@ impl Issuers {
     /// # Errors
     /// If roots cannot be read.
     pub fn new(configured: &[config::Oidc]) -> Result<Self, muster_common::tls::pem::Error> {
-        let issuer = |config: &config::Oidc| Ok(Issuer { keys: Keys::new(config)?, config: config.clone() });
+        let issuer = |config: &config::Oidc| {
+            let requestable = config::requestable(&config.requestable_labels);
+            Ok(Issuer { keys: Keys::new(config)?, config: config.clone(), requestable })
+        };
         configured.iter().map(issuer).collect::<Result<_, _>>().map(Self)
     }
 
@@ -109,9 +113,7 @@ impl Issuers {
         let until = jwt::check(&claims, &issuer.config, now)?;
         let labels = jwt::labels(&claims, &issuer.config)?;
         let id = jwt::id(&claims, token);
-        // The configuration has looked at the list; what is none allows nothing.
-        let requestable =
-            Requestable::read("requestable-labels", &issuer.config.requestable_labels).unwrap_or_default();
+        let requestable = issuer.requestable.clone();
         Ok(Passed { issuer: issuer.config.name.clone(), labels, requestable, id, until })
     }
 

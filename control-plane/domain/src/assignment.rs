@@ -123,7 +123,7 @@ impl Target {
             (Self::Settings { .. }, ItemName::Settings) | (Self::Release { .. }, ItemName::Release) => true,
             (
                 Self::Bundle { .. } | Self::Settings { .. } | Self::Extension { .. } | Self::Release { .. },
-                _,
+                ItemName::Bundle(_) | ItemName::Settings | ItemName::Extension(_) | ItemName::Release,
             ) => false,
         }
     }
@@ -144,7 +144,7 @@ impl Target {
             }
             (
                 Self::Bundle { .. } | Self::Settings { .. } | Self::Extension { .. } | Self::Release { .. },
-                _,
+                Self::Bundle { .. } | Self::Settings { .. } | Self::Extension { .. } | Self::Release { .. },
             ) => false,
         }
     }

@@ -280,7 +280,10 @@ fn targets_at_odds<'p>(
             | Target::Settings { .. }
             | Target::Extension { .. }
             | Target::Release { .. },
-            _,
+            Target::Bundle { .. }
+            | Target::Settings { .. }
+            | Target::Extension { .. }
+            | Target::Release { .. },
         ) => None,
     }
 }

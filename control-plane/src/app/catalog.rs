@@ -269,7 +269,7 @@ impl Contents {
             Target::Settings { profile, version } => {
                 Some((*giving, self.profiles.get(&(profile.clone(), *version))?))
             }
-            _ => None,
+            Target::Bundle { .. } | Target::Extension { .. } | Target::Release { .. } => None,
         };
         effective::merge_settings(candidates.iter().filter_map(values))
     }

@@ -151,7 +151,7 @@ pub(super) fn settings_by(
     }
     let by = |(key, decided): (&str, Decided<'_, Giving<'_>>)| match decided.by.target {
         Target::Settings { profile, version } => Some((key.to_owned(), (profile.clone(), *version))),
-        _ => None,
+        Target::Bundle { .. } | Target::Extension { .. } | Target::Release { .. } => None,
     };
     catalog.decided_for(&entry.node).into_iter().filter_map(by).collect()
 }

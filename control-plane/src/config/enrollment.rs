@@ -9,6 +9,9 @@ use serde::Deserialize;
 pub use host_ca::HostCa;
 pub use oidc::{DeviceLogin, Oidc, Values};
 
+/// The key of such a list.
+const REQUESTABLE: &str = "requestable-labels";
+
 /// How hosts come.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -35,9 +38,15 @@ impl Enrollment {
     }
 }
 
+/// Labels that hosts may ask for, of a configuration without problems. What is none allows nothing.
+#[must_use]
+pub fn requestable(texts: &[String]) -> Requestable {
+    Requestable::read(REQUESTABLE, texts).unwrap_or_default()
+}
+
 /// Why a list of labels that hosts may ask for cannot be used.
 fn not_requestable(texts: &[String]) -> Option<String> {
-    Requestable::read("requestable-labels", texts).err().map(|violation| violation.to_string())
+    Requestable::read(REQUESTABLE, texts).err().map(|violation| violation.to_string())
 }
 
 /// Whether it can be shown in `enrolled_with`.

@@ -41,7 +41,8 @@ impl Asked<'_> {
                 Ok(()) | Err(_) => {}
             }
         }
-        let lets_in = |under: &&Under<'_>| under.authority.name == section.name && under.labels.is_ok();
+        let lets_in =
+            |under: &&Under<'_>| under.authority.config.name == section.name && under.labels.is_ok();
         let Some(own) = above.iter().find(lets_in) else { return Ok(()) };
         let all = options(&lists, UnknownStatusPolicy::Deny, ExpirationPolicy::Enforce);
         self.verify(&own.roots, Some(all.map_err(refused)?)).map_err(refused)

@@ -150,7 +150,7 @@ impl<'a> Count<'a> {
 fn adds_nothing(contents: &Contents, ours: &Giving<'_>, stronger: &[Giving<'_>]) -> bool {
     let profile = |giving: &Giving<'_>| match giving.target {
         Target::Settings { profile, version } => contents.profile(profile, *version),
-        _ => None,
+        Target::Bundle { .. } | Target::Extension { .. } | Target::Release { .. } => None,
     };
     let has = |key: &String| stronger.iter().filter_map(profile).any(|values| values.contains_key(key));
     profile(ours).is_none_or(|values| values.keys().all(has))
