@@ -278,7 +278,13 @@ impl ItemState {
     /// has not said what became of it: whatever runs meanwhile is not the end of it.
     #[must_use]
     pub fn is_in_flight(&self, wanted: &ItemVersion) -> bool {
-        self.outcome.is_none() && self.progress.is_some() && self.attempts(wanted)
+        self.is_under_way() && self.attempts(wanted)
+    }
+
+    /// Whether the host is on its way to something, and has not said what became of it.
+    #[must_use]
+    pub const fn is_under_way(&self) -> bool {
+        self.outcome.is_none() && self.progress.is_some()
     }
 
     fn attempts(&self, wanted: &ItemVersion) -> bool {

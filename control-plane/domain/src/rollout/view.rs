@@ -75,13 +75,14 @@ pub enum Answer<'a> {
 }
 
 /// What a host has said of what it should have, or of the end of that.
-/// What is only on its way has not passed, whatever runs meanwhile.
+/// What is only on its way has not passed, whatever runs meanwhile; nor has a host returned that is
+/// still on its way to something else.
 #[must_use]
 pub fn answer<'a>(reported: Option<&'a ItemState>, wanted: &ItemVersion) -> Answer<'a> {
     let is_there = reported.map_or(wanted.is_removal(), |state| state.has(wanted));
     match reported {
         Some(state) if state.has_refused(wanted) => Answer::Refused(state),
-        Some(state) if state.is_in_flight(wanted) => Answer::None,
+        Some(state) if state.is_under_way() => Answer::None,
         Some(state) if is_there && !wanted.is_removal() && state.is_unhealthy() => Answer::Unhealthy,
         _ if is_there => Answer::There,
         _ => Answer::None,
@@ -163,6 +164,8 @@ mod tests {
             Some(Progress { step: "probation".to_owned(), percent: 9, since: NOW, message: String::new() });
         let on_trial = ItemState { outcome: None, progress, ..there };
         assert_eq!(said(&on_trial), "none", "it runs, and may still go back");
+        let leaving = ItemState { running: Some(version(b"old", 1)), ..on_trial };
+        assert_eq!(answer(Some(&leaving), &version(b"old", 3)), Answer::None, "it has not returned yet");
         assert_eq!(said(&state(Some(b"old"), Some(Outcome::RolledBack))), "refused");
         assert_eq!(answer(None, &new), Answer::None);
         assert_eq!(answer(None, &ItemVersion::removal(new.generation)), Answer::There);
