@@ -40,6 +40,8 @@ soak: tools binaries ## What is too long for CI, whole; figures under target/soa
 		MUSTER_SESSIONS=$${MUSTER_SESSIONS:-2000} MUSTER_AGENTS=$${MUSTER_AGENTS:-50} \
 		MUSTER_COMMANDS=$${MUSTER_COMMANDS:-1000} MUSTER_BRICK=$${MUSTER_BRICK:-all} MUSTER_CUTS=$${MUSTER_CUTS:-50} \
 		$(CARGO) test --workspace $(TESTED) --test fault -- --nocapture
+	MUSTER_SOAK=1 MUSTER_HOSTS=$${MUSTER_HOSTS:-20} $(CARGO) test --workspace $(TESTED) --test e2e -- \
+		release_rollouts package_upgrades --nocapture --test-threads 1
 	MUSTER_SEEDS=$${MUSTER_SEEDS:-10000} $(CARGO) test --workspace $(TESTED) --test model -- --nocapture
 	MUSTER_FUZZ_SECONDS=$${MUSTER_FUZZ_SECONDS:-600} $(MAKE) fuzz
 	$(MAKE) portable

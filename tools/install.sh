@@ -113,6 +113,8 @@ rpm_host() {
         export DEBIAN_FRONTEND=noninteractive
         chroot "$2/root" apt-get update -q
         chroot "$2/root" apt-get install -q -y --no-install-recommends dnf zypper rpm
+        # One database for all of them, as where they come from: Debian has it in the home of each user.
+        mkdir -p "$2/root/etc/rpm" && echo "%_dbpath /var/lib/rpm" >"$2/root/etc/rpm/macros.database"
         cd "$2/root" && rm -rf etc/dpkg/dpkg.cfg.d/unsafe var/cache/apt var/lib/apt/lists etc/resolv.conf
     ' sh "$tools" "$new" >"$tools/rpm-host.log" 2>&1 || fail "dnf and zypper cannot be installed: see $tools/rpm-host.log"
     mv "$new/upper" "$tools/rpm-host"

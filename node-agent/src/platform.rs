@@ -11,7 +11,6 @@ pub mod journal;
 pub mod load;
 pub mod notify;
 pub mod own_service;
-pub mod package;
 pub mod packages;
 pub mod peer;
 pub mod place;

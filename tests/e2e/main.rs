@@ -57,6 +57,7 @@ mod proxies;
 mod recovery;
 mod reflection;
 mod refusals;
+mod release_rollouts;
 mod releases;
 mod repository;
 mod requested_labels;

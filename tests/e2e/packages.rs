@@ -8,6 +8,7 @@ use muster_proto::{
     types::v1::{self as types, CommandState, RunScript},
 };
 use muster_tests::{
+    binaries,
     eventually::{LONG, eventually},
     host::{Base, Host},
     mirror::Mirror,
@@ -26,15 +27,6 @@ const RULES: &str = "[commands.run-script]\nallow = true\nusers = [\"root\"]\n";
 /// Goes on until it is let go, and says how far it is.
 const COUNTING: &str = "echo $MUSTER_COMMAND_ID >> /root/ran; i=0; \
     while [ ! -e /root/gate ]; do i=$((i+1)); echo $i; sleep 0.1; done; echo over >&2";
-/// Holds the lock of dpkg, as another package manager would, and says when it has it.
-const HOLD: &str = r#"use Fcntl;
-open(my $file, "+>>", "/var/lib/dpkg/lock-frontend") or die;
-my $lock = pack("s s x4 q q i x4", F_WRLCK, 0, 0, 0, 0);
-fcntl($file, F_SETLK, $lock) or die;
-open(my $held, ">", "/run/held") or die;
-sleep 600;
-"#;
-
 struct Lab {
     host: Host,
     plane: Plane,
@@ -63,25 +55,9 @@ impl Lab {
         Self { host, plane, mirror, key, _network: network, _folder: folder }
     }
 
-    /// Whether a command works, and what it says on both ways. It tells its end itself: of
-    /// the unit that it runs in, systemd may say that it failed because dnf leaves gpg's
-    /// agent behind in it.
-    fn told(&self, line: &str) -> (bool, String) {
-        let done = self.host.exec(&["sh", "-c", &format!("({line}) 2>&1; echo exit status $?")]);
-        let said = String::from_utf8_lossy(&done.stdout).into_owned();
-        (said.ends_with("exit status 0\n"), said)
-    }
-
-    /// As `told`, of one that works.
-    fn works(&self, line: &str) -> String {
-        let (worked, said) = self.told(line);
-        assert!(worked, "{line}: {said}");
-        said
-    }
-
-    /// As `told`, of one that fails.
+    /// What a line of shell says that fails.
     fn fails(&self, line: &str) -> String {
-        let (worked, said) = self.told(line);
+        let (worked, said) = self.host.told(line);
         assert!(!worked, "{line}: {said}");
         said
     }
@@ -163,6 +139,13 @@ impl Lab {
     }
 }
 
+/// What docs/install.md has root do where there is no purge.
+fn by_hand() -> String {
+    let page = std::fs::read_to_string(binaries::repository().join("docs/install.md")).unwrap();
+    let (_, after) = page.split_once("with rpm, which has no purge").unwrap();
+    after.split("```").nth(1).unwrap().trim_start_matches("sh\n").to_owned()
+}
+
 #[tokio::test]
 async fn apt_installs_a_version_upgrades_it_takes_it_back_holds_it_and_purges_without_a_trace() {
     let mut lab = Lab::new(Base::Debian).await;
@@ -172,9 +155,9 @@ async fn apt_installs_a_version_upgrades_it_takes_it_back_holds_it_and_purges_wi
     lab.host.copy_in(&lab.key, "/usr/share/keyrings/muster.asc", 0o644);
     let source = format!("deb [signed-by=/usr/share/keyrings/muster.asc] {url}/apt stable main\n");
     lab.host.write("/etc/apt/sources.list.d/muster.list", &source);
-    lab.works("apt-get update --error-on=any");
+    lab.host.works("apt-get update --error-on=any");
     let get = "DEBIAN_FRONTEND=noninteractive apt-get --yes -o Acquire::Retries=0 -o Dpkg::Options::=--force-confold";
-    lab.works(&format!("{get} install muster-node-agent={PACKAGE_A}"));
+    lab.host.works(&format!("{get} install muster-node-agent={PACKAGE_A}"));
     assert_eq!(lab.installed(), A);
     lab.assert_waits_quietly();
     lab.connect().await;
@@ -186,12 +169,7 @@ async fn apt_installs_a_version_upgrades_it_takes_it_back_holds_it_and_purges_wi
     lab.mirror.break_off_after(1_000_000);
     lab.fails(&format!("{get} install muster-node-agent={PACKAGE_B}"));
     lab.mirror.heal();
-    lab.host.write("/root/hold", HOLD);
-    lab.host.run("systemd-run --quiet --unit other perl /root/hold");
-    eventually("somebody holds the lock", LONG, || {
-        std::future::ready(lab.host.read("/run/held").is_some().then_some(()))
-    })
-    .await;
+    lab.host.hold("/var/lib/dpkg/lock-frontend").await;
     let refused = lab.fails(&format!("{get} -o DPkg::Lock::Timeout=1 install muster-node-agent={PACKAGE_B}"));
     assert!(refused.contains("Could not get lock"), "{refused}");
     assert_eq!((lab.host.agent_pid(), lab.installed().as_str()), (pid, A));
@@ -203,38 +181,38 @@ async fn apt_installs_a_version_upgrades_it_takes_it_back_holds_it_and_purges_wi
         get.trim_start_matches("DEBIAN_FRONTEND=noninteractive ")
     );
     lab.host.run(&waits);
-    lab.host.run("systemctl stop other");
+    lab.host.let_go();
     lab.until_online(B).await;
     assert_eq!(lab.host.boot_id(), boot, "the host runs on");
     let edited = lab.host.read("/etc/muster/node-agent.toml").unwrap();
     assert!(edited.ends_with("# by hand\n"), "{edited}");
     assert_eq!(lab.host.read("/etc/muster/locks.toml").as_deref(), Some(RULES));
     eventually("apt-get is done", LONG, || {
-        std::future::ready((!lab.told("systemctl is-active upgrade").0).then_some(()))
+        std::future::ready((!lab.host.told("systemctl is-active upgrade").0).then_some(()))
     })
     .await;
 
-    lab.works(&format!("{get} install --allow-downgrades muster-node-agent={PACKAGE_A}"));
+    lab.host.works(&format!("{get} install --allow-downgrades muster-node-agent={PACKAGE_A}"));
     lab.until_online(A).await;
     lab.assert_counted_once(&counting).await;
-    lab.works("apt-mark hold muster-node-agent");
-    lab.works(&format!("{get} upgrade"));
+    lab.host.works("apt-mark hold muster-node-agent");
+    lab.host.works(&format!("{get} upgrade"));
     assert_eq!(lab.installed(), A, "it is held");
-    lab.works("apt-mark unhold muster-node-agent");
+    lab.host.works("apt-mark unhold muster-node-agent");
 
     // Removed: it is told what that leaves, and comes back as the same node.
     lab.host.run("mkdir -p /var/lib/muster/executor/extensions/metrics");
-    let said = lab.works(&format!("{get} remove muster-node-agent"));
+    let said = lab.host.works(&format!("{get} remove muster-node-agent"));
     assert!(said.contains("the extension metrics stays on this host"), "{said}");
     assert!(said.contains("this host is still in its fleet"), "{said}");
-    assert!(!lab.told("systemctl is-active muster-node-agent").0);
+    assert!(!lab.host.told("systemctl is-active muster-node-agent").0);
     assert_eq!(lab.host.read("/etc/muster/locks.toml").as_deref(), Some(RULES));
-    lab.works(&format!("{get} install muster-node-agent={PACKAGE_B}"));
+    lab.host.works(&format!("{get} install muster-node-agent={PACKAGE_B}"));
     lab.until_online(B).await;
 
-    let said = lab.works("muster-node-agent disconnect");
+    let said = lab.host.works("muster-node-agent disconnect");
     assert!(said.contains("apt-get purge muster-node-agent"), "{said}");
-    let said = lab.works(&format!("{get} purge muster-node-agent"));
+    let said = lab.host.works(&format!("{get} purge muster-node-agent"));
     assert!(!said.contains("still in its fleet"), "{said}");
     assert_eq!(lab.ours(), before, "nothing is left");
     assert_eq!(lab.host.sh("systemctl is-system-running"), "running\n");
@@ -250,7 +228,7 @@ async fn dnf_and_zypper_install_a_version_upgrade_it_take_it_back_lock_it_and_re
     );
     lab.host.write("/etc/yum.repos.d/muster.repo", &repository);
     let dnf = "dnf --assumeyes --setopt=retries=1";
-    lab.works(&format!("{dnf} install muster-node-agent-{PACKAGE_A}"));
+    lab.host.works(&format!("{dnf} install muster-node-agent-{PACKAGE_A}"));
     assert_eq!(lab.installed(), A);
     lab.assert_waits_quietly();
     lab.connect().await;
@@ -260,43 +238,45 @@ async fn dnf_and_zypper_install_a_version_upgrade_it_take_it_back_lock_it_and_re
     lab.fails(&format!("{dnf} install muster-node-agent-{PACKAGE_B}"));
     lab.mirror.heal();
     assert_eq!((lab.host.agent_pid(), lab.installed().as_str()), (pid, A));
-    lab.works(&format!("{dnf} install muster-node-agent-{PACKAGE_B}"));
+    lab.host.works(&format!("{dnf} install muster-node-agent-{PACKAGE_B}"));
     lab.until_online(B).await;
-    lab.works(&format!("{dnf} downgrade muster-node-agent-{PACKAGE_A}"));
+    lab.host.works(&format!("{dnf} downgrade muster-node-agent-{PACKAGE_A}"));
     lab.until_online(A).await;
     lab.assert_counted_once(&counting).await;
     let edited = lab.host.read("/etc/muster/node-agent.toml").unwrap();
     assert!(edited.ends_with("# by hand\n"), "{edited}");
-    let said = lab.works(&format!("{dnf} remove muster-node-agent"));
+    let said = lab.host.works(&format!("{dnf} remove muster-node-agent"));
     assert!(said.contains("this host is still in its fleet"), "{said}");
     assert!(said.contains("the state of muster-node-agent stays"), "{said}");
-    assert!(!lab.told("systemctl is-active muster-node-agent muster-executor.socket").0);
+    assert!(!lab.host.told("systemctl is-active muster-node-agent muster-executor.socket").0);
     assert_eq!(lab.host.read("/etc/muster/locks.toml.rpmsave").as_deref(), Some(RULES));
 
     // What dnf removed is the same node again by zypper, with what the administrator takes back.
-    lab.works(&format!("zypper --non-interactive addrepo --gpgcheck {url}/rpm/x86_64 muster"));
-    lab.works("zypper --non-interactive --gpg-auto-import-keys refresh");
+    lab.host.works(&format!("zypper --non-interactive addrepo --gpgcheck {url}/rpm/x86_64 muster"));
+    lab.host.works("zypper --non-interactive --gpg-auto-import-keys refresh");
     let install = "zypper --non-interactive install --oldpackage";
-    lab.works(&format!("{install} muster-node-agent={PACKAGE_A}"));
+    lab.host.works(&format!("{install} muster-node-agent={PACKAGE_A}"));
     lab.until_online(A).await;
     lab.host.run("mv /etc/muster/locks.toml.rpmsave /etc/muster/locks.toml");
-    lab.works("zypper --non-interactive addlock muster-node-agent");
-    lab.works("zypper --non-interactive update");
+    lab.host.works("zypper --non-interactive addlock muster-node-agent");
+    lab.host.works("zypper --non-interactive update");
     assert_eq!(lab.installed(), A, "it is locked");
-    lab.works("zypper --non-interactive removelock muster-node-agent");
-    lab.works("zypper --non-interactive update muster-node-agent");
+    lab.host.works("zypper --non-interactive removelock muster-node-agent");
+    lab.host.works("zypper --non-interactive update muster-node-agent");
     lab.until_online(B).await;
-    lab.works(&format!("{install} muster-node-agent={PACKAGE_A}"));
+    lab.host.works(&format!("{install} muster-node-agent={PACKAGE_A}"));
     lab.until_online(A).await;
-    let said = lab.works("muster-node-agent disconnect");
+    let said = lab.host.works("muster-node-agent disconnect");
     assert!(said.contains("zypper remove muster-node-agent"), "{said}");
-    let said = lab.works("zypper --non-interactive remove muster-node-agent");
+    let said = lab.host.works("zypper --non-interactive remove muster-node-agent");
     assert!(!said.contains("still in its fleet"), "{said}");
-    // As docs/install.md says it.
-    lab.host.run("rm -rf /etc/muster /var/lib/muster /run/muster && userdel muster");
+    lab.host.works(&by_hand());
+    let left = "ls -d /etc/muster /var/lib/muster /run/muster /etc/systemd/system/muster* 2>/dev/null; \
+                getent passwd muster; systemctl list-units --all --plain --no-legend 'muster-*'; true";
+    assert_eq!(lab.host.sh(left), "", "nothing is left");
 
     // The control plane starts nothing before it is made, and removing it loses no fleet.
-    lab.works(&format!("{dnf} install muster-control-plane-{PACKAGE_A}"));
+    lab.host.works(&format!("{dnf} install muster-control-plane-{PACKAGE_A}"));
     let state = "systemctl is-enabled muster-control-plane; systemctl show --property ActiveState,Result --value muster-control-plane";
     assert_eq!(lab.host.sh(state), "enabled\nsuccess\ninactive\n");
     lab.host.run("muster-control-plane init --trust-domain packaged.test");
@@ -307,9 +287,9 @@ async fn dnf_and_zypper_install_a_version_upgrade_it_take_it_back_lock_it_and_re
     })
     .await;
     let token = "runuser -u muster-control-plane -- muster-control-plane token create --uses 1";
-    assert!(lab.works(token).contains("muster"));
+    assert!(lab.host.works(token).contains("muster"));
     assert_eq!(lab.host.sh("stat -c %U /var/lib/muster-control-plane/muster.db"), "muster-control-plane\n");
-    lab.works(&format!("{dnf} remove muster-control-plane"));
+    lab.host.works(&format!("{dnf} remove muster-control-plane"));
     assert!(lab.host.read("/etc/muster/control-plane.toml").is_some());
     assert!(lab.host.sh("ls /var/lib/muster-control-plane").contains("muster.db"));
     assert_eq!(lab.host.boot_id(), boot, "the host runs on");

@@ -1,7 +1,7 @@
 //! The agent of a host becomes another version by the control plane's word: from a signed
 //! repository, as far as the host's lock file goes, and back if the version does not work.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use muster_common::build_info::version;
 use muster_node_agent::verbs::messages::{Said, UpgradeStart, Verb};
@@ -10,14 +10,10 @@ use muster_proto::{
     types::v1::{self as types, ErrorReason, FailureCause, ItemOutcome},
 };
 use muster_tests::{
-    binaries,
     eventually::eventually,
     host::Host,
-    netns::Network,
     operator::{Operator, reported},
-    plane::{Options, Plane},
-    repository::Repository,
-    versions,
+    releases::Publisher,
 };
 
 const ITEM: &str = "release/agent";
@@ -27,71 +23,27 @@ const UPGRADE: Duration = Duration::from_secs(180);
 struct Lab {
     host: Host,
     operator: Operator,
-    repository: Repository,
-    folder: PathBuf,
-    program: PathBuf,
-    _plane: Plane,
-    _network: Network,
-    _temporary: tempfile::TempDir,
+    publisher: Publisher,
 }
 
 impl Lab {
     async fn new() -> Self {
-        let temporary = tempfile::tempdir().unwrap();
-        let folder = temporary.path().to_owned();
-        let program = folder.join("program");
-        versions::stripped(&binaries::path("muster-node-agent"), &program);
-        let (network, repository) = (Network::create(), Repository::new());
-        let listen = network.gateway().into();
-        let mut plane = Plane::init(&folder, &Options { listen, ..Options::default() });
-        let root = repository.path().join("metadata/1.root.json");
-        plane.configure("root", &format!("{root:?}"));
-        plane.serve(&[]).await;
-        let mut host = Host::boot(&folder, "host", &network).await;
-        host.install_in_slots(&program, &pinned(version()));
-        host.copy_in(&root, "/etc/muster/root.json", 0o644);
+        let publisher = Publisher::start().await;
+        let mut host = publisher.host_in_slots("host", &pinned(version())).await;
         host.install_say();
-        host.connect(&plane.join(1, &[]).await);
-        let operator = plane.operator().await;
+        host.connect(&publisher.plane.join(1, &[]).await);
+        let operator = publisher.plane.operator().await;
         operator.until_liveness(&host.node, Liveness::Online).await;
-        Self {
-            host,
-            operator,
-            repository,
-            folder,
-            program,
-            _plane: plane,
-            _network: network,
-            _temporary: temporary,
-        }
+        Self { host, operator, publisher }
     }
 
-    /// A release, signed; `script`: runs before the program does its work.
-    async fn release(&self, version: &str, script: &str) {
-        let (made, packed) =
-            (self.folder.join(format!("made-{version}")), self.folder.join(format!("{version}.tar.zst")));
-        versions::make(&self.program, version, &made);
-        let start = self.folder.join(format!("start-{version}"));
-        let text = format!(
-            "#!/bin/sh\nreal=$(dirname $(readlink -f $0))/real\n\
-             [ $1 = run ] || exec $real \"$@\"\n{script}\nexec $real \"$@\"\n"
-        );
-        std::fs::write(&start, text).unwrap();
-        std::fs::set_permissions(&start, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        if script.is_empty() {
-            versions::archive(&[("bin/muster-node-agent", &made)], &packed);
-        } else {
-            versions::archive(&[("bin/muster-node-agent", &start), ("bin/real", &made)], &packed);
-        }
-        self.repository.add_release(version, &packed);
-        self.operator.upload(&std::fs::read(packed).unwrap()).await;
+    /// A release, signed; `first`: runs before the program does its work.
+    async fn release(&self, version: &str, first: &str) {
+        self.publisher.release(&self.operator, version, first).await;
     }
 
     async fn publish(&self) {
-        self.repository.sign();
-        let request =
-            pb::PublishRepositoryRequest { metadata: self.repository.metadata(), validate_only: false };
-        self.operator.artifacts.clone().publish_repository(request).await.unwrap();
+        self.publisher.publish(&self.operator).await;
     }
 
     /// The newest wins.

@@ -1,20 +1,17 @@
 //! The agent of a host becomes another version of itself, or stays what it was.
 
-use std::path::{Path, PathBuf};
-
 use muster_common::build_info::version;
 use muster_proto::{
     admin::v1::{self as pb, Liveness},
     types::v1::{CommandSpec, RunScript, command_spec::Kind},
 };
 use muster_tests::{
-    binaries,
     eventually::{LONG, eventually},
     host::Host,
     netns::Network,
     operator::Operator,
     plane::Plane,
-    versions,
+    releases::Releases,
 };
 use serde_json::Value;
 
@@ -25,9 +22,7 @@ const AGENT: &str = "/usr/bin/muster-node-agent";
 struct Lab {
     host: Host,
     operator: Operator,
-    folder: PathBuf,
-    /// The agent, without what would make it slow to pack.
-    program: PathBuf,
+    releases: Releases,
     _plane: Plane,
     _network: Network,
     _temporary: tempfile::TempDir,
@@ -36,38 +31,20 @@ struct Lab {
 impl Lab {
     async fn new() -> Self {
         let temporary = tempfile::tempdir().unwrap();
-        let folder = temporary.path().to_owned();
-        let program = folder.join("program");
-        versions::stripped(&binaries::path("muster-node-agent"), &program);
+        let releases = Releases::new(temporary.path());
         let network = Network::create();
-        let plane = Plane::in_network(&folder, &network).await;
-        let mut host = Host::boot(&folder, "host", &network).await;
-        host.install_in_slots(&program, RULES);
+        let plane = Plane::in_network(temporary.path(), &network).await;
+        let mut host = Host::boot(temporary.path(), "host", &network).await;
+        host.install_in_slots(releases.program(), RULES);
         host.connect(&plane.join(1, &[]).await);
         let operator = plane.operator().await;
         operator.until_liveness(&host.node, Liveness::Online).await;
-        Self { host, operator, folder, program, _plane: plane, _network: network, _temporary: temporary }
+        Self { host, operator, releases, _plane: plane, _network: network, _temporary: temporary }
     }
 
-    /// Brings the archive of a release onto the host. `around`: a script that stands in the
-    /// place of the program and becomes it; it lies beside it as `real`.
-    fn release(&self, version: &str, around: Option<&str>) {
-        let made = self.folder.join(format!("made-{version}"));
-        versions::make(&self.program, version, &made);
-        let packed = self.folder.join(format!("{version}.tar.zst"));
-        let script = self.folder.join(format!("script-{version}"));
-        match around {
-            None => versions::archive(&[("bin/muster-node-agent", &made)], &packed),
-            Some(text) => {
-                let text = format!(
-                    "#!/bin/sh\nreal=$(dirname $(readlink -f $0))/real\n\
-                     [ $1 = run ] || exec $real \"$@\"\n{text}\nexec $real \"$@\"\n"
-                );
-                std::fs::write(&script, text).unwrap();
-                program(&script);
-                versions::archive(&[("bin/muster-node-agent", &script), ("bin/real", &made)], &packed);
-            }
-        }
+    /// Brings the archive of a release onto the host; `first` as in [`Releases::pack`].
+    fn release(&self, version: &str, first: &str) {
+        let packed = self.releases.pack(version, first);
         self.host.copy_in(&packed, &format!("/root/{version}.tar.zst"), 0o644);
     }
 
@@ -101,11 +78,6 @@ impl Lab {
     }
 }
 
-fn program(path: &Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-}
-
 #[tokio::test]
 async fn an_agent_in_slots_is_upgraded_or_returns_and_the_version_is_blamed_only_for_what_it_did() {
     let mut lab = Lab::new().await;
@@ -118,7 +90,7 @@ async fn an_agent_in_slots_is_upgraded_or_returns_and_the_version_is_blamed_only
     lab.operator.start("*", survivor).await;
     eventually("the script runs", LONG, || std::future::ready(lab.host.read("/root/survivor"))).await;
 
-    lab.release("0.2.0", None);
+    lab.release("0.2.0", "");
     let (answer, code) = lab.upgrade("0.2.0", ["3s", "60s"]);
     assert_eq!((answer["state"].as_str(), code), (Some("committed"), 0), "{answer}");
     assert_eq!((answer["from"].as_str(), answer["to"].as_str()), (Some(version()), Some("0.2.0")));
@@ -136,9 +108,9 @@ async fn an_agent_in_slots_is_upgraded_or_returns_and_the_version_is_blamed_only
     assert!(answer["cause"].as_str().unwrap().contains("says that it is 0.2.0"), "{answer}");
 
     // What ends at once, what never connects, what connects and ends: each is blamed.
-    lab.release("0.3.1", Some("echo this is broken >&2; exit 3"));
-    lab.release("0.3.2", Some("export HTTPS_PROXY=http://127.0.0.1:9 NO_PROXY="));
-    lab.release("0.3.3", Some("(sleep 5; kill -9 $$) &"));
+    lab.release("0.3.1", "echo this is broken >&2; exit 3");
+    lab.release("0.3.2", "export HTTPS_PROXY=http://127.0.0.1:9 NO_PROXY=");
+    lab.release("0.3.3", "(sleep 5; kill -9 $$) &");
     for (version, limits, kind) in [
         ("0.3.1", ["3s", "60s"], "crashed"),
         ("0.3.2", ["3s", "12s"], "silent"),
@@ -157,7 +129,7 @@ async fn an_agent_in_slots_is_upgraded_or_returns_and_the_version_is_blamed_only
     }
 
     // Who asks may go, the watchdog and the agent may be killed, the host may lose its power.
-    lab.release("0.4.0", None);
+    lab.release("0.4.0", "");
     let words = "upgrade --version 0.4.0 --archive /root/0.4.0.tar.zst --probation 8s";
     lab.host.run(&format!("systemd-run --quiet --unit by-hand {AGENT} {words}"));
     let watchdog = lab.unit_pid("muster-upgrade").await;

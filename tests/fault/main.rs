@@ -18,19 +18,7 @@ mod power;
 mod rotation;
 mod tree;
 
-use muster_tests::binaries::repository;
+pub(crate) use muster_tests::soak::{number, report};
 
 /// Each of these tests needs the machine for itself.
 pub(crate) static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-
-/// How much of something, if the caller says.
-pub(crate) fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
-/// Leaves a table where the soak's figures lie.
-pub(crate) fn report(name: &str, text: &str) {
-    let folder = repository().join("target/soak");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join(name), text).unwrap();
-}

@@ -4,6 +4,7 @@
 
 mod agent;
 mod executor;
+mod managers;
 
 use std::{
     ffi::OsStr,

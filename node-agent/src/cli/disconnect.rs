@@ -18,7 +18,7 @@ use crate::{
     dial::Dialer,
     identity::{self, Identity, Store},
     locks::Locks,
-    platform::package,
+    platform::packages,
     wiring,
 };
 
@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     let out = context.out;
     if out.is_json() {
         let node = identity.node;
-        let next = package::removal();
+        let next = packages::removal();
         stages.document(
             json!({ "node-id": node, "control-plane-told": told, "left-on-host": left, "next": next }),
         );
@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
 
 /// What is left to do for one who wants the agent gone, too.
 fn tell_next(out: Output) {
-    if let Some(next) = package::removal() {
+    if let Some(next) = packages::removal() {
         out.note(&format!("the agent waits for another fleet; to remove it, too: {next}"));
     }
 }
@@ -83,7 +83,7 @@ fn go_on(args: &Args, context: &Context) -> Result<(), Failure> {
     }
     if context.out.is_json() {
         let left: [String; 0] = [];
-        let next = package::removal();
+        let next = packages::removal();
         stages.document(
             json!({ "node-id": last, "control-plane-told": null, "left-on-host": left, "next": next }),
         );

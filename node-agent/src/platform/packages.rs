@@ -3,6 +3,7 @@
 //! keeps configuration files as they are.
 
 mod apt;
+mod removal;
 mod rpm;
 
 use std::{
@@ -14,6 +15,8 @@ use std::{
 use rustix::process::{Flock, FlockType, Pid, fcntl_getlk};
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
+
+pub use removal::removal;
 
 use super::{
     process,
@@ -74,6 +77,14 @@ pub enum Error {
     Io(#[from] io::Error),
 }
 
+impl Manager {
+    /// The one that brings rpms to the host below a folder. Where SUSE's is, dnf may be, too.
+    fn of_rpms(root: &Path) -> Option<Self> {
+        let all = [("zypper", Self::Zypper), ("dnf", Self::Dnf)];
+        all.into_iter().find(|(name, _)| root.join("usr/bin").join(name).exists()).map(|(_, it)| it)
+    }
+}
+
 impl Package {
     /// The one to which a file belongs, and its version. `None`: it belongs to none.
     pub async fn owning(file: &Path) -> Option<(Self, String)> {
@@ -108,13 +119,12 @@ impl Package {
     /// Whether nobody holds the manager's lock, so that `install` can begin at once.
     ///
     /// # Errors
-    /// `Busy`, with who holds it; or from the file system.
-    pub fn is_free(&self) -> Result<(), Error> {
-        let locks = match self.manager {
-            Manager::Apt => apt::LOCKS,
-            Manager::Dnf | Manager::Zypper => rpm::LOCKS,
-        };
-        locks.iter().try_for_each(|path| is_free(Path::new(path)))
+    /// `Busy`, with who holds it; or if that cannot be known.
+    pub async fn is_free(&self) -> Result<(), Error> {
+        match self.manager {
+            Manager::Apt => apt::LOCKS.iter().try_for_each(|path| is_free(Path::new(path))),
+            Manager::Dnf | Manager::Zypper => rpm::lock().await?.map_or(Ok(()), |path| is_free(&path)),
+        }
     }
 
     /// Fetches one version into a folder that is made for it.
@@ -213,11 +223,12 @@ async fn within(limit: Duration, command: Command) -> Result<Ran, Error> {
 
 /// What a manager means that failed. `wanted`: the package and its version.
 fn meaning(ran: &Ran, wanted: &str) -> Error {
-    const BUSY: [&str; 6] = [
+    const BUSY: [&str; 7] = [
         "could not get lock",
         "unable to lock directory",
         "unable to acquire",
         "was locked by another process",
+        "already locked by",
         "can't create transaction lock",
         "system management is locked",
     ];
@@ -280,6 +291,7 @@ mod tests {
         for text in [
             "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 812 (apt-get)",
             "dpkg: error: dpkg frontend lock was locked by another process with pid 77",
+            "metadata already locked by 812",
             "error: can't create transaction lock on /var/lib/rpm/.rpm.lock",
             "System management is locked by the application with pid 1234 (zypper).",
         ] {

@@ -145,7 +145,7 @@ impl ThisHost {
         let file = package
             .fetched(&from)
             .ok_or_else(|| Failure::new(Kind::Host, format!("the package in {} is gone", from.display())))?;
-        self.patiently(|| package.is_free()).map_err(|error| failed(&error, ""))?;
+        self.patiently(|| self.wait_for(package.is_free())).map_err(|error| failed(&error, ""))?;
         Ok(file)
     }
 
@@ -200,7 +200,10 @@ impl ThisHost {
     fn patiently<T>(&self, doing: impl Fn() -> Result<T, PackageError>) -> Result<T, PackageError> {
         for _ in 1..LOCK.0 {
             match doing() {
-                Err(PackageError::Busy(_)) => thread::sleep(LOCK.1),
+                Err(PackageError::Busy(who)) => {
+                    tracing::info!("the upgrade waits for the package manager: {who}");
+                    thread::sleep(LOCK.1);
+                }
                 done => return done,
             }
         }

@@ -1,6 +1,6 @@
 //! rpm for what is on the host, dnf or zypper for what is fetched.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Error, Manager, Package, WRITING, call, meaning, run, within};
 
@@ -10,7 +10,7 @@ pub(super) async fn owning(file: &Path) -> Option<(Package, String)> {
     let ran = run(call("rpm", &["--query", VERSION, "--file", &file.to_string_lossy()])).await.ok()?;
     let said = String::from_utf8_lossy(&ran.stdout).into_owned();
     let (name, version) = said.lines().next()?.split_once(' ').filter(|_| ran.status.success())?;
-    let manager = if Path::new("/usr/bin/zypper").exists() { Manager::Zypper } else { Manager::Dnf };
+    let manager = Manager::of_rpms(Path::new("/")).unwrap_or(Manager::Dnf);
     Some((Package { manager, name: name.to_owned() }, version.to_owned()))
 }
 
@@ -36,18 +36,23 @@ pub(super) async fn version_in(file: &Path) -> Result<String, Error> {
     only(&said).filter(|_| ran.status.success()).ok_or_else(|| meaning(&ran, &name))
 }
 
-/// Whoever writes holds it; where it lies is the distribution's choice.
-pub(super) const LOCKS: [&str; 2] = ["/var/lib/rpm/.rpm.lock", "/usr/lib/sysimage/rpm/.rpm.lock"];
+/// Whoever writes holds it. Where it lies is the distribution's choice, so rpm is asked.
+pub(super) async fn lock() -> Result<Option<PathBuf>, Error> {
+    let ran = run(call("rpm", &["--eval", "%{_rpmlock_path}"])).await?;
+    // A word that it does not know it gives back as it is.
+    let path = PathBuf::from(String::from_utf8_lossy(&ran.stdout).trim());
+    Ok(Some(path).filter(|path| path.is_absolute()))
+}
 
 /// It has no one word for "this version, whatever is installed". That of its plugin would not
-/// look at signatures.
+/// look at signatures. Others' locks it would wait for without end; who calls does it better.
 pub(super) async fn fetch_by_dnf(name: &str, version: &str, into: &Path) -> Result<(), Error> {
     let (wanted, folder) = (format!("{name}-{version}"), into.to_string_lossy().into_owned());
     let mut why = Error::Unknown(wanted.clone());
     for verb in ["install", "reinstall", "downgrade"] {
-        let words = ["--assumeyes", verb, "--downloadonly", "--downloaddir", &folder, &wanted];
-        let ran = run(call("dnf", &words)).await?;
-        if ran.status.success() && into.read_dir()?.next().is_some() {
+        let words = ["--assumeyes", "--setopt=exit_on_lock=True", verb, "--downloadonly", "--downloaddir"];
+        let ran = run(call("dnf", &[&words[..], &[&folder, &wanted]].concat())).await?;
+        if ran.status.success() && has_come(into) {
             return Ok(());
         }
         if !ran.status.success() {
@@ -66,14 +71,22 @@ pub(super) async fn fetch_by_zypper(name: &str, version: &str, into: &Path) -> R
     let folder = into.to_string_lossy();
     let ran =
         run(call("zypper", &["--non-interactive", "--pkg-cache-dir", &folder, "download", &wanted])).await?;
-    let has_come = into.read_dir()?.next().is_some();
-    if ran.status.success() && has_come {
+    // Of a mirror that breaks off it says so, and ends well.
+    if ran.status.success() && has_come(into) {
         return Ok(());
     }
     match (meaning(&ran, &wanted), meaning(&refreshed, &wanted)) {
         (_, unreachable @ Error::Unreachable(_)) => Err(unreachable),
         (why, _) => Err(why),
     }
+}
+
+/// Whether there is a package below a folder: managers make folders for it before it comes.
+fn has_come(folder: &Path) -> bool {
+    let is_one = |path: PathBuf| {
+        if path.is_dir() { has_come(&path) } else { path.extension().is_some_and(|it| it == "rpm") }
+    };
+    folder.read_dir().is_ok_and(|entries| entries.flatten().any(|entry| is_one(entry.path())))
 }
 
 /// rpm itself waits for its lock; older versions go in as newer ones do.
@@ -86,6 +99,16 @@ pub(super) async fn install(file: &Path) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_a_manager_has_made_is_no_package() {
+        let folder = tempfile::tempdir().unwrap();
+        let below = folder.path().join("muster/x86_64");
+        std::fs::create_dir_all(&below).unwrap();
+        assert!(!has_come(folder.path()));
+        std::fs::write(below.join("muster-node-agent-0.2.0-1.x86_64.rpm"), "x").unwrap();
+        assert!(has_come(folder.path()));
+    }
 
     #[test]
     fn two_versions_at_once_are_none() {

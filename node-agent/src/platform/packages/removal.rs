@@ -1,15 +1,15 @@
-//! Which package manager brought the agent to this host.
+//! How the agent's package is taken off this host.
 
 use std::path::Path;
 
+use super::Manager;
+
 /// What the package is called, with every package manager.
 const NAME: &str = "muster-node-agent";
-/// The package manager's own list of what the package brought.
+/// dpkg's own list of what the package brought.
 const DEB: &str = "var/lib/dpkg/info/muster-node-agent.list";
 /// What both packages bring, and no other way of installing.
 const HELPER: &str = "usr/lib/muster/node-agent/helper";
-/// Package managers that work with rpms, the one to take first.
-const RPM: [&str; 3] = ["zypper", "dnf", "yum"];
 
 /// The command that takes the agent's package off this host, `None` if no package brought it.
 #[must_use]
@@ -18,17 +18,18 @@ pub fn removal() -> Option<String> {
 }
 
 fn removal_below(root: &Path) -> Option<String> {
-    if root.join(DEB).exists() {
-        return Some(format!("apt-get purge {NAME}"));
-    }
-    if !root.join(HELPER).exists() {
+    let verb = if root.join(DEB).exists() {
+        "apt-get purge"
+    } else if root.join(HELPER).exists() {
+        match Manager::of_rpms(root) {
+            Some(Manager::Zypper) => "zypper remove",
+            Some(Manager::Dnf) => "dnf remove",
+            Some(Manager::Apt) | None => "rpm --erase",
+        }
+    } else {
         return None;
-    }
-    let manager = RPM.into_iter().find(|manager| root.join("usr/bin").join(manager).exists());
-    Some(format!(
-        "{} {NAME}",
-        manager.map_or("rpm --erase".to_owned(), |manager| format!("{manager} remove"))
-    ))
+    };
+    Some(format!("{verb} {NAME}"))
 }
 
 #[cfg(test)]
