@@ -27,7 +27,7 @@ pub mod raw;
 pub mod relay;
 pub mod releases;
 pub mod repository;
-pub mod soak;
 pub mod search;
+pub mod soak;
 pub mod swarm;
 pub mod versions;
