@@ -112,14 +112,36 @@ impl Clock {
     }
 }
 
-/// Waits for the next moment of a rhythm that all who wait with this period share. Who looks
-/// often, and at little, wakes an idle process together with the others, not each for itself.
+/// The rhythm of those who look often. A timer of the runtime that is for a whole number of these
+/// after `begin` wakes the process once. Any other does two or three times: it stands in wheels
+/// of 64 places, of 1 ms, 64 ms, 4.096 s and so on, and is taken from one to the next finer.
+pub const STRIDE: Duration = Duration::from_millis(2048);
+
+static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// The rhythm of `step` begins. Called right before the runtime is made: that counts from then, too.
+pub fn begin() {
+    LazyLock::force(&FIRST);
+}
+
+/// Waits for the next moment of a rhythm that all who wait with this period share: that of the
+/// longest whole number of strides within it, or the period itself if it is shorter than one.
+/// Who looks often, and at little, wakes an idle process together with the others, not each for
+/// itself. The first wait may be shorter.
 pub async fn step(period: Duration) {
-    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
-    let (first, now) = (*FIRST, Instant::now());
+    tokio::time::sleep_until(next(*FIRST, Instant::now(), in_strides(period))).await;
+}
+
+fn in_strides(period: Duration) -> Duration {
+    let strides = period.as_millis() / STRIDE.as_millis();
+    let strides = u32::try_from(strides).unwrap_or(u32::MAX);
+    if strides == 0 { period } else { STRIDE.saturating_mul(strides) }
+}
+
+fn next(first: Instant, now: Instant, period: Duration) -> Instant {
     let over = now.saturating_duration_since(first).as_nanos() % period.as_nanos().max(1);
     let over = Duration::from_nanos(u64::try_from(over).unwrap_or(0)); // less than a period
-    tokio::time::sleep_until(now + period.saturating_sub(over)).await;
+    now + period.saturating_sub(over)
 }
 
 #[cfg(test)]
@@ -128,7 +150,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_steps_with_one_period_steps_at_one_moment() {
-        let period = Duration::from_secs(2);
+        let period = STRIDE;
         step(period).await;
         let begun = Instant::now();
         tokio::time::sleep(Duration::from_millis(700)).await;
@@ -139,6 +161,21 @@ mod tests {
         assert_eq!(begun.elapsed(), period);
         step(period * 5).await;
         assert_eq!(begun.elapsed().as_millis() % period.as_millis(), 0, "and a multiple of it with it");
+    }
+
+    #[test]
+    fn a_step_is_never_longer_than_its_period_and_falls_on_strides() {
+        let (first, millis) = (Instant::now(), Duration::from_millis);
+        for (period, strides) in [(2_048, 1), (4_095, 1), (5_000, 2), (10_000, 4), (60_000, 29)] {
+            assert_eq!(in_strides(millis(period)), STRIDE * strides);
+            for after in [0, 1, 2_047, 2_048, 59_999] {
+                let now = first + millis(after);
+                let next = next(first, now, in_strides(millis(period)));
+                assert!(next > now && next - now <= millis(period), "{period} {after}");
+                assert_eq!((next - first).as_millis() % STRIDE.as_millis(), 0, "{period} {after}");
+            }
+        }
+        assert_eq!(in_strides(millis(500)), millis(500), "who looks more often has a rhythm of its own");
     }
 
     #[test]

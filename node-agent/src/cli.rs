@@ -34,7 +34,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use muster_common::{
-    build_info,
+    build_info, clock,
     error_chain::Chain,
     telemetry::{self, Format},
 };
@@ -304,6 +304,7 @@ const KEPT: Duration = Duration::from_secs(30);
 
 /// A runtime with one thread, beside those for the disk.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    clock::begin();
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_keep_alive(KEPT)

@@ -48,7 +48,7 @@ use crate::{
 const COMES: Duration = Duration::from_millis(500);
 
 /// Between looks whether `disconnect` took the identity away.
-const GOES: Duration = Duration::from_secs(2);
+const GOES: Duration = clock::STRIDE;
 
 /// What beats until the tasks of a node do.
 const OPENING: &str = "opening";

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use muster_common::{
+    clock,
     digest::Sha256,
     drain::Drain,
     error_chain::Chain,
@@ -148,7 +149,7 @@ impl Task {
         let (pauses, unsaved) = (self.applier.base.pauses.clone(), self.applier.has_unsaved());
         tokio::select! {
             () = pauses.over() => {}
-            () = tokio::time::sleep(TURN) => {} // it comes round, however long the pause is
+            () = clock::step(TURN) => {} // it comes round, however long the pause is
             () = tokio::time::sleep(LOOK), if unsaved => self.applier.save_unsaved().await,
         }
     }
@@ -295,7 +296,7 @@ impl Task {
             () = self.wanted.changed() => return,
             fetched = self.fetches.next(&self.applier) => return self.fetched(fetched).await,
             () = self.guard.wait(now) => {}
-            () = tokio::time::sleep(TURN) => {}
+            () = clock::step(TURN) => {}
             () = tokio::time::sleep(LOOK), if waits => {}
         }
         let rules = self.applier.rules();

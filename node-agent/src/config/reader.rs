@@ -20,6 +20,8 @@ struct Cached {
     file: Watched,
     /// Why the options are those of an earlier file.
     error: Option<String>,
+    /// How often it was read.
+    version: u64,
 }
 
 impl Reader {
@@ -31,7 +33,7 @@ impl Reader {
         if !file.is_there() {
             file.is_news();
         }
-        let mut cached = Cached { config, file, error: None };
+        let mut cached = Cached { config, file, error: None, version: 0 };
         cached.refresh();
         Self(Arc::new(Mutex::new(cached)))
     }
@@ -43,6 +45,14 @@ impl Reader {
         cached.refresh();
         cached.config.settings.clone()
     }
+
+    /// Another number once the options may be others.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        let mut cached = self.0.lock();
+        cached.refresh();
+        cached.version
+    }
 }
 
 impl Cached {
@@ -50,6 +60,7 @@ impl Cached {
         if !self.file.is_news() {
             return;
         }
+        self.version += 1;
         match Config::load(Some(&self.config.path)) {
             Ok(config) => self.take(config),
             Err(error) => self.stay(&error),

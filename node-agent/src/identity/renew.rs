@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use muster_common::{
     backoff::Backoff,
-    clock::{Clock, Instant, UnixMillis},
+    clock::{self, Clock, Instant, UnixMillis},
     drain::Drain,
     error_chain::Chain,
     ids::InstanceId,
@@ -90,7 +90,8 @@ impl Keeper {
                     biased;
                     () = drain.begun() => return,
                     _ = asked.changed() => {}
-                    () = tokio::time::sleep(wait.min(LOOK)) => {}
+                    () = clock::step(LOOK), if wait > LOOK => {}
+                    () = tokio::time::sleep(wait), if wait <= LOOK => {}
                 }
                 continue;
             }

@@ -184,13 +184,16 @@ struct Cached {
     file: Watched,
     locks: Locks,
     error: Option<String>,
+    /// How often it was read.
+    version: u64,
 }
 
 impl Reader {
     /// Reads from this file.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
-        let mut cached = Cached { file: Watched::new(path), locks: Locks::default(), error: None };
+        let (file, locks) = (Watched::new(path), Locks::default());
+        let mut cached = Cached { file, locks, error: None, version: 0 };
         cached.refresh();
         Self(Arc::new(Mutex::new(cached)))
     }
@@ -210,6 +213,14 @@ impl Reader {
         cached.refresh();
         cached.error.clone()
     }
+
+    /// Another number once the rules may be others.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        let mut cached = self.0.lock();
+        cached.refresh();
+        cached.version
+    }
 }
 
 impl Cached {
@@ -217,6 +228,7 @@ impl Cached {
         if !self.file.is_news() {
             return;
         }
+        self.version += 1;
         match Locks::load(self.file.path()) {
             Ok(locks) => {
                 (self.locks, self.error) = (locks, None);

@@ -13,19 +13,38 @@ use std::{
 /// # Errors
 /// From the file system; the old content then stays.
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    replace(path, bytes, mode, File::sync_all).and_then(sync_folder)
+}
+
+/// The same for what is about this process, of which nothing is asked after the host lost its
+/// power: then it may be empty. The disk is not waited for.
+///
+/// # Errors
+/// From the file system; the old content then stays.
+pub fn write_passing(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    replace(path, bytes, mode, |_| Ok(())).map(drop)
+}
+
+/// The folder that it is in.
+fn replace<'a>(
+    path: &'a Path,
+    bytes: &[u8],
+    mode: u32,
+    done: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<&'a Path> {
     let folder = path.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     let mut name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?.to_owned();
     name.push(".new");
     let staged = folder.join(name);
-    let written = write_new(&staged, bytes, mode).and_then(|()| fs::rename(&staged, path));
+    let written = write_new(&staged, bytes, mode).and_then(|file| done(&file));
+    let written = written.and_then(|()| fs::rename(&staged, path));
     if written.is_err() {
         let _ = fs::remove_file(&staged);
     }
-    written?;
-    sync_folder(folder)
+    written.map(|()| folder)
 }
 
-fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -34,7 +53,7 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     file.write_all(bytes)?;
     // The process's umask must not have its say.
     file.set_permissions(fs::Permissions::from_mode(mode))?;
-    file.sync_all()
+    Ok(file)
 }
 
 /// Makes renames and removals in a folder durable.

@@ -1,10 +1,20 @@
 //! What the kernel and the distribution say about this host.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs::{self, File},
+    io::Read as _,
+    path::Path,
+    time::Duration,
+};
 
 use muster_common::{build_info, digest::Sha256};
 
 use crate::state::{Address, Disk, Facts};
+
+/// Most tables of the kernel fit in this.
+const PAGE: usize = 4096;
+/// More of one is not read.
+const TABLE: usize = 1024 * 1024;
 
 /// Reads all facts of the host; the agent's own are added by who knows them. What cannot
 /// be read stays empty.
@@ -21,7 +31,7 @@ pub fn facts() -> Facts {
         architecture: uname.machine().to_string_lossy().into_owned(),
         cpu_model,
         cpu_count,
-        memory_bytes: memory("MemTotal:").unwrap_or(0),
+        memory_bytes: memory(&meminfo(), "MemTotal:").unwrap_or(0),
         disks: disks(),
         addresses: addresses(),
         machine_id: machine_fingerprint().to_string(),
@@ -45,16 +55,28 @@ pub fn machine_fingerprint() -> Sha256 {
     Sha256::of_parts([b"muster machine id\0".as_slice(), id.as_bytes()])
 }
 
-/// A value of `/proc/meminfo` in bytes.
-pub(super) fn memory(key: &str) -> Option<u64> {
-    let table = fs::read_to_string("/proc/meminfo").ok()?;
+/// A table of the kernel, at most its first `most` bytes. Read at once: what has no length is
+/// read in many small steps otherwise.
+pub(super) fn table(path: &str, most: usize) -> Option<String> {
+    let mut table = String::with_capacity(most.min(PAGE));
+    File::open(path).ok()?.take(most as u64).read_to_string(&mut table).ok()?;
+    Some(table)
+}
+
+/// What the kernel says of memory, for `memory`.
+pub(super) fn meminfo() -> String {
+    table("/proc/meminfo", TABLE).unwrap_or_default()
+}
+
+/// A value of `meminfo` in bytes.
+pub(super) fn memory(table: &str, key: &str) -> Option<u64> {
     let line = table.lines().find_map(|line| line.strip_prefix(key))?;
     line.split_ascii_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// Mounted block file systems: mount point and kind, each device once.
 pub(super) fn mounts() -> Vec<(String, String)> {
-    let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let table = table("/proc/self/mounts", TABLE).unwrap_or_default();
     let mut devices = Vec::new();
     let mut found = Vec::new();
     for line in table.lines() {

@@ -1,9 +1,12 @@
 //! How busy the host is.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use super::host;
 use crate::state::Load;
+
+/// The first line of `/proc/stat`, which is that of all processors, and some of the second.
+const FIRST_LINE: usize = 256;
 
 /// Measures the load between two calls.
 #[derive(Debug, Default)]
@@ -19,7 +22,7 @@ impl Meter {
     }
 
     fn cpu(&mut self) -> u32 {
-        let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+        let stat = host::table("/proc/stat", FIRST_LINE).unwrap_or_default();
         let Some((busy, total)) = stat.lines().next().and_then(ticks) else { return 0 };
         let used = permille(busy.saturating_sub(self.busy), total.saturating_sub(self.total));
         (self.busy, self.total) = (busy, total);
@@ -38,7 +41,9 @@ fn ticks(line: &str) -> Option<(u64, u64)> {
 }
 
 fn memory() -> u32 {
-    let (total, free) = (host::memory("MemTotal:").unwrap_or(0), host::memory("MemAvailable:").unwrap_or(0));
+    let table = host::meminfo();
+    let bytes = |key| host::memory(&table, key).unwrap_or(0);
+    let (total, free) = (bytes("MemTotal:"), bytes("MemAvailable:"));
     permille(total.saturating_sub(free), total)
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use muster_common::ids::NodeId;
+use muster_common::{clock, ids::NodeId};
 use tokio::sync::watch;
 
 use super::{House, proxies};
@@ -45,7 +45,7 @@ pub(super) async fn tell_status(
                 },
                 () = ways.changed() => {}
                 // Once a minute, so that it is known when an agent that dies was last in contact.
-                () = tokio::time::sleep(again) => {}
+                () = clock::step(again) => {}
             }
         }
     }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Between looks at the host's files.
-const LOOK: Duration = Duration::from_secs(2);
+const LOOK: Duration = clock::STRIDE;
 
 /// What each layer says.
 #[derive(Debug, Clone, Copy)]
@@ -111,6 +111,11 @@ impl Layers<'_> {
 }
 
 impl HostLayers {
+    /// Another one once a file of this host may say something else.
+    fn version(&self) -> (u64, u64) {
+        (self.configuration.version(), self.locks.version())
+    }
+
     /// The options in force with what the control plane gives.
     pub(super) fn over(&self, control_plane: &BTreeMap<String, String>) -> Decided {
         let (configuration, locks) = (&self.configuration.settings(), &self.locks.current());
@@ -183,9 +188,13 @@ pub(super) async fn follow(
     mut control_plane: watch::Receiver<BTreeMap<String, String>>,
     in_force: &InForce,
 ) {
+    let mut seen = None;
     loop {
-        let all = host.over(&control_plane.borrow_and_update());
-        in_force.put(all);
+        // Before they are read: what is edited meanwhile is seen at the next look.
+        let version = host.version();
+        if seen.replace(version) != Some(version) || control_plane.has_changed().unwrap_or(false) {
+            in_force.put(host.over(&control_plane.borrow_and_update()));
+        }
         tokio::select! {
             changed = control_plane.changed() => if changed.is_err() {
                 return std::future::pending().await; // the applier's end is told elsewhere

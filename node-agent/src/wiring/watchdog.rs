@@ -2,7 +2,7 @@
 
 use std::{future::pending, time::Duration};
 
-use muster_common::clock::Clock;
+use muster_common::clock::{self, Clock};
 
 use crate::{platform::notify, state::Pulse};
 
@@ -26,6 +26,6 @@ pub(super) async fn watch(pulse: Pulse, clock: Clock) {
             }
             Some(_) => {}
         }
-        tokio::time::sleep((interval / WORDS).max(Duration::from_millis(10))).await;
+        clock::step((interval / WORDS).max(Duration::from_millis(10))).await;
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use muster_common::{
     backoff::Backoff,
-    clock::{Instant, UnixMillis},
+    clock::{self, Instant, UnixMillis},
     drain::Drain,
 };
 
@@ -52,7 +52,7 @@ impl Workloads {
                     backoff.reset();
                     continue;
                 }
-                Ok(false) => LOOK,
+                Ok(false) => None,
                 Err(trouble) => {
                     shared.take_trouble(trouble);
                     // Whoever asks meanwhile hurries the next try, and not more than that.
@@ -61,16 +61,24 @@ impl Workloads {
                         () = drain.begun() => break,
                         () = tokio::time::sleep(RETRY_MIN) => {}
                     }
-                    backoff.next_wait()
+                    Some(backoff.next_wait())
                 }
             };
             tokio::select! {
                 biased;
                 () = drain.begun() => break,
                 () = shared.wake.notified() => {}
-                () = tokio::time::sleep(pause) => {}
+                () = rest(pause) => {}
             }
         }
+    }
+}
+
+/// Until the next look, or, after a failure, the next try.
+async fn rest(pause: Option<Duration>) {
+    match pause {
+        None => clock::step(LOOK).await,
+        Some(pause) => tokio::time::sleep(pause).await,
     }
 }
 

@@ -233,7 +233,7 @@ impl Sources {
 async fn write(file: PathBuf, status: Status) {
     let written = tasks::blocking(move || {
         let json = serde_json::to_vec_pretty(&status)?;
-        files::write_atomically(&file, &json, 0o644)
+        files::write_passing(&file, &json, 0o644)
     });
     if let Err(error) = written.await {
         tracing::warn!(%error, "the status file could not be written");
