@@ -174,7 +174,7 @@ pub async fn run(config: Config, state: StateDir, process: Process) -> Result<Ex
 async fn in_or_out(house: &House) -> Result<Exit, Error> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
-    // Who sends it wants the files read again: that is done every second, and ends no agent.
+    // Who sends it wants the files read again: that is done by itself, and ends no agent.
     let _hangup = signal(SignalKind::hangup()).map_err(Error::Signals)?;
     let stop = async move {
         tokio::select! {

@@ -117,6 +117,7 @@ fn the_footprint_bench_writes_every_figure_that_it_promises() {
         "agent_rss",
         "agent_pss",
         "agent_cpu",
+        "agent_wakes",
         "agent_sent",
         "agent_received",
         "agent_first_session",
@@ -126,7 +127,7 @@ fn the_footprint_bench_writes_every_figure_that_it_promises() {
     for row in rows {
         assert!(row["unit"].is_string() && row["muster"].as_f64().is_some_and(|it| it >= 0.0), "{row}");
     }
-    assert!(rows[0]["bare"].as_f64().unwrap() > 0.0 && rows[5]["muster"].as_f64().unwrap() > 0.0);
+    assert!(rows[0]["bare"].as_f64().unwrap() > 0.0 && rows[6]["muster"].as_f64().unwrap() > 0.0);
 }
 
 fn converged(figures: &Value) {

@@ -145,6 +145,19 @@ impl Process {
         let clock = pid.ok().and_then(|pid| nix::time::clock_getcpuclockid(pid).ok());
         clock.and_then(|clock| clock.now().ok()).map(Duration::from).unwrap_or_default()
     }
+
+    /// How often its threads of now went to sleep, and so were woken: what an idle process costs
+    /// is nearly all that.
+    #[must_use]
+    pub fn sleeps(&self) -> u64 {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.id())).into_iter().flatten();
+        let of = |thread: fs::DirEntry| {
+            let said = fs::read_to_string(thread.path().join("status")).ok()?;
+            let line = said.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+            line.trim().parse::<u64>().ok()
+        };
+        threads.filter_map(|thread| of(thread.ok()?)).sum()
+    }
 }
 
 /// Memory that a process holds, in KiB.

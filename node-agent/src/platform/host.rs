@@ -177,6 +177,16 @@ mod tests {
     }
 
     #[test]
+    fn a_table_of_the_kernel_is_read_whole_or_as_far_as_is_asked_for() {
+        let whole = fs::read_to_string("/proc/self/mounts").unwrap();
+        assert_eq!(table("/proc/self/mounts", TABLE).unwrap(), whole);
+        assert_eq!(table("/proc/self/mounts", 7).unwrap(), whole[..7]);
+        assert_eq!(table("/proc/none", TABLE), None);
+        let bytes = memory("MemTotal:  24 kB\nMemAvailable:  3 kB\n", "MemAvailable:");
+        assert_eq!((bytes, memory("", "MemTotal:")), (Some(3 * 1024), None));
+    }
+
+    #[test]
     fn os_release_is_read_with_and_without_quotes() {
         let debian = OsRelease::parse("PRETTY_NAME=\"Debian\"\nVERSION_ID=\"12\"\nID=debian\nID_LIKE=x\n");
         assert_eq!((debian.id.as_str(), debian.version.as_str()), ("debian", "12"));

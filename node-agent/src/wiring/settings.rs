@@ -192,13 +192,16 @@ pub(super) async fn follow(
     loop {
         // Before they are read: what is edited meanwhile is seen at the next look.
         let version = host.version();
-        if seen.replace(version) != Some(version) || control_plane.has_changed().unwrap_or(false) {
+        if seen.replace(version) != Some(version) {
             in_force.put(host.over(&control_plane.borrow_and_update()));
         }
         tokio::select! {
-            changed = control_plane.changed() => if changed.is_err() {
-                return std::future::pending().await; // the applier's end is told elsewhere
-            },
+            changed = control_plane.changed() => {
+                if changed.is_err() {
+                    return std::future::pending().await; // the applier's end is told elsewhere
+                }
+                seen = None;
+            }
             () = clock::step(LOOK) => {}
         }
     }

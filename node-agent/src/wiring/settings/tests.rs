@@ -92,6 +92,20 @@ fn the_way_to_the_control_plane_is_not_its_own_to_say() {
     assert_eq!(way(settings::Service::Artifacts), "none (proxy.bypass has Artifacts)");
 }
 
+#[test]
+fn each_edit_of_a_file_of_the_host_is_another_version_and_nothing_else_is() {
+    let lab = Lab::new(&[]);
+    let mut before = lab.host.version();
+    let mut is_another = || std::mem::replace(&mut before, lab.host.version()) != lab.host.version();
+    assert!(!is_another());
+    lab.lock("[settings]\nlog-level = \"debug\"\n");
+    assert!(is_another() && !is_another());
+    std::fs::write(lab.path.with_file_name("node-agent.toml"), "[settings]\nlog-level = \"warn\"\n").unwrap();
+    assert!(is_another() && !is_another());
+    lab.lock("[settings]\nlog-level = \"loud\"\n");
+    assert!(is_another(), "what cannot be used locks everything");
+}
+
 /// What somebody who listens to an option's channel hears, as text.
 fn heard(in_force: &InForce, key: &str) -> String {
     let duration = |of: &watch::Sender<Duration>| humantime::format_duration(*of.borrow()).to_string();

@@ -45,6 +45,8 @@ struct Run {
     bare_pss: f64,
     cpu: f64,
     bare_cpu: f64,
+    wakes: f64,
+    bare_wakes: f64,
     sent: f64,
     received: f64,
     first_session: f64,
@@ -73,6 +75,7 @@ pub(crate) async fn run(runs: usize, watch: Duration) -> anyhow::Result<Vec<Row>
         row("agent_rss", "KiB", of(|run| run.rss), Some(of(|run| run.bare_rss)), Some(10.0 * 1024.0)),
         row("agent_pss", "KiB", of(|run| run.pss), Some(of(|run| run.bare_pss)), None),
         row("agent_cpu", "% of a core", of(|run| run.cpu), Some(of(|run| run.bare_cpu)), Some(0.02)),
+        row("agent_wakes", "a minute", of(|run| run.wakes), Some(of(|run| run.bare_wakes)), None),
         row("agent_sent", "KiB/h", of(|run| run.sent), None, None),
         row("agent_received", "KiB/h", of(|run| run.received), None, None),
         row("agent_first_session", "ms", of(|run| run.first_session), None, None),
@@ -105,9 +108,12 @@ async fn one(
     tokio::time::sleep(SETTLE * 2).await;
     let (sent, received) = relay.bytes();
     let (cpu, bare_cpu) = (agent.process().cpu(), client.process.cpu());
+    let (sleeps, bare_sleeps) = (agent.process().sleeps(), client.process.sleeps());
     tokio::time::sleep(watch).await;
     let now = relay.bytes();
     let percent = |used: Duration| used.as_secs_f64() / watch.as_secs_f64() * 100.0;
+    // A thread that has ended meanwhile counts no more.
+    let per_minute = |now: u64, then: u64| number(now.saturating_sub(then)) * 60.0 / watch.as_secs_f64();
     let per_hour = |bytes: u64| kib(bytes) * 3600.0 / watch.as_secs_f64();
     Ok(Run {
         rss: kib(agent.rss_kib() * 1024),
@@ -116,6 +122,8 @@ async fn one(
         bare_pss: kib(client.process.pss_kib() * 1024),
         cpu: percent(agent.process().cpu() - cpu),
         bare_cpu: percent(client.process.cpu() - bare_cpu),
+        wakes: per_minute(agent.process().sleeps(), sleeps),
+        bare_wakes: per_minute(client.process.sleeps(), bare_sleeps),
         sent: per_hour(now.0 - sent),
         received: per_hour(now.1 - received),
         first_session,
@@ -132,9 +140,13 @@ const fn row(
     Row { name, unit, muster, bare, budget }
 }
 
-#[allow(clippy::cast_precision_loss)] // far below where it would show
 fn kib(bytes: u64) -> f64 {
-    bytes as f64 / 1024.0
+    number(bytes) / 1024.0
+}
+
+#[allow(clippy::cast_precision_loss)] // far below where it would show
+fn number(count: u64) -> f64 {
+    count as f64
 }
 
 /// As a table.
