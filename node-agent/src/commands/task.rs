@@ -13,13 +13,7 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use muster_common::{
-    clock::{self, UnixMillis},
-    drain::Drain,
-    error_chain::Chain,
-    ids::CommandId,
-    reason::Reason,
-};
+use muster_common::{clock::UnixMillis, drain::Drain, error_chain::Chain, ids::CommandId, reason::Reason};
 use tokio::sync::{mpsc, watch};
 
 use super::{
@@ -117,7 +111,9 @@ impl Task {
         self.waiting = self.left_waiting().await;
         self.left = self.waiting.keys().copied().collect();
         let mut look = tokio::time::interval(LOOK);
+        let mut tidy = tokio::time::interval(TIDY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        tidy.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
@@ -126,7 +122,7 @@ impl Task {
                 Some(()) = self.clearing.next() => continue,
                 Some(request) = self.requests.recv() => self.on(request).await,
                 _ = look.tick(), if self.has_waiting() => self.write_waiting().await,
-                () = clock::step(TIDY) => self.tidy().await,
+                _ = tidy.tick() => self.tidy().await,
             }
             self.start_what_can().await;
             self.beat();
