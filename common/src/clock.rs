@@ -5,7 +5,7 @@ use std::{
     fmt,
     ops::{Add, Sub},
     sync::{
-        Arc, LazyLock,
+        Arc, OnceLock,
         atomic::{AtomicI64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -117,11 +117,30 @@ impl Clock {
 /// of 64 places, of 1 ms, 64 ms, 4.096 s and so on, and is taken from one to the next finer.
 pub const STRIDE: Duration = Duration::from_millis(2048);
 
-static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// The runtime rounds to this.
+const TICK: Duration = Duration::from_millis(1);
 
-/// The rhythm of `step` begins. Called right before the runtime is made: that counts from then, too.
-pub fn begin() {
-    LazyLock::force(&FIRST);
+/// So often a runtime is made anew that was not made at once.
+const TRIES: u32 = 10;
+
+static FIRST: OnceLock<Instant> = OnceLock::new();
+
+/// Makes the runtime of this process, and lets the rhythm of `step` begin with it: what was made
+/// within a millisecond counts from the same one. A host that is busy may not give as much at once.
+///
+/// # Errors
+/// As the runtime cannot be made.
+pub fn begin<T, E>(mut make: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let first = Instant::now();
+        let made = make()?;
+        if tries == TRIES || first.elapsed() < TICK {
+            FIRST.get_or_init(|| first);
+            return Ok(made);
+        }
+    }
 }
 
 /// Waits for the next moment of a rhythm that all who wait with this period share: that of the
@@ -129,7 +148,8 @@ pub fn begin() {
 /// Who looks often, and at little, wakes an idle process together with the others, not each for
 /// itself. The first wait may be shorter.
 pub async fn step(period: Duration) {
-    tokio::time::sleep_until(next(*FIRST, Instant::now(), in_strides(period))).await;
+    tokio::time::sleep_until(next(*FIRST.get_or_init(Instant::now), Instant::now(), in_strides(period)))
+        .await;
 }
 
 fn in_strides(period: Duration) -> Duration {
@@ -161,6 +181,23 @@ mod tests {
         assert_eq!(begun.elapsed(), period);
         step(period * 5).await;
         assert_eq!(begun.elapsed().as_millis() % period.as_millis(), 0, "and a multiple of it with it");
+    }
+
+    #[test]
+    fn a_runtime_that_was_not_made_at_once_is_made_anew_and_a_fault_is_told() {
+        let slow_until = |at_once: u32| {
+            let mut made = 0;
+            begin(|| {
+                made += 1;
+                if made < at_once {
+                    std::thread::sleep(TICK);
+                }
+                Ok::<_, ()>(made)
+            })
+        };
+        assert!(slow_until(3).is_ok_and(|count| (3..=TRIES).contains(&count)));
+        assert_eq!(slow_until(u32::MAX), Ok(TRIES), "it is taken then");
+        assert_eq!(begin(|| Err::<(), _>("no")), Err("no"));
     }
 
     #[test]

@@ -304,11 +304,9 @@ const KEPT: Duration = Duration::from_secs(30);
 
 /// A runtime with one thread, beside those for the disk.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    clock::begin();
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .thread_keep_alive(KEPT)
-        .build()
+    let mut one = tokio::runtime::Builder::new_current_thread();
+    one.enable_all().thread_keep_alive(KEPT);
+    clock::begin(|| one.build())
         .map_err(|error| Failure::told(exit::INTERNAL, format!("cannot start: {error}")))
 }
 

@@ -170,7 +170,13 @@ impl Host for NodeHost {
         self.parts.beat.notify_one(); // for the next one: measuring may wait for a disk
         let load = *self.parts.load.borrow();
         let conditions = self.parts.look(&mut self.conditions, ahead, now);
-        self.parts.conditions.send_replace(conditions.clone());
+        self.parts.conditions.send_if_modified(|told| {
+            let is_news = *told != conditions;
+            if is_news {
+                told.clone_from(&conditions);
+            }
+            is_news
+        });
         (load, conditions)
     }
 
