@@ -113,7 +113,7 @@ async fn one(
     let now = relay.bytes();
     let percent = |used: Duration| used.as_secs_f64() / watch.as_secs_f64() * 100.0;
     // A thread that has ended meanwhile counts no more.
-    let per_minute = |now: u64, then: u64| number(now.saturating_sub(then)) * 60.0 / watch.as_secs_f64();
+    let per_minute = |now: u64, then: u64| float(now.saturating_sub(then)) * 60.0 / watch.as_secs_f64();
     let per_hour = |bytes: u64| kib(bytes) * 3600.0 / watch.as_secs_f64();
     Ok(Run {
         rss: kib(agent.rss_kib() * 1024),
@@ -141,11 +141,11 @@ const fn row(
 }
 
 fn kib(bytes: u64) -> f64 {
-    number(bytes) / 1024.0
+    float(bytes) / 1024.0
 }
 
 #[allow(clippy::cast_precision_loss)] // far below where it would show
-fn number(count: u64) -> f64 {
+fn float(count: u64) -> f64 {
     count as f64
 }
 
