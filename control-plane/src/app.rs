@@ -23,12 +23,14 @@ pub mod denials;
 pub mod desk;
 pub mod dispatch;
 pub mod enrollment;
+mod error;
 pub mod explain;
 pub mod extensions;
 pub mod feed;
 pub mod fleet;
 pub mod groups;
 pub mod heartbeats;
+pub mod herd;
 pub mod identity;
 pub mod inbox;
 pub mod join_requests;
@@ -66,10 +68,11 @@ use muster_common::{
     tasks::Tasks,
     tls::spiffe::TrustDomain,
 };
-use muster_domain::{access::Asked, audit::Stamp, history::History, violation::Violation};
+use muster_domain::{access::Asked, audit::Stamp, history::History, lane::Lane};
 use muster_store::Store;
 
 pub use actor::Actor;
+pub use error::Error;
 
 use crate::{ca::Ca, config::Retention, metrics::Metrics, session::hub::Hub};
 
@@ -112,6 +115,8 @@ pub struct Core {
     pub dispatch: dispatch::Dispatch,
     /// Who is connected.
     pub hub: Hub,
+    /// How many may be.
+    pub herd: herd::Herd,
     /// Issues certificates.
     pub ca: Arc<Ca>,
     /// Issue identities for programs.
@@ -249,7 +254,24 @@ impl App {
         T: Send + 'static,
         F: Fn(&mut muster_store::WriteTx<'_>) -> Result<T, Error> + Send + 'static,
     {
-        let committed = self.store.write(stamp, change).await?;
+        self.commit_in(Lane::Control, stamp, change).await
+    }
+
+    /// The same in another lane.
+    ///
+    /// # Errors
+    /// As `commit`; `OVERLOADED` if the lane is turned away.
+    pub(crate) async fn commit_in<T, F>(&self, lane: Lane, stamp: Stamp, change: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Fn(&mut muster_store::WriteTx<'_>) -> Result<T, Error> + Send + 'static,
+    {
+        let written = self.store.write_in(lane, stamp, change).await;
+        let committed = written.inspect_err(|error| {
+            if let Error::Store(muster_store::Error::Busy) = error {
+                self.metrics.shed(lane.word());
+            }
+        })?;
         if self.feed.reached(committed.revision, SEEN_WITHIN).await {
             return Ok(committed.value);
         }
@@ -274,66 +296,6 @@ impl App {
             remote_address: String::new(),
             trace_id: String::new(),
         }
-    }
-}
-
-/// Why a use-case did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Nothing has this name.
-    #[error("{kind} {name:?} does not exist")]
-    NotFound {
-        /// `node`.
-        kind: &'static str,
-        /// As asked for.
-        name: String,
-    },
-    /// A field of the request is wrong.
-    #[error("{field}: {message}")]
-    Invalid {
-        /// Stable.
-        reason: Reason,
-        /// Path of the field in the request.
-        field: String,
-        /// What is wrong and what was expected.
-        message: String,
-    },
-    /// Several things in a request are wrong.
-    #[error("{}", .0.iter().map(Violation::to_string).collect::<Vec<_>>().join("; "))]
-    Faults(Vec<Violation>),
-    /// The request is well-formed and cannot be done.
-    #[error("{message}")]
-    Refused {
-        /// Stable.
-        reason: Reason,
-        /// Why.
-        message: String,
-    },
-    /// The store failed.
-    #[error("the store failed")]
-    Store(#[from] muster_store::Error),
-    /// The blobs failed, or what came is no blob.
-    #[error("the blobs refused")]
-    Blobs(#[from] crate::blobs::Error),
-}
-
-impl Error {
-    pub(crate) fn not_found(kind: &'static str, name: &(impl std::fmt::Display + ?Sized)) -> Self {
-        Self::NotFound { kind, name: name.to_string() }
-    }
-
-    pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Invalid { reason: Reason::InvalidArgument, field: field.into(), message: message.into() }
-    }
-
-    pub(crate) fn refused(reason: Reason, message: impl Into<String>) -> Self {
-        Self::Refused { reason, message: message.into() }
-    }
-}
-
-impl From<Violation> for Error {
-    fn from(violation: Violation) -> Self {
-        Self::Invalid { reason: violation.reason, field: violation.field, message: violation.description }
     }
 }
 

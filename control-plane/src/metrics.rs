@@ -69,6 +69,11 @@ struct Queue {
     queue: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Lane {
+    lane: &'static str,
+}
+
 /// All numbers. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics(Arc<Inner>);
@@ -83,6 +88,8 @@ struct Inner {
     item_reports: Count,
     unknown: Count,
     queues_full: Family<Queue, Count>,
+    shed: Family<Lane, Count>,
+    store_behind: Gauge<f64, AtomicU64>,
     nodes: Family<State, Gauge>,
     connections: Family<Door, Gauge>,
     handshakes: Family<DoorKeyExchange, Count>,
@@ -112,6 +119,8 @@ impl Default for Metrics {
             item_reports: Count::default(),
             unknown: Count::default(),
             queues_full: Family::default(),
+            shed: Family::default(),
+            store_behind: Gauge::default(),
             nodes: Family::default(),
             connections: Family::default(),
             handshakes: Family::default(),
@@ -153,6 +162,12 @@ fn register(all: &mut Inner) {
         all.unknown.clone(),
     );
     registry.register("queue_full", "Times that a queue had no room", all.queues_full.clone());
+    registry.register("shed", "Work turned away or put off by lane", all.shed.clone());
+    registry.register(
+        "store_behind_seconds",
+        "How long the oldest write waits that waits for the store",
+        all.store_behind.clone(),
+    );
     registry.register("nodes", "Nodes by liveness", all.nodes.clone());
     registry.register("connections", "Open connections by door", all.connections.clone());
     registry.register("handshakes", "TLS handshakes by key exchange", all.handshakes.clone());
@@ -230,6 +245,16 @@ impl Metrics {
     /// A queue had no room.
     pub fn queue_full(&self, queue: &'static str) {
         self.0.queues_full.get_or_create(&Queue { queue }).inc();
+    }
+
+    /// Work of a lane was turned away, or put off.
+    pub fn shed(&self, lane: &'static str) {
+        self.0.shed.get_or_create(&Lane { lane }).inc();
+    }
+
+    /// How long the oldest write waits.
+    pub fn store_behind(&self, behind: std::time::Duration) {
+        self.0.store_behind.set(behind.as_secs_f64());
     }
 
     /// How many nodes are in a state.

@@ -3,7 +3,7 @@
 //! cut one connection; ADR 0002 has the list.
 //!
 //! A connection passes, in order: the bound of everyone; its first words within
-//! their time; the bound of its address; a turn at the handshake, which it does
+//! their time; the bound of its address; the end of the line; a turn at the handshake, which it does
 //! not keep while its peer is silent; the bound of those that go on without one;
 //! the bound of its identity; a first request within its time. Then every call passes [`layers`], which asks [`policy`].
 //! Whoever is turned away for a bound is counted under its name in the

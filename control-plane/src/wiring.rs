@@ -40,9 +40,6 @@ use crate::{
     work,
 };
 
-/// Nodes are asked to come back within this time when the process ends.
-const COME_BACK_WITHIN: Duration = Duration::from_secs(2);
-
 /// Runs the control plane until a signal ends it.
 ///
 /// # Errors
@@ -82,6 +79,8 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
     let fixed = fixed(&config, &store, &addresses, clock.now()).await?;
     let (replica, epoch) = (fixed.replica.clone(), fixed.history.epoch);
     let (doors, connections) = (&config.doors, Registry::default());
+    let limits = |name| Limits::of(name, doors, cores());
+    let of_nodes = limits(DoorName::Agents);
     let app = App::new(Core {
         store: store.clone(),
         fleet: app::fleet::Fleet::default(),
@@ -97,6 +96,7 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
         recorder: app::recorder::Recorder::default(),
         dispatch: app::dispatch::Dispatch::default(),
         hub: Hub::default(),
+        herd: app::herd::Herd::new(of_nodes.connections, of_nodes.handshakes_per_second),
         ca: Arc::clone(&ca),
         workloads,
         workshop: app::workshop::Workshop::default(),
@@ -130,7 +130,7 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
     let mut operators = api::operators(&app);
     reflection::add(&mut operators)?;
     let health = health::add(&mut operators);
-    let door = |name, routes, tls| Door { name, limits: Limits::of(name, doors), routes, tls };
+    let door = |name, routes, tls| Door { name, limits: limits(name), routes, tls };
     let doors = [
         (sockets.agents, door(DoorName::Agents, api::agents(&app), identity.agents())),
         (
@@ -165,6 +165,11 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
     drop(app);
     store.close().await.context("the store did not close well")?;
     ended
+}
+
+/// Of the machine, or of as much of it as the process may use.
+fn cores() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX))
 }
 
 /// Fits the doors into the open files that the process is allowed.
@@ -294,15 +299,14 @@ async fn wait_for_the_end(mut asked: Asked, tasks: &Tasks) -> anyhow::Result<()>
     Ok(())
 }
 
-/// First the nodes are told to come back, then everyone has time to finish.
+/// First the nodes are told to come back, over as long a time as it takes to let them in
+/// again; then everyone has time to finish.
 async fn finish(app: &App, tasks: &Tasks, drain: &Drain, within: Duration) {
     tasks.close();
+    let (sessions, spread) = (app.hub.len(), app.come_back_within());
+    tracing::info!(sessions, ?spread, "{sessions} nodes are told to come back within {spread:?}");
     app.hub.for_each(|session| {
-        session.end(End::Reconnect {
-            after: Duration::ZERO,
-            spread: COME_BACK_WITHIN,
-            reason: "shutting-down",
-        });
+        session.end(End::Reconnect { after: Duration::ZERO, spread, reason: "shutting-down" });
     });
     drain.begin();
     let gone = async {

@@ -115,6 +115,7 @@ impl Worker for Sweep {
     async fn work(&mut self, app: &App) -> Result<(), crate::app::Error> {
         let swept = app.sweep(self.last.replace(app.clock.monotonic()));
         self.next = swept.next;
+        app.metrics.store_behind(app.store.behind());
         for state in crate::app::heartbeats::STATES {
             let count = swept.counts.get(&state).copied().unwrap_or(0);
             app.metrics.nodes_by_liveness(crate::app::heartbeats::word(state), count);

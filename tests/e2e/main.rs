@@ -70,6 +70,7 @@ mod sessions;
 mod settings;
 mod split;
 mod store;
+mod storm;
 mod supervise;
 mod upgrades;
 mod upkeep;

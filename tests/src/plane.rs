@@ -163,6 +163,19 @@ impl Plane {
         fs::write(self.config(), set(&text, key, value)).unwrap();
     }
 
+    /// Sets a key of one section of its configuration, for the next start.
+    ///
+    /// # Panics
+    /// If there is no such section, or no such key in it.
+    pub fn configure_in(&self, section: &str, key: &str, value: &str) {
+        let text = fs::read_to_string(self.config()).unwrap();
+        let head = format!("[{section}]\n");
+        let (before, rest) = text.split_once(&head).expect("the section is there");
+        let end = rest.find("\n[").map_or(rest.len(), |end| end + 1);
+        let (inside, after) = rest.split_at(end);
+        fs::write(self.config(), format!("{before}{head}{}{after}", set(inside, key, value))).unwrap();
+    }
+
     /// Later processes listen where this one does, so that nodes find them.
     fn keep_ports(&self) {
         let mut text = fs::read_to_string(self.config()).unwrap();

@@ -17,6 +17,14 @@ pub fn status(reason: Reason, message: impl Into<String>) -> Status {
     Status::with_error_details(code(reason), message, details(reason))
 }
 
+/// A status that says when it is worth asking again.
+#[must_use]
+pub fn later(reason: Reason, message: impl Into<String>, after: Duration) -> Status {
+    let mut details = details(reason);
+    details.set_retry_info(Some(after));
+    Status::with_error_details(code(reason), message, details)
+}
+
 /// The status of a use-case that was refused.
 #[must_use]
 pub fn of_app(error: app::Error) -> Status {
@@ -29,6 +37,7 @@ pub fn of_app(error: app::Error) -> Status {
         }
         app::Error::Faults(faults) => of_faults(&faults),
         app::Error::Refused { reason, message } => status(reason, message),
+        app::Error::Later { reason, message, after } => later(reason, message, after),
         app::Error::Store(error) => of_store(&error),
         app::Error::Blobs(error) => of_blobs(&error),
     }

@@ -16,6 +16,7 @@ use muster_domain::{
     join_request::{JoinRequest, State},
     join_token::JoinToken,
     labels::Labels,
+    lane::Lane,
     liveness::{self, Liveness},
     node::{Node, is_display_name},
 };
@@ -125,6 +126,7 @@ impl App {
     /// # Errors
     /// Why not, with a stable reason.
     pub async fn enroll(&self, request: Request) -> Result<Grant, Error> {
+        self.has_time_for(Lane::Enrollment)?;
         let (remote, trace_id) = (request.remote, request.trace_id.clone());
         self.judge_and_enroll(request).await.inspect_err(|error| match error {
             // A host that waits is no offence, however often it asks; that it came is in the audit.
@@ -136,7 +138,7 @@ impl App {
                 .iter()
                 .take(1)
                 .for_each(|fault| self.refused_enrollment(fault.reason, remote, trace_id.clone())),
-            Error::NotFound { .. } | Error::Store(_) | Error::Blobs(_) => {}
+            Error::NotFound { .. } | Error::Later { .. } | Error::Store(_) | Error::Blobs(_) => {}
         })
     }
 
@@ -181,7 +183,7 @@ impl App {
         };
         let (clock, wish) = (self.clock.clone(), request.requested_labels);
         let enrolled = self
-            .commit(stamp, move |tx| {
+            .commit_in(Lane::Enrollment, stamp, move |tx| {
                 // What may have run out while it waited is looked at again.
                 match entry.judge(tx, &node.enrolled_key_sha256, clock.now(), remote)? {
                     Verdict::Known(known) => Ok(*known),
@@ -257,11 +259,13 @@ impl App {
         };
         let (bounds, clock, remote) = (self.fixed.join_requests, self.clock.clone(), request.remote);
         let known = self
-            .commit(stamp, move |tx| match entry.judge(tx, &row.key_sha256, clock.now(), remote)? {
-                Verdict::Asks(_) => join_requests::ask(tx, &row, bounds),
-                // Somebody decided meanwhile.
-                Verdict::Enters(_) | Verdict::Known(_) => {
-                    Err(Error::refused(Reason::ApprovalPending, "ask again"))
+            .commit_in(Lane::Enrollment, stamp, move |tx| {
+                match entry.judge(tx, &row.key_sha256, clock.now(), remote)? {
+                    Verdict::Asks(_) => join_requests::ask(tx, &row, bounds),
+                    // Somebody decided meanwhile.
+                    Verdict::Enters(_) | Verdict::Known(_) => {
+                        Err(Error::refused(Reason::ApprovalPending, "ask again"))
+                    }
                 }
             })
             .await?;

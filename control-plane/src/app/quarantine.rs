@@ -19,6 +19,7 @@ use muster_domain::{
     audit::{Note, Stamp},
     certificate::{NodeCertificate, Shown},
     join_token::check_description,
+    lane::Lane,
     node::Node,
     sighting::{Kept, Quarantine, Sighting, Suspicion},
 };
@@ -143,7 +144,7 @@ impl App {
     ) -> Result<(), Error> {
         let why = quarantine.reason;
         let locked = self
-            .commit(stamp, move |tx| {
+            .commit_in(Lane::Brake, stamp, move |tx| {
                 let node = node_in(tx, &scope, id)?;
                 if node.quarantine.is_some() || is_over(&node, &quarantine) {
                     return Ok(false);

@@ -4,17 +4,19 @@
 //! certificate) is marked dirty on the node and read from memory when its turn
 //! comes: the queue cannot outgrow the fleet. Steps of commands all matter:
 //! they wait in a bounded queue, and what does not fit goes back to its session,
-//! which reads no more until there is room.
+//! which reads no more until there is room. While the store is far behind, facts and
+//! items wait: their hosts keep them until they are acknowledged.
 //!
 //! What cannot be written because of itself harms nobody else: it is found by
 //! halving its batch, and left out.
 
 mod apart;
+mod late;
 mod news;
 mod queue;
 mod steps;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use muster_common::{
     clock::UnixMillis,
@@ -45,6 +47,8 @@ const NODES: usize = 2048;
 #[derive(Default)]
 pub struct Recorder {
     nodes: Mutex<VecDeque<NodeId>>,
+    /// Reports that were put off.
+    later: Mutex<HashMap<NodeId, Dirty>>,
     steps: Mutex<Queue>,
     wake: Notify,
 }
@@ -89,8 +93,9 @@ impl App {
     /// If the store takes nothing now. Nodes' news wait for the next call; steps
     /// of commands are dropped and come again from their hosts.
     pub async fn record(&self) -> Result<(), Error> {
+        self.take_up_reports();
         loop {
-            let nodes = self.recorder.take_nodes();
+            let nodes = self.put_off_reports(self.recorder.take_nodes());
             let steps = self.recorder.steps.lock().take();
             if nodes.is_empty() && steps.is_empty() {
                 return Ok(());

@@ -9,6 +9,7 @@ use muster_common::{
 };
 use muster_domain::{
     audit::{Note, Stamp},
+    lane::Lane,
     node::Node,
     sighting::Suspicion,
 };
@@ -79,6 +80,7 @@ impl App {
     /// Why not, with a stable reason.
     pub async fn recover(&self, request: Request) -> Result<Renewed, Error> {
         self.recovery_enabled()?;
+        self.has_time_for(Lane::Enrollment)?;
         let (id, now) = (request.node, self.clock.now());
         let (app, asked) = (self.clone(), request.clone());
         let (proven, key) = self.workshop.work(move || app.proven_with_key(&asked)).await?;

@@ -9,6 +9,7 @@ use muster_common::{
 use muster_domain::{
     audit::Note,
     join_token::check_description,
+    lane::Lane,
     revocation::{Revocation, Subject},
     sighting::Kept,
 };
@@ -63,7 +64,7 @@ impl App {
         check_description(&reason).map_err(|violation| Error::invalid("reason", violation.description))?;
         let now = self.clock.now();
         let wish = Revocation { subject, reason, at: now, by: actor.principal.clone() };
-        self.commit(actor.stamp("identity.revoke", now), move |tx| {
+        self.commit_in(Lane::Brake, actor.stamp("identity.revoke", now), move |tx| {
             if put(tx, &wish)? {
                 return Ok(wish.clone());
             }
@@ -99,7 +100,7 @@ impl App {
         self.tasks.spawn("revoke-replaced", Kind::BestEffort, async move {
             let stamp = app.own_stamp("identity.revoke");
             let (at, by) = (stamp.at, stamp.actor.clone());
-            let done = app.commit(stamp, move |tx| {
+            let done = app.commit_in(Lane::Brake, stamp, move |tx| {
                 revoke_shared(tx, &kept.serials, at, &by)?;
                 tx.audit(Note { subject: format!("node/{id}"), ..Note::default() })?;
                 // Somebody may have released it as another process meanwhile.

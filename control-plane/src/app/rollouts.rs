@@ -17,6 +17,7 @@ use muster_domain::{
     access::{Reach, Scope},
     assignment::{Assignment, Target},
     audit::Note,
+    lane::Lane,
     rollout::{Brake, Phase, Plan, Rollout, Wish as Asked, check_groups, check_plan},
 };
 use muster_store::{
@@ -165,7 +166,11 @@ impl App {
             Asked::RollBack => "rollouts.roll-back",
         };
         let (app, now, reach) = (self.clone(), self.clock.now(), actor.scope.reach.clone());
-        self.commit(actor.stamp(action, now), move |tx| {
+        let lane = match asked {
+            Asked::Pause | Asked::Abort | Asked::RollBack => Lane::Brake,
+            Asked::Resume | Asked::Approve(_) => Lane::Control,
+        };
+        self.commit_in(lane, actor.stamp(action, now), move |tx| {
             let missing = || Error::not_found("rollout", &id);
             let before = tx.rollout_get(id)?.ok_or_else(missing)?;
             let assignment = ours(tx, &app, &reach, &before.assignment).map_err(|error| match error {
@@ -199,7 +204,7 @@ impl App {
         check_reason("reason", &reason)?;
         let now = self.clock.now();
         let brake = on.then(|| Brake { by: actor.principal.clone(), at: now, reason });
-        self.commit(actor.stamp("rollouts.brake", now), move |tx| {
+        self.commit_in(Lane::Brake, actor.stamp("rollouts.brake", now), move |tx| {
             let before = tx.rollout_brake()?;
             if before.is_some() == brake.is_some() {
                 tx.audit(Note { subject: "rollouts".to_owned(), ..Note::default() })?;

@@ -12,6 +12,7 @@ mod extensions;
 mod feed;
 mod groups;
 mod identity;
+mod lanes;
 mod ledger;
 mod output;
 mod pacing;

@@ -86,6 +86,12 @@ pub struct Door {
     pub handshakes: usize,
     /// Of them from one address.
     pub handshakes_per_address: usize,
+    /// Handshakes that begin in a second; 0: as many as the cores bear.
+    pub handshakes_per_second: u32,
+    /// Connections that wait for a turn at the handshake.
+    pub waiting: usize,
+    /// Of them from one address.
+    pub waiting_per_address: usize,
     /// Age after which a connection is asked to end.
     #[serde(with = "humantime_serde")]
     pub age: Duration,
@@ -198,6 +204,9 @@ impl Door {
             half_open_per_address: 32,
             handshakes: 8,
             handshakes_per_address: 4,
+            handshakes_per_second: 0,
+            waiting: 256,
+            waiting_per_address: 64,
             age: Duration::from_secs(30 * 60),
             streams: 64,
             stream_window: 256 * 1024,
@@ -222,6 +231,9 @@ impl Door {
             half_open_per_address: 128,
             handshakes: 16,
             handshakes_per_address: 8,
+            handshakes_per_second: 0,
+            waiting: 4096,
+            waiting_per_address: 3072,
             age: Duration::from_secs(24 * 3600),
             streams: 32,
             stream_window: 64 * 1024,
@@ -251,6 +263,8 @@ impl Doors {
             at_least("half-open-per-address", door.half_open_per_address, 1);
             at_least("handshakes", door.handshakes, 1);
             at_least("handshakes-per-address", door.handshakes_per_address, 1);
+            at_least("waiting", door.waiting, 1);
+            at_least("waiting-per-address", door.waiting_per_address, 1);
             at_least("streams", door.streams as usize, 1);
             at_least("stream-window", door.stream_window as usize, 16 * 1024);
             at_least("connection-window", door.connection_window as usize, 16 * 1024);

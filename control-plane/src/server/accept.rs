@@ -17,7 +17,7 @@ use super::{
     Door, DoorName, Gate,
     addresses::Addresses,
     connection::{self, Context},
-    turns::{Turns, owned},
+    turns::{self, Turns, owned},
     waiters::{Most, Waiters},
 };
 
@@ -77,6 +77,7 @@ fn socket(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
 /// Serves a port until drained.
 pub async fn serve(listener: TcpListener, door: Door, gate: Gate, drain: Drain, tasks: Tasks) {
     let everyone = Arc::new(Semaphore::new(door.limits.connections));
+    let turns = Turns::new(turns::Most::of(&door.limits), gate.clock.clone());
     let context = Arc::new(Context {
         name: door.name,
         gate,
@@ -91,7 +92,7 @@ pub async fn serve(listener: TcpListener, door: Door, gate: Gate, drain: Drain, 
             per_address: door.limits.half_open_per_address,
             names: ("half-open", "half-open-per-address"),
         }),
-        turns: Turns::new(door.limits.handshakes, door.limits.handshakes_per_address),
+        turns,
         limits: door.limits,
         tls: door.tls,
         routes: door.routes,

@@ -153,7 +153,7 @@ async fn turn(
     let place = context.addresses.enter(remote.ip(), limits.per_address);
     let place = place.ok_or(Failed::Limit("per-address"))?;
     let turn = timeout(limits.turn_within, context.turns.take(remote.ip())).await;
-    Ok((place, turn.map_err(|_| Failed::Limit("turn-within"))?))
+    Ok((place, turn.map_err(|_| Failed::Limit("turn-within"))?.map_err(Failed::Limit)?))
 }
 
 /// Shakes hands and learns who it is; who may not be served has been told so.

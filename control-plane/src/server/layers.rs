@@ -6,6 +6,7 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http::{Request, Response};
@@ -20,7 +21,10 @@ use super::{
     refusal, unreadable,
     watches::Watching,
 };
-use crate::api::peer::{Peer, TraceId};
+use crate::{
+    api::peer::{Peer, TraceId},
+    metrics::Metrics,
+};
 
 /// What the door asks about callers.
 pub trait Callers: Send + Sync + 'static {
@@ -76,7 +80,7 @@ impl Guarded {
         };
         self.gate.rates.check(rule.rate, &caller).map_err(|wait| {
             let message = format!("too many calls; try again in {} ms", wait.as_millis().max(1));
-            self.limited(rule.rate.as_str(), message)
+            Refused { after: Some(wait), ..self.limited(rule.rate.as_str(), message) }
         })?;
         if !rule.rate.stays_open() {
             return Ok(Passed { scope, watching: None });
@@ -154,11 +158,20 @@ struct Passed {
 struct Refused {
     reason: Reason,
     message: String,
+    /// When it is worth calling again, if that is known.
+    after: Option<Duration>,
 }
 
 impl Refused {
     fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self { reason, message: message.into(), after: None }
+    }
+
+    fn response(&self, metrics: &Metrics) -> Response<Body> {
+        match self.after {
+            Some(after) => refusal::later(metrics, self.reason, &self.message, after),
+            None => refusal::response(metrics, self.reason, &self.message),
+        }
     }
 }
 
@@ -181,8 +194,7 @@ impl Service<Request<hyper::body::Incoming>> for Guarded {
                 if refused.reason != Reason::RateLimited {
                     self.gate.callers.denied(&self.peer, &method, refused.reason);
                 }
-                let response = refusal::response(&self.gate.metrics, refused.reason, &refused.message);
-                return Box::pin(std::future::ready(Ok(response)));
+                return Box::pin(std::future::ready(Ok(refused.response(&self.gate.metrics))));
             }
         };
         let mut request = request.map(Body::new);

@@ -6,6 +6,16 @@ use std::time::Duration;
 use super::DoorName;
 use crate::config::Doors;
 
+/// Handshakes in a second for which a core has time. At half a millisecond each, nodes
+/// that come back take a quarter of it, and what their sessions then ask for as much again.
+/// Strangers and operators are few, and each of these two doors takes a twentieth.
+const fn per_core(name: DoorName) -> u32 {
+    match name {
+        DoorName::Agents => 500,
+        DoorName::Enrollment | DoorName::Operators => 100,
+    }
+}
+
 /// Bounds of one door.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -27,6 +37,12 @@ pub struct Limits {
     pub handshakes: usize,
     /// Of them from one address.
     pub handshakes_per_address: usize,
+    /// Handshakes that begin in a second.
+    pub handshakes_per_second: u32,
+    /// Connections that wait for a turn at the handshake.
+    pub waiting: usize,
+    /// Of them from one address.
+    pub waiting_per_address: usize,
     /// From the connection to the first words of TLS.
     pub hello_within: Duration,
     /// Longest wait for a turn.
@@ -68,9 +84,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The bounds of a door.
+    /// The bounds of a door, on so many cores.
     #[must_use]
-    pub fn of(name: DoorName, doors: &Doors) -> Self {
+    pub fn of(name: DoorName, doors: &Doors, cores: u32) -> Self {
         let door = match name {
             DoorName::Agents => &doors.agents,
             DoorName::Enrollment => &doors.enrollment,
@@ -86,6 +102,12 @@ impl Limits {
             half_open_per_address: door.half_open_per_address,
             handshakes: door.handshakes,
             handshakes_per_address: door.handshakes_per_address,
+            handshakes_per_second: match door.handshakes_per_second {
+                0 => per_core(name).saturating_mul(cores.max(1)),
+                set => set,
+            },
+            waiting: door.waiting,
+            waiting_per_address: door.waiting_per_address,
             hello_within: doors.hello_within,
             turn_within: doors.turn_within,
             turn: doors.turn,
@@ -128,6 +150,17 @@ mod tests {
         let mut doors = Doors::default();
         fit(&mut doors, descriptors);
         (doors.agents.connections, doors.enrollment.connections, doors.operators.connections)
+    }
+
+    #[test]
+    fn handshakes_are_as_many_as_the_cores_bear_or_as_is_set() {
+        let mut doors = Doors::default();
+        let of = |doors: &Doors, name, cores| Limits::of(name, doors, cores).handshakes_per_second;
+        assert_eq!([1, 4, 0].map(|cores| of(&doors, DoorName::Agents, cores)), [500, 2000, 500]);
+        let before = of(&doors, DoorName::Operators, 4);
+        doors.agents.handshakes_per_second = 7;
+        assert_eq!(of(&doors, DoorName::Agents, 4), 7);
+        assert_eq!(of(&doors, DoorName::Operators, 4), before, "each door has its own");
     }
 
     #[test]

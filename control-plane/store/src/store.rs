@@ -1,9 +1,9 @@
 //! The handle that everyone holds: opens the database, starts the threads that
 //! own its connections, and hands them work.
 
-use std::{panic::resume_unwind, sync::Arc, thread};
+use std::{panic::resume_unwind, sync::Arc, thread, time::Duration};
 
-use muster_domain::audit::Stamp;
+use muster_domain::{audit::Stamp, lane::Lane};
 use tokio::sync::{oneshot, watch};
 
 use crate::{
@@ -101,11 +101,31 @@ impl Store {
         E: From<Error> + Send + 'static,
         T: Send + 'static,
     {
-        let answer = self.hand_in(stamp, f)?;
+        self.write_in(Lane::Control, stamp, f).await
+    }
+
+    /// The same in another lane than `Control`: what goes first, and what is turned away
+    /// first, when more is to be written than can be.
+    ///
+    /// # Errors
+    /// What the closure refuses, or the store; then nothing was written.
+    pub async fn write_in<T, E, F>(&self, lane: Lane, stamp: Stamp, f: F) -> Result<Committed<T>, E>
+    where
+        F: Fn(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
+        E: From<Error> + Send + 'static,
+        T: Send + 'static,
+    {
+        let answer = self.hand_in(lane, stamp, f)?;
         answer.await.unwrap_or_else(|_| Err(Error::Closed.into()))
     }
 
-    /// The same for those who have no async runtime around them.
+    /// How long the oldest write has waited that waits: zero when all are being written.
+    #[must_use]
+    pub fn behind(&self) -> Duration {
+        self.parts.writer.behind()
+    }
+
+    /// As `write`, for those who have no async runtime around them.
     ///
     /// # Errors
     /// What the closure refuses, or the store; then nothing was written.
@@ -118,18 +138,23 @@ impl Store {
         E: From<Error> + Send + 'static,
         T: Send + 'static,
     {
-        let answer = self.hand_in(stamp, f)?;
+        let answer = self.hand_in(Lane::Control, stamp, f)?;
         answer.blocking_recv().unwrap_or_else(|_| Err(Error::Closed.into()))
     }
 
-    fn hand_in<T, E, F>(&self, stamp: Stamp, f: F) -> Result<oneshot::Receiver<Result<Committed<T>, E>>, E>
+    fn hand_in<T, E, F>(
+        &self,
+        lane: Lane,
+        stamp: Stamp,
+        f: F,
+    ) -> Result<oneshot::Receiver<Result<Committed<T>, E>>, E>
     where
         F: Fn(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
         E: From<Error> + Send + 'static,
         T: Send + 'static,
     {
         let (done, answer) = oneshot::channel();
-        self.parts.writer.hand_in(writer::Request::new(stamp, f, done))?;
+        self.parts.writer.hand_in(lane, writer::Request::new(stamp, f, done))?;
         Ok(answer)
     }
 

@@ -1,34 +1,31 @@
-//! The one thread that writes. It takes all writes that wait, runs each under
-//! a savepoint of its own, and commits them together: one sync of the disk for
-//! all. A write that fails takes nobody along.
+//! The one thread that writes. It takes all writes that wait, the first lane first,
+//! runs each under a savepoint of its own, and commits them together: one sync of the
+//! disk for all. A write that fails takes nobody along.
 
 use std::{
-    sync::{
-        Arc,
-        mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel},
-    },
+    sync::Arc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
+use muster_common::clock::Clock;
+use muster_domain::lane::Lane;
 use tokio::sync::{oneshot, watch};
 
 use crate::{engine::Engine, error::Error, options::Options};
 
 mod batch;
 mod patience;
+mod queue;
 pub(crate) mod request;
 
 use patience::Patience;
+use queue::{Entrance, Exit, queue};
 pub(crate) use request::Request;
 
 /// What others hold of the thread.
 pub(crate) struct Writer {
-    queue: SyncSender<Message>,
-}
-
-enum Message {
-    Write(Request),
-    Close(Close),
+    queue: Entrance,
 }
 
 struct Close {
@@ -43,7 +40,7 @@ struct Task {
     replica: String,
     patience: Patience,
     limit: usize,
-    queue: Receiver<Message>,
+    queue: Exit,
     committed: watch::Sender<u64>,
 }
 
@@ -53,27 +50,28 @@ impl Writer {
         engine: Box<dyn Engine>,
         committed: watch::Sender<u64>,
     ) -> Result<Self, Error> {
-        let (sender, queue) = sync_channel(options.queue.max(1));
+        let (entrance, queue) = queue(options.queue);
         let (replica, limit) = (options.replica.clone(), options.batch.max(1));
         let patience = Patience::new(options.failover_within);
         let task = Task { engine, replica, patience, limit, queue, committed };
         spawn("store-writer", options, move || task.run())?;
-        Ok(Self { queue: sender })
+        Ok(Self { queue: entrance })
     }
 
-    pub(crate) fn hand_in(&self, request: Request) -> Result<(), Error> {
-        self.queue.try_send(Message::Write(request)).map_err(|error| match error {
-            TrySendError::Full(_) => Error::Busy,
-            TrySendError::Disconnected(_) => Error::Closed,
-        })
+    pub(crate) fn hand_in(&self, lane: Lane, request: Request) -> Result<(), Error> {
+        self.queue.push(lane, request, Clock::System.monotonic())
+    }
+
+    /// How long the oldest write has waited.
+    pub(crate) fn behind(&self) -> Duration {
+        self.queue.behind(Clock::System.monotonic())
     }
 
     /// Everything handed in before is still written; then, when these threads
     /// have ended, the database is closed.
     pub(crate) fn close(&self, readers: Vec<JoinHandle<()>>) -> oneshot::Receiver<Result<(), Error>> {
         let (done, answer) = oneshot::channel();
-        // The queue is full at most as long as the thread works; a failed send drops `done`.
-        let _ = self.queue.send(Message::Close(Close { readers, done }));
+        self.queue.close(Close { readers, done });
         answer
     }
 }
@@ -90,16 +88,14 @@ pub(crate) fn spawn(
 
 impl Task {
     fn run(mut self) {
-        let mut close = None;
-        while close.is_none()
-            && let Ok(first) = self.queue.recv()
-        {
-            let mut writes = Vec::new();
-            close = self.gather(first, &mut writes);
-            if !writes.is_empty() {
-                self.write(writes);
+        loop {
+            let writes = self.queue.take(self.limit);
+            if writes.is_empty() {
+                break;
             }
+            self.write(writes);
         }
+        let close = self.queue.closed();
         let (readers, told) = close.map_or((Vec::new(), None), |close| (close.readers, Some(close.done)));
         for reader in readers {
             let _ = reader.join(); // one that panicked has ended, too
@@ -112,22 +108,6 @@ impl Task {
         drop((engine, queue)); // closed before anyone is told so
         if let Some(told) = told {
             let _ = told.send(done);
-        }
-    }
-
-    /// Takes what waits, up to the limit or a wish to close.
-    fn gather(&self, first: Message, writes: &mut Vec<Request>) -> Option<Close> {
-        let mut next = Ok(first);
-        loop {
-            match next {
-                Ok(Message::Write(request)) => writes.push(request),
-                Ok(Message::Close(close)) => return Some(close),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return None,
-            }
-            if writes.len() >= self.limit {
-                return None;
-            }
-            next = self.queue.try_recv();
         }
     }
 }

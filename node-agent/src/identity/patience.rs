@@ -72,7 +72,8 @@ fn pause(error: &Error, waits: bool, backoff: &mut Backoff) -> Option<Duration> 
         Error::Dial(_) => Duration::ZERO,
         _ => return None,
     };
-    waits.then(|| told.max(backoff.next_wait()).min(LONGEST))
+    // Not both at once: those who were told the same time would come as one.
+    waits.then(|| (told + backoff.next_wait()).min(LONGEST))
 }
 
 #[cfg(test)]

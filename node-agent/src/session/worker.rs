@@ -267,7 +267,8 @@ impl<H: Host, T: Transport> Worker<H, T> {
         if reason == Some(Reason::NodeRemoved) {
             return None;
         }
-        let wait = self.next_wait().max(after.unwrap_or_default().min(REFUSED));
+        // Not both at once: those who were told the same time would come as one.
+        let wait = self.next_wait() + after.unwrap_or_default().min(REFUSED);
         let seconds = wait.as_secs_f32();
         tracing::warn!(error = told, "there is no session: {told}; next try in {seconds:.1} s");
         let since = self.options.clock.now();

@@ -88,7 +88,14 @@ pub(crate) const FLOODS: &[Flood] = &[
         handshakes: &["half-open"],
         ..flood(
             "half-open handshakes",
-            &["half-open", "half-open-per-address", "turn-within", "per-address"],
+            &[
+                "half-open",
+                "half-open-per-address",
+                "turn-within",
+                "waiting",
+                "waiting-per-address",
+                "per-address",
+            ],
             How::HalfOpen,
         )
     },

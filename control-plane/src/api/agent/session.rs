@@ -88,10 +88,8 @@ impl SessionService for Handler {
         &self,
         request: Request<Streaming<pb::SessionRequest>>,
     ) -> Result<Response<Messages>, Status> {
-        if self.app.is_draining() {
-            return Err(status::status(Reason::ShuttingDown, "the control plane is shutting down"));
-        }
-        let (_, caller) = caller::node(&request)?;
+        let (node, caller) = caller::node(&request)?;
+        self.app.admit_session(node).map_err(status::of_app)?;
         let reactor = Reactor::new(caller, Frames(request.into_inner()), self.ports.clone());
         Ok(Response::new(Messages(Box::new(reactor))))
     }

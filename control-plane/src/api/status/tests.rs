@@ -28,6 +28,16 @@ fn what_passes_can_be_tried_again_and_a_bad_page_is_the_callers() {
 }
 
 #[test]
+fn who_is_to_come_later_is_told_when() {
+    let after = std::time::Duration::from_millis(1234);
+    let status = of_app(app::Error::Later { reason: Reason::Overloaded, message: "full".to_owned(), after });
+    let details = status.get_error_details();
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "full"));
+    assert_eq!(details.error_info().unwrap().reason, "OVERLOADED");
+    assert_eq!(details.retry_info().unwrap().retry_delay, Some(after));
+}
+
+#[test]
 fn a_full_disk_for_blobs_can_be_tried_again_and_a_wrong_digest_is_the_callers() {
     let told = |error: blobs::Error| {
         let status = of_app(app::Error::Blobs(error));

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use muster_common::{ids::NodeId, reason::Reason};
-use muster_domain::artifact::target_of;
+use muster_domain::{artifact::target_of, lane::Lane};
 use muster_store::{ReadArtifacts as _, ReadBlobs as _, ReadTx};
 
 use crate::{
@@ -40,9 +40,11 @@ impl App {
     /// A file by its path on a mirror, from `offset` on. All nodes may read all of it.
     ///
     /// # Errors
-    /// If there is no such file, it has fewer bytes, or the node is in quarantine.
+    /// If there is no such file, it has fewer bytes, the node is in quarantine, or the
+    /// store is far behind.
     pub async fn artifact(&self, node: NodeId, path: String, offset: u64) -> Result<Given, Error> {
         self.check_artifacts(node)?;
+        self.has_time_for(Lane::Artifacts)?;
         if path.len() > PATH {
             return Err(Error::invalid("path", format!("it is longer than {PATH} bytes")));
         }

@@ -1,7 +1,7 @@
 //! What nodes get.
 
 use muster_common::{digest::Sha256, ids::NodeId, reason::Reason};
-
+use muster_domain::lane::Lane;
 use muster_store::ReadBlobs as _;
 
 use super::{App, Error, here};
@@ -36,9 +36,10 @@ impl App {
     /// The bytes of a blob from `offset` on, for a node.
     ///
     /// # Errors
-    /// If the node has no need of it, or it has fewer bytes.
+    /// If the node has no need of it, it has fewer bytes, or the store is far behind.
     pub async fn read_blob_for(&self, node: NodeId, sha256: Sha256, offset: u64) -> Result<Reader, Error> {
         self.check_fetch(node, &sha256)?;
+        self.has_time_for(Lane::Artifacts)?;
         let blob = self.store.read(move |tx| here(tx.blob_get(&sha256)?, &sha256)).await?;
         self.read_from(&blob, offset).await
     }

@@ -11,6 +11,7 @@ use muster_domain::{
     access::Scope,
     blob::{Upload, upload_of},
     command::Command,
+    lane::Lane,
 };
 use muster_store::{ReadBlobs, ReadCommands, ReadOperations, WriteBlobs as _, WriteTx};
 
@@ -51,7 +52,7 @@ impl App {
     /// Begins to take a file.
     ///
     /// # Errors
-    /// If the node was not asked for it, or there is no room.
+    /// If the node was not asked for it, there is no room, or the store is far behind.
     pub async fn begin_result(
         &self,
         actor: &Actor,
@@ -60,6 +61,7 @@ impl App {
         most: Most,
     ) -> Result<Taking, Error> {
         self.check_free(node)?;
+        self.has_time_for(Lane::Artifacts)?;
         // Looked at first: a node that may bring nothing costs no write.
         if self.store.read(move |tx| look(tx, node, told, most)).await? {
             return Ok(Taking::There);
@@ -93,7 +95,7 @@ impl App {
             take_room(tx, &upload, known.as_ref(), &bounds)?;
             Ok(false)
         };
-        if self.commit(actor.stamp("results.begin", now), begin).await? {
+        if self.commit_in(Lane::Artifacts, actor.stamp("results.begin", now), begin).await? {
             return Ok(Taking::There);
         }
         Ok(Taking::Go(Box::new(receiving)))

@@ -4,6 +4,7 @@ use muster_common::{digest::Sha256, ids::UploadId, reason::Reason};
 use muster_domain::{
     audit::Note,
     blob::{Blob, State, Upload, upload_of},
+    lane::Lane,
 };
 use muster_store::{ReadBlobs as _, WriteBlobs as _, WriteTx};
 use serde_json::json;
@@ -91,7 +92,9 @@ impl App {
         };
         let id = upload.id;
         let stamp = actor.stamp("blobs.begin", now);
-        if let Some(blob) = self.commit(stamp, move |tx| begin(tx, &upload, &bounds)).await? {
+        if let Some(blob) =
+            self.commit_in(Lane::Artifacts, stamp, move |tx| begin(tx, &upload, &bounds)).await?
+        {
             return Ok(Begun::There(blob));
         }
         Ok(Begun::Go(Box::new(self.receive(id, Wanted { sha256, size_bytes }, offset).await?)))
@@ -127,7 +130,11 @@ impl App {
             Err(error) => {
                 if let blobs::Error::Digest { .. } = &error {
                     let stamp = actor.stamp("blobs.discard", self.clock.now());
-                    self.store.write(stamp, move |tx| Ok::<_, Error>(tx.blob_upload_delete(id)?)).await?;
+                    self.store
+                        .write_in(Lane::Artifacts, stamp, move |tx| {
+                            Ok::<_, Error>(tx.blob_upload_delete(id)?)
+                        })
+                        .await?;
                 }
                 return Err(error.into());
             }
@@ -141,7 +148,7 @@ impl App {
             created_by: actor.principal.clone(),
             unreferenced_since: Some(now),
         };
-        self.commit(actor.stamp("blobs.upload", now), {
+        self.commit_in(Lane::Artifacts, actor.stamp("blobs.upload", now), {
             let blob = blob.clone();
             move |tx| arrive(tx, id, &blob)
         })
@@ -149,7 +156,7 @@ impl App {
         self.blobs.put(&whole).await?;
         let stamp = actor.stamp("blobs.upload", self.clock.now());
         let blob = self
-            .commit(stamp, move |tx| {
+            .commit_in(Lane::Artifacts, stamp, move |tx| {
                 let blob = arrived(tx, id, &blob)?;
                 with(tx, &sha256)?;
                 Ok(blob)

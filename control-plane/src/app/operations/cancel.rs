@@ -10,6 +10,7 @@ use muster_common::{
 use muster_domain::{
     audit::Note,
     command::{self, Command, Event, State},
+    lane::Lane,
     liveness,
     operation::{Counts, Operation},
 };
@@ -40,7 +41,7 @@ impl App {
         let now = self.clock.now();
         let (sight, known) = (self.sight(&actor.scope), *self.feed.applied().borrow());
         let app = self.clone();
-        let given_up = self.commit(actor.stamp("operations.cancel", now), move |tx| {
+        let given_up = self.commit_in(Lane::Brake, actor.stamp("operations.cancel", now), move |tx| {
             check_all(tx, &sight, id, known)?;
             let moved = app.cancel_open(tx, id, force, now)?;
             if force {

@@ -27,7 +27,7 @@ use muster_store::{
 
 use crate::{
     app::{
-        Actor, App, Core, Error, Fixed, SessionRules, access, audit, catalog, dispatch, feed, fleet,
+        Actor, App, Core, Error, Fixed, SessionRules, access, audit, catalog, dispatch, feed, fleet, herd,
         operations,
         operations::Wish,
         preview::{FileOutline, Outline},
@@ -212,6 +212,7 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
         recorder: recorder::Recorder::default(),
         dispatch: dispatch::Dispatch::default(),
         hub: Hub::default(),
+        herd: herd::Herd::new(64, 100),
         revocations: revocation::Revocations::default(),
         ca: Arc::new(Ca::open(&folder.path().join("ca"), &trust_domain, authority).unwrap()),
         workloads: Arc::new(workloads),

@@ -39,6 +39,7 @@ fn reason(error: &Error) -> Reason {
         Error::Refused { reason, .. } | Error::Invalid { reason, .. } => *reason,
         Error::Faults(faults) => faults[0].reason,
         Error::Store(error) => panic!("{error}"),
+        Error::Later { .. } => panic!("{error}"),
         Error::Blobs(error) => panic!("{error}"),
     }
 }

@@ -213,6 +213,21 @@ fn door(text: &mut String, name: &str, meaning: &str, door: &Door, age: &str) {
                 door.handshakes_per_address.to_string(),
                 "Of them for one address: half, so that no address has all.",
             ),
+            (
+                "handshakes-per-second",
+                door.handshakes_per_second.to_string(),
+                "Handshakes that begin in a second, half a millisecond each; 0: for each core 500 of nodes, 100 of others.",
+            ),
+            (
+                "waiting",
+                door.waiting.to_string(),
+                "Connections that wait for a turn; one more is closed at once, and comes again later or elsewhere. Not more than begin within turn-within.",
+            ),
+            (
+                "waiting-per-address",
+                door.waiting_per_address.to_string(),
+                "Of them from one address, so that none has the whole line.",
+            ),
             ("age", span(door.age), &age),
             ("streams", door.streams.to_string(), "At once on a connection."),
             (

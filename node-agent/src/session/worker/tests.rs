@@ -307,6 +307,30 @@ fn refusal(reason: Reason) -> dial::Refusal {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_told_when_to_come_again_does_not_come_with_all_the_others() {
+    let mut waits = std::collections::BTreeSet::new();
+    for _ in 0..8 {
+        let mut lab = lab(None);
+        let peer = lab.peers.recv().await.unwrap();
+        let before = Clock::System.monotonic();
+        peer.say.send(Err(Error::Refused(refusal(Reason::Overloaded)))).await.unwrap();
+        lab.open().await;
+        waits.insert(before.elapsed().as_millis());
+    }
+    assert!(waits.iter().all(|wait| *wait > 5000) && waits.len() > 4, "{waits:?}");
+    let hours = Error::Refused(dial::Refusal {
+        retry_after: Some(Duration::from_secs(100 * 3600)),
+        ..refusal(Reason::Overloaded)
+    });
+    let mut lab = lab(None);
+    let peer = lab.peers.recv().await.unwrap();
+    let before = Clock::System.monotonic();
+    peer.say.send(Err(hours)).await.unwrap();
+    lab.open().await;
+    assert!(before.elapsed() < Duration::from_secs(2 * 3600), "nobody can send it away for days");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_removed_node_stops_and_a_revoked_one_goes_on_trying() {
     let mut one = lab(None);
     let peer = one.open().await;
