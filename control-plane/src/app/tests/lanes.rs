@@ -21,8 +21,8 @@ use crate::{
 };
 
 /// A write that has begun and goes on until it is let go.
-fn held(app: &App) -> (impl Future<Output = Result<(), Error>> + use<>, mpsc::Sender<()>) {
-    let ((let_go, wait), (begun, is_begun)) = (mpsc::channel::<()>(), mpsc::channel());
+fn held(app: &App) -> (impl Future<Output = Result<(), Error>> + use<>, mpsc::SyncSender<()>) {
+    let ((let_go, wait), (begun, is_begun)) = (mpsc::sync_channel::<()>(1), mpsc::sync_channel(1));
     let wait = Mutex::new(wait);
     let app = app.clone();
     let write = move |_: &mut WriteTx<'_>| {
