@@ -45,6 +45,7 @@ soak: tools binaries ## What is too long for CI, whole; figures under target/soa
 	MUSTER_SEEDS=$${MUSTER_SEEDS:-10000} $(CARGO) test --workspace $(TESTED) --test model -- --nocapture
 	MUSTER_FUZZ_SECONDS=$${MUSTER_FUZZ_SECONDS:-600} $(MAKE) fuzz
 	$(MAKE) portable
+	MUSTER_PORTABLE=target/portable/release/x86_64 $(CARGO) test --workspace $(TESTED) --test e2e -- old_host --nocapture
 
 agent: ## The agent for a host, small and with what runs while it is idle in one place, in target/agent.
 	$(CARGO) rustc --profile agent --package muster-node-agent --bin muster-node-agent -- \

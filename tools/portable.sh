@@ -58,15 +58,22 @@ WRAPPER
     "$tools/rust/rustc" --version >"$tools/rust/stamp"
 }
 
-# A system with an old C library, to run what was built.
+# A system with an old C library, to run what was built; it boots as the hosts of `make tools` do.
 bullseye() {
-    [ -e "$tools/bullseye.stamp" ] && return
+    stamp=$(sed -n '/^bullseye() {/,/^}/p' tools/portable.sh | sha256sum | cut -d' ' -f1)
+    [ "$(cat "$tools/bullseye.stamp" 2>/dev/null || true)" = "$stamp" ] && return
     [ "$(id -u)" = 0 ] || fail "Debian 11 needs root: run this as root once"
     say "making a file system of Debian 11"
-    rm -rf "$tools/bullseye"
-    debootstrap --variant=minbase bullseye "$tools/bullseye" >"$tools/bullseye.log" 2>&1 ||
-        fail "debootstrap failed: see $tools/bullseye.log"
-    touch "$tools/bullseye.stamp"
+    rm -rf "$tools/bullseye" "$tools/bullseye.new"
+    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,iproute2,ca-certificates \
+        bullseye "$tools/bullseye.new" >"$tools/bullseye.log" 2>&1 || fail "debootstrap failed: see $tools/bullseye.log"
+    rm -rf "$tools/bullseye.new/var/cache/apt" "$tools/bullseye.new/var/lib/apt/lists"
+    rm -f "$tools/bullseye.new/var/lib/dbus/machine-id" "$tools/bullseye.new/etc/machine-id"
+    for unit in apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer; do
+        ln -s /dev/null "$tools/bullseye.new/etc/systemd/system/$unit"
+    done
+    mv "$tools/bullseye.new" "$tools/bullseye"
+    echo "$stamp" >"$tools/bullseye.stamp"
 }
 
 mkdir -p "$tools"

@@ -18,13 +18,13 @@ mod incoming;
 mod metadata;
 mod mirror;
 mod pace;
+mod roots;
 mod store;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 pub use control_plane::ControlPlane;
 pub use error::Error;
-pub use mirror::Mirror;
 use muster_common::{
     backoff::Backoff,
     clock::Clock,
@@ -33,6 +33,7 @@ use muster_common::{
     tuf::{MOST_FILE, check_name},
 };
 pub use pace::Limits;
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 
 pub use crate::admission::{Admitted, Wanted};
@@ -43,8 +44,12 @@ use crate::{
 };
 use download::Download;
 use fault::Source;
+use mirror::Mirror;
+use roots::Roots;
 use store::Store;
 
+/// Metadata of more bytes in all is not kept in memory from one file to the next.
+const KEPT: usize = 1024 * 1024;
 /// Tries of one call, where the network is at fault.
 const TRIES: u32 = 3;
 /// Waits between them.
@@ -93,6 +98,9 @@ pub struct Artifacts(Arc<Inner>);
 struct Inner {
     options: Options,
     store: Store,
+    roots: Roots,
+    /// What was believed last: of a repository that has not changed only the timestamp is asked for.
+    known: Mutex<admission::Metadata>,
     /// One file at a time is on its way.
     one: Semaphore,
 }
@@ -102,7 +110,8 @@ impl Artifacts {
     #[must_use]
     pub fn new(options: Options) -> Self {
         let store = Store(options.store.clone());
-        Self(Arc::new(Inner { options, store, one: Semaphore::new(1) }))
+        let roots = Roots::new(options.clock.clone());
+        Self(Arc::new(Inner { options, store, roots, known: Mutex::default(), one: Semaphore::new(1) }))
     }
 
     /// The store, where it is this process's.
@@ -170,7 +179,8 @@ impl Inner {
 
     fn sources(&self) -> Vec<Source> {
         let mirror = self.options.mirror.borrow().clone();
-        let mirror = mirror.map(|url| Source::Mirror(Mirror::new(url, self.options.dialer.clone())));
+        let mirror = mirror
+            .map(|url| Source::Mirror(Mirror::new(url, self.options.dialer.clone(), self.roots.clone())));
         mirror.into_iter().chain(self.options.control_plane.clone().map(Source::ControlPlane)).collect()
     }
 
@@ -179,16 +189,29 @@ impl Inner {
     async fn find(&self, sources: &[Source], wanted: &Wanted) -> Result<String, Error> {
         let mut failed = Error::nobody();
         for source in sources {
-            let found = metadata::collect(&self.options, source, wanted).await;
-            let found = match found {
-                Ok((metadata, path)) => self.store.believe(metadata).await.map(|()| path),
-                Err(error) => Err(error),
-            };
-            match found {
+            match self.believe(source, wanted).await {
                 Ok(path) => return Ok(path),
                 Err(error) => failed = failed.then(source, &error),
             }
         }
         Err(failed)
+    }
+
+    /// What a source says, and where the file is by it.
+    async fn believe(&self, source: &Source, wanted: &Wanted) -> Result<String, Error> {
+        let known = std::mem::take(&mut *self.known.lock());
+        let collected = match metadata::collect(&self.options, source, wanted, &known).await {
+            // The repository may have been made anew, with other files by the same names.
+            Err(error) if !known.is_empty() && error.cause != Cause::Network => {
+                metadata::collect(&self.options, source, wanted, &admission::Metadata::new()).await
+            }
+            collected => collected,
+        };
+        let (metadata, path) = collected?;
+        self.store.believe(metadata.clone()).await?;
+        if metadata.values().map(Vec::len).sum::<usize>() <= KEPT {
+            *self.known.lock() = metadata;
+        }
+        Ok(path)
     }
 }

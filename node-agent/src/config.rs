@@ -1,6 +1,7 @@
 //! The agent's configuration file. A leaf: plain values, each with a default.
 
 mod reader;
+mod upgrade;
 
 use std::{
     collections::BTreeMap,
@@ -11,6 +12,7 @@ use std::{
 use muster_common::{settings, telemetry::Format};
 pub use reader::Reader;
 use serde::Deserialize;
+pub use upgrade::Upgrade;
 
 use crate::redaction;
 
@@ -46,6 +48,8 @@ pub struct Config {
     /// edit of them counts within seconds, all else with the next start. Since 0.1.
     #[serde(deserialize_with = "settings::from_tables")]
     pub settings: BTreeMap<String, String>,
+    /// How long another version of the agent is watched that the control plane brings. Since 0.1.
+    pub upgrade: Upgrade,
     /// Where this was read from.
     #[serde(skip)]
     pub path: PathBuf,
@@ -60,6 +64,7 @@ impl Default for Config {
             log_format: Format::Text,
             socket: None,
             settings: BTreeMap::new(),
+            upgrade: Upgrade::default(),
             path: PathBuf::from(DEFAULT_PATH),
         }
     }

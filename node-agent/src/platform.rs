@@ -20,6 +20,7 @@ pub mod runs;
 pub mod service_proxy;
 pub mod services;
 pub mod slots;
+pub mod strays;
 pub mod supervise;
 pub mod systemd;
 pub mod tool;

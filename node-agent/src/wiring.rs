@@ -11,7 +11,7 @@ mod items;
 mod local;
 mod node;
 mod proxies;
-mod release;
+pub(crate) mod release;
 mod settings;
 mod watchdog;
 

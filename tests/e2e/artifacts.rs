@@ -120,6 +120,22 @@ async fn other_bytes_are_refused_at_every_read_and_a_broken_download_goes_on() {
 }
 
 #[tokio::test]
+async fn of_a_repository_that_has_not_changed_little_is_asked_for_again() {
+    let lab = Lab::new().await;
+    let first = lab.repository.add("1.0.0", b"the first");
+    let second = lab.publish("2.0.0", b"the second");
+    lab.obtain(&first).await.unwrap();
+    let _ = lab.mirror.asked();
+    lab.obtain(&second).await.unwrap();
+    let asked: Vec<String> = lab.mirror.asked().into_iter().map(|(path, _)| path).collect();
+    let expected = ["metadata/2.root.json".to_owned(), "metadata/timestamp.json".to_owned(), second.path()];
+    assert_eq!(asked, expected);
+    // Other content by the names that it knows is no reason to believe nothing any more.
+    let third = lab.publish("3.0.0", b"the third");
+    lab.recovers(&third).await;
+}
+
+#[tokio::test]
 async fn a_part_that_somebody_else_has_put_there_is_no_way_in() {
     let lab = Lab::new().await;
     let file = lab.publish("1.0.0", b"the right bytes");

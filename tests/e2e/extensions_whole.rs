@@ -192,12 +192,21 @@ async fn extensions_come_are_enabled_updated_returned_from_blocked_and_leave_not
     let applied = |state: &ItemState| state.outcome() == ItemOutcome::Applied;
     catalogue.until(&host.node, "app", applied).await;
 
+    // Its administrator takes one away; each step on the way out says what is left to do.
+    let said = host.works("muster-node-agent extension remove script");
+    assert!(said.contains("script was removed") && said.contains("extension remove --all"), "{said}");
+    assert!(
+        said.contains("left on this host: ") && said.contains("metrics") && said.contains("app"),
+        "{said}"
+    );
     for name in ["metrics", "script", "app"] {
         catalogue.take_away(name).await;
     }
     for name in ["metrics", "script", "app"] {
         catalogue.until_gone(&host.node, name).await;
     }
+    let said = host.works("muster-node-agent extension remove --all");
+    assert!(said.contains("has no extensions") && said.contains("muster-node-agent disconnect"), "{said}");
     let records = format!("/var/lib/muster/node-agent/nodes/{}/extensions", host.node);
     assert_eq!(host.sh(&format!("ls -A {HOME} {records} | grep -v : | xargs")).trim(), "");
     let units = host.sh("systemctl list-units --all --plain --no-legend 'muster-command-*'");

@@ -48,6 +48,7 @@ mod local_api;
 mod lock_profiles;
 mod login;
 mod oidc;
+mod old_host;
 mod output;
 mod pacing;
 mod package_upgrades;

@@ -17,7 +17,6 @@ use muster_tests::{
 };
 
 const ITEM: &str = "release/agent";
-/// A version is watched for a minute.
 const UPGRADE: Duration = Duration::from_secs(180);
 
 struct Lab {
@@ -31,6 +30,7 @@ impl Lab {
         let publisher = Publisher::start().await;
         let mut host = publisher.host_in_slots("host", &pinned(version())).await;
         host.install_say();
+        host.watches_shortly();
         host.connect(&publisher.plane.join(1, &[]).await);
         let operator = publisher.plane.operator().await;
         operator.until_liveness(&host.node, Liveness::Online).await;

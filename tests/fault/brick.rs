@@ -35,7 +35,6 @@ fn no_fault_at_any_step_of_an_upgrade_leaves_a_host_without_its_agent() {
     let releases = Releases::make(folder.path());
     let begun = Clock::System.monotonic();
     let count = runs.len() + brought.len();
-    // Each that is brought takes a minute at least: no version is kept sooner.
     let (by_hand, bringing) = (hosts.min(runs.len() as u64), hosts.div_ceil(2).min(brought.len() as u64));
     let (left, brought, ended) = (Mutex::new(runs), Mutex::new(brought), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {

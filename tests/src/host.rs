@@ -52,6 +52,8 @@ pub enum Base {
     Rpm,
     /// The same with Python, and a repository for apt that has a node exporter.
     Extensions,
+    /// Debian 11, whose C library is old. `tools/portable.sh` makes it.
+    Old,
 }
 
 impl Base {
@@ -61,6 +63,7 @@ impl Base {
             Self::Debian => &[".tools/host"],
             Self::Rpm => &[".tools/rpm-host", ".tools/host"],
             Self::Extensions => &[".tools/extension-host", ".tools/host"],
+            Self::Old => &[".tools/portable/bullseye"],
         }
     }
 }

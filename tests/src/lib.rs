@@ -30,4 +30,5 @@ pub mod repository;
 pub mod search;
 pub mod soak;
 pub mod swarm;
+pub mod sysctl;
 pub mod versions;

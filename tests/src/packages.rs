@@ -13,13 +13,21 @@ use crate::{binaries, versions};
 #[derive(Debug)]
 pub struct Packages {
     folder: PathBuf,
+    programs: PathBuf,
 }
 
 impl Packages {
     /// None yet, in a folder.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.join("packages") }
+        let agent = binaries::path("muster-node-agent");
+        Self::of(folder, agent.parent().unwrap_or(Path::new("/")))
+    }
+
+    /// The same, of programs that were built elsewhere and lie in a folder.
+    #[must_use]
+    pub fn of(folder: &Path, programs: &Path) -> Self {
+        Self { folder: folder.join("packages"), programs: programs.to_owned() }
     }
 
     /// Makes deb, rpm and tarball of programs (`node-agent`, `control-plane`), which call
@@ -31,7 +39,7 @@ impl Packages {
         let programs_of_version = self.folder.join("binaries").join(version);
         for program in programs {
             let name = format!("muster-{program}");
-            versions::make(&binaries::path(&name), version, &programs_of_version.join(&name));
+            versions::make(&self.programs.join(&name), version, &programs_of_version.join(&name));
         }
         let mut build = script("build.sh");
         build.env("VERSION", version).env("PROGRAMS", programs.join(" "));

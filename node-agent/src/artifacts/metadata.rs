@@ -11,11 +11,13 @@ use super::{
 };
 use crate::admission::{self, Metadata};
 
-/// What a source has, and where it has the file that is wanted.
+/// What a source has, and where it has the file that is wanted. What is known already by a name
+/// that has its version in it is not asked for again; it is judged as what comes is.
 pub(super) async fn collect(
     options: &Options,
     source: &Source,
     wanted: &Wanted,
+    known: &Metadata,
 ) -> Result<(Metadata, String), Error> {
     let root = options.root.clone();
     let pinned = muster_common::tasks::blocking(move || admission::pinned(&root)).await?;
@@ -26,7 +28,10 @@ pub(super) async fn collect(
     let mut update = Update::begin(&pinned, None, options.clock.now()).map_err(unusable)?;
     let mut metadata = Metadata::new();
     while let Some(want) = update.wants() {
-        let bytes = document(options, source, &want).await?;
+        let bytes = match known.get(&want.path).filter(|_| is_versioned(&want.path)) {
+            Some(bytes) => Some(bytes.clone()),
+            None => document(options, source, &want).await?,
+        };
         update.take(bytes.as_deref()).map_err(refused)?;
         if let Some(bytes) = bytes {
             metadata.insert(want.path, bytes);
@@ -34,6 +39,11 @@ pub(super) async fn collect(
     }
     let path = path(&update.finish().map_err(refused)?, wanted).map_err(refused)?;
     Ok((metadata, path))
+}
+
+/// Whether a path names one content for ever: `metadata/2.snapshot.json`.
+fn is_versioned(path: &str) -> bool {
+    path.strip_prefix("metadata/").is_some_and(|name| name.starts_with(|first: char| first.is_ascii_digit()))
 }
 
 /// Where the file is, if the repository signs it as it is wanted.

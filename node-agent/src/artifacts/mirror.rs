@@ -3,7 +3,7 @@
 
 mod answer;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -15,16 +15,17 @@ use muster_common::{
     build_info,
     error_chain::Chain,
     settings::{MirrorUrl, Service},
-    tasks::{Kind, Tasks, blocking},
-    tls,
+    tasks::{Kind, Tasks},
 };
-use rustls::ClientConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout,
 };
 
-use super::fault::{Fault, Piece, Pieces};
+use super::{
+    fault::{Fault, Piece, Pieces},
+    roots::Roots,
+};
 use crate::dial::{self, Dialer};
 
 /// For the head of an answer.
@@ -34,28 +35,29 @@ const MOST_HEAD: usize = 16 * 1024;
 
 /// A mirror. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Mirror {
+pub(super) struct Mirror {
     url: MirrorUrl,
     dialer: Dialer,
+    roots: Roots,
 }
 
 impl Mirror {
     /// At this address, by this way.
     #[must_use]
-    pub const fn new(url: MirrorUrl, dialer: Dialer) -> Self {
-        Self { url, dialer }
+    pub(super) const fn new(url: MirrorUrl, dialer: Dialer, roots: Roots) -> Self {
+        Self { url, dialer, roots }
     }
 
     pub(super) async fn open(&self, path: &str, offset: u64) -> Result<Pieces, Fault> {
         let address = self.url.address();
         let request = self.request(path, offset)?;
         let answer = if self.url.tls() {
-            let tls = blocking(trusting_the_system).await?;
-            let stream = self
-                .dialer
-                .secure_stream(Service::Artifacts, &address, tls)
-                .await
-                .map_err(|error| no_way(&error))?;
+            let tls = self.roots.trusting_the_system().await?;
+            let opened = self.dialer.secure_stream(Service::Artifacts, &address, tls).await;
+            let stream = opened.map_err(|error| {
+                self.roots.forget(); // an authority may have been added meanwhile
+                no_way(&error)
+            })?;
             send(stream, request).await?
         } else {
             let stream =
@@ -88,16 +90,6 @@ impl fmt::Display for Mirror {
 
 fn no_way(error: &dial::Error) -> Fault {
     Fault::Network(Chain(error).to_string())
-}
-
-/// By the authorities that this host trusts.
-fn trusting_the_system() -> Result<Arc<ClientConfig>, Fault> {
-    let roots = tls::roots_of_the_system();
-    if roots.is_empty() {
-        let message = "this host trusts no authority of the web (ca-certificates), which https takes";
-        return Err(Fault::Network(message.to_owned()));
-    }
-    Ok(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
 }
 
 async fn send<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, Fault>

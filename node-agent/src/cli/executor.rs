@@ -43,6 +43,7 @@ pub(super) fn run(args: &Args, config: Option<&Path>) -> Result<(), Failure> {
         upgrades: order::Options {
             state_dir: config.state_dir.clone(),
             config: config.path.clone(),
+            limits: wiring::release::limits(&config),
             locks: locks.clone(),
         },
         user,

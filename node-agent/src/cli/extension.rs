@@ -107,9 +107,9 @@ async fn take_away(args: &Remove, context: &Context) -> Result<(), Failure> {
         client.remove_extension(name.clone()).await.map_err(|error| unknown(&error))?;
     }
     let until = Clock::System.monotonic() + args.time_limit;
-    let mut left = names.clone();
+    let (mut left, mut status) = (names.clone(), status);
     while !left.is_empty() {
-        let status = client.status().await.map_err(|error| said(&error))?;
+        status = client.status().await.map_err(|error| said(&error))?;
         left.retain(|left| extensions(&status).iter().any(|item| name(item) == left && is_here(item)));
         let stuck = extensions(&status).into_iter().find(|item| {
             item.outcome == Outcome::Broken
@@ -125,15 +125,32 @@ async fn take_away(args: &Remove, context: &Context) -> Result<(), Failure> {
         }
         tokio::time::sleep(if left.is_empty() { Duration::ZERO } else { LOOK }).await;
     }
-    let out = context.out;
-    if out.is_json() {
-        out.document("extension-remove/1", &json!({ "removed": names }));
-    } else if names.is_empty() {
-        out.line("this host has no extensions");
-    } else {
-        out.line(&format!("{} was removed; another version brings it again", names.join(", ")));
-    }
+    let here = extensions(&status).into_iter().filter(|item| is_here(item)).map(name);
+    tell_removed(&names, &here.map(str::to_owned).collect::<Vec<_>>(), context.out);
     Ok(())
+}
+
+/// What was removed, what of its kind is left, and how one who wants the agent gone goes on.
+fn tell_removed(removed: &[String], left: &[String], out: Output) {
+    let next = if left.is_empty() {
+        "muster-node-agent disconnect"
+    } else {
+        "muster-node-agent extension remove --all"
+    };
+    if out.is_json() {
+        out.document("extension-remove/1", &json!({ "removed": removed, "left": left, "next": next }));
+        return;
+    }
+    match removed {
+        [] => out.line("this host has no extensions"),
+        [one] => out.line(&format!("{one} was removed; another version brings it again")),
+        all => out.line(&format!("{} were removed; other versions bring them again", all.join(", "))),
+    }
+    if left.is_empty() {
+        out.note(&format!("no extension is left; to take this host out of its fleet, too: {next}"));
+    } else {
+        out.note(&format!("left on this host: {}; to remove them, too: {next}", left.join(", ")));
+    }
 }
 
 fn extensions(status: &Status) -> Vec<&Item> {

@@ -20,6 +20,7 @@ use crate::{
         machine::{End, Failure as Why, Limits, Stage},
         record::{Folder, Record},
     },
+    wiring,
 };
 
 /// Between looks how far it is.
@@ -39,12 +40,14 @@ pub(super) struct Args {
     /// Tell how far the upgrade is that is under way, or how the last one ended.
     #[arg(long, conflicts_with_all = ["version", "archive", "package_version"])]
     status: bool,
-    /// The new version is kept if it is well for so long.
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = humantime::parse_duration)]
-    probation: Duration,
-    /// It may be unwell for so long while nothing keeps it from being well.
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
-    patience: Duration,
+    /// The new version is kept if it is well for so long. By default as `[upgrade]` of the
+    /// configuration says, or 1m.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    probation: Option<Duration>,
+    /// It may be unwell for so long while nothing keeps it from being well. By default as
+    /// `[upgrade]` of the configuration says, or 5m.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    patience: Option<Duration>,
     /// Keep the new version also without a session with the control plane.
     #[arg(long)]
     without_session: bool,
@@ -66,7 +69,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
             Failure::told(exit::COMMAND_LINE, format!("the archive cannot be named: {error}"))
         })?,
         package_version: args.package_version.clone().unwrap_or_default(),
-        limits: Limits { probation: args.probation, patience: args.patience, ..Limits::default() },
+        limits: limits(args, context),
         needs_session: is_enrolled && !args.without_session,
         by: "administrator".to_owned(),
         state_dir: context.state.path().to_owned(),
@@ -77,6 +80,16 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
         runtime.block_on(begin::begin(&folder, &wish, &Clock::System)).map_err(|error| refused(&error))?;
     let over = follow(&folder, record, out)?;
     tell(&over, out)
+}
+
+/// What the command line does not say, the configuration does.
+fn limits(args: &Args, context: &Context) -> Limits {
+    let limits = wiring::release::limits(&context.config);
+    Limits {
+        probation: args.probation.unwrap_or(limits.probation),
+        patience: args.patience.unwrap_or(limits.patience),
+        ..limits
+    }
 }
 
 /// Until it is over. Who stops listening stops nothing.

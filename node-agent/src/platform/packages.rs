@@ -3,6 +3,7 @@
 //! keeps configuration files as they are.
 
 mod apt;
+mod holds;
 mod removal;
 mod rpm;
 
@@ -60,6 +61,14 @@ pub enum Error {
     /// A repository does not answer.
     #[error("a package repository of this host cannot be reached: {0}")]
     Unreachable(String),
+    /// This host keeps it at its version.
+    #[error("{name} is held at its version on this host: {by} lets it go")]
+    Held {
+        /// Which package.
+        name: String,
+        /// The command that ends that.
+        by: String,
+    },
     /// Another process uses it.
     #[error("another process holds the lock of the package manager: {0}")]
     Busy(String),
@@ -125,6 +134,21 @@ impl Package {
             Manager::Apt => apt::LOCKS.iter().try_for_each(|path| is_free(Path::new(path))),
             Manager::Dnf | Manager::Zypper => rpm::lock().await?.map_or(Ok(()), |path| is_free(&path)),
         }
+    }
+
+    /// Whether this host's administrator lets it become a version: what they hold by the means of
+    /// their package manager stays as it is.
+    ///
+    /// # Errors
+    /// `Held`, with what lets it go; or if that cannot be known.
+    pub async fn may_become(&self, version: &str) -> Result<(), Error> {
+        let by = match self.manager {
+            Manager::Apt if apt::is_held(&self.name).await? => "apt-mark unhold",
+            Manager::Dnf if holds::by_dnf(Path::new("/"), &self.name, version)? => "dnf versionlock delete",
+            Manager::Zypper if holds::by_zypper(Path::new("/"), &self.name)? => "zypper removelock",
+            Manager::Apt | Manager::Dnf | Manager::Zypper => return Ok(()),
+        };
+        Err(Error::Held { name: self.name.clone(), by: format!("{by} {}", self.name) })
     }
 
     /// Fetches one version into a folder that is made for it.
@@ -255,6 +279,11 @@ fn meaning(ran: &Ran, wanted: &str) -> Error {
     let is = |words: &[&str]| words.iter().any(|word| low.contains(word));
     let told = told(&said);
     match () {
+        // dnf's word for its `excludepkgs` and its locks.
+        () if low.contains("filtered out by exclude filtering") => {
+            let by = "its removal from the excludes of dnf".to_owned();
+            Error::Held { name: wanted.to_owned(), by }
+        }
         () if is(&BUSY) => Error::Busy(told),
         () if low.contains("no space left") || low.contains("enough free space") => Error::Full(told),
         () if is(&UNREACHABLE) => Error::Unreachable(told),
@@ -311,6 +340,8 @@ mod tests {
         ] {
             assert!(matches!(said(text), Error::Unknown(_)), "{text}");
         }
+        let excluded = "Error: Unable to find a match\nAll matches were filtered out by exclude filtering for argument: x";
+        assert!(matches!(said(excluded), Error::Held { .. }));
         assert!(matches!(said("dpkg: error processing archive x: No space left on device"), Error::Full(_)));
         assert!(matches!(said("segmentation fault"), Error::Failed(_)));
     }

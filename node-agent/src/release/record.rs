@@ -24,6 +24,9 @@ pub(super) struct Record {
     /// When it is tried again. None: what is coming is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) again: Option<Again>,
+    /// Which version of the agent wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) agent: Option<String>,
 }
 
 /// A version that is being brought.
@@ -46,6 +49,12 @@ impl Record {
     /// Something is under way.
     pub(super) const fn is_at_work(&self) -> bool {
         self.coming.is_some() && self.again.is_none()
+    }
+
+    /// Whether it tells of this version of the agent. If another one came by hand, or by the host's
+    /// package manager, what was settled is so no more.
+    pub(super) fn is_of(&self, agent: &str) -> bool {
+        self.is_at_work() || self.agent.as_deref().is_none_or(|wrote| wrote == agent)
     }
 
     /// What there is. One that is damaged is set aside: the control plane offers it anew.

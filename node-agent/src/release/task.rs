@@ -59,6 +59,8 @@ impl Task {
         };
         let record = tasks::blocking(read).await;
         let record = record.map_err(|source| Error { folder: options.folder.clone(), source })?;
+        // Without a word of ours the control plane says anew what it wants.
+        let record = record.filter(|record| record.is_of(&options.version));
         let (keeper, kept) = Keeper::new(record.iter().map(|record| record.state.clone()).collect());
         let rules = options.locks.current();
         Ok((keeper, Self { options, kept, record, next: None, rules, is_hastened: false }))
@@ -138,15 +140,16 @@ impl Task {
             Ok(content) => content,
             Err(error) => {
                 let state = ItemState { outcome: Outcome::Rejected, error: Some(error), ..state };
-                return self.keep(Record { state, coming: None, again: None }).await;
+                return self.keep(Record { state, coming: None, again: None, agent: None }).await;
             }
         };
         if content.version == self.options.version {
             let state = ItemState { running: Some(version), outcome: Outcome::Unchanged, ..state };
-            return self.keep(Record { state, coming: None, again: None }).await;
+            return self.keep(Record { state, coming: None, again: None, agent: None }).await;
         }
         let coming = Coming { version, content, is_ordered: false, before: None, tried: None };
-        self.keep(Record { state: self.scheduled(state), coming: Some(coming), again: None }).await;
+        self.keep(Record { state: self.scheduled(state), coming: Some(coming), again: None, agent: None })
+            .await;
     }
 
     /// Nothing on the host changes: the version that runs stays.
@@ -175,7 +178,7 @@ impl Task {
         let running = record.state.running;
         let state = ItemState { running, ..self.state(coming.version.clone()) };
         let coming = Coming { is_ordered: false, before: None, tried: Some(again), ..coming };
-        Some(Record { state: self.scheduled(state), coming: Some(coming), again: None })
+        Some(Record { state: self.scheduled(state), coming: Some(coming), again: None, agent: None })
     }
 
     /// One step of what is under way.
@@ -247,7 +250,7 @@ impl Task {
     async fn applied(&mut self, coming: Coming) {
         let version = Some(coming.version.clone());
         let state = ItemState { running: version, outcome: Outcome::Applied, ..self.state(coming.version) };
-        self.keep(Record { state, coming: None, again: None }).await;
+        self.keep(Record { state, coming: None, again: None, agent: None }).await;
     }
 
     /// It is settled if it is the version's own fault, or if nobody but a person can help.
@@ -259,7 +262,7 @@ impl Task {
         let running = self.running();
         let state = ItemState { running, outcome, error: Some(error), ..self.state(coming.version.clone()) };
         let (coming, again) = if is_settled { (None, None) } else { (Some(coming), Some(again)) };
-        self.keep(Record { state, coming, again }).await;
+        self.keep(Record { state, coming, again, agent: None }).await;
     }
 
     fn running(&self) -> Option<ItemVersion> {
@@ -309,6 +312,7 @@ impl Task {
     }
 
     async fn remember(&mut self, record: Record) {
+        let record = Record { agent: Some(self.options.version.clone()), ..record };
         if let Err(error) = self.save(&record).await {
             tracing::error!(error = %Chain(&error), "the record of the agent's release could not be written");
         }

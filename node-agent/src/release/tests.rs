@@ -223,6 +223,21 @@ async fn a_version_that_is_blamed_is_settled_and_another_failure_waits() {
 }
 
 #[tokio::test]
+async fn what_came_by_hand_is_not_told_as_what_was_brought() {
+    let mut bench = Bench::new().await;
+    bench.offer(1, "0.2.0", "any");
+    bench.until_step("staged").await;
+    bench.watchdog.ends("committed", None);
+    bench.start("0.2.0").await;
+    bench.until_outcome(1, Outcome::Applied).await;
+    bench.start("0.1.0").await;
+    assert!(bench.agent.as_ref().unwrap().1.borrow().is_empty(), "the control plane says anew what it wants");
+    bench.offer(1, "0.2.0", "any");
+    bench.until_step("staged").await;
+    assert_eq!(bench.started(), 2);
+}
+
+#[tokio::test]
 async fn what_is_refused_changes_nothing_and_is_tried_again_when_it_may_be() {
     let mut bench = Bench::new().await;
     bench.lock("[upgrade]\npin = \"0.1.0\"\n");

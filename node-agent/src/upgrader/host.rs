@@ -26,6 +26,7 @@ use crate::{
         own_service,
         packages::{Error as PackageError, Package},
         slots::Slots,
+        strays,
     },
     state_dir::{CONNECTED, StateDir},
 };
@@ -62,6 +63,7 @@ pub fn watch(folder: &Folder, clock: Clock) -> io::Result<Option<Record>> {
     folder.wait_for_begin()?;
     let Some(_lock) = folder.take_over()? else { return Ok(None) };
     let Some(mut record) = folder.pending()? else { return Ok(None) };
+    strays::adopt()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut host =
         ThisHost { folder: folder.clone(), runtime, clock, way: Way::default(), whole: None, waited: None };
@@ -121,6 +123,7 @@ impl ThisHost {
     /// Both versions, so that neither way hangs by a network. Answers what the new one calls
     /// itself: what was asked for may be less than that, such as a version without a release.
     fn fetch(&self, package: &Package, from: &str, to: &str) -> Result<String, Failure> {
+        self.wait_for(package.may_become(to)).map_err(|error| failed(&error, ""))?;
         let mut fetched = None;
         for (version, name) in [(from, "old"), (to, "new")] {
             let into = self.folder.packages().join(name);
@@ -258,7 +261,9 @@ impl Host for ThisHost {
                 self.slot(slots, *to, plan, archive).map(|()| plan.clone())
             }
             Method::Package { package, from, to } => {
-                let to = self.fetch(package, from, to)?;
+                let fetched = self.fetch(package, from, to);
+                strays::end(); // such as gpg's agent, which would hold this unit when this ends
+                let to = fetched?;
                 let method = Method::Package { package: package.clone(), from: from.clone(), to };
                 Ok(Plan { method, ..plan.clone() })
             }
@@ -361,6 +366,7 @@ fn failed(error: &PackageError, more: &str) -> Failure {
         PackageError::Unknown(_) => Kind::PackageUnknown,
         PackageError::Unreachable(_) => Kind::RepositoryUnreachable,
         PackageError::Busy(_) => Kind::PackageManagerBusy,
+        PackageError::Held { .. } => Kind::PackageHeld,
         PackageError::Full(_) => Kind::DiskFull,
         PackageError::Slow(_) | PackageError::Failed(_) | PackageError::Io(_) => Kind::Host,
     };

@@ -157,6 +157,8 @@ pub enum Kind {
     RepositoryUnreachable,
     /// Another process has the package manager's lock.
     PackageManagerBusy,
+    /// The host's administrator holds the package at its version.
+    PackageHeld,
 }
 
 impl Kind {

@@ -48,6 +48,8 @@ pub struct Options {
     pub state_dir: PathBuf,
     /// Its configuration file.
     pub config: PathBuf,
+    /// How long things may take.
+    pub limits: Limits,
     /// What this host allows.
     pub locks: locks::Reader,
 }
@@ -111,7 +113,7 @@ impl Orders {
             version: order.version.clone(),
             archive,
             package_version: order.package_version.clone(),
-            limits: Limits::default(),
+            limits: self.options.limits,
             needs_session: true,
             by: BY.to_owned(),
             state_dir: self.options.state_dir.clone(),
@@ -283,6 +285,7 @@ const fn blame(kind: Kind) -> (Reason, Cause) {
         Kind::PackageUnknown => (Reason::VersionNotAvailable, Cause::Host),
         Kind::RepositoryUnreachable => (Reason::FetchFailed, Cause::Network),
         Kind::PackageManagerBusy => (Reason::PackageManagerFailed, Cause::Host),
+        Kind::PackageHeld => (Reason::UpgradeDenied, Cause::Host),
     }
 }
 
@@ -348,6 +351,7 @@ mod tests {
             Kind::PackageUnknown,
             Kind::RepositoryUnreachable,
             Kind::PackageManagerBusy,
+            Kind::PackageHeld,
         ] {
             assert_eq!(blame(kind).1 == Cause::Content, kind.blames_version(), "{kind:?}");
         }

@@ -10,9 +10,13 @@ use super::{Error, House};
 use crate::{
     admission::Store,
     artifacts::{Artifacts, Wanted},
+    config::{Config, Upgrade},
     release::{Archive, Content, Options, Port, Task, Told},
     state::{Cause, ItemError, Keeper},
-    upgrader::order::{self, Order, Orders},
+    upgrader::{
+        machine::Limits,
+        order::{self, Order, Orders},
+    },
     verbs::{
         Client, Hands, No,
         messages::{Artifact, UpgradeStart, UpgradeState},
@@ -78,6 +82,7 @@ pub(super) async fn open(
         Orders::new(order::Options {
             state_dir: house.config.state_dir.clone(),
             config: house.config.path.clone(),
+            limits: limits(&house.config),
             locks: house.locks.clone(),
         })
     };
@@ -95,6 +100,12 @@ pub(super) async fn open(
         pauses: house.local.pauses(),
     };
     Ok(Task::open(options).await?)
+}
+
+/// How long another version is watched on this host.
+pub(crate) fn limits(config: &Config) -> Limits {
+    let Upgrade { probation, patience } = config.upgrade;
+    Limits { probation, patience, ..Limits::default() }
 }
 
 fn wanted(archive: &Archive) -> Wanted {

@@ -103,6 +103,7 @@ impl Lab {
         releases.lay_in(&host);
         if let Some(root) = &root {
             host.copy_in(root, "/etc/muster/root.json", 0o644);
+            host.watches_shortly();
         }
         host.connect(&plane.join(1, &[]).await);
         let operator = plane.operator().await;

@@ -54,6 +54,12 @@ impl Host {
         self.write("/etc/muster/locks.toml", rules);
     }
 
+    /// Has another version that comes watched for seconds, not for a minute: from the next start
+    /// of both halves on.
+    pub fn watches_shortly(&self) {
+        self.run("printf '\\n[upgrade]\\nprobation = \"5s\"\\n' >>/etc/muster/node-agent.toml");
+    }
+
     /// Something for the agent's environment, from its next start on.
     pub fn environment(&self, variables: &[(&str, &str)]) {
         self.environment_of(SERVICE, variables);

@@ -31,6 +31,15 @@ fn whole(said: &str) -> Option<String> {
     }
 }
 
+/// Whether `apt-mark hold` keeps it. dpkg alone would not look.
+pub(super) async fn is_held(name: &str) -> Result<bool, Error> {
+    let ran = run(call("dpkg-query", &["--show", "--showformat=${db:Status-Want}", name])).await?;
+    if !ran.status.success() {
+        return Err(meaning(&ran, name));
+    }
+    Ok(String::from_utf8_lossy(&ran.stdout).trim() == "hold")
+}
+
 pub(super) async fn version_in(file: &Path) -> Result<String, Error> {
     let name = file.to_string_lossy();
     let ran = run(call("dpkg-deb", &["--field", &name, "Version"])).await?;

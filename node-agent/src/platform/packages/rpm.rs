@@ -49,7 +49,11 @@ pub(super) async fn lock() -> Result<Option<PathBuf>, Error> {
 pub(super) async fn fetch_by_dnf(name: &str, version: &str, into: &Path) -> Result<(), Error> {
     let (wanted, folder) = (format!("{name}-{version}"), into.to_string_lossy().into_owned());
     let mut why = Error::Unknown(wanted.clone());
-    for verb in ["install", "reinstall", "downgrade"] {
+    // That first which will do, as each takes its time.
+    let runs = installed(name).await.is_ok_and(|installed| installed == version);
+    let verbs =
+        if runs { ["reinstall", "install", "downgrade"] } else { ["install", "downgrade", "reinstall"] };
+    for verb in verbs {
         let words = ["--assumeyes", "--setopt=exit_on_lock=True", verb, "--downloadonly", "--downloaddir"];
         let ran = run(call("dnf", &[&words[..], &[&folder, &wanted]].concat())).await?;
         if ran.status.success() && has_come(into) {
@@ -58,7 +62,7 @@ pub(super) async fn fetch_by_dnf(name: &str, version: &str, into: &Path) -> Resu
         if !ran.status.success() {
             why = meaning(&ran, &wanted);
         }
-        if matches!(why, Error::Unreachable(_) | Error::Busy(_) | Error::Full(_)) {
+        if matches!(why, Error::Unreachable(_) | Error::Busy(_) | Error::Full(_) | Error::Held { .. }) {
             break; // the next word would meet the same
         }
     }
