@@ -23,7 +23,8 @@ pub(super) fn by_dnf(root: &Path, name: &str, version: &str) -> io::Result<bool>
 /// The version, with its release, at which a line locks a package.
 fn locked_version<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     let rest = line.strip_prefix(name)?.strip_prefix('-')?;
-    let rest = rest.split_once(':').map_or(rest, |(_epoch, rest)| rest);
+    let is_epoch = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let rest = rest.split_once(':').filter(|(epoch, _)| is_epoch(epoch)).map_or(rest, |(_, rest)| rest);
     // Else it is another package, whose name is longer.
     let is_version = rest.starts_with(|first: char| first.is_ascii_digit() || first == '*');
     is_version.then(|| rest.rsplit_once('.').map_or(rest, |(version, _arch)| version))
