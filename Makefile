@@ -39,6 +39,7 @@ soak: tools binaries ## What is too long for CI, whole; figures under target/soa
 	MUSTER_ROUNDS=$${MUSTER_ROUNDS:-150} MUSTER_SECONDS=$${MUSTER_SECONDS:-30} MUSTER_HALF_OPEN=$${MUSTER_HALF_OPEN:-10000} \
 		MUSTER_SESSIONS=$${MUSTER_SESSIONS:-2000} MUSTER_AGENTS=$${MUSTER_AGENTS:-50} \
 		MUSTER_COMMANDS=$${MUSTER_COMMANDS:-1000} MUSTER_BRICK=$${MUSTER_BRICK:-all} MUSTER_CUTS=$${MUSTER_CUTS:-50} \
+		MUSTER_NETWORK_SECONDS=$${MUSTER_NETWORK_SECONDS:-240} \
 		$(CARGO) test --workspace $(TESTED) --test fault -- --nocapture
 	MUSTER_SOAK=1 MUSTER_HOSTS=$${MUSTER_HOSTS:-20} $(CARGO) test --workspace $(TESTED) --test e2e -- \
 		release_rollouts package_upgrades --nocapture --test-threads 1

@@ -25,6 +25,8 @@ need_packages() {
     command -v debootstrap >/dev/null || missing="$missing debootstrap"
     [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing="$missing debian-archive-keyring"
     command -v ip >/dev/null || missing="$missing iproute2"
+    # Faults of networks.
+    command -v nft >/dev/null || missing="$missing nftables"
     # For packages and their repositories.
     command -v gpg >/dev/null || missing="$missing gnupg"
     command -v zstd >/dev/null || missing="$missing zstd"

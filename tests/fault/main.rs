@@ -1,9 +1,10 @@
 //! Faults: what is promised must hold when processes die at any moment, when hosts lose their
-//! power or their disks are full, while somebody floods the doors, and while the authority rotates.
+//! power or their disks are full, while somebody floods the doors, while the authority rotates,
+//! and while the network fails.
 //!
-//! Small in CI; `make soak` runs it whole (`MUSTER_ROUNDS`, `MUSTER_SECONDS`,
-//! `MUSTER_HALF_OPEN`, `MUSTER_SESSIONS`, `MUSTER_AGENTS`,
-//! `MUSTER_COMMANDS`, `MUSTER_BRICK`, `MUSTER_CUTS`). The seed is printed and can be given (`MUSTER_SEED`).
+//! Small in CI; `make soak` runs it whole (`MUSTER_ROUNDS`, `MUSTER_SECONDS`, `MUSTER_HALF_OPEN`,
+//! `MUSTER_SESSIONS`, `MUSTER_AGENTS`, `MUSTER_COMMANDS`, `MUSTER_BRICK`, `MUSTER_CUTS`,
+//! `MUSTER_NETWORK_SECONDS`). The seed is printed and can be given (`MUSTER_SEED`).
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod apply;
@@ -14,6 +15,7 @@ mod extensions;
 mod floods;
 mod kill9;
 mod load;
+mod network;
 mod power;
 mod rotation;
 mod tree;

@@ -7,10 +7,13 @@
 pub mod agent;
 pub mod binaries;
 pub mod blobs;
+pub mod cable;
 pub mod catalogue;
 pub mod eventually;
+pub mod faults;
 pub mod forge;
 pub mod frames;
+pub mod history;
 pub mod host;
 pub mod hostile;
 pub mod issuer;

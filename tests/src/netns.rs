@@ -3,10 +3,14 @@
 //! owner.
 
 use std::{
+    fs::File,
     net::Ipv4Addr,
     process::{Command, Output},
     sync::atomic::{AtomicU8, Ordering},
+    thread::{self, JoinHandle},
 };
+
+use nix::sched::{CloneFlags, setns};
 
 /// Networks that there can be at once: the /24 of 198.18.0.0/15, which no other network has.
 const NETWORKS: u32 = 512;
@@ -107,6 +111,19 @@ impl Namespace {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name, program]);
         command
+    }
+
+    /// Runs something of this process in it, on a thread of its own. What that begins is
+    /// in it, too.
+    ///
+    /// # Panics
+    /// If the system refuses.
+    pub fn inside<T: Send + 'static>(&self, run: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        let place = File::open(format!("/run/netns/{}", self.name)).expect("the namespace is there");
+        thread::spawn(move || {
+            setns(place, CloneFlags::CLONE_NEWNET).expect("this test must run as root");
+            run()
+        })
     }
 
     /// Closes the way to an address, and every way out of its own network: what is sent

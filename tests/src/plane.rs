@@ -42,6 +42,8 @@ pub struct Options {
     pub listen: IpAddr,
     /// Database of a server that keeps its store; none: a file does.
     pub store_url: Option<String>,
+    /// Network namespace in which all of it runs; its address is `listen`.
+    pub namespace: Option<String>,
 }
 
 impl Default for Options {
@@ -53,6 +55,7 @@ impl Default for Options {
             authority: None,
             listen: IpAddr::from([127, 0, 0, 1]),
             store_url: None,
+            namespace: None,
         }
     }
 }
@@ -61,6 +64,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Plane {
     folder: PathBuf,
+    namespace: Option<String>,
     process: Option<Process>,
     addresses: Addresses,
 }
@@ -97,7 +101,7 @@ impl Plane {
         let folder = folder.join("plane");
         fs::create_dir_all(&folder).unwrap();
         let config = folder.join("control-plane.toml");
-        let mut init = Command::new(binaries::path("muster-control-plane"));
+        let mut init = inside(options.namespace.as_deref());
         init.args(["init", "--trust-domain", TRUST_DOMAIN, "--state-dir"]).arg(folder.join("state"));
         init.arg("--config").arg(&config);
         for port in ["agents", "enrollment", "operators", "console"] {
@@ -125,7 +129,7 @@ impl Plane {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let addresses =
             Addresses { agents: nowhere, enrollment: nowhere, operators: nowhere, console: nowhere };
-        Self { folder, process: None, addresses }
+        Self { folder, namespace: options.namespace.clone(), process: None, addresses }
     }
 
     /// Serves; the first time on ports that the system chooses, then on the same.
@@ -151,7 +155,7 @@ impl Plane {
     /// Starts a process and waits for nothing.
     #[must_use]
     pub fn spawn(&self, environment: &[(&str, &str)]) -> Process {
-        let mut serve = Command::new(binaries::path("muster-control-plane"));
+        let mut serve = inside(self.namespace.as_deref());
         serve.arg("serve").arg("--config").arg(self.config());
         serve.envs(environment.iter().copied());
         Process::start(serve, &self.folder.join("log"))
@@ -244,7 +248,7 @@ impl Plane {
     /// As `cli`, but it may fail.
     #[must_use]
     pub fn try_cli(&self, args: &[&str]) -> Output {
-        let mut command = Command::new(binaries::path("muster-control-plane"));
+        let mut command = inside(self.namespace.as_deref());
         command.args(args).arg("--config").arg(self.config()).output().unwrap()
     }
 
@@ -320,6 +324,19 @@ impl Plane {
         let request = pb::CreateJoinTokenRequest { max_uses: uses, labels, ..Default::default() };
         let made = self.operator().await.join_tokens.create_join_token(request).await.unwrap().into_inner();
         made.join_string.parse().unwrap()
+    }
+}
+
+/// A command of the control plane's program, in this network namespace.
+fn inside(namespace: Option<&str>) -> Command {
+    let program = binaries::path("muster-control-plane");
+    match namespace {
+        None => Command::new(program),
+        Some(namespace) => {
+            let mut command = Command::new("ip");
+            command.args(["netns", "exec", namespace]).arg(program);
+            command
+        }
     }
 }
 

@@ -125,11 +125,12 @@ async fn enroll_as<T>(
     let mut identities = Vec::with_capacity(numbers.len());
     let mut next = numbers.start;
     while next < numbers.end {
-        // From another loopback address: rates are counted for each.
-        let source = SocketAddr::from(([127, 0, 1, u8::try_from(next / PER_ADDRESS + 1)?], 0));
-        let socket = tokio::net::TcpSocket::new_v4()?;
-        socket.bind(source)?;
-        let stream = socket.connect(address.parse()?).await?;
+        let (socket, to) = (tokio::net::TcpSocket::new_v4()?, address.parse::<SocketAddr>()?);
+        if to.ip().is_loopback() {
+            // From another loopback address: rates are counted for each.
+            socket.bind(SocketAddr::from(([127, 0, 1, u8::try_from(next / PER_ADDRESS + 1)?], 0)))?;
+        }
+        let stream = socket.connect(to).await?;
         let tls = Arc::new(tls::enrollment_client_config(first.ca_pin)?);
         let client = EnrollmentServiceClient::new(dial::over(stream, address, tls).await?);
         let end = numbers.end.min((next / PER_ADDRESS + 1) * PER_ADDRESS);

@@ -9,7 +9,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     os::unix::{
         fs::{MetadataExt as _, PermissionsExt as _, chown},
         process::CommandExt as _,
@@ -32,6 +32,7 @@ const SETTINGS: &str = "fsync = off\nfull_page_writes = off\nmax_connections = 3
 #[derive(Debug)]
 pub struct Cluster {
     folder: PathBuf,
+    host: IpAddr,
     port: u16,
     keeper: Mutex<Keeper>,
 }
@@ -54,7 +55,7 @@ impl Cluster {
     /// A server of its own, with these lines at the end of its configuration.
     #[must_use]
     pub fn start(settings: &str) -> Self {
-        let cluster = Self::make(settings, None);
+        let cluster = Self::make(settings, None, None);
         cluster.tell("start");
         cluster
     }
@@ -64,12 +65,21 @@ impl Cluster {
     pub fn with_tls(certificate: &str, key: &str) -> Self {
         let settings = "ssl = on\nssl_cert_file = 'server.crt'\nssl_key_file = 'server.key'\n\
                         listen_addresses = '127.0.0.1'\n";
-        let cluster = Self::make(settings, Some((certificate, key)));
+        let cluster = Self::make(settings, Some((certificate, key)), None);
         cluster.tell("start");
         cluster
     }
 
-    fn make(settings: &str, tls: Option<(&str, &str)>) -> Self {
+    /// A server in a network namespace that has this address, without TLS: all of that
+    /// network of /24 may enter.
+    #[must_use]
+    pub fn in_namespace(name: &str, address: Ipv4Addr) -> Self {
+        let cluster = Self::make(&format!("listen_addresses = '{address}'\n"), None, Some((name, address)));
+        cluster.tell("start");
+        cluster
+    }
+
+    fn make(settings: &str, tls: Option<(&str, &str)>, place: Option<(&str, Ipv4Addr)>) -> Self {
         let folder = tempfile::Builder::new().prefix("muster-pg-").tempdir().unwrap().keep();
         let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
         if is_root {
@@ -77,9 +87,13 @@ impl Cluster {
         }
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
         let port = free_port();
-        let mut keeper = Keeper::start(&folder, is_root);
+        let mut keeper = Keeper::start(&folder, is_root, place.map(|(name, _)| name));
         keeper.tell("make");
         let data = folder.join("data");
+        if let Some((_, address)) = place {
+            let mut rules = fs::File::options().append(true).open(data.join("pg_hba.conf")).unwrap();
+            writeln!(rules, "host all all {address}/24 trust").unwrap();
+        }
         if let Some((certificate, key)) = tls {
             for (name, text) in [("server.crt", certificate), ("server.key", key)] {
                 let path = data.join(name);
@@ -94,7 +108,8 @@ impl Cluster {
         let listen = if tls.is_some() { "" } else { "listen_addresses = ''\n" };
         let socket = format!("unix_socket_directories = '{}'\nport = {port}\n", folder.display());
         fs::write(file, format!("{SETTINGS}{listen}{socket}{settings}")).unwrap();
-        Self { folder, port, keeper: Mutex::new(keeper) }
+        let host = place.map_or(Ipv4Addr::LOCALHOST, |(_, address)| address).into();
+        Self { folder, host, port, keeper: Mutex::new(keeper) }
     }
 
     /// Makes an empty database; the URL of a store in it.
@@ -116,7 +131,7 @@ impl Cluster {
     /// Where it listens, if it listens on TCP.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port))
+        SocketAddr::new(self.host, self.port)
     }
 
     /// The URL of a database by TCP.
@@ -154,9 +169,12 @@ impl Cluster {
 }
 
 impl Keeper {
-    fn start(folder: &Path, is_root: bool) -> Self {
+    fn start(folder: &Path, is_root: bool, namespace: Option<&str>) -> Self {
         let mut command = if is_root {
-            let mut command = Command::new("setpriv");
+            let mut command = Command::new(if namespace.is_some() { "ip" } else { "setpriv" });
+            if let Some(name) = namespace {
+                command.args(["netns", "exec", name, "setpriv"]);
+            }
             let user = NOBODY.to_string();
             command.args(["--reuid", &user, "--regid", &user, "--clear-groups", "sh"]);
             command
@@ -164,7 +182,7 @@ impl Keeper {
             Command::new("sh")
         };
         command.arg("-c").arg(include_str!("keeper.sh")).arg("keeper").arg(programs()).arg(folder);
-        command.env_clear().env("LC_ALL", "C").env("PATH", "/usr/bin:/bin").current_dir("/");
+        command.env_clear().env("LC_ALL", "C").env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").current_dir("/");
         // A group of its own: what ends the test from the terminal leaves it time to clear up.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().expect("setpriv and sh are installed");

@@ -1,0 +1,115 @@
+//! When there is no trouble any more: waits until all is well, then asks everybody what
+//! happened.
+
+use super::{
+    hosts,
+    lab::{Home, Lab},
+    orders::{REQUEST, told},
+    values,
+    writers::{Parties, Writers},
+};
+use muster_common::clock::{Clock, UnixMillis};
+use muster_proto::admin::v1::{self as pb, Liveness};
+use muster_tests::{eventually::LONG, history::What, operator::Operator};
+
+/// Waits until every node is heard again; then each real host runs what it should.
+pub(crate) async fn settle(lab: &Lab, writers: &Writers) {
+    let (operator, healed) = (lab.plane().operator().await, Clock::System.now());
+    let homes = lab.hosts.iter().map(|home| async {
+        live(lab, &operator, &home.agent.node, healed).await;
+        lab.recorder.saw(What::Live { node: home.agent.node.clone() });
+        in_sync(lab, writers, &operator, home).await;
+    });
+    futures_util::future::join_all(homes).await;
+    for node in &lab.nodes {
+        live(lab, &operator, node, healed).await;
+    }
+}
+
+/// Waits until a node is online, and heard since then.
+async fn live(lab: &Lab, operator: &Operator, node: &str, since: UnixMillis) {
+    let is_heard = |node: &pb::Node| {
+        let Some(connection) = &node.connection else { return false };
+        // It is told to the second.
+        let heard = connection.last_heard.map_or(0, |at| at.seconds * 1000);
+        connection.liveness() == Liveness::Online && heard > since.0
+    };
+    let begun = lab.recorder.now();
+    operator.until("a node is heard again", node, is_heard).await;
+    let took = lab.recorder.now() - begun;
+    if took > super::lab::HEARTBEAT * 5 {
+        eprintln!("network: {node} was heard again after {took:?}");
+    }
+}
+
+async fn in_sync(lab: &Lab, writers: &Writers, operator: &Operator, home: &Home) {
+    let item = format!("bundle/{}", home.name());
+    let is = |node: &pb::Node| node.items.iter().any(|found| found.item == item && found.in_sync);
+    operator.until("a host runs what it should", &home.agent.node, is).await;
+    let content = hosts::running(&home.agent).unwrap_or(u64::MAX);
+    lab.recorder.saw(What::InSync {
+        node: home.agent.node.clone(),
+        key: values::assignment_key(&home.name()),
+        value: writers.shared.version(&home.name(), content),
+    });
+}
+
+/// Records what is there in the end.
+pub(crate) async fn tell(lab: &Lab, parties: &Parties) {
+    let operator = lab.plane().operator().await;
+    commands(lab, &operator).await;
+    hosts::counted(&lab.ran()).into_iter().for_each(|ran| lab.recorder.saw(What::Ran(ran)));
+    for home in &lab.hosts {
+        for content in hosts::applied(&home.folder) {
+            lab.recorder.saw(What::Applied {
+                node: home.agent.node.clone(),
+                key: values::assignment_key(&home.name()),
+                value: parties.writers.shared.version(&home.name(), content),
+            });
+        }
+    }
+    // Before the audit is read: whatever is read is in it then.
+    parties.writers.read_all().await;
+    let entries = audit(&operator).await;
+    parties.watchers.until(entries.last().map_or(0, |entry| entry.place)).await;
+    entries.into_iter().for_each(|entry| lab.recorder.saw(What::Entry(values::entry(entry))));
+    let verified = lab.plane().try_cli(&["audit", "verify"]);
+    let said = String::from_utf8_lossy(&verified.stdout) + String::from_utf8_lossy(&verified.stderr);
+    lab.recorder.saw(What::Chains { hold: verified.status.success(), said: said.into_owned() });
+}
+
+/// All orders that were given, and how they ended.
+async fn commands(lab: &Lab, operator: &Operator) {
+    let mut page_token = String::new();
+    loop {
+        let request = pb::ListOperationsRequest { page_size: 1000, page_token };
+        let page = operator.operations.clone().list_operations(request).await.expect("the list").into_inner();
+        for found in page.operations.into_iter().filter(|found| found.request_id.starts_with(REQUEST)) {
+            let commands = usize::try_from(found.counts.unwrap_or_default().total).unwrap_or(0);
+            let (request, operation) = (found.request_id, found.id.clone());
+            lab.recorder.saw(What::Made { request, operation, commands });
+            for (_, command) in operator.ended(&found.id, LONG * 2).await {
+                lab.recorder.saw(What::Command(told(command)));
+            }
+        }
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return;
+        }
+    }
+}
+
+/// The whole audit, the oldest entry first.
+async fn audit(operator: &Operator) -> Vec<pb::AuditEntry> {
+    let (mut entries, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = pb::ListAuditEntriesRequest { page_size: 1000, page_token, ..Default::default() };
+        let page = operator.audit.clone().list_audit_entries(request).await.expect("the list").into_inner();
+        entries.extend(page.entries);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            entries.reverse();
+            return entries;
+        }
+    }
+}

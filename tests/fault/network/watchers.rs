@@ -1,0 +1,203 @@
+//! Who watches all the time: the fleet, the audit, and the host that is to be barred. A stream
+//! that breaks, or is silent, is taken up again where it was.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use muster_common::clock::UnixMillis;
+use muster_proto::admin::v1::{
+    self as pb, Liveness, watch_audit_entries_response::Event as Fed, watch_nodes_response::Event as Seen,
+};
+use muster_tests::{
+    eventually::{LONG, eventually},
+    history::{Recorder, What},
+    swarm::Counters,
+};
+use tokio::task::JoinHandle;
+use tonic::{Status, Streaming};
+
+use super::{client::Client, lab::Lab};
+
+/// A stream that is silent for so long is taken up anew.
+const SILENT: Duration = Duration::from_secs(3);
+/// How often is looked whether the barred host was welcomed, or has a session.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Watchers. Dropped: they look away.
+pub(crate) struct Watchers {
+    tasks: Vec<JoinHandle<()>>,
+    /// How far each watcher of the audit is.
+    far: Vec<Arc<AtomicU64>>,
+    /// How often a stream was taken up again.
+    pub(crate) again: Arc<AtomicU64>,
+}
+
+impl Watchers {
+    #[allow(clippy::disallowed_methods)] // a test's own tasks, ended with their owner
+    pub(crate) async fn begin(lab: &Lab) -> Self {
+        let tls = Arc::new(lab.plane().operator_tls());
+        let direct = lab.plane().addresses().operators;
+        let client = |address| Client::new(address, Arc::clone(&tls));
+        let (recorder, again) = (lab.recorder.clone(), Arc::<AtomicU64>::default());
+        let outcast = lab.outcast_node.clone();
+        let fleet = Fleet { recorder: recorder.clone(), not: outcast.clone(), known: HashMap::new() };
+        let mut tasks = vec![
+            tokio::spawn(fleet.watch(client(direct), Arc::clone(&again))),
+            tokio::spawn(welcomes(recorder.clone(), Arc::clone(&lab.outcast.counters), outcast.clone())),
+            tokio::spawn(sessions(recorder.clone(), client(direct), outcast)),
+        ];
+        let mut far = Vec::new();
+        for (watcher, address) in [direct, lab.cables[1].address()].into_iter().enumerate() {
+            let place = Arc::<AtomicU64>::default();
+            far.push(Arc::clone(&place));
+            let audit = Audit { recorder: recorder.clone(), watcher, place, again: Arc::clone(&again) };
+            tasks.push(tokio::spawn(audit.watch(client(address))));
+        }
+        Self { tasks, far, again }
+    }
+
+    /// Waits until all watchers of the audit are so far.
+    pub(crate) async fn until(&self, place: u64) {
+        eventually("watchers are sent all there is", LONG, || {
+            for task in &self.tasks {
+                assert!(!task.is_finished(), "a watcher has failed; it says why above");
+            }
+            let all = self.far.iter().all(|far| far.load(Ordering::Relaxed) >= place);
+            std::future::ready(all.then_some(()))
+        })
+        .await;
+    }
+}
+
+impl Drop for Watchers {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// The next message, unless the stream ends, breaks or is silent.
+async fn next<T>(stream: &mut Streaming<T>) -> Option<T> {
+    match tokio::time::timeout(SILENT, stream.message()).await {
+        Ok(Ok(message)) => message,
+        Ok(Err(status)) => {
+            can_go_on(&status);
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+/// A place in the feed serves for as long as the history is the same.
+fn can_go_on(status: &Status) {
+    assert!(status.code() != tonic::Code::OutOfRange, "a watch cannot be taken up again: {status}");
+}
+
+/// Whoever watches the fleet.
+struct Fleet {
+    recorder: Recorder,
+    /// The node that others look at.
+    not: String,
+    known: HashMap<String, (Liveness, String)>,
+}
+
+impl Fleet {
+    async fn watch(mut self, mut client: Client, again: Arc<AtomicU64>) {
+        let mut resume_token = String::new();
+        loop {
+            let request = pb::WatchNodesRequest { resume_token: resume_token.clone(), ..Default::default() };
+            let watch = client.ask(|| {}, |to| async move { to.nodes.clone().watch_nodes(request).await });
+            let Ok(mut stream) = watch.await else { continue };
+            while let Some(message) = next(&mut stream).await {
+                resume_token = message.resume_token;
+                if let Some(Seen::Upserted(node)) = message.event {
+                    self.saw(&node);
+                }
+            }
+            again.fetch_add(1, Ordering::Relaxed);
+            client.hang_up();
+        }
+    }
+
+    fn saw(&mut self, node: &pb::Node) {
+        let Some(connection) = node.connection.as_ref().filter(|_| node.id != self.not) else { return };
+        let now = (connection.liveness(), connection.session_id.clone());
+        let before = self.known.insert(node.id.clone(), now.clone());
+        let Some(before) = before.filter(|before| *before != now) else { return };
+        if before.0 != now.0 {
+            let since = connection.since.unwrap_or_default();
+            let at =
+                self.recorder.moment(UnixMillis(since.seconds * 1000 + i64::from(since.nanos) / 1_000_000));
+            let state = now.0.as_str_name().trim_start_matches("LIVENESS_").to_lowercase();
+            self.recorder.saw_at(at, What::Liveness { plane: 0, node: node.id.clone(), state });
+        }
+        if before.1 != now.1 {
+            self.recorder.saw(What::Session { node: node.id.clone(), session: now.1 });
+        }
+    }
+}
+
+/// Whoever watches the audit.
+struct Audit {
+    recorder: Recorder,
+    watcher: usize,
+    place: Arc<AtomicU64>,
+    again: Arc<AtomicU64>,
+}
+
+impl Audit {
+    async fn watch(self, mut client: Client) {
+        let mut resume_token = String::new();
+        loop {
+            let request =
+                pb::WatchAuditEntriesRequest { resume_token: resume_token.clone(), ..Default::default() };
+            let watch =
+                client.ask(|| {}, |to| async move { to.audit.clone().watch_audit_entries(request).await });
+            let Ok(mut stream) = watch.await else { continue };
+            while let Some(message) = next(&mut stream).await {
+                resume_token = message.resume_token;
+                let Some(Fed::Entry(entry)) = message.event else { continue };
+                let (watcher, place, hash) = (self.watcher, entry.place, entry.hash.to_vec());
+                self.recorder.saw(What::Fed { watcher, place, hash });
+                self.place.store(place, Ordering::Relaxed);
+            }
+            self.again.fetch_add(1, Ordering::Relaxed);
+            client.hang_up();
+        }
+    }
+}
+
+/// Sees when a host is welcomed, as it sees it itself.
+async fn welcomes(recorder: Recorder, counters: Arc<Counters>, node: String) {
+    let mut before = counters.opened.load(Ordering::Relaxed);
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let now = counters.opened.load(Ordering::Relaxed);
+        if now != before {
+            recorder.saw(What::Welcomed { node: node.clone() });
+        }
+        before = now;
+    }
+}
+
+/// Sees whether a host has a session, at the time at which that was asked.
+async fn sessions(recorder: Recorder, mut client: Client, node: String) {
+    let asked = Mutex::new(Duration::ZERO);
+    loop {
+        let request = pb::GetNodeRequest { id: node.clone() };
+        let begins = || *asked.lock().unwrap_or_else(PoisonError::into_inner) = recorder.now();
+        let answer = client.ask(begins, |to| async move { to.nodes.clone().get_node(request).await }).await;
+        let connection = answer.ok().and_then(|answer| answer.node).and_then(|node| node.connection);
+        if let Some(connection) = connection {
+            let at = *asked.lock().unwrap_or_else(PoisonError::into_inner);
+            let session = connection.session_id;
+            recorder.saw_at(at, What::Session { node: node.clone(), session });
+        }
+        tokio::time::sleep(LOOK * 5).await;
+    }
+}
