@@ -112,7 +112,10 @@ impl Fleet {
         loop {
             let request = pb::WatchNodesRequest { resume_token: resume_token.clone(), ..Default::default() };
             let watch = client.ask(|| {}, |to| async move { to.nodes.clone().watch_nodes(request).await });
-            let Ok(mut stream) = watch.await else { continue };
+            let Ok(mut stream) = watch.await else {
+                tokio::time::sleep(LOOK).await;
+                continue;
+            };
             while let Some(message) = next(&mut stream).await {
                 resume_token = message.resume_token;
                 if let Some(Seen::Upserted(node)) = message.event {
@@ -158,7 +161,10 @@ impl Audit {
                 pb::WatchAuditEntriesRequest { resume_token: resume_token.clone(), ..Default::default() };
             let watch =
                 client.ask(|| {}, |to| async move { to.audit.clone().watch_audit_entries(request).await });
-            let Ok(mut stream) = watch.await else { continue };
+            let Ok(mut stream) = watch.await else {
+                tokio::time::sleep(LOOK).await;
+                continue;
+            };
             while let Some(message) = next(&mut stream).await {
                 resume_token = message.resume_token;
                 let Some(Fed::Entry(entry)) = message.event else { continue };

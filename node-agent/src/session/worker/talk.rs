@@ -308,8 +308,10 @@ impl<L: Link> Talk<L> {
     }
 
     fn retune(&mut self, tune: Tune) {
-        self.tune = Some(tune);
+        let planned = self.tune.replace(tune).map(|_| self.next_beat);
         self.plan_beat(self.beats == 0);
+        // Not later than it was to come: whoever is tuned again and again would never beat.
+        self.next_beat = planned.map_or(self.next_beat, |planned| planned.min(self.next_beat));
     }
 
     /// The next beat: an interval from now, spread; the first one anywhere within an interval.

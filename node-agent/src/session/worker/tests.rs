@@ -156,17 +156,21 @@ fn lab_with(items: Vec<ItemState>, command: Option<(OpenCommand, Vec<Report>)>) 
 
 const INTERVAL: Duration = Duration::from_secs(15);
 
+fn tune() -> Tune {
+    Tune {
+        heartbeat_interval: INTERVAL,
+        heartbeat_jitter: Duration::from_secs(1),
+        reconnect_min: Duration::from_secs(1),
+        reconnect_max: Duration::from_secs(60),
+        display_name: String::new(),
+    }
+}
+
 fn welcome() -> Body {
     Body::Welcome(Box::new(Welcome {
         epoch: 7,
         server_time: UnixMillis(0),
-        tune: Tune {
-            heartbeat_interval: INTERVAL,
-            heartbeat_jitter: Duration::from_secs(1),
-            reconnect_min: Duration::from_secs(1),
-            reconnect_max: Duration::from_secs(60),
-            display_name: String::new(),
-        },
+        tune: tune(),
         max_message_bytes: 256 * 1024,
         max_output_bytes: 0,
         need: Need { facts: true, items: false },
@@ -236,6 +240,20 @@ async fn heartbeats_come_in_order_at_the_rhythm_of_the_control_plane() {
         );
     }
     assert!(matches!(*lab.status.borrow(), Status::Connected { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_tuned_again_and_again_still_beats() {
+    let mut lab = lab(None);
+    let mut peer = lab.open().await;
+    peer.hear_until(beat).await;
+    let before = Clock::System.monotonic();
+    for _ in 0..5 {
+        tokio::time::sleep(INTERVAL / 4).await;
+        peer.say(Body::Tune(tune())).await; // as a new name is told
+    }
+    assert_eq!(peer.hear_until(beat).await.seq, 2);
+    assert!(before.elapsed() < INTERVAL * 3 / 2, "{:?}", before.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
