@@ -59,7 +59,7 @@ mod tests {
         time.guess(UnixMillis(5_000), at);
         assert_eq!(time_there(&time, at, false), Some(UnixMillis(5_000)));
         assert_eq!(time_there(&time, at, true), None);
-        time.learn(UnixMillis(4_000), at);
+        time.learn(UnixMillis(4_000), at, at);
         assert_eq!(time_there(&time, at, true), Some(UnixMillis(4_000)));
     }
 }

@@ -34,7 +34,8 @@ struct Room {
 /// A room over a folder; `rules` is the host's lock file.
 async fn room(folder: tempfile::TempDir, rules: &str) -> Room {
     let server_time = ServerTime::default();
-    server_time.learn(Clock::System.now(), Clock::System.monotonic());
+    let now = Clock::System.monotonic();
+    server_time.learn(Clock::System.now(), now, now);
     room_at(folder, rules, server_time).await
 }
 
@@ -378,7 +379,8 @@ async fn an_order_with_times_waits_until_the_control_planes_clock_is_known() {
     room.handle.deliver(free.clone()).await;
     assert_eq!(end(&room.ended(free.id).await).0, CommandState::Succeeded);
     assert_eq!(room.handle.reports(timed.id, 0, 0).await, [], "nobody here can judge it");
-    room.server_time.learn(UnixMillis(6_000), Clock::System.monotonic());
+    let now = Clock::System.monotonic();
+    room.server_time.learn(UnixMillis(6_000), now, now);
     assert_eq!(end(&room.ended(timed.id).await), (CommandState::TimedOut, Some(Reason::FinishByPassed)));
     room.end().await;
 }

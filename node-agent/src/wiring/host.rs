@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use muster_common::{
-    clock::{Clock, UnixMillis},
+    clock::{Clock, Instant, UnixMillis},
     error_chain::Chain,
     ids::CommandId,
     tasks,
@@ -57,6 +57,8 @@ pub(super) struct NodeHost {
     news: watch::Receiver<u64>,
     identity: watch::Receiver<identity::Identity>,
     certificate_generation: u64,
+    /// When the newest session was asked for.
+    asked: Instant,
     conditions: Conditions,
     memo: Memo,
     /// Where the control plane asked the next session to be opened.
@@ -86,6 +88,7 @@ impl NodeHost {
             memo: parts.state.memo(node),
             identity,
             certificate_generation,
+            asked: parts.clock.monotonic(),
             conditions,
             elsewhere: Vec::new(),
             parts,
@@ -126,6 +129,7 @@ impl NodeHost {
 
 impl Host for NodeHost {
     async fn introduce(&mut self) -> Introduction {
+        self.asked = self.parts.clock.monotonic();
         self.states.mark_unchanged();
         self.news.mark_unchanged();
         let ledger = self.parts.ledger.with(|ledger| ledger.mark()).await;
@@ -224,13 +228,14 @@ impl Host for NodeHost {
         match order {
             Order::Welcome(welcome) => {
                 // What waited for a word may start with it: by then it is known what time it is.
-                self.parts.server_time.learn(welcome.server_time, self.parts.clock.monotonic());
+                let now = self.parts.clock.monotonic();
+                let theirs = self.parts.server_time.learn(welcome.server_time, self.asked, now);
                 self.parts.commands.heard(welcome.withdrawn.clone()).await;
                 self.parts.commands.limit_output(welcome.max_output_bytes);
                 self.elsewhere.clear();
                 self.parts.items.connected();
                 self.parts.in_use.send_replace(self.certificate_generation);
-                let ahead_ms = welcome.server_time.0.saturating_sub(self.parts.clock.now().0);
+                let ahead_ms = theirs.0.saturating_sub(self.parts.clock.now().0);
                 self.remember(|memo| {
                     memo.heard_clock(ahead_ms);
                     memo.epoch = welcome.epoch;

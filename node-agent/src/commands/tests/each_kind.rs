@@ -83,7 +83,8 @@ async fn with(errands: Arc<dyn Errands>, rules: &str, order: Ticket) -> (Vec<Rep
     std::fs::write(folder.path().join("locks.toml"), rules).unwrap();
     let ledger = Shared::new(Ledger::open(&folder.path().join("ledger"), Clock::System).unwrap());
     let server_time = ServerTime::default();
-    server_time.learn(Clock::System.now(), Clock::System.monotonic());
+    let now = Clock::System.monotonic();
+    server_time.learn(Clock::System.now(), now, now);
     let options = Options { errands, ..options(folder.path(), server_time.clone()) };
     let (refresh_facts, restart) = (Arc::clone(&options.refresh_facts), options.restart.clone());
     let (handle, task) = open(options, ledger.clone()).await.unwrap();
