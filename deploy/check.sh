@@ -1,0 +1,35 @@
+#!/bin/sh
+# Renders and checks what is deployed: the chart against the schemas of Kubernetes, the compose
+# file against that of its format, haproxy's configuration by haproxy. Needs `make tools`.
+set -eu
+cd "$(dirname "$0")/.."
+tools=$PWD/.tools
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+# The oldest and the newest Kubernetes that the chart is for.
+versions="1.27.0 1.34.0"
+
+chart() {
+    name=$1
+    shift
+    "$tools/charts/bin/helm" template muster deploy/helm/muster --namespace muster "$@" >"$work/$name.yaml"
+    for version in $versions; do
+        "$tools/charts/bin/kubernetes-validate" --strict --quiet -k "$version" "$work/$name.yaml"
+    done
+}
+
+"$tools/charts/bin/helm" lint --strict --quiet deploy/helm/muster
+chart default
+chart all --values deploy/helm/all-values.yaml
+# Values that cannot be are refused by the chart itself.
+if "$tools/charts/bin/helm" template muster deploy/helm/muster --set store.url=sqlite:x >/dev/null 2>&1; then
+    echo "a store that is a file was not refused" >&2
+    exit 1
+fi
+
+"$tools/charts/bin/check-jsonschema" --quiet --builtin-schema vendor.compose-spec deploy/compose/compose.yaml
+
+LD_LIBRARY_PATH=$(echo "$tools"/balancer/usr/lib/*-linux-gnu)
+export LD_LIBRARY_PATH
+# Names of control planes are unknown here, and only here: that is a warning.
+"$tools/balancer/usr/sbin/haproxy" -q -c -f deploy/haproxy/haproxy.cfg
