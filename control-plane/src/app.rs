@@ -36,6 +36,7 @@ pub mod inbox;
 pub mod join_requests;
 pub mod join_tokens;
 pub mod leases;
+mod loading;
 pub mod nodes;
 pub mod operations;
 pub mod preview;

@@ -17,7 +17,7 @@ fuzz_target!(init: muster_fuzz::seeds("selectors", seeds), |input: &[u8]| {
     let (group, pairs) = rest.split_first().map_or(("*", rest), |(group, pairs)| (group.as_ref(), pairs));
     let pairs = pairs.chunks_exact(2).map(|pair| (pair[0].to_string(), pair[1].to_string()));
     let labels: Labels = pairs.collect();
-    let facts = Facts { os: "debian".to_owned(), ..Facts::default() };
+    let facts = Facts { os: "debian".to_owned(), ..Facts::default() }.into();
     let written = match Written::parse(text) {
         Ok(written) => written,
         Err(error) => {

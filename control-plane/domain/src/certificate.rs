@@ -18,7 +18,8 @@ pub struct Issued {
     pub not_after: UnixMillis,
     /// SHA-256 of the public key.
     pub key_sha256: Vec<u8>,
-    /// The leaf, so that a repeated request gets the same answer.
+    /// The leaf, so that a repeated request gets the same answer. Empty in memory: there may
+    /// be a million nodes, and the store has it.
     pub der: Vec<u8>,
 }
 
@@ -36,7 +37,7 @@ pub struct NodeCertificate {
     /// In use.
     pub current: Issued,
     /// Issued, not yet used. Its first use makes it current.
-    pub next: Option<Issued>,
+    pub next: Option<Box<Issued>>,
 }
 
 /// What a certificate shown by a peer is to its node.
@@ -71,12 +72,17 @@ impl NodeCertificate {
 
     /// Of all of them.
     pub fn serials(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(&self.current).chain(&self.next).map(|issued| issued.serial.as_str())
+        self.both().map(|issued| issued.serial.as_str())
     }
 
     /// Slots of the authority that issued them.
     pub fn issuers(&self) -> impl Iterator<Item = u32> {
-        std::iter::once(&self.current).chain(&self.next).map(|issued| issued.issuer)
+        self.both().map(|issued| issued.issuer)
+    }
+
+    /// The current one, and the next if there is one.
+    pub fn both(&self) -> impl Iterator<Item = &Issued> {
+        std::iter::once(&self.current).chain(self.next.as_deref())
     }
 
     /// Number of the newest one.
@@ -93,11 +99,21 @@ impl NodeCertificate {
         (self.newest(), self.current.generation) >= (other.newest(), other.current.generation)
     }
 
+    /// What memory keeps of them: all but the leaves.
+    #[must_use]
+    pub fn without_leaves(mut self) -> Self {
+        self.current.der = Vec::new();
+        if let Some(next) = &mut self.next {
+            next.der = Vec::new();
+        }
+        self
+    }
+
     /// After the first use of the next one.
     #[must_use]
     pub fn promoted(self) -> Self {
         match self.next {
-            Some(next) => Self { current: next, next: None },
+            Some(next) => Self { current: *next, next: None },
             None => self,
         }
     }
@@ -117,7 +133,7 @@ mod tests {
             key_sha256: Vec::new(),
             der: Vec::new(),
         };
-        NodeCertificate { current: issued(current), next: next.map(issued) }
+        NodeCertificate { current: issued(current), next: next.map(issued).map(Box::new) }
     }
 
     #[test]

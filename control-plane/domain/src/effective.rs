@@ -9,7 +9,7 @@ use muster_common::{digest::Sha256, generation::Generation, ids::NodeId};
 use crate::{
     access::Reach,
     assignment::{Assignment, Target, Touch},
-    facts::Facts,
+    facts::Known,
     item::{ItemName, ItemState, ItemVersion},
     labels::{Groups, Labels, Selector, Unusable, Written},
     settings::Values,
@@ -54,7 +54,7 @@ impl Compiled {
 
     /// Whether a node with these gets the item.
     #[must_use]
-    pub fn reaches(&self, labels: &Labels, facts: &Facts) -> bool {
+    pub fn reaches(&self, labels: &Labels, facts: &Known) -> bool {
         self.selector.matches(labels, facts)
             && self.scope.matches(labels, facts)
             && self.excluded_by(labels, facts).is_none()
@@ -62,7 +62,7 @@ impl Compiled {
 
     /// The exclusion that keeps it from a node with these.
     #[must_use]
-    pub fn excluded_by(&self, labels: &Labels, facts: &Facts) -> Option<&Selector> {
+    pub fn excluded_by(&self, labels: &Labels, facts: &Known) -> Option<&Selector> {
         self.exclusions.iter().find(|exclusion| exclusion.matches(labels, facts))
     }
 }
@@ -82,7 +82,7 @@ pub struct Giving<'a> {
 #[must_use]
 pub fn winners<'a>(
     labels: &Labels,
-    facts: &Facts,
+    facts: &Known,
     touches: &'a [Touch],
     assignments: impl IntoIterator<Item = &'a Compiled>,
 ) -> BTreeMap<ItemName, Vec<Giving<'a>>> {
@@ -97,7 +97,7 @@ pub fn winners<'a>(
 #[must_use]
 pub fn candidates<'a>(
     labels: &Labels,
-    facts: &Facts,
+    facts: &Known,
     touches: &'a [Touch],
     assignments: impl Iterator<Item = &'a Compiled>,
 ) -> Vec<Giving<'a>> {
@@ -216,7 +216,7 @@ fn list(nodes: &[NodeId]) -> String {
 pub fn conflict<'n, 'p>(
     new: &Compiled,
     others: &[Compiled],
-    nodes: impl Iterator<Item = (NodeId, &'n Labels, &'n Facts)>,
+    nodes: impl Iterator<Item = (NodeId, &'n Labels, &'n Known)>,
     profile: impl Fn(&str, u64) -> Option<&'p Values>,
 ) -> Option<Conflict> {
     let mut found: Vec<Conflict> = Vec::new();

@@ -1,5 +1,8 @@
 //! What a host says about itself. Claims: shown as such, never trusted.
 
+mod known;
+
+pub use known::{Kinds, Known};
 use serde::{Deserialize, Serialize};
 
 use crate::settings::EffectiveSetting;

@@ -1,20 +1,17 @@
 //! Labels, and selectors over labels and facts.
 
-use std::collections::BTreeMap;
-
 use crate::violation::Violation;
 
+mod packed;
 mod parse;
 mod selector;
 mod written;
 
+pub use packed::Labels;
 pub use parse::SelectorError;
 pub use selector::{Clause, Selector};
 pub(crate) use selector::{Required, Subject};
 pub use written::{Groups, NoGroup, Unusable, Written};
-
-/// What operators say about a node.
-pub type Labels = BTreeMap<String, String>;
 
 /// Most labels of one node.
 pub const MAX_LABELS: usize = 64;
@@ -82,7 +79,7 @@ pub fn check_labels(labels: &Labels) -> Result<(), InvalidLabel> {
             return Err(InvalidLabel::Key(shown(key)));
         }
         if !is_value(value) {
-            return Err(InvalidLabel::Value { key: key.clone(), value: shown(value) });
+            return Err(InvalidLabel::Value { key: key.to_owned(), value: shown(value) });
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use crate::{
     assignment::Touch,
     certificate::NodeCertificate,
     enrolled_with::EnrolledWith,
-    facts::Facts,
+    facts::Known,
     item::ItemState,
     labels::Labels,
     liveness::Liveness,
@@ -27,7 +27,7 @@ pub struct Node {
     /// What operators say about it.
     pub labels: Labels,
     /// What it says about itself.
-    pub facts: Facts,
+    pub facts: Known,
     /// Hash of the facts as the agent encoded them; empty until reported.
     pub facts_sha256: Vec<u8>,
     /// Last stored state of liveness; the live truth is in memory.
@@ -53,9 +53,9 @@ pub struct Node {
     /// How often it recovered its identity since a person last said yes to it.
     pub recoveries: u32,
     /// Why it gets nothing, if so.
-    pub quarantine: Option<Quarantine>,
+    pub quarantine: Option<Box<Quarantine>>,
     /// As which process alone it was let out of quarantine.
-    pub kept: Option<Kept>,
+    pub kept: Option<Box<Kept>>,
     /// The newest that it was told of a history that the store does not know, and that a
     /// person has let be overwritten.
     pub accepted: Option<Generation>,

@@ -129,7 +129,7 @@ impl Requestable {
                     return Err(refused(key, format!("{key}={value} may not be asked for; {}", self.told())));
                 }
             }
-            all.insert(key.clone(), value.clone());
+            all.insert(key.to_owned(), value.to_owned());
         }
         check_labels(&all).map_err(|error| Violation::invalid(REQUESTED, error.to_string()))?;
         Ok(all)

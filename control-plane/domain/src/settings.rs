@@ -35,7 +35,7 @@ pub struct Profile {
 }
 
 /// An option as it is in force on a host. A claim, as all facts are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EffectiveSetting {
     /// Which.
     pub key: String,
@@ -49,7 +49,7 @@ pub struct EffectiveSetting {
 }
 
 /// Who decides an option; each wins over those before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
     /// Nobody said another.

@@ -14,7 +14,7 @@ use muster_domain::{
     assignment::{Assignment, Target},
     audit::Note,
     effective::Compiled,
-    facts::Facts,
+    facts::Known,
     labels::{Groups, Labels},
     page::{Listed, Page},
 };
@@ -40,7 +40,7 @@ pub type PathsOf = fn(&[u8]) -> Vec<String>;
 const REST_AFTER: usize = 2000;
 
 /// A node, as selectors see it.
-pub(super) type Labelled = (NodeId, Labels, Facts);
+pub(super) type Labelled = (NodeId, Labels, Known);
 
 /// What someone wants to assign.
 #[derive(Debug, Clone)]
@@ -193,7 +193,7 @@ impl App {
         let catalog = self.catalog.now();
         let compiled: Vec<Option<Compiled>> =
             assignments.iter().map(|it| Compiled::new(it.clone(), &catalog.groups).ok()).collect();
-        let reaches = |compiled: &Option<Compiled>, labels: &Labels, facts: &Facts| {
+        let reaches = |compiled: &Option<Compiled>, labels: &Labels, facts: &Known| {
             compiled.as_ref().is_some_and(|it| it.reaches(labels, facts))
         };
         self.count_matching(scope, &compiled, reaches).await
@@ -205,7 +205,7 @@ impl App {
         &self,
         scope: &Scope,
         things: &[T],
-        matches: impl Fn(&T, &Labels, &Facts) -> bool,
+        matches: impl Fn(&T, &Labels, &Known) -> bool,
     ) -> Vec<usize> {
         let mut counts = vec![0; things.len()];
         for nodes in self.fleet.ids().chunks(REST_AFTER / things.len().max(1) + 1) {

@@ -290,7 +290,8 @@ impl App {
             id,
             display_name,
             labels: Labels::new(),
-            facts: Facts { hostname: request.hostname.chars().take(253).collect(), ..Facts::default() },
+            facts: Facts { hostname: request.hostname.chars().take(253).collect(), ..Facts::default() }
+                .into(),
             facts_sha256: Vec::new(),
             liveness: Liveness {
                 state: liveness::State::NeverSeen,

@@ -132,18 +132,16 @@ impl App {
     /// # Errors
     /// If the store fails.
     pub async fn load(&self) -> Result<(), Error> {
-        let (revision, nodes, removed, commands, operations) = self
+        let app = self.clone();
+        let (revision, removed, commands, operations) = self
             .store
-            .read_own(|tx| {
+            .read_own(move |tx| {
                 let revision = tx.revision()?;
-                let nodes = tx.node_all()?;
+                app.load_nodes(tx)?;
                 let removed = tx.removed_node_all()?;
-                Ok::<_, Error>((revision, nodes, removed, tx.command_open_all()?, tx.operation_open_all()?))
+                Ok::<_, Error>((revision, removed, tx.command_open_all()?, tx.operation_open_all()?))
             })
             .await?;
-        for node in nodes {
-            self.found_at_start(node);
-        }
         for id in removed {
             self.fleet.remove(id);
         }

@@ -1,11 +1,13 @@
 //! Every node, in memory: what the store has, and what only the living know
 //! (last heartbeat, load, session). No heartbeat reads the store.
 
+mod merge;
 mod ticket;
 
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    ops::Bound,
     sync::{Arc, atomic::AtomicBool},
 };
 
@@ -18,7 +20,7 @@ use muster_common::{
 };
 use muster_domain::{
     condition::Condition,
-    facts::Facts,
+    facts::{Facts, Kinds, Known},
     item::{ItemName, ItemState, MAX_ITEMS},
     liveness::Tracker,
     node::Node,
@@ -37,6 +39,7 @@ pub struct Fleet(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     nodes: RwLock<BTreeMap<NodeId, Arc<Mutex<Entry>>>>,
+    kinds: Mutex<Kinds>,
     // Ids that once were nodes: their certificates are refused for good.
     removed: RwLock<std::collections::HashSet<NodeId>>,
 }
@@ -48,7 +51,7 @@ pub struct Entry {
     /// Whether we hear it.
     pub tracker: Tracker,
     /// Its session, if it has one here.
-    pub live: Option<Live>,
+    pub live: Option<Box<Live>>,
     /// When it was last heard, by anybody's reckoning of wall time.
     pub last_heard: Option<UnixMillis>,
     /// How busy its host is.
@@ -66,7 +69,7 @@ pub struct Entry {
     /// Facts it told that are not stored yet. Selectors see them together with
     /// the revision at which they were stored, so that no generation is offered
     /// twice with different content.
-    pub told: Option<ToldFacts>,
+    pub told: Option<Box<ToldFacts>>,
     /// Why an operator removes it; the session's last word.
     pub farewell: Option<String>,
     /// When it was last heard that an item is on its way, by our clock.
@@ -108,6 +111,8 @@ impl ItemsRefused {
     }
 }
 
+/// Nodes that are visited in one go.
+const AT_A_TIME: usize = 256;
 /// Changes of items that may wait to be stored.
 const MAX_DIRTY_ITEMS: usize = 4 * MAX_ITEMS;
 
@@ -186,7 +191,7 @@ impl Entry {
 
     /// A person let it out of quarantine; as this process alone, if one was named. The
     /// session of another one is the node's no more.
-    fn released(&mut self, kept: Option<Kept>) {
+    fn released(&mut self, kept: Option<Box<Kept>>) {
         self.turned_away = Sightings::default();
         match &kept {
             Some(kept) => self.sightings.keep(kept.instance),
@@ -297,21 +302,39 @@ impl Fleet {
     /// Adds a node, or puts what was stored anew into the one that is there. `as_of`: the
     /// store's revision at which it was read; of two readings the newer one counts.
     pub fn put(&self, node: Node, as_of: u64, tracker: impl FnOnce(&Node) -> Tracker) {
+        let node = self.packed(node);
         if let Some(entry) = self.get(node.id) {
             let mut entry = entry.lock();
             if entry.as_of <= as_of {
                 entry.as_of = as_of;
-                merge(&mut entry, node);
+                merge::merge(&mut entry, node);
             }
             return;
         }
-        let tracker = tracker(&node);
+        let (id, tracker) = (node.id, tracker(&node));
         let mut nodes = self.0.nodes.write();
         // It may have been read before it was removed.
-        if !self.was_removed(node.id) {
-            let new = || Entry { as_of, ..Entry::new(node.clone(), tracker) };
-            nodes.entry(node.id).or_insert_with(|| Arc::new(Mutex::new(new())));
+        if !self.was_removed(id) {
+            let new = || Entry { as_of, ..Entry::new(node, tracker) };
+            nodes.entry(id).or_insert_with(|| Arc::new(Mutex::new(new())));
         }
+    }
+
+    /// A node as memory keeps it: without leaves, with what is the same on other hosts
+    /// there once, and no room for what may come.
+    #[must_use]
+    pub fn packed(&self, node: Node) -> Node {
+        let (facts, certificate) = (self.shared(node.facts), node.certificate.without_leaves());
+        let mut node = Node { facts, certificate, ..node };
+        node.display_name.shrink_to_fit();
+        node.items.shrink_to_fit();
+        node
+    }
+
+    /// The same facts, with what is the same on other hosts in memory once.
+    #[must_use]
+    pub fn shared(&self, facts: Known) -> Known {
+        self.0.kinds.lock().shared(facts)
     }
 
     /// Takes a node out for ever.
@@ -332,10 +355,20 @@ impl Fleet {
         self.0.nodes.read().keys().copied().collect()
     }
 
-    /// Every node at some moment of the call, in order of ids.
+    /// Every node that is there all the time of the call, in order of ids.
     pub fn for_each(&self, mut visit: impl FnMut(MutexGuard<'_, Entry>)) {
-        let entries: Vec<Arc<Mutex<Entry>>> = self.0.nodes.read().values().cloned().collect();
-        entries.iter().for_each(|entry| visit(entry.lock()));
+        let mut after = Bound::Unbounded;
+        loop {
+            // Some at a time: what was just cloned is still near when it is visited.
+            let some: Vec<(NodeId, Arc<Mutex<Entry>>)> = {
+                let nodes = self.0.nodes.read();
+                let next = nodes.range((after, Bound::Unbounded)).take(AT_A_TIME);
+                next.map(|(id, entry)| (*id, Arc::clone(entry))).collect()
+            };
+            let Some((last, _)) = some.last() else { return };
+            after = Bound::Excluded(*last);
+            some.iter().for_each(|(_, entry)| visit(entry.lock()));
+        }
     }
 
     /// How many nodes there are.
@@ -348,41 +381,5 @@ impl Fleet {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-/// What operators edit comes from the store; what the node reports is newer
-/// here. What was read some moments ago may be older than what is here already.
-fn merge(entry: &mut Entry, stored: Node) {
-    let node = &mut entry.node;
-    if stored.revision >= node.revision {
-        node.revision = stored.revision;
-        node.display_name = stored.display_name;
-    }
-    // All that selectors see, and since when: one generation must never stand for two contents.
-    if stored.selector_revision > node.selector_revision {
-        node.selector_revision = stored.selector_revision;
-        node.labels = stored.labels;
-        node.facts = stored.facts;
-        node.facts_sha256 = stored.facts_sha256;
-    }
-    node.machine_fingerprint = stored.machine_fingerprint;
-    node.recoveries = stored.recoveries;
-    node.accepted = stored.accepted;
-    node.own_since = stored.own_since;
-    node.touches = stored.touches;
-    let was_let_out = node.quarantine.is_some() && stored.quarantine.is_none();
-    if !entry.locking {
-        node.quarantine = stored.quarantine;
-    }
-    if stored.certificate.is_as_new_as(&node.certificate) {
-        node.certificate = stored.certificate;
-    }
-    let is_kept_anew = stored.kept.is_some() && stored.kept != node.kept;
-    if is_kept_anew || was_let_out && !entry.locking {
-        entry.released(stored.kept);
-    } else if stored.kept.is_none() {
-        node.kept = None;
-        entry.turned_away = Sightings::default();
     }
 }

@@ -9,7 +9,7 @@ use muster_common::reason::Reason;
 use muster_domain::{
     access::Scope,
     audit::Note,
-    facts::Facts,
+    facts::Known,
     group::{Group, is_description},
     item::is_resource_name,
     labels::{Groups, Labels, Selector},
@@ -185,7 +185,7 @@ impl App {
     async fn views(&self, scope: &Scope, groups: Vec<Group>) -> Vec<View> {
         let selectors: Vec<Option<Selector>> =
             groups.iter().map(|group| Selector::parse(&group.selector).ok()).collect();
-        let matches = |selector: &Option<Selector>, labels: &Labels, facts: &Facts| {
+        let matches = |selector: &Option<Selector>, labels: &Labels, facts: &Known| {
             selector.as_ref().is_some_and(|it| it.matches(labels, facts))
         };
         let counts = self.count_matching(scope, &selectors, matches).await;

@@ -61,7 +61,7 @@ impl App {
             let held = self.fleet.with(node, |entry| entry.node.certificate.clone());
             let held = held.ok_or_else(gone)?;
             let (active, now) = (self.ca.active(), stamp.at);
-            let waiting = held.next.clone();
+            let waiting = held.next.clone().map(|next| *next);
             let offer = match waiting.filter(|next| is_same(next, &key.sha256(), active, now)) {
                 Some(next) => next,
                 None => {
@@ -111,7 +111,7 @@ impl App {
         let now = self.clock.now();
         let node = tx.node_get(id)?.ok_or_else(gone)?;
         self.speaks_now(tx, &node, by)?;
-        let waiting = node.certificate.next.as_ref();
+        let waiting = node.certificate.next.as_deref();
         // Asked again: the reply was lost.
         if let Some(same) = waiting.filter(|next| is_same(next, &offer.key_sha256, offer.issuer, now)) {
             return Ok(Some(same.clone()));
@@ -128,7 +128,7 @@ impl App {
         let in_use =
             waiting.is_some_and(|next| next.serial == by.serial || Some(&next.serial) == in_memory.as_ref());
         let current = if in_use { stored.promoted().current } else { stored.current };
-        tx.node_set_certificate(id, &NodeCertificate { current, next: Some(offer.clone()) })?;
+        tx.node_set_certificate(id, &NodeCertificate { current, next: Some(Box::new(offer.clone())) })?;
         let mut after = json!({ "certificate_serial": offer.serial, "generation": offer.generation });
         if let Some(recoveries) = recoveries {
             tx.node_set_recoveries(id, recoveries)?;

@@ -46,7 +46,7 @@ impl Inbox for App {
             let newest = newest_told(hello);
             self.recognize(&mut entry, seen, newest);
             self.take_hello(&mut entry, hello)?;
-            entry.live = Some(Live {
+            entry.live = Some(Box::new(Live {
                 session: handle.id(),
                 instance: hello.instance,
                 serial: caller.serial.clone(),
@@ -59,7 +59,7 @@ impl Inbox for App {
                 sealing_key: hello.sealing_key.clone(),
                 unsealed: std::sync::Arc::default(),
                 since: now,
-            });
+            }));
             entry.last_heard = Some(self.clock.now());
             self.observe(&mut entry, Event::Connected, now);
             self.observe_quarantine(&mut entry, now);
@@ -102,7 +102,7 @@ impl Inbox for App {
                 return is_stored
                     && entry.live.as_mut().is_some_and(|live| std::mem::take(&mut live.facts_due));
             }
-            entry.told = Some(ToldFacts { facts: report.facts, sha256: report.sha256 });
+            entry.told = Some(Box::new(ToldFacts { facts: report.facts, sha256: report.sha256 }));
             entry.dirty.facts = true;
             self.note(&mut entry);
             false
@@ -189,7 +189,7 @@ impl App {
         self.judge(entry, caller)?;
         // It has a certificate of its own: what it had in common with its twin goes. Until
         // that is stored, memory knows, too, who was kept.
-        if let Some(kept) = entry.node.kept.as_ref().filter(|kept| !kept.shares(&caller.serial)) {
+        if let Some(kept) = entry.node.kept.as_deref().filter(|kept| !kept.shares(&caller.serial)) {
             self.revoke_replaced(caller.node, kept.clone());
         }
         Ok(())
@@ -242,7 +242,7 @@ impl App {
                 seen,
                 newest: (reason == Suspicion::NewerThanStore).then_some(newest),
             };
-            entry.node.quarantine = Some(quarantine.clone());
+            entry.node.quarantine = Some(Box::new(quarantine.clone()));
             entry.locking = true;
             self.lock_up_soon(entry.node.id, quarantine, remote);
         }

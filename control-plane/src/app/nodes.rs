@@ -246,7 +246,7 @@ impl App {
             node: entry.node.clone(),
             turned_away: entry.turned_away.all().to_vec(),
             last_heard: entry.last_heard,
-            live: entry.live.clone(),
+            live: entry.live.as_deref().cloned(),
             conditions: self.conditions(entry),
             upgrade_available: self.upgrade_available(entry),
             withheld,

@@ -199,8 +199,8 @@ impl App {
     fn in_order(&self, nodes: Vec<NodeId>, plan: &Plan, written: &Written) -> Vec<NodeId> {
         let Some(label) = &plan.pacing.order_by_label else { return nodes };
         let value = |id: &NodeId| match written.get(*id) {
-            Some(stored) => stored.as_ref().and_then(|node| node.labels.get(label).cloned()),
-            None => self.fleet.with(*id, |entry| entry.node.labels.get(label).cloned()).flatten(),
+            Some(stored) => stored.as_ref().and_then(|node| node.labels.get(label).map(str::to_owned)),
+            None => self.fleet.with(*id, |entry| entry.node.labels.get(label).map(str::to_owned)).flatten(),
         };
         order::by_label(nodes.into_iter().map(|id| (id, value(&id))).collect())
     }

@@ -224,7 +224,7 @@ impl App {
             let node = node_in(tx, &scope, id)?;
             let good = held.iter().chain([&node.certificate]).flat_map(NodeCertificate::serials);
             let good: BTreeSet<String> = good.map(str::to_owned).collect();
-            let told = node.quarantine.iter().flat_map(|found| &found.seen).map(|seen| &seen.serial);
+            let told = node.quarantine.iter().flat_map(|found| found.seen.iter()).map(|seen| &seen.serial);
             let stale: BTreeSet<String> =
                 told.filter(|serial| !serial.is_empty() && !good.contains(*serial)).cloned().collect();
             revoke_shared(tx, &Vec::from_iter(stale), now, &by)?;
@@ -232,7 +232,7 @@ impl App {
             let before = node.kept.iter().flat_map(|kept| kept.serials.clone());
             let serials: BTreeSet<String> = good.into_iter().chain(before).collect();
             let only = keep.map(|instance| Kept { instance, serials: serials.into_iter().collect() });
-            let next = match &node.quarantine {
+            let next = match node.quarantine.as_deref() {
                 Some(held) => restored::after_release(tx, &node, held, newest)?,
                 None => None,
             };
@@ -268,7 +268,7 @@ fn is_over(node: &Node, quarantine: &Quarantine) -> bool {
 
 /// Of the newest of some certificates.
 fn begin<'a>(held: impl Iterator<Item = &'a NodeCertificate>) -> Option<UnixMillis> {
-    held.flat_map(|held| std::iter::once(&held.current).chain(&held.next)).map(|it| it.not_before).max()
+    held.flat_map(NodeCertificate::both).map(|it| it.not_before).max()
 }
 
 /// The entry of the audit: everyone who spoke as the node is named.

@@ -13,7 +13,7 @@ use muster_domain::{
     node::Node,
     sighting::Suspicion,
 };
-use muster_store::WriteNodes as _;
+use muster_store::{ReadNodes as _, WriteNodes as _};
 use serde_json::json;
 
 use super::{
@@ -82,8 +82,15 @@ impl App {
         self.recovery_enabled()?;
         self.has_time_for(Lane::Enrollment)?;
         let (id, now) = (request.node, self.clock.now());
-        let (app, asked) = (self.clone(), request.clone());
-        let (proven, key) = self.workshop.work(move || app.proven_with_key(&asked)).await?;
+        // First what costs nothing: anybody may ask.
+        if !self.challenges.check(&request.challenge, &id.to_string(), now) {
+            return Err(invalid());
+        }
+        // Memory keeps no certificates, only what is to be known of them.
+        let stored = self.store.read(move |tx| Ok::<_, Error>(tx.node_get(id)?)).await?;
+        let stored = stored.ok_or_else(|| if self.fleet.was_removed(id) { gone() } else { invalid() })?;
+        let asked = request.clone();
+        let (proven, key) = self.workshop.work(move || proven_with_key(stored, &asked)).await?;
         let by = By { instance: request.instance, serial: proven.serial };
         // First: who was not kept cannot have the node locked up again.
         self.speaks(id, &by)?;
@@ -131,31 +138,24 @@ impl App {
         }
         Err(Error::refused(Reason::RecoveryDisabled, "recovery is switched off"))
     }
+}
 
-    fn proven_with_key(&self, request: &Request) -> Result<(Proven, csr::PublicKey), Error> {
-        let proven = self.proven(request)?;
-        let key = csr::public_key(&request.csr_der)
-            .map_err(|reason| Error::refused(reason, "the certificate request cannot be taken"))?;
-        Ok((proven, key))
-    }
+fn proven_with_key(stored: Node, request: &Request) -> Result<(Proven, csr::PublicKey), Error> {
+    let proven = proven(stored, request)?;
+    let key = csr::public_key(&request.csr_der)
+        .map_err(|reason| Error::refused(reason, "the certificate request cannot be taken"))?;
+    Ok((proven, key))
+}
 
-    /// The node, if the caller holds one of its keys. Whoever does not learns
-    /// nothing, not even whether it exists.
-    fn proven(&self, request: &Request) -> Result<Proven, Error> {
-        let (id, now) = (request.node, self.clock.now());
-        if !self.challenges.check(&request.challenge, &id.to_string(), now) {
-            return Err(invalid());
-        }
-        let Some(node) = self.fleet.with(id, |entry| entry.node.clone()) else {
-            return Err(if self.fleet.was_removed(id) { gone() } else { invalid() });
-        };
-        let keys = [Some(&node.certificate.current), node.certificate.next.as_ref()];
-        let signed = keys.into_iter().flatten().find(|issued| {
-            proof::holds(&issued.der, &request.challenge, &request.csr_der, &request.signature)
-        });
-        let serial = signed.ok_or_else(invalid)?.serial.clone();
-        Ok(Proven { node, serial })
-    }
+/// The node, if the caller holds one of its keys. Whoever does not learns
+/// nothing, not even whether it exists.
+fn proven(node: Node, request: &Request) -> Result<Proven, Error> {
+    let signed = node
+        .certificate
+        .both()
+        .find(|issued| proof::holds(&issued.der, &request.challenge, &request.csr_der, &request.signature));
+    let serial = signed.ok_or_else(invalid)?.serial.clone();
+    Ok(Proven { node, serial })
 }
 
 fn is_other_machine(node: &Node, claim: &[u8]) -> bool {

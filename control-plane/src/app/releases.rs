@@ -167,7 +167,7 @@ impl App {
 /// What a node's agent is: as its session says, or as its facts said before.
 fn agent_version(entry: &Entry) -> &str {
     let live = entry.live.as_ref().map(|live| live.agent_version.as_str());
-    live.unwrap_or(&entry.node.facts.agent_version)
+    live.unwrap_or(entry.node.facts.agent_version())
 }
 
 /// The target with what a channel recommends now in the place of its name. It must be published.

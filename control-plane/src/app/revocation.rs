@@ -104,7 +104,7 @@ impl App {
                 revoke_shared(tx, &kept.serials, at, &by)?;
                 tx.audit(Note { subject: format!("node/{id}"), ..Note::default() })?;
                 // Somebody may have released it as another process meanwhile.
-                if tx.node_get(id)?.is_some_and(|node| node.kept.as_ref() == Some(&kept)) {
+                if tx.node_get(id)?.is_some_and(|node| node.kept.as_deref() == Some(&kept)) {
                     tx.node_set_kept(id, None)?;
                 }
                 Ok(())

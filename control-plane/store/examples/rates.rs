@@ -169,7 +169,8 @@ fn node(number: u128) -> Node {
         id: NodeId::from_u128(number),
         display_name: format!("node-{number}"),
         labels: [("env".to_owned(), "prod".to_owned())].into(),
-        facts: Facts { hostname: format!("node-{number}"), os: "debian".to_owned(), ..Facts::default() },
+        facts: Facts { hostname: format!("node-{number}"), os: "debian".to_owned(), ..Facts::default() }
+            .into(),
         facts_sha256: vec![3; 32],
         liveness: Liveness { state: State::NeverSeen, since: AT, reason: "Enrolled".to_owned() },
         items: Vec::new(),

@@ -2,7 +2,7 @@
 
 use super::{Asked, Binding, Permission, Reach, Role};
 use crate::{
-    facts::Facts,
+    facts::Known,
     labels::{Labels, Selector},
 };
 
@@ -59,7 +59,7 @@ impl Rights {
 
     /// What the caller would be allowed on a node by other labels, and is not now.
     #[must_use]
-    pub fn gains(&self, before: &Labels, after: &Labels, facts: &Facts) -> Option<Permission> {
+    pub fn gains(&self, before: &Labels, after: &Labels, facts: &Known) -> Option<Permission> {
         let gains = |reach: &Reach| reach.matches(after, facts) && !reach.matches(before, facts);
         Permission::ALL.into_iter().find(|permission| gains(&self.reach[*permission as usize]))
     }
@@ -74,7 +74,7 @@ impl Rights {
 
 /// What a binding says to a principal that calls a method, about a node if one is named.
 #[must_use]
-pub fn judge(binding: &Binding, principal: &str, asked: Asked, node: Option<(&Labels, &Facts)>) -> Verdict {
+pub fn judge(binding: &Binding, principal: &str, asked: Asked, node: Option<(&Labels, &Known)>) -> Verdict {
     if !binding.principal.matches(principal) {
         return Verdict::OtherPrincipal;
     }
@@ -154,7 +154,7 @@ mod tests {
         let (some, fleet) =
             (on_some(Permission::Command), Asked { permission: Permission::Command, fleet: true });
         let labels = |env: &str| Labels::from([("env".to_owned(), env.to_owned())]);
-        let (dev_node, prod_node, facts) = (labels("dev"), labels("prod"), Facts::default());
+        let (dev_node, prod_node, facts) = (labels("dev"), labels("prod"), Known::default());
         assert_eq!(judge(&dev, "operator/b", some, None), Verdict::OtherPrincipal);
         assert_eq!(judge(&dev, "operator/a", on_some(Permission::Deploy), None), Verdict::RoleDoesNot);
         assert_eq!(judge(&dev, "operator/a", fleet, None), Verdict::NotOnAll);

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use super::Permission;
 use crate::{
-    facts::Facts,
+    facts::Known,
     labels::{Labels, Selector, SelectorError},
     node::Node,
 };
@@ -64,7 +64,7 @@ impl Reach {
 
     /// Whether a node with these is one of them.
     #[must_use]
-    pub fn matches(&self, labels: &Labels, facts: &Facts) -> bool {
+    pub fn matches(&self, labels: &Labels, facts: &Known) -> bool {
         self.0.iter().any(|selector| selector.matches(labels, facts))
     }
 
@@ -143,10 +143,10 @@ mod tests {
         let labels = |env: &str| Labels::from([("env".to_owned(), env.to_owned())]);
         let two = reach("env=dev | env=test");
         for (env, is) in [("dev", true), ("test", true), ("prod", false)] {
-            assert_eq!(two.matches(&labels(env), &Facts::default()), is, "{env}");
+            assert_eq!(two.matches(&labels(env), &Known::default()), is, "{env}");
         }
-        assert!(!Reach::none().matches(&labels("dev"), &Facts::default()));
-        assert!(Reach::all().matches(&Labels::new(), &Facts::default()));
+        assert!(!Reach::none().matches(&labels("dev"), &Known::default()));
+        assert!(Reach::all().matches(&Labels::new(), &Known::default()));
     }
 
     #[test]

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 
 use crate::{
-    facts::Facts,
+    facts::Known,
     labels::{Labels, Required, Selector, Subject},
 };
 
@@ -60,7 +60,7 @@ impl Index {
 
     /// Places of the selectors that can match a node with these: all that do are among
     /// them, each once, in no order.
-    pub fn near<'a>(&'a self, labels: &'a Labels, facts: &'a Facts) -> impl Iterator<Item = usize> + 'a {
+    pub fn near<'a>(&'a self, labels: &'a Labels, facts: &'a Known) -> impl Iterator<Item = usize> + 'a {
         let by_label = labels.iter().filter_map(|(key, value)| self.labels.get(key)?.get(value));
         let by_fact = self.facts.iter().filter_map(|(name, values)| values.get(facts.lookup(name)?));
         by_label.chain(by_fact).chain([&self.rest]).flatten().copied()
@@ -79,12 +79,13 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::Facts;
 
     fn near(selectors: &[&str], labels: &[(&str, &str)], os: &str) -> Vec<usize> {
         let selectors: Vec<Selector> =
             selectors.iter().map(|text| Selector::parse(text).expect("a selector")).collect();
         let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let facts = Facts { os: os.to_owned(), ..Facts::default() };
+        let facts = Facts { os: os.to_owned(), ..Facts::default() }.into();
         let mut near: Vec<usize> = Index::of(selectors.iter()).near(&labels, &facts).collect();
         near.sort_unstable();
         near

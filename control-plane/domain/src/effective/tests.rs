@@ -46,7 +46,7 @@ fn settings(profile: &str, version: u64) -> Target {
     Target::Settings { profile: profile.into(), version }
 }
 
-fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+fn map<T: FromIterator<(String, String)>>(pairs: &[(&str, &str)]) -> T {
     pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
 }
 
@@ -86,14 +86,14 @@ fn the_strongest_comes_first_and_only_matching_ones_come() {
         assignment("elsewhere", "env=test", bundle("web", 4), 99),
         assignment("options", "*", settings("base", 1), 0),
     ];
-    let won = winners(&map(&[("env", "prod")]), &Facts::default(), &[], &all);
+    let won = winners(&map(&[("env", "prod")]), &Known::default(), &[], &all);
     let names = |item: &ItemName| {
         won[item].iter().map(|giving| giving.by.assignment.name.as_str()).collect::<Vec<_>>()
     };
     assert_eq!(names(&ItemName::Bundle("web".into())), ["high", "tie", "low"]);
     assert_eq!(names(&ItemName::Settings), ["options"]);
     assert_eq!(won.len(), 2);
-    assert!(winners(&Labels::new(), &Facts::default(), &[], &[]).is_empty());
+    assert!(winners(&Labels::new(), &Known::default(), &[], &[]).is_empty());
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn a_removal_that_a_host_refused_is_asked_for_again_only_when_it_changes() {
 /// Nodes 0 to 9; even ones are `env=prod`, those below 4 `canary`.
 fn fleet() -> Vec<(NodeId, Labels)> {
     let labels = |n: u128| {
-        let mut labels = map(&[("env", if n.is_multiple_of(2) { "prod" } else { "test" })]);
+        let mut labels: Labels = map(&[("env", if n.is_multiple_of(2) { "prod" } else { "test" })]);
         if n < 4 {
             labels.insert("canary".into(), String::new());
         }
@@ -215,7 +215,7 @@ fn fleet() -> Vec<(NodeId, Labels)> {
 }
 
 fn find(new: &Compiled, others: &[Compiled]) -> Option<Conflict> {
-    let (fleet, facts) = (fleet(), Facts::default());
+    let (fleet, facts) = (fleet(), Known::default());
     let profiles = BTreeMap::from([
         (("a".to_owned(), 1), map(&[("x", "1"), ("y", "1")])),
         (("a".to_owned(), 2), map(&[("x", "2"), ("y", "1")])),
@@ -242,7 +242,7 @@ fn what_is_excluded_is_not_reached_and_meets_nothing() {
     let old = assignment("old", "*", bundle("web", 1), 5);
     let new = excluding("new", "*", &["env=prod,canary", "@tests"], bundle("web", 2), 5);
     assert_eq!(find(&new, &[old]).map(|it| it.nodes), Some([4, 6, 8].map(NodeId::from_u128).to_vec()));
-    let (facts, canary) = (Facts::default(), map(&[("env", "prod"), ("canary", "")]));
+    let (facts, canary) = (Known::default(), map(&[("env", "prod"), ("canary", "")]));
     assert_eq!(new.excluded_by(&canary, &facts).map(ToString::to_string).as_deref(), Some("canary,env=prod"));
     let test = map(&[("env", "test")]);
     assert_eq!(new.excluded_by(&test, &facts).map(ToString::to_string).as_deref(), Some("@tests"));

@@ -7,7 +7,7 @@ use super::{
     parse::{Naming, SelectorError},
     written::Member,
 };
-use crate::facts::Facts;
+use crate::facts::Known;
 
 /// A set of nodes, by what is said about them.
 ///
@@ -104,7 +104,7 @@ impl Selector {
 
     /// Whether a node with these is one of them.
     #[must_use]
-    pub fn matches(&self, labels: &Labels, facts: &Facts) -> bool {
+    pub fn matches(&self, labels: &Labels, facts: &Known) -> bool {
         self.terms.iter().all(|term| term.holds(labels, facts))
             && self.members.iter().all(|member| member.holds(labels, facts))
     }
@@ -123,18 +123,18 @@ impl Selector {
 
     /// Why a node with these is one of them, or is not: every term by itself.
     #[must_use]
-    pub fn explain(&self, labels: &Labels, facts: &Facts) -> Vec<Clause> {
+    pub fn explain(&self, labels: &Labels, facts: &Known) -> Vec<Clause> {
         let terms = self.terms.iter().map(|term| term.explain(labels, facts));
         terms.chain(self.members.iter().map(|member| member.explain(labels, facts))).collect()
     }
 }
 
 impl Resolved {
-    fn holds(&self, labels: &Labels, facts: &Facts) -> bool {
+    fn holds(&self, labels: &Labels, facts: &Known) -> bool {
         self.terms.iter().all(|term| term.holds(labels, facts)) == self.member.inside
     }
 
-    fn explain(&self, labels: &Labels, facts: &Facts) -> Clause {
+    fn explain(&self, labels: &Labels, facts: &Known) -> Clause {
         let within = self.terms.iter().map(|term| term.explain(labels, facts)).collect();
         let (text, holds) = (self.member.to_string(), self.holds(labels, facts));
         Clause { text, holds, found: None, within: Some(within) }
@@ -142,11 +142,11 @@ impl Resolved {
 }
 
 impl Term {
-    fn holds(&self, labels: &Labels, facts: &Facts) -> bool {
+    fn holds(&self, labels: &Labels, facts: &Known) -> bool {
         self.test.holds(self.subject.of(labels, facts))
     }
 
-    fn explain(&self, labels: &Labels, facts: &Facts) -> Clause {
+    fn explain(&self, labels: &Labels, facts: &Known) -> Clause {
         let found = self.subject.of(labels, facts);
         let (holds, found) = (self.test.holds(found), found.map(str::to_owned));
         Clause { text: self.to_string(), holds, found, within: None }
@@ -154,9 +154,9 @@ impl Term {
 }
 
 impl Subject {
-    fn of<'n>(&self, labels: &'n Labels, facts: &'n Facts) -> Option<&'n str> {
+    fn of<'n>(&self, labels: &'n Labels, facts: &'n Known) -> Option<&'n str> {
         match self {
-            Self::Label(key) => labels.get(key).map(String::as_str),
+            Self::Label(key) => labels.get(key),
             Self::Fact(name) => facts.lookup(name),
         }
     }

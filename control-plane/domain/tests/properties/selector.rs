@@ -6,7 +6,7 @@ use muster_common::{clock::UnixMillis, ids::NodeId};
 use muster_domain::{
     assignment::{Assignment, Staged, Target},
     effective::{self, Compiled},
-    facts::Facts,
+    facts::{Facts, Known},
     group::Group,
     labels::{Groups, Labels, Selector, Written, check_labels},
 };
@@ -21,11 +21,11 @@ fn value() -> impl Strategy<Value = String> {
 }
 
 fn labels() -> impl Strategy<Value = Labels> {
-    collection::btree_map(word(), value(), 0..4)
+    collection::btree_map(word(), value(), 0..4).prop_map(Labels::from_iter)
 }
 
-fn facts() -> impl Strategy<Value = Facts> {
-    option::of(value()).prop_map(|os| Facts { os: os.unwrap_or_default(), ..Facts::default() })
+fn facts() -> impl Strategy<Value = Known> {
+    option::of(value()).prop_map(|os| Facts { os: os.unwrap_or_default(), ..Facts::default() }.into())
 }
 
 /// One term, as text and as what it means.
@@ -54,10 +54,10 @@ struct Meaning {
 }
 
 impl Meaning {
-    fn holds(&self, labels: &Labels, facts: &Facts) -> bool {
-        let os = Some(&facts.os).filter(|os| !os.is_empty());
+    fn holds(&self, labels: &Labels, facts: &Known) -> bool {
+        let os = facts.lookup("os");
         let found = if self.subject == "facts.os" { os } else { labels.get(&self.subject) };
-        let among = found.is_some_and(|found| self.values.contains(found));
+        let among = found.is_some_and(|found| self.values.iter().any(|value| value == found));
         match self.kind {
             0 => found.is_some(),
             1 => found.is_none(),
@@ -193,7 +193,7 @@ proptest! {
         let labels = Labels::from([(key.clone(), value.clone())]);
         let selector = Selector::parse(&format!("{key}={value}"));
         match check_labels(&labels) {
-            Ok(()) => prop_assert!(selector.is_ok_and(|s| s.matches(&labels, &Facts::default()))),
+            Ok(()) => prop_assert!(selector.is_ok_and(|s| s.matches(&labels, &Known::default()))),
             Err(_) => prop_assert!(selector.is_err()),
         }
     }

@@ -24,13 +24,13 @@ pub(in crate::api) fn node(view: &View) -> pb::Node {
         labels: node.labels.clone().into_iter().collect(),
         // Nothing was heard yet: not a host without a name.
         facts: (!node.facts_sha256.is_empty()).then(|| types::Facts {
-            settings: node.facts.settings.iter().map(|it| setting(it, view)).collect(),
-            ..facts(&node.facts)
+            settings: node.facts.settings().iter().map(|it| setting(it, view)).collect(),
+            ..facts(&node.facts.all())
         }),
         connection: Some(connection(view)),
         items: items(view),
         conditions: view.conditions.iter().map(condition).collect(),
-        agent_version: node.facts.agent_version.clone(),
+        agent_version: node.facts.agent_version().to_owned(),
         certificate: Some(pb::NodeCertificate {
             serial: current.serial.clone(),
             generation: current.generation,
@@ -44,7 +44,7 @@ pub(in crate::api) fn node(view: &View) -> pb::Node {
         create_time: Some(timestamp(node.created_at)),
         enrolled_with: node.enrolled_with.to_string(),
         etag: muster_domain::node::etag(node.revision),
-        quarantine: node.quarantine.as_ref().map(quarantine),
+        quarantine: node.quarantine.as_deref().map(quarantine),
         upgrade_available: view.upgrade_available.clone().unwrap_or_default(),
         released_as: node.kept.as_ref().map(|kept| pb::ReleasedAs {
             instance_id: kept.instance.to_string(),

@@ -7,6 +7,7 @@ use muster_common::{clock::UnixMillis, digest::Sha256, reason::Reason};
 use muster_domain::{
     audit::Note,
     enrolled_with::EnrolledWith,
+    facts::Facts,
     join_request::{JoinRequest, State},
     join_token::{self, JoinToken},
     labels::Labels,
@@ -218,7 +219,7 @@ impl Ticket {
 fn as_approved(node: &mut Node, request: &JoinRequest) {
     let name = &request.display_name;
     node.display_name = if name.is_empty() { node.id.to_string() } else { name.clone() };
-    node.facts.hostname.clone_from(&request.hostname);
+    node.facts = Facts { hostname: request.hostname.clone(), ..Facts::default() }.into();
     node.machine_fingerprint.clone_from(&request.machine_fingerprint);
 }
 

@@ -11,7 +11,7 @@ pub(super) fn reasons(entry: &Entry, catalog: &Contents) -> Vec<Reason> {
         let (value, target, name) = (decided.value, decided.by.target, &decided.by.by.assignment.name);
         yes("Profile", format!("{key:?} is {value:?} by {target}, of assignment {name:?}"))
     });
-    decided.chain(entry.node.facts.settings.iter().filter_map(kept)).collect()
+    decided.chain(entry.node.facts.settings().iter().filter_map(kept)).collect()
 }
 
 /// What a host has in force in the place of what it was given.

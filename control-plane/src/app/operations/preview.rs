@@ -93,7 +93,7 @@ impl App {
     }
 
     fn previewed(&self, entry: &Entry, wish: &Wish, groups: &Groups) -> Previewed {
-        let (node, live) = (&entry.node, entry.live.as_ref());
+        let (node, live) = (&entry.node, entry.live.as_deref());
         let knows = |known: &String| known == wish.kind;
         Previewed {
             node: node.id,

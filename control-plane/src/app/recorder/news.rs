@@ -10,7 +10,7 @@ use muster_common::{
 use muster_domain::{
     certificate::Shown,
     command::{self, Command, Event},
-    facts::Facts,
+    facts::{Facts, Known},
     item::{ItemName, ItemState},
     node::Node,
 };
@@ -29,7 +29,7 @@ use crate::app::{
 pub(super) struct News {
     node: Node,
     dirty: Dirty,
-    facts: Option<ToldFacts>,
+    facts: Option<Box<ToldFacts>>,
     /// Whether selectors see the node differently with those facts.
     can_tell: bool,
     upserts: Vec<ItemState>,
@@ -93,7 +93,7 @@ impl App {
         if let Some(stored) = &news.facts {
             let mut was_due = false;
             self.fleet.with(news.node.id, |mut entry| {
-                if entry.told.as_ref() == Some(stored) {
+                if entry.told.as_deref() == Some(stored) {
                     entry.told = None;
                 }
                 was_due = entry.live.as_mut().is_some_and(|live| std::mem::take(&mut live.facts_due));
@@ -101,7 +101,7 @@ impl App {
                 if written.revision < entry.node.selector_revision {
                     return;
                 }
-                entry.node.facts = stored.facts.clone();
+                entry.node.facts = self.fleet.shared(stored.facts.clone().into());
                 entry.node.facts_sha256.clone_from(&stored.sha256);
                 if news.can_tell {
                     entry.node.selector_revision = written.revision;
@@ -162,7 +162,7 @@ fn news(entry: &mut Entry) -> News {
     News { node: entry.node.clone(), dirty, facts, can_tell, upserts, gone, lost }
 }
 
-fn selectors_can_tell(before: &Facts, after: &Facts) -> bool {
+fn selectors_can_tell(before: &Known, after: &Facts) -> bool {
     Facts::SELECTABLE.iter().any(|name| before.lookup(name) != after.lookup(name))
 }
 

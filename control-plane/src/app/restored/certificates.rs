@@ -42,7 +42,7 @@ impl App {
             let is_newer = not_before >= newest && held.judge(serial) == Shown::Superseded;
             let found = self.ca.issued_before(leaf_der, held.newest() + 1).filter(|_| is_newer)?;
             // At once: this connection is to be served.
-            entry.node.certificate = NodeCertificate { current: found.clone(), next: None };
+            entry.node.certificate = NodeCertificate { current: found.clone(), next: None }.without_leaves();
             Some(found)
         });
         if let Some(found) = found.flatten() {

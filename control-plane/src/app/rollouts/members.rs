@@ -126,7 +126,7 @@ impl<'a> Look<'a> {
                 Presence::Here if pause::holds(&entry.conditions) => Presence::Away,
                 presence => presence,
             },
-            is_open: self.is_open(&node.facts.timezone),
+            is_open: self.is_open(node.facts.timezone()),
             is_selected: self.selects(entry),
             group: self.group(entry),
             standing,
@@ -149,7 +149,7 @@ impl<'a> Look<'a> {
 
     fn group(&mut self, entry: &Entry) -> u32 {
         let Some(budget) = &self.rollout.plan.budget else { return 0 };
-        let value = entry.node.labels.get(&budget.label).cloned().unwrap_or_default();
+        let value = entry.node.labels.get(&budget.label).unwrap_or_default().to_owned();
         let next = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
         *self.groups.entry(value).or_insert(next)
     }

@@ -98,7 +98,7 @@ impl App {
         let mut zones = Zones::default();
         self.fleet.for_each(|entry| {
             if !entry.node.facts_sha256.is_empty() {
-                zones.add(&entry.node.facts.timezone);
+                zones.add(entry.node.facts.timezone());
             }
         });
         zones

@@ -116,7 +116,7 @@ async fn facts_that_change_twice_before_they_are_stored_raise_the_revision() {
     bench.app.record().await.unwrap();
     let node = bench.app.node(&whole(), id).unwrap().node;
     assert!(node.selector_revision > before);
-    assert_eq!(node.facts.boot_id, "b");
+    assert_eq!(node.facts.all().boot_id, "b");
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn facts_that_were_stored_before_an_edit_are_seen_with_that_edit() {
     bench.write(move |tx| Ok(tx.node_edit(id, "host", &labels)?)).await;
     bench.app.follow().await.unwrap();
     let (known, stored) = (bench.app.node(&whole(), id).unwrap().node, bench.stored(id).await);
-    assert_eq!(known.facts, facts);
+    assert_eq!(known.facts, facts.into());
     assert_eq!((known.selector_revision, &known.labels), (stored.selector_revision, &stored.labels));
 }
 

@@ -108,7 +108,7 @@ pub(super) fn problems(authorities: &[HostCa]) -> Vec<String> {
         if let Err(error) = muster_domain::labels::check_labels(&label) {
             problem(&format!("name-label: {error}"));
         }
-        if let Err(error) = muster_domain::labels::check_labels(&authority.static_labels) {
+        if let Err(error) = muster_domain::labels::check_labels(&authority.static_labels.iter().collect()) {
             problem(&format!("static-labels: {error}"));
         }
         if let Some(what) = super::not_requestable(&authority.requestable_labels) {

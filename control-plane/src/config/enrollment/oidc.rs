@@ -142,7 +142,7 @@ pub(super) fn problems(issuers: &[Oidc]) -> Vec<String> {
         if oidc.claims.values().any(|values| values.all().is_empty()) {
             problem("a claim that may have no value can never hold");
         }
-        if let Err(error) = muster_domain::labels::check_labels(&oidc.static_labels) {
+        if let Err(error) = muster_domain::labels::check_labels(&oidc.static_labels.iter().collect()) {
             problem(&format!("static-labels: {error}"));
         }
         let named = oidc.labels.keys().map(|key| (key.clone(), String::new())).collect();

@@ -57,7 +57,7 @@ pub trait WriteNodes: ReadNodes + Writer {
             ledger.map(|ledger| ledger.seq),
         ];
         self.put(STATUS, row)?;
-        self.put(FACTS, params![node.id, json(&node.facts), &node.facts_sha256])?;
+        self.put(FACTS, params![node.id, json(&node.facts.all()), &node.facts_sha256])?;
         put_certificates(self, node.id, &node.certificate)?;
         put_items(self, node.id, &node.items)
     }
@@ -253,8 +253,7 @@ pub trait WriteNodes: ReadNodes + Writer {
         if known.is_empty() {
             return Ok(false); // a node has one from its first row to its last
         }
-        let all = [Some(&certificate.current), certificate.next.as_ref()];
-        if all.into_iter().flatten().all(|issued| known.contains(&issued.serial)) {
+        if certificate.both().all(|issued| known.contains(&issued.serial)) {
             self.changed(ChangeKind::NodeReport, id.to_string());
         } else {
             self.needs_audit("a node's certificate");
@@ -294,8 +293,11 @@ fn put_certificates<W: Writer + ?Sized>(tx: &mut W, id: NodeId, pair: &NodeCerti
     const SQL: &str = "INSERT INTO node_certificates (node_id, is_next, serial, generation, issuer, not_before, \
                        not_after, key_sha256, der) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     tx.put("DELETE FROM node_certificates WHERE node_id = $1", params![id])?;
-    let both: [(bool, Option<&Issued>); 2] = [(false, Some(&pair.current)), (true, pair.next.as_ref())];
+    let both: [(bool, Option<&Issued>); 2] = [(false, Some(&pair.current)), (true, pair.next.as_deref())];
     for (is_next, issued) in both.into_iter().filter_map(|(is_next, issued)| Some((is_next, issued?))) {
+        if issued.der.is_empty() {
+            return Err(Error::row("certificate", "it came from memory, which keeps no leaves"));
+        }
         let row = params![
             id,
             is_next,

@@ -59,7 +59,10 @@ const CHANGES: [(&str, Change); 7] = [
     ("a node", |tx| tx.node_edit(node(1).id, "new", &Default::default()).map(drop)),
     ("a node", |tx| tx.node_delete(node(1).id).map(drop)),
     ("a node's certificate", |tx| {
-        let pair = muster_domain::certificate::NodeCertificate { current: issued(1), next: Some(issued(2)) };
+        let pair = muster_domain::certificate::NodeCertificate {
+            current: issued(1),
+            next: Some(Box::new(issued(2))),
+        };
         tx.node_set_certificate(node(1).id, &pair).map(drop)
     }),
     ("a join token", |tx| tx.join_token_insert(&join_token(1, 1))),

@@ -66,10 +66,10 @@ pub(crate) fn parts_are_written_apart(database: &impl Database) {
     assert_eq!(get(&store), expected, "selectors do not see names");
 
     let quiet = report(&store, |tx| tx.node_set_facts(ID, &Facts::default(), &[1], false)).revision;
-    expected = Node { facts: Facts::default(), facts_sha256: vec![1], ..expected };
+    expected = Node { facts: Facts::default().into(), facts_sha256: vec![1], ..expected };
     assert_eq!(get(&store), expected);
     let loud = report(&store, |tx| tx.node_set_facts(ID, &facts(), &[2], true)).revision;
-    expected = Node { facts: facts(), facts_sha256: vec![2], selector_revision: loud, ..expected };
+    expected = Node { facts: facts().into(), facts_sha256: vec![2], selector_revision: loud, ..expected };
     assert!(loud > quiet);
     assert_eq!(get(&store), expected, "an operator's etag does not follow what hosts report");
 
@@ -129,7 +129,7 @@ pub(crate) fn pages_cover_all_once(database: &impl Database) {
 
 pub(crate) fn certificates_are_issued_and_promoted(database: &impl Database) {
     let (store, enrolled) = enrolled(database);
-    let pair = NodeCertificate { current: issued(1), next: Some(issued(2)) };
+    let pair = NodeCertificate { current: issued(1), next: Some(Box::new(issued(2))) };
     let put = pair.clone();
     let renewed = write(&store, move |tx| tx.node_set_certificate(ID, &put)).revision;
     assert_eq!(get(&store).certificate, pair);

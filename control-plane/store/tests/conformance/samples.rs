@@ -37,7 +37,7 @@ pub(crate) fn node(number: u128) -> Node {
         id: NodeId::from_u128(number),
         display_name: format!("web-{number}"),
         labels: labels(&[("env", "prod"), ("example.com/role", "web")]),
-        facts: facts(),
+        facts: facts().into(),
         facts_sha256: vec![7; 32],
         liveness: Liveness { state: liveness::State::NeverSeen, since: NOW, reason: "Enrolled".into() },
         items: vec![item("bundle/motd"), item("settings")],
@@ -257,5 +257,5 @@ pub(crate) fn command(number: u128, operation: u128, node: u128) -> Command {
 }
 
 pub(crate) fn options(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    labels(pairs)
+    labels(pairs).into_iter().collect()
 }

@@ -29,11 +29,9 @@ fn rows_of_the_first_release_are_read() {
     let store = Store::create(&options, "example.test").unwrap();
     rusqlite::Connection::open(options.file().unwrap()).unwrap().execute_batch(NODE).unwrap();
     let node = store.read_blocking::<_, Error, _>(|tx| tx.node_get(NodeId::from_u128(1))).unwrap().unwrap();
-    assert_eq!(
-        (node.facts.hostname.as_str(), node.facts.cpu_count, node.facts.os.as_str()),
-        ("web-1", 2, "")
-    );
-    assert_eq!(node.facts.disks[0].size_bytes, 5);
+    let facts = node.facts.all();
+    assert_eq!((facts.hostname.as_str(), facts.cpu_count, facts.os.as_str()), ("web-1", 2, ""));
+    assert_eq!(facts.disks[0].size_bytes, 5);
     assert_eq!(node.certificate.current.serial, "0a");
     let item = &node.items[0];
     assert_eq!(item.outcome, Some(Outcome::RolledBack));

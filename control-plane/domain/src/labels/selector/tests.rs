@@ -1,8 +1,9 @@
 use super::*;
+use crate::facts::Facts;
 
-fn node() -> (Labels, Facts) {
+fn node() -> (Labels, Known) {
     let labels = [("env", "prod"), ("role", "web"), ("example.com/tier", "1"), ("empty", "")];
-    let facts = Facts { os: "debian".into(), timezone: "Europe/Berlin".into(), ..Facts::default() };
+    let facts = Facts { os: "debian".into(), timezone: "Europe/Berlin".into(), ..Facts::default() }.into();
     (labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into(), facts)
 }
 
@@ -104,7 +105,7 @@ fn an_unknown_fact_is_answered_with_the_known_ones() {
 fn every_selectable_fact_can_be_asked_for() {
     for fact in Facts::SELECTABLE {
         let json = format!("{{{:?}: \"x\"}}", fact.replace('-', "_"));
-        let facts: Facts = serde_json::from_str(&json).unwrap();
+        let facts = serde_json::from_str::<Facts>(&json).unwrap().into();
         let selector = Selector::parse(&format!("facts.{fact}=x")).unwrap();
         assert!(selector.matches(&Labels::new(), &facts), "{fact}");
     }

@@ -1,7 +1,7 @@
 use muster_common::clock::UnixMillis;
 
 use super::*;
-use crate::{facts::Facts, labels::Labels};
+use crate::{facts::Known, labels::Labels};
 
 fn group(name: &str, selector: &str, revision: u64) -> Group {
     Group {
@@ -25,7 +25,7 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
 
 fn matches(text: &str, pairs: &[(&str, &str)]) -> bool {
     let selector = Written::parse(text).unwrap().resolve(&groups()).unwrap();
-    selector.matches(&labels(pairs), &Facts::default())
+    selector.matches(&labels(pairs), &Known::default())
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn the_newest_of_the_named_groups_says_how_old_an_answer_is() {
 #[test]
 fn explain_tells_the_terms_within_a_group() {
     let selector = Written::parse("env,@canary,!@all").unwrap().resolve(&groups()).unwrap();
-    let clauses = selector.explain(&labels(&[("env", "prod")]), &Facts::default());
+    let clauses = selector.explain(&labels(&[("env", "prod")]), &Known::default());
     let told = |clause: &crate::labels::Clause| (clause.text.clone(), clause.holds);
     assert_eq!(
         clauses.iter().map(told).collect::<Vec<_>>(),

@@ -226,7 +226,7 @@ async fn force_waits_for_no_node_that_would_not_be_told() {
     lab.go().await;
     let quarantine =
         Quarantine { reason: Suspicion::ByOperator, since: UnixMillis(1), seen: Vec::new(), newest: None };
-    lab.bench.app.fleet.with(node, |mut entry| entry.node.quarantine = Some(quarantine));
+    lab.bench.app.fleet.with(node, |mut entry| entry.node.quarantine = Some(Box::new(quarantine)));
     lab.bench.app.cancel_operation(&alice(), id, String::new(), true).await.unwrap();
     assert!(lab.ended(id).await, "it has a session, and gets no orders");
 }

@@ -1,0 +1,205 @@
+//! Facts as memory keeps them: there may be a million nodes.
+
+use std::{collections::HashSet, sync::Arc};
+
+use super::{Address, Disk, Facts};
+use crate::settings::EffectiveSetting;
+
+/// What a host says about itself, packed. What many hosts have in common is there once.
+/// Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    kind: Arc<Kind>,
+    hostname: Arc<str>,
+    /// In JSON, see `Rest`: nobody asks for it but who looks at this host.
+    rest: Arc<str>,
+}
+
+/// What a host has in common with others.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+struct Kind {
+    os: String,
+    os_version: String,
+    kernel: String,
+    architecture: String,
+    cpu_model: String,
+    cpu_count: u32,
+    agent_version: String,
+    timezone: String,
+    settings: Vec<EffectiveSetting>,
+}
+
+/// What a host has for itself: memory, disks, addresses, machine id, boot id.
+type Rest = (u64, Vec<(String, String, u64)>, Vec<(String, String)>, String, String);
+
+/// The kinds of hosts there are, each once.
+#[derive(Debug, Default)]
+pub struct Kinds {
+    kinds: HashSet<Arc<Kind>>,
+    /// How many there were when those that no host has any more were last thrown away.
+    kept: usize,
+}
+
+/// Kinds that are kept without a look at who has them.
+const FEW: usize = 1024;
+
+impl Known {
+    /// The facts a selector can ask for, as `facts.NAME`: one word each.
+    #[must_use]
+    pub fn lookup(&self, name: &str) -> Option<&str> {
+        let value = match name {
+            "hostname" => &*self.hostname,
+            "os" => &self.kind.os,
+            "os-version" => &self.kind.os_version,
+            "kernel" => &self.kind.kernel,
+            "architecture" => &self.kind.architecture,
+            "agent-version" => &self.kind.agent_version,
+            "timezone" => &self.kind.timezone,
+            _ => return None,
+        };
+        (!value.is_empty()).then_some(value)
+    }
+
+    /// Release of its agent; empty: not known.
+    #[must_use]
+    pub fn agent_version(&self) -> &str {
+        &self.kind.agent_version
+    }
+
+    /// IANA time zone; empty: not known.
+    #[must_use]
+    pub fn timezone(&self) -> &str {
+        &self.kind.timezone
+    }
+
+    /// The agent's options in force.
+    #[must_use]
+    pub fn settings(&self) -> &[EffectiveSetting] {
+        &self.kind.settings
+    }
+
+    /// All of them.
+    ///
+    /// # Panics
+    /// Never: it reads what it has written itself.
+    #[must_use]
+    pub fn all(&self) -> Facts {
+        let rest: Rest = serde_json::from_str(&self.rest).expect("it was written by `of`");
+        let (memory_bytes, disks, addresses, machine_id, boot_id) = rest;
+        let disk = |(mount_point, file_system, size_bytes)| Disk { mount_point, file_system, size_bytes };
+        let address = |(interface, address)| Address { interface, address };
+        let kind = Kind::clone(&self.kind);
+        Facts {
+            hostname: self.hostname.to_string(),
+            os: kind.os,
+            os_version: kind.os_version,
+            kernel: kind.kernel,
+            architecture: kind.architecture,
+            cpu_model: kind.cpu_model,
+            cpu_count: kind.cpu_count,
+            memory_bytes,
+            disks: disks.into_iter().map(disk).collect(),
+            addresses: addresses.into_iter().map(address).collect(),
+            machine_id,
+            boot_id,
+            agent_version: kind.agent_version,
+            timezone: kind.timezone,
+            settings: kind.settings,
+        }
+    }
+}
+
+impl From<Facts> for Known {
+    fn from(facts: Facts) -> Self {
+        let disks = facts.disks.into_iter().map(|it| (it.mount_point, it.file_system, it.size_bytes));
+        let addresses = facts.addresses.into_iter().map(|it| (it.interface, it.address));
+        let rest: Rest =
+            (facts.memory_bytes, disks.collect(), addresses.collect(), facts.machine_id, facts.boot_id);
+        let kind = Kind {
+            os: facts.os,
+            os_version: facts.os_version,
+            kernel: facts.kernel,
+            architecture: facts.architecture,
+            cpu_model: facts.cpu_model,
+            cpu_count: facts.cpu_count,
+            agent_version: facts.agent_version,
+            timezone: facts.timezone,
+            settings: facts.settings,
+        };
+        let rest = serde_json::to_string(&rest).expect("texts and numbers always have a JSON form");
+        Self { kind: Arc::new(kind), hostname: facts.hostname.into(), rest: rest.into() }
+    }
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Facts::default().into()
+    }
+}
+
+impl Kinds {
+    /// The same facts; what was seen of other hosts already is shared with them.
+    #[must_use]
+    pub fn shared(&mut self, facts: Known) -> Known {
+        if let Some(kind) = self.kinds.get(&facts.kind) {
+            return Known { kind: Arc::clone(kind), ..facts };
+        }
+        if self.kinds.len() >= FEW.max(self.kept * 2) {
+            self.kinds.retain(|kind| Arc::strong_count(kind) > 1);
+            self.kept = self.kinds.len();
+        }
+        self.kinds.insert(Arc::clone(&facts.kind));
+        facts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(number: usize) -> Facts {
+        Facts {
+            hostname: format!("host-{number}"),
+            os: "debian".to_owned(),
+            kernel: format!("6.{}", number % 2),
+            cpu_count: 4,
+            memory_bytes: u64::MAX,
+            disks: vec![Disk { mount_point: "/\"".into(), file_system: "ext4".into(), size_bytes: 7 }],
+            addresses: vec![Address { interface: "eth0".into(), address: format!("10.0.0.{number}") }],
+            machine_id: "m".to_owned(),
+            timezone: "Europe/Berlin".to_owned(),
+            settings: vec![EffectiveSetting {
+                key: "log-level".to_owned(),
+                value: "warn".to_owned(),
+                origin: None,
+                desired: None,
+            }],
+            ..Facts::default()
+        }
+    }
+
+    #[test]
+    fn nothing_is_lost_by_packing() {
+        for facts in [facts(1), Facts::default()] {
+            let known = Known::from(facts.clone());
+            assert_eq!(known.all(), facts);
+            for name in Facts::SELECTABLE {
+                assert_eq!(known.lookup(name), facts.lookup(name), "{name}");
+            }
+            assert_eq!(known.lookup("cpu-model"), None);
+        }
+    }
+
+    #[test]
+    fn hosts_of_one_kind_share_it_and_kinds_of_no_host_go() {
+        let mut kinds = Kinds::default();
+        let known: Vec<Known> = (0..4).map(|n| kinds.shared(facts(n).into())).collect();
+        assert!(Arc::ptr_eq(&known[0].kind, &known[2].kind));
+        assert!(!Arc::ptr_eq(&known[0].kind, &known[1].kind));
+        for number in 0..3 * FEW {
+            drop(kinds.shared(Facts { os: number.to_string(), ..Facts::default() }.into()));
+        }
+        assert!(kinds.kinds.len() <= FEW + 1, "{}", kinds.kinds.len());
+        assert!(Arc::ptr_eq(&kinds.shared(facts(8).into()).kind, &known[0].kind));
+    }
+}

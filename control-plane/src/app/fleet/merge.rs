@@ -1,0 +1,41 @@
+//! What was read of a node anew, put into what memory has of it.
+
+use muster_domain::{node::Node, sighting::Sightings};
+
+use super::Entry;
+
+/// What operators edit comes from the store; what the node reports is newer
+/// here. What was read some moments ago may be older than what is here already.
+pub(super) fn merge(entry: &mut Entry, stored: Node) {
+    let node = &mut entry.node;
+    if stored.revision >= node.revision {
+        node.revision = stored.revision;
+        node.display_name = stored.display_name;
+    }
+    // All that selectors see, and since when: one generation must never stand for two contents.
+    if stored.selector_revision > node.selector_revision {
+        node.selector_revision = stored.selector_revision;
+        node.labels = stored.labels;
+        node.facts = stored.facts;
+        node.facts_sha256 = stored.facts_sha256;
+    }
+    node.machine_fingerprint = stored.machine_fingerprint;
+    node.recoveries = stored.recoveries;
+    node.accepted = stored.accepted;
+    node.own_since = stored.own_since;
+    node.touches = stored.touches;
+    let was_let_out = node.quarantine.is_some() && stored.quarantine.is_none();
+    if !entry.locking {
+        node.quarantine = stored.quarantine;
+    }
+    if stored.certificate.is_as_new_as(&node.certificate) {
+        node.certificate = stored.certificate;
+    }
+    let is_kept_anew = stored.kept.is_some() && stored.kept != node.kept;
+    if is_kept_anew || was_let_out && !entry.locking {
+        entry.released(stored.kept);
+    } else if stored.kept.is_none() {
+        node.kept = None;
+        entry.turned_away = Sightings::default();
+    }
+}
