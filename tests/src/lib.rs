@@ -13,6 +13,7 @@ pub mod eventually;
 pub mod faults;
 pub mod forge;
 pub mod frames;
+pub mod haproxy;
 pub mod history;
 pub mod host;
 pub mod hostile;

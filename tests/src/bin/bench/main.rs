@@ -1,14 +1,17 @@
 //! `make bench`: what sessions cost beside a bare server, what one change costs until
 //! every node has answered it, what a command costs, and what an idle agent costs its host.
 //! Writes `sessions.json`, `convergence.json`, `commands.json` and `footprint.json`.
+//! `make bench-scale` asks for `--only scale`: how a control plane grows, in `scale.json`
+//! and a picture.
 //!
-//! `muster-bench [--only sessions|convergence|commands|footprint] [--sizes 1000,5000,10000]
+//! `muster-bench [--only sessions|convergence|commands|footprint|scale] [--sizes 1000,5000,10000]
 //! [--states 1,10,1000] [--runs 3] [--out target/bench]`
 #![allow(clippy::print_stdout)]
 
 mod commands;
 mod convergence;
 mod footprint;
+mod scale;
 mod sessions;
 
 use std::{fs, path::PathBuf, time::Duration};
@@ -50,6 +53,15 @@ struct Args {
     /// How long slow hosts take, in seconds.
     #[arg(long, default_value_t = 5)]
     slow_seconds: u64,
+    /// Processes that the hosts of the part `scale` are in.
+    #[arg(long, default_value_t = 2)]
+    processes: usize,
+    /// Numbers of nodes that a control plane without sessions knows, of the part `scale`.
+    #[arg(long, value_delimiter = ',', default_value = "100000,1000000")]
+    nodes: Vec<usize>,
+    /// The folder that the picture of the part `scale` goes to.
+    #[arg(long)]
+    draw: Option<PathBuf>,
     /// The folder that the figures go to.
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
@@ -61,13 +73,15 @@ enum Part {
     Convergence,
     Commands,
     Footprint,
+    Scale,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     limits::raise_open_files();
-    let wants = |part| args.only.is_none_or(|only| only == part);
+    // How it grows is asked for by itself: it takes as long as all the others.
+    let wants = |part| args.only.map_or(part != Part::Scale, |only| only == part);
     if wants(Part::Sessions) {
         let rows = sessions::run(&args.sizes, args.runs).await?;
         sessions::print(&rows);
@@ -99,6 +113,21 @@ async fn main() -> anyhow::Result<()> {
         if !args.any_footprint {
             footprint::judge(&rows)?;
         }
+    }
+    if wants(Part::Scale) {
+        let asked = scale::Asked {
+            sizes: args.sizes.clone(),
+            processes: args.processes.max(1),
+            idle: Duration::from_secs(args.idle_seconds),
+            nodes: args.nodes.clone(),
+        };
+        let found = scale::run(&asked).await?;
+        scale::print(&found);
+        write(&args, "scale.json", &found)?;
+        if let Some(folder) = &args.draw {
+            scale::draw(&found, &repository().join(folder))?;
+        }
+        scale::judge(&found)?;
     }
     Ok(())
 }

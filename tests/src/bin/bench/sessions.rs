@@ -99,8 +99,12 @@ impl Bare {
     }
 
     pub(crate) fn push(&mut self) -> anyhow::Result<()> {
+        self.say("push")
+    }
+
+    pub(crate) fn say(&mut self, line: &str) -> anyhow::Result<()> {
         let stdin = self.stdin.as_mut().context("its input")?;
-        writeln!(stdin, "push")?;
+        writeln!(stdin, "{line}")?;
         Ok(stdin.flush()?)
     }
 }
@@ -175,7 +179,7 @@ async fn push(plane: &mut Plane, swarm: &Swarm, all: u64, figures: &mut Figures)
     Ok(())
 }
 
-async fn reports_stored(console: SocketAddr) -> anyhow::Result<u64> {
+pub(crate) async fn reports_stored(console: SocketAddr) -> anyhow::Result<u64> {
     let metrics = http_get(console, "/metrics").await.context("no metrics")?;
     let line = metrics.lines().find_map(|line| line.strip_prefix("muster_item_reports_stored_total "));
     Ok(line.context("no such metric")?.trim().parse()?)

@@ -1,0 +1,93 @@
+//! A control plane that knows many nodes, and has no session: how long it takes to read
+//! them, what they take of its memory, and how long it counts those of a selector.
+
+use std::{process::Command, time::Duration};
+
+use anyhow::{Context as _, ensure};
+use muster_common::clock::Clock;
+use muster_proto::admin::v1::ListNodesRequest;
+use muster_tests::{
+    binaries,
+    eventually::eventually,
+    operator::Operator,
+    plane::{Options, Plane, http_get},
+};
+use serde_json::{Value, json};
+
+use crate::median;
+
+/// A large store on a busy machine.
+const LONG: Duration = Duration::from_secs(600);
+/// Until the allocator has given back what reading a large store needed.
+const SETTLE: Duration = Duration::from_secs(12);
+/// Stores that are not smaller than this are large.
+const LARGE: usize = 10_000;
+/// Of each selector, of which the median counts.
+const RUNS: usize = 5;
+/// Selectors that find many nodes, some, few and none.
+const SELECTORS: [&str; 5] = [
+    "env=prod",
+    "team=team-7,region=eu-3",
+    "facts.os-version=12,role notin (role-1,role-2)",
+    "rack=r1",
+    "nosuch",
+];
+
+/// Answers a row.
+pub(super) async fn run(count: usize) -> anyhow::Result<Value> {
+    let folder = tempfile::tempdir()?;
+    let mut plane =
+        Plane::start(folder.path(), &Options { log: "warn".to_owned(), ..Options::default() }).await;
+    let settle = if count < LARGE { crate::SETTLE } else { SETTLE };
+    tokio::time::sleep(settle).await;
+    let empty = plane.process().rss_kib();
+    plane.kill();
+    println!("{count} nodes: into the store");
+    let store = plane.state().join("muster.db");
+    let done = Command::new(binaries::path("examples/nodes")).arg(&store).arg(count.to_string()).output()?;
+    ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+    println!("{count} nodes: read");
+    let begun = Clock::System.monotonic();
+    // Where it listens stands in its configuration since its first start.
+    plane.launch(&[]);
+    let console = plane.addresses().console;
+    eventually("the control plane is ready", LONG, || async move {
+        http_get(console, "/readyz").await.filter(|answer| answer.starts_with("HTTP/1.1 200"))
+    })
+    .await;
+    let start = (Clock::System.monotonic() - begun).as_secs_f64();
+    let peak = plane.process().peak_kib();
+    let operator = plane.operator().await;
+    let mut selectors = Vec::new();
+    for selector in SELECTORS {
+        let (found, ms) = counted(&operator, selector).await?;
+        selectors.push(json!({ "selector": selector, "found": found, "ms": ms }));
+    }
+    tokio::time::sleep(settle).await;
+    let held = plane.process().rss_kib();
+    let worst = selectors.iter().filter_map(|it| it["ms"].as_f64()).fold(0.0, f64::max);
+    let bytes = f64::from(u32::try_from(held.saturating_sub(empty))?) * 1024.0;
+    Ok(json!({
+        "nodes": count,
+        "start_seconds": start,
+        "memory_mib": held / 1024,
+        "peak_mib": peak / 1024,
+        "bytes_per_node": bytes / f64::from(u32::try_from(count)?),
+        "count_ms": worst,
+        "selectors": selectors,
+        "store_mib": std::fs::metadata(&store)?.len() >> 20,
+    }))
+}
+
+/// How many nodes a selector finds, and how long an operator waits for that.
+async fn counted(operator: &Operator, selector: &str) -> anyhow::Result<(i64, f64)> {
+    let (mut times, mut found) = (Vec::new(), None);
+    for _ in 0..RUNS {
+        let ask = ListNodesRequest { selector: selector.to_owned(), page_size: 1, ..Default::default() };
+        let begun = Clock::System.monotonic();
+        let answer = operator.nodes.clone().list_nodes(ask).await?.into_inner();
+        times.push((Clock::System.monotonic() - begun).as_secs_f64() * 1e3);
+        found = Some(answer.total_size);
+    }
+    Ok((found.context("it was asked")?, median(times)))
+}
