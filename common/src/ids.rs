@@ -100,6 +100,10 @@ id!(
     SecretId, "protected content"
 );
 id!(
+    /// One run of a control plane's process on a store.
+    ReplicaId, "replica"
+);
+id!(
     /// One upload of a blob, which may take more than one attempt.
     UploadId, "upload"
 );

@@ -45,6 +45,7 @@ pub mod recorder;
 pub mod recovery;
 pub mod releases;
 mod rename;
+pub mod replicas;
 pub mod restored;
 pub mod retention;
 pub mod revocation;
@@ -114,6 +115,8 @@ pub struct Core {
     pub recorder: recorder::Recorder,
     /// Nodes with orders to hand out.
     pub dispatch: dispatch::Dispatch,
+    /// Who else serves the store.
+    pub replicas: replicas::Replicas,
     /// Who is connected.
     pub hub: Hub,
     /// How many may be.

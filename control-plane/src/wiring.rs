@@ -3,6 +3,7 @@
 
 mod audit;
 mod callers;
+mod readiness;
 pub mod store;
 mod tls;
 mod workloads;
@@ -95,6 +96,7 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
         feed: app::feed::Feed::default(),
         recorder: app::recorder::Recorder::default(),
         dispatch: app::dispatch::Dispatch::default(),
+        replicas: app::replicas::Replicas::new(store.is_shared()),
         hub: Hub::default(),
         herd: app::herd::Herd::new(of_nodes.connections, of_nodes.handshakes_per_second),
         ca: Arc::clone(&ca),
@@ -115,6 +117,7 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
         fixed,
     });
     app.renew_secrets().await.context("cannot encrypt protected contents with the newest key")?;
+    app.beat().await.context("cannot join the replicas of the store")?;
     app.load().await?;
     work::start(&app, &tasks, &drain);
 
@@ -152,13 +155,15 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
     addresses.write(&config.state_dir).context("cannot write addresses.json")?;
     ready.has("doors");
     health::report(&health, true).await;
+    let watch = readiness::watch(app.clone(), ready.clone(), health.clone(), drain.clone());
+    tasks.spawn("readiness", Kind::BestEffort, watch);
     let Addresses { agents, enrollment, operators, .. } = &addresses;
     tracing::info!(
         %replica, epoch, %agents, %enrollment, %operators,
         "control plane {replica} serves nodes on {agents}, enrollment on {enrollment}, operators on {operators}"
     );
 
-    let ended = wait_for_the_end(asked, &tasks).await;
+    let ended = wait_for_the_end(asked, &app, &tasks).await;
     health::report(&health, false).await;
     ready.waits_for("the end");
     finish(&app, &tasks, &drain, config.drain_within).await;
@@ -286,10 +291,11 @@ impl Asked {
     }
 }
 
-async fn wait_for_the_end(mut asked: Asked, tasks: &Tasks) -> anyhow::Result<()> {
+async fn wait_for_the_end(mut asked: Asked, app: &App, tasks: &Tasks) -> anyhow::Result<()> {
     tokio::select! {
         _ = asked.terminate.recv() => {}
         _ = asked.interrupt.recv() => {}
+        why = app.replicas.over() => anyhow::bail!("the control plane cannot go on: {why}"),
         fatal = tasks.failed() => {
             tracing::error!(%fatal, "{fatal}: the control plane cannot go on");
             return Err(fatal.into());
@@ -317,6 +323,9 @@ async fn finish(app: &App, tasks: &Tasks, drain: &Drain, within: Duration) {
     let _ = tokio::time::timeout(within, gone).await;
     if let Err(error) = app.record().await {
         tracing::warn!(error = %muster_common::error_chain::Chain(&error), "the last reports were not stored");
+    }
+    if let Err(error) = app.leave_replicas().await {
+        tracing::warn!(error = %muster_common::error_chain::Chain(&error), "the other replicas were not told of the end");
     }
     drain.cut();
     if tokio::time::timeout(within, tasks.ended()).await.is_err() {

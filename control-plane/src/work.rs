@@ -12,12 +12,14 @@ mod workloads;
 use std::time::Duration;
 
 use muster_common::{clock::Instant, drain::Drain, tasks::Tasks};
+use tokio::sync::watch;
 
 use crate::app::App;
 use driver::{Worker, drive};
 
 /// Starts every worker.
 pub fn start(app: &App, tasks: &Tasks, drain: &Drain) {
+    drive(app, tasks, drain, Beat);
     drive(app, tasks, drain, Follow);
     drive(app, tasks, drain, Record);
     drive(app, tasks, drain, HandOut);
@@ -37,6 +39,8 @@ pub fn start(app: &App, tasks: &Tasks, drain: &Drain) {
     }
 }
 
+/// Says that this process lives.
+struct Beat;
 /// Keeps memory true to the store.
 struct Follow;
 /// Writes down what nodes report.
@@ -60,14 +64,37 @@ struct Prune;
 /// Brings changes to nodes, step by step.
 struct Rollouts;
 
+impl Worker for Beat {
+    const NAME: &'static str = "beat";
+    const PAUSE_AT_MOST: Duration = Duration::from_secs(1);
+    async fn hint(&mut self, _: &App) {
+        std::future::pending::<()>().await;
+    }
+    fn every(&self, _: &App) -> Duration {
+        muster_domain::replica::BEAT
+    }
+    async fn work(&mut self, app: &App) -> Result<(), crate::app::Error> {
+        app.beat().await
+    }
+}
+
+/// Waits until more than this is committed.
+async fn later(committed: &mut watch::Receiver<u64>, applied: u64) {
+    // An error means that the store is closed: the timer is enough then.
+    if committed.wait_for(|revision| *revision > applied).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 impl Worker for Follow {
     const NAME: &'static str = "follow";
+    const PAUSE_AT_MOST: Duration = Duration::from_secs(1);
     async fn hint(&mut self, app: &App) {
         let mut committed = app.store.committed();
         let applied = *app.feed.applied().borrow();
-        // An error means that the store is closed: the timer is enough then.
-        if committed.wait_for(|revision| *revision > applied).await.is_err() {
-            std::future::pending::<()>().await;
+        tokio::select! {
+            () = app.feed.wanted() => {}
+            () = later(&mut committed, applied) => {}
         }
     }
     fn every(&self, _: &App) -> Duration {
@@ -126,6 +153,7 @@ impl Worker for Sweep {
 
 impl Worker for Expiry {
     const NAME: &'static str = "expiry";
+    const IS_FOR_ALL: bool = true;
     async fn hint(&mut self, _: &App) {
         std::future::pending::<()>().await;
     }
@@ -139,6 +167,7 @@ impl Worker for Expiry {
 
 impl Worker for GiveUp {
     const NAME: &'static str = "give-up";
+    const IS_FOR_ALL: bool = true;
     async fn hint(&mut self, _: &App) {
         std::future::pending::<()>().await;
     }
@@ -165,6 +194,7 @@ impl Worker for Denials {
 
 impl Worker for Prune {
     const NAME: &'static str = "prune";
+    const IS_FOR_ALL: bool = true;
     async fn hint(&mut self, _: &App) {
         std::future::pending::<()>().await;
     }
@@ -178,6 +208,7 @@ impl Worker for Prune {
 
 impl Worker for Rollouts {
     const NAME: &'static str = "rollouts";
+    const IS_FOR_ALL: bool = true;
     async fn hint(&mut self, app: &App) {
         app.rollouts.wanted().await;
     }

@@ -62,6 +62,7 @@ mod reflection;
 mod refusals;
 mod release_rollouts;
 mod releases;
+mod replicas;
 mod repository;
 mod requested_labels;
 mod rollouts;

@@ -143,6 +143,7 @@ pub(crate) async fn app_on(store: Store, folder: &Path, clock: Clock, epoch: u64
         recorder: app::recorder::Recorder::default(),
         dispatch: app::dispatch::Dispatch::default(),
         herd: app::herd::Herd::new(64, 100),
+        replicas: muster_control_plane::app::replicas::Replicas::new(false),
         hub: Hub::default(),
         revocations: app::revocation::Revocations::default(),
         ca: Arc::new(Ca::open(&begun.join("ca"), &domain(), authority).unwrap()),

@@ -180,6 +180,7 @@ impl Plane {
             remote: ([127, 0, 0, 1], 1).into(),
             key_exchange: "X25519",
             line: Line::default(),
+            is_unsure: false,
         };
         let ports = Ports { inbox: Arc::new(app.clone()), desk: Arc::new(app.clone()) };
         let reactor = Reactor::new(caller, Arriving(stretch.clone()), ports);

@@ -30,6 +30,7 @@ pub mod proxy;
 pub mod raw;
 pub mod relay;
 pub mod releases;
+pub mod replicas;
 pub mod repository;
 pub mod search;
 pub mod soak;

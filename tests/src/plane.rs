@@ -132,6 +132,23 @@ impl Plane {
         Self { folder, namespace: options.namespace.clone(), process: None, addresses }
     }
 
+    /// Another replica of one that was started, not started itself: the same keys, another name,
+    /// its own ports.
+    #[must_use]
+    pub fn beside(&self, name: &str) -> Self {
+        let folder = self.folder.with_file_name(name);
+        let state = folder.join("state");
+        copy_state(&self.state(), &state);
+        let of = |path: &Path| path.display().to_string();
+        let text = fs::read_to_string(self.config()).unwrap().replace(&of(&self.folder), &of(&folder));
+        let mut text = set(&text, "replica", &format!("{name:?}"));
+        for port in ["agents", "enrollment", "operators", "console"] {
+            text = set(&text, port, "\"127.0.0.1:0\"");
+        }
+        fs::write(folder.join("control-plane.toml"), text).unwrap();
+        Self { folder, process: None, addresses: self.addresses }
+    }
+
     /// Serves; the first time on ports that the system chooses, then on the same.
     pub async fn serve(&mut self, environment: &[(&str, &str)]) {
         let told = self.folder.join("state/addresses.json");
@@ -349,6 +366,22 @@ pub async fn http_get(address: SocketAddr, path: &str) -> Option<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.ok()?;
     Some(answer)
+}
+
+/// What all replicas have in common of a state directory: keys, those of the authority on a
+/// volume that all share.
+fn copy_state(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (name, target) = (entry.file_name(), to.join(entry.file_name()));
+        if name == "ca" {
+            std::os::unix::fs::symlink(entry.path(), &target).unwrap();
+        } else if entry.file_type().unwrap().is_dir() {
+            copy_state(&entry.path(), &target);
+        } else if name != "serve.lock" && name != "addresses.json" {
+            fs::copy(entry.path(), &target).unwrap();
+        }
+    }
 }
 
 /// Sets a key of a TOML text, wherever it stands.

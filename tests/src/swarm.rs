@@ -202,7 +202,7 @@ impl Swarm {
     pub fn start(address: SocketAddr, identities: &[Identity], at_once: usize) -> Self {
         let mut swarm = Self::empty(at_once);
         for identity in identities {
-            let host = SwarmHost::new(address.to_string(), Arc::clone(&swarm.counters), swarm.probe());
+            let host = SwarmHost::new(vec![address.to_string()], Arc::clone(&swarm.counters), swarm.probe());
             swarm.add(host, Grpc::with_config(Arc::clone(identity)), InstanceId::generate());
         }
         swarm
@@ -213,7 +213,7 @@ impl Swarm {
     pub fn start_members(members: Vec<identity::Identity>, at_once: usize) -> Self {
         let mut swarm = Self::empty(at_once);
         for identity in members {
-            let (address, instance) = (identity.session_addresses[0].clone(), InstanceId::generate());
+            let (addresses, instance) = (identity.session_addresses.clone(), InstanceId::generate());
             let generation = identity.certificate_generation;
             let current = Arc::new(watch::Sender::new(identity));
             let grpc = Grpc::new(current.subscribe());
@@ -227,7 +227,7 @@ impl Swarm {
                 generation,
                 renewing: Arc::default(),
             };
-            let host = SwarmHost::new(address, Arc::clone(&swarm.counters), swarm.probe()).keeping(kept);
+            let host = SwarmHost::new(addresses, Arc::clone(&swarm.counters), swarm.probe()).keeping(kept);
             swarm.add(host, grpc, instance);
         }
         swarm

@@ -1,9 +1,10 @@
 //! Named truths about a node.
 
 use muster_common::clock::UnixMillis;
+use serde::{Deserialize, Serialize};
 
 /// One named truth.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
     /// `ClockOk`.
     pub kind: String,

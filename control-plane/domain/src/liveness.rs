@@ -160,6 +160,10 @@ enum Hearing {
         since: Instant,
     },
     Offline,
+    /// Another replica hears it, or not, and says so.
+    Told {
+        state: State,
+    },
 }
 
 impl Tracker {
@@ -185,10 +189,23 @@ impl Tracker {
         Self { hearing, expired, quarantined }
     }
 
+    /// A node that another replica holds: it is what that one says.
+    #[must_use]
+    pub const fn told(state: State) -> Self {
+        Self { hearing: Hearing::Told { state }, expired: false, quarantined: false }
+    }
+
+    /// Whether nobody waits for it any more.
+    #[must_use]
+    pub const fn is_gone(&self) -> bool {
+        matches!(self.hearing, Hearing::Never | Hearing::Offline)
+    }
+
     /// What people see.
     #[must_use]
     pub const fn state(&self) -> State {
         match self.hearing {
+            Hearing::Told { state } => state,
             Hearing::Never => State::NeverSeen,
             Hearing::Online { .. } | Hearing::Late { .. } if self.quarantined => State::Quarantined,
             Hearing::Online { .. } => State::Online,
@@ -209,7 +226,7 @@ impl Tracker {
             Hearing::Late { heard } => Some(heard + limits.offline),
             Hearing::Closing { since, .. } => Some(since + limits.grace),
             Hearing::Unknown { since } => Some(since + limits.away),
-            Hearing::Never | Hearing::Offline => None,
+            Hearing::Never | Hearing::Offline | Hearing::Told { .. } => None,
         }
     }
 
@@ -222,13 +239,13 @@ impl Tracker {
     }
 
     fn step(self, event: Event, now: Instant, limits: &Limits) -> (Self, &'static str) {
-        use Hearing::{Closing, Late, Never, Offline, Online, Unknown};
+        use Hearing::{Closing, Late, Never, Offline, Online, Told, Unknown};
         let to = |hearing, reason| (Self { hearing, ..self }, reason);
         let same = (self, "");
         match (self.hearing, event) {
             (_, Event::Connected) => to(Online { heard: now }, "Connected"),
             (
-                Never | Online { .. } | Late { .. } | Closing { .. } | Unknown { .. } | Offline,
+                Never | Online { .. } | Late { .. } | Closing { .. } | Unknown { .. } | Offline | Told { .. },
                 Event::Heard,
             ) => to(Online { heard: now }, "HeartbeatReceived"),
 
@@ -239,7 +256,9 @@ impl Tracker {
                 }
                 Closed::Stopped | Closed::Disconnected => to(Offline, how.gone()),
             },
-            (Never | Closing { .. } | Unknown { .. } | Offline, Event::StreamClosed(..)) => same,
+            (Never | Closing { .. } | Unknown { .. } | Offline | Told { .. }, Event::StreamClosed(..)) => {
+                same
+            }
 
             (Online { heard }, Event::Tick) if now - heard >= limits.late => {
                 to(Late { heard }, "HeartbeatMissed")
@@ -252,7 +271,7 @@ impl Tracker {
             (Online { .. } | Late { .. } | Closing { .. } | Unknown { .. }, Event::PlaneWasAway) => {
                 to(Unknown { since: now }, AWAY)
             }
-            (Never | Offline, Event::PlaneWasAway) => same,
+            (Never | Offline | Told { .. }, Event::PlaneWasAway) => same,
 
             (_, Event::CertificateExpired) => (Self { expired: true, ..self }, "CertificateExpired"),
             (_, Event::CertificateRenewed) => (Self { expired: false, ..self }, "CertificateRenewed"),

@@ -55,7 +55,7 @@ pub(super) fn node<T>(request: &Request<T>) -> Result<(NodeId, Caller), Status> 
         Some(Principal::Node(node)) => {
             let (serial, line) = (peer.serial.clone(), peer.line.clone());
             let (remote, key_exchange) = (peer.remote, peer.key_exchange);
-            let caller = Caller { node: *node, serial, remote, key_exchange, line };
+            let caller = Caller { node: *node, serial, remote, key_exchange, line, is_unsure: false };
             Ok((*node, caller))
         }
         _ => Err(status(Reason::WrongKindOfCaller, "only a node's certificate may call this")),

@@ -22,6 +22,7 @@ pub(super) mod page;
 mod plan;
 pub(super) mod preview;
 pub(super) mod release;
+pub(super) mod replica;
 pub(super) mod rollout;
 pub(super) mod schedule;
 pub(super) mod session;

@@ -1,9 +1,16 @@
 //! Keeps memory true to the store by following its change feed, whoever wrote:
 //! this process, another one, a person at the command line.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use muster_common::{
+    clock::Instant,
     ids::{CommandId, NodeId, OperationId},
     reason::Reason,
 };
@@ -13,10 +20,11 @@ use muster_domain::{
     operation::Operation,
 };
 use muster_store::{
-    Change, ChangeKind, ReadAccess as _, ReadChanges as _, ReadCommands as _, ReadMeta as _, ReadNodes as _,
-    ReadOperations as _,
+    Change, ChangeKind, ReadAccess as _, ReadChanges as _, ReadCommands as _, ReadMeta as _,
+    ReadNodeSessions as _, ReadNodes as _, ReadOperations as _,
 };
-use tokio::sync::watch;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
 
 use super::{
     App, Error,
@@ -28,16 +36,25 @@ use crate::session::{frames::Refusal, hub::Handle, ports::End};
 
 /// Changes read in one go.
 const BATCH: u32 = 1000;
+/// How long a node that comes waits until it is sure that all is known of it.
+const SURE_WITHIN: Duration = Duration::from_secs(2);
 
 /// How far memory follows the store.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Feed {
-    applied: Arc<watch::Sender<u64>>,
+    applied: watch::Sender<u64>,
+    /// Number of the newest wish to catch up.
+    asked: AtomicU64,
+    /// Number of the newest wish that was met.
+    met: watch::Sender<u64>,
+    wake: Notify,
+    caught_up_at: Mutex<Option<Instant>>,
 }
 
 impl Default for Feed {
     fn default() -> Self {
-        Self { applied: Arc::new(watch::Sender::new(0)) }
+        let (applied, met) = (watch::Sender::new(0), watch::Sender::new(0));
+        Self { applied, asked: AtomicU64::new(0), met, wake: Notify::new(), caught_up_at: Mutex::default() }
     }
 }
 
@@ -53,6 +70,37 @@ impl Feed {
     #[must_use]
     pub fn applied(&self) -> watch::Receiver<u64> {
         self.applied.subscribe()
+    }
+
+    /// Waits until somebody wants memory to catch up.
+    pub async fn wanted(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Many who ask at once are answered by one look.
+    async fn catches_up(&self) -> bool {
+        let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        self.wake.notify_one();
+        let mut met = self.met.subscribe();
+        tokio::time::timeout(SURE_WITHIN, met.wait_for(|met| *met >= number)).await.is_ok()
+    }
+
+    /// Before the store is asked: a look that begins now meets these.
+    fn asked(&self) -> u64 {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    fn has_caught_up(&self, asked: u64, now: Instant) {
+        *self.caught_up_at.lock() = Some(now);
+        self.met.send_if_modified(|met| {
+            let newer = asked > *met;
+            *met = asked.max(*met);
+            newer
+        });
+    }
+
+    fn caught_up_at(&self) -> Option<Instant> {
+        *self.caught_up_at.lock()
     }
 
     fn advance(&self, revision: u64) {
@@ -87,6 +135,7 @@ struct Touched {
     access: bool,
     authority: bool,
     revocations: bool,
+    told: bool,
 }
 
 impl Touched {
@@ -104,9 +153,10 @@ impl Touched {
                 ChangeKind::Caller | ChangeKind::Binding => touched.access = true,
                 ChangeKind::Authority => touched.authority = true,
                 ChangeKind::Revocation => touched.revocations = true,
-                // What nodes report was in memory before it was stored; the rest is read when asked for.
-                ChangeKind::NodeReport
-                | ChangeKind::Bundle
+                // Of nodes that this process holds it was in memory before it was stored.
+                ChangeKind::NodeReport | ChangeKind::NodeSession => touched.told = true,
+                // These are read when somebody asks for them.
+                ChangeKind::Bundle
                 | ChangeKind::Extension
                 | ChangeKind::Artifacts
                 | ChangeKind::JoinToken
@@ -133,15 +183,17 @@ impl App {
     /// If the store fails.
     pub async fn load(&self) -> Result<(), Error> {
         let app = self.clone();
-        let (revision, removed, commands, operations) = self
+        let (revision, removed, held, commands, operations) = self
             .store
             .read_own(move |tx| {
                 let revision = tx.revision()?;
                 app.load_nodes(tx)?;
+                let held = tx.node_session_all()?;
                 let removed = tx.removed_node_all()?;
-                Ok::<_, Error>((revision, removed, tx.command_open_all()?, tx.operation_open_all()?))
+                Ok::<_, Error>((revision, removed, held, tx.command_open_all()?, tx.operation_open_all()?))
             })
             .await?;
+        self.take_in_held(held);
         for id in removed {
             self.fleet.remove(id);
         }
@@ -163,22 +215,47 @@ impl App {
     /// # Errors
     /// If the store fails; nothing is skipped, the next call tries again.
     pub async fn follow(&self) -> Result<(), Error> {
+        let asked = self.feed.asked();
         loop {
             let from = *self.feed.applied.borrow();
-            let (changes, revision) = self
+            let (changes, revision, floor) = self
                 .store
                 .read_own(move |tx| {
-                    let revision = tx.revision()?;
-                    Ok::<_, Error>((tx.changes_since(from, BATCH)?, revision))
+                    let (revision, floor) = (tx.revision()?, tx.changes_floor()?);
+                    Ok::<_, Error>((tx.changes_since(from, BATCH)?, revision, floor))
                 })
                 .await?;
-            self.take_in(Touched::by(&changes)).await?;
+            if from < floor {
+                // It was away for longer than what is kept: the others did not wait for it.
+                let text = format!("the change feed begins with {floor} now, and memory ends with {from}");
+                self.replicas.end(text.clone());
+                return Err(Error::refused(Reason::StateConflict, text));
+            }
             let reached = reach(&changes, BATCH, revision);
+            let touched = Touched::by(&changes);
+            let told = touched.told && self.replicas.is_shared();
+            self.take_in(touched).await?;
+            if told {
+                self.take_in_told(from, reached).await?;
+            }
             self.feed.advance(reached);
             if reached >= revision {
+                self.feed.has_caught_up(asked, self.clock.monotonic());
                 return Ok(());
             }
         }
+    }
+
+    /// Waits until memory knows all that was stored when this was called. `false`: it could not
+    /// be had within a moment.
+    pub async fn catches_up(&self) -> bool {
+        !self.replicas.is_shared() || self.feed.catches_up().await
+    }
+
+    /// Since when memory has not been seen to follow the store.
+    #[must_use]
+    pub fn behind_for(&self) -> Duration {
+        self.clock.monotonic() - self.feed.caught_up_at().unwrap_or_else(|| self.clock.monotonic())
     }
 
     async fn take_in(&self, touched: Touched) -> Result<(), Error> {
@@ -285,7 +362,7 @@ impl App {
         }
         match news {
             Some(News::ToHandOut) => return Some(command.node),
-            Some(News::ToStop) => {
+            Some(News::ToTell) => {
                 self.hub.get(command.node).as_ref().map(Handle::hint_tickets);
             }
             Some(News::Nothing) | None => {}

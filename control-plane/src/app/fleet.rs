@@ -1,21 +1,17 @@
 //! Every node, in memory: what the store has, and what only the living know
 //! (last heartbeat, load, session). No heartbeat reads the store.
 
+mod live;
 mod merge;
 mod ticket;
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    ops::Bound,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 use muster_common::{
-    clock::{Instant, UnixMillis},
+    clock::UnixMillis,
     digest::{Sha256, state_hash},
     generation::Generation,
-    ids::{InstanceId, NodeId, SessionId},
+    ids::{NodeId, SessionId},
     reason::Reason,
 };
 use muster_domain::{
@@ -28,6 +24,7 @@ use muster_domain::{
 };
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
+pub use live::{Holder, Live};
 pub use ticket::{News, OpenTicket};
 
 use crate::session::frames::Load;
@@ -50,8 +47,12 @@ pub struct Entry {
     pub node: Node,
     /// Whether we hear it.
     pub tracker: Tracker,
-    /// Its session, if it has one here.
+    /// Its session, here or with another replica.
     pub live: Option<Box<Live>>,
+    /// Who holds it.
+    pub holder: Holder,
+    /// The revision at which it was stored that we hold it. `None`: it is not stored yet.
+    pub held_since: Option<u64>,
     /// When it was last heard, by anybody's reckoning of wall time.
     pub last_heard: Option<UnixMillis>,
     /// How busy its host is.
@@ -116,33 +117,13 @@ const AT_A_TIME: usize = 256;
 /// Changes of items that may wait to be stored.
 const MAX_DIRTY_ITEMS: usize = 4 * MAX_ITEMS;
 
-/// A node's session.
-#[derive(Debug, Clone)]
-pub struct Live {
-    /// Which.
-    pub session: SessionId,
-    /// Of which process.
-    pub instance: InstanceId,
-    /// Of the certificate that it showed.
-    pub serial: String,
-    /// From where.
-    pub remote: SocketAddr,
-    /// How the keys of its connection were agreed on.
-    pub key_exchange: &'static str,
-    /// The newest that its host was told.
-    pub newest: Generation,
-    /// Item and command kinds the agent knows.
-    pub capabilities: Vec<String>,
-    /// Its version.
-    pub agent_version: String,
-    /// It has other facts than we know, and was asked for them.
-    pub facts_due: bool,
-    /// For what is sealed to it; empty: it takes nothing sealed.
-    pub sealing_key: Vec<u8>,
-    /// Something could not be sealed for it: it was said once.
-    pub unsealed: Arc<AtomicBool>,
-    /// Since when.
-    pub since: Instant,
+/// How the store is to be told who holds a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Claim {
+    /// As it is, unless another replica holds the node by now.
+    Again,
+    /// A session began here: whoever held the node before, holds it no more.
+    Anew,
 }
 
 /// What of a node is newer in memory than in the store.
@@ -158,6 +139,8 @@ pub struct Dirty {
     pub certificate: bool,
     /// The trust bundle that it acknowledged.
     pub trust_bundle: bool,
+    /// Who holds it, or what its session says.
+    pub session: Option<Claim>,
     /// Items that changed, gone ones included.
     pub items: Vec<ItemName>,
     /// Acknowledge item reports up to this once stored; 0: none.
@@ -174,6 +157,8 @@ impl Entry {
             node,
             tracker,
             live: None,
+            holder: Holder::Nobody,
+            held_since: None,
             last_heard: None,
             load: Load::default(),
             conditions: Vec::new(),

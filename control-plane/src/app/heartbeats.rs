@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use muster_common::clock::Instant;
 use muster_domain::{
-    liveness::{self, Change, Event, Limits, Liveness, State, Tracker},
+    liveness::{Change, Event, Limits, Liveness, State, Tracker},
     node::Node,
 };
 use parking_lot::MutexGuard;
 
-use super::{App, fleet::Entry};
+use super::{App, fleet::Entry, replicas::Sees};
 use crate::session::{frames::Refusal, ports::End};
 
 /// Between two sweeps at least.
@@ -40,7 +40,12 @@ impl App {
         let (limits, wall) = (self.liveness_limits(), self.clock.now());
         let mut swept = Swept { counts: BTreeMap::new(), next: None };
         let mut silent = Vec::new();
+        let (leads, sees) = (self.leads(), self.sees_others());
         self.fleet.for_each(|mut entry| {
+            if !self.answers_for(&entry, leads) {
+                *swept.counts.entry(entry.tracker.state()).or_default() += 1;
+                return;
+            }
             if was_away {
                 self.observe(&mut entry, Event::PlaneWasAway, now);
             }
@@ -48,13 +53,23 @@ impl App {
                 self.observe(&mut entry, Event::CertificateExpired, now);
             }
             let due = entry.tracker.next_deadline(&limits).is_some_and(|deadline| deadline <= now);
+            let due = match sees {
+                Sees::All => due,
+                // Where it went meanwhile nobody could say: it has its time from now.
+                Sees::AllAgain => due && !self.observe(&mut entry, Event::PlaneWasAway, now),
+                Sees::Nothing => false,
+            };
             // A stream that is open and silent is of no use to anyone: the node shall come anew.
             if due && self.observe(&mut entry, Event::Tick, now) && entry.tracker.state() == State::Offline {
                 silent.extend(entry.live.as_ref().map(|_| entry.node.id));
+                self.let_go_if_gone(&mut entry);
             }
             swept.next = entry.tracker.next_deadline(&limits).into_iter().chain(swept.next).min();
             *swept.counts.entry(entry.tracker.state()).or_default() += 1;
         });
+        if sees == Sees::Nothing {
+            swept.next = None; // what is due is not judged now
+        }
         for session in silent.into_iter().filter_map(|node| self.hub.get(node)) {
             let reason = muster_common::reason::Reason::SlowReader;
             session.end(End::Refuse(Refusal::new(reason, "nothing was heard for 2.5 heartbeat intervals")));
@@ -90,15 +105,9 @@ impl App {
     /// A node found in the store when the process started: what was heard before
     /// is not known now. That is not stored: the next start would find the same.
     pub(crate) fn found_at_start(&self, node: Node) {
-        let id = node.id;
-        self.fleet.put(node, 0, |node| Tracker::restored(node.liveness.state, self.clock.monotonic()));
-        self.fleet.with(id, |mut entry| {
-            let state = entry.tracker.state();
-            if state != entry.node.liveness.state {
-                let since = self.clock.now();
-                entry.node.liveness = Liveness { state, since, reason: liveness::AWAY.to_owned() };
-            }
-        });
+        let (id, stored) = (node.id, node.liveness.clone());
+        self.fleet.put(node, 0, |node| self.tracker_of_new(node));
+        self.fleet.with(id, |mut entry| self.found(&mut entry, &stored));
     }
 
     pub(crate) fn liveness_limits(&self) -> Limits {

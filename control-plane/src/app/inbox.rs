@@ -12,7 +12,7 @@ use parking_lot::MutexGuard;
 
 use super::{
     App,
-    fleet::{Entry, ItemsRefused, Live, ToldFacts},
+    fleet::{Claim, Entry, ItemsRefused, Live, ToldFacts},
     recorder::Full,
     speaker::{only_kept, superseded},
 };
@@ -44,22 +44,24 @@ impl Inbox for App {
             }
             self.admit(&mut entry, caller)?;
             let newest = newest_told(hello);
-            self.recognize(&mut entry, seen, newest);
+            self.recognize(&mut entry, caller, seen, newest);
             self.take_hello(&mut entry, hello)?;
             entry.live = Some(Box::new(Live {
                 session: handle.id(),
                 instance: hello.instance,
                 serial: caller.serial.clone(),
                 remote: caller.remote,
-                key_exchange: caller.key_exchange,
+                key_exchange: caller.key_exchange.into(),
                 newest,
                 capabilities: hello.capabilities.clone(),
                 agent_version: hello.agent_version.clone(),
                 facts_due: needs_facts(&entry, hello),
                 sealing_key: hello.sealing_key.clone(),
                 unsealed: std::sync::Arc::default(),
-                since: now,
+                since: self.clock.now(),
+                replica: None,
             }));
+            self.take_hold(&mut entry, Claim::Anew);
             entry.last_heard = Some(self.clock.now());
             self.observe(&mut entry, Event::Connected, now);
             self.observe_quarantine(&mut entry, now);
@@ -67,8 +69,14 @@ impl Inbox for App {
             // has is the one that speaks for the node. The older session is only
             // told here; what its end has to do, it does later and by itself.
             self.hub.register(handle);
-            let held = ended_here(&entry, hello);
-            Ok((self.welcome(&entry, handle, hello, protocol), entry.state_hash(), held))
+            let (mut held, mut welcome) =
+                (ended_here(&entry, hello), self.welcome(&entry, handle, hello, protocol));
+            if caller.is_unsure {
+                // What is not known here may be open with another replica: the next Hello tells.
+                held.clear();
+                welcome.withdrawn.clear();
+            }
+            Ok((welcome, entry.state_hash(), held))
         });
         let (welcome, state_hash, held) = opened.unwrap_or_else(|| Err(self.stranger(caller)))?;
         self.stop_given_up(handle, held);
@@ -82,13 +90,19 @@ impl Inbox for App {
         self.live(session, |mut entry| {
             entry.last_heard = Some(self.clock.now());
             entry.load = beat.load;
+            let mut has_news = false;
             for condition in beat.conditions {
                 let known = entry.conditions.iter().position(|old| old.kind == condition.kind);
                 match known {
+                    Some(n) if entry.conditions[n] == condition => continue,
                     Some(n) => entry.conditions[n] = condition,
                     None if entry.conditions.len() < MAX_CONDITIONS => entry.conditions.push(condition),
-                    None => {}
+                    None => continue,
                 }
+                has_news = true;
+            }
+            if has_news {
+                self.tell_session(&mut entry, Claim::Again);
             }
             self.observe(&mut entry, Event::Heard, self.clock.monotonic());
         });
@@ -163,6 +177,7 @@ impl Inbox for App {
                 ticket.to_send = false; // the next Hello decides anew
             }
             self.observe(&mut entry, Event::StreamClosed(how(why)), self.clock.monotonic());
+            self.let_go_if_gone(&mut entry);
         });
     }
 }
@@ -228,10 +243,17 @@ impl App {
     }
 
     /// Whether this is the host that the node always was.
-    fn recognize(&self, entry: &mut MutexGuard<'_, Entry>, seen: Sighting, newest: Generation) {
+    fn recognize(
+        &self,
+        entry: &mut MutexGuard<'_, Entry>,
+        caller: &Caller,
+        seen: Sighting,
+        newest: Generation,
+    ) {
         let (at, remote) = (seen.at, seen.remote);
         let machine = entry.node.machine_fingerprint.clone();
-        let forgotten = self.has_forgotten(&entry.node, newest);
+        // Who could not look how far the store is knows of nothing that it has forgotten.
+        let forgotten = !caller.is_unsure && self.has_forgotten(&entry.node, newest);
         let knows_more = forgotten.then_some(Suspicion::NewerThanStore);
         let suspicion = entry.sightings.look(seen, &machine).or(knows_more);
         if let (Some(reason), None) = (suspicion, &entry.node.quarantine) {

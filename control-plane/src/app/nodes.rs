@@ -39,8 +39,10 @@ pub struct View {
     pub turned_away: Vec<Sighting>,
     /// When it was last heard by this process.
     pub last_heard: Option<muster_common::clock::UnixMillis>,
-    /// Its session here.
+    /// Its session, here or with another replica.
     pub live: Option<Live>,
+    /// The replica that has it, by name. `None`: nobody has, or this process is alone.
+    pub replica: Option<String>,
     /// What it says holds.
     pub conditions: Vec<muster_domain::condition::Condition>,
     /// Of what it should have, what it does not get, and why.
@@ -247,6 +249,7 @@ impl App {
             turned_away: entry.turned_away.all().to_vec(),
             last_heard: entry.last_heard,
             live: entry.live.as_deref().cloned(),
+            replica: self.holder_of(entry),
             conditions: self.conditions(entry),
             upgrade_available: self.upgrade_available(entry),
             withheld,
@@ -263,7 +266,7 @@ impl App {
         self.fleet.for_each(|entry| {
             if scope.sees(&entry.node) {
                 *counts.entry(entry.node.liveness.state).or_default() += 1;
-                live += usize::from(entry.live.is_some());
+                live += usize::from(entry.live.as_deref().is_some_and(Live::is_here));
             }
         });
         (counts.into_iter().collect(), live)

@@ -21,8 +21,8 @@ impl App {
     pub async fn prune(&self) -> Result<(), Error> {
         let kept = &self.fixed.retention;
         let (revisions, before) = (kept.revisions, self.clock.now() - kept.operations);
-        // Never what this process has not taken in itself.
-        let applied = *self.feed.applied().borrow();
+        // Never what one that serves has not taken in.
+        let applied = self.replicas.all_know().min(*self.feed.applied().borrow());
         let now = self.clock.now();
         self.in_steps("join-requests", move |tx| Ok(tx.join_request_prune(now, STEP)?)).await?;
         self.in_steps("spent-tokens", move |tx| Ok(tx.spent_token_prune(now, STEP)?)).await?;

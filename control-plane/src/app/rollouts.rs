@@ -76,9 +76,14 @@ impl Rollouts {
         self.wanted.notified().await;
     }
 
+    /// There may be something to look at.
+    pub(super) fn hint(&self) {
+        self.wanted.notify_one();
+    }
+
     fn replace(&self, open: Open) {
         self.now.store(Arc::new(open));
-        self.wanted.notify_one();
+        self.hint();
     }
 }
 

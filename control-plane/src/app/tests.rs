@@ -20,6 +20,7 @@ mod pacing;
 mod preview;
 mod release_rollouts;
 mod releases;
+mod replicas;
 mod reports;
 mod repository;
 mod restored;

@@ -386,4 +386,7 @@ pub struct Caller {
     pub key_exchange: &'static str,
     /// The connection.
     pub line: Line,
+    /// The store could not be asked, when it came, what else happened to its node: this
+    /// replica may know less than another one does.
+    pub is_unsure: bool,
 }

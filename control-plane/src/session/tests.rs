@@ -343,6 +343,7 @@ fn open(fake: &Arc<Fake>, node: u128) -> (mpsc::Sender<Result<Inbound, Refusal>>
         remote: ([127, 0, 0, 1], 1).into(),
         key_exchange: "X25519MLKEM768",
         line: Line::default(),
+        is_unsure: false,
     };
     let ports = Ports { inbox: Arc::clone(fake) as _, desk: Arc::clone(fake) as _ };
     (say, Box::pin(Reactor::new(caller, ReceiverStream::new(messages), ports)))
@@ -538,6 +539,7 @@ async fn a_session_that_says_too_much_is_read_more_slowly_and_loses_nothing() {
         remote: ([127, 0, 0, 1], 1).into(),
         key_exchange: "X25519MLKEM768",
         line: Line::default(),
+        is_unsure: false,
     };
     let said = std::iter::once(hello()).chain((1..=2000).map(beat)).map(Ok);
     let ports = Ports { inbox: Arc::clone(&fake) as _, desk: Arc::clone(&fake) as _ };

@@ -10,6 +10,7 @@ pub(super) struct Collect;
 
 impl Worker for Collect {
     const NAME: &'static str = "collect-blobs";
+    const IS_FOR_ALL: bool = true;
     async fn hint(&mut self, _: &App) {
         std::future::pending::<()>().await;
     }

@@ -16,6 +16,10 @@ use crate::app::{App, Error};
 pub trait Worker: Send + 'static {
     /// For logs.
     const NAME: &'static str;
+    /// Whether one replica does it for all: it is safe to do twice, and no use.
+    const IS_FOR_ALL: bool = false;
+    /// Longest pause after failures.
+    const PAUSE_AT_MOST: Duration = Duration::from_secs(10);
     /// Waits for a hint that there is something to do.
     fn hint(&mut self, app: &App) -> impl Future<Output = ()> + Send;
     /// How long without a hint.
@@ -28,10 +32,11 @@ pub trait Worker: Send + 'static {
 pub fn drive<W: Worker>(app: &App, tasks: &Tasks, drain: &Drain, mut worker: W) {
     let (app, drain) = (app.clone(), drain.clone());
     tasks.spawn(W::NAME, Kind::Fatal, async move {
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+        let mut backoff = Backoff::new(Duration::from_millis(100), W::PAUSE_AT_MOST);
         loop {
             let begun = app.clock.monotonic();
-            let done = worker.work(&app).await;
+            let is_mine = !W::IS_FOR_ALL || app.leads();
+            let done = if is_mine { worker.work(&app).await } else { Ok(()) };
             app.metrics.worked(W::NAME, app.clock.monotonic() - begun);
             let pause = match done {
                 Ok(()) => {

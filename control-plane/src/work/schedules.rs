@@ -11,6 +11,7 @@ pub(super) struct Schedules(Planned);
 
 impl Worker for Schedules {
     const NAME: &'static str = "schedules";
+    const IS_FOR_ALL: bool = true;
     async fn hint(&mut self, _: &App) {
         std::future::pending::<()>().await;
     }

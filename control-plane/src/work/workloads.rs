@@ -10,6 +10,7 @@ pub(super) struct Turns;
 
 impl Worker for Turns {
     const NAME: &'static str = "workload-issuers";
+    const IS_FOR_ALL: bool = true;
     async fn hint(&mut self, _: &App) {
         std::future::pending::<()>().await;
     }

@@ -14,6 +14,8 @@ pub enum ChangeKind {
     Node,
     /// What a node reports: liveness, facts, items, first use of a certificate.
     NodeReport,
+    /// Which replica holds a node's session, and what else of a node only replicas ask for.
+    NodeSession,
     /// A join token.
     JoinToken,
     /// A host that waits to be let in.
@@ -65,9 +67,10 @@ pub struct Change {
 
 impl ChangeKind {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Node,
         Self::NodeReport,
+        Self::NodeSession,
         Self::JoinToken,
         Self::JoinRequest,
         Self::Bundle,
@@ -94,6 +97,7 @@ impl ChangeKind {
         match self {
             Self::Node => "node",
             Self::NodeReport => "node-report",
+            Self::NodeSession => "node-session",
             Self::JoinToken => "join-token",
             Self::JoinRequest => "join-request",
             Self::Bundle => "bundle",

@@ -64,6 +64,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
         17 "artifacts" "0017_artifacts.sql",
         18 "requested-labels" "0018_requested_labels.sql",
         19 "histories" "0019_histories.sql",
+        20 "replicas" "0020_replicas.sql",
     },
 };
 
@@ -80,6 +81,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     migrations: migrations! { "postgres":
         18 "start" "0018_start.sql",
         19 "histories" "0019_histories.sql",
+        20 "replicas" "0020_replicas.sql",
     },
 };
 

@@ -39,6 +39,7 @@ struct Parts {
     readers: Readers,
     watcher: Watcher,
     committed: watch::Sender<u64>,
+    is_shared: bool,
 }
 
 impl Store {
@@ -86,6 +87,7 @@ impl Store {
             watcher: Watcher::start(options, committed.clone())?,
             writer: Writer::start(options, engine, committed.clone())?,
             committed,
+            is_shared: options.file().is_none(),
         };
         Ok(Self { parts: Arc::new(parts) })
     }
@@ -212,6 +214,12 @@ impl Store {
     #[must_use]
     pub fn committed(&self) -> watch::Receiver<u64> {
         self.parts.committed.subscribe()
+    }
+
+    /// Whether several replicas may serve it at once: a file belongs to one.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.parts.is_shared
     }
 
     /// Writes what waits, moves the log into the file and closes it. Other

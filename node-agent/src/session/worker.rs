@@ -92,6 +92,11 @@ pub enum Why {
     Removed(String),
 }
 
+/// Where to begin in the list of addresses: a fleet spreads itself over all of them.
+fn anywhere() -> usize {
+    rand::rng().random::<u16>().into()
+}
+
 /// The one conversation of one host.
 pub struct Worker<H, T> {
     host: H,
@@ -120,7 +125,7 @@ impl<H: Host, T: Transport> Worker<H, T> {
             status,
             backoff: Backoff::new(min, max),
             asked: (Duration::ZERO, Duration::ZERO),
-            address: 0,
+            address: anywhere(),
             items_seq: 0,
             steady: false,
             pulse: Pulse::default(),
@@ -239,7 +244,7 @@ impl<H: Host, T: Transport> Worker<H, T> {
     async fn leave(&mut self, reconnect: Reconnect) -> Duration {
         tracing::info!("the control plane asks for a new session: {}", reconnect.reason);
         if !reconnect.addresses.is_empty() {
-            self.address = 0;
+            self.address = anywhere();
             self.host.take(Order::Addresses(reconnect.addresses)).await;
         }
         // What is asked for again and again is a fault, and not to be followed at full speed.

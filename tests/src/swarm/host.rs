@@ -26,7 +26,7 @@ const LAST: u64 = 3;
 /// One host of a swarm.
 #[derive(Debug)]
 pub struct SwarmHost {
-    address: String,
+    addresses: Vec<String>,
     counters: Arc<Counters>,
     probe: Arc<Probe>,
     ledger: (LedgerId, u64),
@@ -41,9 +41,9 @@ pub struct SwarmHost {
 impl SwarmHost {
     /// A host whose control plane is there.
     #[must_use]
-    pub fn new(address: String, counters: Arc<Counters>, probe: Arc<Probe>) -> Self {
+    pub fn new(addresses: Vec<String>, counters: Arc<Counters>, probe: Arc<Probe>) -> Self {
         Self {
-            address,
+            addresses,
             counters,
             probe,
             ledger: (LedgerId::generate(), 1),
@@ -151,7 +151,7 @@ impl Host for SwarmHost {
     }
 
     fn addresses(&self) -> Vec<String> {
-        vec![self.address.clone()]
+        self.addresses.clone()
     }
 
     fn beat(&mut self) -> (Load, Vec<Condition>) {

@@ -46,7 +46,8 @@ impl SystemService for Handler {
                 quarantined: count(State::Quarantined),
             }),
             sessions: i64::try_from(system.sessions).unwrap_or(i64::MAX),
-            store: "sqlite".to_owned(),
+            store: if self.0.store.is_shared() { "postgres" } else { "sqlite" }.to_owned(),
+            replicas: self.0.replicas.all().into_iter().map(wire::replica::replica).collect(),
         }))
     }
 

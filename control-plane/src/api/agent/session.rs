@@ -16,7 +16,7 @@ use crate::{
     api::{caller, status, wire},
     app::App,
     session::{
-        frames::{Inbound, Refusal},
+        frames::{Caller, Inbound, Refusal},
         reactor::{Ports, Reactor},
     },
 };
@@ -90,6 +90,8 @@ impl SessionService for Handler {
     ) -> Result<Response<Messages>, Status> {
         let (node, caller) = caller::node(&request)?;
         self.app.admit_session(node).map_err(status::of_app)?;
+        // What another replica told the node before it came here is known before its Hello is.
+        let caller = Caller { is_unsure: !self.app.catches_up().await, ..caller };
         let reactor = Reactor::new(caller, Frames(request.into_inner()), self.ports.clone());
         Ok(Response::new(Messages(Box::new(reactor))))
     }

@@ -82,7 +82,8 @@ fn connection(view: &View) -> pb::Connection {
         last_heard: view.last_heard.map(timestamp),
         session_id: view.live.as_ref().map(|live| live.session.to_string()).unwrap_or_default(),
         remote_address: view.live.as_ref().map(|live| live.remote.to_string()).unwrap_or_default(),
-        key_exchange: view.live.as_ref().map(|live| live.key_exchange.to_owned()).unwrap_or_default(),
+        key_exchange: view.live.as_ref().map(|live| live.key_exchange.to_string()).unwrap_or_default(),
+        replica: view.replica.clone().unwrap_or_default(),
     }
 }
 

@@ -1,8 +1,9 @@
 //! What was read of a node anew, put into what memory has of it.
 
+use muster_common::clock::UnixMillis;
 use muster_domain::{node::Node, sighting::Sightings};
 
-use super::Entry;
+use super::{Dirty, Entry};
 
 /// What operators edit comes from the store; what the node reports is newer
 /// here. What was read some moments ago may be older than what is here already.
@@ -37,5 +38,32 @@ pub(super) fn merge(entry: &mut Entry, stored: Node) {
     } else if stored.kept.is_none() {
         node.kept = None;
         entry.turned_away = Sightings::default();
+    }
+}
+
+impl Entry {
+    /// Takes in what the node told another replica, as it was stored.
+    pub fn take_told(&mut self, stored: Node, now: UnixMillis) {
+        for state in &stored.items {
+            self.note_progress(state, now);
+        }
+        self.progressed.retain(|item, _| stored.items.iter().any(|state| state.item == *item));
+        let node = &mut self.node;
+        if stored.selector_revision >= node.selector_revision {
+            node.selector_revision = stored.selector_revision;
+            node.labels = stored.labels;
+            node.facts = stored.facts;
+            node.facts_sha256 = stored.facts_sha256;
+        }
+        if stored.certificate.is_as_new_as(&node.certificate) {
+            node.certificate = stored.certificate;
+        }
+        node.liveness = stored.liveness;
+        node.ledger = stored.ledger;
+        node.trust_bundle_version = stored.trust_bundle_version;
+        node.items = stored.items;
+        // What we knew better was of a session that is over.
+        self.told = None;
+        self.dirty = Dirty { queued: self.dirty.queued, ..Dirty::default() };
     }
 }

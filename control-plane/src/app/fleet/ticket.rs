@@ -31,8 +31,8 @@ pub struct OpenTicket {
 pub enum News {
     /// It waits for its node.
     ToHandOut,
-    /// Its host is to be told to stop it.
-    ToStop,
+    /// Its host is to be told of it: that it is to run it, or to stop it.
+    ToTell,
     /// Nothing that was not known.
     Nothing,
 }
@@ -67,17 +67,29 @@ impl Entry {
             return News::Nothing;
         }
         let Some(known) = self.ticket(stored.command) else {
-            let news = if stored.state == State::Queued { News::ToHandOut } else { News::Nothing };
-            self.tickets.push(stored);
-            return news;
+            return self.adopt_new(stored);
         };
+        // Another replica handed it out, to a session that was no more: this one's has it to get.
+        let to_give = known.state == State::Queued && stored.state == State::Delivered && !known.lost;
+        known.to_send |= to_give;
         known.state = known.state.max(stored.state);
         let is_news = (stored.cancel && !known.cancel) || (stored.force && !known.force);
         let to_stop = is_news && !known.lost;
         known.cancel |= stored.cancel;
         known.force |= stored.force;
         known.to_send |= to_stop;
-        if to_stop { News::ToStop } else { News::Nothing }
+        if to_stop || to_give { News::ToTell } else { News::Nothing }
+    }
+
+    fn adopt_new(&mut self, stored: OpenTicket) -> News {
+        let to_give = stored.state == State::Delivered;
+        let news = match stored.state {
+            State::Queued => News::ToHandOut,
+            _ if to_give => News::ToTell,
+            _ => News::Nothing,
+        };
+        self.tickets.push(OpenTicket { to_send: to_give, ..stored });
+        news
     }
 
     /// An order moved on; one that ended is forgotten. States only go forward.

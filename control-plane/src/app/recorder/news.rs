@@ -1,11 +1,11 @@
 //! What is newer of nodes in memory than in the store.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use muster_common::{
     clock::UnixMillis,
     error_chain::Chain,
-    ids::{CommandId, NodeId},
+    ids::{CommandId, NodeId, ReplicaId},
 };
 use muster_domain::{
     certificate::Shown,
@@ -13,8 +13,12 @@ use muster_domain::{
     facts::{Facts, Known},
     item::{ItemName, ItemState},
     node::Node,
+    session::HeldSession,
 };
-use muster_store::{ReadCommands as _, ReadNodes as _, WriteCommands as _, WriteNodes as _, WriteTx};
+use muster_store::{
+    ReadCommands as _, ReadNodeSessions as _, ReadNodes as _, WriteCommands as _, WriteNodeSessions as _,
+    WriteNodes as _, WriteTx,
+};
 
 use super::{
     apart::{Became, write_apart},
@@ -22,7 +26,7 @@ use super::{
 };
 use crate::app::{
     App, Error,
-    fleet::{Dirty, Entry, ToldFacts},
+    fleet::{Claim, Dirty, Entry, ToldFacts},
 };
 
 /// One node's news, as they go to the store.
@@ -36,6 +40,8 @@ pub(super) struct News {
     gone: Vec<ItemName>,
     /// Orders that end with the memory of its host.
     lost: Vec<CommandId>,
+    /// Its session here; `None`: it has none, or nothing is to be told of it.
+    held: Option<HeldSession>,
 }
 
 /// What became of one node's news.
@@ -46,6 +52,17 @@ struct Written {
     was_replaced: bool,
     interrupted: Vec<Command>,
     ended: Vec<muster_common::ids::OperationId>,
+    /// It is another replica's by now: nothing was written.
+    is_others: bool,
+}
+
+/// Whose word of which node counts.
+#[derive(Default)]
+struct Fence {
+    /// This replica, if there may be others.
+    us: Option<ReplicaId>,
+    /// Nodes that others took since memory was last true to the store.
+    taken: HashSet<NodeId>,
 }
 
 impl App {
@@ -54,15 +71,20 @@ impl App {
     /// # Errors
     /// If the store takes nothing at all now; all the news wait then.
     pub(super) async fn record_nodes(&self, nodes: &[NodeId]) -> Result<(), Error> {
-        let all: Vec<Arc<News>> =
-            nodes.iter().filter_map(|id| self.fleet.with(*id, |mut e| Arc::new(news(&mut e)))).collect();
-        let mut replaced = Vec::new();
+        // Before the news: who took a node later than that is asked of the store.
+        let known = *self.feed.applied().borrow();
+        let news = |id| self.fleet.with(id, |mut entry| Arc::new(self.news(&mut entry)));
+        let all: Vec<Arc<News>> = nodes.iter().filter_map(|id| news(*id)).collect();
+        let (mut replaced, mut others) = (Vec::new(), Vec::new());
         let became = |became: Became<Arc<News>, Vec<Written>>| match became {
             Became::Written(all, written) => {
                 muster_common::crash::point("app.record.before-ack");
                 for (news, written) in all.iter().zip(written) {
                     replaced.extend(written.was_replaced.then_some(news.node.id));
-                    self.recorded(news, &written);
+                    others.extend(written.is_others.then_some(news.node.id));
+                    if !written.is_others {
+                        self.recorded(news, &written);
+                    }
                 }
             }
             Became::Refused(news, error) => {
@@ -71,18 +93,22 @@ impl App {
                 self.keep(&news);
             }
         };
-        let left = write_apart(all, |batch| self.write_news(batch), became).await;
+        let left = write_apart(all, |batch| self.write_news(batch, known), became).await;
         if let Err(left) = left {
             left.batch.iter().for_each(|news| self.unrecorded(news));
             return Err(left.error);
         }
+        if !others.is_empty() {
+            self.look_again(others).await?;
+        }
         if replaced.is_empty() { Ok(()) } else { self.reload_nodes(replaced).await }
     }
 
-    async fn write_news(&self, batch: Vec<Arc<News>>) -> Result<Vec<Written>, Error> {
-        let now = self.clock.now();
+    async fn write_news(&self, batch: Vec<Arc<News>>, known: u64) -> Result<Vec<Written>, Error> {
+        let (now, us) = (self.clock.now(), self.replicas.is_shared().then(|| self.replicas.id()));
         let write = self.store.write(self.own_stamp("nodes.report"), move |tx| {
-            batch.iter().map(|news| write_news(tx, news, now)).collect::<Result<Vec<_>, Error>>()
+            let fence = Fence::read(tx, us, known)?;
+            batch.iter().map(|news| write_news(tx, news, &fence, now)).collect::<Result<Vec<_>, Error>>()
         });
         Ok(write.await?.value)
     }
@@ -114,6 +140,13 @@ impl App {
                 session.hint_desired();
             }
         }
+        if let Some(held) = &news.held {
+            self.fleet.with(news.node.id, |mut entry| {
+                if entry.is_live(held.session) {
+                    entry.held_since = Some(written.revision);
+                }
+            });
+        }
         self.moved(&written.interrupted);
         self.close_operations(&written.ended);
         if news.dirty.items_seq > 0 {
@@ -139,36 +172,57 @@ impl App {
             dirty.certificate |= news.dirty.certificate;
             dirty.trust_bundle |= news.dirty.trust_bundle;
             dirty.facts |= news.dirty.facts;
+            dirty.session = dirty.session.max(news.dirty.session);
             dirty.items_seq = dirty.items_seq.max(news.dirty.items_seq);
             let lost = news.dirty.items.iter().filter(|item| !dirty.items.contains(item)).cloned();
             let lost: Vec<ItemName> = lost.collect();
             dirty.items.extend(lost);
         });
     }
+
+    fn news(&self, entry: &mut Entry) -> News {
+        let dirty = std::mem::take(&mut entry.dirty);
+        let (mut upserts, mut gone) = (Vec::new(), Vec::new());
+        for item in &dirty.items {
+            match entry.reported(item) {
+                Some(state) => upserts.push(state.clone()),
+                None => gone.push(item.clone()),
+            }
+        }
+        let facts = if dirty.facts { entry.told.clone() } else { None };
+        let can_tell = facts.as_ref().is_some_and(|told| selectors_can_tell(&entry.node.facts, &told.facts));
+        let lost = if dirty.ledger { entry.lost() } else { Vec::new() };
+        let held = dirty.session.and_then(|_| self.held(entry));
+        News { node: entry.node.clone(), dirty, facts, can_tell, upserts, gone, lost, held }
+    }
 }
 
-fn news(entry: &mut Entry) -> News {
-    let dirty = std::mem::take(&mut entry.dirty);
-    let (mut upserts, mut gone) = (Vec::new(), Vec::new());
-    for item in &dirty.items {
-        match entry.reported(item) {
-            Some(state) => upserts.push(state.clone()),
-            None => gone.push(item.clone()),
-        }
+impl Fence {
+    fn read(tx: &mut WriteTx<'_>, us: Option<ReplicaId>, known: u64) -> Result<Self, Error> {
+        let Some(replica) = us else { return Ok(Self::default()) };
+        let taken = tx.node_session_taken_by_others(replica, known)?.into_iter().collect();
+        Ok(Self { us, taken })
     }
-    let facts = if dirty.facts { entry.told.clone() } else { None };
-    let can_tell = facts.as_ref().is_some_and(|told| selectors_can_tell(&entry.node.facts, &told.facts));
-    let lost = if dirty.ledger { entry.lost() } else { Vec::new() };
-    News { node: entry.node.clone(), dirty, facts, can_tell, upserts, gone, lost }
+
+    /// A session that began here counts, whoever held its node before.
+    fn bars(&self, news: &News) -> bool {
+        news.dirty.session != Some(Claim::Anew) && self.taken.contains(&news.node.id)
+    }
 }
 
 fn selectors_can_tell(before: &Known, after: &Facts) -> bool {
     Facts::SELECTABLE.iter().any(|name| before.lookup(name) != after.lookup(name))
 }
 
-fn write_news(tx: &mut WriteTx<'_>, news: &News, now: UnixMillis) -> Result<Written, Error> {
+fn write_news(tx: &mut WriteTx<'_>, news: &News, fence: &Fence, now: UnixMillis) -> Result<Written, Error> {
     let (node, dirty) = (&news.node, &news.dirty);
+    if fence.bars(news) {
+        return Ok(Written { is_others: true, ..Written::default() });
+    }
     let mut written = Written::default();
+    if let Some(us) = fence.us {
+        write_session(tx, news, us)?;
+    }
     if dirty.liveness {
         tx.node_set_liveness(node.id, &node.liveness)?;
     }
@@ -192,6 +246,19 @@ fn write_news(tx: &mut WriteTx<'_>, news: &News, now: UnixMillis) -> Result<Writ
     }
     written.revision = tx.revision();
     Ok(written)
+}
+
+/// What the other replicas are to know besides.
+fn write_session(tx: &mut WriteTx<'_>, news: &News, us: ReplicaId) -> Result<(), Error> {
+    match (&news.held, news.dirty.session) {
+        (Some(held), _) => tx.node_session_put(news.node.id, held)?,
+        (None, Some(_)) => tx.node_session_end(news.node.id, us)?,
+        (None, None) if news.dirty.ledger || news.dirty.trust_bundle => {
+            tx.node_session_changed(news.node.id);
+        }
+        (None, None) => {}
+    }
+    Ok(())
 }
 
 /// Ends what the host has lost.

@@ -48,12 +48,12 @@ pub(in crate::app) const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 /// The use-cases around a store, and nothing that works by itself.
 pub(super) struct Bench {
     pub(super) app: App,
-    folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
 }
 
 impl Bench {
     pub(super) async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Arc::new(tempfile::tempdir().unwrap());
         let store = Store::create(&options(&folder), "fleet.test").unwrap();
         let slot = ca::first(&folder.path().join("ca"), &"fleet.test".parse().unwrap(), NOW).unwrap();
         let put = move |tx: &mut WriteTx<'_>| {
@@ -63,9 +63,32 @@ impl Bench {
             tx.audit(Note { subject: "authority".to_owned(), ..Note::default() })
         };
         store.write::<_, muster_store::Error, _>(stamp(), put).await.unwrap();
-        let app = app(&folder, store).await;
+        let app = app(&folder, store, ALONE).await;
         app.load().await.unwrap();
         Self { app, folder }
+    }
+
+    /// Two replicas on one store; the first one leads.
+    pub(super) async fn pair() -> (Self, Self) {
+        let Self { app: alone, folder } = Self::new().await;
+        alone.store.clone().close().await.unwrap();
+        let first = Self::replica(&folder, "a").await;
+        let second = Self::replica(&folder, "b").await;
+        first.app.beat().await.unwrap();
+        (first, second)
+    }
+
+    /// One more replica on the store of this one.
+    pub(super) async fn beside(&self, name: &str) -> Self {
+        Self::replica(&self.folder, name).await
+    }
+
+    async fn replica(folder: &Arc<tempfile::TempDir>, name: &str) -> Self {
+        let options = options(folder).with_replica(name);
+        let app = app(folder, Store::open(&options).unwrap(), Named { name, is_shared: true }).await;
+        app.beat().await.unwrap();
+        app.load().await.unwrap();
+        Self { app, folder: Arc::clone(folder) }
     }
 
     /// One whose memory follows the store by itself.
@@ -102,7 +125,7 @@ impl Bench {
     pub(super) async fn killed(self) -> Self {
         let Self { app: old, folder } = self;
         old.store.clone().close().await.unwrap();
-        let app = app(&folder, Store::open(&options(&folder)).unwrap()).await;
+        let app = app(&folder, Store::open(&options(&folder)).unwrap(), ALONE).await;
         app.load().await.unwrap();
         Self { app, folder }
     }
@@ -147,6 +170,7 @@ impl Bench {
             remote: ([127, 0, 0, 1], 1).into(),
             key_exchange: "X25519",
             line,
+            is_unsure: false,
         };
         let opened = self.app.opened(&handle, &caller, hello, 1)?;
         Ok((handle, opened))
@@ -192,7 +216,16 @@ fn options(folder: &tempfile::TempDir) -> Options {
     Options::sqlite(folder.path().join("muster.db"))
 }
 
-async fn app(folder: &tempfile::TempDir, store: Store) -> App {
+/// How a process of a test is called, and whether it has company.
+#[derive(Clone, Copy)]
+struct Named<'a> {
+    name: &'a str,
+    is_shared: bool,
+}
+
+const ALONE: Named<'static> = Named { name: "a", is_shared: false };
+
+async fn app(folder: &tempfile::TempDir, store: Store, named: Named<'_>) -> App {
     let authority = store.read::<_, muster_store::Error, _>(|tx| tx.authority_get()).await.unwrap();
     let trust_domain: muster_common::tls::spiffe::TrustDomain = "fleet.test".parse().unwrap();
     let (dir, rules) = (folder.path().join("ca"), crate::config::Workload::default().rules());
@@ -211,6 +244,7 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
         feed: feed::Feed::default(),
         recorder: recorder::Recorder::default(),
         dispatch: dispatch::Dispatch::default(),
+        replicas: crate::app::replicas::Replicas::new(named.is_shared),
         hub: Hub::default(),
         herd: herd::Herd::new(64, 100),
         revocations: revocation::Revocations::default(),
@@ -229,7 +263,7 @@ async fn app(folder: &tempfile::TempDir, store: Store) -> App {
         tasks: Tasks::default(),
         drain: Drain::default(),
         fixed: Fixed {
-            replica: "a".to_owned(),
+            replica: named.name.to_owned(),
             history,
             trust_domain,
             started: NOW,

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// A session of a node that has said Hello and says nothing more.
-fn session(app: &App, node: NodeId) -> Pin<Box<dyn Stream<Item = Result<Frame, Refusal>>>> {
+pub(super) fn session(app: &App, node: NodeId) -> Pin<Box<dyn Stream<Item = Result<Frame, Refusal>>>> {
     let app = Arc::new(app.clone());
     let caller = Caller {
         node,
@@ -31,6 +31,7 @@ fn session(app: &App, node: NodeId) -> Pin<Box<dyn Stream<Item = Result<Frame, R
         remote: ([127, 0, 0, 1], 1).into(),
         key_exchange: "X25519",
         line: Line::default(),
+        is_unsure: false,
     };
     let said: Vec<Result<Inbound, Refusal>> = vec![Ok(Inbound::Hello(Box::new(hello(ledger(1, 1)))))];
     let messages = futures_util::stream::iter(said).chain(futures_util::stream::pending());

@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use muster_common::{
     clock::UnixMillis,
     digest::Sha256,
-    ids::{CommandId, JoinRequestId, JoinTokenId, LedgerId, NodeId, OperationId, RolloutId, UploadId},
+    ids::{
+        CommandId, JoinRequestId, JoinTokenId, LedgerId, NodeId, OperationId, ReplicaId, RolloutId,
+        SessionId, UploadId,
+    },
 };
 
 use super::Value;
@@ -131,4 +134,15 @@ macro_rules! ids {
         })*
     };
 }
-ids!(CommandId, JoinRequestId, JoinTokenId, LedgerId, NodeId, OperationId, RolloutId, UploadId);
+ids!(
+    CommandId,
+    JoinRequestId,
+    JoinTokenId,
+    LedgerId,
+    NodeId,
+    OperationId,
+    ReplicaId,
+    RolloutId,
+    SessionId,
+    UploadId
+);

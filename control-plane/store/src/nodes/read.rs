@@ -52,6 +52,24 @@ pub trait ReadNodes: Reader {
         nodes(self, nodes!("ORDER BY n.id"), &[])
     }
 
+    /// The nodes of which something was told after `from`, up to `upto`, by id; without
+    /// what rollouts have given to them.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn node_told(&mut self, from: u64, upto: u64) -> Result<Vec<Node>, Error> {
+        const ITEMS: &str = "SELECT node_id, state FROM node_items WHERE node_id IN \
+                             (SELECT id FROM changes WHERE revision > $1 AND revision <= $2 \
+                             AND kind IN ('node-report', 'node-session')) ORDER BY node_id, item";
+        let sql = nodes!(
+            "WHERE n.id IN (SELECT id FROM changes WHERE revision > $1 AND revision <= $2 \
+             AND kind IN ('node-report', 'node-session')) ORDER BY n.id"
+        );
+        let mut nodes = self.rows(sql, params![from, upto], decode)?;
+        give(self, &mut nodes, ITEMS, params![from, upto], item)?;
+        Ok(nodes)
+    }
+
     /// One page of them, by id.
     ///
     /// # Errors
@@ -106,16 +124,21 @@ fn nodes<R: Reader + ?Sized>(tx: &mut R, sql: &str, params: &[Param<'_>]) -> Res
     const TOUCHES: &str = "SELECT node_id, touch, revision FROM rollout_touches \
                            WHERE node_id >= $1 AND node_id <= $2 ORDER BY node_id, assignment";
     let mut nodes = tx.rows(sql, params, decode)?;
-    give(tx, &mut nodes, ITEMS, |node, row| {
-        node.items.push(row.json("item state")?);
-        Ok(())
-    })?;
-    give(tx, &mut nodes, TOUCHES, |node, row| {
+    let (Some(first), Some(last)) = (nodes.first().map(|n| n.id), nodes.last().map(|n| n.id)) else {
+        return Ok(nodes);
+    };
+    give(tx, &mut nodes, ITEMS, params![first, last], item)?;
+    give(tx, &mut nodes, TOUCHES, params![first, last], |node, row| {
         let touch: Touch = row.json("touch")?;
         node.touches.push(Touch { revision: row.u64("revision")?, ..touch });
         Ok(())
     })?;
     Ok(nodes)
+}
+
+fn item(node: &mut Node, row: &mut Row) -> Result<(), Error> {
+    node.items.push(row.json("item state")?);
+    Ok(())
 }
 
 /// Gives to each node the rows that begin with its id. The nodes and the rows are in the
@@ -124,14 +147,12 @@ fn give<R: Reader + ?Sized>(
     tx: &mut R,
     nodes: &mut [Node],
     sql: &str,
+    params: &[Param<'_>],
     mut take: impl FnMut(&mut Node, &mut Row) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let (Some(first), Some(last)) = (nodes.first().map(|n| n.id), nodes.last().map(|n| n.id)) else {
-        return Ok(());
-    };
     let mut waiting = nodes.iter_mut();
     let mut current = waiting.next();
-    tx.query(sql, params![first, last], &mut |mut row| {
+    tx.query(sql, params, &mut |mut row| {
         let id: NodeId = row.parsed("node id")?;
         while current.as_ref().is_some_and(|node| node.id < id) {
             current = waiting.next();

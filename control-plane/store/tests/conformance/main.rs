@@ -20,6 +20,7 @@ mod leases;
 mod nodes;
 mod operations;
 mod races;
+mod replicas;
 mod rollouts;
 mod samples;
 mod schedules;
@@ -98,6 +99,10 @@ macro_rules! suite_on {
             nodes {
                 a_node_comes_back_whole, parts_are_written_apart, a_removed_node_stays_known, pages_cover_all_once,
                 certificates_are_issued_and_promoted, items_go_to_their_own_nodes,
+            }
+            replicas {
+                replicas_beat_end_and_are_lost_by_their_last_beat, nodes_are_held_by_one_and_free_when_it_is_lost,
+                what_nodes_tell_is_read_from_one_revision_to_another,
             }
             rollouts {
                 rollouts_come_back_and_a_request_makes_one, a_node_has_one_touch_by_each_assignment_and_loses_it_with_itself,

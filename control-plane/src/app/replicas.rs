@@ -1,0 +1,275 @@
+//! This process among those that serve the same store: its beat, who was lost, who leads.
+//!
+//! A store in a file belongs to one process: it has no company, leads, and writes none of this.
+
+mod hold;
+mod told;
+
+use std::time::Duration;
+
+use muster_common::{
+    clock::Instant,
+    ids::{NodeId, ReplicaId},
+    reason::Reason,
+};
+use muster_domain::{
+    audit::Note,
+    replica::{Beats, LEADS_FOR, Replica, Silent},
+};
+use muster_store::{ReadReplicas, WriteReplicas as _, WriteTx};
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::{
+    App, Error,
+    fleet::{Claim, Entry, Live},
+};
+
+/// Memory that is older than this does not show where nodes are.
+pub const BLIND_AFTER: Duration = Duration::from_secs(5);
+
+/// This process and the others.
+pub struct Replicas {
+    id: ReplicaId,
+    is_shared: bool,
+    state: Mutex<State>,
+    /// Why this process has to end.
+    over: watch::Sender<Option<String>>,
+}
+
+#[derive(Default)]
+struct State {
+    beats: Beats,
+    /// The last of ours that was stored, and when.
+    beaten: Option<(u64, Instant)>,
+    leads: bool,
+    /// As they were then.
+    all: Vec<Replica>,
+    /// The store could not be read when nodes were last looked at.
+    is_blind: bool,
+}
+
+/// What this process sees of the nodes that are not here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sees {
+    /// Where they are.
+    All,
+    /// The same, again.
+    AllAgain,
+    /// Nothing: the store cannot be read. Nobody is said to be gone who may be elsewhere.
+    Nothing,
+}
+
+/// What became of a beat.
+enum Beaten {
+    /// It is stored; these are there now.
+    Stored(Vec<Replica>),
+    /// The same, and others had said meanwhile that this process was lost.
+    Again(Vec<Replica>),
+    /// Another process has our name.
+    Displaced,
+}
+
+impl Replicas {
+    /// A process that has not beaten yet. `is_shared`: others may serve the store, too.
+    #[must_use]
+    pub fn new(is_shared: bool) -> Self {
+        let (state, over) = (Mutex::default(), watch::Sender::new(None));
+        Self { id: ReplicaId::generate(), is_shared, state, over }
+    }
+
+    /// This run of this process.
+    #[must_use]
+    pub const fn id(&self) -> ReplicaId {
+        self.id
+    }
+
+    /// Whether others may serve the store, too.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    /// Waits until this process cannot go on beside the others; answers why.
+    pub async fn over(&self) -> String {
+        let mut over = self.over.subscribe();
+        // The sender lives in self: the waiting itself cannot fail.
+        over.wait_for(Option::is_some).await.ok().and_then(|why| why.clone()).unwrap_or_default()
+    }
+
+    /// This process cannot go on.
+    pub(super) fn end(&self, why: String) {
+        self.over.send_replace(Some(why));
+    }
+
+    /// The revision that all of them have taken in.
+    #[must_use]
+    pub fn all_know(&self) -> u64 {
+        self.state.lock().all.iter().map(|replica| replica.revision).min().unwrap_or(u64::MAX)
+    }
+
+    /// All of them, as they were at the last beat.
+    #[must_use]
+    pub fn all(&self) -> Vec<Replica> {
+        self.state.lock().all.clone()
+    }
+
+    fn name_of(&self, id: ReplicaId) -> Option<String> {
+        self.state.lock().all.iter().find(|replica| replica.id == id).map(|replica| replica.name.clone())
+    }
+}
+
+impl App {
+    /// Whether this process does what one of all does.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        let (now, state) = (self.clock.monotonic(), self.replicas.state.lock());
+        let is_fresh = state.beaten.is_some_and(|(_, at)| now - at < LEADS_FOR);
+        !self.replicas.is_shared || state.leads && is_fresh
+    }
+
+    /// Which replica has a node's session, by name; among several.
+    pub(super) fn holder_of(&self, entry: &Entry) -> Option<String> {
+        let live = entry.live.as_deref().filter(|_| self.replicas.is_shared)?;
+        live.replica.map_or_else(|| Some(self.fixed.replica.clone()), |id| self.replicas.name_of(id))
+    }
+
+    /// Whether this process sees where nodes are, if they are not here.
+    pub(super) fn sees_others(&self) -> Sees {
+        let is_blind = self.replicas.is_shared && self.behind_for() > BLIND_AFTER;
+        match (std::mem::replace(&mut self.replicas.state.lock().is_blind, is_blind), is_blind) {
+            (_, true) => Sees::Nothing,
+            (true, false) => Sees::AllAgain,
+            (false, false) => Sees::All,
+        }
+    }
+
+    /// Says that this process lives, looks whether the others do, and leads if nobody does.
+    ///
+    /// # Errors
+    /// If the store fails; `STATE_CONFLICT` if another process has the name of this one.
+    pub async fn beat(&self) -> Result<(), Error> {
+        if !self.replicas.is_shared {
+            return Ok(());
+        }
+        let all: Vec<Replica> = self.store.read_own(|tx| tx.replica_all().map_err(Error::from)).await?;
+        let (ours, silent) = self.about_to_beat(&all);
+        let stamp = self.own_stamp("replicas.beat");
+        let write = self.store.write(stamp, move |tx| beat(tx, &ours, &silent));
+        match write.await?.value {
+            Beaten::Stored(all) => self.has_beaten(all),
+            Beaten::Again(all) => {
+                self.has_beaten(all);
+                tracing::warn!(
+                    "others said that this replica was lost; it takes the nodes again that it holds"
+                );
+                self.hold_again().await?;
+            }
+            Beaten::Displaced => {
+                let name = &self.fixed.replica;
+                let text =
+                    format!("another process serves the store as replica {name:?}: give each its own name");
+                self.replicas.end(text.clone());
+                return Err(Error::refused(Reason::StateConflict, text));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes leave of the others: nothing of this process is waited for.
+    ///
+    /// # Errors
+    /// If the store fails; the others see then that it beats no more.
+    pub async fn leave_replicas(&self) -> Result<(), Error> {
+        if !self.replicas.is_shared {
+            return Ok(());
+        }
+        let id = self.replicas.id;
+        let write = move |tx: &mut WriteTx<'_>| tx.replica_end(id).map_err(Error::from);
+        self.store.write(self.own_stamp("replicas.leave"), write).await?;
+        Ok(())
+    }
+
+    fn about_to_beat(&self, all: &[Replica]) -> (Replica, Vec<Silent>) {
+        let now = self.clock.monotonic();
+        let mut state = self.replicas.state.lock();
+        if state.beaten.is_some_and(|(_, at)| now - at > LEADS_FOR) {
+            state.beats.forget(); // what could not be seen is nobody's silence
+        }
+        let mut silent = state.beats.look(all, now);
+        silent.retain(|it| it.id != self.replicas.id);
+        let ours = Replica {
+            name: self.fixed.replica.clone(),
+            id: self.replicas.id,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: self.fixed.started,
+            beat: state.beaten.map_or(0, |(beat, _)| beat) + 1,
+            beat_at: self.clock.now(),
+            addresses: self.fixed.session_addresses.clone(),
+            sessions: self.hub.len() as u64,
+            revision: *self.feed.applied().borrow(),
+            leads: false,
+        };
+        (ours, silent)
+    }
+
+    fn has_beaten(&self, all: Vec<Replica>) {
+        let now = self.clock.monotonic();
+        let mut state = self.replicas.state.lock();
+        let Some(ours) = all.iter().find(|replica| replica.id == self.replicas.id) else { return };
+        if ours.leads != state.leads {
+            let name = &ours.name;
+            let does = if ours.leads { "leads now" } else { "leads no more" };
+            tracing::info!(replica = %name, "replica {name} {does}");
+        }
+        (state.leads, state.beaten) = (ours.leads, Some((ours.beat, now)));
+        state.all = all;
+    }
+
+    /// Nodes whose sessions are here are this process's again, unless they are another's by now.
+    async fn hold_again(&self) -> Result<(), Error> {
+        self.follow().await?;
+        let mut held: Vec<NodeId> = Vec::new();
+        self.hub.for_each(|session| held.push(session.node()));
+        for node in held {
+            self.fleet.with(node, |mut entry| {
+                if entry.live.as_deref().is_some_and(Live::is_here) {
+                    self.take_hold(&mut entry, Claim::Again);
+                }
+            });
+        }
+        Ok(())
+    }
+}
+
+fn beat(tx: &mut WriteTx<'_>, ours: &Replica, silent: &[Silent]) -> Result<Beaten, Error> {
+    let all: Vec<Replica> = tx.replica_all()?;
+    let former = all.iter().find(|replica| replica.name == ours.name);
+    let is_known = former.is_some_and(|former| former.id == ours.id);
+    let is_first = ours.beat == 1;
+    match former {
+        Some(former) if !is_known && !is_first && former.beat > 0 => return Ok(Beaten::Displaced),
+        // A process of this name that was killed: its nodes come here, or elsewhere, in a moment.
+        Some(former) if !is_known => tx.replica_end(former.id)?,
+        _ => {}
+    }
+    for it in silent {
+        let Some(lost) = all.iter().find(|replica| replica.id == it.id) else { continue };
+        if tx.replica_lose(*it)? {
+            let name = &lost.name;
+            tracing::warn!(replica = %name, sessions = lost.sessions, "replica {name} is lost: it beats no more");
+            tx.audit(Note {
+                subject: format!("replica/{name}"),
+                before: json!({ "sessions": lost.sessions, "leads": lost.leads }).to_string(),
+                after: json!({ "lost": true }).to_string(),
+                ..Note::default()
+            })?;
+        }
+    }
+    let others = tx.replica_all()?;
+    let leads = !others.iter().any(|replica| replica.leads && replica.id != ours.id);
+    tx.replica_put(&Replica { leads, ..ours.clone() })?;
+    let all = tx.replica_all()?;
+    Ok(if is_known || is_first { Beaten::Stored(all) } else { Beaten::Again(all) })
+}

@@ -1,0 +1,130 @@
+//! What a node tells another replica, taken into the memory of this one.
+
+use std::collections::HashMap;
+
+use muster_common::{ids::NodeId, reason::Reason};
+use muster_domain::{
+    liveness::{self, Liveness, Tracker},
+    node::Node,
+    session::HeldSession,
+};
+use muster_store::{ReadMeta as _, ReadNodeSessions as _, ReadNodes as _};
+use parking_lot::MutexGuard;
+
+use crate::{
+    app::{
+        App, Error,
+        fleet::{Entry, Holder, Live},
+    },
+    session::{frames::Refusal, ports::End},
+};
+
+impl App {
+    /// Takes in what nodes told other replicas at the revisions after `from`, up to `upto`.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(in crate::app) async fn take_in_told(&self, from: u64, upto: u64) -> Result<(), Error> {
+        let read = self.store.read_own(move |tx| {
+            let (nodes, held) = (tx.node_told(from, upto)?, tx.node_session_told(from, upto)?);
+            Ok::<_, Error>((tx.revision()?, nodes, held))
+        });
+        let (as_of, nodes, held) = read.await?;
+        let mut held: HashMap<NodeId, HeldSession> = held.into_iter().collect();
+        for node in nodes.into_iter().map(|node| self.fleet.packed(node)) {
+            let held = held.remove(&node.id);
+            self.told(node, held, as_of);
+        }
+        Ok(())
+    }
+
+    /// Takes in which nodes others hold, when the process starts.
+    pub(in crate::app) fn take_in_held(&self, held: Vec<(NodeId, HeldSession)>) {
+        for (id, held) in held {
+            self.fleet.with(id, |mut entry| {
+                let node = entry.node.clone();
+                self.take_told(&mut entry, node, Some(held));
+            });
+        }
+    }
+
+    /// Looks again at nodes that another replica took while this one was about to write of them.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(in crate::app) async fn look_again(&self, ids: Vec<NodeId>) -> Result<(), Error> {
+        let read = self.store.read_own(move |tx| {
+            let mut found = Vec::new();
+            for id in ids {
+                found.extend(tx.node_get(id)?.map(|node| (node, tx.node_session_get(id))));
+            }
+            Ok::<_, Error>((tx.revision()?, found))
+        });
+        let (as_of, found) = read.await?;
+        for (node, held) in found {
+            let (id, held) = (node.id, held?);
+            self.fleet.with(id, |mut entry| entry.held_since = entry.held_since.or(Some(0)));
+            self.told(self.fleet.packed(node), held, as_of);
+        }
+        Ok(())
+    }
+
+    fn told(&self, node: Node, held: Option<HeldSession>, as_of: u64) {
+        let id = node.id;
+        let held = held.filter(|held| held.replica != self.replicas.id());
+        let ended = self.fleet.with(id, |mut entry| {
+            if entry.holder == Holder::Us {
+                // Of what was read before our own word was stored nothing counts; nor does it that
+                // nobody holds the node: whoever lost it to nobody takes it again.
+                let is_taken = held.is_some() && entry.held_since.is_some_and(|since| since < as_of);
+                if !is_taken {
+                    return false;
+                }
+            }
+            let was_ours = entry.holder == Holder::Us;
+            self.take_told(&mut entry, node, held);
+            was_ours
+        });
+        match (ended, self.hub.get(id)) {
+            (Some(true), Some(session)) => {
+                let text = "the node has a session with another replica";
+                session.end(End::Refuse(Refusal::new(Reason::Fenced, text)));
+            }
+            _ => self.rollouts.hint(),
+        }
+    }
+
+    fn take_told(&self, entry: &mut MutexGuard<'_, Entry>, node: Node, held: Option<HeldSession>) {
+        let liveness = node.liveness.clone();
+        entry.take_told(node, self.clock.now());
+        entry.held_since = None;
+        let Some(held) = held else {
+            entry.holder = Holder::Nobody;
+            entry.live = None;
+            self.found(entry, &liveness);
+            return;
+        };
+        let is_new = entry.live.as_ref().is_none_or(|live| live.session != held.session);
+        if is_new {
+            let machine = entry.node.machine_fingerprint.clone();
+            // Whoever holds it says so if that is strange.
+            let _ = entry.sightings.look(held.detail.sighting.clone(), &machine);
+        }
+        entry.holder = Holder::Other(held.replica);
+        entry.conditions.clone_from(&held.detail.conditions);
+        entry.live = Some(Box::new(Live::elsewhere(held)));
+        entry.tracker = Tracker::told(liveness.state);
+    }
+
+    /// A node that nobody holds, as the store knows it: of one that was there nobody knows now
+    /// whether it is. That is not stored: whoever looks sees the same.
+    pub(in crate::app) fn found(&self, entry: &mut MutexGuard<'_, Entry>, stored: &Liveness) {
+        entry.tracker = Tracker::restored(stored.state, self.clock.monotonic());
+        let state = entry.tracker.state();
+        entry.node.liveness = stored.clone();
+        if state != stored.state {
+            let since = self.clock.now();
+            entry.node.liveness = Liveness { state, since, reason: liveness::AWAY.to_owned() };
+        }
+    }
+}

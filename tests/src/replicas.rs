@@ -1,0 +1,77 @@
+//! Several control planes that serve one store, each as a process.
+
+use std::{net::SocketAddr, path::Path};
+
+use crate::{
+    eventually::{LONG, eventually},
+    operator::Operator,
+    plane::{Options, Plane},
+};
+
+/// Replicas of one control plane.
+#[derive(Debug)]
+pub struct Replicas {
+    /// Each of them.
+    pub planes: Vec<Plane>,
+}
+
+impl Replicas {
+    /// Makes and starts so many on the store of a server. Agents are told the addresses of all.
+    ///
+    /// # Panics
+    /// If the options name no server, or one of them does not start.
+    pub async fn start(folder: &Path, count: usize, options: &Options) -> Self {
+        assert!(options.store_url.is_some(), "a file belongs to one process");
+        let mut first = Plane::init(folder, options);
+        first.configure("replica", "\"r0\"");
+        first.serve(&[]).await;
+        let mut planes = vec![first];
+        for number in 1..count {
+            let mut plane = planes[0].beside(&format!("r{number}"));
+            plane.serve(&[]).await;
+            planes.push(plane);
+        }
+        let mut replicas = Self { planes };
+        replicas.tell_addresses().await;
+        replicas.all_here().await;
+        replicas
+    }
+
+    /// They choose their ports when they first start; then all are told of all.
+    async fn tell_addresses(&mut self) {
+        let all: Vec<String> = self.agents().iter().map(|address| format!("\"{address}\"")).collect();
+        for plane in &mut self.planes {
+            plane.process().stop().await;
+            plane.configure("session-addresses", &format!("[{}]", all.join(", ")));
+            plane.serve(&[]).await;
+        }
+    }
+
+    /// Where nodes reach them.
+    #[must_use]
+    pub fn agents(&self) -> Vec<SocketAddr> {
+        self.planes.iter().map(|plane| plane.addresses().agents).collect()
+    }
+
+    /// Waits until each knows that all of them are there, and one leads.
+    pub async fn all_here(&self) {
+        for plane in &self.planes {
+            let (operator, count) = (plane.operator().await, self.planes.len());
+            eventually("every replica knows of every other one", LONG, || async {
+                let system = about(&operator).await;
+                let leaders = system.replicas.iter().filter(|replica| replica.leads).count();
+                (system.replicas.len() == count && leaders == 1).then_some(())
+            })
+            .await;
+        }
+    }
+}
+
+/// What a control plane says of itself.
+///
+/// # Panics
+/// If it refuses to.
+pub async fn about(operator: &Operator) -> muster_proto::admin::v1::GetSystemResponse {
+    let request = muster_proto::admin::v1::GetSystemRequest {};
+    operator.system.clone().get_system(request).await.unwrap().into_inner()
+}
