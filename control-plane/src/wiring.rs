@@ -311,8 +311,10 @@ async fn finish(app: &App, tasks: &Tasks, drain: &Drain, within: Duration) {
     tasks.close();
     let (sessions, spread) = (app.hub.len(), app.come_back_within());
     tracing::info!(sessions, ?spread, "{sessions} nodes are told to come back within {spread:?}");
+    let addresses = app.replica_addresses();
     app.hub.for_each(|session| {
-        session.end(End::Reconnect { after: Duration::ZERO, spread, reason: "shutting-down" });
+        let addresses = addresses.clone();
+        session.end(End::Reconnect { after: Duration::ZERO, spread, addresses, reason: "shutting-down" });
     });
     drain.begin();
     let gone = async {

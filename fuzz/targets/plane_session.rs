@@ -311,7 +311,7 @@ fn hint(house: &House, event: &Event) {
         Event::End(how) => handle.end(match how % 3 {
             0 => End::Refuse(Refusal::new(Reason::Fenced, "another one came")),
             1 => End::Removed("gone".to_owned()),
-            _ => End::Reconnect { after: Duration::ZERO, spread: Duration::ZERO, reason: "moved" },
+            _ => End::Reconnect { after: Duration::ZERO, spread: Duration::ZERO, addresses: Arc::default(), reason: "moved" },
         }),
         Event::Newer => house.hub.register(&Handle::new(NodeId::from_u128(1), Line::default())),
         _ => {}

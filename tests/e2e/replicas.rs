@@ -125,6 +125,12 @@ async fn replicas_that_are_started_anew_one_after_another_lose_no_node() {
         eventually("all are online", LONG, || online(operator.clone())).await;
         order_all(&operator, count).await;
     }
+    let operator = replicas.planes[0].operator().await;
+    // The one that was started last gets some of the others' nodes.
+    eventually("each replica has some of them", LONG, || async {
+        about(&operator).await.replicas.iter().all(|replica| replica.sessions > 0).then_some(())
+    })
+    .await;
     // Who looks back finds nobody who was said to be gone.
     let nodes = replicas.planes[1].operator().await.select("*").await;
     let operator = replicas.planes[1].operator().await;

@@ -19,6 +19,13 @@ pub const LEASE: Duration = Duration::from_secs(10);
 /// One that could not beat for so long leads no more: well before others say so.
 pub const LEADS_FOR: Duration = Duration::from_secs(6);
 
+/// A replica that has one session in so many more than the average keeps them.
+const TOLERATED: u64 = 10;
+/// Or so many.
+const LITTLE: u64 = 8;
+/// One session in so many is given away in the time of one beat.
+const AT_ONCE: u64 = 50;
+
 /// A process as it was when it last beat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replica {
@@ -42,6 +49,17 @@ pub struct Replica {
     pub revision: u64,
     /// It does the work that one of them does for all.
     pub leads: bool,
+}
+
+/// How many sessions one that has `ours` gives away now, until it has about as many as the others:
+/// a few at each beat, so that nobody is flooded, and none for a small difference.
+#[must_use]
+pub fn surplus(ours: u64, all: &[u64]) -> u64 {
+    let average = all.iter().sum::<u64>().div_ceil((all.len() as u64).max(1));
+    if ours <= average + (average / TOLERATED).max(LITTLE) {
+        return 0;
+    }
+    (ours - average).min((ours / AT_ONCE).max(1))
 }
 
 /// When the others were last seen to beat.
@@ -119,6 +137,29 @@ mod tests {
         beats.look(&[replica(1, 5)], start);
         beats.forget();
         assert_eq!(beats.look(&[replica(1, 5)], start + LEASE * 3), []);
+    }
+
+    #[test]
+    fn one_that_has_more_than_the_others_gives_a_few_until_it_has_as_many() {
+        assert_eq!(surplus(0, &[]), 0);
+        assert_eq!(surplus(10_000, &[10_000]), 0, "it is alone");
+        assert_eq!(surplus(10, &[10, 0, 0]), 0, "a little");
+        assert_eq!(surplus(5_000, &[5_000, 5_000, 0]), 100);
+        assert_eq!(surplus(60, &[60, 0, 0]), 1);
+        let (mut counts, mut beats) = ([5_000, 5_000, 0], 0);
+        while counts.iter().any(|ours| surplus(*ours, &counts) > 0) {
+            let before = counts;
+            for number in 0..3 {
+                let given = surplus(before[number], &before);
+                counts[number] -= given;
+                counts[2] += given; // as a balancer does that knows who has least
+            }
+            beats += 1;
+        }
+        assert!(
+            beats < 40 && counts.iter().all(|ours| (3_000..=3_700).contains(ours)),
+            "{beats}: {counts:?}"
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! A store in a file belongs to one process: it has no company, leads, and writes none of this.
 
+mod balance;
 mod hold;
 mod told;
 
@@ -48,6 +49,8 @@ struct State {
     all: Vec<Replica>,
     /// The store could not be read when nodes were last looked at.
     is_blind: bool,
+    /// Giving sessions away.
+    giving: balance::Giving,
 }
 
 /// What this process sees of the nodes that are not here.
@@ -158,7 +161,10 @@ impl App {
         let stamp = self.own_stamp("replicas.beat");
         let write = self.store.write(stamp, move |tx| beat(tx, &ours, &silent));
         match write.await?.value {
-            Beaten::Stored(all) => self.has_beaten(all),
+            Beaten::Stored(all) => {
+                self.has_beaten(all);
+                self.balance();
+            }
             Beaten::Again(all) => {
                 self.has_beaten(all);
                 tracing::warn!(

@@ -235,6 +235,8 @@ pub enum Outbound {
         after: Duration,
         /// And a random part of this.
         spread: Duration,
+        /// Where to; empty: to where it is.
+        addresses: std::sync::Arc<[String]>,
         /// Why.
         reason: &'static str,
     },

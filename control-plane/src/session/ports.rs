@@ -122,6 +122,8 @@ pub enum End {
         after: std::time::Duration,
         /// And a random part of this.
         spread: std::time::Duration,
+        /// Where to; empty: to where it is.
+        addresses: std::sync::Arc<[String]>,
         /// Why.
         reason: &'static str,
     },

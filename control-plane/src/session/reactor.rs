@@ -144,8 +144,8 @@ where
                 self.outbox.push_back(Outbound::Removed { reason });
                 Closed::Refused(Refusal::new(Reason::NodeRemoved, "the node was removed"))
             }
-            End::Reconnect { after, spread, reason } => {
-                self.outbox.push_back(Outbound::Reconnect { after, spread, reason });
+            End::Reconnect { after, spread, addresses, reason } => {
+                self.outbox.push_back(Outbound::Reconnect { after, spread, addresses, reason });
                 Closed::Goodbye(liveness::Closed::Moved)
             }
         });

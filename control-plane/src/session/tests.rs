@@ -486,7 +486,12 @@ async fn a_session_ends_as_it_is_told() {
 
     let (_say, mut out) = greeted(&fake, 2).await;
     let spread = Duration::from_secs(5);
-    fake.handle().end(End::Reconnect { after: Duration::ZERO, spread, reason: "draining" });
+    fake.handle().end(End::Reconnect {
+        after: Duration::ZERO,
+        spread,
+        addresses: Arc::default(),
+        reason: "draining",
+    });
     assert!(matches!(next(&mut out).await, Ok(Outbound::Reconnect { .. })));
     assert!(out.next().await.is_none(), "and then in peace");
 }

@@ -46,7 +46,13 @@ impl Callers for Door {
         if let Some(session) = self.0.hub.get(*node).filter(|session| session.is_on(&peer.line)) {
             // Back before anybody calls it late.
             let spread = self.0.fixed.session.heartbeat_interval / 2;
-            session.end(End::Reconnect { after: Duration::ZERO, spread, reason: "connection-age" });
+            let addresses = self.0.replica_addresses();
+            session.end(End::Reconnect {
+                after: Duration::ZERO,
+                spread,
+                addresses,
+                reason: "connection-age",
+            });
         }
     }
 

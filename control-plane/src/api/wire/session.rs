@@ -269,10 +269,10 @@ pub fn outbound(frame: Frame) -> pb::SessionResponse {
         Outbound::Quarantine { reason, message } => {
             Out::Quarantine(pb::Quarantine { reason: reason.to_owned(), message: message.to_owned() })
         }
-        Outbound::Reconnect { after, spread, reason } => Out::Reconnect(pb::Reconnect {
+        Outbound::Reconnect { after, spread, addresses, reason } => Out::Reconnect(pb::Reconnect {
             after_ms: millis(after),
             spread_ms: millis(spread),
-            addresses: Vec::new(),
+            addresses: addresses.to_vec(),
             reason: reason.to_owned(),
         }),
         Outbound::Removed { reason } => Out::Removed(pb::Removed { reason }),

@@ -1,0 +1,113 @@
+//! Giving sessions to replicas that have fewer: one that was started anew has none.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use muster_common::ids::ReplicaId;
+use muster_domain::replica::{Replica, surplus};
+
+use crate::{app::App, session::ports::End};
+
+/// For how often the sessions that are too many are told to go, until the replicas are others: where
+/// a balancer sends them back, that must have an end.
+const TIMES: u64 = 3;
+
+/// How much there is to give.
+#[derive(Debug, Default)]
+pub(super) struct Giving {
+    /// Among these.
+    replicas: BTreeSet<ReplicaId>,
+    /// So many more.
+    left: u64,
+}
+
+impl Giving {
+    /// How many go now, of a replica that is `ours`.
+    fn next(&mut self, ours: ReplicaId, all: &[Replica]) -> u64 {
+        let replicas: BTreeSet<ReplicaId> = all.iter().map(|replica| replica.id).collect();
+        let counts: Vec<u64> = all.iter().map(|replica| replica.sessions).collect();
+        let own = all.iter().find(|replica| replica.id == ours).map_or(0, |replica| replica.sessions);
+        if replicas != self.replicas {
+            let average = counts.iter().sum::<u64>() / (counts.len() as u64).max(1);
+            self.replicas = replicas;
+            self.left = own.saturating_sub(average) * TIMES;
+        }
+        let now = surplus(own, &counts).min(self.left);
+        self.left -= now;
+        now
+    }
+}
+
+impl App {
+    /// Tells some nodes to go to another replica, if this one has too many.
+    pub(super) fn balance(&self) {
+        let mut state = self.replicas.state.lock();
+        let state = &mut *state;
+        let mut left = state.giving.next(self.replicas.id, &state.all);
+        if left == 0 || self.is_draining() {
+            return;
+        }
+        tracing::info!(sessions = left, "{left} nodes are told to go to other replicas, which have fewer");
+        let addresses = addresses_of(&state.all);
+        self.hub.for_each(|session| {
+            if left > 0 {
+                left -= 1;
+                let (addresses, spread) = (Arc::clone(&addresses), self.fixed.session.heartbeat_interval / 2);
+                session.end(End::Reconnect { after: Duration::ZERO, spread, addresses, reason: "balance" });
+            }
+        });
+    }
+
+    /// Where nodes that are told to come anew may go; empty: to where they are.
+    #[must_use]
+    pub fn replica_addresses(&self) -> Arc<[String]> {
+        addresses_of(&self.replicas.state.lock().all)
+    }
+}
+
+fn addresses_of(all: &[Replica]) -> Arc<[String]> {
+    let addresses: BTreeSet<&String> = all.iter().flat_map(|replica| &replica.addresses).collect();
+    addresses.into_iter().cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_common::clock::UnixMillis;
+
+    use super::*;
+
+    fn all(sessions: [u64; 3]) -> Vec<Replica> {
+        let replica = |(number, sessions)| Replica {
+            name: format!("r{number}"),
+            id: ReplicaId::from_u128(number),
+            version: String::new(),
+            started_at: UnixMillis(0),
+            beat: 1,
+            beat_at: UnixMillis(0),
+            addresses: vec![format!("plane-{number}:8443"), "balancer:8443".to_owned()],
+            sessions,
+            revision: 0,
+            leads: false,
+        };
+        (1..).zip(sessions).map(replica).collect()
+    }
+
+    #[test]
+    fn where_all_come_back_it_ends_until_the_replicas_are_others() {
+        let (mut giving, first) = (Giving::default(), ReplicaId::from_u128(1));
+        let mut given = 0;
+        for _ in 0..10_000 {
+            given += giving.next(first, &all([3_000, 0, 0]));
+        }
+        assert_eq!(given, 2_000 * TIMES);
+        let mut others = all([3_000, 0, 0]);
+        others[2].id = ReplicaId::from_u128(4);
+        assert!(giving.next(first, &others) > 0);
+        assert_eq!(giving.next(ReplicaId::from_u128(2), &all([3_000, 0, 0])), 0);
+    }
+
+    #[test]
+    fn each_address_is_named_once() {
+        let told = addresses_of(&all([0; 3]));
+        assert_eq!(told[..], ["balancer:8443", "plane-1:8443", "plane-2:8443", "plane-3:8443"]);
+    }
+}
