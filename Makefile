@@ -41,6 +41,7 @@ soak: tools binaries ## What is too long for CI, whole; figures under target/soa
 		MUSTER_SESSIONS=$${MUSTER_SESSIONS:-2000} MUSTER_AGENTS=$${MUSTER_AGENTS:-50} \
 		MUSTER_COMMANDS=$${MUSTER_COMMANDS:-1000} MUSTER_BRICK=$${MUSTER_BRICK:-all} MUSTER_CUTS=$${MUSTER_CUTS:-50} \
 		MUSTER_NETWORK_SECONDS=$${MUSTER_NETWORK_SECONDS:-240} \
+		MUSTER_FLEET=$${MUSTER_FLEET:-9000} MUSTER_KILLING=$${MUSTER_KILLING:-300} \
 		$(CARGO) test --workspace $(TESTED) --test fault -- --nocapture
 	MUSTER_SOAK=1 MUSTER_HOSTS=$${MUSTER_HOSTS:-20} $(CARGO) test --workspace $(TESTED) --test e2e -- \
 		release_rollouts package_upgrades --nocapture --test-threads 1

@@ -162,6 +162,17 @@ impl Operator {
         (made.version, made.sha256.to_vec())
     }
 
+    /// Makes a version of a bundle with one file, if that is taken now.
+    ///
+    /// # Errors
+    /// What the control plane says, or the way to it.
+    pub async fn try_bundle(&self, name: &str, text: &str) -> Result<(), Status> {
+        let files = vec![file(std::path::Path::new("/etc/motd"), text)];
+        let content = Some(types::BundleContent { files, ..types::BundleContent::default() });
+        let request = pb::CreateBundleRequest { name: name.to_owned(), content, validate_only: false };
+        self.bundles.clone().create_bundle(request).await.map(drop)
+    }
+
     /// Assigns the newest version of a bundle, or moves an assignment to it.
     pub async fn assign(&self, name: &str, selector: &str, bundle: &str) {
         let target = pb::BundleTarget { name: bundle.to_owned(), version: 0 };

@@ -146,7 +146,7 @@ impl Plane {
             text = set(&text, port, "\"127.0.0.1:0\"");
         }
         fs::write(folder.join("control-plane.toml"), text).unwrap();
-        Self { folder, process: None, addresses: self.addresses }
+        Self { folder, process: None, addresses: self.addresses, namespace: self.namespace.clone() }
     }
 
     /// Serves; the first time on ports that the system chooses, then on the same.

@@ -4,8 +4,9 @@ use std::{net::SocketAddr, path::Path};
 
 use crate::{
     eventually::{LONG, eventually},
+    haproxy::Haproxy,
     operator::Operator,
-    plane::{Options, Plane},
+    plane::{Addresses, Options, Plane},
 };
 
 /// Replicas of one control plane.
@@ -21,6 +22,27 @@ impl Replicas {
     /// # Panics
     /// If the options name no server, or one of them does not start.
     pub async fn start(folder: &Path, count: usize, options: &Options) -> Self {
+        let mut replicas = Self::begin(folder, count, options).await;
+        let all: Vec<SocketAddr> = replicas.planes.iter().map(|plane| plane.addresses().agents).collect();
+        replicas.tell_addresses(&all).await;
+        replicas.all_here().await;
+        replicas
+    }
+
+    /// The same behind a balancer, whose address agents are told.
+    ///
+    /// # Panics
+    /// If the options name no server, or one of them does not start.
+    pub async fn start_behind_one(folder: &Path, count: usize, options: &Options) -> (Self, Haproxy) {
+        let mut replicas = Self::begin(folder, count, options).await;
+        let planes: Vec<Addresses> = replicas.planes.iter().map(Plane::addresses).collect();
+        let balancer = Haproxy::start(folder, &planes).await;
+        replicas.tell_addresses(&[balancer.agents]).await;
+        replicas.all_here().await;
+        (replicas, balancer)
+    }
+
+    async fn begin(folder: &Path, count: usize, options: &Options) -> Self {
         assert!(options.store_url.is_some(), "a file belongs to one process");
         let mut first = Plane::init(folder, options);
         first.configure("replica", "\"r0\"");
@@ -31,26 +53,17 @@ impl Replicas {
             plane.serve(&[]).await;
             planes.push(plane);
         }
-        let mut replicas = Self { planes };
-        replicas.tell_addresses().await;
-        replicas.all_here().await;
-        replicas
+        Self { planes }
     }
 
-    /// They choose their ports when they first start; then all are told of all.
-    async fn tell_addresses(&mut self) {
-        let all: Vec<String> = self.agents().iter().map(|address| format!("\"{address}\"")).collect();
+    /// They choose their ports when they first start; then agents are told of them.
+    async fn tell_addresses(&mut self, addresses: &[SocketAddr]) {
+        let all: Vec<String> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
         for plane in &mut self.planes {
             plane.process().stop().await;
             plane.configure("session-addresses", &format!("[{}]", all.join(", ")));
             plane.serve(&[]).await;
         }
-    }
-
-    /// Where nodes reach them.
-    #[must_use]
-    pub fn agents(&self) -> Vec<SocketAddr> {
-        self.planes.iter().map(|plane| plane.addresses().agents).collect()
     }
 
     /// Waits until each knows that all of them are there, and one leads.

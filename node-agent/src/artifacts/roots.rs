@@ -20,8 +20,11 @@ const KEPT: Duration = Duration::from_secs(600);
 #[derive(Debug, Clone)]
 pub(super) struct Roots {
     clock: Clock,
-    read: Arc<Mutex<Option<(Instant, Arc<ClientConfig>)>>>,
+    read: Arc<Mutex<Option<Read>>>,
 }
+
+/// When they were read, and TLS by them.
+type Read = (Instant, Arc<ClientConfig>);
 
 impl Roots {
     /// None read yet.

@@ -17,6 +17,14 @@ obey() {
         ;;
     # After a kill, what it shared is in the way until its last process has noticed.
     start) control start || { sleep 1 && control start; } || { sleep 3 && control start; } ;;
+    # A copy of the server whose socket is in SOCKET, which it follows until it is promoted.
+    follow\ *)
+        # shellcheck disable=SC2086 # two words: where its socket is, and its port
+        set -- $1
+        "$programs/pg_basebackup" -D "$data" -h "$2" -p "$3" -U postgres -R -X stream -c fast \
+            >>"$folder/control" 2>&1
+        ;;
+    promote) control promote ;;
     kill) kill -9 "$(head -n 1 "$data/postmaster.pid")" ;;
     esac
 }

@@ -79,13 +79,49 @@ impl Cluster {
         cluster
     }
 
+    /// A server, and a standby that has whatever it has committed.
+    #[must_use]
+    pub fn pair() -> (Self, Self) {
+        let primary = Self::start("wal_level = replica\nmax_wal_senders = 4\n");
+        let standby = Self::following(&primary);
+        primary.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'");
+        primary.sql("postgres", "SELECT pg_reload_conf()");
+        (primary, standby)
+    }
+
+    fn following(primary: &Self) -> Self {
+        let (folder, is_root) = folder();
+        let port = free_port();
+        let mut keeper = Keeper::start(&folder, is_root, None);
+        keeper.tell(&format!("follow {} {}", primary.folder.display(), primary.port));
+        // The last word counts: before it stands what was copied.
+        let own = format!("port = {port}\nunix_socket_directories = '{}'\n", folder.display());
+        let file = folder.join("data/postgresql.auto.conf");
+        let copied = fs::read_to_string(&file).unwrap();
+        fs::write(&file, copied + &own).unwrap();
+        let cluster = Self { folder, host: Ipv4Addr::LOCALHOST.into(), port, keeper: Mutex::new(keeper) };
+        cluster.tell("start");
+        cluster
+    }
+
+    /// The standby takes writes from now on.
+    pub fn promote(&self) {
+        self.tell("promote");
+    }
+
+    /// The URL of a database that is on either of two servers, by their sockets.
+    #[must_use]
+    pub fn url_of_either(&self, other: &Self, database: &str) -> String {
+        let socket = |cluster: &Self| {
+            let folder = cluster.folder.display().to_string().replace('/', "%2F");
+            format!("{folder}:{}", cluster.port)
+        };
+        let database = database.rsplit('/').next().unwrap_or(database);
+        format!("postgres://postgres@{},{}/{database}", socket(self), socket(other))
+    }
+
     fn make(settings: &str, tls: Option<(&str, &str)>, place: Option<(&str, Ipv4Addr)>) -> Self {
-        let folder = tempfile::Builder::new().prefix("muster-pg-").tempdir().unwrap().keep();
-        let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
-        if is_root {
-            chown(&folder, Some(NOBODY), Some(NOBODY)).unwrap();
-        }
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+        let (folder, is_root) = folder();
         let port = free_port();
         let mut keeper = Keeper::start(&folder, is_root, place.map(|(name, _)| name));
         keeper.tell("make");
@@ -204,6 +240,17 @@ impl Drop for Cluster {
         drop(keeper.tell.take());
         let _ = keeper.process.wait();
     }
+}
+
+/// A folder of whoever runs the server, and whether that is another user than this one.
+fn folder() -> (PathBuf, bool) {
+    let folder = tempfile::Builder::new().prefix("muster-pg-").tempdir().unwrap().keep();
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    if is_root {
+        chown(&folder, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    (folder, is_root)
 }
 
 /// Folder of the newest server that is installed.

@@ -6,7 +6,7 @@ use muster_domain::command::{Command, State};
 use super::Entry;
 
 /// An order that has not ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenTicket {
     /// Which.
     pub command: CommandId,
@@ -67,7 +67,13 @@ impl Entry {
             return News::Nothing;
         }
         let Some(known) = self.ticket(stored.command) else {
-            return self.adopt_new(stored);
+            let (news, to_send) = match stored.state {
+                State::Queued => (News::ToHandOut, false),
+                State::Delivered => (News::ToTell, true),
+                _ => (News::Nothing, false),
+            };
+            self.tickets.push(OpenTicket { to_send, ..stored });
+            return news;
         };
         // Another replica handed it out, to a session that was no more: this one's has it to get.
         let to_give = known.state == State::Queued && stored.state == State::Delivered && !known.lost;
@@ -79,17 +85,6 @@ impl Entry {
         known.force |= stored.force;
         known.to_send |= to_stop;
         if to_stop || to_give { News::ToTell } else { News::Nothing }
-    }
-
-    fn adopt_new(&mut self, stored: OpenTicket) -> News {
-        let to_give = stored.state == State::Delivered;
-        let news = match stored.state {
-            State::Queued => News::ToHandOut,
-            _ if to_give => News::ToTell,
-            _ => News::Nothing,
-        };
-        self.tickets.push(OpenTicket { to_send: to_give, ..stored });
-        news
     }
 
     /// An order moved on; one that ended is forgotten. States only go forward.
