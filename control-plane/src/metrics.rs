@@ -164,8 +164,8 @@ fn register(all: &mut Inner) {
     registry.register("queue_full", "Times that a queue had no room", all.queues_full.clone());
     registry.register("shed", "Work turned away or put off by lane", all.shed.clone());
     registry.register(
-        "store_behind_seconds",
-        "How long the oldest write waits that waits for the store",
+        "writes_behind_seconds",
+        "How long the oldest write has waited that waits for the store",
         all.store_behind.clone(),
     );
     registry.register("nodes", "Nodes by liveness", all.nodes.clone());

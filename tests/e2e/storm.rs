@@ -134,7 +134,7 @@ async fn nodes_are_sent_away_for_as_long_as_it_takes_to_let_them_in_again() {
 /// How long the oldest write waits.
 async fn behind(plane: &Plane) -> Duration {
     let text = http_get(plane.addresses().console, "/metrics").await.unwrap();
-    let value = text.lines().find_map(|line| line.strip_prefix("muster_store_behind_seconds "));
+    let value = text.lines().find_map(|line| line.strip_prefix("muster_writes_behind_seconds "));
     Duration::from_secs_f64(value.map_or(0.0, |value| value.parse().unwrap()))
 }
 
