@@ -356,4 +356,59 @@ impl History {
     pub fn troubles(&self) -> impl Iterator<Item = (Duration, &Trouble)> {
         self.of(|what| if let What::Trouble(trouble) = what { Some(trouble) } else { None })
     }
+
+    /// What nodes were said to be: which, and how.
+    pub fn liveness(&self) -> impl Iterator<Item = (Duration, (&str, &str))> {
+        self.of(|what| match what {
+            What::Liveness { node, state, .. } => Some((node.as_str(), state.as_str())),
+            _ => None,
+        })
+    }
+
+    /// Nodes that were heard again, after all trouble.
+    pub fn live(&self) -> impl Iterator<Item = (Duration, &str)> {
+        self.of(|what| if let What::Live { node } = what { Some(node.as_str()) } else { None })
+    }
+
+    /// Nodes that run what they should: which, of what, and which value.
+    pub fn in_sync(&self) -> impl Iterator<Item = (Duration, (&str, &str, &str))> {
+        self.of(|what| match what {
+            What::InSync { node, key, value } => Some((node.as_str(), key.as_str(), value.as_str())),
+            _ => None,
+        })
+    }
+
+    /// Values that were in force on nodes, as `in_sync`.
+    pub fn applied(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        let applied = self.of(|what| match what {
+            What::Applied { node, key, value } => Some((node.as_str(), key.as_str(), value.as_str())),
+            _ => None,
+        });
+        applied.map(|(_, applied)| applied)
+    }
+
+    /// Operations that requests have made: the request, the operation, its commands.
+    pub fn made(&self) -> impl Iterator<Item = (&str, &str, usize)> {
+        let made = self.of(|what| match what {
+            What::Made { request, operation, commands } => {
+                Some((request.as_str(), operation.as_str(), *commands))
+            }
+            _ => None,
+        });
+        made.map(|(_, made)| made)
+    }
+
+    /// Nodes that were barred.
+    pub fn barred(&self) -> impl Iterator<Item = (Duration, &str)> {
+        self.of(|what| if let What::Barred { node } = what { Some(node.as_str()) } else { None })
+    }
+
+    /// Looks at the sessions of nodes: of which, and whether it has one.
+    pub fn sessions(&self) -> impl Iterator<Item = (Duration, (&str, bool))> {
+        self.of(|what| match what {
+            What::Welcomed { node } => Some((node.as_str(), true)),
+            What::Session { node, session } => Some((node.as_str(), !session.is_empty())),
+            _ => None,
+        })
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::atomic::Ordering, time::Duration};
 
-use muster_tests::history::{History, Outcome, State, What, check::Verdict};
+use muster_tests::history::{History, Outcome, State, check::Verdict};
 
 use super::{
     lab::{AGENTS, CABLED, Lab},
@@ -110,16 +110,13 @@ fn join(figures: &[usize; 3]) -> String {
 }
 
 fn liveness(history: &History) -> String {
-    let told = |what| if let &What::Liveness { ref state, .. } = what { Some(state.as_str()) } else { None };
-    let all: Vec<&str> = history.of(told).map(|(_, state)| state).collect();
+    let all: Vec<&str> = history.liveness().map(|(_, (_, state))| state).collect();
     let offline = all.iter().filter(|state| **state == "offline").count();
     format!("{}, {offline}", all.len())
 }
 
 fn slowest(history: &History) -> String {
-    let live = |what| if let &What::Live { ref node } = what { Some(node.as_str()) } else { None };
-    let in_sync = |what| if let &What::InSync { ref node, .. } = what { Some(node.as_str()) } else { None };
-    let synced: BTreeMap<&str, Duration> = history.of(in_sync).map(|(at, node)| (node, at)).collect();
-    let waits = history.of(live).filter_map(|(heard, node)| Some(synced.get(node)?.saturating_sub(heard)));
+    let synced: BTreeMap<&str, Duration> = history.in_sync().map(|(at, (node, ..))| (node, at)).collect();
+    let waits = history.live().filter_map(|(heard, node)| Some(synced.get(node)?.saturating_sub(heard)));
     format!("{} ms", waits.max().unwrap_or_default().as_millis())
 }

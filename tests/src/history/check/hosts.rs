@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use super::{Places, Verdict};
-use crate::history::{History, What};
+use crate::history::History;
 
 /// Heartbeats in which a live node runs what it should.
 const HEARTBEATS: u32 = 3;
@@ -15,13 +15,7 @@ pub(super) fn i3(history: &History) -> Verdict {
     let mut verdict = Verdict::new("I3", "no host goes back in the history of what it should run");
     let places = Places::of(history);
     let mut newest: HashMap<&str, u64> = HashMap::new();
-    let applied = |what| match what {
-        &What::Applied { ref node, ref key, ref value } => {
-            Some((node.as_str(), key.as_str(), value.as_str()))
-        }
-        _ => None,
-    };
-    for (_, (node, key, value)) in history.of(applied) {
+    for (node, key, value) in history.applied() {
         let place = places.get(key, value);
         let before = newest.entry(node).or_default();
         verdict.fact(place.is_some_and(|place| place >= *before), || {
@@ -39,14 +33,9 @@ pub(super) fn i4(history: &History) -> Verdict {
     let mut verdict = Verdict::new("I4", "live nodes run what they should within three heartbeats");
     let last: HashMap<&str, &str> =
         history.entries().filter_map(|entry| Some((entry.key.as_str(), entry.value.as_deref()?))).collect();
-    let live = |what| if let &What::Live { ref node } = what { Some(node.as_str()) } else { None };
-    let in_sync = |what| match what {
-        &What::InSync { ref node, ref key, ref value } => Some((node.as_str(), key.as_str(), value.as_str())),
-        _ => None,
-    };
     let synced: HashMap<&str, (Duration, &str, &str)> =
-        history.of(in_sync).map(|(at, (node, key, value))| (node, (at, key, value))).collect();
-    for (heard, node) in history.of(live) {
+        history.in_sync().map(|(at, (node, key, value))| (node, (at, key, value))).collect();
+    for (heard, node) in history.live() {
         let Some((at, key, value)) = synced.get(node) else {
             verdict.fact(false, || format!("{node} is live and never runs what it should"));
             continue;
@@ -65,11 +54,7 @@ pub(super) fn i4(history: &History) -> Verdict {
 /// Nobody is called offline who had no trouble.
 pub(super) fn liveness(history: &History) -> Verdict {
     let mut verdict = Verdict::new("L", "nobody is called offline who had no trouble on the way");
-    let told = |what| match what {
-        &What::Liveness { ref node, ref state, .. } => Some((node.as_str(), state.as_str())),
-        _ => None,
-    };
-    for (at, (node, state)) in history.of(told) {
+    for (at, (node, state)) in history.liveness() {
         let is_troubled = || {
             history.troubles().any(|(over, trouble)| {
                 // What was lost is sent again later and later, up to as long as the trouble lasted.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Verdict;
-use crate::history::{History, What};
+use crate::history::History;
 
 /// In which nothing is taken any more from whoever was barred.
 const BOUND: Duration = Duration::from_secs(2);
@@ -12,14 +12,8 @@ const BOUND: Duration = Duration::from_secs(2);
 /// after that is a fact.
 pub(super) fn i10(history: &History) -> Verdict {
     let mut verdict = Verdict::new("I10", "nothing is taken from a barred identity after two seconds");
-    let barred = |what| if let &What::Barred { ref node } = what { Some(node.as_str()) } else { None };
-    let seen = |what| match what {
-        &What::Welcomed { ref node } => Some((node.as_str(), true)),
-        &What::Session { ref node, ref session } => Some((node.as_str(), !session.is_empty())),
-        _ => None,
-    };
-    for (since, barred) in history.of(barred) {
-        let late = history.of(seen).filter(|(at, (node, _))| *at > since + BOUND && *node == barred);
+    for (since, barred) in history.barred() {
+        let late = history.sessions().filter(|(at, (node, _))| *at > since + BOUND && *node == barred);
         for (at, (node, has_session)) in late {
             verdict
                 .fact(!has_session, || format!("{node} was barred at {since:?} and has a session at {at:?}"));

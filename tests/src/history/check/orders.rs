@@ -8,7 +8,7 @@ use std::{
 use muster_common::clock::UnixMillis;
 
 use super::Verdict;
-use crate::history::{Command, History, Order, Ran, State, What};
+use crate::history::{Command, History, Order, Ran, State};
 
 /// How far a host's notion of the control plane's time may be from it: a moment on a long cable.
 const SKEW: Duration = Duration::from_millis(1500);
@@ -22,13 +22,9 @@ fn told(history: &History) -> HashMap<&str, &Command> {
 fn orders(history: &History) -> HashMap<&str, &Order> {
     let by_request: HashMap<&str, &Order> =
         history.orders().map(|(_, order)| (order.request.as_str(), order)).collect();
-    let made = |what| match what {
-        &What::Made { ref request, ref operation, .. } => Some((request.as_str(), operation.as_str())),
-        _ => None,
-    };
     history
-        .of(made)
-        .filter_map(|(_, (request, operation))| Some((operation, *by_request.get(request)?)))
+        .made()
+        .filter_map(|(request, operation, _)| Some((operation, *by_request.get(request)?)))
         .collect()
 }
 

@@ -99,12 +99,8 @@ pub(super) fn i12(history: &History) -> Verdict {
 
 /// A request makes one operation, however often it was sent, for all of its nodes.
 fn orders(history: &History, verdict: &mut Verdict) {
-    let made = |what| match what {
-        &What::Made { ref request, ref operation, commands } => Some((request.as_str(), operation, commands)),
-        _ => None,
-    };
-    let mut found: HashMap<&str, Vec<(&String, usize)>> = HashMap::new();
-    for (_, (request, operation, commands)) in history.of(made) {
+    let mut found: HashMap<&str, Vec<(&str, usize)>> = HashMap::new();
+    for (request, operation, commands) in history.made() {
         found.entry(request).or_default().push((operation, commands));
     }
     for (_, order) in history.orders() {
