@@ -131,7 +131,8 @@ impl Fleet {
         let Some(connection) = node.connection.as_ref().filter(|_| node.id != self.not) else { return };
         let now = (connection.liveness(), connection.session_id.clone());
         let before = self.known.insert(node.id.clone(), now.clone());
-        let Some(before) = before.filter(|before| *before != now) else { return };
+        // How it is when it is first seen is told, too.
+        let before = before.unwrap_or((Liveness::Unspecified, now.1.clone()));
         if before.0 != now.0 {
             let since = connection.since.unwrap_or_default();
             let at =
