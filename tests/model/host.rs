@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use muster_common::{
-    clock::{Clock, UnixMillis},
+    clock::{Clock, Instant, UnixMillis},
     digest::Sha256,
     drain::Drain,
     ids::{CommandId, InstanceId},
@@ -116,6 +116,7 @@ impl Host {
             ledger: ledger.clone(),
             server_time,
             clock: self.clock.clone(),
+            asked: self.clock.monotonic(),
             ahead: Arc::clone(&self.ahead),
         };
         let (worker, _) = Worker::new(port, self.network.clone(), options);
@@ -214,11 +215,13 @@ struct Room {
     ledger: Shared,
     server_time: ServerTime,
     clock: Clock,
+    asked: Instant,
     ahead: Arc<Mutex<Option<i64>>>,
 }
 
 impl Port for Room {
     async fn introduce(&mut self) -> Introduction {
+        self.asked = self.clock.monotonic();
         self.news.mark_unchanged();
         let ledger = self.ledger.with(|ledger| ledger.mark()).await;
         Introduction {
@@ -279,8 +282,9 @@ impl Port for Room {
         match order {
             Order::Welcome(welcome) => {
                 self.commands.heard(welcome.withdrawn).await;
-                self.server_time.learn(welcome.server_time, self.clock.monotonic());
-                *self.ahead.lock().unwrap() = Some(welcome.server_time.0 - self.clock.now().0);
+                let now = self.clock.monotonic();
+                let theirs = self.server_time.learn(welcome.server_time, self.asked, now);
+                *self.ahead.lock().unwrap() = Some(theirs.0 - self.clock.now().0);
                 self.commands.limit_output(welcome.max_output_bytes);
             }
             Order::Command(ticket) => self.commands.deliver(*ticket).await,
