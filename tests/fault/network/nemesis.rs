@@ -61,12 +61,18 @@ pub(crate) struct Nemesis {
 
 impl Nemesis {
     pub(crate) fn new(random: &mut StdRng) -> Self {
-        let hosts = (0..AGENTS).map(Whom::Host);
-        let whom = hosts.chain([Whom::Crowd, Whom::Hosts, Whom::Operators, Whom::Database]);
         let kinds = [Kind::Loss, Kind::Drop, Kind::DropIn, Kind::DropOut, Kind::Reset];
-        let mut deck: Vec<_> = whom.flat_map(|whom| kinds.map(|kind| Evil::Kernel(whom, kind))).collect();
-        deck.extend((0..2).flat_map(|cable| [Evil::Long(cable), Evil::Thin(cable)]));
-        deck.shuffle(random);
+        let of = |whom| kinds.map(|kind| Evil::Kernel(whom, kind));
+        let hosts = (0..AGENTS).map(Whom::Host).flat_map(of).collect();
+        let cables = (0..2).flat_map(|cable| [Evil::Long(cable), Evil::Thin(cable)]).collect();
+        let others = [Whom::Crowd, Whom::Hosts, Whom::Operators, Whom::Database];
+        let mut groups: Vec<Vec<Evil>> = vec![hosts, cables];
+        groups.extend(others.map(|whom| of(whom).to_vec()));
+        groups.iter_mut().for_each(|group| group.shuffle(random));
+        groups.shuffle(random);
+        // One of each group after the other: a short run has some of everything.
+        let rounds = groups.iter().map(Vec::len).max().unwrap_or(0);
+        let deck = (0..rounds).flat_map(|n| groups.iter().map(move |group| group[n % group.len()])).collect();
         Self { deck, next: 0, struck: BTreeMap::new() }
     }
 
