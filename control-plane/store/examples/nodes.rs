@@ -25,7 +25,7 @@ use muster_domain::{
 use muster_store::{Error, Options, Store, WriteNodes as _};
 
 /// Nodes of one write.
-const CHUNK: u128 = 1000;
+const CHUNK: usize = 1000;
 const AT: UnixMillis = UnixMillis(1_700_000_000_000);
 /// Longer than any measurement.
 const LIFE: std::time::Duration = std::time::Duration::from_secs(50 * 365 * 24 * 3600);
@@ -33,7 +33,7 @@ const LIFE: std::time::Duration = std::time::Duration::from_secs(50 * 365 * 24 *
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
-    let number = |at: usize| args.get(at).and_then(|text| text.parse::<u128>().ok());
+    let number = |at: usize| args.get(at).and_then(|text| text.parse::<usize>().ok());
     let (Some(file), Some(count)) = (args.first(), number(1)) else {
         println!("nodes FILE COUNT [ITEMS]");
         return ExitCode::FAILURE;
@@ -47,10 +47,10 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn add(file: &str, count: u128, items: u128) -> Result<(), Error> {
+async fn add(file: &str, count: usize, items: usize) -> Result<(), Error> {
     let begun = Clock::System.monotonic();
     let store = Store::open(&Options::sqlite(file))?;
-    for from in (0..count).step_by(CHUNK as usize) {
+    for from in (0..count).step_by(CHUNK) {
         let to = (from + CHUNK).min(count);
         store
             .write::<_, Error, _>(stamp(), move |tx| {
@@ -73,7 +73,7 @@ fn stamp() -> Stamp {
     }
 }
 
-fn node(number: u128, items: u128) -> Node {
+fn node(number: usize, items: usize) -> Node {
     let key = Sha256::of(&number.to_be_bytes());
     let issued = Issued {
         serial: key.to_string().chars().take(40).collect(),
@@ -85,7 +85,7 @@ fn node(number: u128, items: u128) -> Node {
         der: vec![2; 600],
     };
     let labels = [
-        ("env", ["prod", "test", "dev"][(number % 3) as usize].to_owned()),
+        ("env", ["prod", "test", "dev"][number % 3].to_owned()),
         ("region", format!("eu-{}", number % 12)),
         ("role", format!("role-{}", number % 40)),
         ("team", format!("team-{}", number % 60)),
@@ -94,7 +94,7 @@ fn node(number: u128, items: u128) -> Node {
     ];
     Node {
         // The time in an id rises; so do these.
-        id: NodeId::from_u128((0x0190_0000_0000_7000_8000 << 48) + number),
+        id: NodeId::from_u128((0x0190_0000_0000_7000_8000 << 48) + number as u128),
         display_name: format!("host-{number}.example.net"),
         labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
         facts: facts(number, &key).into(),
@@ -119,14 +119,14 @@ fn node(number: u128, items: u128) -> Node {
     }
 }
 
-fn facts(number: u128, key: &Sha256) -> Facts {
+fn facts(number: usize, key: &Sha256) -> Facts {
     let disk = |mount_point: &str, file_system: &str, gib: u64| Disk {
         mount_point: mount_point.to_owned(),
         file_system: file_system.to_owned(),
         size_bytes: gib << 30,
     };
     let address = |interface: &str, address: String| Address { interface: interface.to_owned(), address };
-    let [a, b, c, ..] = (number as u32).to_be_bytes().map(u32::from);
+    let [a, b, c, _] = u32::try_from(number).unwrap_or_default().to_be_bytes().map(u64::from);
     let boot = key.to_string();
     Facts {
         hostname: format!("host-{number}.example.net"),
@@ -137,7 +137,7 @@ fn facts(number: u128, key: &Sha256) -> Facts {
         cpu_model: format!("Intel(R) Xeon(R) Gold 63{}0 CPU @ 2.00GHz", number % 5),
         cpu_count: 16,
         memory_bytes: 64 << 30,
-        disks: vec![disk("/", "ext4", 40), disk("/boot", "ext4", 1), disk("/var", "xfs", 400 + (a as u64))],
+        disks: vec![disk("/", "ext4", 40), disk("/boot", "ext4", 1), disk("/var", "xfs", 400 + a)],
         addresses: vec![
             address("eth0", format!("10.{a}.{b}.{c}")),
             address("eth0", format!("2001:db8:{a:x}:{b:x}::{number:x}")),
@@ -159,7 +159,7 @@ fn setting(number: u32) -> EffectiveSetting {
     }
 }
 
-fn item(number: u128) -> ItemState {
+fn item(number: usize) -> ItemState {
     let version = ItemVersion {
         generation: Generation::new(1, 7),
         version: "7".to_owned(),
