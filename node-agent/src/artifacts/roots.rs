@@ -23,7 +23,7 @@ pub(super) struct Roots {
     read: Arc<Mutex<Option<Read>>>,
 }
 
-/// When they were read, and TLS by them.
+/// TLS by them, and since when.
 type Read = (Instant, Arc<ClientConfig>);
 
 impl Roots {
