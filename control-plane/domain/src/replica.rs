@@ -157,7 +157,7 @@ mod tests {
             beats += 1;
         }
         assert!(
-            beats < 40 && counts.iter().all(|ours| (3_000..=3_700).contains(ours)),
+            beats < 40 && counts.iter().all(|ours| (2_700..=3_667).contains(ours)),
             "{beats}: {counts:?}"
         );
     }

@@ -11,20 +11,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::{condition::Condition, sighting::Sighting};
 
-/// Which replica holds a node's session, or held it last and still waits for the node.
+/// Which replica holds a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldSession {
+pub struct HeldBy {
     /// The replica.
     pub replica: ReplicaId,
-    /// The session.
-    pub session: SessionId,
-    /// What the node said when it began, and since.
-    pub detail: Detail,
+    /// The session that it has with the node. `None`: it has ended, and the node is waited for.
+    pub session: Option<Told>,
 }
 
 /// What a session tells of its node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Detail {
+pub struct Told {
+    /// Which session.
+    pub id: SessionId,
     /// Who opened it: two hosts with one identity are noticed wherever they connect.
     pub sighting: Sighting,
     /// From where.

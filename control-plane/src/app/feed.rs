@@ -1,6 +1,8 @@
 //! Keeps memory true to the store by following its change feed, whoever wrote:
 //! this process, another one, a person at the command line.
 
+mod orders;
+
 use std::{
     sync::{
         Arc,
@@ -14,14 +16,10 @@ use muster_common::{
     ids::{CommandId, NodeId, OperationId},
     reason::Reason,
 };
-use muster_domain::{
-    command::Command,
-    liveness::{self, Event},
-    operation::Operation,
-};
+use muster_domain::liveness::{self, Event};
 use muster_store::{
-    Change, ChangeKind, ReadAccess as _, ReadChanges as _, ReadCommands as _, ReadMeta as _,
-    ReadNodeSessions as _, ReadNodes as _, ReadOperations as _,
+    Change, ChangeKind, ReadAccess as _, ReadChanges as _, ReadCommands as _, ReadMeta as _, ReadNodes as _,
+    ReadOperations as _,
 };
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -29,7 +27,7 @@ use tokio::sync::{Notify, watch};
 use super::{
     App, Error,
     catalog::{Changed, Contents, Reader},
-    fleet::{Entry, News},
+    fleet::Entry,
     speaker::NOT_KEPT,
 };
 use crate::session::{frames::Refusal, hub::Handle, ports::End};
@@ -183,17 +181,15 @@ impl App {
     /// If the store fails.
     pub async fn load(&self) -> Result<(), Error> {
         let app = self.clone();
-        let (revision, removed, held, commands, operations) = self
+        let (revision, removed, commands, operations) = self
             .store
             .read_own(move |tx| {
                 let revision = tx.revision()?;
                 app.load_nodes(tx)?;
-                let held = tx.node_session_all()?;
                 let removed = tx.removed_node_all()?;
-                Ok::<_, Error>((revision, removed, held, tx.command_open_all()?, tx.operation_open_all()?))
+                Ok::<_, Error>((revision, removed, tx.command_open_all()?, tx.operation_open_all()?))
             })
             .await?;
-        self.take_in_held(held);
         for id in removed {
             self.fleet.remove(id);
         }
@@ -320,54 +316,6 @@ impl App {
             self.lines.cut_others(&principal, serial.as_deref());
         }
         Ok(())
-    }
-
-    /// Whoever wrote them may be gone: a call that its caller gave up ends in
-    /// the middle, and its write stands.
-    async fn reload_orders(
-        &self,
-        operations: Vec<OperationId>,
-        commands: Vec<CommandId>,
-    ) -> Result<(), Error> {
-        let found = self.store.read(move |tx| {
-            let (mut found, mut orders): (Vec<Operation>, Vec<Command>) = (Vec::new(), Vec::new());
-            for id in operations {
-                found.extend(tx.operation_get(id)?);
-            }
-            for id in commands {
-                orders.extend(tx.command_get(id)?);
-            }
-            Ok::<_, Error>((found, orders))
-        });
-        let (operations, commands) = found.await?;
-        let (ended, open): (Vec<_>, Vec<_>) = operations.into_iter().partition(|it| it.ended_at.is_some());
-        // First the operations: an order is handed out with what its operation says.
-        self.adopt_operations(open);
-        // At once: who is first in order may be anywhere among them.
-        let to_hand_out: Vec<NodeId> = commands.iter().filter_map(|it| self.adopt_command(it)).collect();
-        if !to_hand_out.is_empty() {
-            self.dispatch.add_all(to_hand_out);
-        }
-        let ended: Vec<OperationId> = ended.into_iter().map(|operation| operation.id).collect();
-        self.close_operations(&ended);
-        Ok(())
-    }
-
-    /// Takes in where an order is, whether it is new, moved on, or is to stop. A node
-    /// that may get one.
-    fn adopt_command(&self, command: &Command) -> Option<NodeId> {
-        let news = self.fleet.with(command.node, |mut entry| entry.adopt(command.into()));
-        if command.state.is_end() {
-            self.dispatch.ended(command.operation, command.id);
-        }
-        match news {
-            Some(News::ToHandOut) => return Some(command.node),
-            Some(News::ToTell) => {
-                self.hub.get(command.node).as_ref().map(Handle::hint_tickets);
-            }
-            Some(News::Nothing) | None => {}
-        }
-        None
     }
 
     /// Tells a session what changed; one that is the node's no more is ended.

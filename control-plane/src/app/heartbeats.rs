@@ -7,6 +7,7 @@ use muster_common::clock::Instant;
 use muster_domain::{
     liveness::{Change, Event, Limits, Liveness, State, Tracker},
     node::Node,
+    session::HeldBy,
 };
 use parking_lot::MutexGuard;
 
@@ -104,10 +105,13 @@ impl App {
 
     /// A node found in the store when the process started: what was heard before
     /// is not known now. That is not stored: the next start would find the same.
-    pub(crate) fn found_at_start(&self, node: Node) {
+    pub(crate) fn found_at_start(&self, node: Node, held: Option<HeldBy>) {
         let (id, stored) = (node.id, node.liveness.clone());
         self.fleet.put(node, 0, |node| self.tracker_of_new(node));
-        self.fleet.with(id, |mut entry| self.found(&mut entry, &stored));
+        self.fleet.with(id, |mut entry| match held {
+            Some(held) => self.is_held(&mut entry, held, stored.state),
+            None => self.found(&mut entry, &stored),
+        });
     }
 
     pub(crate) fn liveness_limits(&self) -> Limits {

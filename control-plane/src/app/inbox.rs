@@ -177,6 +177,7 @@ impl Inbox for App {
                 ticket.to_send = false; // the next Hello decides anew
             }
             self.observe(&mut entry, Event::StreamClosed(how(why)), self.clock.monotonic());
+            self.tell_session(&mut entry, Claim::Again); // it has none now
             self.let_go_if_gone(&mut entry);
         });
     }

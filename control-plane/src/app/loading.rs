@@ -1,7 +1,10 @@
 //! Reads all nodes when the process starts: there may be a million.
 
-use muster_domain::page::Page;
-use muster_store::{ReadNodes as _, ReadTx};
+use std::collections::HashMap;
+
+use muster_common::ids::NodeId;
+use muster_domain::{page::Page, session::HeldBy};
+use muster_store::{ReadNodeSessions as _, ReadNodes as _, ReadTx};
 
 use super::{App, Error};
 
@@ -15,10 +18,14 @@ impl App {
     /// # Errors
     /// If the store fails.
     pub(super) fn load_nodes(&self, tx: &mut ReadTx<'_>) -> Result<(), Error> {
+        let mut held: HashMap<NodeId, HeldBy> = tx.node_session_all()?.into_iter().collect();
         let mut page = Page { size: AT_A_TIME, after: None };
         loop {
             let listed = tx.node_list(&page)?;
-            listed.rows.into_iter().for_each(|node| self.found_at_start(node));
+            for node in listed.rows {
+                let by = held.remove(&node.id);
+                self.found_at_start(node, by);
+            }
             match listed.next {
                 Some(after) => page.after = Some(after),
                 None => return Ok(()),

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use muster_common::drain::Drain;
-use tonic_health::server::HealthReporter;
 
 use crate::{
     app::{App, replicas::BLIND_AFTER},
@@ -18,7 +17,7 @@ const STORE: &str = "the store";
 const EVERY: Duration = Duration::from_millis(500);
 
 /// Looks until the end begins.
-pub(super) async fn watch(app: App, ready: Ready, health: HealthReporter, drain: Drain) {
+pub(super) async fn watch(app: App, ready: Ready, health: health::Reporter, drain: Drain) {
     let mut is_fit = true;
     loop {
         tokio::select! {

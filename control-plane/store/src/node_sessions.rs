@@ -2,7 +2,7 @@
 //! itself, nothing of it is written.
 
 use muster_common::ids::{NodeId, ReplicaId};
-use muster_domain::session::HeldSession;
+use muster_domain::session::HeldBy;
 
 use crate::{
     changes::ChangeKind,
@@ -17,8 +17,8 @@ pub trait ReadNodeSessions: Reader {
     ///
     /// # Errors
     /// If the store fails.
-    fn node_session_all(&mut self) -> Result<Vec<(NodeId, HeldSession)>, Error> {
-        let sql = "SELECT node_id, replica_id, session_id, detail FROM node_sessions ORDER BY node_id";
+    fn node_session_all(&mut self) -> Result<Vec<(NodeId, HeldBy)>, Error> {
+        let sql = "SELECT node_id, replica_id, session FROM node_sessions ORDER BY node_id";
         self.rows(sql, &[], decode)
     }
 
@@ -27,8 +27,8 @@ pub trait ReadNodeSessions: Reader {
     ///
     /// # Errors
     /// If the store fails.
-    fn node_session_told(&mut self, from: u64, upto: u64) -> Result<Vec<(NodeId, HeldSession)>, Error> {
-        const SQL: &str = "SELECT node_id, replica_id, session_id, detail FROM node_sessions WHERE node_id IN \
+    fn node_session_told(&mut self, from: u64, upto: u64) -> Result<Vec<(NodeId, HeldBy)>, Error> {
+        const SQL: &str = "SELECT node_id, replica_id, session FROM node_sessions WHERE node_id IN \
                            (SELECT id FROM changes WHERE revision > $1 AND revision <= $2 \
                            AND kind IN ('node-report', 'node-session')) ORDER BY node_id";
         self.rows(SQL, params![from, upto], decode)
@@ -38,8 +38,8 @@ pub trait ReadNodeSessions: Reader {
     ///
     /// # Errors
     /// If the store fails.
-    fn node_session_get(&mut self, node: NodeId) -> Result<Option<HeldSession>, Error> {
-        let sql = "SELECT node_id, replica_id, session_id, detail FROM node_sessions WHERE node_id = $1";
+    fn node_session_get(&mut self, node: NodeId) -> Result<Option<HeldBy>, Error> {
+        let sql = "SELECT node_id, replica_id, session FROM node_sessions WHERE node_id = $1";
         Ok(self.row(sql, params![node], decode)?.map(|(_, held)| held))
     }
 
@@ -59,14 +59,14 @@ pub trait WriteNodeSessions: ReadNodeSessions + Writer {
     ///
     /// # Errors
     /// If the store fails.
-    fn node_session_put(&mut self, node: NodeId, held: &HeldSession) -> Result<(), Error> {
-        const SQL: &str = "INSERT INTO node_sessions (node_id, replica_id, session_id, detail, revision) \
-                           SELECT id, $1, $2, $3, $4 FROM nodes WHERE id = $5 \
+    fn node_session_put(&mut self, node: NodeId, held: &HeldBy) -> Result<(), Error> {
+        const SQL: &str = "INSERT INTO node_sessions (node_id, replica_id, session, revision) \
+                           SELECT id, $1, $2, $3 FROM nodes WHERE id = $4 \
                            ON CONFLICT (node_id) DO UPDATE SET replica_id = excluded.replica_id, \
-                           session_id = excluded.session_id, detail = excluded.detail, revision = excluded.revision";
+                           session = excluded.session, revision = excluded.revision";
         let revision = self.own_revision();
         self.changed(ChangeKind::NodeSession, node.to_string());
-        self.put(SQL, params![held.replica, held.session, json(&held.detail), revision, node])
+        self.put(SQL, params![held.replica, held.session.as_ref().map(json), revision, node])
     }
 
     /// A replica holds a node no longer. Nothing happens if it is another's by now.
@@ -84,13 +84,9 @@ pub trait WriteNodeSessions: ReadNodeSessions + Writer {
     }
 }
 
-fn decode(row: &mut Row) -> Result<(NodeId, HeldSession), Error> {
+fn decode(row: &mut Row) -> Result<(NodeId, HeldBy), Error> {
     let node = row.parsed("node id")?;
-    let held = HeldSession {
-        replica: row.parsed("replica id")?,
-        session: row.parsed("session id")?,
-        detail: row.json("session")?,
-    };
+    let held = HeldBy { replica: row.parsed("replica id")?, session: row.opt_json("session")? };
     Ok((node, held))
 }
 

@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
+use muster_common::tasks::{Kind, Tasks};
 use muster_proto::{admin::v1 as pb, types::v1::CommandState};
 use muster_tests::operator::{Operator, script};
-use tokio::task::JoinHandle;
 
 /// Between two calls of one caller.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -47,7 +47,7 @@ struct Shared {
 /// The callers.
 pub(super) struct Stream {
     shared: Arc<Shared>,
-    callers: Vec<JoinHandle<()>>,
+    callers: Tasks,
 }
 
 impl Stream {
@@ -59,9 +59,10 @@ impl Stream {
             said: Mutex::default(),
             ran: folder.join("ran"),
         });
-        let writer = tokio::spawn(write(Arc::clone(&shared)));
-        let orderer = tokio::spawn(order(Arc::clone(&shared)));
-        Self { shared, callers: vec![writer, orderer] }
+        let callers = Tasks::default();
+        callers.spawn("writer", Kind::Fatal, write(Arc::clone(&shared)));
+        callers.spawn("orderer", Kind::Fatal, order(Arc::clone(&shared)));
+        Self { shared, callers }
     }
 
     /// A replica is about to die: whoever calls it then is told nothing.
@@ -77,9 +78,8 @@ impl Stream {
 
     pub(super) async fn end(self) -> Said {
         self.shared.is_over.store(true, Ordering::Relaxed);
-        for caller in self.callers {
-            caller.await.unwrap();
-        }
+        self.callers.close();
+        self.callers.ended().await;
         std::mem::take(&mut *self.shared.said.lock().unwrap())
     }
 }

@@ -13,7 +13,7 @@ use muster_common::{
 };
 use muster_domain::{
     condition::Condition,
-    session::{Detail, HeldSession},
+    session::{HeldBy, Told},
     sighting::Sighting,
 };
 
@@ -62,10 +62,9 @@ pub struct Live {
 impl Live {
     /// One of another replica, as that one says.
     #[must_use]
-    pub fn elsewhere(held: HeldSession) -> Self {
-        let HeldSession { replica, session, detail } = held;
+    pub fn elsewhere(replica: ReplicaId, detail: Told) -> Self {
         Self {
-            session,
+            session: detail.id,
             instance: detail.sighting.instance,
             serial: detail.sighting.serial,
             remote: detail.remote,
@@ -89,8 +88,9 @@ impl Live {
 
     /// What the others are to know of it.
     #[must_use]
-    pub fn held(&self, replica: ReplicaId, sighting: Sighting, conditions: &[Condition]) -> HeldSession {
-        let detail = Detail {
+    pub fn held(&self, replica: ReplicaId, sighting: Sighting, conditions: &[Condition]) -> HeldBy {
+        let told = Told {
+            id: self.session,
             sighting,
             remote: self.remote,
             key_exchange: self.key_exchange.to_string(),
@@ -100,6 +100,6 @@ impl Live {
             since: self.since,
             conditions: conditions.to_vec(),
         };
-        HeldSession { replica, session: self.session, detail }
+        HeldBy { replica, session: Some(told) }
     }
 }

@@ -13,7 +13,7 @@ use muster_domain::{
     facts::{Facts, Known},
     item::{ItemName, ItemState},
     node::Node,
-    session::HeldSession,
+    session::HeldBy,
 };
 use muster_store::{
     ReadCommands as _, ReadNodeSessions as _, ReadNodes as _, WriteCommands as _, WriteNodeSessions as _,
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::app::{
     App, Error,
-    fleet::{Claim, Dirty, Entry, ToldFacts},
+    fleet::{Claim, Dirty, Entry, Holder, ToldFacts},
 };
 
 /// One node's news, as they go to the store.
@@ -40,8 +40,8 @@ pub(super) struct News {
     gone: Vec<ItemName>,
     /// Orders that end with the memory of its host.
     lost: Vec<CommandId>,
-    /// Its session here; `None`: it has none, or nothing is to be told of it.
-    held: Option<HeldSession>,
+    /// That this replica holds it; `None`: it does not, or nothing is to be told of that.
+    held: Option<HeldBy>,
 }
 
 /// What became of one node's news.
@@ -142,7 +142,8 @@ impl App {
         }
         if let Some(held) = &news.held {
             self.fleet.with(news.node.id, |mut entry| {
-                if entry.is_live(held.session) {
+                let is_same = held.session.as_ref().is_none_or(|told| entry.is_live(told.id));
+                if is_same && entry.holder == Holder::Us {
                     entry.held_since = Some(written.revision);
                 }
             });

@@ -1,6 +1,6 @@
 //! Taking nodes, and letting them go.
 
-use muster_domain::{session::HeldSession, sighting::Sighting};
+use muster_domain::{session::HeldBy, sighting::Sighting};
 use parking_lot::MutexGuard;
 
 use crate::app::{
@@ -42,9 +42,13 @@ impl App {
         }
     }
 
-    /// A session of this replica, as the others are to know it.
-    pub(in crate::app) fn held(&self, entry: &Entry) -> Option<HeldSession> {
-        let live = entry.live.as_deref().filter(|live| live.is_here())?;
+    /// A node of this replica, as the others are to know it. `None`: it is none.
+    pub(in crate::app) fn held(&self, entry: &Entry) -> Option<HeldBy> {
+        let replica = self.replicas.id();
+        if entry.holder != Holder::Us {
+            return None;
+        }
+        let Some(live) = entry.live.as_deref() else { return Some(HeldBy { replica, session: None }) };
         let seen = entry.sightings.all().iter().rev().find(|seen| seen.instance == live.instance);
         let seen = seen.cloned().unwrap_or_else(|| Sighting {
             instance: live.instance,
@@ -54,6 +58,6 @@ impl App {
             at: live.since,
             serial: live.serial.clone(),
         });
-        Some(live.held(self.replicas.id(), seen, &entry.conditions))
+        Some(live.held(replica, seen, &entry.conditions))
     }
 }

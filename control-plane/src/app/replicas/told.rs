@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use muster_common::{ids::NodeId, reason::Reason};
 use muster_domain::{
-    liveness::{self, Liveness, Tracker},
+    liveness::{self, Liveness, State, Tracker},
     node::Node,
-    session::HeldSession,
+    session::HeldBy,
 };
 use muster_store::{ReadMeta as _, ReadNodeSessions as _, ReadNodes as _};
 use parking_lot::MutexGuard;
@@ -30,22 +30,12 @@ impl App {
             Ok::<_, Error>((tx.revision()?, nodes, held))
         });
         let (as_of, nodes, held) = read.await?;
-        let mut held: HashMap<NodeId, HeldSession> = held.into_iter().collect();
+        let mut held: HashMap<NodeId, HeldBy> = held.into_iter().collect();
         for node in nodes.into_iter().map(|node| self.fleet.packed(node)) {
             let held = held.remove(&node.id);
             self.told(node, held, as_of);
         }
         Ok(())
-    }
-
-    /// Takes in which nodes others hold, when the process starts.
-    pub(in crate::app) fn take_in_held(&self, held: Vec<(NodeId, HeldSession)>) {
-        for (id, held) in held {
-            self.fleet.with(id, |mut entry| {
-                let node = entry.node.clone();
-                self.take_told(&mut entry, node, Some(held));
-            });
-        }
     }
 
     /// Looks again at nodes that another replica took while this one was about to write of them.
@@ -69,7 +59,7 @@ impl App {
         Ok(())
     }
 
-    fn told(&self, node: Node, held: Option<HeldSession>, as_of: u64) {
+    fn told(&self, node: Node, held: Option<HeldBy>, as_of: u64) {
         let id = node.id;
         let held = held.filter(|held| held.replica != self.replicas.id());
         let ended = self.fleet.with(id, |mut entry| {
@@ -94,7 +84,7 @@ impl App {
         }
     }
 
-    fn take_told(&self, entry: &mut MutexGuard<'_, Entry>, node: Node, held: Option<HeldSession>) {
+    fn take_told(&self, entry: &mut MutexGuard<'_, Entry>, node: Node, held: Option<HeldBy>) {
         let liveness = node.liveness.clone();
         entry.take_told(node, self.clock.now());
         entry.held_since = None;
@@ -104,16 +94,24 @@ impl App {
             self.found(entry, &liveness);
             return;
         };
-        let is_new = entry.live.as_ref().is_none_or(|live| live.session != held.session);
-        if is_new {
+        self.is_held(entry, held, liveness.state);
+    }
+
+    /// Another replica holds a node, whose state is what that one stored.
+    pub(in crate::app) fn is_held(&self, entry: &mut MutexGuard<'_, Entry>, held: HeldBy, state: State) {
+        entry.holder = Holder::Other(held.replica);
+        entry.tracker = Tracker::told(state);
+        let Some(session) = held.session else {
+            entry.live = None; // it is waited for
+            return;
+        };
+        if entry.live.as_ref().is_none_or(|live| live.session != session.id) {
             let machine = entry.node.machine_fingerprint.clone();
             // Whoever holds it says so if that is strange.
-            let _ = entry.sightings.look(held.detail.sighting.clone(), &machine);
+            let _ = entry.sightings.look(session.sighting.clone(), &machine);
         }
-        entry.holder = Holder::Other(held.replica);
-        entry.conditions.clone_from(&held.detail.conditions);
-        entry.live = Some(Box::new(Live::elsewhere(held)));
-        entry.tracker = Tracker::told(liveness.state);
+        entry.conditions.clone_from(&session.conditions);
+        entry.live = Some(Box::new(Live::elsewhere(held.replica, session)));
     }
 
     /// A node that nobody holds, as the store knows it: of one that was there nobody knows now

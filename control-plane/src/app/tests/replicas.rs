@@ -133,6 +133,26 @@ async fn what_a_node_tells_one_replica_every_replica_shows() {
 }
 
 #[tokio::test]
+async fn one_that_starts_later_knows_where_all_are() {
+    let pair = Bench::pair().await;
+    let id = node(&pair).await;
+    let session = connect(&pair.0, id);
+    settle(&pair).await;
+    let late = pair.0.beside("c").await;
+    assert_eq!(state(&late, id), liveness::State::Online);
+    let view = late.app.node(&whole(), id).unwrap();
+    assert_eq!((view.live.unwrap().session, view.replica.as_deref()), (session.id(), Some("a")));
+    // Its stream broke: it is waited for, and has no session.
+    pair.0.app.closed(&session, &Closed::Lost);
+    pair.0.app.record().await.unwrap();
+    late.app.follow().await.unwrap();
+    assert_eq!(state(&late, id), liveness::State::Late);
+    assert!(late.app.node(&whole(), id).unwrap().live.is_none());
+    let later = pair.0.beside("d").await;
+    assert_eq!(state(&later, id), liveness::State::Late);
+}
+
+#[tokio::test]
 async fn a_node_that_moves_is_held_by_the_other_one_and_its_old_session_says_nothing_more() {
     let pair = Bench::pair().await;
     let id = node(&pair).await;

@@ -14,8 +14,7 @@ CREATE TABLE replicas (
 CREATE TABLE node_sessions (
     node_id    TEXT COLLATE "C" PRIMARY KEY REFERENCES nodes (id) ON DELETE CASCADE,
     replica_id TEXT COLLATE "C" NOT NULL,
-    session_id TEXT COLLATE "C" NOT NULL,
-    detail     TEXT COLLATE "C" NOT NULL, -- JSON
+    session    TEXT COLLATE "C", -- JSON; none: it has ended, and the node is waited for
     revision   BIGINT NOT NULL
 );
 CREATE INDEX node_sessions_by_revision ON node_sessions (revision);

@@ -14,8 +14,7 @@ CREATE TABLE replicas (
 CREATE TABLE node_sessions (
     node_id    TEXT PRIMARY KEY REFERENCES nodes (id) ON DELETE CASCADE,
     replica_id TEXT NOT NULL,
-    session_id TEXT NOT NULL,
-    detail     TEXT NOT NULL, -- JSON
+    session    TEXT, -- JSON; none: it has ended, and the node is waited for
     revision   INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX node_sessions_by_revision ON node_sessions (revision);

@@ -6,7 +6,7 @@ use muster_common::{
 use muster_domain::{
     condition::Condition,
     replica::{Replica, Silent},
-    session::{Detail, HeldSession},
+    session::{HeldBy, Told},
     sighting::Sighting,
 };
 use muster_store::{
@@ -34,7 +34,7 @@ fn replica(number: u128, beat: u64) -> Replica {
     }
 }
 
-fn held(replica: u128, session: u128) -> HeldSession {
+fn held(replica: u128, session: u128) -> HeldBy {
     let sighting = Sighting {
         instance: InstanceId::from_u128(5),
         boot_id: "boot".to_owned(),
@@ -50,7 +50,8 @@ fn held(replica: u128, session: u128) -> HeldSession {
         message: "by \"an\" hour\n".to_owned(),
         since: NOW,
     };
-    let detail = Detail {
+    let session = Told {
+        id: SessionId::from_u128(session),
         sighting,
         remote: ([192, 0, 2, 1], 4711).into(),
         key_exchange: "X25519MLKEM768".to_owned(),
@@ -60,7 +61,7 @@ fn held(replica: u128, session: u128) -> HeldSession {
         since: NOW,
         conditions: vec![condition],
     };
-    HeldSession { replica: ReplicaId::from_u128(replica), session: SessionId::from_u128(session), detail }
+    HeldBy { replica: ReplicaId::from_u128(replica), session: Some(session) }
 }
 
 fn id(number: u128) -> NodeId {
@@ -120,6 +121,11 @@ pub(crate) fn nodes_are_held_by_one_and_free_when_it_is_lost(database: &impl Dat
     let on_the_feed = read(&store, move |tx| tx.changes_since(lost - 1, 10));
     let freed = Change { revision: lost, kind: ChangeKind::NodeSession, id: id(1).to_string() };
     assert_eq!(on_the_feed, [freed]);
+    // One that has ended is none, and the node is held all the same.
+    let waits = HeldBy { session: None, ..held(2, 21) };
+    let waiting = waits.clone();
+    report(&store, move |tx| tx.node_session_put(id(2), &waiting));
+    assert_eq!(read(&store, |tx| tx.node_session_get(id(2))), Some(waits));
     // With its node it goes, too.
     write(&store, |tx| tx.node_delete(id(2)));
     assert_eq!(read(&store, |tx| tx.node_session_all()), []);

@@ -97,12 +97,12 @@ pub(crate) fn a_swallowed_failure_is_not_committed(database: &impl Database) {
 
 pub(crate) fn a_full_queue_is_an_answer(database: &impl Database) {
     let store = database.open_with(|mut options| {
-        options.queue = 2;
+        options.queue = 32; // of which control has 30
         options
     });
     let ran = Arc::new(AtomicU64::new(0));
     let gate = Gate::close(&store);
-    let third = block_on(async {
+    let last = block_on(async {
         let counted = || {
             let ran = Arc::clone(&ran);
             move |_: &mut WriteTx<'_>| {
@@ -110,19 +110,19 @@ pub(crate) fn a_full_queue_is_an_answer(database: &impl Database) {
                 Ok::<_, Error>(())
             }
         };
-        let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(store.write(stamp(), counted()))).collect();
-        for write in &mut waiting[..2] {
+        let mut waiting: Vec<_> = (0..31).map(|_| Box::pin(store.write(stamp(), counted()))).collect();
+        for write in &mut waiting[..30] {
             hand_in(write).await;
         }
-        let third = waiting.pop().unwrap().await;
+        let last = waiting.pop().unwrap().await;
         gate.open();
         for write in waiting {
             write.await.unwrap();
         }
-        third
+        last
     });
-    assert!(matches!(third, Err(Error::Busy)));
-    assert_eq!(ran.load(Ordering::Relaxed), 2);
+    assert!(matches!(last, Err(Error::Busy)));
+    assert_eq!(ran.load(Ordering::Relaxed), 30);
 }
 pub(crate) fn what_changed_nothing_takes_no_revision(database: &impl Database) {
     let store = database.open();
