@@ -118,7 +118,7 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
     });
     app.renew_secrets().await.context("cannot encrypt protected contents with the newest key")?;
     app.beat().await.context("cannot join the replicas of the store")?;
-    app.load().await?;
+    load(&app).await?;
     work::start(&app, &tasks, &drain);
 
     let gate = Gate {
@@ -170,6 +170,17 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
     drop(app);
     store.close().await.context("the store did not close well")?;
     ended
+}
+
+/// Reads everything, and lives meanwhile for the others.
+async fn load(app: &App) -> Result<(), app::Error> {
+    let mut loaded = std::pin::pin!(app.load());
+    loop {
+        tokio::select! {
+            done = &mut loaded => return done,
+            () = tokio::time::sleep(muster_domain::replica::BEAT) => app.beat().await?,
+        }
+    }
 }
 
 /// Of the machine, or of as much of it as the process may use.

@@ -53,6 +53,10 @@ pub struct Entry {
     pub holder: Holder,
     /// The revision at which it was stored that we hold it. `None`: it is not stored yet.
     pub held_since: Option<u64>,
+    /// Another replica took it while that was not stored: who was first is still to be seen.
+    pub is_disputed: bool,
+    /// The store's revision at which was read what it told another replica last.
+    pub told_as_of: u64,
     /// When it was last heard, by anybody's reckoning of wall time.
     pub last_heard: Option<UnixMillis>,
     /// How busy its host is.
@@ -159,6 +163,8 @@ impl Entry {
             live: None,
             holder: Holder::Nobody,
             held_since: None,
+            is_disputed: false,
+            told_as_of: 0,
             last_heard: None,
             load: Load::default(),
             conditions: Vec::new(),

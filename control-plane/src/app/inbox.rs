@@ -59,6 +59,7 @@ impl Inbox for App {
                 sealing_key: hello.sealing_key.clone(),
                 unsealed: std::sync::Arc::default(),
                 since: self.clock.now(),
+                known: *self.feed.applied().borrow(),
                 replica: None,
             }));
             self.take_hold(&mut entry, Claim::Anew);
@@ -177,7 +178,9 @@ impl Inbox for App {
                 ticket.to_send = false; // the next Hello decides anew
             }
             self.observe(&mut entry, Event::StreamClosed(how(why)), self.clock.monotonic());
-            self.tell_session(&mut entry, Claim::Again); // it has none now
+            // It has none now; and one that is over is not newer than any other.
+            entry.dirty.session = entry.dirty.session.and(Some(Claim::Again));
+            self.tell_session(&mut entry, Claim::Again);
             self.let_go_if_gone(&mut entry);
         });
     }

@@ -45,6 +45,8 @@ struct State {
     /// The last of ours that was stored, and when.
     beaten: Option<(u64, Instant)>,
     leads: bool,
+    /// Others had it for lost: what it holds is still to be said again.
+    must_hold: bool,
     /// As they were then.
     all: Vec<Replica>,
     /// The store could not be read when nodes were last looked at.
@@ -63,6 +65,9 @@ pub enum Sees {
     /// Nothing: the store cannot be read. Nobody is said to be gone who may be elsewhere.
     Nothing,
 }
+
+/// Beats between two looks for nodes that are held by nobody who is.
+const TIDY: u64 = 30;
 
 /// What became of a beat.
 enum Beaten {
@@ -157,20 +162,17 @@ impl App {
             return Ok(());
         }
         let all: Vec<Replica> = self.store.read_own(|tx| tx.replica_all().map_err(Error::from)).await?;
-        let (ours, silent) = self.about_to_beat(&all);
+        // By when it was begun: whatever happens before its answer comes is no time of a lease.
+        let begun = self.clock.monotonic();
+        let (ours, silent) = self.about_to_beat(&all, begun);
         let stamp = self.own_stamp("replicas.beat");
         let write = self.store.write(stamp, move |tx| beat(tx, &ours, &silent));
         match write.await?.value {
-            Beaten::Stored(all) => {
-                self.has_beaten(all);
-                self.balance();
-            }
+            Beaten::Stored(all) => self.has_beaten(all, begun),
             Beaten::Again(all) => {
-                self.has_beaten(all);
-                tracing::warn!(
-                    "others said that this replica was lost; it takes the nodes again that it holds"
-                );
-                self.hold_again().await?;
+                self.has_beaten(all, begun);
+                tracing::warn!("this replica may have been lost to others; it takes its nodes again");
+                self.replicas.state.lock().must_hold = true;
             }
             Beaten::Displaced => {
                 let name = &self.fixed.replica;
@@ -180,6 +182,11 @@ impl App {
                 return Err(Error::refused(Reason::StateConflict, text));
             }
         }
+        if self.replicas.state.lock().must_hold {
+            self.hold_again().await?; // or at the next beat
+            self.replicas.state.lock().must_hold = false;
+        }
+        self.balance();
         Ok(())
     }
 
@@ -197,8 +204,7 @@ impl App {
         Ok(())
     }
 
-    fn about_to_beat(&self, all: &[Replica]) -> (Replica, Vec<Silent>) {
-        let now = self.clock.monotonic();
+    fn about_to_beat(&self, all: &[Replica], now: Instant) -> (Replica, Vec<Silent>) {
         let mut state = self.replicas.state.lock();
         if state.beaten.is_some_and(|(_, at)| now - at > LEADS_FOR) {
             state.beats.forget(); // what could not be seen is nobody's silence
@@ -220,8 +226,7 @@ impl App {
         (ours, silent)
     }
 
-    fn has_beaten(&self, all: Vec<Replica>) {
-        let now = self.clock.monotonic();
+    fn has_beaten(&self, all: Vec<Replica>, now: Instant) {
         let mut state = self.replicas.state.lock();
         let Some(ours) = all.iter().find(|replica| replica.id == self.replicas.id) else { return };
         if ours.leads != state.leads {
@@ -253,6 +258,8 @@ fn beat(tx: &mut WriteTx<'_>, ours: &Replica, silent: &[Silent]) -> Result<Beate
     let all: Vec<Replica> = tx.replica_all()?;
     let former = all.iter().find(|replica| replica.name == ours.name);
     let is_known = former.is_some_and(|former| former.id == ours.id);
+    // A beat that is stored, and whose answer was lost, may have been the one that said so.
+    let is_sure = former.is_some_and(|former| former.id == ours.id && former.beat < ours.beat);
     let is_first = ours.beat == 1;
     match former {
         Some(former) if !is_known && !is_first && former.beat > 0 => return Ok(Beaten::Displaced),
@@ -276,6 +283,9 @@ fn beat(tx: &mut WriteTx<'_>, ours: &Replica, silent: &[Silent]) -> Result<Beate
     let others = tx.replica_all()?;
     let leads = !others.iter().any(|replica| replica.leads && replica.id != ours.id);
     tx.replica_put(&Replica { leads, ..ours.clone() })?;
+    if leads && ours.beat.is_multiple_of(TIDY) {
+        tx.replica_free_strays()?;
+    }
     let all = tx.replica_all()?;
-    Ok(if is_known || is_first { Beaten::Stored(all) } else { Beaten::Again(all) })
+    Ok(if is_sure || is_first && !is_known { Beaten::Stored(all) } else { Beaten::Again(all) })
 }

@@ -43,13 +43,17 @@ pub trait ReadNodeSessions: Reader {
         Ok(self.row(sql, params![node], decode)?.map(|(_, held)| held))
     }
 
-    /// The nodes that another than `replica` took after a revision.
+    /// The nodes that another than `replica` took after a revision, and when.
     ///
     /// # Errors
     /// If the store fails.
-    fn node_session_taken_by_others(&mut self, replica: ReplicaId, after: u64) -> Result<Vec<NodeId>, Error> {
-        let sql = "SELECT node_id FROM node_sessions WHERE revision > $1 AND replica_id <> $2";
-        self.rows(sql, params![after, replica], |row| row.parsed("node id"))
+    fn node_session_taken_by_others(
+        &mut self,
+        replica: ReplicaId,
+        after: u64,
+    ) -> Result<Vec<(NodeId, u64)>, Error> {
+        let sql = "SELECT node_id, revision FROM node_sessions WHERE revision > $1 AND replica_id <> $2";
+        self.rows(sql, params![after, replica], |row| Ok((row.parsed("node id")?, row.u64("revision")?)))
     }
 }
 

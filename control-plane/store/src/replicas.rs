@@ -66,6 +66,17 @@ pub trait WriteReplicas: ReadReplicas + Writer {
         Ok(found)
     }
 
+    /// Frees the nodes of those that are not there: who was lost may have written before it knew.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn replica_free_strays(&mut self) -> Result<(), Error> {
+        const SQL: &str = "SELECT DISTINCT replica_id FROM node_sessions \
+                           WHERE replica_id NOT IN (SELECT id FROM replicas)";
+        let strays: Vec<ReplicaId> = self.rows(SQL, &[], |row| row.parsed("replica id"))?;
+        strays.into_iter().try_for_each(|stray| free(self, stray))
+    }
+
     /// Takes one away that ends, or is another run by now, and frees the nodes it held.
     ///
     /// # Errors

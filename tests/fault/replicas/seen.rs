@@ -43,7 +43,9 @@ impl Seen {
         row("no write taken during the failover, ms", self.failover.as_millis().to_string());
         row("writes acknowledged, all there on each replica", said.writes.len().to_string());
         row("operations acknowledged", said.operations.len().to_string());
-        row("calls refused, or their answers lost", said.refused.to_string());
+        for (why, count) in &said.refused {
+            row(&format!("calls refused, or their answers lost: {why}"), count.to_string());
+        }
         for (state, count) in &self.commands.0 {
             let word = state.trim_start_matches("COMMAND_STATE_").to_lowercase();
             row(&format!("commands {word}, none done twice"), count.to_string());

@@ -12,7 +12,8 @@ use std::{
 
 use muster_common::tasks::{Kind, Tasks};
 use muster_proto::{admin::v1 as pb, types::v1::CommandState};
-use muster_tests::operator::{Operator, script};
+use muster_tests::operator::{Operator, reason, script};
+use tonic::Status;
 
 /// Between two calls of one caller.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -28,8 +29,8 @@ pub(super) struct Said {
     pub(super) writes: Vec<String>,
     /// Operations that were acknowledged.
     pub(super) operations: Vec<String>,
-    /// Calls that were refused, or whose answer was lost.
-    pub(super) refused: usize,
+    /// Calls that were refused, or whose answer was lost, by the reason.
+    pub(super) refused: BTreeMap<String, usize>,
 }
 
 /// How commands ended.
@@ -91,6 +92,11 @@ impl Shared {
         &self.operators[if at == avoided { (at + 1) % count } else { at }]
     }
 
+    fn refused(&self, status: &Status) {
+        let why = reason(status).map_or_else(|| format!("{:?}", status.code()), |reason| reason.to_string());
+        self.say(|said| *said.refused.entry(why).or_default() += 1);
+    }
+
     fn say(&self, change: impl FnOnce(&mut Said)) {
         change(&mut self.said.lock().unwrap());
     }
@@ -104,7 +110,7 @@ async fn write(shared: Arc<Shared>) {
         let name = format!("stream-{number}");
         match shared.operator(number).try_bundle(&name, &name).await {
             Ok(()) => shared.say(|said| said.writes.push(name)),
-            Err(_) => shared.say(|said| said.refused += 1),
+            Err(status) => shared.refused(&status),
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -124,8 +130,8 @@ async fn order(shared: Arc<Shared>) {
         };
         let asked = shared.operator(number).operations.clone().start_operation(request).await;
         match asked.map(|answer| answer.into_inner().operation) {
-            Ok(Some(operation)) => shared.say(|said| said.operations.push(operation.id)),
-            _ => shared.say(|said| said.refused += 1),
+            Ok(operation) => shared.say(|said| said.operations.extend(operation.map(|it| it.id))),
+            Err(status) => shared.refused(&status),
         }
         tokio::time::sleep(PAUSE * 5).await;
     }

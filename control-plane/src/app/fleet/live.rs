@@ -55,6 +55,8 @@ pub struct Live {
     pub unsealed: Arc<AtomicBool>,
     /// Since when.
     pub since: UnixMillis,
+    /// What memory knew of the store when it began: who took the node after that may be newer.
+    pub known: u64,
     /// The replica that has it; `None`: this one.
     pub replica: Option<ReplicaId>,
 }
@@ -76,6 +78,7 @@ impl Live {
             sealing_key: Vec::new(), // nothing is sealed to it from here
             unsealed: Arc::default(),
             since: detail.since,
+            known: 0,
             replica: Some(replica),
         }
     }

@@ -1,6 +1,6 @@
 //! What is newer of nodes in memory than in the store.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use muster_common::{
     clock::UnixMillis,
@@ -40,6 +40,8 @@ pub(super) struct News {
     gone: Vec<ItemName>,
     /// Orders that end with the memory of its host.
     lost: Vec<CommandId>,
+    /// What memory knew when a session began that is told of for the first time.
+    known: Option<u64>,
     /// That this replica holds it; `None`: it does not, or nothing is to be told of that.
     held: Option<HeldBy>,
 }
@@ -61,8 +63,10 @@ struct Written {
 struct Fence {
     /// This replica, if there may be others.
     us: Option<ReplicaId>,
-    /// Nodes that others took since memory was last true to the store.
-    taken: HashSet<NodeId>,
+    /// Nodes that others took, and when.
+    taken: HashMap<NodeId, u64>,
+    /// What memory knew of the store before the news were put together.
+    known: u64,
 }
 
 impl App {
@@ -73,7 +77,7 @@ impl App {
     pub(super) async fn record_nodes(&self, nodes: &[NodeId]) -> Result<(), Error> {
         // Before the news: who took a node later than that is asked of the store.
         let known = *self.feed.applied().borrow();
-        let news = |id| self.fleet.with(id, |mut entry| Arc::new(self.news(&mut entry)));
+        let news = |id| self.fleet.with(id, |mut entry| self.news(&mut entry).map(Arc::new)).flatten();
         let all: Vec<Arc<News>> = nodes.iter().filter_map(|id| news(*id)).collect();
         let (mut replaced, mut others) = (Vec::new(), Vec::new());
         let became = |became: Became<Arc<News>, Vec<Written>>| match became {
@@ -82,8 +86,8 @@ impl App {
                 for (news, written) in all.iter().zip(written) {
                     replaced.extend(written.was_replaced.then_some(news.node.id));
                     others.extend(written.is_others.then_some(news.node.id));
-                    if !written.is_others {
-                        self.recorded(news, &written);
+                    if !written.is_others && self.recorded(news, &written) {
+                        others.push(news.node.id);
                     }
                 }
             }
@@ -107,13 +111,14 @@ impl App {
     async fn write_news(&self, batch: Vec<Arc<News>>, known: u64) -> Result<Vec<Written>, Error> {
         let (now, us) = (self.clock.now(), self.replicas.is_shared().then(|| self.replicas.id()));
         let write = self.store.write(self.own_stamp("nodes.report"), move |tx| {
-            let fence = Fence::read(tx, us, known)?;
+            let fence = Fence::read(tx, us, known, &batch)?;
             batch.iter().map(|news| write_news(tx, news, &fence, now)).collect::<Result<Vec<_>, Error>>()
         });
         Ok(write.await?.value)
     }
 
-    fn recorded(&self, news: &News, written: &Written) {
+    /// Answers whether another replica took the node meanwhile.
+    fn recorded(&self, news: &News, written: &Written) -> bool {
         self.metrics.reports_stored(1);
         let session = self.hub.get(news.node.id);
         if let Some(stored) = &news.facts {
@@ -140,8 +145,10 @@ impl App {
                 session.hint_desired();
             }
         }
+        let mut is_disputed = false;
         if let Some(held) = &news.held {
             self.fleet.with(news.node.id, |mut entry| {
+                is_disputed = std::mem::take(&mut entry.is_disputed);
                 let is_same = held.session.as_ref().is_none_or(|told| entry.is_live(told.id));
                 if is_same && entry.holder == Holder::Us {
                     entry.held_since = Some(written.revision);
@@ -156,6 +163,7 @@ impl App {
                 session.ack_items(news.dirty.items_seq);
             }
         }
+        is_disputed
     }
 
     /// To be tried again.
@@ -167,13 +175,21 @@ impl App {
     /// Not to be forgotten: it goes with the next news of this node.
     fn keep(&self, news: &News) {
         self.fleet.with(news.node.id, |mut entry| {
+            if matches!(entry.holder, Holder::Other(_)) {
+                return; // what it told since is newer
+            }
+            let is_there = |held: &HeldBy| held.session.as_ref().is_some_and(|told| entry.is_live(told.id));
+            let session = match news.dirty.session {
+                Some(Claim::Anew) if !news.held.as_ref().is_some_and(is_there) => Some(Claim::Again),
+                session => session,
+            };
             let dirty = &mut entry.dirty;
             dirty.liveness |= news.dirty.liveness;
             dirty.ledger |= news.dirty.ledger;
             dirty.certificate |= news.dirty.certificate;
             dirty.trust_bundle |= news.dirty.trust_bundle;
             dirty.facts |= news.dirty.facts;
-            dirty.session = dirty.session.max(news.dirty.session);
+            dirty.session = dirty.session.max(session);
             dirty.items_seq = dirty.items_seq.max(news.dirty.items_seq);
             let lost = news.dirty.items.iter().filter(|item| !dirty.items.contains(item)).cloned();
             let lost: Vec<ItemName> = lost.collect();
@@ -181,8 +197,12 @@ impl App {
         });
     }
 
-    fn news(&self, entry: &mut Entry) -> News {
+    /// `None`: it is another replica's, which knows more of it.
+    fn news(&self, entry: &mut Entry) -> Option<News> {
         let dirty = std::mem::take(&mut entry.dirty);
+        if matches!(entry.holder, Holder::Other(_)) {
+            return None;
+        }
         let (mut upserts, mut gone) = (Vec::new(), Vec::new());
         for item in &dirty.items {
             match entry.reported(item) {
@@ -194,20 +214,30 @@ impl App {
         let can_tell = facts.as_ref().is_some_and(|told| selectors_can_tell(&entry.node.facts, &told.facts));
         let lost = if dirty.ledger { entry.lost() } else { Vec::new() };
         let held = dirty.session.and_then(|_| self.held(entry));
-        News { node: entry.node.clone(), dirty, facts, can_tell, upserts, gone, lost, held }
+        let begins = dirty.session == Some(Claim::Anew);
+        let known = entry.live.as_ref().filter(|_| begins).map(|live| live.known);
+        Some(News { node: entry.node.clone(), dirty, facts, can_tell, upserts, gone, lost, known, held })
     }
 }
 
 impl Fence {
-    fn read(tx: &mut WriteTx<'_>, us: Option<ReplicaId>, known: u64) -> Result<Self, Error> {
+    fn read(
+        tx: &mut WriteTx<'_>,
+        us: Option<ReplicaId>,
+        known: u64,
+        batch: &[Arc<News>],
+    ) -> Result<Self, Error> {
         let Some(replica) = us else { return Ok(Self::default()) };
-        let taken = tx.node_session_taken_by_others(replica, known)?.into_iter().collect();
-        Ok(Self { us, taken })
+        let oldest = batch.iter().filter_map(|news| news.known).chain([known]).min().unwrap_or(known);
+        let taken = tx.node_session_taken_by_others(replica, oldest)?.into_iter().collect();
+        Ok(Self { us, taken, known })
     }
 
-    /// A session that began here counts, whoever held its node before.
+    /// Whoever took a node after this replica knew enough to judge may have the newer session: of
+    /// two the one that was stored first stays, and the other one's host comes again.
     fn bars(&self, news: &News) -> bool {
-        news.dirty.session != Some(Claim::Anew) && self.taken.contains(&news.node.id)
+        let known = news.known.unwrap_or(self.known);
+        self.taken.get(&news.node.id).is_some_and(|taken| *taken > known)
     }
 }
 

@@ -12,7 +12,9 @@ impl App {
     /// The node is this replica's, which has its session.
     pub(in crate::app) fn take_hold(&self, entry: &mut MutexGuard<'_, Entry>, claim: Claim) {
         entry.holder = Holder::Us;
-        entry.held_since = None;
+        if claim == Claim::Anew {
+            entry.held_since = None;
+        }
         self.tell_session(entry, claim);
     }
 

@@ -61,16 +61,25 @@ impl App {
 
     fn told(&self, node: Node, held: Option<HeldBy>, as_of: u64) {
         let id = node.id;
-        let held = held.filter(|held| held.replica != self.replicas.id());
+        let is_ours = held.as_ref().is_some_and(|held| held.replica == self.replicas.id());
         let ended = self.fleet.with(id, |mut entry| {
+            // What we let go is still ours there until our word is stored.
+            if as_of < entry.told_as_of || is_ours {
+                return false;
+            }
             if entry.holder == Holder::Us {
-                // Of what was read before our own word was stored nothing counts; nor does it that
-                // nobody holds the node: whoever lost it to nobody takes it again.
-                let is_taken = held.is_some() && entry.held_since.is_some_and(|since| since < as_of);
-                if !is_taken {
+                // That nobody holds it does not count: whoever lost it to nobody takes it again.
+                let Some(by) = &held else { return false };
+                let Some(since) = entry.held_since else {
+                    tracing::debug!(node = %id, replica = %by.replica, "node {id} is taken by two");
+                    entry.is_disputed = true;
+                    return false;
+                };
+                if as_of <= since {
                     return false;
                 }
             }
+            entry.told_as_of = as_of;
             let was_ours = entry.holder == Holder::Us;
             self.take_told(&mut entry, node, held);
             was_ours

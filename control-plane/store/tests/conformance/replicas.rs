@@ -112,7 +112,7 @@ pub(crate) fn nodes_are_held_by_one_and_free_when_it_is_lost(database: &impl Dat
     let taken = |replica, after| {
         read(&store, move |tx| tx.node_session_taken_by_others(ReplicaId::from_u128(replica), after))
     };
-    assert_eq!(taken(1, first), [id(2)]);
+    assert_eq!(taken(1, first), [(id(2), moved)]);
     assert_eq!(taken(2, first), []);
     assert_eq!(taken(1, moved), []);
 
@@ -121,6 +121,12 @@ pub(crate) fn nodes_are_held_by_one_and_free_when_it_is_lost(database: &impl Dat
     let on_the_feed = read(&store, move |tx| tx.changes_since(lost - 1, 10));
     let freed = Change { revision: lost, kind: ChangeKind::NodeSession, id: id(1).to_string() };
     assert_eq!(on_the_feed, [freed]);
+    let stray = held(7, 70);
+    report(&store, move |tx| tx.node_session_put(id(3), &stray));
+    report(&store, |tx| tx.replica_put(&replica(2, 1)));
+    let tidied = report(&store, |tx| tx.replica_free_strays()).revision;
+    assert_eq!(read(&store, |tx| tx.node_session_all()), [(id(2), held(2, 21))]);
+    assert_eq!(report(&store, |tx| tx.replica_free_strays()).revision, tidied, "nothing is left to free");
     // One that has ended is none, and the node is held all the same.
     let waits = HeldBy { session: None, ..held(2, 21) };
     let waiting = waits.clone();
