@@ -106,7 +106,7 @@ impl Lab {
 }
 
 /// A version of the extension, of which the third cannot be enabled. Its one program tells of
-/// each verb, and of another that runs beside it.
+/// each verb, and of another that runs beside it: one that is ended with its agent takes a moment.
 fn package(version: &str) -> Vec<u8> {
     let verb = |verb: &str| format!("[verbs.{verb}]\nargv = [\"bin/app\"]\n");
     let verbs: String = ["install", "enable", "disable", "update", "uninstall"].map(verb).concat();
@@ -119,7 +119,7 @@ fn package(version: &str) -> Vec<u8> {
     let program = format!(
         "#!/bin/sh\n[ $MUSTER_EXT_VERB != health ] || exit 0\ntrace=${{MUSTER_EXT_STATE%%/state/*}}/trace\n\
          kind=verb; [ $MUSTER_EXT_VERB != run ] || kind=run\n\
-         exec 9>>$trace.$kind; flock -n 9 || echo two at once >> $trace\n\
+         exec 9>>$trace.$kind; flock -w 2 9 || echo two at once >> $trace\n\
          echo $MUSTER_EXT_VERB $MUSTER_EXT_VERSION >> $trace\n{fails}\
          [ $MUSTER_EXT_VERB != run ] || exec sleep 120\n"
     );
