@@ -205,6 +205,7 @@ async fn live(events: Vec<Event>) {
         remote: ([127, 0, 0, 1], 1).into(),
         key_exchange: "X25519MLKEM768",
         line: Line::default(),
+        is_unsure: false,
     };
     let ports = Ports { inbox: Arc::clone(&house) as _, desk: Arc::clone(&house) as _ };
     let mut reactor = Box::pin(Reactor::new(caller, Said(Arc::clone(&said)), ports));
@@ -311,7 +312,12 @@ fn hint(house: &House, event: &Event) {
         Event::End(how) => handle.end(match how % 3 {
             0 => End::Refuse(Refusal::new(Reason::Fenced, "another one came")),
             1 => End::Removed("gone".to_owned()),
-            _ => End::Reconnect { after: Duration::ZERO, spread: Duration::ZERO, addresses: Arc::default(), reason: "moved" },
+            _ => End::Reconnect {
+                after: Duration::ZERO,
+                spread: Duration::ZERO,
+                addresses: Arc::default(),
+                reason: "moved",
+            },
         }),
         Event::Newer => house.hub.register(&Handle::new(NodeId::from_u128(1), Line::default())),
         _ => {}
