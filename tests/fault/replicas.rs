@@ -146,7 +146,7 @@ impl Lab {
         self.replicas.planes[victim].serve(&[]).await;
         self.all_here(&asked).await;
         self.seen.died(held, Clock::System.monotonic() - lost);
-        stream.asks_all();
+        stream.asks_all(victim, self.replicas.planes[victim].operator().await);
         while Clock::System.monotonic() - begun < every {
             self.all_here(&asked).await;
             tokio::time::sleep(Duration::from_millis(500)).await;

@@ -38,7 +38,8 @@ pub(super) struct Said {
 pub(super) struct Ends(pub(super) BTreeMap<&'static str, usize>);
 
 struct Shared {
-    operators: Vec<Operator>,
+    /// One connection to each replica; it ends with that.
+    operators: Mutex<Vec<Operator>>,
     avoided: AtomicUsize,
     is_over: AtomicBool,
     said: Mutex<Said>,
@@ -54,7 +55,7 @@ pub(super) struct Stream {
 impl Stream {
     pub(super) fn start(operators: Vec<Operator>, folder: &Path) -> Self {
         let shared = Arc::new(Shared {
-            operators,
+            operators: Mutex::new(operators),
             avoided: AtomicUsize::new(NONE),
             is_over: AtomicBool::new(false),
             said: Mutex::default(),
@@ -73,7 +74,9 @@ impl Stream {
         self.shared.avoided.store(if is_odd { replica } else { NONE }, Ordering::Relaxed);
     }
 
-    pub(super) fn asks_all(&self) {
+    /// A replica that died is there again.
+    pub(super) fn asks_all(&self, replica: usize, operator: Operator) {
+        self.shared.operators.lock().unwrap()[replica] = operator;
         self.shared.avoided.store(NONE, Ordering::Relaxed);
     }
 
@@ -86,10 +89,10 @@ impl Stream {
 }
 
 impl Shared {
-    fn operator(&self, number: usize) -> &Operator {
-        let (count, avoided) = (self.operators.len(), self.avoided.load(Ordering::Relaxed));
-        let at = number % count;
-        &self.operators[if at == avoided { (at + 1) % count } else { at }]
+    fn operator(&self, number: usize) -> Operator {
+        let (operators, avoided) = (self.operators.lock().unwrap(), self.avoided.load(Ordering::Relaxed));
+        let at = number % operators.len();
+        operators[if at == avoided { (at + 1) % operators.len() } else { at }].clone()
     }
 
     fn refused(&self, status: &Status) {
