@@ -199,14 +199,9 @@ fn runtime() {
 async fn live(events: Vec<Event>) {
     let house = Arc::new(House::default());
     let said = Arc::new(Mutex::new(VecDeque::new()));
-    let caller = Caller {
-        node: NodeId::from_u128(1),
-        serial: "01".to_owned(),
-        remote: ([127, 0, 0, 1], 1).into(),
-        key_exchange: "X25519MLKEM768",
-        line: Line::default(),
-        is_unsure: false,
-    };
+    let (node, serial, remote) = (NodeId::from_u128(1), "01".to_owned(), ([127, 0, 0, 1], 1).into());
+    let (key_exchange, line) = ("X25519MLKEM768", Line::default());
+    let caller = Caller { node, serial, remote, key_exchange, line, is_unsure: false };
     let ports = Ports { inbox: Arc::clone(&house) as _, desk: Arc::clone(&house) as _ };
     let mut reactor = Box::pin(Reactor::new(caller, Said(Arc::clone(&said)), ports));
     let mut ended = false;
@@ -312,16 +307,15 @@ fn hint(house: &House, event: &Event) {
         Event::End(how) => handle.end(match how % 3 {
             0 => End::Refuse(Refusal::new(Reason::Fenced, "another one came")),
             1 => End::Removed("gone".to_owned()),
-            _ => End::Reconnect {
-                after: Duration::ZERO,
-                spread: Duration::ZERO,
-                addresses: Arc::default(),
-                reason: "moved",
-            },
+            _ => moved(Duration::ZERO),
         }),
         Event::Newer => house.hub.register(&Handle::new(NodeId::from_u128(1), Line::default())),
         _ => {}
     }
+}
+
+fn moved(at_once: Duration) -> End {
+    End::Reconnect { after: at_once, spread: at_once, addresses: Arc::default(), reason: "moved" }
 }
 
 fn wants(items: &[(u8, u8, bool)]) -> Desired {
