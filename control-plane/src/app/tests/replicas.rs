@@ -367,3 +367,24 @@ async fn how_far_a_ledger_is_every_replica_knows() {
     settle(&pair).await;
     assert_eq!(pair.1.command(&order).await.state, State::Interrupted);
 }
+
+#[tokio::test]
+async fn a_session_that_is_over_takes_no_node_from_a_newer_one() {
+    let pair = Bench::pair().await;
+    let id = node(&pair).await;
+    let holder = |bench: &Bench| bench.app.fleet.with(id, |entry| entry.holder).unwrap();
+    // The first one could not write for a while: its session began and ended, and then came the other.
+    for is_closed in [true, false] {
+        let old = connect(&pair.0, id);
+        if is_closed {
+            pair.0.app.closed(&old, &Closed::Lost);
+        }
+        let new = connect(&pair.1, id);
+        pair.1.app.record().await.unwrap();
+        pair.0.app.record().await.unwrap();
+        settle(&pair).await;
+        assert_eq!(holder(&pair.1), Holder::Us, "closed: {is_closed}");
+        assert_eq!(holder(&pair.0), Holder::Other(pair.1.app.replicas.id()));
+        assert_eq!(pair.1.app.fleet.with(id, |entry| entry.is_live(new.id())), Some(true));
+    }
+}
