@@ -128,6 +128,7 @@ impl Lab {
             let system = operator.system.clone().get_system(request).await.ok()?.into_inner();
             let nodes = system.nodes?;
             assert_eq!(nodes.offline, 0, "nobody is gone: {nodes:?}");
+            self.seen.looked();
             (nodes.online == self.all).then_some(())
         })
         .await;

@@ -9,6 +9,7 @@ mod told;
 use std::time::Duration;
 
 use muster_common::{
+    build_info,
     clock::Instant,
     ids::{NodeId, ReplicaId},
     reason::Reason,
@@ -214,7 +215,7 @@ impl App {
         let ours = Replica {
             name: self.fixed.replica.clone(),
             id: self.replicas.id,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: build_info::version().to_owned(),
             started_at: self.fixed.started,
             beat: state.beaten.map_or(0, |(beat, _)| beat) + 1,
             beat_at: self.clock.now(),
@@ -262,7 +263,7 @@ fn beat(tx: &mut WriteTx<'_>, ours: &Replica, silent: &[Silent]) -> Result<Beate
     let is_sure = former.is_some_and(|former| former.id == ours.id && former.beat < ours.beat);
     let is_first = ours.beat == 1;
     match former {
-        Some(former) if !is_known && !is_first && former.beat > 0 => return Ok(Beaten::Displaced),
+        Some(_) if !is_known && !is_first => return Ok(Beaten::Displaced),
         // A process of this name that was killed: its nodes come here, or elsewhere, in a moment.
         Some(former) if !is_known => tx.replica_end(former.id)?,
         _ => {}
@@ -280,12 +281,15 @@ fn beat(tx: &mut WriteTx<'_>, ours: &Replica, silent: &[Silent]) -> Result<Beate
             })?;
         }
     }
-    let others = tx.replica_all()?;
-    let leads = !others.iter().any(|replica| replica.leads && replica.id != ours.id);
-    tx.replica_put(&Replica { leads, ..ours.clone() })?;
+    let mut all = tx.replica_all()?; // those who are left
+    all.retain(|replica| replica.id != ours.id);
+    let leads = !all.iter().any(|replica| replica.leads);
+    let ours = Replica { leads, ..ours.clone() };
+    tx.replica_put(&ours)?;
     if leads && ours.beat.is_multiple_of(TIDY) {
         tx.replica_free_strays()?;
     }
-    let all = tx.replica_all()?;
+    all.push(ours);
+    all.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(if is_sure || is_first && !is_known { Beaten::Stored(all) } else { Beaten::Again(all) })
 }
