@@ -10,6 +10,7 @@ use muster_tests::{
     operator::{Operator, reason},
     plane::{Options, Plane, http_get},
 };
+use rustix::process::Signal;
 use tonic::Status;
 
 /// Within which a revocation has cut what is open.
@@ -195,10 +196,13 @@ async fn a_copied_state_directory_locks_both_up_and_one_event_names_both() {
     let folder = tempfile::tempdir().unwrap();
     let plane = Plane::start(folder.path(), &options()).await;
     let operator = plane.operator().await;
-    let first = Agent::start(folder.path(), "first", &plane.join(1, &[]).await);
+    let mut first = Agent::start(folder.path(), "first", &plane.join(1, &[]).await);
     operator.until_liveness(&first.node, Liveness::Online).await;
     let mut twin = Agent::host(folder.path(), "twin", muster_tests::agent::OPEN);
+    // As a snapshot of a machine is taken: nothing changes meanwhile.
+    first.process().signal(Signal::STOP);
     copy(&first.state(), &twin.state());
+    first.process().signal(Signal::CONT);
     twin.run();
     let node = operator.until_liveness(&first.node, Liveness::Quarantined).await;
     let quarantine = node.quarantine.unwrap();
