@@ -77,13 +77,14 @@ portable: ## Both programs for C library 2.28 and later, x86_64 and aarch64, in 
 	deploy/packages/portable.sh
 
 # A release by default; PROFILE=debug packages what `make binaries` built, as tests do.
+packages: PROFILE ?= release
 packages: tools ## deb, rpm and tarball of both programs in target/packages; VERSION, ARCHES, PROFILE=debug.
 ifeq ($(PROFILE),debug)
 	BINARIES=target/debug deploy/packages/build.sh
 else
 	@tools/portable.sh
 	deploy/packages/portable.sh
-	ARCHES="$${ARCHES:-x86_64 aarch64}" BINARIES=target/portable/release deploy/packages/build.sh
+	ARCHES="$${ARCHES:-x86_64 aarch64}" BINARIES="target/portable/$(PROFILE)" deploy/packages/build.sh
 endif
 
 repositories: tools ## Signed repositories for apt, dnf, zypper in target/repositories; KEY=FILE signs.

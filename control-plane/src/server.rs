@@ -22,6 +22,7 @@ pub mod policy;
 pub mod rates;
 pub mod reflection;
 pub mod refusal;
+mod source;
 pub mod strangers;
 mod turns;
 mod unreadable;

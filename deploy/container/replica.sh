@@ -19,7 +19,8 @@ esac
 
 # A folder that outlived its container keeps what it has: keys may have been rotated since.
 if [ ! -e "$state/ca" ]; then
-    rm -rf "$state/unpacking"
+    # What a start that was killed half way has left.
+    rm -rf "$state/unpacking" "$state/operators"
     mkdir "$state/unpacking"
     tar -C "$state/unpacking" -xf "$installation"
     mv "$state/unpacking/secrets.key" "$state/unpacking/operators" "$state"

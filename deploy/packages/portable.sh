@@ -29,13 +29,18 @@ build() {
     CARGO_TARGET_DIR=$PWD/target/portable/build-$1
     export CARGO_TARGET_DIR
     packages=
-    for program in $PROGRAMS; do packages="$packages --package muster-$program"; done
+    features=
+    for program in $PROGRAMS; do
+        packages="$packages --package muster-$program"
+        [ "$program" != control-plane ] || features="--features muster-control-plane/s3"
+    done
     (
         PATH=$tools/venv/bin:$PATH
         # Debian's standard library for arm64 asks for the compiler that it came with.
         [ "$1" = x86_64 ] || export RUSTC="$tools/rust/rustc"
         # shellcheck disable=SC2086 # a list of words
-        cargo-zigbuild zigbuild --target "$target.$newest" --profile "$PROFILE" $packages --bins
+        # With buckets: the chart's replicas have no other place for blobs.
+        cargo-zigbuild zigbuild --target "$target.$newest" --profile "$PROFILE" $packages --bins $features
     )
     to=target/portable/$PROFILE/$1
     mkdir -p "$to"

@@ -58,8 +58,30 @@ fn what_the_chart_and_the_compose_file_configure_is_taken_by_the_control_plane()
     let compose = fs::read_to_string(repository().join("deploy/compose/control-plane.toml")).unwrap();
     assert_taken(&config_check(folder.path(), &compose));
 
+    assert_whole_for_one_address(folder.path());
+
     let wrong = config_check(folder.path(), &compose.replace("[store]", "[storage]"));
     assert!(!wrong.status.success(), "a key that nobody knows is no configuration");
+}
+
+/// Behind a balancer all hosts have one address: no bound of one may be less than that of all.
+fn assert_whole_for_one_address(checked: &Path) {
+    let mut print = Command::new(binaries::path("muster-control-plane"));
+    print.args(["config", "print", "--config"]).arg(checked.join("control-plane.toml"));
+    let printed = String::from_utf8(print.output().unwrap().stdout).unwrap();
+    let config: toml::Table = printed.parse().unwrap();
+    for door in ["agents", "enrollment", "operators"] {
+        let of = |key: &str| config["doors"][door][key].as_integer().unwrap();
+        for (one, all) in [
+            ("per-address", "connections"),
+            ("silent-per-address", "silent"),
+            ("half-open-per-address", "half-open"),
+            ("handshakes-per-address", "handshakes"),
+            ("waiting-per-address", "waiting"),
+        ] {
+            assert!(of(one) >= of(all), "{door}: {one} is {}, {all} {}", of(one), of(all));
+        }
+    }
 }
 
 fn script(name: &str) -> Command {

@@ -45,9 +45,10 @@ async fn comes_again(address: SocketAddr, words: Arc<[u8]>) {
     }
 }
 
-/// Keeps everybody from taking the revision row until it is let go.
+/// Keeps everybody from taking the revision row until it is let go, or the test has failed.
 const HOLD: &str = "DO $$ BEGIN LOCK TABLE feed IN EXCLUSIVE MODE; \
-    WHILE NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relname = 'let_go') \
+    WHILE clock_timestamp() < now() + interval '2 minutes' \
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relname = 'let_go') \
     LOOP PERFORM pg_sleep(0.05); END LOOP; END $$";
 
 async fn set_brake(operator: &Operator, on: bool) {

@@ -12,6 +12,7 @@ use std::{sync::Arc, time::Duration};
 
 use muster_cluster::Cluster;
 use muster_common::clock::Clock;
+use muster_proto::admin::v1 as pb;
 use muster_tests::{
     agent::Agent,
     eventually::{LONG, eventually},
@@ -35,6 +36,8 @@ const AGENTS: usize = 4;
 const BETWEEN: Duration = Duration::from_secs(20);
 /// Connections of the swarm that are opened at once.
 const AT_ONCE: usize = 200;
+/// How long it may take until all have come for the first time.
+const HERE_WITHIN: Duration = Duration::from_secs(300);
 /// How long it may take until all sessions are back, whatever has died.
 const BACK_WITHIN: Duration = Duration::from_secs(90);
 
@@ -109,7 +112,7 @@ impl Lab {
         let random = StdRng::seed_from_u64(seed);
         let (primary, seen) = (Some(primary), Seen::default());
         let lab = Self { folder, primary, standby, replicas, balancer, agents, swarm, all, random, seen };
-        lab.all_here(&operator).await;
+        lab.all_within(HERE_WITHIN, &operator).await;
         lab
     }
 
@@ -122,12 +125,16 @@ impl Lab {
     }
 
     async fn all_here(&self, operator: &Operator) {
+        self.all_within(BACK_WITHIN, operator).await;
+    }
+
+    async fn all_within(&self, limit: Duration, operator: &Operator) {
         let operator = Arc::new(operator.clone());
-        eventually("all sessions are back", BACK_WITHIN, || async {
-            let request = muster_proto::admin::v1::GetSystemRequest {};
+        eventually("all sessions are there", limit, || async {
+            let request = pb::GetSystemRequest {};
             let system = operator.system.clone().get_system(request).await.ok()?.into_inner();
             let nodes = system.nodes?;
-            assert_eq!(nodes.offline, 0, "nobody is gone: {nodes:?}");
+            assert_eq!(nodes.offline, 0, "nobody is gone: {nodes:?} {:?}", gone(&operator).await);
             self.seen.looked();
             (nodes.online == self.all).then_some(())
         })
@@ -188,6 +195,26 @@ impl Lab {
         self.seen.commands = said.commands_end_once(&operator, &self.folder.path().join("ran")).await;
         for agent in &mut self.agents {
             assert!(agent.process().is_running());
+        }
+    }
+}
+
+/// Those that are said to be gone, and why.
+async fn gone(operator: &Operator) -> Vec<String> {
+    let (mut said, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = pb::ListNodesRequest { page_size: 1000, page_token, ..Default::default() };
+        let Ok(answer) = operator.nodes.clone().list_nodes(request).await else { return said };
+        let pb::ListNodesResponse { nodes, next_page_token, .. } = answer.into_inner();
+        for pb::Node { id, connection, .. } in nodes {
+            let connection = connection.unwrap_or_default();
+            if connection.liveness() == pb::Liveness::Offline {
+                said.push(format!("{id}: {}", connection.reason));
+            }
+        }
+        page_token = next_page_token;
+        if page_token.is_empty() {
+            return said;
         }
     }
 }

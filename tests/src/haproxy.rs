@@ -121,8 +121,8 @@ fn fitted(shipped: &str, socket: &Path, ports: &[SocketAddr; 3], planes: &[Addre
                 }
             }
             ["server", ..] => {}
-            // What a test may have open bounds it.
-            ["maxconn", _] => text += &format!("    maxconn 4000\n    stats socket {}\n", socket.display()),
+            // Two descriptors for each, and a process may have 20,000 of them.
+            ["maxconn", _] => text += &format!("    maxconn 9800\n    stats socket {}\n", socket.display()),
             _ => text += &format!("{line}\n"),
         }
     }

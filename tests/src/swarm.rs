@@ -173,10 +173,10 @@ fn config(answer: &pb::EnrollResponse, key: &KeyPair) -> anyhow::Result<Identity
     Ok(Arc::new(tls::client_config(identity, tls::roots(&roots)?, answer.trust_domain.parse()?)?))
 }
 
-/// Opens so many connections at once and no more.
+/// Opens so many first connections at once and no more. Who was there comes back when it wants to.
 struct Paced {
     grpc: Grpc,
-    permits: Arc<Semaphore>,
+    permits: Option<Arc<Semaphore>>,
     counters: Arc<Counters>,
     probe: Arc<Probe>,
 }
@@ -185,8 +185,13 @@ impl Transport for Paced {
     type Link = Watched<<Grpc as Transport>::Link>;
 
     async fn open(&mut self, address: &str, hello: Outbound) -> Result<Self::Link, Error> {
-        let _permit = self.permits.acquire().await.map_err(|_| Error::Closed)?;
+        let permits = self.permits.clone();
+        let _permit = match &permits {
+            Some(permits) => Some(permits.acquire().await.map_err(|_| Error::Closed)?),
+            None => None,
+        };
         let link = self.grpc.open(address, hello).await?;
+        self.permits = None;
         Ok(Watched {
             link,
             told: false,
@@ -250,7 +255,7 @@ impl Swarm {
     }
 
     fn add(&mut self, host: SwarmHost, grpc: Grpc, instance: InstanceId) {
-        let (permits, counters) = (Arc::clone(&self.permits), Arc::clone(&self.counters));
+        let (permits, counters) = (Some(Arc::clone(&self.permits)), Arc::clone(&self.counters));
         let probe = host.probe();
         self.probes.push(Arc::clone(&probe));
         let options = Options {

@@ -10,11 +10,12 @@ use std::time::Duration;
 /// Kinds of work, the first first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
-    /// What stops things: the brake, pauses, cancels, quarantine, revocations.
+    /// What stops things: the brake, pauses, cancels, quarantine, revocations; and what takes these
+    /// back, so that the last word is the one that holds.
     Brake,
     /// What operators do, orders and what became of them, who is heard.
     Control,
-    /// What hosts run and are.
+    /// What hosts run and are, and what they ask for: certificates, names, identities of programs.
     Reports,
     /// Files that hosts fetch and bring.
     Artifacts,

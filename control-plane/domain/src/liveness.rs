@@ -13,7 +13,8 @@
 //! ```
 //!
 //! A goodbye that announces a return keeps the node as it was for the grace;
-//! one that announces an end makes it offline at once. Quarantine covers what
+//! one that announces an end makes it offline at once. Who was told to come anew, and
+//! does not within the grace, is unknown: the control plane is why it went. Quarantine covers what
 //! is connected. Between ticks nothing changes by itself, and the first tick
 //! after a long silence still goes by way of late.
 
@@ -34,7 +35,7 @@ pub enum State {
     Late,
     /// Silent for 2.5 intervals, or its stream closed and did not come back.
     Offline,
-    /// The control plane itself was away.
+    /// The control plane itself was away, or told it to come anew.
     Unknown,
     /// Offline, and its certificate has run out.
     Expired,
@@ -132,6 +133,8 @@ pub enum Change {
 
 /// Why a node is unknown.
 pub const AWAY: &str = "ControlPlaneAway";
+/// Why a node is unknown that was told to go to another replica.
+const MOVED: &str = "NotBackFromMove";
 
 /// The live state of one node. Small: there may be a million.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -264,6 +267,10 @@ impl Tracker {
                 to(Late { heard }, "HeartbeatMissed")
             }
             (Late { heard }, Event::Tick) if now - heard >= limits.offline => to(Offline, "Silent"),
+            // It went because it was told to, and may stand in a line.
+            (Closing { since, how: Closed::Moved }, Event::Tick) if now - since >= limits.grace => {
+                to(Unknown { since }, MOVED)
+            }
             (Closing { since, how }, Event::Tick) if now - since >= limits.grace => to(Offline, how.gone()),
             (Unknown { since }, Event::Tick) if now - since >= limits.away => to(Offline, "DidNotReturn"),
             (_, Event::Tick) => same,

@@ -62,6 +62,12 @@ pub fn surplus(ours: u64, all: &[u64]) -> u64 {
     (ours - average).min((ours / AT_ONCE).max(1))
 }
 
+/// Whether so many came since the last beat that one told to go would have to wait behind them.
+#[must_use]
+pub fn is_rush(before: u64, now: u64) -> bool {
+    now > before + (before / AT_ONCE).max(LITTLE)
+}
+
 /// When the others were last seen to beat.
 #[derive(Debug, Clone, Default)]
 pub struct Beats(BTreeMap<ReplicaId, (u64, Instant)>);

@@ -6,6 +6,7 @@ use muster_common::{clock::UnixMillis, ids::NodeId, reason::Reason};
 use muster_domain::{
     audit::{Note, Stamp},
     certificate::{Issued, NodeCertificate},
+    lane::Lane,
     node::Node,
 };
 use muster_store::{ReadNodes as _, WriteNodes as _, WriteTx};
@@ -71,7 +72,7 @@ impl App {
             };
             let (app, by, may) = (self.clone(), by.clone(), may.clone());
             let put = move |tx: &mut WriteTx<'_>| app.put_next(tx, node, &by, &offer, &may);
-            if let Some(next) = self.commit(stamp.clone(), put).await? {
+            if let Some(next) = self.commit_in(Lane::Reports, stamp.clone(), put).await? {
                 let chain_der = self.ca.chain_for(&next.der, next.issuer);
                 return Ok(Renewed { chain_der, generation: next.generation });
             }

@@ -220,7 +220,8 @@ impl App {
         let (now, by) = (self.clock.now(), actor.principal.clone());
         let stamp = actor.stamp("nodes.release-quarantine", now);
         // Whoever sees the write first takes it in, and ends the session of who is not kept.
-        self.commit(stamp, move |tx| {
+        // In the lane of the quarantine: one that is said after this must not come before it.
+        self.commit_in(Lane::Brake, stamp, move |tx| {
             let node = node_in(tx, &scope, id)?;
             let good = held.iter().chain([&node.certificate]).flat_map(NodeCertificate::serials);
             let good: BTreeSet<String> = good.map(str::to_owned).collect();

@@ -95,11 +95,12 @@ impl App {
     pub async fn record(&self) -> Result<(), Error> {
         self.take_up_reports();
         loop {
-            let nodes = self.put_off_reports(self.recorder.take_nodes());
+            let taken = self.recorder.take_nodes();
             let steps = self.recorder.steps.lock().take();
-            if nodes.is_empty() && steps.is_empty() {
+            if taken.is_empty() && steps.is_empty() {
                 return Ok(());
             }
+            let nodes = self.put_off_reports(taken);
             // Both at once: the store puts them into one transaction.
             let (nodes, steps) = tokio::join!(self.record_nodes(&nodes), self.record_steps(steps));
             nodes?;

@@ -1,7 +1,7 @@
 //! A host gives its node another display name.
 
 use muster_common::{ids::NodeId, reason::Reason};
-use muster_domain::{audit::Note, node::is_display_name};
+use muster_domain::{audit::Note, lane::Lane, node::is_display_name};
 use muster_store::{ReadNodes as _, WriteNodes as _};
 use serde_json::json;
 
@@ -30,8 +30,9 @@ impl App {
             let message = "it must have 1 to 128 characters, not only spaces, and no control characters";
             return Err(Error::invalid("display_name", message));
         }
+        self.has_time_for(Lane::Reports)?;
         let (app, stamp) = (self.clone(), actor.stamp("nodes.rename", self.clock.now()));
-        self.commit(stamp, move |tx| {
+        self.commit_in(Lane::Reports, stamp, move |tx| {
             let removed = || Error::refused(Reason::NodeRemoved, "the node was removed");
             let stored = tx.node_get(node)?.ok_or_else(removed)?;
             app.speaks_now(tx, &stored, &by)?;

@@ -78,7 +78,8 @@ impl App {
     /// # Errors
     /// If it is not revoked, or the store fails.
     pub async fn delete_revocation(&self, actor: &Actor, subject: Subject) -> Result<(), Error> {
-        self.commit(actor.stamp("identity.unrevoke", self.clock.now()), move |tx| {
+        // In the lane of the revocation: one that is said after this must not come before it.
+        self.commit_in(Lane::Brake, actor.stamp("identity.unrevoke", self.clock.now()), move |tx| {
             if !tx.revocation_delete(&subject)? {
                 return Err(Error::not_found("revocation", &subject));
             }

@@ -171,11 +171,8 @@ impl App {
             Asked::RollBack => "rollouts.roll-back",
         };
         let (app, now, reach) = (self.clone(), self.clock.now(), actor.scope.reach.clone());
-        let lane = match asked {
-            Asked::Pause | Asked::Abort | Asked::RollBack => Lane::Brake,
-            Asked::Resume | Asked::Approve(_) => Lane::Control,
-        };
-        self.commit_in(lane, actor.stamp(action, now), move |tx| {
+        // All in one: a stop must not overtake the go that was said before it.
+        self.commit_in(Lane::Brake, actor.stamp(action, now), move |tx| {
             let missing = || Error::not_found("rollout", &id);
             let before = tx.rollout_get(id)?.ok_or_else(missing)?;
             let assignment = ours(tx, &app, &reach, &before.assignment).map_err(|error| match error {

@@ -15,6 +15,7 @@ use muster_common::{
 };
 use muster_domain::{
     audit::{Note, Stamp},
+    lane::Lane,
     workload::{Issuers as Standings, Rules},
 };
 use muster_store::{ReadNodes as _, ReadWorkloadIssuers as _, Store, WriteTx, WriteWorkloadIssuers as _};
@@ -312,7 +313,8 @@ impl App {
             let subject = format!("node/{node}");
             Ok(tx.audit(Note { subject, after: after.clone(), ..Note::default() })?)
         };
-        self.store.write(actor.stamp(action, self.clock.now()), write).await.map(drop)
+        self.has_time_for(Lane::Reports)?;
+        self.store.write_in(Lane::Reports, actor.stamp(action, self.clock.now()), write).await.map(drop)
     }
 
     fn workload_id(&self, node: NodeId, name: &str) -> WorkloadId {

@@ -23,7 +23,9 @@ use super::{
     frames::{Bounds, Excess, Metered},
     layers::Guarded,
     limits::Limits,
-    peer, strangers,
+    peer,
+    source::source,
+    strangers,
     turns::{Turn, Turns},
     waiters::{Waiters, Waiting},
 };
@@ -59,7 +61,7 @@ impl Context {
 
     /// Someone is waited for; an older one may have to go for it.
     pub(super) fn wait_in(&self, waiters: &Waiters, remote: SocketAddr) -> Waiting {
-        let (waiting, made_room) = waiters.enter(remote.ip());
+        let (waiting, made_room) = waiters.enter(source(remote));
         if let Some(limit) = made_room {
             self.met(limit);
         }
@@ -150,10 +152,11 @@ async fn turn(
     }
     drop(waiting);
     // Only now does it count for its address: those that were silent took no place from it.
-    let place = context.addresses.enter(remote.ip(), limits.per_address);
+    let source = source(remote);
+    let place = context.addresses.enter(source, limits.per_address);
     let place = place.ok_or(Failed::Limit("per-address"))?;
-    let turn = timeout(limits.turn_within, context.turns.take(remote.ip())).await;
-    Ok((place, turn.map_err(|_| Failed::Limit("turn-within"))?.map_err(Failed::Limit)?))
+    let turn = context.turns.take(source, limits.turn_within).await;
+    Ok((place, turn.map_err(Failed::Limit)?))
 }
 
 /// Shakes hands and learns who it is; who may not be served has been told so.

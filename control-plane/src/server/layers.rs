@@ -18,7 +18,9 @@ use tower::Service;
 use super::{
     DoorName, Gate,
     policy::{self, Rule, Who},
-    refusal, unreadable,
+    refusal,
+    source::source,
+    unreadable,
     watches::Watching,
 };
 use crate::{
@@ -76,7 +78,7 @@ impl Guarded {
         let scope = self.check_caller(rule)?;
         let caller = match &self.peer.principal {
             Some(principal) => principal.to_string(),
-            None => self.peer.remote.ip().to_string(),
+            None => source(self.peer.remote).to_string(),
         };
         self.gate.rates.check(rule.rate, &caller).map_err(|wait| {
             let message = format!("too many calls; try again in {} ms", wait.as_millis().max(1));

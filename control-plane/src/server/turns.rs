@@ -12,7 +12,10 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 use muster_common::clock::Clock;
 use muster_domain::herd::Slots;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use super::limits::Limits;
 
@@ -93,14 +96,20 @@ impl Turns {
     /// Waits for a turn, in the order of asking.
     ///
     /// # Errors
-    /// The name of the limit, if too many wait.
-    pub(super) async fn take(&self, address: IpAddr) -> Result<Turn, &'static str> {
+    /// The name of the limit, if too many wait, or it would not come `within` this time.
+    pub(super) async fn take(&self, address: IpAddr, within: Duration) -> Result<Turn, &'static str> {
+        const LATE: &str = "turn-within";
+        let until = self.clock.monotonic() + within;
         let (mut user, share) = self.enter(address)?;
-        // First of one's own address: who waits there takes nothing from others.
-        let share = owned(share).await;
-        let everyone = owned(Arc::clone(&self.everyone)).await;
-        let wait = self.line.lock().slots.take(self.clock.monotonic(), Duration::MAX);
-        if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
+        let both = async {
+            // First of one's own address: who waits there takes nothing from others.
+            (owned(share).await, owned(Arc::clone(&self.everyone)).await)
+        };
+        let (share, everyone) = timeout(within, both).await.map_err(|_| LATE)?;
+        // A place that comes too late is not taken: nobody would use it, and all behind would wait for it.
+        let now = self.clock.monotonic();
+        let wait = self.line.lock().slots.take(now, until - now).ok_or(LATE)?;
+        if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
         user.has_turn();
@@ -173,6 +182,7 @@ mod tests {
 
     const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
     const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
+    const WITHIN: Duration = Duration::from_secs(10);
 
     fn turns(all: usize, per_address: usize) -> Turns {
         let most = Most { all, per_address, waiting: 3, waiting_per_address: 2, per_second: 1000 };
@@ -182,12 +192,12 @@ mod tests {
     #[tokio::test]
     async fn one_address_cannot_have_all_turns() {
         let turns = turns(3, 2);
-        let held = (turns.take(A).await.unwrap(), turns.take(A).await.unwrap());
-        assert!(turns.take(A).now_or_never().is_none(), "its share is used up");
-        let other = turns.take(B).now_or_never().expect("there is room for others");
-        assert!(turns.take(B).now_or_never().is_none(), "all turns are taken");
+        let held = (turns.take(A, WITHIN).await.unwrap(), turns.take(A, WITHIN).await.unwrap());
+        assert!(turns.take(A, WITHIN).now_or_never().is_none(), "its share is used up");
+        let other = turns.take(B, WITHIN).now_or_never().expect("there is room for others");
+        assert!(turns.take(B, WITHIN).now_or_never().is_none(), "all turns are taken");
         drop(held.0);
-        assert!(turns.take(B).now_or_never().is_some());
+        assert!(turns.take(B, WITHIN).now_or_never().is_some());
         drop((held.1, other));
         assert!(turns.line.lock().addresses.is_empty(), "nothing is kept of who is gone");
     }
@@ -195,14 +205,29 @@ mod tests {
     #[tokio::test]
     async fn the_line_has_an_end_for_each_address_and_for_all() {
         let turns = turns(1, 1);
-        let held = turns.take(A).await.unwrap();
-        let mut waiting = [A, A, B].map(|address| Box::pin(turns.take(address)));
+        let held = turns.take(A, WITHIN).await.unwrap();
+        let mut waiting = [A, A, B].map(|address| Box::pin(turns.take(address, WITHIN)));
         assert!(waiting.iter_mut().all(|turn| turn.now_or_never().is_none()));
-        assert_eq!(turns.take(A).await.unwrap_err(), "waiting-per-address");
-        assert_eq!(turns.take(B).await.unwrap_err(), "waiting");
+        assert_eq!(turns.take(A, WITHIN).await.unwrap_err(), "waiting-per-address");
+        assert_eq!(turns.take(B, WITHIN).await.unwrap_err(), "waiting");
         drop((held, waiting));
         assert_eq!(turns.line.lock().waiting, 0, "who gave up stands in nobody's way");
-        assert!(turns.take(B).now_or_never().is_some_and(|turn| turn.is_ok()));
+        assert!(turns.take(B, WITHIN).now_or_never().is_some_and(|turn| turn.is_ok()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_would_come_too_late_takes_no_place_from_others() {
+        let most =
+            Most { all: 100, per_address: 100, waiting: 100, waiting_per_address: 100, per_second: 10 };
+        let turns = Turns::new(most, Clock::System);
+        let start = Clock::System.monotonic();
+        turns.take(A, WITHIN).await.unwrap();
+        for _ in 0..50 {
+            assert_eq!(turns.take(A, Duration::from_millis(50)).await.unwrap_err(), "turn-within");
+        }
+        turns.take(B, WITHIN).await.unwrap();
+        let took = Clock::System.monotonic() - start;
+        assert!(took < Duration::from_millis(200), "the next place is a tenth of a second away: {took:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -212,7 +237,7 @@ mod tests {
         let turns = Turns::new(most, Clock::System);
         let start = Clock::System.monotonic();
         for _ in 0..22 {
-            turns.take(A).await.unwrap();
+            turns.take(A, WITHIN).await.unwrap();
         }
         let took = Clock::System.monotonic() - start;
         let second = Duration::from_secs(1);

@@ -104,7 +104,11 @@ async fn take_away(args: &Remove, context: &Context) -> Result<(), Failure> {
             .collect(),
     };
     for name in &names {
-        client.remove_extension(name.clone()).await.map_err(|error| unknown(&error))?;
+        match client.remove_extension(name.clone()).await {
+            // What the control plane took away meanwhile is gone, and that was all that was asked for.
+            Err(error) if args.all && is_unknown(&error) => {}
+            asked => asked.map_err(|error| unknown(&error))?,
+        }
     }
     let until = Clock::System.monotonic() + args.time_limit;
     let (mut left, mut status) = (names.clone(), status);
@@ -163,6 +167,10 @@ fn name(item: &Item) -> &str {
 
 fn is_here(item: &Item) -> bool {
     !item.running.is_empty() || item.outcome == Outcome::Broken
+}
+
+fn is_unknown(error: &Error) -> bool {
+    matches!(error, Error::Refused { reason: Some(Reason::NotFound), .. })
 }
 
 fn unknown(error: &Error) -> Failure {

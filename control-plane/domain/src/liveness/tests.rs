@@ -91,16 +91,23 @@ fn a_lost_stream_is_late_at_once_and_offline_after_the_grace() {
 
 #[test]
 fn a_goodbye_with_a_return_is_not_seen_unless_it_lasts() {
-    for (how, reason) in [
-        (Closed::Moved, "DidNotReturn"),
-        (Closed::Returning, "DidNotReturn"),
-        (Closed::Rebooting, "DidNotReturnFromReboot"),
-    ] {
+    for (how, reason) in [(Closed::Returning, "DidNotReturn"), (Closed::Rebooting, "DidNotReturnFromReboot")]
+    {
         let mut node = Story::connected();
         assert_eq!(node.closes(how), Change::Same);
         assert_eq!(node.after(14), Change::Same);
         assert_eq!(node.after(1), Change::To(State::Offline, reason));
     }
+}
+
+#[test]
+fn who_was_told_to_come_anew_has_as_long_as_after_an_absence_of_the_plane() {
+    let mut node = Story::connected();
+    assert_eq!(node.closes(Closed::Moved), Change::Same);
+    assert_eq!(node.after(14), Change::Same);
+    assert_eq!(node.after(1), Change::To(State::Unknown, "NotBackFromMove"));
+    assert_eq!(node.after(84), Change::Same);
+    assert_eq!(node.after(1), Change::To(State::Offline, "DidNotReturn"));
 }
 
 #[test]

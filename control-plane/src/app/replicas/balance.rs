@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use muster_common::ids::ReplicaId;
-use muster_domain::replica::{Replica, surplus};
+use muster_domain::replica::{Replica, is_rush, surplus};
 
 use crate::{app::App, session::ports::End};
 
@@ -18,6 +18,8 @@ pub(super) struct Giving {
     replicas: BTreeSet<ReplicaId>,
     /// So many more.
     left: u64,
+    /// Sessions of all of them, when it last looked.
+    before: u64,
 }
 
 impl Giving {
@@ -30,6 +32,10 @@ impl Giving {
             let average = counts.iter().sum::<u64>() / (counts.len() as u64).max(1);
             self.replicas = replicas;
             self.left = own.saturating_sub(average) * TIMES;
+        }
+        let before = std::mem::replace(&mut self.before, counts.iter().sum());
+        if is_rush(before, self.before) {
+            return 0;
         }
         let now = surplus(own, &counts).min(self.left);
         self.left -= now;
@@ -94,6 +100,7 @@ mod tests {
     #[test]
     fn where_all_come_back_it_ends_until_the_replicas_are_others() {
         let (mut giving, first) = (Giving::default(), ReplicaId::from_u128(1));
+        assert_eq!(giving.next(first, &all([3_000, 0, 0])), 0, "they have just come");
         let mut given = 0;
         for _ in 0..10_000 {
             given += giving.next(first, &all([3_000, 0, 0]));
@@ -103,6 +110,15 @@ mod tests {
         others[2].id = ReplicaId::from_u128(4);
         assert!(giving.next(first, &others) > 0);
         assert_eq!(giving.next(ReplicaId::from_u128(2), &all([3_000, 0, 0])), 0);
+    }
+
+    #[test]
+    fn nobody_is_told_to_go_while_a_crowd_comes_that_would_be_before_it() {
+        let (mut giving, first) = (Giving::default(), ReplicaId::from_u128(1));
+        for came in [3_000, 3_500, 4_000] {
+            assert_eq!(giving.next(first, &all([came, 0, 0])), 0, "{came}");
+        }
+        assert_eq!(giving.next(first, &all([4_010, 0, 0])), 80, "all are here");
     }
 
     #[test]
