@@ -57,7 +57,8 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
     let store = open_store(&config)?;
     let authority = store.read(|tx| tx.authority_get()).await.context("cannot read the store")?;
     let ca = Arc::new(Ca::open(&config.ca_dir(), &config.trust_domain, authority)?);
-    let workloads = workloads::open(&config, &store, &clock).await?;
+    let vault = vault(&config, &store).await?;
+    let workloads = workloads::open(&config, &store, &vault, &clock).await?;
     let identity = tls::Source::start(&config, &ca, &clock)?;
 
     // The ports are opened before the services are made: join strings name them.
@@ -109,7 +110,7 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
         audit: audit::signer(&config, &store, &clock).await?,
         blobs: crate::blobs::Blobs::open(&config.blobs, &config.state_dir).context("cannot use [blobs]")?,
         warned: app::artifacts::Warned::default(),
-        vault: vault(&config, &store).await?,
+        vault,
         metrics: metrics.clone(),
         clock: clock.clone(),
         tasks: tasks.clone(),

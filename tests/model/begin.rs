@@ -128,7 +128,8 @@ pub(crate) async fn app_on(store: Store, folder: &Path, clock: Clock, epoch: u64
     let key = ca::audit_key::AuditKey::open_or_create(&begun.join("ca")).unwrap();
     let rhythm = Rhythm { entries: 1_000_000, time: Duration::from_secs(86_400) };
     let (dir, rules) = (folder.join("ca"), config::Workload::default().rules());
-    let workloads = app::workloads::open(&store, &dir, &domain(), rules, stamp()).await.unwrap();
+    let vault = KeyFile::at(&begun.join("secrets.key")).open_or_create().unwrap();
+    let workloads = app::workloads::open(&store, &vault, &dir, &domain(), rules, stamp()).await.unwrap();
     App::new(Core {
         store,
         fleet: app::fleet::Fleet::default(),
@@ -155,7 +156,7 @@ pub(crate) async fn app_on(store: Store, folder: &Path, clock: Clock, epoch: u64
         audit: app::audit::Signer::new(key, rhythm),
         blobs: muster_control_plane::blobs::Blobs::open(&config::Blobs::default(), folder).unwrap(),
         warned: app::artifacts::Warned::default(),
-        vault: KeyFile::at(&begun.join("secrets.key")).open_or_create().unwrap(),
+        vault,
         metrics: Metrics::default(),
         clock,
         tasks: Tasks::default(),

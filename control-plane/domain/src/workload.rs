@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use muster_common::clock::UnixMillis;
+use muster_common::{clock::UnixMillis, ids::SecretId};
 
 /// Where an issuer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum Standing {
     Previous,
 }
 
-/// An issuer: the public halves. The keys are files, not here.
+/// An issuer: the public halves. The keys are files of whoever issues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issuer {
     /// From 1; never given twice.
@@ -41,6 +41,9 @@ pub struct Issuer {
     pub created_at: UnixMillis,
     /// When it came to where it stands.
     pub changed_at: UnixMillis,
+    /// Its keys, encrypted, for the other replicas. None: it issues no more, or there was no key
+    /// to encrypt them with yet.
+    pub secret: Option<SecretId>,
 }
 
 /// All of them.
@@ -133,6 +136,9 @@ impl Issuers {
             if standing != issuer.standing {
                 (issuer.standing, issuer.changed_at) = (standing, now);
             }
+            if standing == Standing::Previous {
+                issuer.secret = None;
+            }
         }
         after
     }
@@ -172,6 +178,7 @@ mod tests {
             not_after: UnixMillis(at) + RULES.life,
             created_at: UnixMillis(at),
             changed_at: UnixMillis(at),
+            secret: None,
         }
     }
 

@@ -1,6 +1,8 @@
 //! Identities for programs on hosts. A node vouches for its own programs: it gets any
 //! name under its own id, and none under another's.
 
+mod keys;
+
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use muster_common::{
@@ -16,15 +18,21 @@ use muster_common::{
 use muster_domain::{
     audit::{Note, Stamp},
     lane::Lane,
-    workload::{Issuers as Standings, Rules},
+    secret::Secret,
+    workload::{Issuer, Issuers as Standings, Rules},
 };
-use muster_store::{ReadNodes as _, ReadWorkloadIssuers as _, Store, WriteTx, WriteWorkloadIssuers as _};
+use muster_store::{
+    ReadNodes as _, ReadWorkloadIssuers as _, Store, WriteSecrets as _, WriteTx, WriteWorkloadIssuers as _,
+};
 use serde_json::{Value, json};
 
 use super::{Actor, App, Error, speaker::By};
-use crate::ca::{
-    self, csr,
-    workload::{Alone, Bundle, Claims, forget_keys, make},
+use crate::{
+    ca::{
+        self, csr,
+        workload::{Alone, Bundle, Claims, forget_keys, make},
+    },
+    vault::Vault,
 };
 
 /// Orders in one call.
@@ -70,6 +78,7 @@ pub struct Token {
 /// If the store fails, or files are missing.
 pub async fn open(
     store: &Store,
+    vault: &Vault,
     ca_dir: &Path,
     trust_domain: &TrustDomain,
     rules: Rules,
@@ -79,19 +88,23 @@ pub async fn open(
     let mut standings = read().await?;
     if standings.all.is_empty() {
         let made = make(ca_dir, trust_domain, standings.newest + 1, rules.life, stamp.at)?;
-        let first = Standings::first(made);
-        store.write::<_, Error, _>(stamp, move |tx| put(tx, &Standings::default(), &first)).await?;
+        let (made, fresh) = keys::with_keys(vault, ca_dir, made)?;
+        let (first, fresh) = (Standings::first(made), Vec::from_iter(fresh));
+        store.write::<_, Error, _>(stamp, move |tx| put(tx, &Standings::default(), &first, &fresh)).await?;
         standings = read().await?;
     }
+    keys::fetch(store, vault, ca_dir, &standings).await?;
     Ok(ca::workload::Issuers::open(ca_dir, standings)?)
 }
 
 /// Puts issuers in the place of those that were read before.
-fn put(tx: &mut WriteTx<'_>, before: &Standings, after: &Standings) -> Result<(), Error> {
+fn put(tx: &mut WriteTx<'_>, before: &Standings, after: &Standings, fresh: &[Secret]) -> Result<(), Error> {
     if tx.workload_issuers()?.all != before.all {
         return Err(Error::refused(Reason::StateConflict, "the issuers changed meanwhile; look again"));
     }
+    fresh.iter().try_for_each(|secret| tx.secret_put(secret))?;
     tx.workload_issuers_put(after)?;
+    tx.secret_sweep()?;
     Ok(tx.audit(Note {
         subject: "workload-issuers".to_owned(),
         before: shown(before),
@@ -101,7 +114,7 @@ fn put(tx: &mut WriteTx<'_>, before: &Standings, after: &Standings) -> Result<()
 }
 
 fn shown(standings: &Standings) -> String {
-    let one = |issuer: &muster_domain::workload::Issuer| json!({ "issuer": issuer.number, "is": issuer.standing.as_str() });
+    let one = |issuer: &Issuer| json!({ "issuer": issuer.number, "is": issuer.standing.as_str() });
     Value::Array(standings.all.iter().map(one).collect()).to_string()
 }
 
@@ -221,12 +234,14 @@ impl App {
         let life = self.fixed.workload.issuer_life;
         let made = make(self.workloads.dir(), &self.fixed.trust_domain, before.newest + 1, life, stamp.at);
         let made = made.map_err(|error| unusable(&error))?;
+        let made = keys::with_keys(&self.vault, self.workloads.dir(), made);
+        let (made, fresh) = made.map_err(|error| unusable(error.as_ref()))?;
         let after = if at_once {
             Standings::first(made)
         } else {
             before.with_next(made).map_err(|error| conflict(&error))?
         };
-        self.put_issuers(stamp, before, after, alone).await
+        self.put_issuers(stamp, before, after, Vec::from_iter(fresh), alone).await
     }
 
     /// Stored, and in use.
@@ -235,13 +250,14 @@ impl App {
         stamp: Stamp,
         before: Standings,
         after: Standings,
+        fresh: Vec<Secret>,
         alone: &Alone,
     ) -> Result<(), Error> {
         // The write goes on when its caller goes away, and nobody else begins before its end.
         let held = Arc::clone(alone);
         let write = move |tx: &mut WriteTx<'_>| {
             let _held = &held;
-            put(tx, &before, &after)
+            put(tx, &before, &after, &fresh)
         };
         self.commit(stamp, write).await?;
         self.reload_workloads().await
@@ -259,8 +275,10 @@ impl App {
         let before = self.workloads.standings();
         let after = before.settled(rules, now);
         if after != before {
-            self.put_issuers(self.own_stamp("workload.turn-issuers"), before, after, &alone).await?;
+            self.put_issuers(self.own_stamp("workload.turn-issuers"), before, after, Vec::new(), &alone)
+                .await?;
         }
+        self.leave_keys(&alone).await?;
         if self.workloads.standings().needs_next(rules, now) {
             self.rotate(self.own_stamp("workload.rotate-issuer"), false, &alone).await?;
         }
@@ -274,6 +292,8 @@ impl App {
     pub(super) async fn reload_workloads(&self) -> Result<(), Error> {
         // Without being alone: who is waits for this, as for all that follows the store.
         let standings: Standings = self.store.read(|tx| tx.workload_issuers().map_err(Error::from)).await?;
+        let fetched = keys::fetch(&self.store, &self.vault, self.workloads.dir(), &standings).await;
+        fetched.map_err(|error| unusable(error.as_ref()))?;
         self.workloads.take(standings.clone()).map_err(|error| {
             let chain = Chain(&error);
             tracing::error!(error = %chain, "the issuers of programs' identities could not follow the store: {chain}");
@@ -367,6 +387,6 @@ fn failed(error: &ca::Error) -> Error {
     Error::refused(Reason::Internal, "it could not be signed; the log of the control plane says more")
 }
 
-fn unusable(error: &ca::Error) -> Error {
+fn unusable(error: &(dyn std::error::Error + 'static)) -> Error {
     Error::refused(Reason::AuthorityUnusable, Chain(error).to_string())
 }

@@ -1,8 +1,8 @@
 //! Issuers of identities for programs: keys of their own, beside the authority and under
 //! none of it. No port trusts them; a certificate of theirs opens nothing here.
 //!
-//! Which issuer stands where is in the store; keys are files in a folder per issuer and
-//! never leave it. `ca/workload/N/`: `issuing.key` signs certificates, `jwt.key` tokens.
+//! Which issuer stands where is in the store; keys are files in a folder per issuer, and leave
+//! it encrypted alone. `ca/workload/N/`: `issuing.key` signs certificates, `jwt.key` tokens.
 
 mod files;
 mod jwt;
@@ -21,7 +21,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use super::{Error, csr, issue};
 
 use files::Signing;
-pub use files::{forget_keys, make};
+pub use files::{forget_keys, has_keys, keys_of, make, put_keys};
 pub use jwt::Claims;
 
 /// The issuers of one installation. Follows the store with [`Issuers::take`].

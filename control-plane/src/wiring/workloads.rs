@@ -7,10 +7,15 @@ use muster_common::clock::Clock;
 use muster_domain::audit::Stamp;
 use muster_store::Store;
 
-use crate::{app::workloads, ca::workload::Issuers, config::Config, console::Published};
+use crate::{app::workloads, ca::workload::Issuers, config::Config, console::Published, vault::Vault};
 
 /// Opens them; an installation that has none gets one.
-pub(super) async fn open(config: &Config, store: &Store, clock: &Clock) -> anyhow::Result<Arc<Issuers>> {
+pub(super) async fn open(
+    config: &Config,
+    store: &Store,
+    vault: &Vault,
+    clock: &Clock,
+) -> anyhow::Result<Arc<Issuers>> {
     let stamp = Stamp {
         actor: format!("control-plane/{}", config.replica),
         action: "workload.create-issuer".to_owned(),
@@ -19,7 +24,7 @@ pub(super) async fn open(config: &Config, store: &Store, clock: &Clock) -> anyho
         trace_id: String::new(),
     };
     let (dir, rules) = (config.ca_dir(), config.workload.rules());
-    let issuers = workloads::open(store, &dir, &config.trust_domain, rules, stamp).await;
+    let issuers = workloads::open(store, vault, &dir, &config.trust_domain, rules, stamp).await;
     Ok(Arc::new(issuers.context("cannot use the issuers of programs' identities")?))
 }
 

@@ -65,6 +65,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
         18 "requested-labels" "0018_requested_labels.sql",
         19 "histories" "0019_histories.sql",
         20 "replicas" "0020_replicas.sql",
+        21 "issuer-keys" "0021_issuer_keys.sql",
     },
 };
 
@@ -82,6 +83,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         18 "start" "0018_start.sql",
         19 "histories" "0019_histories.sql",
         20 "replicas" "0020_replicas.sql",
+        21 "issuer-keys" "0021_issuer_keys.sql",
     },
 };
 

@@ -19,6 +19,9 @@ const IN_EXTENSIONS: &str = "SELECT id, key_id, sealed FROM secrets WHERE id = $
                              (SELECT secret_id FROM extensions WHERE name = $2)";
 const OTHER_KEYS: &str = "SELECT id, key_id, sealed FROM secrets WHERE key_id <> $1 ORDER BY id";
 
+const OF_ISSUER: &str = "SELECT id, key_id, sealed FROM secrets WHERE id IN \
+                         (SELECT secret_id FROM workload_issuers WHERE number = $1)";
+
 /// Reads protected contents.
 pub trait ReadSecrets: Reader {
     /// All of one version of a bundle.
@@ -43,6 +46,14 @@ pub trait ReadSecrets: Reader {
     /// If the store fails.
     fn secret_in_extensions(&mut self, id: SecretId, name: &str) -> Result<Option<Secret>, Error> {
         self.row(IN_EXTENSIONS, params![id.to_string(), name], decode)
+    }
+
+    /// The keys of an issuer of programs' identities.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn secret_of_issuer(&mut self, number: u32) -> Result<Option<Secret>, Error> {
+        self.row(OF_ISSUER, params![number], decode)
     }
 
     /// Which file of a version has which.
@@ -72,12 +83,15 @@ pub trait ReadSecrets: Reader {
         self.rows(OTHER_KEYS, params![key_id], decode)
     }
 
-    /// The keys that are needed, and how many contents each has encrypted.
+    /// The keys that are needed, and how many contents each has encrypted. Without those of issuers:
+    /// who has lost the key that encrypted these encrypts them anew.
     ///
     /// # Errors
     /// If the store fails.
     fn secret_keys(&mut self) -> Result<Vec<(String, u64)>, Error> {
-        let sql = "SELECT key_id, COUNT(*) FROM secrets GROUP BY key_id ORDER BY key_id";
+        let sql = "SELECT key_id, COUNT(*) FROM secrets WHERE id NOT IN \
+                   (SELECT secret_id FROM workload_issuers WHERE secret_id IS NOT NULL) \
+                   GROUP BY key_id ORDER BY key_id";
         self.rows(sql, &[], |row| Ok((row.text("key id")?, row.u64("count")?)))
     }
 }
@@ -107,13 +121,14 @@ pub trait WriteSecrets: ReadSecrets + Writer {
         self.execute(SQL, params![name, version, &used.path, used.id.to_string()]).map(drop)
     }
 
-    /// Deletes what no version has any more.
+    /// Deletes what no version and no issuer has any more.
     ///
     /// # Errors
     /// If the store fails.
     fn secret_sweep(&mut self) -> Result<(), Error> {
         const SQL: &str = "DELETE FROM secrets WHERE id NOT IN (SELECT secret_id FROM bundle_secrets) AND \
-                           id NOT IN (SELECT secret_id FROM extensions WHERE secret_id IS NOT NULL)";
+                           id NOT IN (SELECT secret_id FROM extensions WHERE secret_id IS NOT NULL) AND \
+                           id NOT IN (SELECT secret_id FROM workload_issuers WHERE secret_id IS NOT NULL)";
         self.execute(SQL, &[]).map(drop)
     }
 }

@@ -18,8 +18,8 @@ pub trait ReadWorkloadIssuers: Reader {
     /// # Errors
     /// If the store fails.
     fn workload_issuers(&mut self) -> Result<Issuers, Error> {
-        const SQL: &str = "SELECT number, standing, certificate_der, jwt_key_der, not_after, created_at, changed_at \
-                           FROM workload_issuers ORDER BY number";
+        const SQL: &str = "SELECT number, standing, certificate_der, jwt_key_der, not_after, created_at, changed_at, \
+                           secret_id FROM workload_issuers ORDER BY number";
         let all = self.rows(SQL, &[], issuer)?;
         let sql = "SELECT value FROM meta WHERE name = $1";
         let newest = self.row(sql, params![NEWEST], |row| row.parsed(NEWEST))?;
@@ -35,7 +35,7 @@ pub trait WriteWorkloadIssuers: ReadWorkloadIssuers + Writer {
     /// If the store fails.
     fn workload_issuers_put(&mut self, issuers: &Issuers) -> Result<(), Error> {
         const SQL: &str = "INSERT INTO workload_issuers (number, standing, certificate_der, jwt_key_der, not_after, \
-                           created_at, changed_at) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+                           created_at, changed_at, secret_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
         self.needs_audit("the issuers of programs' identities");
         self.changed(ChangeKind::Authority, String::new());
         self.execute("DELETE FROM workload_issuers", &[])?;
@@ -48,6 +48,7 @@ pub trait WriteWorkloadIssuers: ReadWorkloadIssuers + Writer {
                 issuer.not_after,
                 issuer.created_at,
                 issuer.changed_at,
+                issuer.secret.map(|id| id.to_string()),
             ];
             self.execute(SQL, row)?;
         }
@@ -65,6 +66,7 @@ fn issuer(row: &mut Row) -> Result<Issuer, Error> {
         not_after: row.millis("not_after")?,
         created_at: row.millis("created_at")?,
         changed_at: row.millis("changed_at")?,
+        secret: row.opt_parsed("secret id")?,
     })
 }
 

@@ -229,7 +229,8 @@ async fn app(folder: &tempfile::TempDir, store: Store, named: Named<'_>) -> App 
     let authority = store.read::<_, muster_store::Error, _>(|tx| tx.authority_get()).await.unwrap();
     let trust_domain: muster_common::tls::spiffe::TrustDomain = "fleet.test".parse().unwrap();
     let (dir, rules) = (folder.path().join("ca"), crate::config::Workload::default().rules());
-    let workloads = workloads::open(&store, &dir, &trust_domain, rules, stamp()).await.unwrap();
+    let vault = crate::vault::KeyFile::at(&folder.path().join("secrets.key")).open_or_create().unwrap();
+    let workloads = workloads::open(&store, &vault, &dir, &trust_domain, rules, stamp()).await.unwrap();
     let history = store.read(|tx| tx.history()).await.unwrap();
     App::new(Core {
         store,
@@ -257,7 +258,7 @@ async fn app(folder: &tempfile::TempDir, store: Store, named: Named<'_>) -> App 
         audit: signer(folder),
         blobs: crate::blobs::Blobs::open(&crate::config::Blobs::default(), folder.path()).unwrap(),
         warned: crate::app::artifacts::Warned::default(),
-        vault: crate::vault::KeyFile::at(&folder.path().join("secrets.key")).open_or_create().unwrap(),
+        vault,
         metrics: Metrics::default(),
         clock: Clock::test(NOW),
         tasks: Tasks::default(),

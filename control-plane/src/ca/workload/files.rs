@@ -21,6 +21,9 @@ use crate::ca::{Error, files, issue};
 
 const ISSUING_KEY: &str = "issuing.key";
 const JWT_KEY: &str = "jwt.key";
+/// With what the text of a key begins, and how long one is at most.
+const BEGIN: &str = "-----BEGIN ";
+const LONGEST: usize = 512;
 
 /// The keys of the issuer that issues.
 pub(super) struct Signing {
@@ -70,7 +73,47 @@ pub fn make(
         not_after: facts.not_after,
         created_at: now,
         changed_at: now,
+        secret: None,
     })
+}
+
+/// Whether the keys of an issuer are here, and are its.
+#[must_use]
+pub fn has_keys(ca_dir: &Path, issuer: &Issuer) -> bool {
+    open(ca_dir, issuer).is_ok()
+}
+
+/// Both keys of an issuer, one text after the other. `None`: they are not here.
+///
+/// # Errors
+/// From the file system.
+pub fn keys_of(ca_dir: &Path, number: u32) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    let mut both = Zeroizing::new(Vec::with_capacity(2 * LONGEST));
+    for name in [ISSUING_KEY, JWT_KEY] {
+        let path = folder(ca_dir, number).join(name);
+        match fs::read(&path).map(Zeroizing::new) {
+            Ok(key) => both.extend_from_slice(&key),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(pem::Error::Read { path, source }.into()),
+        }
+    }
+    Ok(Some(both))
+}
+
+/// Puts down what [`keys_of`] has answered elsewhere.
+///
+/// # Errors
+/// If it is something else, or files cannot be written.
+pub fn put_keys(ca_dir: &Path, number: u32, keys: &[u8]) -> Result<(), Error> {
+    let path = folder(ca_dir, number);
+    let what = "what the store has for it is not two keys";
+    let wrong = || Error::Unusable { path: path.clone(), what };
+    let text = std::str::from_utf8(keys).map_err(|_| wrong())?;
+    let second = text.rfind(BEGIN).filter(|at| *at > 0).ok_or_else(wrong)?;
+    let (issuing, jwt) = text.split_at(second);
+    files::folder(&path)?;
+    files::secret(&path.join(ISSUING_KEY), issuing)?;
+    files::secret(&path.join(JWT_KEY), jwt)
 }
 
 fn key() -> Result<KeyPair, Error> {
