@@ -52,6 +52,45 @@ impl Sha256 {
     }
 }
 
+/// What another program says is a digest: at most 32 bytes, none if it said nothing. They
+/// stand in place, as those of a million nodes do not each take memory of their own.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Claimed {
+    length: u8,
+    bytes: [u8; 32],
+}
+
+impl From<&[u8]> for Claimed {
+    /// What is longer is cut.
+    fn from(said: &[u8]) -> Self {
+        let mut claimed = Self::default();
+        for (place, byte) in claimed.bytes.iter_mut().zip(said) {
+            *place = *byte;
+            claimed.length += 1;
+        }
+        claimed
+    }
+}
+
+impl From<Vec<u8>> for Claimed {
+    fn from(said: Vec<u8>) -> Self {
+        said.as_slice().into()
+    }
+}
+
+impl std::ops::Deref for Claimed {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+impl fmt::Debug for Claimed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(&**self))
+    }
+}
+
 /// A digest in the making, of bytes that come piece by piece.
 #[derive(Clone, Default)]
 pub struct Hashing(Hasher);

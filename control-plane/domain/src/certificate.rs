@@ -16,14 +16,33 @@ pub struct Issued {
     pub not_before: UnixMillis,
     /// End of validity.
     pub not_after: UnixMillis,
+    /// What a repeated request is answered with. `None` in memory: there may be a million
+    /// nodes, and the store has it.
+    pub leaf: Option<Box<Leaf>>,
+}
+
+/// The certificate itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaf {
     /// SHA-256 of the public key.
     pub key_sha256: Vec<u8>,
-    /// The leaf, so that a repeated request gets the same answer. Empty in memory: there may
-    /// be a million nodes, and the store has it.
+    /// The certificate. Empty in memory, where that of the next one is kept without it.
     pub der: Vec<u8>,
 }
 
 impl Issued {
+    /// The certificate; empty where it is not kept.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        self.leaf.as_ref().map_or(&[], |leaf| &leaf.der)
+    }
+
+    /// Whether it is of the public key with this SHA-256; never, where that is not kept.
+    #[must_use]
+    pub fn is_of_key(&self, key_sha256: &[u8]) -> bool {
+        self.leaf.as_ref().is_some_and(|leaf| leaf.key_sha256 == key_sha256)
+    }
+
     /// From when on its node renews it: half of its life.
     #[must_use]
     pub fn renew_after(&self) -> UnixMillis {
@@ -99,12 +118,14 @@ impl NodeCertificate {
         (self.newest(), self.current.generation) >= (other.newest(), other.current.generation)
     }
 
-    /// What memory keeps of them: all but the leaves.
+    /// What memory keeps of them: all but the leaves. Of the next one also the key: it may be
+    /// asked for again.
     #[must_use]
     pub fn without_leaves(mut self) -> Self {
-        self.current.der = Vec::new();
-        if let Some(next) = &mut self.next {
-            next.der = Vec::new();
+        self.current.leaf = None;
+        self.current.serial.shrink_to_fit();
+        if let Some(leaf) = self.next.as_mut().and_then(|next| next.leaf.as_mut()) {
+            leaf.der = Vec::new();
         }
         self
     }
@@ -130,8 +151,7 @@ mod tests {
             issuer: 1,
             not_before: UnixMillis(0),
             not_after: UnixMillis(0),
-            key_sha256: Vec::new(),
-            der: Vec::new(),
+            leaf: None,
         };
         NodeCertificate { current: issued(current), next: next.map(issued).map(Box::new) }
     }

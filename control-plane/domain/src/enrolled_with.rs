@@ -16,13 +16,17 @@ pub enum EnrolledWith {
     /// A token of the issuer with this name in the configuration.
     Oidc(String),
     /// A certificate of an authority in the configuration.
-    HostCertificate {
-        /// The authority's name.
-        authority: String,
-        /// Of the certificate's public key info: the same for a certificate that was
-        /// renewed with its key, and whatever is done to the authority's signature.
-        key_sha256: Sha256,
-    },
+    HostCertificate(Box<HostCertificate>),
+}
+
+/// A host's certificate of an authority in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostCertificate {
+    /// The authority's name.
+    pub authority: String,
+    /// Of the certificate's public key info: the same for a certificate that was
+    /// renewed with its key, and whatever is done to the authority's signature.
+    pub key_sha256: Sha256,
 }
 
 /// A text that names nothing of the kind.
@@ -35,7 +39,7 @@ impl fmt::Display for EnrolledWith {
         match self {
             Self::Token(id) => id.fmt(f),
             Self::Oidc(name) => write!(f, "{OIDC}{name}"),
-            Self::HostCertificate { authority, key_sha256 } => write!(f, "{HOST_CA}{authority}/{key_sha256}"),
+            Self::HostCertificate(it) => write!(f, "{HOST_CA}{}/{}", it.authority, it.key_sha256),
         }
     }
 }
@@ -49,9 +53,15 @@ impl FromStr for EnrolledWith {
         if let Some(rest) = text.strip_prefix(HOST_CA) {
             let (authority, key) = rest.rsplit_once('/').ok_or(Invalid)?;
             let key_sha256 = Sha256::parse_hex(key).ok_or(Invalid)?;
-            return Ok(Self::HostCertificate { authority: authority.to_owned(), key_sha256 });
+            return Ok(HostCertificate { authority: authority.to_owned(), key_sha256 }.into());
         }
         text.parse().map(Self::Token).map_err(|_| Invalid)
+    }
+}
+
+impl From<HostCertificate> for EnrolledWith {
+    fn from(certificate: HostCertificate) -> Self {
+        Self::HostCertificate(Box::new(certificate))
     }
 }
 
@@ -68,7 +78,7 @@ mod tests {
     #[test]
     fn it_survives_being_written_and_read() {
         let certificate =
-            EnrolledWith::HostCertificate { authority: "corp".to_owned(), key_sha256: Sha256::of(b"x") };
+            HostCertificate { authority: "corp".to_owned(), key_sha256: Sha256::of(b"x") }.into();
         let oidc = EnrolledWith::Oidc("ci".to_owned());
         for with in [EnrolledWith::Token(JoinTokenId::from_u128(7)), oidc, certificate] {
             assert_eq!(with.to_string().parse(), Ok(with));

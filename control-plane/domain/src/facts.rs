@@ -1,7 +1,9 @@
 //! What a host says about itself. Claims: shown as such, never trusted.
 
 mod known;
+mod packed;
 
+pub(crate) use known::{HOSTNAME, Kind};
 pub use known::{Kinds, Known};
 use serde::{Deserialize, Serialize};
 

@@ -4,11 +4,13 @@ use crate::violation::Violation;
 
 mod packed;
 mod parse;
+mod roster;
 mod selector;
 mod written;
 
 pub use packed::Labels;
 pub use parse::SelectorError;
+pub use roster::{Found, Place, Roster};
 pub use selector::{Clause, Selector};
 pub(crate) use selector::{Required, Subject};
 pub use written::{Groups, NoGroup, Unusable, Written};

@@ -23,6 +23,11 @@ use std::time::Duration;
 use muster_common::clock::{Instant, UnixMillis};
 use serde::{Deserialize, Serialize};
 
+mod word;
+
+use word::MOVED;
+pub use word::{AWAY, ENROLLED, WORDS, Word};
+
 /// State of hearing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -51,7 +56,7 @@ pub struct Liveness {
     /// Since when.
     pub since: UnixMillis,
     /// One stable CamelCase word: `HeartbeatMissed`.
-    pub reason: String,
+    pub reason: Word,
 }
 
 /// How long silence may last.
@@ -130,11 +135,6 @@ pub enum Change {
     /// It is another, for this reason.
     To(State, &'static str),
 }
-
-/// Why a node is unknown.
-pub const AWAY: &str = "ControlPlaneAway";
-/// Why a node is unknown that was told to go to another replica.
-const MOVED: &str = "NotBackFromMove";
 
 /// The live state of one node. Small: there may be a million.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

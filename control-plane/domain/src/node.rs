@@ -2,6 +2,7 @@
 
 use muster_common::{
     clock::UnixMillis,
+    digest::Claimed,
     generation::Generation,
     ids::{LedgerId, NodeId},
 };
@@ -29,7 +30,7 @@ pub struct Node {
     /// What it says about itself.
     pub facts: Known,
     /// Hash of the facts as the agent encoded them; empty until reported.
-    pub facts_sha256: Vec<u8>,
+    pub facts_sha256: Claimed,
     /// Last stored state of liveness; the live truth is in memory.
     pub liveness: Liveness,
     /// Its items as it last reported them, sorted by name.
@@ -38,10 +39,11 @@ pub struct Node {
     pub touches: Vec<Touch>,
     /// Current and next.
     pub certificate: NodeCertificate,
-    /// SHA-256 of its public key at enrollment, for repeated enrolls.
-    pub enrolled_key_sha256: Vec<u8>,
+    /// SHA-256 of its public key at enrollment, for repeated enrolls. `None` in memory: the
+    /// store is asked.
+    pub enrolled_key_sha256: Option<Box<Claimed>>,
     /// Claim at enrollment.
-    pub machine_fingerprint: Vec<u8>,
+    pub machine_fingerprint: Claimed,
     /// By what it was let in.
     pub enrolled_with: EnrolledWith,
     /// When it enrolled.
@@ -58,7 +60,7 @@ pub struct Node {
     pub kept: Option<Box<Kept>>,
     /// The newest that it was told of a history that the store does not know, and that a
     /// person has let be overwritten.
-    pub accepted: Option<Generation>,
+    pub accepted: Option<Box<Generation>>,
     /// Since when its certificates are its own alone: one that began until then was
     /// another host's, too, and raises no suspicion. 0: it never had to be told apart.
     pub own_since: UnixMillis,
@@ -66,6 +68,14 @@ pub struct Node {
     pub selector_revision: u64,
     /// Revision of the last write to what an operator can edit; the etag.
     pub revision: u64,
+}
+
+impl Node {
+    /// SHA-256 of its public key at enrollment; empty where it is not kept.
+    #[must_use]
+    pub fn enrolled_key(&self) -> &[u8] {
+        self.enrolled_key_sha256.as_deref().map_or(&[], |key| &key[..])
+    }
 }
 
 /// How far a host's ledger was when last seen; it must never go back.

@@ -5,13 +5,13 @@ mod entry;
 use std::net::IpAddr;
 
 use muster_common::{
-    digest::Sha256,
+    digest::{Claimed, Sha256},
     ids::{JoinRequestId, JoinTokenId, NodeId},
     reason::Reason,
 };
 use muster_domain::{
     audit::Stamp,
-    certificate::{Issued, NodeCertificate},
+    certificate::{Issued, Leaf, NodeCertificate},
     facts::Facts,
     join_request::{JoinRequest, State},
     join_token::JoinToken,
@@ -185,7 +185,7 @@ impl App {
         let enrolled = self
             .commit_in(Lane::Enrollment, stamp, move |tx| {
                 // What may have run out while it waited is looked at again.
-                match entry.judge(tx, &node.enrolled_key_sha256, clock.now(), remote)? {
+                match entry.judge(tx, node.enrolled_key(), clock.now(), remote)? {
                     Verdict::Known(known) => Ok(*known),
                     Verdict::Enters(ticket) => {
                         still_issues(tx, node.certificate.current.issuer)?;
@@ -276,7 +276,7 @@ impl App {
         let current = &enrolled.certificate.current;
         Grant {
             node: enrolled.id,
-            chain_der: self.ca.chain_for(&current.der, current.issuer),
+            chain_der: self.ca.chain_for(current.der(), current.issuer),
             generation: current.generation,
         }
     }
@@ -292,16 +292,16 @@ impl App {
             labels: Labels::new(),
             facts: Facts { hostname: request.hostname.chars().take(253).collect(), ..Facts::default() }
                 .into(),
-            facts_sha256: Vec::new(),
+            facts_sha256: Claimed::default(),
             liveness: Liveness {
                 state: liveness::State::NeverSeen,
                 since: now,
-                reason: "Enrolled".to_owned(),
+                reason: liveness::ENROLLED.into(),
             },
             items: Vec::new(),
-            enrolled_key_sha256: certificate.key_sha256.clone(),
+            enrolled_key_sha256: Some(Box::new(key.sha256().into())),
             certificate: NodeCertificate { current: certificate, next: None },
-            machine_fingerprint: request.machine_fingerprint.iter().copied().take(32).collect(),
+            machine_fingerprint: request.machine_fingerprint.as_slice().into(),
             enrolled_with: JoinTokenId::from_u128(0).into(), // the ticket says by what
             created_at: now,
             ledger: None,
@@ -330,8 +330,7 @@ impl App {
             issuer: issued.issuer,
             not_before: issued.not_before,
             not_after: issued.not_after,
-            key_sha256: issued.key_sha256,
-            der: issued.leaf_der,
+            leaf: Some(Box::new(Leaf { key_sha256: issued.key_sha256, der: issued.leaf_der })),
         })
     }
 }

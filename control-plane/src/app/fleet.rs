@@ -1,8 +1,10 @@
 //! Every node, in memory: what the store has, and what only the living know
 //! (last heartbeat, load, session). No heartbeat reads the store.
 
+mod found;
 mod live;
 mod merge;
+mod seldom;
 mod ticket;
 
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
@@ -15,9 +17,9 @@ use muster_common::{
     reason::Reason,
 };
 use muster_domain::{
-    condition::Condition,
     facts::{Facts, Kinds, Known},
     item::{ItemName, ItemState, MAX_ITEMS},
+    labels::{Place, Roster},
     liveness::Tracker,
     node::Node,
     sighting::{Kept, Sightings},
@@ -25,9 +27,8 @@ use muster_domain::{
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 pub use live::{Holder, Live};
+pub use seldom::Seldom;
 pub use ticket::{News, OpenTicket};
-
-use crate::session::frames::Load;
 
 /// All nodes. Cheap to clone.
 #[derive(Clone, Default)]
@@ -37,50 +38,20 @@ pub struct Fleet(Arc<Inner>);
 struct Inner {
     nodes: RwLock<BTreeMap<NodeId, Arc<Mutex<Entry>>>>,
     kinds: Mutex<Kinds>,
+    roster: RwLock<Roster>,
     // Ids that once were nodes: their certificates are refused for good.
     removed: RwLock<std::collections::HashSet<NodeId>>,
 }
 
-/// One node.
+/// One node. What few nodes have of it is in [`Seldom`], and reads as part of this.
 pub struct Entry {
     /// As stored; what nodes report is here before it is there.
     pub node: Node,
     /// Whether we hear it.
     pub tracker: Tracker,
-    /// Its session, here or with another replica.
-    pub live: Option<Box<Live>>,
-    /// Who holds it.
-    pub holder: Holder,
-    /// The revision at which it was stored that we hold it. `None`: it is not stored yet.
-    pub held_since: Option<u64>,
-    /// Another replica took it while that was not stored: who was first is still to be seen.
-    pub is_disputed: bool,
-    /// The store's revision at which was read what it told another replica last.
-    pub told_as_of: u64,
-    /// When it was last heard, by anybody's reckoning of wall time.
-    pub last_heard: Option<UnixMillis>,
-    /// How busy its host is.
-    pub load: Load,
-    /// What it says holds.
-    pub conditions: Vec<Condition>,
-    /// Its orders that have not ended.
-    pub tickets: Vec<OpenTicket>,
-    /// Who spoke as this node lately.
-    pub sightings: Sightings,
-    /// Who was refused since it was released as another process.
-    pub turned_away: Sightings,
-    /// Its quarantine is on the way to the store.
-    pub locking: bool,
-    /// Facts it told that are not stored yet. Selectors see them together with
-    /// the revision at which they were stored, so that no generation is offered
-    /// twice with different content.
-    pub told: Option<Box<ToldFacts>>,
-    /// Why an operator removes it; the session's last word.
-    pub farewell: Option<String>,
-    /// When it was last heard that an item is on its way, by our clock.
-    pub progressed: BTreeMap<ItemName, UnixMillis>,
-    /// What of it is to be written down.
-    pub dirty: Dirty,
+    seldom: Option<Box<Seldom>>,
+    /// Where it stands in the roster, as long as it is a node.
+    place: Option<Place>,
     /// The store's revision at which it was read last.
     as_of: u64,
 }
@@ -157,27 +128,7 @@ impl Entry {
     /// A node as stored, not heard by this process.
     #[must_use]
     pub fn new(node: Node, tracker: Tracker) -> Self {
-        Self {
-            node,
-            tracker,
-            live: None,
-            holder: Holder::Nobody,
-            held_since: None,
-            is_disputed: false,
-            told_as_of: 0,
-            last_heard: None,
-            load: Load::default(),
-            conditions: Vec::new(),
-            tickets: Vec::new(),
-            sightings: Sightings::default(),
-            turned_away: Sightings::default(),
-            locking: false,
-            told: None,
-            farewell: None,
-            progressed: BTreeMap::new(),
-            dirty: Dirty::default(),
-            as_of: 0,
-        }
+        Self { node, tracker, seldom: None, place: None, as_of: 0 }
     }
 
     /// A person let it out of quarantine; as this process alone, if one was named. The
@@ -218,7 +169,7 @@ impl Entry {
     /// The hash of the newest facts it told, stored or not.
     #[must_use]
     pub fn facts_sha256(&self) -> &[u8] {
-        self.told.as_ref().map_or(&self.node.facts_sha256, |told| &told.sha256)
+        self.told.as_ref().map_or(&self.node.facts_sha256[..], |told| &told.sha256)
     }
 
     /// Takes what the node says of some items, or of all.
@@ -298,7 +249,7 @@ impl Fleet {
             let mut entry = entry.lock();
             if entry.as_of <= as_of {
                 entry.as_of = as_of;
-                merge::merge(&mut entry, node);
+                self.merge(&mut entry, node);
             }
             return;
         }
@@ -306,7 +257,10 @@ impl Fleet {
         let mut nodes = self.0.nodes.write();
         // It may have been read before it was removed.
         if !self.was_removed(id) {
-            let new = || Entry { as_of, ..Entry::new(node, tracker) };
+            let new = || {
+                let place = self.0.roster.write().enter(id, &node.labels, &node.facts);
+                Entry { as_of, place: Some(place), ..Entry::new(node, tracker) }
+            };
             nodes.entry(id).or_insert_with(|| Arc::new(Mutex::new(new())));
         }
     }
@@ -318,6 +272,7 @@ impl Fleet {
         let (facts, certificate) = (self.shared(node.facts), node.certificate.without_leaves());
         let mut node = Node { facts, certificate, ..node };
         node.display_name.shrink_to_fit();
+        node.enrolled_key_sha256 = None;
         node.items.shrink_to_fit();
         node
     }
@@ -331,7 +286,9 @@ impl Fleet {
     /// Takes a node out for ever.
     pub fn remove(&self, id: NodeId) -> Option<Arc<Mutex<Entry>>> {
         self.0.removed.write().insert(id);
-        self.0.nodes.write().remove(&id)
+        let entry = self.0.nodes.write().remove(&id);
+        // Not under the lock of all: whoever holds the entry's may ask for that.
+        entry.inspect(|entry| self.strike(&mut entry.lock()))
     }
 
     /// Whether this once was a node.

@@ -65,6 +65,7 @@ impl App {
                 silent.extend(entry.live.as_ref().map(|_| entry.node.id));
                 self.let_go_if_gone(&mut entry);
             }
+            entry.put_away();
             swept.next = entry.tracker.next_deadline(&limits).into_iter().chain(swept.next).min();
             *swept.counts.entry(entry.tracker.state()).or_default() += 1;
         });
@@ -92,7 +93,7 @@ impl App {
         let since = self.clock.now();
         let node = entry.node.id;
         tracing::info!(%node, ?state, reason, "node {node} is {state:?}: {reason}");
-        entry.node.liveness = Liveness { state, since, reason: reason.to_owned() };
+        entry.node.liveness = Liveness { state, since, reason: reason.into() };
         entry.dirty.liveness = true;
         self.recorder.node(&mut entry.dirty, node);
         true

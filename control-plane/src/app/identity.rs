@@ -73,7 +73,7 @@ impl App {
             let (app, by, may) = (self.clone(), by.clone(), may.clone());
             let put = move |tx: &mut WriteTx<'_>| app.put_next(tx, node, &by, &offer, &may);
             if let Some(next) = self.commit_in(Lane::Reports, stamp.clone(), put).await? {
-                let chain_der = self.ca.chain_for(&next.der, next.issuer);
+                let chain_der = self.ca.chain_for(next.der(), next.issuer);
                 return Ok(Renewed { chain_der, generation: next.generation });
             }
         }
@@ -114,7 +114,8 @@ impl App {
         self.speaks_now(tx, &node, by)?;
         let waiting = node.certificate.next.as_deref();
         // Asked again: the reply was lost.
-        if let Some(same) = waiting.filter(|next| is_same(next, &offer.key_sha256, offer.issuer, now)) {
+        let key = offer.leaf.as_ref().map_or(&[][..], |leaf| &leaf.key_sha256);
+        if let Some(same) = waiting.filter(|next| is_same(next, key, offer.issuer, now)) {
             return Ok(Some(same.clone()));
         }
         let recoveries = may(&node)?;
@@ -151,7 +152,7 @@ impl App {
 
 /// Whether a certificate that waits is what is asked for.
 fn is_same(waiting: &Issued, key_sha256: &[u8], issuer: u32, now: UnixMillis) -> bool {
-    waiting.key_sha256 == key_sha256 && waiting.issuer == issuer && waiting.not_after > now
+    waiting.is_of_key(key_sha256) && waiting.issuer == issuer && waiting.not_after > now
 }
 
 fn gone() -> Error {

@@ -255,7 +255,7 @@ impl App {
         newest: Generation,
     ) {
         let (at, remote) = (seen.at, seen.remote);
-        let machine = entry.node.machine_fingerprint.clone();
+        let machine = entry.node.machine_fingerprint;
         // Who could not look how far the store is knows of nothing that it has forgotten.
         let forgotten = !caller.is_unsure && self.has_forgotten(&entry.node, newest);
         let knows_more = forgotten.then_some(Suspicion::NewerThanStore);

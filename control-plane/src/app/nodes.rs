@@ -95,35 +95,20 @@ impl App {
             Some(key) => Some(key.parse::<NodeId>().map_err(|_| muster_store::Error::PageKey(key.clone()))?),
             None => None,
         };
-        let (mut total, mut rows, mut more) = (0, Vec::new(), false);
-        self.fleet.for_each(|entry| {
-            if !matches(scope, selector, &entry) {
-                return;
-            }
-            total += 1;
-            if after.is_some_and(|after| entry.node.id <= after) {
-                return;
-            }
-            if rows.len() < page.size as usize {
-                rows.push(self.view(&entry));
-            } else {
-                more = true;
-            }
-        });
-        let next = rows.last().filter(|_| more).map(|view: &View| view.node.id.to_string());
-        Ok((Listed { rows, next }, total))
+        let ids = self.matching(scope, selector);
+        let rest = &ids[after.map_or(0, |after| ids.partition_point(|id| *id <= after))..];
+        let (some, more) = rest.split_at(rest.len().min(page.size as usize));
+        // It may have become another one since, which is not for this caller to see.
+        let look = |entry: MutexGuard<'_, Entry>| entry.is_found(scope, selector).then(|| self.view(&entry));
+        let rows = some.iter().filter_map(|id| self.fleet.with(*id, look).flatten()).collect();
+        let next = some.last().filter(|_| !more.is_empty()).map(ToString::to_string);
+        Ok((Listed { rows, next }, ids.len()))
     }
 
     /// Ids of the nodes that match, in order.
     #[must_use]
     pub fn matching(&self, scope: &Scope, selector: &Selector) -> Vec<NodeId> {
-        let mut ids = Vec::new();
-        self.fleet.for_each(|entry| {
-            if matches(scope, selector, &entry) {
-                ids.push(entry.node.id);
-            }
-        });
-        ids
+        self.fleet.matching(scope, selector)
     }
 
     /// Changes display name and labels. Nobody can give a node away: it must be
@@ -277,10 +262,6 @@ impl App {
 pub(crate) fn node_in(tx: &mut WriteTx<'_>, scope: &Scope, id: NodeId) -> Result<Node, Error> {
     let found = tx.node_get(id)?.filter(|node| scope.sees(node));
     found.ok_or_else(|| Error::not_found("node", &id))
-}
-
-fn matches(scope: &Scope, selector: &Selector, entry: &MutexGuard<'_, Entry>) -> bool {
-    selector.matches(&entry.node.labels, &entry.node.facts) && scope.sees(&entry.node)
 }
 
 /// Why a node leaves the fleet.

@@ -153,13 +153,13 @@ fn proven(node: Node, request: &Request) -> Result<Proven, Error> {
     let signed = node
         .certificate
         .both()
-        .find(|issued| proof::holds(&issued.der, &request.challenge, &request.csr_der, &request.signature));
+        .find(|issued| proof::holds(issued.der(), &request.challenge, &request.csr_der, &request.signature));
     let serial = signed.ok_or_else(invalid)?.serial.clone();
     Ok(Proven { node, serial })
 }
 
 fn is_other_machine(node: &Node, claim: &[u8]) -> bool {
-    !node.machine_fingerprint.is_empty() && !claim.is_empty() && node.machine_fingerprint != claim
+    !node.machine_fingerprint.is_empty() && !claim.is_empty() && *node.machine_fingerprint != *claim
 }
 
 fn check(node: &Node, policy: &Policy, now: muster_common::clock::UnixMillis) -> Result<(), Error> {

@@ -14,6 +14,7 @@ mod groups;
 mod identity;
 mod lanes;
 mod ledger;
+mod lists;
 mod loading;
 mod output;
 mod pacing;

@@ -11,7 +11,7 @@ use muster_common::{
         spiffe::{Principal, SpiffeId, TrustDomain},
     },
 };
-use muster_domain::certificate::Issued;
+use muster_domain::certificate::{Issued, Leaf};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
@@ -259,8 +259,10 @@ impl Ca {
             issuer: slot.number,
             not_before: facts.not_before,
             not_after: facts.not_after,
-            key_sha256: facts.public_key_sha256.as_bytes().to_vec(),
-            der: leaf_der.to_vec(),
+            leaf: Some(Box::new(Leaf {
+                key_sha256: facts.public_key_sha256.as_bytes().to_vec(),
+                der: leaf_der.to_vec(),
+            })),
         })
     }
 

@@ -15,7 +15,7 @@ use muster_common::{
 };
 use muster_domain::{
     audit::{Note, Stamp},
-    certificate::{Issued, NodeCertificate},
+    certificate::{Issued, Leaf, NodeCertificate},
     facts::{Address, Disk, Facts},
     item::{ItemName, ItemState, ItemVersion, Outcome},
     liveness::{Liveness, State},
@@ -81,8 +81,7 @@ fn node(number: usize, items: usize) -> Node {
         issuer: 1,
         not_before: AT,
         not_after: AT + LIFE,
-        key_sha256: key.as_bytes().to_vec(),
-        der: vec![2; 600],
+        leaf: Some(Box::new(Leaf { key_sha256: key.as_bytes().to_vec(), der: vec![2; 600] })),
     };
     let labels = [
         ("env", ["prod", "test", "dev"][number % 3].to_owned()),
@@ -98,12 +97,12 @@ fn node(number: usize, items: usize) -> Node {
         display_name: format!("host-{number}.example.net"),
         labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
         facts: facts(number, &key).into(),
-        facts_sha256: key.as_bytes().to_vec(),
-        liveness: Liveness { state: State::Online, since: AT, reason: "HeartbeatReceived".to_owned() },
+        facts_sha256: key.as_bytes()[..].into(),
+        liveness: Liveness { state: State::Online, since: AT, reason: "HeartbeatReceived".into() },
         items: (0..items).map(item).collect(),
         certificate: NodeCertificate { current: issued, next: None },
-        enrolled_key_sha256: key.as_bytes().to_vec(),
-        machine_fingerprint: key.as_bytes().to_vec(),
+        enrolled_key_sha256: Some(Box::new(key.as_bytes()[..].into())),
+        machine_fingerprint: key.as_bytes()[..].into(),
         enrolled_with: JoinTokenId::from_u128(1).into(),
         created_at: AT,
         ledger: None,

@@ -14,7 +14,7 @@ use muster_common::{
 };
 use muster_domain::{
     audit::{Note, Stamp},
-    certificate::{Issued, NodeCertificate},
+    certificate::{Issued, Leaf, NodeCertificate},
     facts::Facts,
     item::{ItemName, ItemState, ItemVersion, Outcome},
     liveness::{Liveness, State},
@@ -141,7 +141,7 @@ fn items(tx: &mut WriteTx<'_>, number: u128, generation: u64) -> Result<(), Erro
 }
 
 fn liveness(tx: &mut WriteTx<'_>, number: u128) -> Result<(), Error> {
-    let liveness = Liveness { state: State::Online, since: AT, reason: "Heard".to_owned() };
+    let liveness = Liveness { state: State::Online, since: AT, reason: "Heard".into() };
     tx.node_set_liveness(NodeId::from_u128(number), &liveness).map(drop)
 }
 
@@ -162,8 +162,7 @@ fn node(number: u128) -> Node {
         issuer: 1,
         not_before: AT,
         not_after: AT,
-        key_sha256: vec![1; 32],
-        der: vec![2; 700],
+        leaf: Some(Box::new(Leaf { key_sha256: vec![1; 32], der: vec![2; 700] })),
     };
     Node {
         id: NodeId::from_u128(number),
@@ -171,12 +170,12 @@ fn node(number: u128) -> Node {
         labels: [("env".to_owned(), "prod".to_owned())].into(),
         facts: Facts { hostname: format!("node-{number}"), os: "debian".to_owned(), ..Facts::default() }
             .into(),
-        facts_sha256: vec![3; 32],
-        liveness: Liveness { state: State::NeverSeen, since: AT, reason: "Enrolled".to_owned() },
+        facts_sha256: [3; 32][..].into(),
+        liveness: Liveness { state: State::NeverSeen, since: AT, reason: "Enrolled".into() },
         items: Vec::new(),
         certificate: NodeCertificate { current: issued, next: None },
-        enrolled_key_sha256: Sha256::of(&number.to_be_bytes()).as_bytes().to_vec(),
-        machine_fingerprint: vec![4; 32],
+        enrolled_key_sha256: Some(Box::new(Sha256::of(&number.to_be_bytes()).as_bytes()[..].into())),
+        machine_fingerprint: [4; 32][..].into(),
         enrolled_with: JoinTokenId::from_u128(1).into(),
         created_at: AT,
         ledger: None,

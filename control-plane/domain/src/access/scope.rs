@@ -68,6 +68,11 @@ impl Reach {
         self.0.iter().any(|selector| selector.matches(labels, facts))
     }
 
+    /// It is every node that at least one of these matches.
+    pub fn selectors(&self) -> impl Iterator<Item = &Selector> {
+        self.0.iter()
+    }
+
     /// Whether all nodes of the other one are surely among these, now and later:
     /// each of its selectors is one of these. Another text for the same nodes is
     /// not seen through.

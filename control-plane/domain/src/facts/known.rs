@@ -1,23 +1,26 @@
 //! Facts as memory keeps them: there may be a million nodes.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, fmt, sync::Arc};
 
-use super::{Address, Disk, Facts};
+use super::{
+    Address, Disk, Facts,
+    packed::{Packer, Unpacker},
+};
 use crate::settings::EffectiveSetting;
 
 /// What a host says about itself, packed. What many hosts have in common is there once.
 /// Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Known {
     kind: Arc<Kind>,
-    hostname: Arc<str>,
-    /// In JSON, see `Rest`: nobody asks for it but who looks at this host.
-    rest: Arc<str>,
+    /// What it has for itself, see `own`. Nobody asks for more of it than the name but who
+    /// looks at this host.
+    own: Box<[u8]>,
 }
 
 /// What a host has in common with others.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-struct Kind {
+pub(crate) struct Kind {
     os: String,
     os_version: String,
     kernel: String,
@@ -29,9 +32,6 @@ struct Kind {
     settings: Vec<EffectiveSetting>,
 }
 
-/// What a host has for itself: memory, disks, addresses, machine id, boot id.
-type Rest = (u64, Vec<(String, String, u64)>, Vec<(String, String)>, String, String);
-
 /// The kinds of hosts there are, each once.
 #[derive(Debug, Default)]
 pub struct Kinds {
@@ -40,6 +40,8 @@ pub struct Kinds {
     kept: usize,
 }
 
+/// The fact by which hosts of one kind are told apart.
+pub(crate) const HOSTNAME: &str = "hostname";
 /// Kinds that are kept without a look at who has them.
 const FEW: usize = 1024;
 
@@ -47,17 +49,20 @@ impl Known {
     /// The facts a selector can ask for, as `facts.NAME`: one word each.
     #[must_use]
     pub fn lookup(&self, name: &str) -> Option<&str> {
-        let value = match name {
-            "hostname" => &*self.hostname,
-            "os" => &self.kind.os,
-            "os-version" => &self.kind.os_version,
-            "kernel" => &self.kind.kernel,
-            "architecture" => &self.kind.architecture,
-            "agent-version" => &self.kind.agent_version,
-            "timezone" => &self.kind.timezone,
-            _ => return None,
-        };
-        (!value.is_empty()).then_some(value)
+        match name {
+            HOSTNAME => self.hostname(),
+            _ => self.kind.lookup(name),
+        }
+    }
+
+    /// What it has in common with others.
+    pub(crate) const fn kind(&self) -> &Arc<Kind> {
+        &self.kind
+    }
+
+    /// `None`: not known.
+    fn hostname(&self) -> Option<&str> {
+        Unpacker::of(&self.own).plain().filter(|name| !name.is_empty())
     }
 
     /// Release of its agent; empty: not known.
@@ -79,18 +84,22 @@ impl Known {
     }
 
     /// All of them.
-    ///
-    /// # Panics
-    /// Never: it reads what it has written itself.
     #[must_use]
     pub fn all(&self) -> Facts {
-        let rest: Rest = serde_json::from_str(&self.rest).expect("it was written by `of`");
-        let (memory_bytes, disks, addresses, machine_id, boot_id) = rest;
-        let disk = |(mount_point, file_system, size_bytes)| Disk { mount_point, file_system, size_bytes };
-        let address = |(interface, address)| Address { interface, address };
+        let mut own = Unpacker::of(&self.own);
+        let hostname = own.plain().unwrap_or_default().to_owned();
+        let memory_bytes = own.number();
+        let disks = (0..own.number()).map(|_| Disk {
+            mount_point: own.word(),
+            file_system: own.word(),
+            size_bytes: own.number(),
+        });
+        let disks = disks.collect();
+        let addresses = (0..own.number()).map(|_| Address { interface: own.word(), address: own.word() });
+        let addresses = addresses.collect();
         let kind = Kind::clone(&self.kind);
         Facts {
-            hostname: self.hostname.to_string(),
+            hostname,
             os: kind.os,
             os_version: kind.os_version,
             kernel: kind.kernel,
@@ -98,10 +107,10 @@ impl Known {
             cpu_model: kind.cpu_model,
             cpu_count: kind.cpu_count,
             memory_bytes,
-            disks: disks.into_iter().map(disk).collect(),
-            addresses: addresses.into_iter().map(address).collect(),
-            machine_id,
-            boot_id,
+            disks,
+            addresses,
+            machine_id: own.word(),
+            boot_id: own.word(),
             agent_version: kind.agent_version,
             timezone: kind.timezone,
             settings: kind.settings,
@@ -111,10 +120,7 @@ impl Known {
 
 impl From<Facts> for Known {
     fn from(facts: Facts) -> Self {
-        let disks = facts.disks.into_iter().map(|it| (it.mount_point, it.file_system, it.size_bytes));
-        let addresses = facts.addresses.into_iter().map(|it| (it.interface, it.address));
-        let rest: Rest =
-            (facts.memory_bytes, disks.collect(), addresses.collect(), facts.machine_id, facts.boot_id);
+        let own = own(&facts);
         let kind = Kind {
             os: facts.os,
             os_version: facts.os_version,
@@ -126,8 +132,50 @@ impl From<Facts> for Known {
             timezone: facts.timezone,
             settings: facts.settings,
         };
-        let rest = serde_json::to_string(&rest).expect("texts and numbers always have a JSON form");
-        Self { kind: Arc::new(kind), hostname: facts.hostname.into(), rest: rest.into() }
+        Self { kind: Arc::new(kind), own }
+    }
+}
+
+/// What a host has for itself: name, memory, disks, addresses, machine id, boot id.
+fn own(facts: &Facts) -> Box<[u8]> {
+    let mut own = Packer::default();
+    own.plain(&facts.hostname);
+    own.number(facts.memory_bytes);
+    own.number(facts.disks.len() as u64);
+    for disk in &facts.disks {
+        own.word(&disk.mount_point);
+        own.word(&disk.file_system);
+        own.number(disk.size_bytes);
+    }
+    own.number(facts.addresses.len() as u64);
+    for address in &facts.addresses {
+        own.word(&address.interface);
+        own.word(&address.address);
+    }
+    own.word(&facts.machine_id);
+    own.word(&facts.boot_id);
+    own.done()
+}
+
+impl fmt::Debug for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.all().fmt(f)
+    }
+}
+
+impl Kind {
+    /// As `Known::lookup`, but for the name: that is what each host has for itself.
+    pub(crate) fn lookup(&self, name: &str) -> Option<&str> {
+        let value = match name {
+            "os" => &self.os,
+            "os-version" => &self.os_version,
+            "kernel" => &self.kernel,
+            "architecture" => &self.architecture,
+            "agent-version" => &self.agent_version,
+            "timezone" => &self.timezone,
+            _ => return None,
+        };
+        (!value.is_empty()).then_some(value)
     }
 }
 

@@ -170,7 +170,7 @@ impl Test {
         if wanted { Self::In(values) } else { Self::NotIn(values) }
     }
 
-    fn holds(&self, found: Option<&str>) -> bool {
+    pub(super) fn holds(&self, found: Option<&str>) -> bool {
         let among = |values: &[String]| found.is_some_and(|found| values.iter().any(|value| value == found));
         match self {
             Self::Present => found.is_some(),

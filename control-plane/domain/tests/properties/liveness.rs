@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use muster_common::clock::Clock;
-use muster_domain::liveness::{Change, Closed, Event, Limits, State as Liveness, Tracker};
+use muster_domain::liveness::{self, Change, Closed, Event, Limits, State as Liveness, Tracker};
 use proptest::{collection, prelude::*, sample};
 
 fn happening() -> impl Strategy<Value = (u64, Event)> {
@@ -43,6 +43,7 @@ proptest! {
             if let Change::To(state, reason) = change {
                 prop_assert_ne!(state, shown, "a change that is none");
                 prop_assert!(!reason.is_empty() && reason.chars().all(|c| c.is_ascii_alphabetic()));
+                prop_assert!(liveness::WORDS.contains(&reason), "{} takes memory in each node", reason);
                 shown = state;
             }
             prop_assert_eq!(tracker.state(), shown, "a change that was not told");

@@ -4,5 +4,6 @@ mod command;
 mod liveness;
 mod pace;
 mod rollout;
+mod roster;
 mod selector;
 mod token;

@@ -16,11 +16,11 @@ fn word() -> impl Strategy<Value = String> {
     sample::select(vec!["a", "b", "c", "in", "notin", "x.y/z"]).prop_map(str::to_owned)
 }
 
-fn value() -> impl Strategy<Value = String> {
+pub(crate) fn value() -> impl Strategy<Value = String> {
     sample::select(vec!["1", "2", "prod"]).prop_map(str::to_owned)
 }
 
-fn labels() -> impl Strategy<Value = Labels> {
+pub(crate) fn labels() -> impl Strategy<Value = Labels> {
     collection::btree_map(word(), value(), 0..4).prop_map(Labels::from_iter)
 }
 
@@ -29,7 +29,7 @@ fn facts() -> impl Strategy<Value = Known> {
 }
 
 /// One term, as text and as what it means.
-fn term() -> impl Strategy<Value = (String, Meaning)> {
+pub(crate) fn term() -> impl Strategy<Value = (String, Meaning)> {
     let subject = prop_oneof![4 => word(), 1 => Just("facts.os".to_owned())];
     (subject, 0..6usize, collection::vec(value(), 1..3)).prop_map(|(subject, kind, values)| {
         let list = values.join(" , ");
@@ -47,7 +47,7 @@ fn term() -> impl Strategy<Value = (String, Meaning)> {
 }
 
 #[derive(Debug, Clone)]
-struct Meaning {
+pub(crate) struct Meaning {
     subject: String,
     kind: usize,
     values: Vec<String>,
@@ -96,7 +96,7 @@ fn assignment() -> impl Strategy<Value = Compiled> {
     })
 }
 
-fn named(name: &str, selector: &str) -> Group {
+pub(crate) fn named(name: &str, selector: &str) -> Group {
     Group {
         name: name.to_owned(),
         selector: selector.to_owned(),

@@ -78,7 +78,7 @@ fn connection(view: &View) -> pb::Connection {
     pb::Connection {
         liveness: state(liveness.state) as i32,
         since: Some(timestamp(liveness.since)),
-        reason: liveness.reason.clone(),
+        reason: liveness.reason.to_string(),
         last_heard: view.last_heard.map(timestamp),
         session_id: view.live.as_ref().map(|live| live.session.to_string()).unwrap_or_default(),
         remote_address: view.live.as_ref().map(|live| live.remote.to_string()).unwrap_or_default(),

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use muster_common::{clock::UnixMillis, digest::Sha256, reason::Reason};
 use muster_domain::{
     audit::Note,
-    enrolled_with::EnrolledWith,
+    enrolled_with::{EnrolledWith, HostCertificate},
     facts::Facts,
     join_request::{JoinRequest, State},
     join_token::{self, JoinToken},
@@ -97,7 +97,7 @@ impl Entry {
                 if let Some(known) = tx.node_by_enrolled_key(key_sha256)? {
                     // Its certificate may have been renewed with another key since.
                     return match &known.enrolled_with {
-                        EnrolledWith::HostCertificate { authority, .. } if *authority == passed.authority => {
+                        EnrolledWith::HostCertificate(by) if by.authority == passed.authority => {
                             Ok(Verdict::Known(Box::new(known)))
                         }
                         _ => again(known, &with),
@@ -145,7 +145,7 @@ pub(super) fn refused_token(reason: Reason, token: &JoinToken) -> Error {
 }
 
 fn enrolled_with(passed: &host_ca::Passed) -> EnrolledWith {
-    EnrolledWith::HostCertificate { authority: passed.authority.clone(), key_sha256: passed.key_sha256 }
+    HostCertificate { authority: passed.authority.clone(), key_sha256: passed.key_sha256 }.into()
 }
 
 fn spent() -> Error {
@@ -220,7 +220,7 @@ fn as_approved(node: &mut Node, request: &JoinRequest) {
     let name = &request.display_name;
     node.display_name = if name.is_empty() { node.id.to_string() } else { name.clone() };
     node.facts = Facts { hostname: request.hostname.clone(), ..Facts::default() }.into();
-    node.machine_fingerprint.clone_from(&request.machine_fingerprint);
+    node.machine_fingerprint = request.machine_fingerprint.as_slice().into();
 }
 
 fn use_token(tx: &mut WriteTx<'_>, token: &JoinToken, approved: Option<&JoinRequest>) -> Result<(), Error> {

@@ -18,9 +18,10 @@ use muster_domain::{
 };
 
 /// Who holds a node: has its session, or had it last and still waits for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Holder {
     /// Nobody; of such nodes the replica that leads takes care.
+    #[default]
     Nobody,
     /// This replica.
     Us,

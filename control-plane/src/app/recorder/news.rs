@@ -132,8 +132,9 @@ impl App {
                 if written.revision < entry.node.selector_revision {
                     return;
                 }
-                entry.node.facts = self.fleet.shared(stored.facts.clone().into());
-                entry.node.facts_sha256.clone_from(&stored.sha256);
+                let (labels, facts) = (entry.node.labels.clone(), stored.facts.clone().into());
+                self.fleet.sees(&mut entry, labels, self.fleet.shared(facts));
+                entry.node.facts_sha256 = stored.sha256.as_slice().into();
                 if news.can_tell {
                     entry.node.selector_revision = written.revision;
                 }

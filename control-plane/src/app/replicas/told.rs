@@ -95,7 +95,7 @@ impl App {
 
     fn take_told(&self, entry: &mut MutexGuard<'_, Entry>, node: Node, held: Option<HeldBy>) {
         let liveness = node.liveness.clone();
-        entry.take_told(node, self.clock.now());
+        self.fleet.take_told(entry, node, self.clock.now());
         entry.held_since = None;
         let Some(held) = held else {
             entry.holder = Holder::Nobody;
@@ -115,7 +115,7 @@ impl App {
             return;
         };
         if entry.live.as_ref().is_none_or(|live| live.session != session.id) {
-            let machine = entry.node.machine_fingerprint.clone();
+            let machine = entry.node.machine_fingerprint;
             // Whoever holds it says so if that is strange.
             let _ = entry.sightings.look(session.sighting.clone(), &machine);
         }
@@ -131,7 +131,7 @@ impl App {
         entry.node.liveness = stored.clone();
         if state != stored.state {
             let since = self.clock.now();
-            entry.node.liveness = Liveness { state, since, reason: liveness::AWAY.to_owned() };
+            entry.node.liveness = Liveness { state, since, reason: liveness::AWAY.into() };
         }
     }
 }

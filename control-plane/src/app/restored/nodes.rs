@@ -21,7 +21,7 @@ impl App {
     /// Memory may be behind the store: the write that locks it up asks once more.
     pub(crate) fn has_forgotten(&self, node: &Node, newest: Generation) -> bool {
         let revision = (*self.feed.applied().borrow()).max(*self.store.committed().borrow());
-        node.accepted.is_none_or(|accepted| newest > accepted)
+        node.accepted.as_deref().is_none_or(|accepted| newest > *accepted)
             && self.fixed.history.has_forgotten(newest, revision)
     }
 
@@ -107,6 +107,6 @@ pub(crate) fn after_release(
 /// Whether the store knows, after all, what a host was told.
 pub(crate) fn is_known(tx: &mut WriteTx<'_>, node: &Node, newest: Generation) -> Result<bool, Error> {
     let (history, revision) = (tx.history()?, ReadMeta::revision(tx)?);
-    let is_accepted = node.accepted.is_some_and(|accepted| newest <= accepted);
+    let is_accepted = node.accepted.as_deref().is_some_and(|accepted| newest <= *accepted);
     Ok(is_accepted || !history.has_forgotten(newest, revision))
 }

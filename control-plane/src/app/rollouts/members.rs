@@ -197,7 +197,7 @@ impl<'a> Look<'a> {
         };
         // Who was away has its time from when it is back.
         let liveness = &entry.node.liveness;
-        let since = if liveness.reason == "Connected" { given.max(liveness.since) } else { given };
+        let since = if *liveness.reason == *"Connected" { given.max(liveness.since) } else { given };
         let since = pause::had_time_from(since, &entry.conditions, self.now);
         let reported = entry.reported(&self.item);
         let end = || ItemVersion::removal(self.catalog.generation(&self.item, &entry.node, self.epoch));
@@ -247,7 +247,7 @@ fn verdict(refusal: &ItemState, since: UnixMillis) -> (Standing, Option<String>)
 fn presence(entry: &Entry) -> Presence {
     match entry.tracker.state() {
         State::Online | State::Late => Presence::Here,
-        State::Offline if !SAID_SO.contains(&entry.node.liveness.reason.as_str()) => {
+        State::Offline if !SAID_SO.contains(&&*entry.node.liveness.reason) => {
             Presence::Lost { since: entry.node.liveness.since }
         }
         State::Offline | State::NeverSeen | State::Unknown | State::Expired | State::Quarantined => {

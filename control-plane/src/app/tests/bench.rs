@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use muster_common::{
     clock::{Clock, UnixMillis},
-    digest::Sha256,
+    digest::{Claimed, Sha256},
     drain::Drain,
     ids::{InstanceId, JoinTokenId, LedgerId, NodeId},
     tasks::{Kind, Tasks},
@@ -13,7 +13,7 @@ use muster_domain::{
     access::{Asked, Binding, Permission, Role, Scope},
     audit::{Note, Stamp, checkpoint::Rhythm},
     authority::Authority,
-    certificate::{Issued, NodeCertificate},
+    certificate::{Issued, Leaf, NodeCertificate},
     command::{Command, State},
     facts::Known,
     labels::Labels,
@@ -406,8 +406,10 @@ pub(super) fn issued(serial: &str, generation: u64) -> Issued {
         issuer: 1,
         not_before: NOW,
         not_after: NOW + Duration::from_secs(3600),
-        key_sha256: Sha256::of(serial.as_bytes()).as_bytes().to_vec(),
-        der: serial.as_bytes().to_vec(),
+        leaf: Some(Box::new(Leaf {
+            key_sha256: Sha256::of(serial.as_bytes()).as_bytes().to_vec(),
+            der: serial.as_bytes().to_vec(),
+        })),
     }
 }
 
@@ -417,12 +419,12 @@ pub(in crate::app) fn node(number: u128) -> Node {
         display_name: format!("host-{number}"),
         labels: Labels::new(),
         facts: Known::default(),
-        facts_sha256: Vec::new(),
-        liveness: Liveness { state: liveness::State::NeverSeen, since: NOW, reason: "Enrolled".to_owned() },
+        facts_sha256: Claimed::default(),
+        liveness: Liveness { state: liveness::State::NeverSeen, since: NOW, reason: "Enrolled".into() },
         items: Vec::new(),
         certificate: NodeCertificate { current: issued("1", 1), next: None },
-        enrolled_key_sha256: number.to_be_bytes().to_vec(),
-        machine_fingerprint: Vec::new(),
+        enrolled_key_sha256: Some(Box::new(number.to_be_bytes()[..].into())),
+        machine_fingerprint: Claimed::default(),
         enrolled_with: JoinTokenId::from_u128(1).into(),
         created_at: NOW,
         ledger: None,

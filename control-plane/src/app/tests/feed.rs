@@ -137,7 +137,7 @@ async fn a_node_is_unknown_after_a_restart_until_it_is_heard() {
     assert_eq!(bench.stored(id).await.liveness.state, liveness::State::Online);
     let bench = bench.killed().await;
     let seen = bench.app.node(&whole(), id).unwrap().node.liveness;
-    assert_eq!((seen.state, seen.reason.as_str()), (liveness::State::Unknown, liveness::AWAY));
+    assert_eq!((seen.state, &*seen.reason), (liveness::State::Unknown, liveness::AWAY));
     bench.hello(id, &hello(ledger(1, 1))).unwrap();
     assert_eq!(bench.app.node(&whole(), id).unwrap().node.liveness.state, liveness::State::Online);
 }

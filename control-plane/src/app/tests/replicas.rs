@@ -228,7 +228,7 @@ async fn nodes_of_a_replica_that_is_lost_are_unknown_and_then_offline() {
     pair.0.app.sweep(None);
     pair.0.app.record().await.unwrap();
     let stored = pair.0.stored(id).await.liveness;
-    assert_eq!((stored.state, stored.reason.as_str()), (liveness::State::Offline, "DidNotReturn"));
+    assert_eq!((stored.state, &*stored.reason), (liveness::State::Offline, "DidNotReturn"));
 }
 
 #[tokio::test]

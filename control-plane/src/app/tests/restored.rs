@@ -76,7 +76,7 @@ async fn a_release_for_another_reason_undoes_nothing_of_which_nobody_was_told() 
     assert_eq!(why(&bench, id), Some(Suspicion::NewerThanStore));
     release().await;
     assert_eq!(why(&bench, id), None);
-    assert_eq!(bench.stored(id).await.accepted, Some(Generation::new(1, 900)));
+    assert_eq!(bench.stored(id).await.accepted, Some(Box::new(Generation::new(1, 900))));
 }
 
 #[tokio::test]

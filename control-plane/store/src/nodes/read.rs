@@ -3,7 +3,7 @@
 use muster_common::ids::NodeId;
 use muster_domain::{
     assignment::Touch,
-    certificate::{Issued, NodeCertificate},
+    certificate::{Issued, Leaf, NodeCertificate},
     enrolled_with::EnrolledWith,
     facts::Facts,
     liveness::{Liveness, State},
@@ -170,21 +170,21 @@ fn decode(row: &mut Row) -> Result<Node, Error> {
         display_name: row.text("display_name")?,
         labels: row.json("labels")?,
         facts: row.json::<Facts>("facts")?.into(),
-        facts_sha256: row.bytes("facts hash")?,
+        facts_sha256: row.bytes("facts hash")?.into(),
         liveness: Liveness {
             state: row.word("liveness", parse_state)?,
             since: row.millis("liveness_since")?,
-            reason: row.text("liveness_reason")?,
+            reason: row.text("liveness_reason")?.into(),
         },
         ledger: ledger(row)?,
         trust_bundle_version: row.u64("trust bundle")?,
         recoveries: row.u32("recoveries")?,
         quarantine: row.opt_json("quarantine")?.map(Box::new),
         kept: row.opt_json("kept")?.map(Box::new),
-        accepted: row.opt_json("accepted")?,
+        accepted: row.opt_json("accepted")?.map(Box::new),
         own_since: row.millis("own_since")?,
-        enrolled_key_sha256: row.bytes("enrolled key hash")?,
-        machine_fingerprint: row.bytes("machine fingerprint")?,
+        enrolled_key_sha256: Some(Box::new(row.bytes("enrolled key hash")?.into())),
+        machine_fingerprint: row.bytes("machine fingerprint")?.into(),
         enrolled_with: row.parsed("what a node enrolled with")?,
         created_at: row.millis("created_at")?,
         selector_revision: row.u64("selector_revision")?,
@@ -220,7 +220,10 @@ fn issued(row: &mut Row) -> Result<Option<Issued>, Error> {
             Some(not_after),
             Some(key_sha256),
             Some(der),
-        ) => Ok(Some(Issued { serial, generation, issuer, not_before, not_after, key_sha256, der })),
+        ) => {
+            let leaf = Some(Box::new(Leaf { key_sha256, der }));
+            Ok(Some(Issued { serial, generation, issuer, not_before, not_after, leaf }))
+        }
         _ => Ok(None),
     }
 }

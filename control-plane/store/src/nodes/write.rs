@@ -40,8 +40,8 @@ pub trait WriteNodes: ReadNodes + Writer {
             node.id,
             &node.display_name,
             json(&node.labels),
-            &node.enrolled_key_sha256,
-            &node.machine_fingerprint,
+            node.enrolled_key(),
+            &*node.machine_fingerprint,
             node.enrolled_with.to_string(),
             node.created_at,
             revision,
@@ -52,12 +52,12 @@ pub trait WriteNodes: ReadNodes + Writer {
             node.id,
             state_as_str(state.state),
             state.since,
-            &state.reason,
+            &*state.reason,
             ledger.map(|ledger| ledger.id),
             ledger.map(|ledger| ledger.seq),
         ];
         self.put(STATUS, row)?;
-        self.put(FACTS, params![node.id, json(&node.facts.all()), &node.facts_sha256])?;
+        self.put(FACTS, params![node.id, json(&node.facts.all()), &*node.facts_sha256])?;
         put_certificates(self, node.id, &node.certificate)?;
         put_items(self, node.id, &node.items)
     }
@@ -111,7 +111,7 @@ pub trait WriteNodes: ReadNodes + Writer {
     /// If the store fails.
     fn node_set_liveness(&mut self, id: NodeId, liveness: &Liveness) -> Result<bool, Error> {
         let sql = "UPDATE node_status SET liveness = $1, liveness_since = $2, liveness_reason = $3 WHERE node_id = $4";
-        let row = params![state_as_str(liveness.state), liveness.since, &liveness.reason, id];
+        let row = params![state_as_str(liveness.state), liveness.since, &*liveness.reason, id];
         let found = self.execute(sql, row)? > 0;
         if found {
             self.changed(ChangeKind::NodeReport, id.to_string());
@@ -295,9 +295,9 @@ fn put_certificates<W: Writer + ?Sized>(tx: &mut W, id: NodeId, pair: &NodeCerti
     tx.put("DELETE FROM node_certificates WHERE node_id = $1", params![id])?;
     let both: [(bool, Option<&Issued>); 2] = [(false, Some(&pair.current)), (true, pair.next.as_deref())];
     for (is_next, issued) in both.into_iter().filter_map(|(is_next, issued)| Some((is_next, issued?))) {
-        if issued.der.is_empty() {
+        let Some(leaf) = issued.leaf.as_ref().filter(|leaf| !leaf.der.is_empty()) else {
             return Err(Error::row("certificate", "it came from memory, which keeps no leaves"));
-        }
+        };
         let row = params![
             id,
             is_next,
@@ -306,8 +306,8 @@ fn put_certificates<W: Writer + ?Sized>(tx: &mut W, id: NodeId, pair: &NodeCerti
             issued.issuer,
             issued.not_before,
             issued.not_after,
-            &issued.key_sha256,
-            &issued.der,
+            &leaf.key_sha256,
+            &leaf.der,
         ];
         tx.put(SQL, row)?;
     }

@@ -93,10 +93,13 @@ pub(crate) fn trust_recoveries_and_quarantine_of_a_node_are_kept(database: &impl
     write(&store, move |tx| tx.node_set_quarantine(id, Some(&kept), Some(&machine)));
     let found = read(&store, move |tx| tx.node_get(id)).unwrap();
     assert_eq!((found.trust_bundle_version, found.recoveries), (4, 2));
-    assert_eq!((found.quarantine, found.machine_fingerprint), (Some(Box::new(quarantine)), vec![9; 32]));
+    assert_eq!(
+        (found.quarantine, found.machine_fingerprint),
+        (Some(Box::new(quarantine)), [9; 32][..].into())
+    );
     write(&store, move |tx| tx.node_set_quarantine(id, None, None));
     let found = read(&store, move |tx| tx.node_get(id)).unwrap();
-    assert_eq!((found.quarantine, found.machine_fingerprint), (None, vec![9; 32]));
+    assert_eq!((found.quarantine, found.machine_fingerprint), (None, [9; 32][..].into()));
     let only = Kept { instance: seen.instance, serials: vec!["1".into(), "2".into()] };
     let kept = only.clone();
     write(&store, move |tx| tx.node_set_kept(id, Some(&kept)));

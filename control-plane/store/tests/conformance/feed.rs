@@ -89,7 +89,7 @@ pub(crate) fn it_misses_nothing_of_slow_writers_and_of_those_that_give_up(databa
     let work = |store: &Store, number: u128, turn: u64| {
         let refuses = gives_up(number, turn);
         let written = store.write_blocking(stamp(), move |tx| {
-            let liveness = Liveness { state: State::Online, since: NOW, reason: turn.to_string() };
+            let liveness = Liveness { state: State::Online, since: NOW, reason: turn.to_string().into() };
             tx.node_set_liveness(NodeId::from_u128(number), &liveness)?;
             if number == 0 {
                 // A long transaction, while the others come and go.

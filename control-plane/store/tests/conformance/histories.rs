@@ -39,7 +39,7 @@ pub(crate) fn what_may_be_overwritten_stays_with_its_node(database: &impl Databa
     let accepted = || read(&store, move |tx| tx.node_get(id)).unwrap().accepted;
     assert_eq!(accepted(), None);
     write(&store, move |tx| tx.node_set_accepted(id, Generation::new(2, 9)));
-    assert_eq!(accepted(), Some(Generation::new(2, 9)));
+    assert_eq!(accepted(), Some(Box::new(Generation::new(2, 9))));
 }
 
 pub(crate) fn no_time_up_to_a_restore_is_made_up_for(database: &impl Database) {

@@ -30,7 +30,7 @@ pub(crate) fn a_node_comes_back_whole(database: &impl Database) {
     let (store, revision) = enrolled(database);
     let expected = Node { revision, selector_revision: revision, ..node(1) };
     assert_eq!(get(&store), expected);
-    let key = node(1).enrolled_key_sha256;
+    let key = node(1).enrolled_key().to_vec();
     assert_eq!(read(&store, move |tx| tx.node_by_enrolled_key(&key)), Some(expected));
     assert_eq!(read(&store, |tx| tx.node_by_enrolled_key(b"other")), None);
     let with = |tx: &mut ReadTx<'_>| tx.node_by_enrolled_with(&node(1).enrolled_with);
@@ -66,10 +66,11 @@ pub(crate) fn parts_are_written_apart(database: &impl Database) {
     assert_eq!(get(&store), expected, "selectors do not see names");
 
     let quiet = report(&store, |tx| tx.node_set_facts(ID, &Facts::default(), &[1], false)).revision;
-    expected = Node { facts: Facts::default().into(), facts_sha256: vec![1], ..expected };
+    expected = Node { facts: Facts::default().into(), facts_sha256: [1][..].into(), ..expected };
     assert_eq!(get(&store), expected);
     let loud = report(&store, |tx| tx.node_set_facts(ID, &facts(), &[2], true)).revision;
-    expected = Node { facts: facts().into(), facts_sha256: vec![2], selector_revision: loud, ..expected };
+    expected =
+        Node { facts: facts().into(), facts_sha256: [2][..].into(), selector_revision: loud, ..expected };
     assert!(loud > quiet);
     assert_eq!(get(&store), expected, "an operator's etag does not follow what hosts report");
 

@@ -10,7 +10,7 @@ use muster_common::{
 };
 use muster_domain::{
     bundle::Bundle,
-    certificate::{Issued, NodeCertificate},
+    certificate::{Issued, Leaf, NodeCertificate},
     command::{Command, State},
     enrolled_with::EnrolledWith,
     facts::{Address, Disk, Facts},
@@ -38,12 +38,12 @@ pub(crate) fn node(number: u128) -> Node {
         display_name: format!("web-{number}"),
         labels: labels(&[("env", "prod"), ("example.com/role", "web")]),
         facts: facts().into(),
-        facts_sha256: vec![7; 32],
+        facts_sha256: [7; 32][..].into(),
         liveness: Liveness { state: liveness::State::NeverSeen, since: NOW, reason: "Enrolled".into() },
         items: vec![item("bundle/motd"), item("settings")],
         certificate: NodeCertificate { current: issued(1), next: None },
-        enrolled_key_sha256: Sha256::of(&number.to_be_bytes()).as_bytes().to_vec(),
-        machine_fingerprint: vec![1, 2, 3],
+        enrolled_key_sha256: Some(Box::new(Sha256::of(&number.to_be_bytes()).as_bytes()[..].into())),
+        machine_fingerprint: [1, 2, 3][..].into(),
         enrolled_with: if number.is_multiple_of(2) {
             JoinTokenId::from_u128(5).into()
         } else {
@@ -131,8 +131,7 @@ pub(crate) fn issued(generation: u64) -> Issued {
         issuer: 2,
         not_before: NOW,
         not_after: NOW + Duration::from_secs(604_800),
-        key_sha256: vec![9; 32],
-        der: (0..=255).collect(),
+        leaf: Some(Box::new(Leaf { key_sha256: vec![9; 32], der: (0..=255).collect() })),
     }
 }
 

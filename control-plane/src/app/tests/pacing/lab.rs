@@ -54,7 +54,7 @@ impl Lab {
     /// A node with labels, which is here.
     pub(super) async fn node(&mut self, number: u128, labels: &[(&str, &str)]) -> NodeId {
         let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let node = muster_domain::node::Node { labels, facts_sha256: vec![1], ..node(number) };
+        let node = muster_domain::node::Node { labels, facts_sha256: [1][..].into(), ..node(number) };
         let id = node.id;
         self.bench.write(move |tx| Ok(tx.node_insert(&node)?)).await;
         self.bench.app.follow().await.unwrap();
