@@ -132,6 +132,7 @@ impl Sightings {
             let same = self.0.iter().position(|seen| seen.remote == next.remote);
             self.0.remove(same.unwrap_or(0));
         }
+        self.0.reserve_exact(1); // most nodes have one
         self.0.push(next);
         if other {
             Some(Suspicion::OtherMachine)

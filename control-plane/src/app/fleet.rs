@@ -1,6 +1,7 @@
 //! Every node, in memory: what the store has, and what only the living know
 //! (last heartbeat, load, session). No heartbeat reads the store.
 
+mod capabilities;
 mod found;
 mod live;
 mod merge;
@@ -39,6 +40,7 @@ struct Inner {
     nodes: RwLock<BTreeMap<NodeId, Arc<Mutex<Entry>>>>,
     kinds: Mutex<Kinds>,
     roster: RwLock<Roster>,
+    capabilities: Mutex<capabilities::Sets>,
     // Ids that once were nodes: their certificates are refused for good.
     removed: RwLock<std::collections::HashSet<NodeId>>,
 }
@@ -197,6 +199,9 @@ impl Entry {
             changed.extend(self.node.items.iter().filter(|s| gone(s)).map(|s| s.item.clone()));
             self.node.items.retain(|state| !gone(state));
         }
+        let is_new = |state: &&ItemState| self.reported(&state.item).is_none();
+        let new = states.iter().filter(is_new).count();
+        self.node.items.reserve_exact(new);
         for state in states {
             self.note_progress(&state, now);
             match self.node.items.iter_mut().find(|old| old.item == state.item) {

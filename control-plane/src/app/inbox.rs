@@ -53,7 +53,7 @@ impl Inbox for App {
                 remote: caller.remote,
                 key_exchange: caller.key_exchange.into(),
                 newest,
-                capabilities: hello.capabilities.clone(),
+                capabilities: self.fleet.capabilities(&hello.capabilities),
                 agent_version: hello.agent_version.clone(),
                 facts_due: needs_facts(&entry, hello),
                 sealing_key: hello.sealing_key.clone(),
@@ -97,7 +97,10 @@ impl Inbox for App {
                 match known {
                     Some(n) if entry.conditions[n] == condition => continue,
                     Some(n) => entry.conditions[n] = condition,
-                    None if entry.conditions.len() < MAX_CONDITIONS => entry.conditions.push(condition),
+                    None if entry.conditions.len() < MAX_CONDITIONS => {
+                        entry.conditions.reserve_exact(1);
+                        entry.conditions.push(condition);
+                    }
                     None => continue,
                 }
                 has_news = true;

@@ -30,7 +30,8 @@ impl Registry {
     /// for it: the newest is the one that surely lives. Answers whether one was.
     pub fn enter(&self, principal: &Principal, serial: &str, line: &Line, most: usize) -> (Entry, bool) {
         let mut all = self.0.lock();
-        let open = all.entry(principal.clone()).or_default();
+        // A node has one, and there are many nodes.
+        let open = all.entry(principal.clone()).or_insert_with(|| Vec::with_capacity(1));
         let staying = open.iter().filter(|open| !open.line.is_ending());
         let over = staying.clone().count() >= most;
         if let Some(oldest) = staying.clone().next().filter(|_| over) {

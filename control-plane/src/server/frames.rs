@@ -64,8 +64,7 @@ pub(super) struct Metered<S> {
     budget: Budget,
     bounds: Bounds,
     clock: Clock,
-    pause: Pin<Box<Sleep>>,
-    paused: bool,
+    pause: Option<Pin<Box<Sleep>>>, // while it has to wait
     met: Met,
     excess: Excess,
 }
@@ -98,9 +97,8 @@ struct Said {
 impl<S> Metered<S> {
     pub(super) fn new(stream: S, bounds: Bounds, clock: Clock, met: Met) -> Self {
         let budget = Budget { left: f64::from(bounds.burst), at: clock.monotonic() };
-        let pause = Box::pin(tokio::time::sleep(Duration::ZERO));
         let (frames, excess) = (Frames::default(), Excess::default());
-        Self { stream, frames, budget, bounds, clock, pause, paused: false, met, excess }
+        Self { stream, frames, budget, bounds, clock, pause: None, met, excess }
     }
 
     /// What its peer says too much of, if it does.
@@ -125,8 +123,7 @@ impl<S> Metered<S> {
         let now = self.clock.monotonic();
         if let Some(wait) = self.budget.spend(said.cost, now, &self.bounds) {
             (self.met)("frames");
-            self.pause.as_mut().reset(now + wait);
-            self.paused = true;
+            self.pause = Some(Box::pin(tokio::time::sleep_until(now + wait)));
         }
     }
 }
@@ -209,9 +206,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.paused {
-            ready!(self.pause.as_mut().poll(context));
-            self.paused = false;
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(context));
+            self.pause = None;
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;

@@ -45,7 +45,7 @@ pub struct Live {
     /// The newest that its host was told.
     pub newest: Generation,
     /// Item and command kinds the agent knows.
-    pub capabilities: Vec<String>,
+    pub capabilities: Arc<[String]>,
     /// Its version.
     pub agent_version: String,
     /// It has other facts than we know, and was asked for them.
@@ -65,7 +65,7 @@ pub struct Live {
 impl Live {
     /// One of another replica, as that one says.
     #[must_use]
-    pub fn elsewhere(replica: ReplicaId, detail: Told) -> Self {
+    pub fn elsewhere(replica: ReplicaId, detail: Told, capabilities: Arc<[String]>) -> Self {
         Self {
             session: detail.id,
             instance: detail.sighting.instance,
@@ -73,7 +73,7 @@ impl Live {
             remote: detail.remote,
             key_exchange: Cow::Owned(detail.key_exchange),
             newest: detail.newest,
-            capabilities: detail.capabilities,
+            capabilities,
             agent_version: detail.agent_version,
             facts_due: false,
             sealing_key: Vec::new(), // nothing is sealed to it from here
@@ -99,7 +99,7 @@ impl Live {
             remote: self.remote,
             key_exchange: self.key_exchange.to_string(),
             newest: self.newest,
-            capabilities: self.capabilities.clone(),
+            capabilities: self.capabilities.to_vec(),
             agent_version: self.agent_version.clone(),
             since: self.since,
             conditions: conditions.to_vec(),

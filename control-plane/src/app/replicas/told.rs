@@ -120,7 +120,8 @@ impl App {
             let _ = entry.sightings.look(session.sighting.clone(), &machine);
         }
         entry.conditions.clone_from(&session.conditions);
-        entry.live = Some(Box::new(Live::elsewhere(held.replica, session)));
+        let capabilities = self.fleet.capabilities(&session.capabilities);
+        entry.live = Some(Box::new(Live::elsewhere(held.replica, session, capabilities)));
     }
 
     /// A node that nobody holds, as the store knows it: of one that was there nobody knows now
