@@ -16,7 +16,10 @@ use crate::{
         App, Error,
         fleet::{Entry, Holder, Live},
     },
-    session::{frames::Refusal, ports::End},
+    session::{
+        frames::{Load, Refusal},
+        ports::End,
+    },
 };
 
 impl App {
@@ -110,6 +113,8 @@ impl App {
     pub(in crate::app) fn is_held(&self, entry: &mut MutexGuard<'_, Entry>, held: HeldBy, state: State) {
         entry.holder = Holder::Other(held.replica);
         entry.tracker = Tracker::told(state);
+        // What was heard here before is not when it was last heard.
+        (entry.last_heard, entry.load) = (None, Load::default());
         let Some(session) = held.session else {
             entry.live = None; // it is waited for
             return;

@@ -176,6 +176,8 @@ async fn a_node_that_moves_is_held_by_the_other_one_and_its_old_session_says_not
     let holder = pair.0.app.fleet.with(id, |entry| entry.holder).unwrap();
     assert_eq!(holder, Holder::Other(pair.1.app.replicas.id()));
     assert_eq!(pair.1.app.fleet.with(id, |entry| entry.is_live(session_there.id())), Some(true));
+    let heard = [&pair.0, &pair.1].map(|it| it.app.node(&whole(), id).unwrap().last_heard.is_some());
+    assert_eq!(heard, [false, true], "who has it knows when it was heard, and nobody else says so");
 }
 
 #[tokio::test]
