@@ -95,7 +95,7 @@ impl App {
         tracing::info!(%node, ?state, reason, "node {node} is {state:?}: {reason}");
         entry.node.liveness = Liveness { state, since, reason: reason.into() };
         entry.dirty.liveness = true;
-        self.recorder.node(&mut entry.dirty, node);
+        self.recorder.node(entry);
         true
     }
 

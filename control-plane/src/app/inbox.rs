@@ -195,8 +195,7 @@ impl App {
     }
 
     fn note(&self, entry: &mut MutexGuard<'_, Entry>) {
-        let node = entry.node.id;
-        self.recorder.node(&mut entry.dirty, node);
+        self.recorder.node(entry);
     }
 
     fn stranger(&self, caller: &Caller) -> Refusal {

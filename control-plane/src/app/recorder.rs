@@ -35,7 +35,10 @@ use tokio::sync::Notify;
 
 pub use queue::{Full, Refused};
 
-use super::{App, Error, fleet::Dirty};
+use super::{
+    App, Error,
+    fleet::{Dirty, Entry, Holder},
+};
 use crate::session::frames::CommandReport;
 use queue::{Queue, Step};
 
@@ -70,9 +73,9 @@ impl Recorder {
     }
 
     /// Something of this node is dirty.
-    pub fn node(&self, dirty: &mut Dirty, node: NodeId) {
-        if !std::mem::replace(&mut dirty.queued, true) {
-            self.nodes.lock().push_back(node);
+    pub fn node(&self, entry: &mut Entry) {
+        if !std::mem::replace(&mut entry.dirty.queued, true) {
+            self.nodes.lock().push_back(entry.node.id);
             self.wake.notify_one();
         }
     }
@@ -106,6 +109,13 @@ impl App {
             nodes?;
             steps?;
         }
+    }
+}
+
+/// Of a node that another replica holds nothing is to be written: that one knows more of it.
+fn drop_what_others_know(entry: &mut Entry) {
+    if matches!(entry.holder, Holder::Other(_)) {
+        entry.dirty = Dirty { queued: entry.dirty.queued, ..Dirty::default() };
     }
 }
 

@@ -39,7 +39,7 @@ impl App {
         for (id, reports) in later {
             self.fleet.with(id, |mut entry| {
                 add(&mut entry.dirty, reports);
-                self.recorder.node(&mut entry.dirty, id);
+                self.recorder.node(&mut entry);
             });
         }
     }

@@ -22,7 +22,7 @@ use muster_store::{
 
 use super::{
     apart::{Became, write_apart},
-    end_operations,
+    drop_what_others_know, end_operations,
 };
 use crate::app::{
     App, Error,
@@ -58,6 +58,17 @@ struct Written {
     is_others: bool,
 }
 
+/// Of which nodes the store is to be read.
+#[derive(Default)]
+struct Again {
+    /// Another replica took them: nothing was written.
+    others: Vec<NodeId>,
+    /// Another one took them before this one could say that it holds them.
+    disputed: Vec<Arc<News>>,
+    /// The store has another certificate for them.
+    replaced: Vec<Arc<News>>,
+}
+
 /// Whose word of which node counts.
 #[derive(Default)]
 struct Fence {
@@ -79,15 +90,21 @@ impl App {
         let known = *self.feed.applied().borrow();
         let news = |id| self.fleet.with(id, |mut entry| self.news(&mut entry).map(Arc::new)).flatten();
         let all: Vec<Arc<News>> = nodes.iter().filter_map(|id| news(*id)).collect();
-        let (mut replaced, mut others) = (Vec::new(), Vec::new());
+        let mut again = Again::default();
         let became = |became: Became<Arc<News>, Vec<Written>>| match became {
             Became::Written(all, written) => {
                 muster_common::crash::point("app.record.before-ack");
                 for (news, written) in all.iter().zip(written) {
-                    replaced.extend(written.was_replaced.then_some(news.node.id));
-                    others.extend(written.is_others.then_some(news.node.id));
-                    if !written.is_others && self.recorded(news, &written) {
-                        others.push(news.node.id);
+                    if written.is_others {
+                        self.barred(news);
+                        again.others.push(news.node.id);
+                        continue;
+                    }
+                    if written.was_replaced {
+                        again.replaced.push(Arc::clone(news));
+                    }
+                    if self.recorded(news, &written) {
+                        again.disputed.push(Arc::clone(news));
                     }
                 }
             }
@@ -98,14 +115,31 @@ impl App {
             }
         };
         let left = write_apart(all, |batch| self.write_news(batch, known), became).await;
-        if let Err(left) = left {
+        if let Err(left) = &left {
             left.batch.iter().for_each(|news| self.unrecorded(news));
-            return Err(left.error);
         }
-        if !others.is_empty() {
-            self.look_again(others).await?;
+        let read = self.read_again(again).await;
+        left.map_err(|left| left.error).and(read)
+    }
+
+    /// Reads what was found to be otherwise in the store. What cannot be read now is asked for again with
+    /// the next news of its node, which are due at once.
+    async fn read_again(&self, again: Again) -> Result<(), Error> {
+        let Again { mut others, disputed, replaced } = again;
+        let ids = |all: &[Arc<News>]| all.iter().map(|news| news.node.id).collect::<Vec<_>>();
+        others.extend(ids(&disputed));
+        let looked = if others.is_empty() { Ok(()) } else { self.look_again(others).await };
+        if looked.is_err() {
+            for news in disputed {
+                self.fleet.with(news.node.id, |mut entry| entry.is_disputed = true);
+                self.unrecorded(&news);
+            }
         }
-        if replaced.is_empty() { Ok(()) } else { self.reload_nodes(replaced).await }
+        let reloaded = if replaced.is_empty() { Ok(()) } else { self.reload_nodes(ids(&replaced)).await };
+        if reloaded.is_err() {
+            replaced.iter().for_each(|news| self.unrecorded(news));
+        }
+        looked.and(reloaded)
     }
 
     async fn write_news(&self, batch: Vec<Arc<News>>, known: u64) -> Result<Vec<Written>, Error> {
@@ -167,18 +201,27 @@ impl App {
         is_disputed
     }
 
+    /// Another replica took the node. It may have let go of it since: then the news are still to be written,
+    /// and with them that this one holds it, and how it is.
+    fn barred(&self, news: &News) {
+        self.fleet.with(news.node.id, |mut entry| {
+            if entry.holder == Holder::Us {
+                entry.dirty.liveness = true;
+                entry.dirty.session = entry.dirty.session.max(Some(Claim::Again));
+            }
+        });
+        self.unrecorded(news);
+    }
+
     /// To be tried again.
     fn unrecorded(&self, news: &News) {
         self.keep(news);
-        self.fleet.with(news.node.id, |mut entry| self.recorder.node(&mut entry.dirty, news.node.id));
+        self.fleet.with(news.node.id, |mut entry| self.recorder.node(&mut entry));
     }
 
     /// Not to be forgotten: it goes with the next news of this node.
     fn keep(&self, news: &News) {
         self.fleet.with(news.node.id, |mut entry| {
-            if matches!(entry.holder, Holder::Other(_)) {
-                return; // what it told since is newer
-            }
             let is_there = |held: &HeldBy| held.session.as_ref().is_some_and(|told| entry.is_live(told.id));
             let session = match news.dirty.session {
                 Some(Claim::Anew) if !news.held.as_ref().is_some_and(is_there) => Some(Claim::Again),
@@ -195,13 +238,15 @@ impl App {
             let lost = news.dirty.items.iter().filter(|item| !dirty.items.contains(item)).cloned();
             let lost: Vec<ItemName> = lost.collect();
             dirty.items.extend(lost);
+            drop_what_others_know(&mut entry);
         });
     }
 
-    /// `None`: it is another replica's, which knows more of it.
+    /// `None`: nothing is to be written any more.
     fn news(&self, entry: &mut Entry) -> Option<News> {
-        let dirty = std::mem::take(&mut entry.dirty);
-        if matches!(entry.holder, Holder::Other(_)) {
+        drop_what_others_know(entry);
+        let dirty = Dirty { queued: false, ..std::mem::take(&mut entry.dirty) };
+        if dirty == Dirty::default() {
             return None;
         }
         let (mut upserts, mut gone) = (Vec::new(), Vec::new());

@@ -12,8 +12,10 @@ impl App {
     /// The node is this replica's, which has its session.
     pub(in crate::app) fn take_hold(&self, entry: &mut MutexGuard<'_, Entry>, claim: Claim) {
         entry.holder = Holder::Us;
-        if claim == Claim::Anew {
-            entry.held_since = None;
+        match claim {
+            Claim::Anew => entry.held_since = None,
+            // Others may have stored that it is gone, while nobody had it.
+            Claim::Again => entry.dirty.liveness = true,
         }
         self.tell_session(entry, claim);
     }
@@ -30,8 +32,7 @@ impl App {
     pub(in crate::app) fn tell_session(&self, entry: &mut MutexGuard<'_, Entry>, claim: Claim) {
         if self.replicas.is_shared() {
             entry.dirty.session = entry.dirty.session.max(Some(claim));
-            let node = entry.node.id;
-            self.recorder.node(&mut entry.dirty, node);
+            self.recorder.node(entry);
         }
     }
 

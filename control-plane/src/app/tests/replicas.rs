@@ -1,5 +1,8 @@
 //! Two replicas on one store: what one of them is told, the other one knows.
 
+mod away;
+mod taken;
+
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
