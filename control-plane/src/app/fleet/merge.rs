@@ -31,14 +31,18 @@ impl Fleet {
     }
 }
 
+fn take_name(node: &mut Node, stored: &Node) {
+    if stored.revision >= node.revision {
+        node.revision = stored.revision;
+        node.display_name.clone_from(&stored.display_name);
+    }
+}
+
 impl Entry {
     fn merge(&mut self, stored: Node) {
         let is_locking = self.locking;
         let node = &mut self.node;
-        if stored.revision >= node.revision {
-            node.revision = stored.revision;
-            node.display_name = stored.display_name;
-        }
+        take_name(node, &stored);
         node.machine_fingerprint = stored.machine_fingerprint;
         node.recoveries = stored.recoveries;
         node.accepted = stored.accepted;
@@ -70,6 +74,7 @@ impl Entry {
             self.progressed.retain(|item, _| stored.items.iter().any(|state| state.item == *item));
         }
         let node = &mut self.node;
+        take_name(node, &stored); // it may have been edited together with labels
         if stored.certificate.is_as_new_as(&node.certificate) {
             node.certificate = stored.certificate;
         }

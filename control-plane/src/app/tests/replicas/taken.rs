@@ -195,3 +195,23 @@ async fn of_two_that_say_that_they_hold_a_node_the_one_that_knew_of_the_other_ha
         assert_eq!(held(&pair.0, id).await, Some(winner.app.replicas.id()), "knows: {knows}");
     }
 }
+
+#[tokio::test]
+async fn what_an_operator_edits_at_once_is_seen_at_once_of_a_node_that_tells_another_replica() {
+    let pair = Bench::pair().await;
+    let id = node(&pair).await;
+    let there = connect(&pair.1, id);
+    settle(&pair).await;
+    let from = *pair.0.app.feed.applied().borrow();
+    let items = vec![crate::app::tests::reports::item(1)];
+    pair.1.app.items(&there, ItemReport { seq: 1, items, complete: true });
+    pair.1.app.record().await.unwrap();
+    let told = *pair.1.app.store.committed().borrow();
+    // It is edited between two looks at the store, and the second one sees that.
+    let labels: muster_domain::labels::Labels = [("n".to_owned(), "2".to_owned())].into_iter().collect();
+    pair.1.write(move |tx| Ok(tx.node_edit(id, "name-2", &labels)?)).await;
+    pair.0.app.take_in_told(from, told).await.unwrap();
+    let seen = pair.0.app.node(&whole(), id).unwrap().node;
+    assert_eq!(seen.items.len(), 1);
+    assert_eq!((seen.display_name.as_str(), seen.labels.len()), ("name-2", 1));
+}
