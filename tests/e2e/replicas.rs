@@ -1,11 +1,11 @@
 //! Several replicas on one store: one fleet, whichever is asked and whichever ends.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use muster_cluster::Cluster;
 use muster_common::clock::Clock;
 use muster_proto::{
-    admin::v1::{self as pb, Liveness},
+    admin::v1::{self as pb, Liveness, watch_nodes_response},
     types::v1::CommandState,
 };
 use muster_tests::{
@@ -16,6 +16,7 @@ use muster_tests::{
     replicas::{Replicas, about},
     swarm::{self, Swarm},
 };
+use tonic::Streaming;
 
 async fn three(folder: &std::path::Path) -> Replicas {
     let options = Options {
@@ -119,12 +120,21 @@ async fn replicas_that_are_started_anew_one_after_another_lose_no_node() {
     assert_eq!(spread.len(), 3);
     let since = about(&operator).await.revision;
     for number in 0..3 {
-        let plane = &mut replicas.planes[number];
-        plane.process().stop().await;
-        plane.serve(&[]).await;
-        let operator = replicas.planes[number].operator().await;
-        eventually("all are online", LONG, || online(operator.clone())).await;
-        order_all(&operator, count).await;
+        let other = replicas.planes[(number + 1) % 3].operator().await;
+        let (begun, mark) = (watched(&other).await, format!("round-{number}"));
+        let restart = async {
+            let plane = &mut replicas.planes[number];
+            plane.process().stop().await;
+            plane.serve(&[]).await;
+            let operator = replicas.planes[number].operator().await;
+            eventually("all are online", LONG, || online(operator.clone())).await;
+            order_all(&operator, count).await;
+            rename(&operator, &mark).await;
+        };
+        let ((), seen) = tokio::join!(restart, states(begun, &mark));
+        // To another one they are gone and back, and never late.
+        assert!(seen.contains_key(&Liveness::Online), "{seen:?}");
+        assert!(!seen.contains_key(&Liveness::Late) && !seen.contains_key(&Liveness::Offline), "{seen:?}");
     }
     let operator = replicas.planes[0].operator().await;
     // The one that was started last gets some of the others' nodes.
@@ -132,16 +142,34 @@ async fn replicas_that_are_started_anew_one_after_another_lose_no_node() {
         about(&operator).await.replicas.iter().all(|replica| replica.sessions > 0).then_some(())
     })
     .await;
-    // Who looks back finds nobody who was said to be gone.
-    let nodes = replicas.planes[1].operator().await.select("*").await;
     let operator = replicas.planes[1].operator().await;
-    for id in nodes {
-        let node = operator.node(&id).await.unwrap();
-        let connection = node.connection.unwrap();
-        assert_eq!(connection.liveness(), Liveness::Online, "{connection:?}");
-    }
     assert!(about(&operator).await.revision > since);
     swarm.end().await;
+}
+
+/// A watch of the fleet.
+async fn watched(operator: &Operator) -> Streaming<pb::WatchNodesResponse> {
+    operator.nodes.clone().watch_nodes(pb::WatchNodesRequest::default()).await.unwrap().into_inner()
+}
+
+/// Gives one of the nodes a name.
+async fn rename(operator: &Operator, name: &str) {
+    let id = operator.select("*").await.remove(0);
+    let node = Some(pb::Node { id, display_name: name.to_owned(), ..Default::default() });
+    operator.nodes.clone().update_node(pb::UpdateNodeRequest { node, ..Default::default() }).await.unwrap();
+}
+
+/// How nodes are said to be, each with one of which it was said, until one of them has this name.
+async fn states(mut watch: Streaming<pb::WatchNodesResponse>, name: &str) -> HashMap<Liveness, String> {
+    let mut seen = HashMap::new();
+    while let Some(message) = watch.message().await.unwrap() {
+        let Some(watch_nodes_response::Event::Upserted(node)) = message.event else { continue };
+        seen.insert(node.connection.unwrap().liveness(), node.id);
+        if node.display_name == name {
+            return seen;
+        }
+    }
+    panic!("the watch ended; it had seen {seen:?}");
 }
 
 async fn order_all(operator: &Operator, count: usize) {
