@@ -84,13 +84,21 @@ impl Namespace {
     /// # Panics
     /// If the system refuses.
     pub fn suffer(&self, fault: Fault) {
+        self.suffer_all(&[fault]);
+    }
+
+    /// The same with several at once.
+    ///
+    /// # Panics
+    /// If the system refuses.
+    pub fn suffer_all(&self, faults: &[Fault]) {
         self.mend();
+        let rules: String = faults.iter().map(|fault| fault.rules()).collect();
         self.nft(&format!(
             "add table inet faults\n\
              add chain inet faults in {{ type filter hook input priority 0; }}\n\
              add chain inet faults out {{ type filter hook output priority 0; }}\n\
-             add rule inet faults in iif lo accept\nadd rule inet faults out oif lo accept\n{}",
-            fault.rules()
+             add rule inet faults in iif lo accept\nadd rule inet faults out oif lo accept\n{rules}"
         ));
     }
 

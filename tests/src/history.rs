@@ -3,6 +3,7 @@
 //! it is over: [`check`] asks what must hold of every history.
 
 pub mod check;
+mod look;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -18,6 +19,8 @@ pub struct History {
     pub events: Vec<Event>,
     /// Between heartbeats of a host.
     pub heartbeat: Duration,
+    /// Control planes on one store, which are numbered from 0.
+    pub planes: usize,
 }
 
 /// Something that was seen.
@@ -72,6 +75,8 @@ pub enum What {
     },
     /// A node has another session, or none.
     Session {
+        /// Which control plane says so.
+        plane: usize,
         /// Which node.
         node: String,
         /// Its id; empty: it has none.
@@ -81,18 +86,33 @@ pub enum What {
     Fed {
         /// Which watcher.
         watcher: usize,
+        /// By which control plane.
+        plane: usize,
         /// Of the entry, in the order of commits.
         place: u64,
         /// Of the entry.
         hash: Vec<u8>,
     },
+    /// A watcher of the fleet was sent a value.
+    Shown {
+        /// By which control plane.
+        plane: usize,
+        /// Of what.
+        key: String,
+        /// The value.
+        value: String,
+    },
     /// It was answered that nothing is taken from a node any more.
     Barred {
+        /// By which control plane.
+        plane: usize,
         /// Which node.
         node: String,
     },
     /// A session was opened to a node, as the host saw it.
     Welcomed {
+        /// By which control plane.
+        plane: usize,
         /// Which node.
         node: String,
     },
@@ -139,6 +159,8 @@ pub enum Outcome {
 pub struct Write {
     /// When it was sent.
     pub begun: Duration,
+    /// To whom.
+    pub plane: usize,
     /// Of what.
     pub key: String,
     /// The value.
@@ -238,6 +260,8 @@ pub struct Trouble {
     pub what: String,
     /// Nodes in whose way it was.
     pub nodes: Vec<String>,
+    /// Control planes in whose way to the database it was.
+    pub planes: Vec<usize>,
 }
 
 /// An entry of the audit.
@@ -270,10 +294,10 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Begins a history of hosts that speak this often.
+    /// Begins a history of hosts that speak this often, with so many control planes.
     #[must_use]
-    pub fn begin(heartbeat: Duration) -> Self {
-        let history = History { heartbeat, ..History::default() };
+    pub fn begin(heartbeat: Duration, planes: usize) -> Self {
+        let history = History { heartbeat, planes, ..History::default() };
         Self {
             begun: Clock::System.monotonic(),
             begun_wall: Clock::System.now(),
@@ -310,105 +334,5 @@ impl Recorder {
     #[must_use]
     pub fn history(&self) -> History {
         self.history.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl History {
-    /// What a look at each event picks out, with its time.
-    pub fn of<'a, T>(
-        &'a self,
-        pick: impl Fn(&'a What) -> Option<T> + 'a,
-    ) -> impl Iterator<Item = (Duration, T)> + 'a {
-        self.events.iter().filter_map(move |event| pick(&event.what).map(|found| (event.at, found)))
-    }
-
-    /// Writes, and when each was answered or given up.
-    pub fn writes(&self) -> impl Iterator<Item = (Duration, &Write)> {
-        self.of(|what| if let What::Write(write) = what { Some(write) } else { None })
-    }
-
-    /// Readings, and when each was answered.
-    pub fn reads(&self) -> impl Iterator<Item = (Duration, &Read)> {
-        self.of(|what| if let What::Read(read) = what { Some(read) } else { None })
-    }
-
-    /// Orders, and when each was answered or given up.
-    pub fn orders(&self) -> impl Iterator<Item = (Duration, &Order)> {
-        self.of(|what| if let What::Order(order) = what { Some(order) } else { None })
-    }
-
-    /// Commands as they were told, and when.
-    pub fn commands(&self) -> impl Iterator<Item = (Duration, &Command)> {
-        self.of(|what| if let What::Command(command) = what { Some(command) } else { None })
-    }
-
-    /// Commands as their hosts count them.
-    pub fn ran(&self) -> impl Iterator<Item = &Ran> {
-        self.of(|what| if let What::Ran(ran) = what { Some(ran) } else { None }).map(|(_, ran)| ran)
-    }
-
-    /// The audit, in its order.
-    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.of(|what| if let What::Entry(entry) = what { Some(entry) } else { None }).map(|(_, entry)| entry)
-    }
-
-    /// Trouble, and when each was over.
-    pub fn troubles(&self) -> impl Iterator<Item = (Duration, &Trouble)> {
-        self.of(|what| if let What::Trouble(trouble) = what { Some(trouble) } else { None })
-    }
-
-    /// What nodes were said to be: which, and how.
-    pub fn liveness(&self) -> impl Iterator<Item = (Duration, (&str, &str))> {
-        self.of(|what| match what {
-            What::Liveness { node, state, .. } => Some((node.as_str(), state.as_str())),
-            _ => None,
-        })
-    }
-
-    /// Nodes that were heard again, after all trouble.
-    pub fn live(&self) -> impl Iterator<Item = (Duration, &str)> {
-        self.of(|what| if let What::Live { node } = what { Some(node.as_str()) } else { None })
-    }
-
-    /// Nodes that run what they should: which, of what, and which value.
-    pub fn in_sync(&self) -> impl Iterator<Item = (Duration, (&str, &str, &str))> {
-        self.of(|what| match what {
-            What::InSync { node, key, value } => Some((node.as_str(), key.as_str(), value.as_str())),
-            _ => None,
-        })
-    }
-
-    /// Values that were in force on nodes, as `in_sync`.
-    pub fn applied(&self) -> impl Iterator<Item = (&str, &str, &str)> {
-        let applied = self.of(|what| match what {
-            What::Applied { node, key, value } => Some((node.as_str(), key.as_str(), value.as_str())),
-            _ => None,
-        });
-        applied.map(|(_, applied)| applied)
-    }
-
-    /// Operations that requests have made: the request, the operation, its commands.
-    pub fn made(&self) -> impl Iterator<Item = (&str, &str, usize)> {
-        let made = self.of(|what| match what {
-            What::Made { request, operation, commands } => {
-                Some((request.as_str(), operation.as_str(), *commands))
-            }
-            _ => None,
-        });
-        made.map(|(_, made)| made)
-    }
-
-    /// Nodes that were barred.
-    pub fn barred(&self) -> impl Iterator<Item = (Duration, &str)> {
-        self.of(|what| if let What::Barred { node } = what { Some(node.as_str()) } else { None })
-    }
-
-    /// Looks at the sessions of nodes: of which, and whether it has one.
-    pub fn sessions(&self) -> impl Iterator<Item = (Duration, (&str, bool))> {
-        self.of(|what| match what {
-            What::Welcomed { node } => Some((node.as_str(), true)),
-            What::Session { node, session } => Some((node.as_str(), !session.is_empty())),
-            _ => None,
-        })
     }
 }

@@ -1,5 +1,7 @@
 //! A control plane as a process.
 
+mod place;
+
 use std::{
     fs,
     net::{IpAddr, SocketAddr},

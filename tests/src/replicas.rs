@@ -68,15 +68,20 @@ impl Replicas {
 
     /// Waits until each knows that all of them are there, and one leads.
     pub async fn all_here(&self) {
-        for plane in &self.planes {
-            let (operator, count) = (plane.operator().await, self.planes.len());
-            eventually("every replica knows of every other one", LONG, || async {
-                let system = about(&operator).await;
-                let leaders = system.replicas.iter().filter(|replica| replica.leads).count();
-                (system.replicas.len() == count && leaders == 1).then_some(())
-            })
-            .await;
-        }
+        all_here(&self.planes.iter().collect::<Vec<_>>()).await;
+    }
+}
+
+/// Waits until each of these knows that all of them are there, and one leads.
+pub async fn all_here(planes: &[&Plane]) {
+    for plane in planes {
+        let operator = plane.operator().await;
+        eventually("every replica knows of every other one", LONG, || async {
+            let system = about(&operator).await;
+            let leaders = system.replicas.iter().filter(|replica| replica.leads).count();
+            (system.replicas.len() == planes.len() && leaders == 1).then_some(())
+        })
+        .await;
     }
 }
 

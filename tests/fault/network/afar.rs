@@ -20,19 +20,30 @@ pub(crate) struct Afar {
 }
 
 impl Afar {
-    /// Hosts that enroll and open their sessions to this address.
-    pub(crate) async fn start(
-        place: &Namespace,
-        address: SocketAddr,
-        join: JoinString,
-        count: usize,
-    ) -> Self {
+    /// Hosts that enroll and open their sessions to any of the addresses that they are told.
+    pub(crate) async fn start(place: &Namespace, join: JoinString, count: usize) -> Self {
+        let begin = async move || {
+            let members = swarm::enroll_members(&join, count).await.expect("the swarm is let in");
+            Swarm::start_members(members, AT_ONCE)
+        };
+        Self::run(place, begin).await
+    }
+
+    /// One that opens its sessions to this address alone.
+    pub(crate) async fn start_at(place: &Namespace, address: SocketAddr, join: JoinString) -> Self {
+        let begin = async move || {
+            let identities = swarm::enroll(&join, 1).await.expect("it is let in");
+            Swarm::start(address, &identities, AT_ONCE)
+        };
+        Self::run(place, begin).await
+    }
+
+    async fn run<F: AsyncFnOnce() -> Swarm + Send + 'static>(place: &Namespace, begin: F) -> Self {
         let ((stop, stopped), (tell, told)) = (oneshot::channel(), oneshot::channel());
         let thread = place.inside(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
-                let identities = swarm::enroll(&join, count).await.expect("the swarm is let in");
-                let swarm = Swarm::start(address, &identities, AT_ONCE);
+                let swarm = begin().await;
                 let _ = tell.send(Arc::clone(&swarm.counters));
                 let _ = stopped.await; // its owner has gone, whichever way
                 swarm.end().await;

@@ -1,5 +1,6 @@
 //! An operator's program on a bad line: it asks once, waits for a time, and knows whether what
-//! it asked for was done, was not done, or may have been.
+//! it asked for was done, was not done, or may have been. One that knows several control planes asks
+//! each in turn.
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -18,42 +19,65 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Between tries to connect.
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// One connection, made anew when it does not serve.
+/// A connection to each control plane that it knows, made anew when it does not serve.
 pub(crate) struct Client {
-    address: SocketAddr,
+    lines: Vec<Line>,
+    /// The one that was asked last.
+    at: usize,
     tls: Arc<ClientConfig>,
+}
+
+/// To one control plane.
+struct Line {
+    plane: usize,
+    address: SocketAddr,
     operator: Option<Operator>,
 }
 
 impl Client {
-    pub(crate) const fn new(address: SocketAddr, tls: Arc<ClientConfig>) -> Self {
-        Self { address, tls, operator: None }
+    /// Of one control plane.
+    pub(crate) fn of_one(plane: usize, address: SocketAddr, tls: Arc<ClientConfig>) -> Self {
+        Self { lines: vec![Line { plane, address, operator: None }], at: 0, tls }
     }
 
-    /// An operator that is connected; on this line that may take a while.
-    pub(crate) async fn operator(&mut self) -> Operator {
+    /// Of all of them; it asks the one after `last` first.
+    pub(crate) fn of_all(addresses: &[SocketAddr], last: usize, tls: Arc<ClientConfig>) -> Self {
+        let line = |(plane, address): (usize, &SocketAddr)| Line { plane, address: *address, operator: None };
+        Self { lines: addresses.iter().enumerate().map(line).collect(), at: last % addresses.len(), tls }
+    }
+
+    /// The control plane that was asked last.
+    pub(crate) fn plane(&self) -> usize {
+        self.lines[self.at].plane
+    }
+
+    fn turn(&mut self) {
+        self.at = (self.at + 1) % self.lines.len();
+    }
+
+    /// An operator that is connected to the next control plane, or to one after it; on this line that
+    /// may take a while.
+    async fn operator(&mut self) -> Operator {
         loop {
-            if let Some(operator) = &self.operator {
+            self.turn();
+            let line = &mut self.lines[self.at];
+            if let Some(operator) = &line.operator {
                 return operator.clone();
             }
-            match tokio::time::timeout(PATIENCE, self.dial()).await {
-                Ok(Ok(channel)) => self.operator = Some(Operator::over(channel)),
-                _ => tokio::time::sleep(AGAIN).await,
+            match tokio::time::timeout(PATIENCE, connect(line.address, Arc::clone(&self.tls))).await {
+                Ok(Ok(channel)) => line.operator = Some(Operator::over(channel)),
+                _ => {
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                }
             }
+            return line.operator.clone().expect("it was just made");
         }
     }
 
-    /// A connection that leaves nothing behind when it is given up: what is on its way
-    /// then is not sent again by the system, long after all trouble is over.
-    async fn dial(&self) -> anyhow::Result<Channel> {
-        let stream = TcpStream::connect(self.address).await?;
-        stream.set_zero_linger()?;
-        Ok(dial::over(stream, &self.address.to_string(), Arc::clone(&self.tls)).await?)
-    }
-
-    /// The connection is not to be used again.
+    /// The connection that was used last is not to be used again.
     pub(crate) fn hang_up(&mut self) {
-        self.operator = None;
+        self.lines[self.at].operator = None;
     }
 
     /// Asks once; `begun` is told when the question goes out.
@@ -96,4 +120,12 @@ impl Client {
             }
         }
     }
+}
+
+/// A connection that leaves nothing behind when it is given up: what is on its way
+/// then is not sent again by the system, long after all trouble is over.
+async fn connect(address: SocketAddr, tls: Arc<ClientConfig>) -> anyhow::Result<Channel> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_zero_linger()?;
+    Ok(dial::over(stream, &address.to_string(), tls).await?)
 }

@@ -10,24 +10,33 @@ use super::{
 };
 use muster_common::clock::{Clock, UnixMillis};
 use muster_proto::admin::v1::{self as pb, Liveness};
-use muster_tests::{eventually::LONG, history::What, operator::Operator};
+use muster_tests::{
+    eventually::{LONG, eventually},
+    history::{Entry, What},
+    operator::Operator,
+};
 
 /// Waits until every node is heard again; then each real host runs what it should.
 pub(crate) async fn settle(lab: &Lab, writers: &Writers) {
-    let (operator, healed) = (lab.plane().operator().await, Clock::System.now());
+    let healed = Clock::System.now();
+    let mut operators = Vec::new();
+    for seat in &lab.seats {
+        operators.push(seat.plane.operator().await);
+    }
     let homes = lab.hosts.iter().map(|home| async {
-        live(lab, &operator, &home.agent.node, healed).await;
+        live(lab, &operators, &home.agent.node, healed).await;
         lab.recorder.saw(What::Live { node: home.agent.node.clone() });
-        in_sync(lab, writers, &operator, home).await;
+        in_sync(lab, writers, &operators[0], home).await;
     });
     futures_util::future::join_all(homes).await;
     for node in &lab.nodes {
-        live(lab, &operator, node, healed).await;
+        live(lab, &operators, node, healed).await;
     }
 }
 
-/// Waits until a node is online, and heard since then.
-async fn live(lab: &Lab, operator: &Operator, node: &str, since: UnixMillis) {
+/// Waits until a node is online, and heard since then by the control plane that has it, which alone
+/// knows when.
+async fn live(lab: &Lab, operators: &[Operator], node: &str, since: UnixMillis) {
     let is_heard = |node: &pb::Node| {
         let Some(connection) = &node.connection else { return false };
         // It is told to the second.
@@ -35,7 +44,15 @@ async fn live(lab: &Lab, operator: &Operator, node: &str, since: UnixMillis) {
         connection.liveness() == Liveness::Online && heard > since.0
     };
     let begun = lab.recorder.now();
-    operator.until("a node is heard again", node, is_heard).await;
+    eventually("a node is heard again", LONG, || async {
+        for operator in operators {
+            if operator.node(node).await.is_some_and(|node| is_heard(&node)) {
+                return Some(());
+            }
+        }
+        None
+    })
+    .await;
     let took = lab.recorder.now() - begun;
     if took > super::lab::HEARTBEAT * 5 {
         eprintln!("network: {node} was heard again after {took:?}");
@@ -70,9 +87,11 @@ pub(crate) async fn tell(lab: &Lab, parties: &Parties) {
     }
     // Before the audit is read: whatever is read is in it then.
     parties.writers.read_all().await;
-    let entries = audit(&operator).await;
-    parties.watchers.until(entries.last().map_or(0, |entry| entry.place)).await;
-    entries.into_iter().for_each(|entry| lab.recorder.saw(What::Entry(values::entry(entry))));
+    let entries: Vec<Entry> = audit(&operator).await.into_iter().map(values::entry).collect();
+    let nodes = entries.iter().filter(|entry| lab.staying().any(|id| entry.key == values::node_key(id)));
+    let names = nodes.filter_map(|entry| Some((entry.key.clone(), entry.value.clone()?))).collect();
+    parties.watchers.until(entries.last().map_or(0, |entry| entry.place), &names).await;
+    entries.into_iter().for_each(|entry| lab.recorder.saw(What::Entry(entry)));
     let verified = lab.plane().try_cli(&["audit", "verify"]);
     let said = String::from_utf8_lossy(&verified.stdout) + String::from_utf8_lossy(&verified.stderr);
     lab.recorder.saw(What::Chains { hold: verified.status.success(), said: said.into_owned() });

@@ -2,23 +2,18 @@
 //! the database. Operators' programs run where the test does. All of it is removed with the
 //! lab, also when a test fails.
 
-use std::{
-    net::{SocketAddr, SocketAddrV4},
-    path::PathBuf,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::atomic::Ordering, time::Duration};
 
 use muster_cluster::Cluster;
-use muster_proto::admin::v1::{self as pb, Liveness};
+use muster_proto::admin::v1::Liveness;
 use muster_tests::{
     agent::{Agent, OPEN},
     cable::Cable,
     eventually::{LONG, eventually},
-    history::{Recorder, What},
+    history::Recorder,
     netns::{Namespace, Network},
     operator::Operator,
-    plane::{Options, Plane},
+    plane::Plane,
 };
 use rand::rngs::StdRng;
 use tokio::sync::OnceCell;
@@ -26,6 +21,8 @@ use tokio::sync::OnceCell;
 use super::{
     afar::Afar,
     hosts,
+    outcast::Outcast,
+    seats::{self, Seat},
     watchers::Watchers,
     writers::{Parties, Writers},
 };
@@ -55,19 +52,6 @@ impl Engine {
     }
 }
 
-/// A control plane and where it is.
-pub(crate) struct Seat {
-    pub(crate) plane: Plane,
-    pub(crate) place: Namespace,
-}
-
-impl Seat {
-    /// Where hosts reach it.
-    pub(crate) fn agents(&self) -> SocketAddrV4 {
-        SocketAddrV4::new(self.place.address(), self.plane.addresses().agents.port())
-    }
-}
-
 /// An agent and where it is.
 pub(crate) struct Home {
     pub(crate) agent: Agent,
@@ -85,11 +69,11 @@ impl Home {
 // Processes go before the namespaces that they are in, and those before their network.
 pub(crate) struct Lab {
     pub(crate) swarm: Afar,
-    /// A host of the swarm's network that is barred in the middle of it all.
-    pub(crate) outcast: Afar,
+    /// Hosts that are barred in the middle of it all, one for each control plane.
+    pub(crate) outcasts: Vec<Outcast>,
     pub(crate) hosts: Vec<Home>,
-    /// The way of the cabled agents, and the one of some operators' programs.
-    pub(crate) cables: [Cable; 2],
+    /// The ways of the cabled agents, and those of some operators' programs: one to each control plane.
+    pub(crate) cables: [Vec<Cable>; 2],
     pub(crate) seats: Vec<Seat>,
     pub(crate) database: Option<(Cluster, Namespace)>,
     pub(crate) crowd: Namespace,
@@ -98,17 +82,14 @@ pub(crate) struct Lab {
     pub(crate) engine: Engine,
     /// Nodes of the swarm.
     pub(crate) nodes: Vec<String>,
-    /// The node of the outcast.
-    pub(crate) outcast_node: String,
     /// Sessions that the swarm had begun when the history began.
     pub(crate) opened_before: u64,
-    barred: OnceCell<()>,
+    pub(crate) barred: OnceCell<()>,
     _network: Network,
 }
 
 impl Lab {
     pub(crate) async fn new(engine: Engine, planes: usize, seed: u64) -> Self {
-        assert_eq!(planes, 1, "one control plane serves a store for now");
         let (folder, network) = (tempfile::tempdir().unwrap(), Network::create());
         std::fs::create_dir(folder.path().join("ran")).unwrap();
         let database = (engine == Engine::Postgres).then(|| {
@@ -120,33 +101,25 @@ impl Lab {
             let name = database.rsplit('/').next().unwrap().to_owned();
             cluster.tcp_url(&place.address().to_string(), &name) + "?sslmode=disable"
         });
-        let mut seats = Vec::new();
-        for number in 0..planes {
-            let folder = folder.path().join(format!("plane-{number}"));
-            seats.push(seat(&folder, &network, url.clone()).await);
-        }
+        let seats = seats::start(folder.path(), &network, planes, url).await;
         let (plane, crowd) = (&seats[0].plane, network.join());
-        let agents: SocketAddr = seats[0].agents().into();
         let cables = [
-            Cable::lay(network.gateway(), agents, seed).await,
-            Cable::lay(network.gateway(), plane.addresses().operators, seed).await,
+            lay(&network, seats.iter().map(|seat| seat.agents().into()), seed).await,
+            lay(&network, seats.iter().map(Seat::operators), seed).await,
         ];
         let operator = plane.operator().await;
-        let mut hosts = Vec::new();
-        for number in 0..AGENTS {
-            let cable = (number < CABLED).then_some(&cables[0]);
-            hosts.push(home(number, folder.path(), &network, &seats[0], cable).await);
-        }
+        let homes = (0..AGENTS).map(|number| home(number, folder.path(), &network, &seats, &cables[0]));
+        let hosts = futures_util::future::join_all(homes).await;
         let count = i32::try_from(SWARM).unwrap();
-        let swarm = Afar::start(&crowd, agents, plane.join(count, &[("role", "swarm")]).await, SWARM).await;
-        let outcast = Afar::start(&crowd, agents, plane.join(1, &[("role", "outcast")]).await, 1).await;
+        let swarm = Afar::start(&crowd, plane.join(count, &[("role", "swarm")]).await, SWARM).await;
+        let outcasts = seats.iter().enumerate().map(|(number, seat)| Outcast::start(seat, &crowd, number));
+        let outcasts = futures_util::future::join_all(outcasts).await;
         let nodes = until_online(&operator, "role=swarm", SWARM).await;
-        let outcast_node = until_online(&operator, "role=outcast", 1).await.remove(0);
-        let recorder = Recorder::begin(HEARTBEAT);
+        let recorder = Recorder::begin(HEARTBEAT, planes);
         let opened_before = swarm.counters.opened.load(Ordering::Relaxed);
         Self {
             swarm,
-            outcast,
+            outcasts,
             hosts,
             cables,
             seats,
@@ -156,7 +129,6 @@ impl Lab {
             recorder,
             engine,
             nodes,
-            outcast_node,
             opened_before,
             barred: OnceCell::new(),
             _network: network,
@@ -178,28 +150,15 @@ impl Lab {
         self.hosts.iter().map(|home| &home.agent.node).chain(&self.nodes)
     }
 
-    /// All that is written, read and watched begins.
-    pub(crate) async fn begin(&self, random: &mut StdRng) -> Parties {
-        let watchers = Watchers::begin(self).await;
-        Parties { writers: Writers::begin(self, random), watchers }
+    /// All nodes.
+    pub(crate) fn everybody(&self) -> impl Iterator<Item = &String> {
+        self.staying().chain(self.outcasts.iter().map(|outcast| &outcast.node))
     }
 
-    /// Lets the outcast in no more, once.
-    pub(crate) async fn bar_the_outcast(&self) {
-        let bar = || async {
-            let node = self.outcast_node.clone();
-            let tls = Arc::new(self.plane().operator_tls());
-            let mut client = super::client::Client::new(self.plane().addresses().operators, tls);
-            let request = pb::RevokeRequest { subject: format!("node/{node}"), reason: "lost".to_owned() };
-            client
-                .insist(|operator| {
-                    let request = request.clone();
-                    async move { operator.identity.clone().revoke(request).await }
-                })
-                .await;
-            self.recorder.saw(What::Barred { node });
-        };
-        self.barred.get_or_init(bar).await;
+    /// All that is written, read and watched begins.
+    pub(crate) async fn begin(&self, random: &mut StdRng) -> Parties {
+        let watchers = Watchers::begin(self);
+        Parties { writers: Writers::begin(self, random), watchers }
     }
 
     /// Sessions that the swarm has begun.
@@ -208,17 +167,8 @@ impl Lab {
     }
 }
 
-async fn seat(folder: &std::path::Path, network: &Network, store_url: Option<String>) -> Seat {
-    let place = network.join();
-    let options = Options {
-        heartbeat: HEARTBEAT,
-        log: "warn".to_owned(),
-        listen: place.address().into(),
-        store_url,
-        namespace: Some(place.name().to_owned()),
-        ..Options::default()
-    };
-    Seat { plane: Plane::start(folder, &options).await, place }
+async fn lay(network: &Network, to: impl Iterator<Item = SocketAddr>, seed: u64) -> Vec<Cable> {
+    futures_util::future::join_all(to.map(|to| Cable::lay(network.gateway(), to, seed))).await
 }
 
 /// A host with a bundle of its own, whose version will change.
@@ -226,17 +176,19 @@ async fn home(
     number: usize,
     folder: &std::path::Path,
     network: &Network,
-    seat: &Seat,
-    cable: Option<&Cable>,
+    seats: &[Seat],
+    cables: &[Cable],
 ) -> Home {
     let (place, name) = (network.join(), format!("host-{number}"));
-    if let Some(SocketAddr::V4(cable)) = cable.map(Cable::address) {
-        place.divert(seat.agents(), cable);
+    for (seat, cable) in seats.iter().zip(cables).filter(|_| number < CABLED) {
+        if let SocketAddr::V4(cable) = cable.address() {
+            place.divert(seat.agents(), cable);
+        }
     }
     let mut agent = Agent::host(folder, &name, OPEN).within(&place);
-    agent.connect(&seat.plane.join(1, &[("host", &name)]).await);
+    agent.connect(&seats[0].plane.join(1, &[("host", &name)]).await);
     agent.run();
-    let operator = seat.plane.operator().await;
+    let operator = seats[0].plane.operator().await;
     operator.until_liveness(&agent.node, Liveness::Online).await;
     let folder = folder.join(&name);
     operator.bundle(&name, hosts::content(&folder, 0)).await;
@@ -245,7 +197,7 @@ async fn home(
     Home { agent, folder, place }
 }
 
-async fn until_online(operator: &Operator, selector: &str, count: usize) -> Vec<String> {
+pub(crate) async fn until_online(operator: &Operator, selector: &str, count: usize) -> Vec<String> {
     let nodes = operator.select(selector).await;
     assert_eq!(nodes.len(), count, "all of {selector} are enrolled");
     for node in &nodes {

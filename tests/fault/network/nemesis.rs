@@ -4,33 +4,23 @@ use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use muster_tests::{
     cable::Nature,
-    faults::{Fate, Fault, Way, With},
+    faults::{Fate, Fault, Way},
     history::{Trouble, What},
-    netns::Namespace,
 };
 use rand::{RngExt as _, rngs::StdRng, seq::SliceRandom as _};
 
-use super::lab::{AGENTS, CABLED, Engine, Lab};
+use super::{
+    lab::{AGENTS, CABLED, Engine, Lab},
+    whom::Whom,
+};
 
 /// Between two troubles.
 const REST_MS: Range<u64> = 200..700;
 /// Loss, of a hundred packets.
 const LOSS: Range<u8> = 10..21;
-
-/// Who has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Whom {
-    /// One host.
-    Host(usize),
-    /// The swarm.
-    Crowd,
-    /// All hosts, at the control plane.
-    Hosts,
-    /// All operators.
-    Operators,
-    /// The control plane and its database.
-    Database,
-}
+/// A control plane that is parted from the database for longer may be lost to the others before it is back,
+/// and its nodes with it: half of its lease, as another trouble may follow.
+const LOST_AFTER: Duration = Duration::from_secs(5);
 
 /// What it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,19 +50,33 @@ pub(crate) struct Nemesis {
 }
 
 impl Nemesis {
-    pub(crate) fn new(random: &mut StdRng) -> Self {
+    pub(crate) fn new(lab: &Lab, random: &mut StdRng) -> Self {
         let kinds = [Kind::Loss, Kind::Drop, Kind::DropIn, Kind::DropOut, Kind::Reset];
         let of = |whom| kinds.map(|kind| Evil::Kernel(whom, kind));
         let hosts = (0..AGENTS).map(Whom::Host).flat_map(of).collect();
         let cables = (0..2).flat_map(|cable| [Evil::Long(cable), Evil::Thin(cable)]).collect();
-        let others = [Whom::Crowd, Whom::Hosts, Whom::Operators, Whom::Database];
         let mut groups: Vec<Vec<Evil>> = vec![hosts, cables];
-        groups.extend(others.map(|whom| of(whom).to_vec()));
-        groups.iter_mut().for_each(|group| group.shuffle(random));
-        groups.shuffle(random);
+        groups.extend([Whom::Crowd, Whom::Hosts, Whom::Operators].map(|whom| of(whom).to_vec()));
+        if lab.engine == Engine::Postgres {
+            groups.push(of(Whom::Database).to_vec());
+        }
+        // Of one control plane among several: a short run has some of these for sure.
+        let planes = 0..lab.seats.len();
+        let mut first: Vec<Vec<Evil>> = Vec::new();
+        if planes.len() > 1 {
+            first.extend(
+                [Whom::HostsOf, Whom::DatabaseOf, Whom::AllOf]
+                    .map(|whom| planes.clone().map(whom).flat_map(of).collect()),
+            );
+        }
+        for groups in [&mut first, &mut groups] {
+            groups.iter_mut().for_each(|group| group.shuffle(random));
+            groups.shuffle(random);
+        }
+        first.append(&mut groups);
         // One of each group after the other: a short run has some of everything.
-        let rounds = groups.iter().map(Vec::len).max().unwrap_or(0);
-        let deck = (0..rounds).flat_map(|n| groups.iter().map(move |group| group[n % group.len()])).collect();
+        let rounds = first.iter().map(Vec::len).max().unwrap_or(0);
+        let deck = (0..rounds).flat_map(|n| first.iter().map(move |group| group[n % group.len()])).collect();
         Self { deck, next: 0, struck: BTreeMap::new() }
     }
 
@@ -84,19 +88,15 @@ impl Nemesis {
 
     /// One trouble, from its begin to its end, and a rest.
     pub(crate) async fn strike(&mut self, lab: &Lab, millis: u64, random: &mut StdRng) {
-        let evil = loop {
-            let evil = self.deck[self.next % self.deck.len()];
-            self.next += 1;
-            let is_here = !matches!(evil, Evil::Kernel(Whom::Database, _)) || lab.engine == Engine::Postgres;
-            if is_here {
-                break evil;
-            }
-        };
+        let evil = self.deck[self.next % self.deck.len()];
+        self.next += 1;
         let (from, what) = (lab.recorder.now(), evil.begin(lab, random));
         eprintln!("network: {what} for {millis} ms");
-        tokio::time::sleep(Duration::from_millis(millis)).await;
+        let lasts = Duration::from_millis(millis);
+        tokio::time::sleep(lasts).await;
         evil.end(lab);
-        lab.recorder.saw(What::Trouble(Trouble { from, what: what.clone(), nodes: evil.nodes(lab) }));
+        let (nodes, planes) = (evil.nodes(lab, lasts), evil.planes(lab));
+        lab.recorder.saw(What::Trouble(Trouble { from, what: what.clone(), nodes, planes }));
         *self.struck.entry(what).or_default() += 1;
         tokio::time::sleep(Duration::from_millis(random.random_range(REST_MS))).await;
     }
@@ -107,7 +107,6 @@ impl Evil {
     fn begin(self, lab: &Lab, random: &mut StdRng) -> String {
         match self {
             Self::Kernel(whom, kind) => {
-                let (place, with) = whom.at(lab);
                 let (fate, way) = match kind {
                     Kind::Loss => (Fate::Lost(random.random_range(LOSS)), Way::Both),
                     Kind::Drop => (Fate::Dropped, Way::Both),
@@ -115,17 +114,21 @@ impl Evil {
                     Kind::DropOut => (Fate::Dropped, Way::Out),
                     Kind::Reset => (Fate::Reset, Way::Both),
                 };
-                place.suffer(Fault { fate, way, with });
+                for (place, parted) in whom.at(lab) {
+                    let faults: Vec<Fault> =
+                        parted.into_iter().map(|with| Fault { fate, way, with }).collect();
+                    place.suffer_all(&faults);
+                }
                 format!("{}, {}", kind.name(), whom.name())
             }
             Self::Long(cable) => {
                 let delay = Duration::from_millis(random.random_range(50..200));
-                lab.cables[cable].turn(Nature { delay, jitter: delay * 2, rate: None });
+                turn(lab, cable, Nature { delay, jitter: delay * 2, rate: None });
                 format!("delay and jitter, {}", cable_name(cable))
             }
             Self::Thin(cable) => {
                 let rate = Some(random.random_range(2_000..10_000));
-                lab.cables[cable].turn(Nature { rate, ..Nature::default() });
+                turn(lab, cable, Nature { rate, ..Nature::default() });
                 format!("throttled, {}", cable_name(cable))
             }
         }
@@ -133,47 +136,36 @@ impl Evil {
 
     fn end(self, lab: &Lab) {
         match self {
-            Self::Kernel(whom, _) => whom.at(lab).0.mend(),
-            Self::Long(cable) | Self::Thin(cable) => lab.cables[cable].turn(Nature::default()),
+            Self::Kernel(whom, _) => whom.at(lab).iter().for_each(|(place, _)| place.mend()),
+            Self::Long(cable) | Self::Thin(cable) => turn(lab, cable, Nature::default()),
         }
     }
 
-    /// Nodes in whose way it is.
-    fn nodes(self, lab: &Lab) -> Vec<String> {
+    /// Nodes in whose way it is, if it lasts so long.
+    fn nodes(self, lab: &Lab, lasts: Duration) -> Vec<String> {
         let host = |number: usize| lab.hosts[number].agent.node.clone();
+        let outcasts = || lab.outcasts.iter().map(|outcast| &outcast.node);
         match self {
             Self::Kernel(Whom::Host(number), _) => vec![host(number)],
-            Self::Kernel(Whom::Crowd, _) => lab.nodes.iter().chain([&lab.outcast_node]).cloned().collect(),
-            Self::Kernel(Whom::Hosts, _) => lab.staying().chain([&lab.outcast_node]).cloned().collect(),
-            Self::Long(0) | Self::Thin(0) => (0..CABLED).map(host).collect(),
-            Self::Kernel(Whom::Operators | Whom::Database, _) | Self::Long(_) | Self::Thin(_) => Vec::new(),
-        }
-    }
-}
-
-impl Whom {
-    /// In whose namespace it is, and with whom.
-    fn at(self, lab: &Lab) -> (&Namespace, With) {
-        let (seat, ports) = (&lab.seats[0], lab.seats[0].plane.addresses());
-        match self {
-            Self::Host(number) => (&lab.hosts[number].place, With::Everybody),
-            Self::Crowd => (&lab.crowd, With::Everybody),
-            Self::Hosts => (&seat.place, With::Port(ports.agents.port())),
-            Self::Operators => (&seat.place, With::Port(ports.operators.port())),
-            Self::Database => {
-                let (_, place) = lab.database.as_ref().expect("it is one of a server");
-                (&seat.place, With::Address(place.address()))
+            Self::Kernel(Whom::Crowd, _) => lab.nodes.iter().chain(outcasts()).cloned().collect(),
+            // Whoever is elsewhere may come to the one that is meant at any time.
+            Self::Kernel(Whom::Hosts | Whom::HostsOf(_) | Whom::AllOf(_), _) => {
+                lab.everybody().cloned().collect()
             }
+            Self::Kernel(Whom::DatabaseOf(_), _) if lasts > LOST_AFTER => lab.everybody().cloned().collect(),
+            Self::Long(0) | Self::Thin(0) => (0..CABLED).map(host).collect(),
+            Self::Kernel(Whom::Operators | Whom::Database | Whom::DatabaseOf(_), _)
+            | Self::Long(_)
+            | Self::Thin(_) => Vec::new(),
         }
     }
 
-    const fn name(self) -> &'static str {
+    /// Control planes that it parts from the database.
+    fn planes(self, lab: &Lab) -> Vec<usize> {
         match self {
-            Self::Host(_) => "one host",
-            Self::Crowd => "the swarm",
-            Self::Hosts => "all hosts",
-            Self::Operators => "all operators",
-            Self::Database => "the database",
+            Self::Kernel(Whom::Database, _) => (0..lab.seats.len()).collect(),
+            Self::Kernel(Whom::DatabaseOf(plane) | Whom::AllOf(plane), _) => vec![plane],
+            Self::Kernel(..) | Self::Long(_) | Self::Thin(_) => Vec::new(),
         }
     }
 }
@@ -188,6 +180,10 @@ impl Kind {
             Self::Reset => "reset",
         }
     }
+}
+
+fn turn(lab: &Lab, cable: usize, nature: Nature) {
+    lab.cables[cable].iter().for_each(|cable| cable.turn(nature));
 }
 
 const fn cable_name(cable: usize) -> &'static str {

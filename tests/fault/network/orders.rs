@@ -1,6 +1,7 @@
 //! Orders to all real hosts: some must be there soon, or not at all; some end with a failure.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -24,11 +25,21 @@ pub(crate) const REQUEST: &str = "order-";
 const SOON: prost_types::Duration = prost_types::Duration { seconds: 2, nanos: 0 };
 /// What some of them exit with.
 const FAILED: i32 = 3;
+/// Orders that are not at their end: fewer than a host runs at once. One more could be there in time
+/// and begin late, as it waits for the others.
+const AT_ONCE: usize = 3;
 
 /// Gives one after the other.
 pub(crate) async fn give(shared: Arc<Shared>, nodes: usize, mut chance: StdRng) {
     let mut client = shared.client();
+    let mut open: VecDeque<String> = VecDeque::new();
     for number in 0_u64.. {
+        while shared.goes_on() && open.len() >= AT_ONCE {
+            if has_ended(&mut client, &open[0]).await {
+                open.pop_front();
+            }
+            rest(&mut chance).await;
+        }
         if !shared.goes_on() {
             return;
         }
@@ -45,6 +56,7 @@ pub(crate) async fn give(shared: Arc<Shared>, nodes: usize, mut chance: StdRng) 
         let id = operation.map(|operation| operation.id).unwrap_or_default();
         if outcome == Outcome::Acknowledged {
             shared.operations.lock().unwrap_or_else(PoisonError::into_inner).push(id.clone());
+            open.push_back(id.clone());
         }
         shared.recorder.saw(What::Order(Order {
             request: request.request_id,
@@ -55,8 +67,19 @@ pub(crate) async fn give(shared: Arc<Shared>, nodes: usize, mut chance: StdRng) 
             deliver_by,
             outcome,
         }));
-        tokio::time::sleep(Duration::from_millis(chance.random_range(150..400))).await;
+        rest(&mut chance).await;
     }
+}
+
+async fn rest(chance: &mut StdRng) {
+    tokio::time::sleep(Duration::from_millis(chance.random_range(150..400))).await;
+}
+
+async fn has_ended(client: &mut Client, id: &str) -> bool {
+    let request = pb::GetOperationRequest { id: id.to_owned() };
+    let answer =
+        client.ask(|| {}, |to| async move { to.operations.clone().get_operation(request).await }).await;
+    answer.ok().and_then(|answer| answer.operation).is_some_and(|operation| operation.end_time.is_some())
 }
 
 /// Starts an operation. One that has no answer is asked for again, the same, or given up.

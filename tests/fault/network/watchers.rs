@@ -1,8 +1,10 @@
-//! Who watches all the time: the fleet, the audit, and the host that is to be barred. A stream
-//! that breaks, or is silent, is taken up again where it was.
+//! Who watches all the time: the fleet, the audit, and the hosts that are to be barred. A stream
+//! that breaks, or is silent, is taken up again where it was, of the next control plane; and so is one
+//! that has been watched for a while.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -10,11 +12,12 @@ use std::{
     time::Duration,
 };
 
-use muster_common::clock::UnixMillis;
+use muster_common::clock::{Clock, Instant, UnixMillis};
 use muster_proto::admin::v1::{
     self as pb, Liveness, watch_audit_entries_response::Event as Fed, watch_nodes_response::Event as Seen,
 };
 use muster_tests::{
+    cable::Cable,
     eventually::{LONG, eventually},
     history::{Recorder, What},
     swarm::Counters,
@@ -22,11 +25,13 @@ use muster_tests::{
 use tokio::task::JoinHandle;
 use tonic::{Status, Streaming};
 
-use super::{client::Client, lab::Lab};
+use super::{client::Client, lab::Lab, seats::Seat, values};
 
 /// A stream that is silent for so long is taken up anew.
 const SILENT: Duration = Duration::from_secs(3);
-/// How often is looked whether the barred host was welcomed, or has a session.
+/// A stream is watched for so long.
+const STAY: Duration = Duration::from_secs(2);
+/// How often is looked whether a barred host was welcomed, or has a session.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Watchers. Dropped: they look away.
@@ -34,41 +39,51 @@ pub(crate) struct Watchers {
     tasks: Vec<JoinHandle<()>>,
     /// How far each watcher of the audit is.
     far: Vec<Arc<AtomicU64>>,
+    /// The values that the watcher of the fleet was sent last.
+    shown: Arc<Mutex<HashMap<String, String>>>,
     /// How often a stream was taken up again.
     pub(crate) again: Arc<AtomicU64>,
 }
 
 impl Watchers {
     #[allow(clippy::disallowed_methods)] // a test's own tasks, ended with their owner
-    pub(crate) async fn begin(lab: &Lab) -> Self {
+    pub(crate) fn begin(lab: &Lab) -> Self {
         let tls = Arc::new(lab.plane().operator_tls());
-        let direct = lab.plane().addresses().operators;
-        let client = |address| Client::new(address, Arc::clone(&tls));
+        let direct: Vec<SocketAddr> = lab.seats.iter().map(Seat::operators).collect();
+        let cabled: Vec<SocketAddr> = lab.cables[1].iter().map(Cable::address).collect();
         let (recorder, again) = (lab.recorder.clone(), Arc::<AtomicU64>::default());
-        let outcast = lab.outcast_node.clone();
-        let fleet = Fleet { recorder: recorder.clone(), not: outcast.clone(), known: HashMap::new() };
-        let mut tasks = vec![
-            tokio::spawn(fleet.watch(client(direct), Arc::clone(&again))),
-            tokio::spawn(welcomes(recorder.clone(), Arc::clone(&lab.outcast.counters), outcast.clone())),
-            tokio::spawn(sessions(recorder.clone(), client(direct), outcast)),
-        ];
+        let not = lab.outcasts.iter().map(|outcast| outcast.node.clone()).collect();
+        let shown = Arc::<Mutex<HashMap<String, String>>>::default();
+        let fleet =
+            Fleet { recorder: recorder.clone(), not, known: HashMap::new(), shown: Arc::clone(&shown) };
+        let client = Client::of_all(&direct, 0, Arc::clone(&tls));
+        let mut tasks = vec![tokio::spawn(fleet.watch(client, Arc::clone(&again)))];
+        for (plane, outcast) in lab.outcasts.iter().enumerate() {
+            let (counters, node) = (Arc::clone(&outcast.host.counters), outcast.node.clone());
+            let client = Client::of_one(plane, direct[plane], Arc::clone(&tls));
+            tasks.push(tokio::spawn(welcomes(recorder.clone(), plane, counters, node.clone())));
+            tasks.push(tokio::spawn(sessions(recorder.clone(), client, node)));
+        }
         let mut far = Vec::new();
-        for (watcher, address) in [direct, lab.cables[1].address()].into_iter().enumerate() {
+        for (watcher, addresses) in [direct, cabled].into_iter().enumerate() {
             let place = Arc::<AtomicU64>::default();
             far.push(Arc::clone(&place));
             let audit = Audit { recorder: recorder.clone(), watcher, place, again: Arc::clone(&again) };
-            tasks.push(tokio::spawn(audit.watch(client(address))));
+            let client = Client::of_all(&addresses, watcher, Arc::clone(&tls));
+            tasks.push(tokio::spawn(audit.watch(client)));
         }
-        Self { tasks, far, again }
+        Self { tasks, far, shown, again }
     }
 
-    /// Waits until all watchers of the audit are so far.
-    pub(crate) async fn until(&self, place: u64) {
+    /// Waits until all watchers of the audit are so far, and the one of the fleet was sent these values.
+    pub(crate) async fn until(&self, place: u64, values: &HashMap<String, String>) {
         eventually("watchers are sent all there is", LONG, || {
             for task in &self.tasks {
                 assert!(!task.is_finished(), "a watcher has failed; it says why above");
             }
-            let all = self.far.iter().all(|far| far.load(Ordering::Relaxed) >= place);
+            let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+            let all = self.far.iter().all(|far| far.load(Ordering::Relaxed) >= place)
+                && values.iter().all(|(key, value)| shown.get(key) == Some(value));
             std::future::ready(all.then_some(()))
         })
         .await;
@@ -81,9 +96,10 @@ impl Drop for Watchers {
     }
 }
 
-/// The next message, unless the stream ends, breaks or is silent.
-async fn next<T>(stream: &mut Streaming<T>) -> Option<T> {
-    match tokio::time::timeout(SILENT, stream.message()).await {
+/// The next message, unless the stream ends, breaks or is silent, or was watched for long enough.
+async fn next<T>(stream: &mut Streaming<T>, begun: Instant) -> Option<T> {
+    let left = (begun + STAY).saturating_duration_since(Clock::System.monotonic());
+    match tokio::time::timeout(SILENT.min(left), stream.message()).await {
         Ok(Ok(message)) => message,
         Ok(Err(status)) => {
             can_go_on(&status);
@@ -101,9 +117,10 @@ fn can_go_on(status: &Status) {
 /// Whoever watches the fleet.
 struct Fleet {
     recorder: Recorder,
-    /// The node that others look at.
-    not: String,
+    /// The nodes that others look at.
+    not: HashSet<String>,
     known: HashMap<String, (Liveness, String)>,
+    shown: Arc<Mutex<HashMap<String, String>>>,
 }
 
 impl Fleet {
@@ -116,10 +133,11 @@ impl Fleet {
                 tokio::time::sleep(LOOK).await;
                 continue;
             };
-            while let Some(message) = next(&mut stream).await {
+            let begun = Clock::System.monotonic();
+            while let Some(message) = next(&mut stream, begun).await {
                 resume_token = message.resume_token;
                 if let Some(Seen::Upserted(node)) = message.event {
-                    self.saw(&node);
+                    self.saw(client.plane(), &node);
                 }
             }
             again.fetch_add(1, Ordering::Relaxed);
@@ -127,8 +145,13 @@ impl Fleet {
         }
     }
 
-    fn saw(&mut self, node: &pb::Node) {
-        let Some(connection) = node.connection.as_ref().filter(|_| node.id != self.not) else { return };
+    fn saw(&mut self, plane: usize, node: &pb::Node) {
+        let (key, value) = (values::node_key(&node.id), values::of_node(node));
+        self.recorder.saw(What::Shown { plane, key: key.clone(), value: value.clone() });
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).insert(key, value);
+        let Some(connection) = node.connection.as_ref().filter(|_| !self.not.contains(&node.id)) else {
+            return;
+        };
         let now = (connection.liveness(), connection.session_id.clone());
         let before = self.known.insert(node.id.clone(), now.clone());
         // How it is when it is first seen is told, too.
@@ -138,10 +161,10 @@ impl Fleet {
             let at =
                 self.recorder.moment(UnixMillis(since.seconds * 1000 + i64::from(since.nanos) / 1_000_000));
             let state = now.0.as_str_name().trim_start_matches("LIVENESS_").to_lowercase();
-            self.recorder.saw_at(at, What::Liveness { plane: 0, node: node.id.clone(), state });
+            self.recorder.saw_at(at, What::Liveness { plane, node: node.id.clone(), state });
         }
         if before.1 != now.1 {
-            self.recorder.saw(What::Session { node: node.id.clone(), session: now.1 });
+            self.recorder.saw(What::Session { plane, node: node.id.clone(), session: now.1 });
         }
     }
 }
@@ -166,11 +189,13 @@ impl Audit {
                 tokio::time::sleep(LOOK).await;
                 continue;
             };
-            while let Some(message) = next(&mut stream).await {
+            let begun = Clock::System.monotonic();
+            while let Some(message) = next(&mut stream, begun).await {
                 resume_token = message.resume_token;
                 let Some(Fed::Entry(entry)) = message.event else { continue };
-                let (watcher, place, hash) = (self.watcher, entry.place, entry.hash.to_vec());
-                self.recorder.saw(What::Fed { watcher, place, hash });
+                let (watcher, plane) = (self.watcher, client.plane());
+                let (place, hash) = (entry.place, entry.hash.to_vec());
+                self.recorder.saw(What::Fed { watcher, plane, place, hash });
                 self.place.store(place, Ordering::Relaxed);
             }
             self.again.fetch_add(1, Ordering::Relaxed);
@@ -179,14 +204,14 @@ impl Audit {
     }
 }
 
-/// Sees when a host is welcomed, as it sees it itself.
-async fn welcomes(recorder: Recorder, counters: Arc<Counters>, node: String) {
+/// Sees when a host is welcomed by this control plane, as it sees it itself.
+async fn welcomes(recorder: Recorder, plane: usize, counters: Arc<Counters>, node: String) {
     let mut before = counters.opened.load(Ordering::Relaxed);
     loop {
         tokio::time::sleep(LOOK).await;
         let now = counters.opened.load(Ordering::Relaxed);
         if now != before {
-            recorder.saw(What::Welcomed { node: node.clone() });
+            recorder.saw(What::Welcomed { plane, node: node.clone() });
         }
         before = now;
     }
@@ -202,8 +227,8 @@ async fn sessions(recorder: Recorder, mut client: Client, node: String) {
         let connection = answer.ok().and_then(|answer| answer.node).and_then(|node| node.connection);
         if let Some(connection) = connection {
             let at = *asked.lock().unwrap_or_else(PoisonError::into_inner);
-            let session = connection.session_id;
-            recorder.saw_at(at, What::Session { node: node.clone(), session });
+            let (plane, session) = (client.plane(), connection.session_id);
+            recorder.saw_at(at, What::Session { plane, node: node.clone(), session });
         }
         tokio::time::sleep(LOOK * 5).await;
     }

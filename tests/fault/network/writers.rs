@@ -7,18 +7,21 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use muster_proto::admin::v1 as pb;
-use muster_tests::history::{Outcome, Read, Recorder, What, Write};
+use muster_tests::{
+    cable::Cable,
+    history::{Outcome, Read, Recorder, What, Write},
+};
 use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use rustls::ClientConfig;
 use tokio::task::JoinHandle;
 
-use super::{client::Client, hosts, lab::Lab, orders, values, watchers::Watchers};
+use super::{client::Client, hosts, lab::Lab, orders, seats::Seat, values, watchers::Watchers};
 
 /// Nodes of the swarm whose names change; one more is raced for.
 const NAMED: usize = 3;
@@ -55,7 +58,10 @@ pub(crate) struct Shared {
     tls: Arc<ClientConfig>,
     /// Of each control plane.
     direct: Vec<SocketAddr>,
-    cable: SocketAddr,
+    /// To each of them over a cable.
+    by_cable: Vec<SocketAddr>,
+    /// Programs that were made.
+    clients: AtomicUsize,
     stop: AtomicBool,
     /// Nodes and assignments that are written.
     keys: Vec<Key>,
@@ -76,17 +82,22 @@ impl Shared {
         !self.stop.load(Ordering::Relaxed)
     }
 
-    /// A program that asks the first control plane.
+    /// A program that asks each control plane in turn; each begins with another one.
     pub(crate) fn client(&self) -> Client {
-        Client::new(self.direct[0], Arc::clone(&self.tls))
+        self.client_of(&self.direct)
     }
 
     fn client_by_cable(&self) -> Client {
-        Client::new(self.cable, Arc::clone(&self.tls))
+        self.client_of(&self.by_cable)
     }
 
-    fn wrote(&self, begun: Duration, key: String, value: String, over: Option<String>, outcome: Outcome) {
-        self.recorder.saw(What::Write(Write { begun, key, value, over, outcome }));
+    fn client_of(&self, addresses: &[SocketAddr]) -> Client {
+        let number = self.clients.fetch_add(1, Ordering::Relaxed);
+        Client::of_all(addresses, number, Arc::clone(&self.tls))
+    }
+
+    fn wrote(&self, write: Write) {
+        self.recorder.saw(What::Write(write));
     }
 
     /// The version of a content, as it is written.
@@ -111,8 +122,9 @@ impl Writers {
             recorder: lab.recorder.clone(),
             ran: lab.ran(),
             tls: Arc::new(lab.plane().operator_tls()),
-            direct: lab.seats.iter().map(|seat| seat.plane.addresses().operators).collect(),
-            cable: lab.cables[1].address(),
+            direct: lab.seats.iter().map(Seat::operators).collect(),
+            by_cable: lab.cables[1].iter().map(Cable::address).collect(),
+            clients: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             keys: nodes.chain(assignments.clone().map(Key::Assignment)).collect(),
             versions: Mutex::default(),
@@ -132,20 +144,20 @@ impl Writers {
             tasks.push(tokio::spawn(configure(Arc::clone(&shared), name, folder, chance())));
         }
         tasks.push(tokio::spawn(orders::give(Arc::clone(&shared), lab.hosts.len(), chance())));
-        for plane in 0..shared.direct.len() {
-            let client = Client::new(shared.direct[plane], Arc::clone(&shared.tls));
-            tasks.push(tokio::spawn(read(Arc::clone(&shared), plane, client, chance())));
+        for (plane, address) in shared.direct.iter().enumerate() {
+            let client = Client::of_one(plane, *address, Arc::clone(&shared.tls));
+            tasks.push(tokio::spawn(read(Arc::clone(&shared), client, chance())));
         }
-        tasks.push(tokio::spawn(read(Arc::clone(&shared), 0, shared.client_by_cable(), chance())));
+        tasks.push(tokio::spawn(read(Arc::clone(&shared), shared.client_by_cable(), chance())));
         Self { shared, tasks: Mutex::new(tasks) }
     }
 
     /// Reads everything once more, of every control plane.
     pub(crate) async fn read_all(&self) {
         for (plane, address) in self.shared.direct.iter().enumerate() {
-            let mut client = Client::new(*address, Arc::clone(&self.shared.tls));
+            let mut client = Client::of_one(plane, *address, Arc::clone(&self.shared.tls));
             for key in &self.shared.keys {
-                read_one(&self.shared, plane, &mut client, key).await;
+                read_one(&self.shared, &mut client, key).await;
             }
         }
     }
@@ -175,7 +187,8 @@ async fn rename(shared: Arc<Shared>, node: String, mut chance: StdRng) {
                 |to| async move { to.nodes.clone().update_node(request).await },
             )
             .await;
-        shared.wrote(begun, values::node_key(&node), value, None, outcome(&answer));
+        let (plane, key) = (client.plane(), values::node_key(&node));
+        shared.wrote(Write { begun, plane, key, value, over: None, outcome: outcome(&answer) });
         rest(&mut chance, 20..60).await;
     }
 }
@@ -206,7 +219,8 @@ async fn race(shared: Arc<Shared>, mut client: Client, node: String, racer: usiz
                 |to| async move { to.nodes.clone().update_node(request).await },
             )
             .await;
-        shared.wrote(begun, values::node_key(&node), value, over, outcome(&answer));
+        let (plane, key) = (client.plane(), values::node_key(&node));
+        shared.wrote(Write { begun, plane, key, value, over, outcome: outcome(&answer) });
     }
 }
 
@@ -245,7 +259,8 @@ async fn configure(shared: Arc<Shared>, name: String, folder: PathBuf, mut chanc
         } else {
             outcome(&client.ask(|| begun = shared.recorder.now(), assign).await)
         };
-        shared.wrote(begun, values::assignment_key(&name), version.to_string(), None, outcome);
+        let (plane, key, value) = (client.plane(), values::assignment_key(&name), version.to_string());
+        shared.wrote(Write { begun, plane, key, value, over: None, outcome });
         if is_last {
             return;
         }
@@ -254,10 +269,10 @@ async fn configure(shared: Arc<Shared>, name: String, folder: PathBuf, mut chanc
 }
 
 /// Reads now this, now that, and looks how orders stand.
-async fn read(shared: Arc<Shared>, plane: usize, mut client: Client, mut chance: StdRng) {
+async fn read(shared: Arc<Shared>, mut client: Client, mut chance: StdRng) {
     while shared.goes_on() {
         let key = shared.keys.choose(&mut chance).expect("there are keys").clone();
-        read_one(&shared, plane, &mut client, &key).await;
+        read_one(&shared, &mut client, &key).await;
         if chance.random_ratio(1, 4) {
             orders::look(&shared, &mut client, &mut chance).await;
         }
@@ -265,7 +280,7 @@ async fn read(shared: Arc<Shared>, plane: usize, mut client: Client, mut chance:
     }
 }
 
-async fn read_one(shared: &Shared, plane: usize, client: &mut Client, key: &Key) {
+async fn read_one(shared: &Shared, client: &mut Client, key: &Key) {
     let mut begun = Duration::ZERO;
     let begins = || begun = shared.recorder.now();
     let (key, value) = match key.clone() {
@@ -284,7 +299,7 @@ async fn read_one(shared: &Shared, plane: usize, client: &mut Client, key: &Key)
         }
     };
     if let Some(value) = value {
-        shared.recorder.saw(What::Read(Read { begun, plane, key, value }));
+        shared.recorder.saw(What::Read(Read { begun, plane: client.plane(), key, value }));
     }
 }
 

@@ -9,10 +9,15 @@ mod orders;
 mod record;
 #[cfg(test)]
 mod tests;
+mod watches;
+mod ways;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use super::History;
+
+/// What a busy machine may add to any time.
+const BUSY: Duration = Duration::from_secs(3);
 
 /// What an invariant says of a history.
 #[derive(Debug)]
@@ -27,10 +32,10 @@ pub struct Verdict {
     pub broken: Vec<String>,
 }
 
-/// What each invariant says.
+/// What each invariant says; if there are several control planes, also what must hold between them.
 #[must_use]
 pub fn judge(history: &History) -> Vec<Verdict> {
-    vec![
+    let mut verdicts = vec![
         config::i1(history),
         config::i2(history),
         hosts::i3(history),
@@ -41,10 +46,18 @@ pub fn judge(history: &History) -> Vec<Verdict> {
         orders::i8(history),
         record::i9(history),
         identities::i10(history),
-        record::i11(history),
+        watches::i11(history),
         record::i12(history),
         hosts::liveness(history),
-    ]
+    ];
+    if history.planes > 1 {
+        verdicts.extend([
+            config::i1_elsewhere(history),
+            identities::i10_elsewhere(history),
+            watches::i11_elsewhere(history),
+        ]);
+    }
+    verdicts
 }
 
 impl Verdict {

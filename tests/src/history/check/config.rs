@@ -5,10 +5,13 @@ use std::{
     time::Duration,
 };
 
-use super::{Places, Verdict};
+use super::{BUSY, Places, Verdict, ways::Ways};
 use crate::history::{History, Outcome, Write};
 
-/// What was acknowledged before a reading began is there in it, or something newer is; and
+/// In which a control plane shows what another one acknowledged.
+const LAG: Duration = BUSY;
+
+/// What a control plane acknowledged before a reading began is there in it, or something newer is; and
 /// nobody reads what nobody has written yet.
 pub(super) fn i1(history: &History) -> Verdict {
     let mut verdict = Verdict::new("I1", "what was acknowledged is read by all who ask after that");
@@ -25,7 +28,7 @@ pub(super) fn i1(history: &History) -> Verdict {
             verdict.fact(false, || format!("{key} was read as {:?}, which was never committed", read.value));
             continue;
         };
-        let least = newest(acknowledged.get(key), read.begun);
+        let least = newest(acknowledged.get(&(read.plane, key)), read.begun);
         verdict.fact(least.is_none_or(|least| least <= place), || {
             format!("{key} was read as {:?} at {:?}, after something newer was acknowledged", read.value, at)
         });
@@ -41,12 +44,40 @@ pub(super) fn i1(history: &History) -> Verdict {
     verdict
 }
 
-/// By key: when something was known, and its place.
-fn acknowledged<'a>(history: &'a History, places: &Places<'_>) -> HashMap<&'a str, Vec<(Duration, u64)>> {
-    let mut found: HashMap<&str, Vec<(Duration, u64)>> = HashMap::new();
+/// What was acknowledged by any other control plane is there soon.
+pub(super) fn i1_elsewhere(history: &History) -> Verdict {
+    let mut verdict =
+        Verdict::new("I1 elsewhere", "and three seconds later of whichever control plane they ask");
+    let (places, ways) = (Places::of(history), Ways::of(history));
+    let acknowledged = acknowledged(history, &places);
+    for (at, read) in history.reads() {
+        let known = ways.known(read.plane, read.begun, LAG);
+        let others = (0..history.planes).filter(|plane| *plane != read.plane);
+        let of = |plane| newest(acknowledged.get(&(plane, read.key.as_str())), known);
+        // What was never committed breaks the first invariant.
+        let (Some(least), Some(place)) = (others.filter_map(of).max(), places.get(&read.key, &read.value))
+        else {
+            continue;
+        };
+        verdict.fact(least <= place, || {
+            format!(
+                "{} was read of control plane {} as {:?} at {at:?}, after another one had acknowledged something newer",
+                read.key, read.plane, read.value
+            )
+        });
+    }
+    verdict
+}
+
+/// By control plane and key: when something was acknowledged, and its place.
+fn acknowledged<'a>(
+    history: &'a History,
+    places: &Places<'_>,
+) -> HashMap<(usize, &'a str), Vec<(Duration, u64)>> {
+    let mut found: HashMap<(usize, &str), Vec<(Duration, u64)>> = HashMap::new();
     for (at, write) in history.writes().filter(|(_, write)| write.outcome == Outcome::Acknowledged) {
         if let Some(place) = places.get(&write.key, &write.value) {
-            found.entry(&write.key).or_default().push((at, place));
+            found.entry((write.plane, &write.key)).or_default().push((at, place));
         }
     }
     found

@@ -2,13 +2,11 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::{Places, Verdict};
+use super::{BUSY, Places, Verdict};
 use crate::history::History;
 
 /// Heartbeats in which a live node runs what it should.
 const HEARTBEATS: u32 = 3;
-/// What a busy machine may add to any time.
-const BUSY: Duration = Duration::from_secs(3);
 
 /// No host goes back to what was committed before what it runs.
 pub(super) fn i3(history: &History) -> Verdict {

@@ -1,4 +1,4 @@
-//! What is on record: the audit, those who watch it, and what had no answer.
+//! What is on record: the audit, and what had no answer.
 
 use std::collections::{HashMap, HashSet};
 
@@ -42,32 +42,6 @@ fn chains(history: &History, verdict: &mut Verdict) {
             });
         }
     }
-}
-
-/// A watcher is sent every entry once, in the order of commits, over all breaks of its stream.
-pub(super) fn i11(history: &History) -> Verdict {
-    let mut verdict = Verdict::new("I11", "a watcher is sent everything once, in order, over all breaks");
-    let fed = |what| match what {
-        &What::Fed { watcher, place, ref hash } => Some((watcher, place, hash)),
-        _ => None,
-    };
-    let mut watchers: HashMap<usize, Vec<(u64, &Vec<u8>)>> = HashMap::new();
-    for (_, (watcher, place, hash)) in history.of(fed) {
-        let sent = watchers.entry(watcher).or_default();
-        let before = sent.last().map_or(0, |(place, _)| *place);
-        verdict.fact(before < place, || format!("watcher {watcher} was sent {place} after {before}"));
-        sent.push((place, hash));
-    }
-    for (watcher, sent) in watchers {
-        let (Some((first, _)), Some((last, _))) = (sent.first(), sent.last()) else { continue };
-        let sent: HashSet<(u64, &Vec<u8>)> = sent.iter().copied().collect();
-        for entry in history.entries().filter(|entry| (*first..=*last).contains(&entry.place)) {
-            verdict.fact(sent.contains(&(entry.place, &entry.hash)), || {
-                format!("watcher {watcher} was not sent {}", entry.place)
-            });
-        }
-    }
-    verdict
 }
 
 /// What had no answer was done whole, or not at all, and never twice.

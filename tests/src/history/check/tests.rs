@@ -1,5 +1,7 @@
 //! Each invariant holds of a sound history, and is broken by one that is not.
 
+mod planes;
+
 use super::*;
 use crate::history::{Command, Entry, Event, Order, Outcome, Ran, Read, State, Trouble, What, Write};
 use muster_common::clock::UnixMillis;
@@ -14,7 +16,7 @@ fn at(millis: u64) -> Duration {
 /// A history of these events, each so many milliseconds after its begin.
 fn of(events: Vec<(u64, What)>) -> History {
     let events = events.into_iter().map(|(millis, what)| Event { at: at(millis), what }).collect();
-    History { events, heartbeat: at(1000) }
+    History { events, heartbeat: at(1000), planes: 1 }
 }
 
 /// The invariants that a history breaks.
@@ -24,7 +26,7 @@ fn broken(events: Vec<(u64, What)>) -> Vec<&'static str> {
 }
 
 fn write(begun: u64, value: &str, outcome: Outcome) -> Write {
-    Write { begun: at(begun), key: KEY.to_owned(), value: value.to_owned(), over: None, outcome }
+    Write { begun: at(begun), plane: 0, key: KEY.to_owned(), value: value.to_owned(), over: None, outcome }
 }
 
 fn wrote(begun: u64, value: &str, outcome: Outcome) -> What {
@@ -248,10 +250,11 @@ fn a_change_that_is_not_on_record_and_a_cut_chain_break_the_ninth() {
 
 #[test]
 fn a_barred_node_that_is_taken_in_breaks_the_tenth() {
-    let barred = || (1_000, What::Barred { node: "a".to_owned() });
-    let welcomed = |at, node: &str| (at, What::Welcomed { node: node.to_owned() });
-    let session =
-        |at, session: &str| (at, What::Session { node: "a".to_owned(), session: session.to_owned() });
+    let barred = || (1_000, What::Barred { plane: 0, node: "a".to_owned() });
+    let welcomed = |at, node: &str| (at, What::Welcomed { plane: 0, node: node.to_owned() });
+    let session = |at, session: &str| {
+        (at, What::Session { plane: 0, node: "a".to_owned(), session: session.to_owned() })
+    };
     assert_eq!(broken(vec![barred(), welcomed(2_500, "a"), session(2_900, "s")]), Vec::<&str>::new());
     assert_eq!(broken(vec![barred(), welcomed(3_500, "b"), session(3_500, "")]), Vec::<&str>::new());
     assert_eq!(broken(vec![barred(), welcomed(3_500, "a")]), ["I10"]);
@@ -260,7 +263,8 @@ fn a_barred_node_that_is_taken_in_breaks_the_tenth() {
 
 #[test]
 fn a_watcher_that_misses_something_or_hears_it_twice_breaks_the_eleventh() {
-    let fed = |place: u64| (500, What::Fed { watcher: 0, place, hash: vec![place.to_le_bytes()[0]] });
+    let fed =
+        |place: u64| (500, What::Fed { watcher: 0, plane: 0, place, hash: vec![place.to_le_bytes()[0]] });
     let with = |places: &[u64]| {
         let mut events: Vec<_> = places.iter().map(|place| fed(*place)).collect();
         events.extend((1..=3).map(|place| {
@@ -273,6 +277,23 @@ fn a_watcher_that_misses_something_or_hears_it_twice_breaks_the_eleventh() {
     assert_eq!(with(&[1, 3]), ["I11"]);
     assert_eq!(with(&[1, 2, 2, 3]), ["I11"]);
     assert_eq!(with(&[2, 1, 3]), ["I11"]);
+}
+
+#[test]
+fn a_watcher_of_the_fleet_that_is_sent_an_older_value_or_not_the_last_breaks_the_eleventh() {
+    let with = |values: &[&str]| {
+        let shown =
+            |value: &&str| (500, What::Shown { plane: 0, key: KEY.to_owned(), value: (*value).to_owned() });
+        let mut events: Vec<_> = values.iter().map(shown).collect();
+        events.extend([(100, wrote(0, "1", Outcome::Unknown)), (200, wrote(110, "2", Outcome::Unknown))]);
+        events.extend([on_record(1, "0", "1"), on_record(2, "1", "2")]);
+        broken(events)
+    };
+    assert_eq!(with(&["0", "1", "1", "2"]), Vec::<&str>::new(), "the same may come twice");
+    assert_eq!(with(&["0", "2"]), Vec::<&str>::new(), "it is sent as it is, not as it was");
+    assert_eq!(with(&["2", "1", "2"]), ["I11"]);
+    assert_eq!(with(&["0", "1"]), ["I11"], "never the last");
+    assert_eq!(with(&["half of 2", "2"]), ["I11"], "nobody wrote that");
 }
 
 #[test]
@@ -304,7 +325,12 @@ fn a_node_that_is_called_offline_for_nothing_is_told() {
     let offline = |at, node: &str| {
         (at, What::Liveness { plane: 0, node: node.to_owned(), state: "offline".to_owned() })
     };
-    let trouble = || Trouble { from: at(1_000), what: "silent drop".to_owned(), nodes: vec!["a".to_owned()] };
+    let trouble = || Trouble {
+        from: at(1_000),
+        what: "silent drop".to_owned(),
+        nodes: vec!["a".to_owned()],
+        planes: vec![],
+    };
     let with = |told| broken(vec![told, (3_000, What::Trouble(trouble()))]);
     assert_eq!(with(offline(2_500, "a")), Vec::<&str>::new());
     assert_eq!(with(offline(4_000, "a")), Vec::<&str>::new(), "what was lost is sent again later");

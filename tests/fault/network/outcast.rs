@@ -1,0 +1,62 @@
+//! Hosts that are barred in the middle of it all: one for each control plane, which speaks with no
+//! other one. The first is barred by its own, each other one by the one before.
+
+use std::sync::Arc;
+
+use muster_proto::admin::v1 as pb;
+use muster_tests::{history::What, operator::Operator};
+
+use super::{
+    afar::Afar,
+    client::Client,
+    lab::{Lab, until_online},
+};
+
+/// The label of all of them.
+const ROLE: &str = "outcast";
+
+/// A host whose node is barred.
+pub(crate) struct Outcast {
+    pub(crate) host: Afar,
+    pub(crate) node: String,
+}
+
+impl Outcast {
+    /// The one that speaks with this control plane.
+    pub(crate) async fn start(
+        seat: &super::seats::Seat,
+        crowd: &muster_tests::netns::Namespace,
+        number: usize,
+    ) -> Self {
+        let label = number.to_string();
+        let labels = [("role", ROLE), ("outcast", label.as_str())];
+        let host = Afar::start_at(crowd, seat.agents().into(), seat.plane.join(1, &labels).await).await;
+        let operator: Operator = seat.plane.operator().await;
+        let node = until_online(&operator, &format!("outcast={number}"), 1).await.remove(0);
+        Self { host, node }
+    }
+}
+
+impl Lab {
+    /// Lets the outcasts in no more, once.
+    pub(crate) async fn bar_the_outcasts(&self) {
+        let bar = |number: usize| async move {
+            let node = self.outcasts[number].node.clone();
+            let tls = Arc::new(self.plane().operator_tls());
+            let by = number.saturating_sub(1);
+            let mut client = Client::of_one(by, self.seats[by].operators(), tls);
+            let request = pb::RevokeRequest { subject: format!("node/{node}"), reason: "lost".to_owned() };
+            client
+                .insist(|operator| {
+                    let request = request.clone();
+                    async move { operator.identity.clone().revoke(request).await }
+                })
+                .await;
+            self.recorder.saw(What::Barred { plane: by, node });
+        };
+        let all = || async {
+            futures_util::future::join_all((0..self.outcasts.len()).map(bar)).await;
+        };
+        self.barred.get_or_init(all).await;
+    }
+}
