@@ -12,7 +12,7 @@ use muster_common::clock::{Clock, UnixMillis};
 use muster_proto::admin::v1::{self as pb, Liveness};
 use muster_tests::{
     eventually::{LONG, eventually},
-    history::{Entry, What},
+    history::{Entry, What, check::i10_elsewhere},
     operator::Operator,
 };
 
@@ -31,6 +31,13 @@ pub(crate) async fn settle(lab: &Lab, writers: &Writers) {
     futures_util::future::join_all(homes).await;
     for node in &lab.nodes {
         live(lab, &operators, node, healed).await;
+    }
+    if lab.seats.len() > 1 {
+        // Who was parted from the database last must know of the bars a little later.
+        eventually("the bars are tried at another control plane", LONG, || {
+            std::future::ready((i10_elsewhere(&lab.recorder.history()).looked_at > 0).then_some(()))
+        })
+        .await;
     }
 }
 

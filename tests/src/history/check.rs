@@ -14,6 +14,8 @@ mod ways;
 
 use std::{collections::HashMap, time::Duration};
 
+pub use identities::i10_elsewhere;
+
 use super::History;
 
 /// What a busy machine may add to any time.

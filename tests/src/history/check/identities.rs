@@ -23,7 +23,8 @@ pub(super) fn i10(history: &History) -> Verdict {
 }
 
 /// Nor by any other control plane, while that has its database or had it since.
-pub(super) fn i10_elsewhere(history: &History) -> Verdict {
+#[must_use]
+pub fn i10_elsewhere(history: &History) -> Verdict {
     let mut verdict = Verdict::new("I10 elsewhere", "nor by a control plane that did not set the bar");
     let ways = Ways::of(history);
     for (since, (by, barred)) in history.barred() {
