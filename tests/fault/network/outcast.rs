@@ -4,16 +4,14 @@
 use std::sync::Arc;
 
 use muster_proto::admin::v1 as pb;
-use muster_tests::{history::What, operator::Operator};
+use muster_tests::{history::What, netns::Namespace};
 
 use super::{
     afar::Afar,
     client::Client,
     lab::{Lab, until_online},
+    seats::Seat,
 };
-
-/// The label of all of them.
-const ROLE: &str = "outcast";
 
 /// A host whose node is barred.
 pub(crate) struct Outcast {
@@ -23,15 +21,10 @@ pub(crate) struct Outcast {
 
 impl Outcast {
     /// The one that speaks with this control plane.
-    pub(crate) async fn start(
-        seat: &super::seats::Seat,
-        crowd: &muster_tests::netns::Namespace,
-        number: usize,
-    ) -> Self {
-        let label = number.to_string();
-        let labels = [("role", ROLE), ("outcast", label.as_str())];
-        let host = Afar::start_at(crowd, seat.agents().into(), seat.plane.join(1, &labels).await).await;
-        let operator: Operator = seat.plane.operator().await;
+    pub(crate) async fn start(seat: &Seat, crowd: &Namespace, number: usize) -> Self {
+        let join = seat.plane.join(1, &[("outcast", &number.to_string())]).await;
+        let host = Afar::start_at(crowd, seat.agents().into(), join).await;
+        let operator = seat.plane.operator().await;
         let node = until_online(&operator, &format!("outcast={number}"), 1).await.remove(0);
         Self { host, node }
     }
