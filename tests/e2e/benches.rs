@@ -81,22 +81,31 @@ fn the_convergence_bench_writes_every_figure_that_it_promises() {
 fn the_scale_bench_writes_every_figure_that_it_promises() {
     let folder = tempfile::tempdir().unwrap();
     let draw = folder.path().join("img");
-    let small =
-        ["--sizes", "20,60", "--idle-seconds", "1", "--nodes", "500", "--draw", draw.to_str().unwrap()];
-    let args: Vec<&str> = ["--only", "scale"].into_iter().chain(small).collect();
+    let small = ["--sizes", "20,60", "--planes", "2", "--planes-sizes", "30,60", "--idle-seconds", "1"];
+    let rest = ["--nodes", "500", "--draw", draw.to_str().unwrap()];
+    let args: Vec<&str> = ["--only", "scale"].into_iter().chain(small).chain(rest).collect();
     let found = bench(&args, folder.path(), "scale.json");
     let rows = |key: &str| found[key].as_array().unwrap();
     let number = |row: &Value, key: &str| row[key].as_f64().unwrap_or_else(|| panic!("{row} has no {key}"));
-    let sizes: Vec<_> = rows("sessions").iter().map(|row| number(row, "sessions")).collect();
-    assert_eq!(sizes, [20.0, 60.0]);
-    for row in rows("sessions") {
+    let sizes = |key| rows(key).iter().map(|row| number(row, "sessions")).collect::<Vec<_>>();
+    assert_eq!((sizes("sessions"), sizes("planes")), (vec![20.0, 60.0], vec![30.0, 60.0]));
+    for row in rows("sessions").iter().chain(rows("planes")) {
         for key in ["memory_mib", "connect_seconds", "connect_cpu_ms", "change_cpu_ms", "memory_after_mib"] {
             assert!(number(row, key) > 0.0, "{key} of {row}");
         }
         assert!(number(row, "idle_cpu_percent") >= 0.0 && number(row, "beats_per_second") >= 0.0, "{row}");
         assert!(number(row, "received_ms") <= number(row, "stored_ms"), "{row}");
     }
-    assert_eq!(rows("fits").len(), 5);
+    for row in rows("planes") {
+        let replicas = row["replicas"].as_array().unwrap();
+        let sum = |key: &str| replicas.iter().map(|replica| number(replica, key)).sum::<f64>();
+        assert_eq!(replicas.len(), 2, "{row}");
+        // Those that are about to go from one to the other are nowhere for a moment.
+        assert!((sum("sessions") - number(row, "sessions")).abs() <= 3.0, "{row}");
+        assert!((sum("memory_mib") - number(row, "memory_mib")).abs() < 0.1, "{row}");
+        assert!(number(&row["database"], "connect_cpu_ms") > 0.0, "{row}");
+    }
+    assert_eq!((rows("fits").len(), rows("planes_fits").len()), (5, 5));
     let [cache] = rows("nodes").as_slice() else { panic!("{found}") };
     assert_eq!((number(cache, "nodes"), cache["selectors"].as_array().unwrap().len()), (500.0, 5));
     assert_eq!(number(&cache["selectors"][0], "found"), 167.0, "every third is in production: {cache}");
@@ -105,7 +114,7 @@ fn the_scale_bench_writes_every_figure_that_it_promises() {
         assert!(number(cache, key) > 0.0, "{key} of {cache}");
     }
     let picture = fs::read_to_string(draw.join("scale.svg")).unwrap();
-    assert_eq!(picture.matches("<circle").count(), 8, "two points in each of four charts");
+    assert_eq!(picture.matches("<circle").count(), 16, "two lines of two points in each of four charts");
 }
 
 #[test]

@@ -4,7 +4,8 @@
 //!
 //! Small in CI; `make soak` runs it whole (`MUSTER_ROUNDS`, `MUSTER_SECONDS`, `MUSTER_HALF_OPEN`,
 //! `MUSTER_SESSIONS`, `MUSTER_AGENTS`, `MUSTER_COMMANDS`, `MUSTER_BRICK`, `MUSTER_CUTS`,
-//! `MUSTER_NETWORK_SECONDS`, `MUSTER_FLEET`, `MUSTER_KILLING`). The seed is printed and can be given (`MUSTER_SEED`).
+//! `MUSTER_NETWORK_SECONDS`, `MUSTER_FLEET`, `MUSTER_KILLING`, `MUSTER_STORM`,
+//! `MUSTER_STORM_REPLICAS`). The seed is printed and can be given (`MUSTER_SEED`).
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod apply;
@@ -19,6 +20,7 @@ mod network;
 mod power;
 mod replicas;
 mod rotation;
+mod storm;
 mod tree;
 
 pub(crate) use muster_tests::soak::{number, report};

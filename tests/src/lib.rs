@@ -35,5 +35,7 @@ pub mod repository;
 pub mod search;
 pub mod soak;
 pub mod swarm;
+pub mod swarms;
 pub mod sysctl;
+pub mod told;
 pub mod versions;

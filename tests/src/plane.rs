@@ -34,6 +34,8 @@ pub const TRUST_DOMAIN: &str = "fleet.test";
 pub struct Options {
     /// Between heartbeats.
     pub heartbeat: Duration,
+    /// First and longest wait of agents before they try a broken session again.
+    pub reconnect: (Duration, Duration),
     /// Life of nodes' certificates.
     pub certificate_ttl: Duration,
     /// What is logged.
@@ -52,6 +54,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             heartbeat: Duration::from_millis(500),
+            reconnect: (Duration::from_millis(50), Duration::from_secs(1)),
             certificate_ttl: Duration::from_secs(7 * 24 * 3600),
             log: "info".to_owned(),
             authority: None,
@@ -124,8 +127,8 @@ impl Plane {
         let text = fs::read_to_string(&config).unwrap();
         let text = set(&text, "heartbeat-interval", &millis(options.heartbeat));
         let text = set(&text, "heartbeat-jitter", &millis(options.heartbeat / 10));
-        let text = set(&text, "reconnect-min", "\"50ms\"");
-        let text = set(&text, "reconnect-max", "\"1s\"");
+        let text = set(&text, "reconnect-min", &millis(options.reconnect.0));
+        let text = set(&text, "reconnect-max", &millis(options.reconnect.1));
         let text = set(&text, "node-certificate-ttl", &millis(options.certificate_ttl));
         fs::write(&config, set(&text, "filter", &format!("{:?}", options.log))).unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -163,7 +166,7 @@ impl Plane {
         });
         self.addresses = addresses.await;
         self.keep_ports();
-        self.ready().await;
+        self.ready_within(LONG).await;
     }
 
     /// Starts the process, which may end before it serves.
@@ -214,9 +217,11 @@ impl Plane {
         fs::write(self.config(), text).unwrap();
     }
 
-    async fn ready(&self) {
+    /// Waits until it is ready, however many nodes it has to read. Where it listens is known from
+    /// an earlier start.
+    pub async fn ready_within(&self, limit: Duration) {
         let address = self.addresses.console;
-        eventually("the control plane is ready", LONG, || async move {
+        eventually("the control plane is ready", limit, || async move {
             http_get(address, "/readyz").await.filter(|answer| answer.starts_with("HTTP/1.1 200"))
         })
         .await;

@@ -205,9 +205,16 @@ impl Swarm {
     /// Opens a session for each identity, `at_once` at a time.
     #[must_use]
     pub fn start(address: SocketAddr, identities: &[Identity], at_once: usize) -> Self {
+        Self::start_at(&[address], identities, at_once)
+    }
+
+    /// The same with any of several control planes that serve one store.
+    #[must_use]
+    pub fn start_at(addresses: &[SocketAddr], identities: &[Identity], at_once: usize) -> Self {
         let mut swarm = Self::empty(at_once);
+        let addresses: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
         for identity in identities {
-            let host = SwarmHost::new(vec![address.to_string()], Arc::clone(&swarm.counters), swarm.probe());
+            let host = SwarmHost::new(addresses.clone(), Arc::clone(&swarm.counters), swarm.probe());
             swarm.add(host, Grpc::with_config(Arc::clone(identity)), InstanceId::generate());
         }
         swarm

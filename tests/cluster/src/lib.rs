@@ -20,6 +20,7 @@ use std::{
         Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 /// Who runs a server that root may not run.
@@ -27,6 +28,9 @@ const NOBODY: u32 = 65534;
 /// Of every server; its settings make nothing durable, which no test here is about.
 const SETTINGS: &str = "fsync = off\nfull_page_writes = off\nmax_connections = 300\n\
                         shared_buffers = 32MB\nmax_wal_size = 256MB\n";
+
+/// In which the system counts a process's time, in a second.
+const TICKS: u64 = 100;
 
 /// A running server; it ends with this value.
 #[derive(Debug)]
@@ -199,6 +203,15 @@ impl Cluster {
         self.tell("start");
     }
 
+    /// Processor time of all its processes since it was started, of those that have ended, too.
+    #[must_use]
+    pub fn cpu(&self) -> Duration {
+        let told = fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap_or_default();
+        let first = told.lines().next().unwrap_or_default();
+        let ticks = processes().filter_map(|stat| ticks_of(&stat, first)).sum::<u64>();
+        Duration::from_millis(ticks * 1000 / TICKS)
+    }
+
     fn tell(&self, word: &str) {
         self.keeper.lock().unwrap_or_else(std::sync::PoisonError::into_inner).tell(word);
     }
@@ -265,6 +278,27 @@ fn programs() -> &'static Path {
             versions.map(|version| version.path().join("bin")).filter(|bin| bin.join("initdb").exists());
         newest.max().expect("these tests need a PostgreSQL server: apt install postgresql")
     })
+}
+
+/// What the system says of each process.
+fn processes() -> impl Iterator<Item = String> {
+    let folders = fs::read_dir("/proc").into_iter().flatten().flatten();
+    folders.filter_map(|folder| fs::read_to_string(folder.path().join("stat")).ok())
+}
+
+/// Time that a process has used, if it is this one or a child of it. A parent has its own, and that of
+/// children that have ended.
+fn ticks_of(stat: &str, parent: &str) -> Option<u64> {
+    // The name of a program may have anything in it; it ends at the last bracket.
+    let (head, rest) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let used =
+        |range: std::ops::Range<usize>| fields.get(range)?.iter().map(|it| it.parse::<u64>().ok()).sum();
+    match (head.split_whitespace().next()? == parent, *fields.get(1)? == parent) {
+        (true, _) => used(11..15),
+        (_, true) => used(11..13),
+        _ => None,
+    }
 }
 
 fn free_port() -> u16 {

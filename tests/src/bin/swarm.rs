@@ -3,9 +3,10 @@
 //! LAST of the fleet, the last one excluded, are this process's to make.
 //!
 //! It does what it is told on standard input, and says a line when that is done:
-//! `enroll N` (N hosts more), `open ADDRESS` (sessions of those that have none),
-//! `received N` (waits until its hosts were offered so many items), `counts` (heartbeats
-//! sent, sessions lost, items offered). It ends with its input.
+//! `enroll N` (N hosts more), `open ADDRESS,ADDRESS` (sessions of those that have none, with
+//! whichever of these control planes), `received N` (waits until its hosts were offered so many
+//! items), `counts` (heartbeats sent, sessions lost, items offered, sessions opened). It ends with
+//! its input.
 #![allow(clippy::print_stdout)]
 
 use std::{net::SocketAddr, ops::Range, sync::atomic::Ordering, time::Duration};
@@ -21,7 +22,7 @@ use muster_tests::{
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Nothing takes longer.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(600);
 
 struct Hosts {
     join: JoinString,
@@ -50,13 +51,14 @@ impl Hosts {
     async fn told(&mut self, line: &str) -> anyhow::Result<String> {
         match line.split(' ').collect::<Vec<_>>().as_slice() {
             ["enroll", count] => self.enroll(count.parse()?).await,
-            ["open", address] => self.open(address.parse()?).await,
+            ["open", addresses] => self.open(addresses).await,
             ["received", count] => self.received(count.parse()?).await,
             ["counts"] => {
                 let counts = [
                     self.sum(|it| it.beats.load(Ordering::Relaxed)),
                     self.sum(|it| it.lost.load(Ordering::Relaxed)),
                     self.sum(|it| it.received.load(Ordering::Relaxed)),
+                    self.sum(|it| it.opened.load(Ordering::Relaxed)),
                 ];
                 Ok(counts.map(|count| count.to_string()).join(" "))
             }
@@ -73,9 +75,10 @@ impl Hosts {
         Ok("enrolled".to_owned())
     }
 
-    async fn open(&mut self, address: SocketAddr) -> anyhow::Result<String> {
+    async fn open(&mut self, addresses: &str) -> anyhow::Result<String> {
+        let addresses: Vec<SocketAddr> = addresses.split(',').map(str::parse).collect::<Result<_, _>>()?;
         let identities = std::mem::take(&mut self.waiting);
-        let (swarm, all) = (Swarm::start(address, &identities, self.at_once), identities.len() as u64);
+        let (swarm, all) = (Swarm::start_at(&addresses, &identities, self.at_once), identities.len() as u64);
         let counters = &swarm.counters;
         ensure!(counters.reach(&counters.opened, all, LIMIT).await, "not all sessions came up");
         self.swarms.push(swarm);

@@ -10,13 +10,11 @@ use muster_common::clock::Clock;
 use muster_tests::{
     plane::{Options, Plane},
     swarm::{self, Identity, Swarm},
+    told::Told,
 };
 use serde_json::{Value, json};
 
-use crate::{
-    AT_ONCE, LIMIT, SETTLE, median,
-    sessions::{Bare, hand_over},
-};
+use crate::{AT_ONCE, LIMIT, SETTLE, median, sessions::hand_over};
 use measure::Figures;
 
 /// Between heartbeats: few of them fall into what is measured.
@@ -63,10 +61,10 @@ async fn connected(address: std::net::SocketAddr, identities: &[Identity]) -> an
 /// A push of 1 KiB to all streams, until all have answered.
 async fn bare(folder: &std::path::Path, identities: &[Identity]) -> anyhow::Result<Figures> {
     let folder = folder.to_string_lossy().into_owned();
-    let mut bare = Bare::start(&[&folder, &HEARTBEAT.as_millis().to_string()])?;
+    let mut bare = Told::start("muster-bare", &[&folder, &HEARTBEAT.as_millis().to_string()])?;
     let swarm = connected(bare.line()?.parse()?, identities).await?;
     let (cpu, begun) = (bare.process.cpu(), Clock::System.monotonic());
-    bare.push()?;
+    bare.say("push")?;
     let (mut bare, line) = tokio::task::spawn_blocking(move || {
         let line = bare.line();
         (bare, line)

@@ -14,13 +14,11 @@ use muster_tests::{
     eventually::{LONG, eventually},
     plane::{Options, Plane},
     relay::Relay,
+    told::Told,
 };
 use serde_json::{Value, json};
 
-use crate::{
-    SETTLE, median,
-    sessions::{Bare, hand_over},
-};
+use crate::{SETTLE, median, sessions::hand_over};
 
 /// As hosts have it unless somebody says another.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -101,9 +99,9 @@ async fn one(
     let first_session = (Clock::System.monotonic() - begun).as_secs_f64() * 1e3;
     plane.operator().await.until_liveness(&agent.node, Liveness::Online).await;
     let interval = HEARTBEAT.as_millis().to_string();
-    let mut server = Bare::start(&[&folder.to_string_lossy(), &interval])?;
+    let mut server = Told::start("muster-bare", &[&folder.to_string_lossy(), &interval])?;
     let address = server.line()?;
-    let mut client = Bare::start_of("muster-bare-client", &[&folder.to_string_lossy(), &address])?;
+    let mut client = Told::start("muster-bare-client", &[&folder.to_string_lossy(), &address])?;
     ensure!(client.line()? == "connected", "the minimal client connects");
     tokio::time::sleep(SETTLE * 2).await;
     let (sent, received) = relay.bytes();

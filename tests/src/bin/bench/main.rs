@@ -53,7 +53,13 @@ struct Args {
     /// How long slow hosts take, in seconds.
     #[arg(long, default_value_t = 5)]
     slow_seconds: u64,
-    /// Processes that the hosts of the part `scale` are in.
+    /// Control planes on one PostgreSQL, of the part `scale`; with 1 that is left out.
+    #[arg(long, default_value_t = 3)]
+    planes: usize,
+    /// Numbers of sessions that they have together.
+    #[arg(long, value_delimiter = ',', default_value = "1000,10000,30000")]
+    planes_sizes: Vec<usize>,
+    /// Processes that the hosts of the part `scale` are in, at least.
     #[arg(long, default_value_t = 2)]
     processes: usize,
     /// Numbers of nodes that a control plane without sessions knows, of the part `scale`.
@@ -117,6 +123,8 @@ async fn main() -> anyhow::Result<()> {
     if wants(Part::Scale) {
         let asked = scale::Asked {
             sizes: args.sizes.clone(),
+            planes: args.planes,
+            planes_sizes: args.planes_sizes.clone(),
             processes: args.processes.max(1),
             idle: Duration::from_secs(args.idle_seconds),
             nodes: args.nodes.clone(),

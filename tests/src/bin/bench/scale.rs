@@ -1,11 +1,11 @@
 //! How a control plane grows: what sessions cost it from a few to as many as it takes, and
-//! how much it knows of a fleet whose hosts are mostly elsewhere. Sizing is read off these
-//! slopes (`docs/scaling.md`).
+//! how much it knows of a fleet whose hosts are mostly elsewhere; and the same of several on one
+//! database. Sizing is read off these slopes (`docs/scaling.md`).
 
 mod cache;
 mod fleet;
-mod hosts;
 mod line;
+mod planes;
 mod plot;
 
 use std::{path::Path, time::Duration};
@@ -19,7 +19,11 @@ use line::Line;
 pub(crate) struct Asked {
     /// Numbers of sessions.
     pub(crate) sizes: Vec<usize>,
-    /// Processes with hosts.
+    /// Control planes on one database; of one alone this part is left out.
+    pub(crate) planes: usize,
+    /// Numbers of sessions that they have together.
+    pub(crate) planes_sizes: Vec<usize>,
+    /// Processes with hosts, at least.
     pub(crate) processes: usize,
     /// How long heartbeats alone are watched.
     pub(crate) idle: Duration,
@@ -45,13 +49,23 @@ const GROWS: [(&str, &str, &str); 5] = [
 
 /// Measures; answers all of it for programs.
 pub(crate) async fn run(asked: &Asked) -> anyhow::Result<Value> {
-    let sessions = fleet::run(asked).await?;
-    let fits: Vec<Value> = GROWS.iter().filter_map(|(name, ..)| fit(&sessions, name)).collect();
+    let sessions = fleet::run(asked, &asked.sizes, 1).await?;
+    let planes = match asked.planes {
+        0 | 1 => Vec::new(),
+        count => fleet::run(asked, &asked.planes_sizes, count).await?,
+    };
     let mut nodes = Vec::new();
     for count in &asked.nodes {
         nodes.push(cache::run(*count).await?);
     }
-    Ok(json!({ "sessions": sessions, "fits": fits, "nodes": nodes }))
+    let (fits, planes_fits) = (fits(&sessions), fits(&planes));
+    Ok(json!({
+        "sessions": sessions, "fits": fits, "planes": planes, "planes_fits": planes_fits, "nodes": nodes,
+    }))
+}
+
+fn fits(rows: &[Value]) -> Vec<Value> {
+    GROWS.iter().filter_map(|(name, ..)| fit(rows, name)).collect()
 }
 
 fn points(rows: &[Value], name: &str) -> Vec<(f64, f64)> {
@@ -68,12 +82,19 @@ fn fit(rows: &[Value], name: &str) -> Option<Value> {
 
 /// Draws what grows with sessions into a folder.
 pub(crate) fn draw(found: &Value, folder: &Path) -> anyhow::Result<()> {
-    let rows = found["sessions"].as_array().map_or(&[][..], Vec::as_slice);
-    let charts: Vec<plot::Chart<'_>> = GROWS
-        .iter()
-        .filter(|(name, ..)| *name != "connect_cpu_ms")
-        .map(|(name, title, unit)| plot::Chart { title, unit, points: points(rows, name) })
-        .collect();
+    let rows = |key: &str| found[key].as_array().map_or(&[][..], Vec::as_slice);
+    let (one, several) = (rows("sessions"), rows("planes"));
+    let count = several.first().and_then(|row| row["replicas"].as_array()).map_or(0, Vec::len);
+    let several_are = format!("{count} control planes together, on PostgreSQL");
+    let chart = |(name, title, unit): &(&str, &'static str, &'static str)| {
+        let mut lines = vec![plot::Line { label: "one control plane, on SQLite", points: points(one, name) }];
+        if !several.is_empty() {
+            lines.push(plot::Line { label: &several_are, points: points(several, name) });
+        }
+        plot::Chart { title, unit, lines }
+    };
+    let charts: Vec<plot::Chart<'_>> =
+        GROWS.iter().filter(|(name, ..)| *name != "connect_cpu_ms").map(chart).collect();
     std::fs::create_dir_all(folder)?;
     std::fs::write(folder.join("scale.svg"), plot::svg(&charts))?;
     Ok(())
@@ -81,7 +102,7 @@ pub(crate) fn draw(found: &Value, folder: &Path) -> anyhow::Result<()> {
 
 /// For people.
 pub(crate) fn print(found: &Value) {
-    for key in ["sessions", "fits", "nodes"] {
+    for key in ["sessions", "fits", "planes", "planes_fits", "nodes"] {
         for row in found[key].as_array().into_iter().flatten() {
             println!("{key}: {row}");
         }

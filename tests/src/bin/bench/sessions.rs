@@ -1,25 +1,17 @@
 //! What a session, a heartbeat, a connect and a push cost, as ratios to a bare tonic
 //! server that does the same in the same run, with the same client process.
 
-use std::{
-    collections::BTreeMap,
-    io::{BufRead as _, BufReader, Write as _},
-    net::SocketAddr,
-    path::Path,
-    process::{ChildStdin, ChildStdout, Command, Stdio},
-    sync::atomic::Ordering,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::atomic::Ordering, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use muster_common::{clock::Clock, tls::pem};
 use muster_proto::{admin::v1 as pb, types::v1::BundleContent};
 use muster_tests::{
-    binaries,
     operator::file,
     plane::{Options, Plane, TRUST_DOMAIN, http_get},
     process::Process,
     swarm::{self, Identity, Swarm},
+    told::Told,
 };
 use serde_json::json;
 
@@ -72,52 +64,15 @@ pub(crate) fn hand_over(plane: &Plane, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The bare program in a process.
-pub(crate) struct Bare {
-    pub(crate) process: Process,
-    stdin: Option<ChildStdin>,
-    stdout: BufReader<ChildStdout>,
-}
-
-impl Bare {
-    pub(crate) fn start(args: &[&str]) -> anyhow::Result<Self> {
-        Self::start_of("muster-bare", args)
-    }
-
-    pub(crate) fn start_of(program: &str, args: &[&str]) -> anyhow::Result<Self> {
-        let mut command = Command::new(binaries::path(program));
-        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-        let (process, stdin, stdout) = Process::piped(command)?;
-        Ok(Self { process, stdin: Some(stdin), stdout: BufReader::new(stdout) })
-    }
-
-    pub(crate) fn line(&mut self) -> anyhow::Result<String> {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line)?;
-        ensure!(!line.is_empty(), "the bare program ended");
-        Ok(line.trim().to_owned())
-    }
-
-    pub(crate) fn push(&mut self) -> anyhow::Result<()> {
-        self.say("push")
-    }
-
-    pub(crate) fn say(&mut self, line: &str) -> anyhow::Result<()> {
-        let stdin = self.stdin.as_mut().context("its input")?;
-        writeln!(stdin, "{line}")?;
-        Ok(stdin.flush()?)
-    }
-}
-
 async fn bare(folder: &Path, identities: &[Identity], interval: Duration) -> anyhow::Result<Figures> {
     let folder = folder.to_string_lossy().into_owned();
-    let mut bare = Bare::start(&[&folder, &interval.as_millis().to_string()])?;
+    let mut bare = Told::start("muster-bare", &[&folder, &interval.as_millis().to_string()])?;
     let address: SocketAddr = bare.line()?.parse()?;
     let swarm_of = Measure { identities, address };
     let (mut figures, swarm) = swarm_of.sessions(&bare.process).await?;
     let cpu = bare.process.cpu();
     let begun = Clock::System.monotonic();
-    bare.push()?;
+    bare.say("push")?;
     let all = identities.len() as u64;
     ensure!(swarm.counters.reach(&swarm.counters.received, all, LIMIT).await, "the push did not reach all");
     figures.insert("push_received", (Clock::System.monotonic() - begun).as_secs_f64() * 1e3);

@@ -8,9 +8,8 @@ use muster_common::clock::Clock;
 use muster_proto::admin::v1::ListNodesRequest;
 use muster_tests::{
     binaries,
-    eventually::eventually,
     operator::Operator,
-    plane::{Options, Plane, http_get},
+    plane::{Options, Plane},
 };
 use serde_json::{Value, json};
 
@@ -50,11 +49,7 @@ pub(super) async fn run(count: usize) -> anyhow::Result<Value> {
     let begun = Clock::System.monotonic();
     // Where it listens stands in its configuration since its first start.
     plane.launch(&[]);
-    let console = plane.addresses().console;
-    eventually("the control plane is ready", LONG, || async move {
-        http_get(console, "/readyz").await.filter(|answer| answer.starts_with("HTTP/1.1 200"))
-    })
-    .await;
+    plane.ready_within(LONG).await;
     let start = (Clock::System.monotonic() - begun).as_secs_f64();
     let peak = plane.process().peak_kib();
     let operator = plane.operator().await;

@@ -6,9 +6,19 @@ use std::fmt::Write as _;
 pub(super) struct Chart<'a> {
     pub(super) title: &'a str,
     pub(super) unit: &'a str,
+    /// The first is above all others in the legend.
+    pub(super) lines: Vec<Line<'a>>,
+}
+
+/// What one line is of.
+pub(super) struct Line<'a> {
+    pub(super) label: &'a str,
     /// Sessions and what they cost.
     pub(super) points: Vec<(f64, f64)>,
 }
+
+/// Of lines, in their order.
+const COLORS: [&str; 2] = ["#1f5fa8", "#c05a1c"];
 
 /// Of one chart, in pixels; charts are two in a row.
 const WIDTH: f64 = 420.0;
@@ -33,7 +43,8 @@ pub(super) fn svg(charts: &[Chart<'_>]) -> String {
 }
 
 fn drawn(chart: &Chart<'_>) -> String {
-    let most = |of: fn(&(f64, f64)) -> f64| rounded(chart.points.iter().map(of).fold(0.0, f64::max));
+    let points = || chart.lines.iter().flat_map(|line| &line.points);
+    let most = |of: fn(&(f64, f64)) -> f64| rounded(points().map(of).fold(0.0, f64::max));
     let (right, top) = (most(|it| it.0), most(|it| it.1));
     let x = |value: f64| MARGIN + value / right * (WIDTH - 1.5 * MARGIN);
     let y = |value: f64| HEIGHT - MARGIN * 0.7 - value / top * (HEIGHT - 1.5 * MARGIN);
@@ -58,19 +69,22 @@ fn drawn(chart: &Chart<'_>) -> String {
             sessions = right * share,
         );
     }
-    let line: Vec<String> = chart.points.iter().map(|it| format!("{:.1},{:.1}", x(it.0), y(it.1))).collect();
-    let _ = writeln!(
-        text,
-        "<polyline points=\"{}\" fill=\"none\" stroke=\"#1f5fa8\" stroke-width=\"1.5\"/>",
-        line.join(" ")
-    );
-    for point in &chart.points {
+    for ((line, color), n) in chart.lines.iter().zip(COLORS).zip(0_u32..) {
+        let path: Vec<String> =
+            line.points.iter().map(|it| format!("{:.1},{:.1}", x(it.0), y(it.1))).collect();
         let _ = writeln!(
             text,
-            "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\" fill=\"#1f5fa8\"/>",
-            x(point.0),
-            y(point.1)
+            "<text x=\"{left}\" y=\"{at}\" fill=\"{color}\">{label}</text>\n\
+             <polyline points=\"{path}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"1.5\"/>",
+            left = MARGIN + 8.0,
+            at = 36.0 + 14.0 * f64::from(n),
+            label = line.label,
+            path = path.join(" ")
         );
+        for (sessions, value) in &line.points {
+            let (cx, cy) = (x(*sessions), y(*value));
+            let _ = writeln!(text, "<circle cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"3\" fill=\"{color}\"/>");
+        }
     }
     text
 }
@@ -87,9 +101,11 @@ mod tests {
 
     #[test]
     fn a_picture_has_each_point_within_its_chart() {
-        let points = vec![(1000.0, 50.0), (18_000.0, 613.0)];
-        let text = svg(&[Chart { title: "Memory", unit: "MiB", points }]);
-        assert_eq!(text.matches("<circle").count(), 2);
+        let line = |label, most| Line { label, points: vec![(1000.0, 50.0), (18_000.0, most)] };
+        let lines = vec![line("one", 613.0), line("several", 900.0)];
+        let text = svg(&[Chart { title: "Memory", unit: "MiB", lines }]);
+        assert_eq!(text.matches("<circle").count(), 4);
+        assert!(text.contains(">one<") && text.contains(">several<"), "{text}");
         let inside = |text: &str| {
             text.split("cx=\"").skip(1).all(|rest| {
                 let value: f64 = rest.split('"').next().and_then(|it| it.parse().ok()).unwrap_or(f64::NAN);
