@@ -37,6 +37,7 @@ pub mod join_requests;
 pub mod join_tokens;
 pub mod leases;
 mod loading;
+pub mod losses;
 pub mod nodes;
 pub mod operations;
 pub mod preview;
@@ -121,6 +122,8 @@ pub struct Core {
     pub hub: Hub,
     /// How many may be.
     pub herd: herd::Herd,
+    /// Nodes that were lost, until it is told.
+    pub losses: losses::Losses,
     /// Issues certificates.
     pub ca: Arc<Ca>,
     /// Issue identities for programs.

@@ -82,6 +82,7 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     registry: Registry,
     heartbeats: Count,
+    mass_losses: Count,
     sessions: Gauge,
     sessions_opened: Count,
     reports: Count,
@@ -113,6 +114,7 @@ impl Default for Metrics {
         let mut all = Inner {
             registry: Registry::with_prefix("muster"),
             heartbeats: Count::default(),
+            mass_losses: Count::default(),
             sessions: Gauge::default(),
             sessions_opened: Count::default(),
             reports: Count::default(),
@@ -148,6 +150,7 @@ fn register(all: &mut Inner) {
     let version = Info::new(vec![("version", muster_common::build_info::version())]);
     registry.register("build", "What this process is", version);
     registry.register("heartbeats", "Heartbeats taken", all.heartbeats.clone());
+    registry.register("mass_losses", "Times that many nodes were lost at once", all.mass_losses.clone());
     registry.register("sessions", "Live sessions of nodes", all.sessions.clone());
     registry.register("sessions_opened", "Sessions that were opened", all.sessions_opened.clone());
     registry.register("reports_stored", "Nodes' reports that were stored", all.reports.clone());
@@ -260,6 +263,11 @@ impl Metrics {
     /// How many nodes are in a state.
     pub fn nodes_by_liveness(&self, state: &'static str, count: usize) {
         self.0.nodes.get_or_create(&State { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Many nodes were lost at once.
+    pub fn mass_loss(&self) {
+        self.0.mass_losses.inc();
     }
 
     /// A connection opened or closed.

@@ -100,6 +100,7 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
         replicas: app::replicas::Replicas::new(store.is_shared()),
         hub: Hub::default(),
         herd: app::herd::Herd::new(of_nodes.connections, of_nodes.handshakes_per_second),
+        losses: app::losses::Losses::default(),
         ca: Arc::clone(&ca),
         workloads,
         workshop: app::workshop::Workshop::default(),

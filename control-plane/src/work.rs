@@ -147,7 +147,7 @@ impl Worker for Sweep {
             let count = swept.counts.get(&state).copied().unwrap_or(0);
             app.metrics.nodes_by_liveness(crate::app::heartbeats::word(state), count);
         }
-        Ok(())
+        app.tell_losses().await
     }
 }
 

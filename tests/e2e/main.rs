@@ -49,6 +49,7 @@ mod leaving;
 mod local_api;
 mod lock_profiles;
 mod login;
+mod mass_loss;
 mod oidc;
 mod old_host;
 mod output;

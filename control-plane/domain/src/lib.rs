@@ -25,6 +25,7 @@ pub mod labels;
 pub mod lane;
 pub mod lease;
 pub mod liveness;
+pub mod mass_loss;
 pub mod node;
 pub mod operation;
 pub mod page;

@@ -136,6 +136,12 @@ pub enum Change {
     To(State, &'static str),
 }
 
+/// Whether a node that is offline for this reason is lost: nobody had said that it would be.
+#[must_use]
+pub fn is_lost(reason: &str) -> bool {
+    reason != Closed::Stopped.gone() && reason != Closed::Disconnected.gone()
+}
+
 /// The live state of one node. Small: there may be a million.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tracker {

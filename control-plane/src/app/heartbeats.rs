@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use muster_common::clock::Instant;
 use muster_domain::{
     liveness::{Change, Event, Limits, Liveness, State, Tracker},
+    mass_loss::Away,
     node::Node,
     session::HeldBy,
 };
@@ -37,11 +38,15 @@ impl App {
         let was_away = last.is_some_and(|last| now - last > self.sweep_at_most() + AWAY);
         if was_away {
             tracing::warn!("the control plane was away: what it missed is not counted against nodes");
+            self.was_away(Away::Suspended);
         }
         let (limits, wall) = (self.liveness_limits(), self.clock.now());
         let mut swept = Swept { counts: BTreeMap::new(), next: None };
         let mut silent = Vec::new();
         let (leads, sees) = (self.leads(), self.sees_others());
+        if sees == Sees::AllAgain {
+            self.was_away(Away::Database);
+        }
         self.fleet.for_each(|mut entry| {
             if !self.answers_for(&entry, leads) {
                 *swept.counts.entry(entry.tracker.state()).or_default() += 1;
@@ -87,6 +92,7 @@ impl App {
 
     /// Tells a node's machine what happened; a change of state is noted to be stored.
     pub(crate) fn observe(&self, entry: &mut MutexGuard<'_, Entry>, event: Event, now: Instant) -> bool {
+        let was = entry.tracker.state();
         let (tracker, change) = entry.tracker.on(event, now, &self.liveness_limits());
         entry.tracker = tracker;
         let Change::To(state, reason) = change else { return false };
@@ -94,6 +100,9 @@ impl App {
         let node = entry.node.id;
         tracing::info!(%node, ?state, reason, "node {node} is {state:?}: {reason}");
         entry.node.liveness = Liveness { state, since, reason: reason.into() };
+        if state == State::Offline && event == Event::Tick {
+            self.lost(node, was, entry.holder);
+        }
         entry.dirty.liveness = true;
         self.recorder.node(entry);
         true

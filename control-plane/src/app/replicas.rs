@@ -16,6 +16,7 @@ use muster_common::{
 };
 use muster_domain::{
     audit::Note,
+    mass_loss::Away,
     replica::{Beats, LEADS_FOR, Replica, Silent},
 };
 use muster_store::{ReadReplicas, WriteReplicas as _, WriteTx};
@@ -236,7 +237,13 @@ impl App {
             tracing::info!(replica = %name, "replica {name} {does}");
         }
         (state.leads, state.beaten) = (ours.leads, Some((ours.beat, now)));
+        let gone = |former: &&Replica| !all.iter().any(|replica| replica.id == former.id);
+        let gone = state.all.iter().find(gone).map(|former| former.name.clone());
         state.all = all;
+        drop(state);
+        if let Some(name) = gone {
+            self.was_away(Away::Replica(name));
+        }
     }
 
     /// Nodes whose sessions are here are this process's again, unless they are another's by now.

@@ -98,6 +98,10 @@ impl App {
 
     fn take_told(&self, entry: &mut MutexGuard<'_, Entry>, node: Node, held: Option<HeldBy>) {
         let liveness = node.liveness.clone();
+        let was_there = matches!(entry.tracker.state(), State::Online | State::Late | State::Unknown);
+        if was_there && liveness.state == State::Offline && liveness::is_lost(&liveness.reason) {
+            self.lost(node.id, entry.tracker.state(), entry.holder);
+        }
         self.fleet.take_told(entry, node, self.clock.now());
         entry.held_since = None;
         let Some(held) = held else {

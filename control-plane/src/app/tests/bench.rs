@@ -248,6 +248,7 @@ async fn app(folder: &tempfile::TempDir, store: Store, named: Named<'_>) -> App 
         replicas: crate::app::replicas::Replicas::new(named.is_shared),
         hub: Hub::default(),
         herd: herd::Herd::new(64, 100),
+        losses: crate::app::losses::Losses::default(),
         revocations: revocation::Revocations::default(),
         ca: Arc::new(Ca::open(&folder.path().join("ca"), &trust_domain, authority).unwrap()),
         workloads: Arc::new(workloads),

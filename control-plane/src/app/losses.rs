@@ -1,0 +1,152 @@
+//! Many nodes that are lost at once, told as one: `fleet.mass_loss` in the audit. Every replica sees
+//! all losses, its own and those that others tell of; the one that leads writes.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+};
+
+use muster_common::ids::{NodeId, ReplicaId};
+use muster_domain::{
+    audit::Note,
+    labels::Labels,
+    liveness::State,
+    mass_loss::{self, Away, Burst, Candidates, Cause, Common, Limits, Lost, Seen},
+};
+use parking_lot::Mutex;
+use serde_json::json;
+
+use super::{
+    App, Error,
+    fleet::{Entry, Holder},
+};
+
+/// Losses that are not told yet.
+pub struct Losses(Mutex<Inner>);
+
+struct Inner {
+    losses: mass_loss::Losses,
+    /// What kept this process from hearing nodes last.
+    away: Away,
+}
+
+/// Of those that were lost so many are named.
+const NAMED: usize = 10;
+
+impl Default for Losses {
+    fn default() -> Self {
+        Self(Mutex::new(Inner { losses: mass_loss::Losses::default(), away: Away::Restarted }))
+    }
+}
+
+impl App {
+    /// The control plane could not hear nodes for a while, and why.
+    pub(super) fn was_away(&self, away: Away) {
+        self.losses.0.lock().away = away;
+    }
+
+    /// A node is offline, which nobody had said; it was in this state before, and held so.
+    pub(super) fn lost(&self, node: NodeId, was: State, holder: Holder) {
+        let replica = match holder {
+            Holder::Nobody => None,
+            Holder::Us => Some(self.replicas.id()),
+            Holder::Other(id) => Some(id),
+        };
+        let lost = Lost { node, replica, after_away: was == State::Unknown };
+        self.losses.0.lock().losses.add(lost, self.clock.monotonic());
+    }
+
+    /// Tells of losses that belong together, if they are over and many.
+    ///
+    /// # Errors
+    /// If the store fails; they are told later then.
+    pub async fn tell_losses(&self) -> Result<(), Error> {
+        let limits = Limits::from_interval(self.fixed.session.heartbeat_interval);
+        let (burst, away) = {
+            let mut inner = self.losses.0.lock();
+            (inner.losses.over(self.clock.monotonic(), limits), inner.away.clone())
+        };
+        let Some(burst) = burst.filter(|_| self.leads()) else { return Ok(()) };
+        let (common, there) = self.in_common(&burst);
+        if !burst.is_mass(there) {
+            return Ok(());
+        }
+        let cause = match common {
+            _ if burst.is_ours() => Cause::Ours(away),
+            Some(common) => Cause::Theirs(common),
+            None => Cause::Unknown,
+        };
+        let note = note(&burst, there, &cause);
+        let stamp = self.own_stamp("fleet.mass_loss");
+        let told = self.store.write(stamp, move |tx| tx.audit(note.clone()).map_err(Error::from)).await;
+        if let Err(error) = told {
+            self.losses.0.lock().losses.put_back(burst);
+            return Err(error);
+        }
+        let (lost, of, (kind, which)) = (burst.count, burst.count + there, cause.words());
+        tracing::warn!(
+            lost,
+            of,
+            cause = kind,
+            which,
+            "{lost} of {of} nodes were lost at once: {kind} {which}"
+        );
+        self.metrics.mass_loss();
+        Ok(())
+    }
+
+    /// What those that were lost have in common, and how many are still there.
+    fn in_common(&self, burst: &Burst) -> (Option<Common>, usize) {
+        let names: HashMap<ReplicaId, String> =
+            self.replicas.all().into_iter().map(|replica| (replica.id, replica.name)).collect();
+        let name = |id: Option<ReplicaId>| id.and_then(|id| names.get(&id)).map(String::as_str);
+        let known = |lost: &Lost| {
+            self.fleet.with(lost.node, |entry| (entry.node.labels.clone(), address(&entry), lost.replica))
+        };
+        let lost: Vec<(Labels, Option<IpAddr>, Option<ReplicaId>)> =
+            burst.nodes.iter().filter_map(known).collect();
+        let seen = lost.iter().map(|(labels, from, id)| Seen { labels, from: *from, replica: name(*id) });
+        let mut candidates = Candidates::of(seen);
+        let lost: HashSet<NodeId> = burst.nodes.iter().map(|lost| lost.node).collect();
+        let mut there = 0;
+        self.fleet.for_each(|entry| {
+            let is_there = matches!(
+                entry.tracker.state(),
+                State::Online | State::Late | State::Unknown | State::Quarantined
+            );
+            if !is_there || lost.contains(&entry.node.id) {
+                return;
+            }
+            there += 1;
+            let id = match entry.holder {
+                Holder::Nobody => None,
+                Holder::Us => Some(self.replicas.id()),
+                Holder::Other(id) => Some(id),
+            };
+            let labels = &entry.node.labels;
+            candidates.there(Seen { labels, from: address(&entry), replica: name(id) });
+        });
+        (candidates.cause(burst.count), there)
+    }
+}
+
+/// Where a node spoke from last.
+fn address(entry: &Entry) -> Option<IpAddr> {
+    let live = entry.live.as_ref().map(|live| live.remote.ip());
+    live.or_else(|| entry.sightings.all().last().map(|seen| seen.remote))
+}
+
+fn note(burst: &Burst, there: usize, cause: &Cause) -> Note {
+    let (lost, of, (kind, which)) = (burst.count, burst.count + there, cause.words());
+    let named: Vec<String> = burst.nodes.iter().take(NAMED).map(|lost| lost.node.to_string()).collect();
+    let after = json!({
+        "lost": lost,
+        "of": of,
+        "percent": lost * 100 / of.max(1),
+        "cause": kind,
+        "which": which,
+        "within_ms": u64::try_from((burst.last - burst.begun).as_millis()).unwrap_or(u64::MAX),
+        "nodes": named,
+    });
+    Note { subject: "fleet".to_owned(), after: after.to_string(), ..Note::default() }
+}
