@@ -3,6 +3,7 @@
 
 mod audit;
 mod callers;
+mod meter;
 mod readiness;
 pub mod store;
 mod tls;
@@ -55,6 +56,7 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
     ready.waits_for("doors");
 
     let store = open_store(&config)?;
+    meter::measure(&store, &metrics);
     let authority = store.read(|tx| tx.authority_get()).await.context("cannot read the store")?;
     let ca = Arc::new(Ca::open(&config.ca_dir(), &config.trust_domain, authority)?);
     let vault = vault(&config, &store).await?;

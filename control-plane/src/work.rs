@@ -6,6 +6,7 @@ mod authority;
 mod blobs;
 mod checkpoints;
 pub mod driver;
+mod numbers;
 mod schedules;
 mod workloads;
 
@@ -24,6 +25,7 @@ pub fn start(app: &App, tasks: &Tasks, drain: &Drain) {
     drive(app, tasks, drain, Record);
     drive(app, tasks, drain, HandOut);
     drive(app, tasks, drain, Sweep { last: None, next: None });
+    drive(app, tasks, drain, numbers::Numbers);
     drive(app, tasks, drain, Expiry);
     drive(app, tasks, drain, GiveUp);
     drive(app, tasks, drain, Denials);
@@ -142,7 +144,7 @@ impl Worker for Sweep {
     async fn work(&mut self, app: &App) -> Result<(), crate::app::Error> {
         let swept = app.sweep(self.last.replace(app.clock.monotonic()));
         self.next = swept.next;
-        app.metrics.store_behind(app.store.behind());
+        app.show_orders(&swept.orders);
         for state in crate::app::heartbeats::STATES {
             let count = swept.counts.get(&state).copied().unwrap_or(0);
             app.metrics.nodes_by_liveness(crate::app::heartbeats::word(state), count);

@@ -142,6 +142,9 @@ pub fn is_lost(reason: &str) -> bool {
     reason != Closed::Stopped.gone() && reason != Closed::Disconnected.gone()
 }
 
+/// Why a node is offline whose stream is open.
+pub const SILENT: &str = "Silent";
+
 /// The live state of one node. Small: there may be a million.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tracker {
@@ -202,6 +205,19 @@ impl Tracker {
     #[must_use]
     pub const fn told(state: State) -> Self {
         Self { hearing: Hearing::Told { state }, expired: false, quarantined: false }
+    }
+
+    /// When it was heard last, while it is. `None`: it is not.
+    #[must_use]
+    pub const fn heard(&self) -> Option<Instant> {
+        match self.hearing {
+            Hearing::Online { heard } | Hearing::Late { heard } => Some(heard),
+            Hearing::Never
+            | Hearing::Closing { .. }
+            | Hearing::Unknown { .. }
+            | Hearing::Offline
+            | Hearing::Told { .. } => None,
+        }
     }
 
     /// Whether nobody waits for it any more.
@@ -272,7 +288,7 @@ impl Tracker {
             (Online { heard }, Event::Tick) if now - heard >= limits.late => {
                 to(Late { heard }, "HeartbeatMissed")
             }
-            (Late { heard }, Event::Tick) if now - heard >= limits.offline => to(Offline, "Silent"),
+            (Late { heard }, Event::Tick) if now - heard >= limits.offline => to(Offline, SILENT),
             // It went because it was told to, and may stand in a line.
             (Closing { since, how: Closed::Moved }, Event::Tick) if now - since >= limits.grace => {
                 to(Unknown { since }, MOVED)
@@ -301,6 +317,19 @@ impl Default for Tracker {
 }
 
 impl Closed {
+    /// In one word, for metrics.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Moved => "moved",
+            Self::Returning => "returning",
+            Self::Rebooting => "rebooting",
+            Self::Stopped => "stopped",
+            Self::Disconnected => "disconnected",
+        }
+    }
+
     /// Why a node that closed so is offline.
     const fn gone(self) -> &'static str {
         match self {

@@ -79,6 +79,7 @@ impl App {
     pub(crate) fn moved(&self, commands: &[Command]) {
         for command in commands {
             self.fleet.with(command.node, |mut entry| {
+                self.count_end(&entry, command);
                 entry.moved(command.id, command.state, command.cancel_requested);
             });
         }

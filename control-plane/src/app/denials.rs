@@ -62,6 +62,12 @@ impl Denials {
         self.wake.notified().await;
     }
 
+    /// How many wait to be written.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.lock().len()
+    }
+
     fn allows(&self, caller: &str) -> bool {
         if self.per_caller.len() > SWEEP_AT {
             self.per_caller.retain_recent();

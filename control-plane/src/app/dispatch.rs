@@ -82,6 +82,12 @@ impl Dispatch {
         self.waiting.lock().has(operation) || !self.nodes.lock().is_empty()
     }
 
+    /// How many nodes are to be looked at for orders.
+    #[must_use]
+    pub fn waiting_nodes(&self) -> usize {
+        self.nodes.lock().len()
+    }
+
     fn take_nodes(&self) -> BTreeSet<NodeId> {
         std::mem::take(&mut *self.nodes.lock())
     }

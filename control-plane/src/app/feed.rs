@@ -27,6 +27,7 @@ use tokio::sync::{Notify, watch};
 use super::{
     App, Error,
     catalog::{Changed, Contents, Reader},
+    convergence::Convergence,
     fleet::Entry,
     speaker::NOT_KEPT,
 };
@@ -47,12 +48,21 @@ pub struct Feed {
     met: watch::Sender<u64>,
     wake: Notify,
     caught_up_at: Mutex<Option<Instant>>,
+    /// How long nodes take to answer what came.
+    pub(super) convergence: Convergence,
 }
 
 impl Default for Feed {
     fn default() -> Self {
         let (applied, met) = (watch::Sender::new(0), watch::Sender::new(0));
-        Self { applied, asked: AtomicU64::new(0), met, wake: Notify::new(), caught_up_at: Mutex::default() }
+        Self {
+            applied,
+            asked: AtomicU64::new(0),
+            met,
+            wake: Notify::new(),
+            caught_up_at: Mutex::default(),
+            convergence: Convergence::default(),
+        }
     }
 }
 
@@ -230,6 +240,9 @@ impl App {
             let reached = reach(&changes, BATCH, revision);
             let touched = Touched::by(&changes);
             let told = touched.told && self.replicas.is_shared();
+            if touched.catalog || !touched.nodes.is_empty() {
+                self.feed.convergence.begins(from, reached, self.clock.monotonic());
+            }
             self.take_in(touched).await?;
             if told {
                 self.take_in_told(from, reached).await?;

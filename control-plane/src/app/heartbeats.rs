@@ -5,14 +5,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use muster_common::clock::Instant;
 use muster_domain::{
-    liveness::{Change, Event, Limits, Liveness, State, Tracker},
+    liveness::{Change, Event, Limits, Liveness, SILENT, State, Tracker},
     mass_loss::Away,
     node::Node,
     session::HeldBy,
 };
 use parking_lot::MutexGuard;
 
-use super::{App, fleet::Entry, replicas::Sees};
+use super::{App, fleet::Entry, numbers::OpenOrders, replicas::Sees};
 use crate::session::{frames::Refusal, ports::End};
 
 /// Between two sweeps at least.
@@ -25,6 +25,8 @@ const AWAY: Duration = Duration::from_secs(2);
 pub struct Swept {
     /// Nodes by state.
     pub counts: BTreeMap<State, usize>,
+    /// Orders that have not ended.
+    pub orders: OpenOrders,
     /// When a node can first change its state by silence.
     pub next: Option<Instant>,
 }
@@ -41,13 +43,16 @@ impl App {
             self.was_away(Away::Suspended);
         }
         let (limits, wall) = (self.liveness_limits(), self.clock.now());
-        let mut swept = Swept { counts: BTreeMap::new(), next: None };
+        let mut swept = Swept { counts: BTreeMap::new(), orders: OpenOrders::new(), next: None };
         let mut silent = Vec::new();
         let (leads, sees) = (self.leads(), self.sees_others());
         if sees == Sees::AllAgain {
             self.was_away(Away::Database);
         }
         self.fleet.for_each(|mut entry| {
+            for ticket in &entry.tickets {
+                *swept.orders.entry((ticket.operation, ticket.state)).or_default() += 1;
+            }
             if !self.answers_for(&entry, leads) {
                 *swept.counts.entry(entry.tracker.state()).or_default() += 1;
                 return;
@@ -93,9 +98,13 @@ impl App {
     /// Tells a node's machine what happened; a change of state is noted to be stored.
     pub(crate) fn observe(&self, entry: &mut MutexGuard<'_, Entry>, event: Event, now: Instant) -> bool {
         let was = entry.tracker.state();
+        if let Some(how) = self.was_there(entry, event) {
+            self.metrics.false_offline(how);
+        }
         let (tracker, change) = entry.tracker.on(event, now, &self.liveness_limits());
         entry.tracker = tracker;
         let Change::To(state, reason) = change else { return false };
+        self.metrics.liveness_changed(word(state), reason);
         let since = self.clock.now();
         let node = entry.node.id;
         tracing::info!(%node, ?state, reason, "node {node} is {state:?}: {reason}");
@@ -106,6 +115,20 @@ impl App {
         entry.dirty.liveness = true;
         self.recorder.node(entry);
         true
+    }
+
+    /// How a node shows that was told as offline, for its silence alone, that it was there: what it
+    /// says was on its way, or it was in reach and came anew at once.
+    fn was_there(&self, entry: &Entry, event: Event) -> Option<&'static str> {
+        let how = match event {
+            Event::Heard => "heartbeat",
+            Event::Connected => "session",
+            _ => return None,
+        };
+        let told = &entry.node.liveness;
+        let is_silent = told.state == State::Offline && told.reason == SILENT;
+        let at_once = self.fixed.session.heartbeat_interval;
+        (is_silent && self.clock.now().since(told.since) <= at_once).then_some(how)
     }
 
     /// A node just enrolled, or found in the store while running.

@@ -12,6 +12,7 @@ use parking_lot::MutexGuard;
 
 use super::{
     App,
+    convergence::answers,
     fleet::{Claim, Entry, ItemsRefused, Live, ToldFacts},
     recorder::Full,
     speaker::{only_kept, superseded},
@@ -108,7 +109,12 @@ impl Inbox for App {
             if has_news {
                 self.tell_session(&mut entry, Claim::Again);
             }
-            self.observe(&mut entry, Event::Heard, self.clock.monotonic());
+            let now = self.clock.monotonic();
+            if let Some(before) = entry.tracker.heard() {
+                self.metrics
+                    .heartbeat_late((now - before).saturating_sub(self.fixed.session.heartbeat_interval));
+            }
+            self.observe(&mut entry, Event::Heard, now);
         });
     }
 
@@ -132,10 +138,12 @@ impl Inbox for App {
 
     fn items(&self, session: &Handle, report: ItemReport) -> Sha256 {
         let taken = self.live(session, |mut entry| {
+            let answers = answers(&entry, &report.items, self.fixed.history.epoch);
             if let Err(refused) = entry.take_items(report.items, report.complete, self.clock.now()) {
                 session.end(End::Refuse(refused_items(refused)));
                 return entry.state_hash();
             }
+            self.converged(&answers);
             entry.dirty.items_seq = entry.dirty.items_seq.max(report.seq);
             self.note(&mut entry);
             entry.state_hash()
@@ -171,7 +179,7 @@ impl Inbox for App {
     }
 
     fn closed(&self, session: &Handle, why: &Closed) {
-        self.metrics.session_closed();
+        self.metrics.session_closed(ended(why));
         if !self.hub.unregister(session) {
             return; // fenced: the newer session speaks for the node
         }
@@ -278,7 +286,9 @@ impl App {
 
     /// What Hello changes.
     fn take_hello(&self, entry: &mut MutexGuard<'_, Entry>, hello: &Hello) -> Result<(), Refusal> {
+        let answers = answers(entry, &hello.items, self.fixed.history.epoch);
         entry.take_items(hello.items.clone(), true, self.clock.now()).map_err(refused_items)?;
+        self.converged(&answers);
         let went_back = entry.node.ledger.is_some_and(|mark| mark.went_back(hello.ledger));
         if went_back {
             let node = entry.node.id;
@@ -360,5 +370,14 @@ fn how(why: &Closed) -> liveness::Closed {
     match why {
         Closed::Goodbye(how) => *how,
         Closed::Refused(_) | Closed::Lost => liveness::Closed::Lost,
+    }
+}
+
+/// How a session ended, in one word, for metrics.
+fn ended(why: &Closed) -> &'static str {
+    match why {
+        Closed::Goodbye(how) => how.word(),
+        Closed::Refused(refusal) => refusal.reason.as_str(),
+        Closed::Lost => liveness::Closed::Lost.word(),
     }
 }

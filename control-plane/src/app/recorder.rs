@@ -15,6 +15,7 @@ mod late;
 mod news;
 mod queue;
 mod steps;
+mod waiting;
 
 use std::collections::{HashMap, VecDeque};
 

@@ -2,6 +2,7 @@
 //!
 //! A store in a file belongs to one process: it has no company, leads, and writes none of this.
 
+mod age;
 mod balance;
 mod hold;
 mod told;

@@ -4,12 +4,13 @@ mod members;
 mod pause;
 mod preview;
 mod reading;
+mod standings;
 mod turn;
 
 pub(super) use pause::rests;
 pub use reading::{NodeProgress, Seen};
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use muster_common::{ids::RolloutId, reason::Reason};
@@ -18,12 +19,13 @@ use muster_domain::{
     assignment::{Assignment, Target},
     audit::Note,
     lane::Lane,
-    rollout::{Brake, Phase, Plan, Rollout, Wish as Asked, check_groups, check_plan},
+    rollout::{Brake, Phase, Plan, Rollout, Tally, Wish as Asked, check_groups, check_plan},
 };
 use muster_store::{
     ReadAssignments as _, ReadRollouts as _, WriteAssignments as _, WriteItemMarks as _, WriteRollouts as _,
     WriteTx,
 };
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::Notify;
 
@@ -38,6 +40,8 @@ use super::{
 pub struct Rollouts {
     now: ArcSwap<Open>,
     wanted: Notify,
+    /// How their nodes stood when they were looked at last.
+    seen: Mutex<HashMap<RolloutId, Tally>>,
 }
 
 /// All that are not over.
@@ -172,7 +176,7 @@ impl App {
         };
         let (app, now, reach) = (self.clone(), self.clock.now(), actor.scope.reach.clone());
         // All in one: a stop must not overtake the go that was said before it.
-        self.commit_in(Lane::Brake, actor.stamp(action, now), move |tx| {
+        let commit = self.commit_in(Lane::Brake, actor.stamp(action, now), move |tx| {
             let missing = || Error::not_found("rollout", &id);
             let before = tx.rollout_get(id)?.ok_or_else(missing)?;
             let assignment = ours(tx, &app, &reach, &before.assignment).map_err(|error| match error {
@@ -189,8 +193,13 @@ impl App {
             }
             moved(tx, &before, &next)?;
             Ok(Rollout { revision: tx.revision(), ..next })
-        })
-        .await
+        });
+        let rollout = commit.await?;
+        // What was so already is so since another time.
+        if rollout.phase.is_over() && rollout.since == now {
+            self.metrics.rollout_ended(rollout.phase.as_str());
+        }
+        Ok(rollout)
     }
 
     /// Stops all rollouts, or lets them go on. What goes back goes on doing so.

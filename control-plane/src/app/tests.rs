@@ -16,6 +16,7 @@ mod lanes;
 mod ledger;
 mod lists;
 mod loading;
+mod numbers;
 mod output;
 mod pacing;
 mod preview;

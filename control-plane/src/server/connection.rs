@@ -166,7 +166,7 @@ async fn open(
     remote: SocketAddr,
     (place, turn): (Place, Turn),
 ) -> Result<Option<Opened>, Failed> {
-    let stream = shake_hands(context, stream, remote, turn).await?;
+    let stream = timed(context, shake_hands(context, stream, remote, turn)).await?;
     let peer = match peer::name(stream.get_ref().1, remote, &context.gate.trust_domain) {
         Ok(peer) => peer,
         Err(reason) => {
@@ -183,6 +183,18 @@ async fn open(
     let (stream, excess) = metered(context, stream);
     let connection = builder(&context.limits).serve_connection(stream, TowerToHyperService::new(service));
     Ok(Some(Opened { peer, connection: Box::pin(connection), requested, excess, _place: place }))
+}
+
+/// Takes how long a handshake lasts, whatever comes of it.
+async fn timed<T>(context: &Context, shake: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
+    let (gate, begun) = (&context.gate, context.gate.clock.monotonic());
+    let shaken = shake.await;
+    let outcome = match &shaken {
+        Ok(_) => "done",
+        Err(Failed::Limit(word) | Failed::Handshake(word, _)) => word,
+    };
+    gate.metrics.handshake_took(context.name.as_str(), outcome, gate.clock.monotonic() - begun);
+    shaken
 }
 
 /// Nobody keeps a turn while its peer is silent, and so many go on without.

@@ -31,6 +31,7 @@ pub trait Worker: Send + 'static {
 /// Starts a worker.
 pub fn drive<W: Worker>(app: &App, tasks: &Tasks, drain: &Drain, mut worker: W) {
     let (app, drain) = (app.clone(), drain.clone());
+    app.metrics.worker_begins(W::NAME);
     tasks.spawn(W::NAME, Kind::Fatal, async move {
         let mut backoff = Backoff::new(Duration::from_millis(100), W::PAUSE_AT_MOST);
         loop {
@@ -45,6 +46,7 @@ pub fn drive<W: Worker>(app: &App, tasks: &Tasks, drain: &Drain, mut worker: W) 
                 }
                 Err(error) => {
                     let wait = backoff.next_wait();
+                    app.metrics.worker_failed(W::NAME);
                     tracing::warn!(worker = W::NAME, error = %Chain(&error), "worker {} failed", W::NAME);
                     Some(wait)
                 }

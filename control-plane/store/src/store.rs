@@ -3,6 +3,7 @@
 
 use std::{panic::resume_unwind, sync::Arc, thread, time::Duration};
 
+use muster_common::clock::Clock;
 use muster_domain::{audit::Stamp, lane::Lane};
 use tokio::sync::{oneshot, watch};
 
@@ -10,6 +11,7 @@ use crate::{
     copy::unmake,
     engine::{self, Begin, Engine, params},
     error::Error,
+    meter::{Meter, Metered, Transaction},
     migrate,
     options::Options,
     places,
@@ -38,6 +40,7 @@ struct Parts {
     writer: Writer,
     readers: Readers,
     watcher: Watcher,
+    meter: Metered,
     committed: watch::Sender<u64>,
     is_shared: bool,
 }
@@ -81,11 +84,12 @@ impl Store {
             revision = row.u64("revision")?;
             Ok(())
         })?;
-        let committed = watch::Sender::new(revision);
+        let (committed, meter) = (watch::Sender::new(revision), Metered::default());
         let parts = Parts {
             readers: Readers::start(options)?,
             watcher: Watcher::start(options, committed.clone())?,
-            writer: Writer::start(options, engine, committed.clone())?,
+            writer: Writer::start(options, engine, committed.clone(), Arc::clone(&meter))?,
+            meter,
             committed,
             is_shared: options.file().is_none(),
         };
@@ -118,7 +122,32 @@ impl Store {
         T: Send + 'static,
     {
         let answer = self.hand_in(lane, stamp, f)?;
-        answer.await.unwrap_or_else(|_| Err(Error::Closed.into()))
+        self.timed(Transaction::Write(lane), answer).await
+    }
+
+    /// Tells this one from now on what the store does. The first one stays.
+    pub fn measure(&self, meter: Arc<dyn Meter>) {
+        let _ = self.parts.meter.set(meter);
+    }
+
+    /// Waits for an answer, and tells how long that took.
+    async fn timed<T, E: From<Error>>(
+        &self,
+        transaction: Transaction,
+        answer: oneshot::Receiver<Result<T, E>>,
+    ) -> Result<T, E> {
+        let begun = Clock::System.monotonic();
+        let answered = answer.await;
+        if let Some(meter) = self.parts.meter.get() {
+            meter.took(transaction, Clock::System.monotonic() - begun);
+        }
+        answered.unwrap_or_else(|_| Err(Error::Closed.into()))
+    }
+
+    /// How many writes wait, by lane.
+    #[must_use]
+    pub fn waiting(&self) -> [(Lane, usize); Lane::ALL.len()] {
+        self.parts.writer.waiting()
     }
 
     /// How long the oldest write has waited that waits: zero when all are being written.
@@ -172,7 +201,7 @@ impl Store {
     {
         let (done, answer) = oneshot::channel();
         self.parts.readers.hand_in(Whose::Caller, f, done)?;
-        answer.await.unwrap_or_else(|_| Err(Error::Closed.into()))
+        self.timed(Transaction::Read, answer).await
     }
 
     /// The same for what keeps the process itself true to the store: callers'
@@ -188,7 +217,7 @@ impl Store {
     {
         let (done, answer) = oneshot::channel();
         self.parts.readers.hand_in(Whose::Own, f, done)?;
-        answer.await.unwrap_or_else(|_| Err(Error::Closed.into()))
+        self.timed(Transaction::OwnRead, answer).await
     }
 
     /// The same for those who have no async runtime around them.

@@ -12,7 +12,7 @@ use muster_common::clock::Clock;
 use muster_domain::lane::Lane;
 use tokio::sync::{oneshot, watch};
 
-use crate::{engine::Engine, error::Error, options::Options};
+use crate::{engine::Engine, error::Error, meter::Metered, options::Options};
 
 mod batch;
 mod patience;
@@ -42,6 +42,7 @@ struct Task {
     limit: usize,
     queue: Exit,
     committed: watch::Sender<u64>,
+    meter: Metered,
 }
 
 impl Writer {
@@ -49,17 +50,23 @@ impl Writer {
         options: &Options,
         engine: Box<dyn Engine>,
         committed: watch::Sender<u64>,
+        meter: Metered,
     ) -> Result<Self, Error> {
         let (entrance, queue) = queue(options.queue);
         let (replica, limit) = (options.replica.clone(), options.batch.max(1));
         let patience = Patience::new(options.failover_within);
-        let task = Task { engine, replica, patience, limit, queue, committed };
+        let task = Task { engine, replica, patience, limit, queue, committed, meter };
         spawn("store-writer", options, move || task.run())?;
         Ok(Self { queue: entrance })
     }
 
     pub(crate) fn hand_in(&self, lane: Lane, request: Request) -> Result<(), Error> {
         self.queue.push(lane, request, Clock::System.monotonic())
+    }
+
+    /// How many writes wait, by lane.
+    pub(crate) fn waiting(&self) -> [(Lane, usize); Lane::ALL.len()] {
+        self.queue.waiting()
     }
 
     /// How long the oldest write has waited.

@@ -104,7 +104,7 @@ impl App {
             return Ok(()); // another replica was first with the command line's
         }
         signer.signed.lock().insert(replica.to_owned(), newest.seq);
-        self.metrics.audit_signed();
+        self.metrics.audit_signed(now.0 / 1000);
         tracing::debug!(replica, seq = newest.seq, "the audit of {replica} was signed up to {}", newest.seq);
         Ok(())
     }

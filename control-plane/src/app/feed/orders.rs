@@ -44,7 +44,10 @@ impl App {
     /// Takes in where an order is, whether it is new, moved on, or is to stop. A node
     /// that may get one.
     fn adopt_command(&self, command: &Command) -> Option<NodeId> {
-        let news = self.fleet.with(command.node, |mut entry| entry.adopt(command.into()));
+        let news = self.fleet.with(command.node, |mut entry| {
+            self.count_end(&entry, command);
+            entry.adopt(command.into())
+        });
         if command.state.is_end() {
             self.dispatch.ended(command.operation, command.id);
         }

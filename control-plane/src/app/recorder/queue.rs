@@ -131,6 +131,11 @@ impl Queue {
         Ok(())
     }
 
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.steps.len()
+    }
+
     /// Takes out what is written in one go.
     pub(super) fn take(&mut self) -> Vec<Step> {
         let (mut taken, mut bytes) = (Vec::new(), 0);

@@ -68,6 +68,7 @@ impl App {
         }
         for (command, ack) in written.acks {
             self.fleet.with(command.node, |mut entry| {
+                self.count_end(&entry, &command);
                 entry.moved(command.id, command.state, command.cancel_requested);
             });
             if let Some(session) = self.hub.get(command.node) {

@@ -68,6 +68,7 @@ impl App {
         let seen = members::members(self, &catalog, rollout, now);
         let view = View { members: &seen.all, weather: self.weather(rollout), now };
         let end = End { tally: tally(rollout, &view), failures: seen.failures() };
+        self.rollouts.saw(rollout.id, end.tally);
         let next = |phase, reason: &str, message| Rollout {
             end: rollout.end.clone().or_else(|| Some(end.clone())),
             ..rollout.moved(phase, reason, message, now)
@@ -106,14 +107,18 @@ impl App {
     /// Writes what became of a rollout, unless somebody else was quicker.
     async fn go_on(&self, before: &Rollout, after: Rollout) -> Result<Option<Rollout>, Error> {
         let before = before.clone();
-        self.commit(self.own_stamp("rollouts.go-on"), move |tx| {
+        let commit = self.commit(self.own_stamp("rollouts.go-on"), move |tx| {
             if !is_as_seen(tx, &before)? {
                 return Ok(None);
             }
             moved(tx, &before, &after)?;
             Ok(Some(Rollout { revision: tx.revision(), ..after.clone() }))
-        })
-        .await
+        });
+        let went = commit.await?;
+        if let Some(over) = went.as_ref().filter(|it| it.phase.is_over()) {
+            self.metrics.rollout_ended(over.phase.as_str());
+        }
+        Ok(went)
     }
 
     /// Gives these nodes what the rollout brings.

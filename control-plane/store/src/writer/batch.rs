@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use muster_common::crash;
+use muster_common::{
+    clock::{Clock, Instant},
+    crash,
+};
 
 use super::{
     Task,
@@ -11,6 +14,7 @@ use super::{
 use crate::{
     engine::Begin,
     error::Error,
+    meter::Batch,
     tx::{Head, WriteTx},
 };
 
@@ -32,6 +36,8 @@ enum Lost {
 struct Done {
     verdicts: Vec<Verdict>,
     moved: Option<(u64, u64)>,
+    audit_entries: u64,
+    begun: Instant,
 }
 
 impl From<Error> for Lost {
@@ -52,7 +58,10 @@ impl Task {
                     requests.drain(..).zip(verdicts).for_each(|(request, verdict)| request.answer(verdict));
                 }
                 // The others can do nothing about it: once more, without that one.
-                Err(Lost::By(index, verdict)) => requests.remove(index).answer(verdict),
+                Err(Lost::By(index, verdict)) => {
+                    self.failed(1);
+                    requests.remove(index).answer(verdict);
+                }
                 // One big write may be what does not fit: the small ones get their chance.
                 Err(Lost::All(Error::DiskFull(_))) if requests.len() > 1 && unsure.is_none() => {
                     requests.drain(..).for_each(|request| self.write(vec![request]));
@@ -75,7 +84,14 @@ impl Task {
 
     fn refuse(&mut self, requests: &mut Vec<Request>, error: &Error) {
         self.patience.was_in_vain();
+        self.failed(requests.len() as u64);
         requests.drain(..).for_each(|request| request.answer(Err(error.clone())));
+    }
+
+    fn failed(&self, writes: u64) {
+        if let Some(meter) = self.meter.get() {
+            meter.failed(writes);
+        }
     }
 
     /// Once. `unsure` is what an attempt before this one has come to, if it is committed.
@@ -90,6 +106,7 @@ impl Task {
     }
 
     fn begun(&mut self, requests: &mut [Request], unsure: &mut Option<Done>) -> Result<Vec<Verdict>, Lost> {
+        let since = Clock::System.monotonic();
         let begun = self.engine.begin(Begin::Write).and_then(|()| self.take_feed());
         let before = begun.map_err(|error| match error {
             // The server has not noticed yet that the commit's own session is gone.
@@ -105,7 +122,7 @@ impl Task {
             }
             *unsure = None;
         }
-        let done = self.run_all(requests, before)?;
+        let done = self.run_all(requests, before, since)?;
         crash::point("store.before-commit");
         match self.engine.publish(done.moved) {
             Ok(()) => {}
@@ -126,6 +143,10 @@ impl Task {
     }
 
     fn is_committed(&self, done: Done) -> Vec<Verdict> {
+        if let Some(meter) = self.meter.get() {
+            let (writes, took) = (done.verdicts.len() as u64, Clock::System.monotonic() - done.begun);
+            meter.committed(Batch { writes, audit_entries: done.audit_entries, took });
+        }
         if let Some((revision, _)) = done.moved {
             self.committed.send_if_modified(|known| {
                 let newer = revision > *known;
@@ -136,7 +157,7 @@ impl Task {
         done.verdicts
     }
 
-    fn run_all(&mut self, requests: &mut [Request], before: Head) -> Result<Done, Lost> {
+    fn run_all(&mut self, requests: &mut [Request], before: Head, begun: Instant) -> Result<Done, Lost> {
         let (revision, audit_place) = (before.revision, before.audit_place);
         let mut head = before;
         let mut verdicts = Vec::with_capacity(requests.len());
@@ -154,7 +175,9 @@ impl Task {
             verdicts.push(verdict);
         }
         let is_moved = (head.revision, head.audit_place) != (revision, audit_place);
-        Ok(Done { verdicts, moved: is_moved.then_some((head.revision, head.audit_place)) })
+        let moved = is_moved.then_some((head.revision, head.audit_place));
+        let audit_entries = head.audit_place.saturating_sub(audit_place);
+        Ok(Done { verdicts, moved, audit_entries, begun })
     }
 
     /// Runs one write under its savepoint. `Err`: the whole batch is lost.

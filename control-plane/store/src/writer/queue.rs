@@ -57,6 +57,12 @@ impl Entrance {
         Ok(())
     }
 
+    /// How many wait, by lane.
+    pub(super) fn waiting(&self) -> [(Lane, usize); Lane::ALL.len()] {
+        let waiting = self.0.waiting.lock();
+        Lane::ALL.map(|lane| (lane, waiting.lanes[lane as usize].len()))
+    }
+
     /// How long the oldest has waited.
     pub(super) fn behind(&self, now: Instant) -> Duration {
         let waiting = self.0.waiting.lock();
@@ -190,7 +196,10 @@ mod tests {
         entrance.push(Lane::Enrollment, request(""), start).unwrap();
         entrance.push(Lane::Control, request(""), start + second).unwrap();
         assert_eq!(entrance.behind(start + second * 3), second * 3);
+        let waiting = entrance.waiting().map(|(_, count)| count);
+        assert_eq!(waiting, [0, 1, 0, 0, 1], "one of control, one of enrollment");
         exit.take(9);
+        assert_eq!(entrance.waiting().map(|(_, count)| count), [0; 5]);
         assert_eq!(
             entrance.behind(start + second * 3),
             Duration::ZERO,

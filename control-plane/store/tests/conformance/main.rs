@@ -115,7 +115,7 @@ macro_rules! suite_on {
             writes {
                 a_failing_write_leaves_the_others, a_panic_harms_nobody, a_swallowed_failure_is_not_committed,
                 a_full_queue_is_an_answer, what_changed_nothing_takes_no_revision, closing_keeps_what_was_handed_in,
-                reads_see_one_state,
+                reads_see_one_state, whoever_asked_is_told_what_the_store_does,
             }
         }
     })* };

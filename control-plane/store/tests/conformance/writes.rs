@@ -1,13 +1,17 @@
 //! What holds of every write, whatever it writes.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
+use muster_domain::lane::Lane;
 use muster_store::{
-    Error, ReadBundles as _, ReadChanges as _, ReadMeta as _, ReadNodes as _, Store, WriteBundles as _,
-    WriteNodes as _, WriteTx,
+    Batch, Error, Meter, ReadBundles as _, ReadChanges as _, ReadMeta as _, ReadNodes as _, Store,
+    Transaction, WriteBundles as _, WriteNodes as _, WriteTx,
 };
 
 use crate::{
@@ -163,4 +167,42 @@ pub(crate) fn reads_see_one_state(database: &impl Database) {
     });
     assert_eq!(counts, (1, 1), "a commit in the middle is not seen");
     assert_eq!(read(&store, |tx| tx.node_all()).len(), 2);
+}
+
+#[derive(Default)]
+struct Told {
+    took: Mutex<Vec<Transaction>>,
+    batches: Mutex<Vec<(u64, u64)>>,
+}
+
+impl Meter for Told {
+    fn took(&self, transaction: Transaction, took: Duration) {
+        assert!(took < Duration::from_secs(60));
+        self.took.lock().unwrap().push(transaction);
+    }
+
+    fn committed(&self, batch: Batch) {
+        self.batches.lock().unwrap().push((batch.writes, batch.audit_entries));
+    }
+
+    fn failed(&self, _: u64) {}
+}
+
+pub(crate) fn whoever_asked_is_told_what_the_store_does(database: &impl Database) {
+    let store = database.open();
+    let told = Arc::new(Told::default());
+    store.measure(Arc::clone(&told) as _);
+    let refused: AnyWrite = Box::new(|_| Err(Error::Busy));
+    let answers = together(&store, vec![Box::new(insert(1)), refused, Box::new(insert(2))]);
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 2);
+    // One that only reads, beside them.
+    let revision = block_on(store.read(|tx| tx.revision())).unwrap();
+    block_on(store.read_own(|tx| tx.revision())).unwrap();
+    assert!(revision > 0 && store.waiting().iter().all(|(_, count)| *count == 0));
+    let written = Transaction::Write(Lane::Control);
+    let all = [written, written, written, Transaction::Read, Transaction::OwnRead];
+    assert_eq!(*told.took.lock().unwrap(), all);
+    let batches = told.batches.lock().unwrap();
+    // The one that held the others up, and all that waited meanwhile.
+    assert_eq!(*batches, [(1, 0), (3, 2)], "writes, and entries of the audit");
 }

@@ -1,0 +1,102 @@
+//! The ports: connections, handshakes, and who was turned away.
+
+use std::time::Duration;
+
+use prometheus_client::metrics::histogram::Histogram;
+
+use super::{
+    Metrics,
+    book::{
+        Book, Counts, Door, DoorKeyExchange, DoorLimit, DoorOutcome, DoorReason, Gauges, Histograms, Word,
+        from_zero,
+    },
+};
+
+/// Of seconds that a handshake takes: from one on loopback to the limit of the door.
+const HANDSHAKE: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
+
+#[derive(Debug)]
+pub(super) struct Numbers {
+    connections: Gauges<Door>,
+    handshakes: Counts<DoorKeyExchange>,
+    handshakes_failed: Counts<DoorReason>,
+    handshake_seconds: Histograms<DoorOutcome>,
+    limits_met: Counts<DoorLimit>,
+    refused: Counts<Word>,
+    enrollments_refused: Counts<Word>,
+}
+
+impl Numbers {
+    pub(super) fn new(book: &mut Book<'_>) -> Self {
+        let of = |door| ["refused", "silent", "half-open"].map(|reason| DoorReason { door, reason });
+        let failures = ["agents", "enrollment", "operators"].into_iter().flat_map(of);
+        let handshakes = Histograms::new_with_constructor(|| Histogram::new(HANDSHAKE));
+        Self {
+            connections: book.add("connections", "Open connections by door", Gauges::default()),
+            handshakes: book.add("handshakes", "TLS handshakes by key exchange", Counts::default()),
+            handshakes_failed: book.add(
+                "handshakes_failed",
+                "TLS handshakes that failed",
+                from_zero(Counts::default(), failures),
+            ),
+            handshake_seconds: book.add(
+                "handshake_seconds",
+                "How long TLS handshakes took, from their turn on, by outcome",
+                handshakes,
+            ),
+            limits_met: book.add(
+                "door_limits",
+                "Times that a limit of a door turned someone away, cut someone or kept someone waiting",
+                Counts::default(),
+            ),
+            refused: book.add(
+                "calls_refused",
+                "Calls refused before they reached a service",
+                Counts::default(),
+            ),
+            enrollments_refused: book.add(
+                "enrollments_refused",
+                "Hosts that were not made nodes",
+                Counts::default(),
+            ),
+        }
+    }
+}
+
+impl Metrics {
+    /// A connection opened or closed.
+    pub fn connection(&self, door: &'static str, change: i64) {
+        self.0.doors.connections.get_or_create(&Door { door }).inc_by(change);
+    }
+
+    /// A handshake went well, and keys were agreed on in this way.
+    pub fn handshake(&self, door: &'static str, key_exchange: &'static str) {
+        self.0.doors.handshakes.get_or_create(&DoorKeyExchange { door, key_exchange }).inc();
+    }
+
+    /// A handshake failed.
+    pub fn handshake_failed(&self, door: &'static str, reason: &'static str) {
+        self.0.doors.handshakes_failed.get_or_create(&DoorReason { door, reason }).inc();
+    }
+
+    /// A handshake came to an end, `done` or not, so long after its turn had come.
+    pub fn handshake_took(&self, door: &'static str, outcome: &'static str, took: Duration) {
+        let took = took.as_secs_f64();
+        self.0.doors.handshake_seconds.get_or_create(&DoorOutcome { door, outcome }).observe(took);
+    }
+
+    /// A limit of a door was met; `limit` is its name in the configuration.
+    pub fn limit_met(&self, door: &'static str, limit: &'static str) {
+        self.0.doors.limits_met.get_or_create(&DoorLimit { door, limit }).inc();
+    }
+
+    /// A call was refused.
+    pub fn refused(&self, reason: &'static str) {
+        self.0.doors.refused.get_or_create(&Word { reason }).inc();
+    }
+
+    /// A host was not made a node.
+    pub fn enrollment_refused(&self, reason: &'static str) {
+        self.0.doors.enrollments_refused.get_or_create(&Word { reason }).inc();
+    }
+}
