@@ -1,6 +1,7 @@
 #!/bin/sh
 # Renders and checks what is deployed: the chart against the schemas of Kubernetes, the compose
-# file against that of its format, haproxy's configuration by haproxy. Needs `make tools`.
+# file against that of its format, haproxy's configuration by haproxy, rules and alerts by
+# Prometheus' own tool. Needs `make tools`.
 set -eu
 cd "$(dirname "$0")/.."
 tools=$PWD/.tools
@@ -33,3 +34,8 @@ LD_LIBRARY_PATH=$(echo "$tools"/balancer/usr/lib/*-linux-gnu)
 export LD_LIBRARY_PATH
 # Names of control planes are unknown here, and only here: that is a warning.
 "$tools/balancer/usr/sbin/haproxy" -q -c -f deploy/haproxy/haproxy.cfg
+
+promtool=$tools/monitoring/usr/bin/promtool
+"$promtool" check rules --lint=all --lint-fatal deploy/prometheus/rules.yml deploy/prometheus/alerts.yml >"$work/rules" ||
+    { cat "$work/rules" >&2; exit 1; }
+(cd deploy/prometheus && "$promtool" test rules rules_test.yml) >"$work/rules" || { cat "$work/rules" >&2; exit 1; }

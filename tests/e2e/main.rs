@@ -50,6 +50,7 @@ mod local_api;
 mod lock_profiles;
 mod login;
 mod mass_loss;
+mod monitoring;
 mod oidc;
 mod old_host;
 mod output;

@@ -26,6 +26,7 @@ pub mod operator;
 pub mod packages;
 pub mod plane;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
 pub mod raw;
 pub mod relay;
