@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 mod word;
 
 use word::MOVED;
-pub use word::{AWAY, ENROLLED, WORDS, Word};
+pub use word::{AWAY, ENROLLED, SILENT, WORDS, Word};
 
 /// State of hearing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -141,9 +141,6 @@ pub enum Change {
 pub fn is_lost(reason: &str) -> bool {
     reason != Closed::Stopped.gone() && reason != Closed::Disconnected.gone()
 }
-
-/// Why a node is offline whose stream is open.
-pub const SILENT: &str = "Silent";
 
 /// The live state of one node. Small: there may be a million.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

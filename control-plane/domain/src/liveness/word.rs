@@ -19,6 +19,8 @@ enum Form {
 
 /// Why a node is in its first state.
 pub const ENROLLED: &str = "Enrolled";
+/// Why a node is offline whose stream is open.
+pub const SILENT: &str = "Silent";
 /// Why a node is unknown.
 pub const AWAY: &str = "ControlPlaneAway";
 /// Why a node is unknown that was told to go to another replica.
@@ -32,7 +34,7 @@ pub const WORDS: [&str; 17] = [
     "StreamClosed",
     "Goodbye",
     "HeartbeatMissed",
-    "Silent",
+    SILENT,
     "DidNotReturn",
     "DidNotReturnFromReboot",
     "AgentStopped",
