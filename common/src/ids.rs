@@ -107,6 +107,18 @@ id!(
     /// One upload of a blob, which may take more than one attempt.
     UploadId, "upload"
 );
+id!(
+    /// One alert, from its beginning to its end.
+    AlertId, "alert"
+);
+id!(
+    /// A time in which some alerts are told to nobody.
+    SilenceId, "silence"
+);
+id!(
+    /// What one receiver is to be told of one alert.
+    DeliveryId, "delivery"
+);
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 //! dice come in as arguments, so everything here can be tested by trying.
 
 pub mod access;
+pub mod alert;
 pub mod artifact;
 pub mod assignment;
 pub mod audit;

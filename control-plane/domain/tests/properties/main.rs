@@ -1,5 +1,6 @@
 //! What must hold whatever happens, tried with many random stories.
 
+mod alert;
 mod command;
 mod liveness;
 mod pace;
