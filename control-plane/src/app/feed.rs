@@ -169,7 +169,8 @@ impl Touched {
                 | ChangeKind::Artifacts
                 | ChangeKind::JoinToken
                 | ChangeKind::JoinRequest
-                | ChangeKind::Schedule => {}
+                | ChangeKind::Schedule
+                | ChangeKind::Alert => {}
             }
         }
         unique(&mut touched.nodes);

@@ -52,6 +52,8 @@ pub enum ChangeKind {
     Release,
     /// The signed repository.
     Artifacts,
+    /// An alert, or `rule/NAME`, `receiver/NAME`, `silence/ID`, `dead-letter/ID`.
+    Alert,
 }
 
 /// One row of the feed.
@@ -67,7 +69,7 @@ pub struct Change {
 
 impl ChangeKind {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Node,
         Self::NodeReport,
         Self::NodeSession,
@@ -89,6 +91,7 @@ impl ChangeKind {
         Self::Extension,
         Self::Release,
         Self::Artifacts,
+        Self::Alert,
     ];
 
     /// Its written form.
@@ -116,6 +119,7 @@ impl ChangeKind {
             Self::Extension => "extension",
             Self::Release => "release",
             Self::Artifacts => "artifacts",
+            Self::Alert => "alert",
         }
     }
 

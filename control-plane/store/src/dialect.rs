@@ -66,6 +66,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
         19 "histories" "0019_histories.sql",
         20 "replicas" "0020_replicas.sql",
         21 "issuer-keys" "0021_issuer_keys.sql",
+        22 "alerts" "0022_alerts.sql",
     },
 };
 
@@ -84,6 +85,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         19 "histories" "0019_histories.sql",
         20 "replicas" "0020_replicas.sql",
         21 "issuer-keys" "0021_issuer_keys.sql",
+        22 "alerts" "0022_alerts.sql",
     },
 };
 

@@ -18,6 +18,7 @@
 //! [`WriteNodes`].
 
 mod access;
+mod alerts;
 mod artifacts;
 mod assignments;
 mod audit;
@@ -66,6 +67,7 @@ mod workload_issuers;
 mod writer;
 
 pub use access::{ReadAccess, WriteAccess};
+pub use alerts::{ReadAlerts, ReadDeliveries, ReadReceivers, WriteAlerts, WriteDeliveries, WriteReceivers};
 pub use artifacts::{ReadArtifacts, WriteArtifacts};
 pub use assignments::{ReadAssignments, WriteAssignments};
 pub use audit::{Piece, ReadAudit, WriteAudit};

@@ -1,4 +1,4 @@
-//! Protected contents of bundles and extensions. They come encrypted and go encrypted: no key is in here.
+//! Protected contents of bundles and extensions, and what receivers of alerts know deliveries by. They come encrypted and go encrypted: no key is in here.
 
 use muster_common::ids::SecretId;
 use muster_domain::secret::{Secret, SecretUse};
@@ -17,8 +17,9 @@ const OF_EXTENSION: &str = "SELECT id, key_id, sealed FROM secrets WHERE id IN \
                             (SELECT secret_id FROM extensions WHERE name = $1 AND version = $2)";
 const IN_EXTENSIONS: &str = "SELECT id, key_id, sealed FROM secrets WHERE id = $1 AND id IN \
                              (SELECT secret_id FROM extensions WHERE name = $2)";
+const OF_RECEIVER: &str = "SELECT id, key_id, sealed FROM secrets WHERE id IN \
+                           (SELECT secret_id FROM alert_receivers WHERE name = $1)";
 const OTHER_KEYS: &str = "SELECT id, key_id, sealed FROM secrets WHERE key_id <> $1 ORDER BY id";
-
 const OF_ISSUER: &str = "SELECT id, key_id, sealed FROM secrets WHERE id IN \
                          (SELECT secret_id FROM workload_issuers WHERE number = $1)";
 
@@ -54,6 +55,14 @@ pub trait ReadSecrets: Reader {
     /// If the store fails.
     fn secret_of_issuer(&mut self, number: u32) -> Result<Option<Secret>, Error> {
         self.row(OF_ISSUER, params![number], decode)
+    }
+
+    /// That of one receiver of alerts.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn secret_of_receiver(&mut self, name: &str) -> Result<Option<Secret>, Error> {
+        self.row(OF_RECEIVER, params![name], decode)
     }
 
     /// Which file of a version has which.
@@ -121,14 +130,15 @@ pub trait WriteSecrets: ReadSecrets + Writer {
         self.execute(SQL, params![name, version, &used.path, used.id.to_string()]).map(drop)
     }
 
-    /// Deletes what no version and no issuer has any more.
+    /// Deletes what no version, no issuer, and no receiver of alerts has any more.
     ///
     /// # Errors
     /// If the store fails.
     fn secret_sweep(&mut self) -> Result<(), Error> {
         const SQL: &str = "DELETE FROM secrets WHERE id NOT IN (SELECT secret_id FROM bundle_secrets) AND \
                            id NOT IN (SELECT secret_id FROM extensions WHERE secret_id IS NOT NULL) AND \
-                           id NOT IN (SELECT secret_id FROM workload_issuers WHERE secret_id IS NOT NULL)";
+                           id NOT IN (SELECT secret_id FROM workload_issuers WHERE secret_id IS NOT NULL) AND \
+                           id NOT IN (SELECT secret_id FROM alert_receivers WHERE secret_id IS NOT NULL)";
         self.execute(SQL, &[]).map(drop)
     }
 }

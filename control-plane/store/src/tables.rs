@@ -53,4 +53,9 @@ pub(crate) const TABLES: &[&str] = &[
     "release_channels",
     "extensions",
     "extension_names",
+    "alert_rules",
+    "alerts",
+    "alert_silences",
+    "alert_receivers",
+    "alert_deliveries",
 ];

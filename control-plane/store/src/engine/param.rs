@@ -6,8 +6,8 @@ use muster_common::{
     clock::UnixMillis,
     digest::Sha256,
     ids::{
-        CommandId, JoinRequestId, JoinTokenId, LedgerId, NodeId, OperationId, ReplicaId, RolloutId,
-        SessionId, UploadId,
+        AlertId, CommandId, DeliveryId, JoinRequestId, JoinTokenId, LedgerId, NodeId, OperationId, ReplicaId,
+        RolloutId, SessionId, SilenceId, UploadId,
     },
 };
 
@@ -135,7 +135,9 @@ macro_rules! ids {
     };
 }
 ids!(
+    AlertId,
     CommandId,
+    DeliveryId,
     JoinRequestId,
     JoinTokenId,
     LedgerId,
@@ -144,5 +146,6 @@ ids!(
     ReplicaId,
     RolloutId,
     SessionId,
+    SilenceId,
     UploadId
 );

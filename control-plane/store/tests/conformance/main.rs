@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should end")]
 
 mod access;
+mod alerts;
 mod audit;
 mod audit_records;
 mod authority;
@@ -63,6 +64,10 @@ macro_rules! suite_on {
                 only_what_is_here_is_listed, a_blob_moves_only_from_where_it_is,
                 a_blob_is_free_when_its_last_referrer_is_gone, what_is_referred_to_is_not_forgotten,
                 uploads_are_kept_until_their_end_and_counted_once, an_upload_that_goes_on_is_not_given_up,
+            }
+            alerts {
+                rules_receivers_and_silences_come_back, an_alert_is_open_once_and_changes_from_what_was_read,
+                deliveries_are_due_in_order_until_they_are_dead_and_come_back, what_is_over_goes_with_what_was_to_be_told,
             }
             bundles { versions_come_newest_first, a_deleted_version_is_not_given_again, a_version_is_never_replaced }
             catalogue {
