@@ -40,7 +40,7 @@ const CRATES: &[(&str, &str, &[&str])] = &[
 /// Rooms from the ground up; those on one line never use each other.
 const CONTROL_PLANE: &[&[&str]] = &[
     &["config", "metrics"],
-    &["session", "ca", "oidc", "host_ca", "blobs", "vault", "backup"],
+    &["session", "ca", "oidc", "host_ca", "blobs", "vault", "backup", "notify"],
     &["app"],
     &["api", "work"],
     &["server", "console"],

@@ -104,8 +104,9 @@ fn every_fuzz_target_is_built_and_has_seeds() {
 
 #[test]
 fn every_script_is_run_by_a_test() {
-    let tests =
-        ["clients.rs", "clients_catalogue.rs"].map(|name| read(&format!("tests/e2e/{name}"))).concat();
+    let tests = ["clients.rs", "clients_catalogue.rs", "clients_alerts.rs"]
+        .map(|name| read(&format!("tests/e2e/{name}")))
+        .concat();
     for path in files(&[".sh"]).iter().filter(|path| path.starts_with(root().join("deploy/grpcurl"))) {
         let name = path.file_name().unwrap().to_str().unwrap();
         assert!(name == "lib.sh" || tests.contains(&format!("\"{name}\"")), "no test runs {name}");

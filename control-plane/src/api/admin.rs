@@ -1,6 +1,7 @@
 //! What operators call: one file per service.
 
 pub mod access;
+pub mod alerts;
 pub mod artifacts;
 pub mod assignments;
 pub mod audit;

@@ -4,7 +4,10 @@
 use muster_common::{
     clock::UnixMillis,
     digest::Sha256,
-    ids::{InstanceId, JoinRequestId, JoinTokenId, NodeId, OperationId, RolloutId, SecretId},
+    ids::{
+        AlertId, DeliveryId, InstanceId, JoinRequestId, JoinTokenId, NodeId, OperationId, RolloutId,
+        SecretId, SilenceId,
+    },
 };
 use muster_domain::{
     join_token::{Terms, check_description},
@@ -190,6 +193,25 @@ requests! {
     pb::WatchOperationRequest => |it| id::<OperationId>(&it.id),
     pb::DownloadResultRequest => |it| id::<muster_common::ids::CommandId>(&it.command_id),
     pb::CancelOperationRequest => |it| id::<OperationId>(&it.id),
+    pb::CreateAlertRuleRequest => |it| alert_rule(it.rule),
+    pb::UpdateAlertRuleRequest => |it| alert_rule(it.rule),
+    pb::GetAlertRuleRequest => drop,
+    pb::ListAlertRulesRequest => drop,
+    pb::DeleteAlertRuleRequest => drop,
+    pb::ListAlertsRequest => |it| page(&["open"], it.page_size, &it.page_token),
+    pb::GetAlertRequest => |it| id::<AlertId>(&it.id),
+    pb::WatchAlertsRequest => |it| resume(&it.resume_token),
+    pb::AcknowledgeAlertRequest => |it| id::<AlertId>(&it.id),
+    pb::TestFireAlertRequest => drop,
+    pb::SilenceAlertsRequest => |it| drop(wire::alert::silence_from(it.silence)),
+    pb::ListSilencesRequest => drop,
+    pb::ExpireSilenceRequest => |it| id::<SilenceId>(&it.id),
+    pb::CreateAlertReceiverRequest => |it| alert_receiver(it.receiver),
+    pb::UpdateAlertReceiverRequest => |it| alert_receiver(it.receiver),
+    pb::ListAlertReceiversRequest => drop,
+    pb::DeleteAlertReceiverRequest => drop,
+    pb::ListDeadLettersRequest => |it| page(&[], it.page_size, &it.page_token),
+    pb::RetryDeadLetterRequest => |it| id::<DeliveryId>(&it.id),
     pb::CreateScheduleRequest => |it| schedule(it.schedule),
     pb::GetScheduleRequest => drop,
     pb::ListSchedulesRequest => |it| page(&[], it.page_size, &it.page_token),
@@ -326,6 +348,19 @@ fn join_token(request: pb::CreateJoinTokenRequest) {
         drop(check_description(&wish.description));
         drop(check_labels(&wish.labels));
         drop(Terms::check(NOW, wish.max_uses, wish.ttl, &wish.allowed));
+    }
+}
+
+fn alert_rule(wish: Option<pb::AlertRule>) {
+    if let Ok(wish) = wire::alert::rule_from(wish) {
+        drop(app::selectors::written("rule.selector", &wish.selector));
+        let _ = wish.damping.unwrap_or_default().threshold(1_000_000);
+    }
+}
+
+fn alert_receiver(wish: Option<pb::AlertReceiver>) {
+    if let Ok(wish) = wire::alert::receiver_from(wish) {
+        let _ = muster_common::issuer::url(&wish.url);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Between the wire and the house. `thing` goes to the wire, `thing_from` comes from it.
 
 pub(super) mod access;
+pub(super) mod alert;
 pub(super) mod artifact;
 pub(super) mod assignment;
 pub(super) mod audit;

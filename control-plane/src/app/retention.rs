@@ -1,11 +1,11 @@
 //! What is taken away because it is old: join requests whose token has run
 //! out, the tail of the change feed, operations that ended long ago with their
-//! commands, output and files, or that are too many, and what became of the times of
+//! commands, output and files, or that are too many, alerts and silences that ended, and what became of the times of
 //! schedules. What has not ended stays. In small writes, between which others get their turn.
 
 use muster_store::{
-    ReadOperations as _, WriteBlobs as _, WriteChanges as _, WriteJoinRequests as _, WriteOperations as _,
-    WriteRollouts as _, WriteSchedules as _, WriteSpentTokens as _, WriteTx,
+    ReadOperations as _, WriteAlerts as _, WriteBlobs as _, WriteChanges as _, WriteJoinRequests as _,
+    WriteOperations as _, WriteRollouts as _, WriteSchedules as _, WriteSpentTokens as _, WriteTx,
 };
 
 use super::{App, Error};
@@ -42,6 +42,8 @@ impl App {
             Ok(tx.operation_prune(until, STEP)?)
         })
         .await?;
+        self.in_steps("alerts", move |tx| Ok(tx.alert_prune(before, STEP)?)).await?;
+        self.in_steps("silences", move |tx| Ok(tx.silence_prune(before, STEP)?)).await?;
         let fires = kept.schedule_fires;
         self.in_steps("schedule-fires", move |tx| Ok(tx.schedule_fire_prune(before, fires, STEP)?)).await?;
         self.in_steps("touches", |tx| Ok(tx.touches_prune(STEP)?)).await

@@ -1,5 +1,6 @@
 //! Use-cases on a real store in a temporary folder, without the wire.
 
+mod alerts;
 mod artifacts;
 pub(super) mod bench;
 mod blobs;

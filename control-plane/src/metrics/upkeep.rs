@@ -17,6 +17,7 @@ pub(super) struct Numbers {
     authority_behind: Count,
     worked: prometheus_client::metrics::family::Family<Worker, Seconds>,
     failures: Counts<Worker>,
+    alerts_told: Counts<What>,
     pruned: Counts<What>,
     svids: Counts<Kind>,
     audit_entries: Count,
@@ -42,6 +43,11 @@ impl Numbers {
             ),
             worked: book.add("worker_seconds", "Time that workers were at work", Default::default()),
             failures: book.add("worker_failures", "Times that a worker failed", Counts::default()),
+            alerts_told: book.add(
+                "alerts_told",
+                "What receivers of alerts were told, or not",
+                Counts::default(),
+            ),
             pruned: book.add("pruned", "What was taken away because it was old", Counts::default()),
             svids: book.add("workload_svids", "Identities of programs that were issued", Counts::default()),
             audit_entries: book.add(
@@ -102,6 +108,11 @@ impl Metrics {
     /// A worker failed, and tries again.
     pub fn worker_failed(&self, worker: &'static str) {
         self.0.upkeep.failures.get_or_create(&Worker { worker }).inc();
+    }
+
+    /// So much was told to receivers of alerts, could not be told, or is not tried any more.
+    pub fn alerts_told(&self, what: &'static str, count: u64) {
+        self.0.upkeep.alerts_told.get_or_create(&What { what }).inc_by(count);
     }
 
     /// Old things were taken away.

@@ -11,6 +11,7 @@ const SERVED: &[&str] = &[
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
     "muster.admin.v1.AccessService",
+    "muster.admin.v1.AlertsService",
     "muster.admin.v1.ArtifactsService",
     "muster.admin.v1.AssignmentsService",
     "muster.admin.v1.AuditService",

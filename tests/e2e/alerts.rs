@@ -1,0 +1,224 @@
+//! Alerts with real processes: agents that are gone, the real Alertmanager and Prometheus, and a
+//! webhook that checks who tells it.
+
+use std::time::Duration;
+
+use muster_common::clock::Clock;
+use muster_proto::admin::v1::{self as pb, AlertState, AlertTarget, Liveness};
+use muster_tests::{
+    agent::Agent,
+    eventually::{LONG, eventually},
+    monitoring::{Alertmanager, Prometheus},
+    operator::Operator,
+    plane::{Options, Plane},
+    relay::Relay,
+    swarm::{self, Swarm},
+    webhook::{SECRET, Webhook},
+};
+use serde_json::Value;
+
+/// Nodes that are cut at once.
+const CUT: usize = 200;
+/// Nodes that are not.
+const LEFT: usize = 60;
+
+async fn receive(operator: &Operator, receiver: pb::AlertReceiver) {
+    let request = pb::CreateAlertReceiverRequest { receiver: Some(receiver) };
+    operator.alerts.clone().create_alert_receiver(request).await.unwrap();
+}
+
+fn hook(webhook: &Webhook) -> pb::AlertReceiver {
+    pb::AlertReceiver {
+        name: "hook".to_owned(),
+        target: AlertTarget::Webhook as i32,
+        url: webhook.url(),
+        secret: SECRET.to_owned(),
+        ..Default::default()
+    }
+}
+
+fn manager(alertmanager: &Alertmanager) -> pb::AlertReceiver {
+    pb::AlertReceiver {
+        name: "manager".to_owned(),
+        target: AlertTarget::Alertmanager as i32,
+        url: alertmanager.url(),
+        ..Default::default()
+    }
+}
+
+async fn alerts(operator: &Operator) -> Vec<pb::Alert> {
+    let request = pb::ListAlertsRequest { include_resolved: true, ..Default::default() };
+    operator.alerts.clone().list_alerts(request).await.unwrap().into_inner().alerts
+}
+
+/// Those of one rule, as the Alertmanager has them.
+async fn held(alertmanager: &Alertmanager, rule: &str) -> Vec<Value> {
+    let mut alerts = alertmanager.alerts().await;
+    alerts.retain(|alert| alert["labels"]["alertname"] == rule);
+    alerts
+}
+
+fn events<'a>(told: &'a [Value], rule: &str) -> Vec<(&'a str, &'a str)> {
+    let of_rule = told.iter().filter(|event| event["alert"]["rule"] == rule);
+    let shown =
+        |event: &'a Value| (event["event"].as_str().unwrap(), event["alert"]["subject"].as_str().unwrap());
+    of_rule.map(shown).collect()
+}
+
+#[tokio::test]
+async fn a_killed_agent_is_one_alert_in_time_and_ends_when_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let heartbeat = Duration::from_secs(1);
+    let plane = Plane::start(folder.path(), &Options { heartbeat, ..Options::default() }).await;
+    let operator = plane.operator().await;
+    let (alertmanager, webhook) = (Alertmanager::start(folder.path()).await, Webhook::start(0));
+    let prometheus = Prometheus::start(folder.path(), plane.addresses().console).await;
+    receive(&operator, manager(&alertmanager)).await;
+    receive(&operator, hook(&webhook)).await;
+    let mut agent = Agent::start(folder.path(), "web-1", &plane.join(1, &[("site", "fra")]).await);
+    operator.until_liveness(&agent.node, Liveness::Online).await;
+    let (clock, subject) = (Clock::System, format!("node/{}", agent.node));
+    let killed = clock.monotonic();
+    agent.kill();
+    let begun = eventually("the Alertmanager has it", LONG, || async {
+        held(&alertmanager, "node-offline").await.into_iter().next()
+    });
+    let begun = begun.await;
+    let took = clock.monotonic() - killed;
+    // 2.5 intervals, one look, one telling; and a busy machine.
+    assert!(took < heartbeat * 5 / 2 + Duration::from_secs(6), "it took {took:?}");
+    println!("a killed agent was an alert at the Alertmanager after {took:?}");
+    assert_eq!(begun["labels"]["subject"], subject.as_str());
+    assert_eq!(begun["labels"]["label_site"], "fra");
+    assert_eq!(begun["annotations"]["node_name"], "web-1");
+    agent.run();
+    operator.until_liveness(&agent.node, Liveness::Online).await;
+    eventually("the Alertmanager has it no more", LONG, || async {
+        held(&alertmanager, "node-offline").await.is_empty().then_some(())
+    })
+    .await;
+    let both = [("opened", subject.as_str()), ("resolved", subject.as_str())];
+    eventually("the webhook was told of both", LONG, || {
+        std::future::ready((events(&webhook.told(), "node-offline") == both).then_some(()))
+    })
+    .await;
+    assert_eq!(webhook.strange(), 0);
+    let all = alerts(&operator).await;
+    let of_node: Vec<_> = all.iter().filter(|alert| alert.subject == subject).collect();
+    assert_eq!((of_node.len(), of_node[0].state()), (1, AlertState::Resolved), "{all:?}");
+    eventually("Prometheus knows that receivers were told", LONG, || async {
+        prometheus.value("sum(muster_alerts_told_total{what=\"told\"})").await.filter(|told| *told >= 4.0)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn many_agents_cut_at_once_are_one_alert_with_a_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { heartbeat: Duration::from_secs(2), ..Options::default() };
+    let plane = Plane::start(folder.path(), &options).await;
+    let operator = plane.operator().await;
+    let (alertmanager, webhook) = (Alertmanager::start(folder.path()).await, Webhook::start(0));
+    receive(&operator, manager(&alertmanager)).await;
+    receive(&operator, hook(&webhook)).await;
+    let agents = plane.addresses().agents;
+    let (cut, left) =
+        (plane.join(CUT as i32, &[("site", "fra")]).await, plane.join(LEFT as i32, &[("site", "ber")]).await);
+    let (cut, left) = (swarm::enroll(&cut, CUT).await.unwrap(), swarm::enroll(&left, LEFT).await.unwrap());
+    let relay = Relay::start(agents, || true).await;
+    let (behind, beside) = (Swarm::start(relay.address(), &cut, 20), Swarm::start(agents, &left, 20));
+    let is_up = |swarm: &Swarm, count: usize| {
+        swarm.counters.opened.load(std::sync::atomic::Ordering::Relaxed) >= count as u64
+    };
+    eventually("all are there", Duration::from_secs(120), || {
+        std::future::ready((is_up(&behind, CUT) && is_up(&beside, LEFT)).then_some(()))
+    })
+    .await;
+    eventually("all are seen to be", LONG, || async {
+        (count(&operator, Liveness::Online).await == CUT + LEFT).then_some(())
+    })
+    .await;
+    drop(relay);
+    let group = eventually("all of them are in one alert", LONG, || async {
+        let all = alerts(&operator).await;
+        all.into_iter().find(|alert| alert.subject == "fleet" && alert.node_count == CUT as u64)
+    })
+    .await;
+    let cause = group.cause.as_ref().unwrap();
+    assert_eq!(cause.reason, "CommonLabel", "{cause:?}");
+    assert!(cause.message.contains("site=fra") && cause.message.starts_with("200 of 260 nodes"), "{cause:?}");
+    assert_eq!(group.node_ids.len(), 100);
+    eventually("the Alertmanager has it", LONG, || async {
+        let held = held(&alertmanager, "node-offline").await;
+        (held.len() == 1 && held[0]["labels"]["subject"] == "fleet").then_some(())
+    })
+    .await;
+    behind.end().await;
+    let back = Swarm::start(agents, &cut, 20);
+    eventually("it ends when they are back", Duration::from_secs(60), || async {
+        let all = alerts(&operator).await;
+        all.into_iter().find(|alert| alert.id == group.id && alert.state() == AlertState::Resolved)
+    })
+    .await;
+    eventually("the webhook was told of the end", LONG, || {
+        std::future::ready((events(&webhook.told(), "node-offline").len() >= 2).then_some(()))
+    })
+    .await;
+    let told = webhook.told();
+    let of_group = [("opened", "fleet"), ("resolved", "fleet")];
+    assert_eq!(events(&told, "node-offline"), of_group, "and of none of their nodes: {told:?}");
+    back.end().await;
+    beside.end().await;
+}
+
+async fn count(operator: &Operator, liveness: Liveness) -> usize {
+    let request = pb::ListNodesRequest { page_size: 1000, ..Default::default() };
+    let nodes = operator.nodes.clone().list_nodes(request).await.unwrap().into_inner().nodes;
+    nodes.iter().filter(|node| node.connection.as_ref().is_some_and(|it| it.liveness() == liveness)).count()
+}
+
+#[tokio::test]
+async fn what_a_webhook_could_not_be_told_is_told_after_a_kill_and_given_up_in_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plane = Plane::start(folder.path(), &Options::default()).await;
+    let operator = plane.operator().await;
+    let webhook = Webhook::start(2);
+    receive(&operator, hook(&webhook)).await;
+    let fire = pb::TestFireAlertRequest { rule: "drift".to_owned() };
+    let fired =
+        operator.alerts.clone().test_fire_alert(fire.clone()).await.unwrap().into_inner().alert.unwrap();
+    assert!(fired.test);
+    eventually("it was refused", LONG, || std::future::ready((webhook.refused() >= 1).then_some(()))).await;
+    plane.kill();
+    plane.serve(&[]).await;
+    let operator = plane.operator().await;
+    eventually("it was told after all", LONG, || {
+        std::future::ready((!webhook.told().is_empty()).then_some(()))
+    })
+    .await;
+    let told = webhook.told();
+    assert_eq!((told.len(), told[0]["alert"]["id"].as_str()), (1, Some(fired.id.as_str())), "{told:?}");
+    assert_eq!((webhook.refused(), webhook.strange()), (2, 0));
+
+    webhook.refuse(2);
+    let impatient = pb::AlertReceiver { max_tries: 2, secret: String::new(), ..hook(&webhook) };
+    let request = pb::UpdateAlertReceiverRequest { receiver: Some(impatient) };
+    operator.alerts.clone().update_alert_receiver(request).await.unwrap();
+    let second = operator.alerts.clone().test_fire_alert(fire).await.unwrap().into_inner().alert.unwrap();
+    let letter = eventually("it is given up", LONG, || async {
+        let request = pb::ListDeadLettersRequest::default();
+        let letters =
+            operator.alerts.clone().list_dead_letters(request).await.unwrap().into_inner().dead_letters;
+        letters.into_iter().find(|letter| letter.alert_id == second.id)
+    })
+    .await;
+    assert_eq!((letter.alert_id.as_str(), letter.tries), (second.id.as_str(), 2));
+    assert!(letter.error.contains("503"), "{letter:?}");
+    let request = pb::RetryDeadLetterRequest { id: letter.id };
+    operator.alerts.clone().retry_dead_letter(request).await.unwrap();
+    eventually("it was told after all", LONG, || {
+        let told = webhook.told();
+        std::future::ready(told.iter().any(|event| event["alert"]["id"] == second.id.as_str()).then_some(()))
+    })
+    .await;
+}
