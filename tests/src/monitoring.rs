@@ -17,6 +17,11 @@ use crate::{
     process::Process,
 };
 
+/// It looks for its templates where a package would have put them: there, for this process alone,
+/// are those that were unpacked.
+const AT_HOME: &str =
+    "mount -t overlay overlay -o lowerdir=\"$1\":/usr/share /usr/share && shift && exec \"$@\"";
+
 /// A running Alertmanager that tells nobody.
 #[derive(Debug)]
 pub struct Alertmanager {
@@ -43,7 +48,9 @@ impl Alertmanager {
         let config = folder.join("config.yml");
         fs::write(&config, "route:\n  receiver: nobody\nreceivers:\n  - name: nobody\n").unwrap();
         let address = free_port();
-        let mut command = Command::new(program("prometheus-alertmanager"));
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-c", AT_HOME, "sh"]);
+        command.arg(unpacked().join("usr/share")).arg(program("prometheus-alertmanager"));
         command.arg(format!("--config.file={}", config.display()));
         command.arg(format!("--storage.path={}", folder.join("data").display()));
         command.arg(format!("--web.listen-address={address}")).arg("--cluster.listen-address=");
@@ -127,8 +134,12 @@ fn made(folder: &Path, name: &str) -> PathBuf {
     folder
 }
 
+fn unpacked() -> PathBuf {
+    binaries::repository().join(".tools/monitoring")
+}
+
 fn program(name: &str) -> PathBuf {
-    let program = binaries::repository().join(".tools/monitoring/usr/bin").join(name);
+    let program = unpacked().join("usr/bin").join(name);
     assert!(program.exists(), "{} is missing: run make tools", program.display());
     program
 }

@@ -75,6 +75,8 @@ pub enum Kind {
     VersionUnsupported,
     /// A rollout was stopped by what went wrong.
     RolloutStopped,
+    /// A replica of the control plane beats no more.
+    ReplicaLost,
 }
 
 /// How bad it is.
@@ -238,7 +240,7 @@ pub struct Silence {
 
 impl Kind {
     /// All.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::NodeOffline,
         Self::NodeLate,
         Self::CertificateExpiry,
@@ -252,12 +254,16 @@ impl Kind {
         Self::ClockSkew,
         Self::VersionUnsupported,
         Self::RolloutStopped,
+        Self::ReplicaLost,
     ];
 
     /// Whether it is about nodes.
     #[must_use]
     pub const fn is_of_nodes(self) -> bool {
-        !matches!(self, Self::AuthorityExpiry | Self::RepositoryExpiry | Self::RolloutStopped)
+        !matches!(
+            self,
+            Self::AuthorityExpiry | Self::RepositoryExpiry | Self::RolloutStopped | Self::ReplicaLost
+        )
     }
 
     /// Whether it looks ahead to an end.
@@ -280,7 +286,9 @@ impl Kind {
             Self::Quarantine => "are in quarantine",
             Self::ClockSkew => "have clocks out of step",
             Self::VersionUnsupported => "have agents that are too old",
-            Self::AuthorityExpiry | Self::RepositoryExpiry | Self::RolloutStopped => "have it",
+            Self::AuthorityExpiry | Self::RepositoryExpiry | Self::RolloutStopped | Self::ReplicaLost => {
+                "have it"
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 mod body;
 mod deliver;
 mod look;
+mod lost;
 mod reading;
 mod receivers;
 mod silences;
@@ -75,10 +76,8 @@ impl App {
                     return Err(Error::refused(Reason::AlreadyExists, message));
                 }
                 None if tx.alert_rule_all()?.len() >= MAX_RULES => {
-                    return Err(Error::invalid(
-                        "rule",
-                        format!("there are {MAX_RULES} rules; delete one first"),
-                    ));
+                    let message = format!("there are {MAX_RULES} rules; more are not kept");
+                    return Err(Error::refused(Reason::QuotaExceeded, message));
                 }
                 None => {}
             }

@@ -39,6 +39,8 @@ const ROWS: &[Row] = &[
         "An agent is too far behind the newest release."),
     ("rollout-stopped", Kind::RolloutStopped, Severity::Warning, Duration::ZERO, Duration::ZERO,
         "A rollout stopped by itself, or rolls back: too many nodes failed."),
+    ("replica-lost", Kind::ReplicaLost, Severity::Critical, Duration::ZERO, Duration::ZERO,
+        "A replica of the control plane beats no more, and did not take its leave."),
 ];
 
 /// All of them, as they come.

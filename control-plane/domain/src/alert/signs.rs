@@ -136,7 +136,9 @@ pub fn sign(kind: Kind, threshold: Duration, seen: &NodeSeen<'_>) -> Sign {
         },
         Kind::ClockSkew => fails(seen, "ClockOk"),
         Kind::VersionUnsupported => fails(seen, "VersionSupported"),
-        Kind::AuthorityExpiry | Kind::RepositoryExpiry | Kind::RolloutStopped => Sign::Clear,
+        Kind::AuthorityExpiry | Kind::RepositoryExpiry | Kind::RolloutStopped | Kind::ReplicaLost => {
+            Sign::Clear
+        }
     }
 }
 

@@ -86,6 +86,7 @@ const fn kind(kind: Kind) -> pb::AlertKind {
         Kind::ClockSkew => pb::AlertKind::ClockSkew,
         Kind::VersionUnsupported => pb::AlertKind::VersionUnsupported,
         Kind::RolloutStopped => pb::AlertKind::RolloutStopped,
+        Kind::ReplicaLost => pb::AlertKind::ReplicaLost,
     }
 }
 

@@ -11,13 +11,14 @@ use muster_common::{
 };
 use muster_domain::{
     alert::{
-        Alert, Delivery, Event, Memory, Receiver, Rule, Signs, Silence, Subject, TEST_FOR, Target, evaluate,
+        Alert, Delivery, Event, Kind, Memory, Receiver, Rule, Signs, Silence, Subject, TEST_FOR, Target,
+        evaluate,
     },
     labels::{Selector, Written},
 };
 use muster_store::{ReadAlerts as _, ReadReceivers as _, WriteAlerts as _, WriteDeliveries as _, WriteTx};
 
-use super::{rules, world::Watched};
+use super::{lost::Lost, rules, world::Watched};
 use crate::app::{App, Error};
 
 /// Alerts in one write: some milliseconds of the writer.
@@ -37,6 +38,7 @@ pub struct Looked {
     silences: Vec<Silence>,
     open: Vec<Alert>,
     memories: BTreeMap<String, Memory>,
+    lost: Lost,
     took: Duration,
 }
 
@@ -85,16 +87,19 @@ impl App {
         if let Some((mark, rules, receivers, silences, open)) = read.await? {
             let mut memories = std::mem::take(&mut looked.memories);
             memories.retain(|name, _| rules.iter().any(|rule| rule.name == *name && !rule.disabled));
-            let took = looked.took;
-            *looked = Looked { mark: Some(mark), rules, receivers, silences, open, memories, took };
+            let (lost, took) = (std::mem::take(&mut looked.lost), looked.took);
+            *looked = Looked { mark: Some(mark), rules, receivers, silences, open, memories, lost, took };
         }
         Ok(())
     }
 
     async fn alert_changes(&self, looked: &mut Looked, now: UnixMillis) -> Result<Vec<Alert>, Error> {
-        let Looked { rules, open, memories, .. } = looked;
+        let Looked { rules, open, memories, lost, .. } = looked;
         let watched: Vec<Watched<'_>> = rules.iter().filter_map(|rule| self.watched(rule)).collect();
-        let signs = self.alert_signs(&watched, now).await?;
+        let mut signs = self.alert_signs(&watched, now).await?;
+        for (_, signs) in watched.iter().zip(&mut signs).filter(|(it, _)| it.rule.kind == Kind::ReplicaLost) {
+            self.lost_replicas(lost, now, signs).await?;
+        }
         let mut changes = ended_otherwise(rules, open, now);
         for (watched, signs) in watched.iter().zip(&signs) {
             let of_rule = |alert: &&Alert| alert.rule == watched.rule.name && !alert.is_test;

@@ -70,7 +70,8 @@ impl App {
                 return Err(Error::refused(Reason::AlreadyExists, message));
             }
             if all.len() >= MAX_RULES {
-                return Err(Error::invalid("receiver", format!("there are {MAX_RULES}; delete one first")));
+                let message = format!("there are {MAX_RULES} receivers; more are not kept");
+                return Err(Error::refused(Reason::QuotaExceeded, message));
             }
             put(tx, None, &prepared, wished.clone())
         })

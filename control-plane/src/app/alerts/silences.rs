@@ -1,6 +1,6 @@
 //! Times in which nobody is told of some alerts.
 
-use muster_common::{clock::UnixMillis, ids::SilenceId};
+use muster_common::{clock::UnixMillis, ids::SilenceId, reason::Reason};
 use muster_domain::{
     alert::{MAX_SILENCES, MOST, Silence},
     audit::Note,
@@ -99,10 +99,8 @@ fn check(wish: &Wish, now: UnixMillis) -> Result<(), Error> {
 
 fn check_names(tx: &mut WriteTx<'_>, wish: &Wish) -> Result<(), Error> {
     if tx.silence_all()?.len() >= MAX_SILENCES {
-        return Err(Error::invalid(
-            "silence",
-            format!("there are {MAX_SILENCES}; let some of them end first"),
-        ));
+        let message = format!("there are {MAX_SILENCES} silences; more are not kept");
+        return Err(Error::refused(Reason::QuotaExceeded, message));
     }
     if !wish.rule.is_empty() && rule_of(tx, &wish.rule)?.is_none() {
         return Err(Error::invalid("silence.rule", format!("there is no rule {:?}", wish.rule)));

@@ -5,10 +5,16 @@ use std::time::Duration;
 use muster_common::{ids::NodeId, reason::Reason};
 use muster_domain::{
     access::{Permission, Reach, Scope},
-    alert::{Alert, Delivery, Event, Kind, Severity, State, Target},
+    alert::{Alert, Delivery, Event, Kind, Severity, State, Subject, Target},
+    certificate::{Issued, NodeCertificate},
+    condition::Condition,
+    item::{Drift, ItemName, ItemState, Outcome, Progress},
     labels::Labels,
     liveness::{self, Closed},
+    node::Node,
     page::Page,
+    replica::{BEAT, LEASE},
+    sighting::{Quarantine, Suspicion},
 };
 use muster_store::{ReadDeliveries as _, ReadSecrets as _};
 use zeroize::Zeroizing;
@@ -17,6 +23,7 @@ use super::bench::{Bench, NOW, alice, whole};
 use crate::app::{
     Actor, Error,
     alerts::{Looked, ReceiverWish, SilenceWish, Wish},
+    fleet::Entry,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -259,4 +266,111 @@ async fn a_test_ends_by_itself() {
     bench.look().await;
     assert_eq!(bench.alerts(&whole()).await[0].end_reason, "TestOver");
     assert_eq!(bench.waiting().await, [Event::Opened, Event::Resolved]);
+}
+
+#[tokio::test]
+async fn a_replica_that_is_lost_is_told_of_until_it_is_back() {
+    let (first, second) = Bench::pair().await;
+    let lost = || async {
+        first.look().await;
+        let all = first.app.alerts(&whole(), Page { size: 100, after: None }, false).await.unwrap().rows;
+        all.into_iter().find(|alert| alert.rule == "replica-lost").map(|alert| alert.subject.to_string())
+    };
+    first.app.beat().await.unwrap();
+    assert_eq!(lost().await, None);
+    for _ in 0..=LEASE.as_secs() / BEAT.as_secs() {
+        tokio::time::pause();
+        tokio::time::advance(BEAT).await;
+        tokio::time::resume();
+        first.app.beat().await.unwrap();
+    }
+    assert_eq!(lost().await.as_deref(), Some("replica/b"));
+    second.app.beat().await.unwrap();
+    first.app.beat().await.unwrap();
+    assert_eq!(lost().await, None, "it is back");
+}
+
+fn item(change: impl FnOnce(&mut ItemState)) -> Vec<ItemState> {
+    let mut item = ItemState {
+        item: ItemName::Settings,
+        running: None,
+        attempted: None,
+        outcome: None,
+        error: None,
+        changed_at: NOW,
+        drift: Vec::new(),
+        progress: None,
+        health: None,
+    };
+    change(&mut item);
+    vec![item]
+}
+
+fn drift() -> Drift {
+    Drift {
+        path: "/etc/motd".to_owned(),
+        what: "content".to_owned(),
+        before: None,
+        after: None,
+        diff: String::new(),
+        noticed_at: NOW,
+        corrected: false,
+        error: String::new(),
+    }
+}
+
+/// What a node is for each rule to find it.
+const KINDS: [(&str, fn(&mut Entry)); 7] = [
+    ("certificate-expiry", |it| it.node.certificate.current.not_after = NOW),
+    ("item-failed", |it| it.node.items = item(|item| item.outcome = Some(Outcome::Broken))),
+    ("item-rejected", |it| it.node.items = item(|item| item.outcome = Some(Outcome::Rejected))),
+    ("item-stuck", |it| {
+        let progress =
+            Progress { step: "downloading".to_owned(), percent: 7, since: NOW, message: String::new() };
+        it.node.items = item(|item| item.progress = Some(progress));
+    }),
+    ("drift", |it| it.node.items = item(|item| item.drift = vec![drift()])),
+    ("quarantine", |it| {
+        let (reason, seen, newest) = (Suspicion::TwoProcesses, Vec::new(), None);
+        it.node.quarantine = Some(Box::new(Quarantine { reason, since: NOW, seen, newest }));
+    }),
+    ("clock-skew", |it| {
+        it.conditions = vec![Condition {
+            kind: "ClockOk".to_owned(),
+            holds: Some(false),
+            reason: "OutOfStep".to_owned(),
+            message: "this host's clock is 9 s behind".to_owned(),
+            since: NOW,
+        }];
+    }),
+];
+
+#[tokio::test]
+async fn each_built_in_rule_finds_what_it_is_about_and_lets_go_of_it() {
+    let bench = Bench::new().await; // what it is made to be is not read anew
+    let mut looked = Looked::default();
+    for (number, (rule, change)) in (1..).zip(KINDS) {
+        let id = bench.node(number).await;
+        let before = bench.app.fleet.with(id, |entry| entry.node.clone()).unwrap();
+        bench.goes(id, liveness::Event::Connected);
+        bench.app.fleet.with(id, |mut entry| change(&mut entry));
+        let is_open = async |looked: &mut Looked| {
+            bench.app.look_for_alerts(looked).await.unwrap();
+            let open = bench.app.alerts(&whole(), Page { size: 100, after: None }, false).await.unwrap().rows;
+            open.iter().any(|alert| alert.rule == rule && alert.subject == Subject::Node(id))
+        };
+        let hold = bench.app.alert_rule(rule.to_owned()).await.unwrap().hold;
+        assert_eq!(is_open(&mut looked).await, hold.is_zero(), "{rule}: it is not so for long enough");
+        bench.app.clock.advance(hold);
+        assert!(is_open(&mut looked).await, "{rule}");
+        bench.app.fleet.with(id, |mut entry| {
+            let certificate = NodeCertificate {
+                current: Issued { not_after: NOW + MINUTE * 10_000, ..before.certificate.current.clone() },
+                next: None,
+            };
+            entry.node = Node { certificate, ..before };
+            entry.conditions.clear();
+        });
+        assert!(!is_open(&mut looked).await, "{rule}: it is over");
+    }
 }
