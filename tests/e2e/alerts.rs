@@ -18,9 +18,9 @@ use muster_tests::{
 use serde_json::Value;
 
 /// Nodes that are cut at once.
-const CUT: usize = 200;
+const CUT: u16 = 200;
 /// Nodes that are not.
-const LEFT: usize = 60;
+const LEFT: u16 = 60;
 
 async fn receive(operator: &Operator, receiver: pb::AlertReceiver) {
     let request = pb::CreateAlertReceiverRequest { receiver: Some(receiver) };
@@ -123,25 +123,26 @@ async fn many_agents_cut_at_once_are_one_alert_with_a_cause() {
     receive(&operator, hook(&webhook)).await;
     let agents = plane.addresses().agents;
     let (cut, left) =
-        (plane.join(CUT as i32, &[("site", "fra")]).await, plane.join(LEFT as i32, &[("site", "ber")]).await);
-    let (cut, left) = (swarm::enroll(&cut, CUT).await.unwrap(), swarm::enroll(&left, LEFT).await.unwrap());
+        (plane.join(CUT.into(), &[("site", "fra")]).await, plane.join(LEFT.into(), &[("site", "ber")]).await);
+    let (cut, left) =
+        (swarm::enroll(&cut, CUT.into()).await.unwrap(), swarm::enroll(&left, LEFT.into()).await.unwrap());
     let relay = Relay::start(agents, || true).await;
     let (behind, beside) = (Swarm::start(relay.address(), &cut, 20), Swarm::start(agents, &left, 20));
-    let is_up = |swarm: &Swarm, count: usize| {
-        swarm.counters.opened.load(std::sync::atomic::Ordering::Relaxed) >= count as u64
+    let is_up = |swarm: &Swarm, count: u16| {
+        swarm.counters.opened.load(std::sync::atomic::Ordering::Relaxed) >= u64::from(count)
     };
     eventually("all are there", Duration::from_secs(120), || {
         std::future::ready((is_up(&behind, CUT) && is_up(&beside, LEFT)).then_some(()))
     })
     .await;
     eventually("all are seen to be", LONG, || async {
-        (count(&operator, Liveness::Online).await == CUT + LEFT).then_some(())
+        (count(&operator, Liveness::Online).await == usize::from(CUT + LEFT)).then_some(())
     })
     .await;
     drop(relay);
     let group = eventually("all of them are in one alert", LONG, || async {
         let all = alerts(&operator).await;
-        all.into_iter().find(|alert| alert.subject == "fleet" && alert.node_count == CUT as u64)
+        all.into_iter().find(|alert| alert.subject == "fleet" && alert.node_count == u64::from(CUT))
     })
     .await;
     let cause = group.cause.as_ref().unwrap();

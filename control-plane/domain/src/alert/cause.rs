@@ -60,7 +60,8 @@ pub fn of_group(
     let whole = affected * 10 >= total * 9;
     // The label by which the fewest are named that are well.
     let narrow = labels.iter().filter(|(it, all)| it.members * 10 >= all * 9 && all * 10 < total * 9);
-    let narrow = narrow.min_by_key(|(it, all)| (all - it.members, std::cmp::Reverse(it.members)));
+    let narrow =
+        narrow.min_by_key(|(it, all)| (all.saturating_sub(it.members), std::cmp::Reverse(it.members)));
     let place = if group.is_empty() { "of the fleet".to_owned() } else { format!("of {group}") };
     let (reason, why) = match narrow {
         _ if whole => {

@@ -31,7 +31,7 @@ fn signs(gone: &BTreeSet<u128>, near: &BTreeSet<u128>) -> Signs {
         mark: String::new(),
     };
     Signs {
-        totals: [(String::new(), NODES as usize)].into(),
+        totals: [(String::new(), usize::try_from(NODES).unwrap())].into(),
         found: gone.iter().map(found).collect(),
         near: near.difference(gone).map(|node| (NodeId::from_u128(*node), String::new())).collect(),
         unknown: Vec::new(),

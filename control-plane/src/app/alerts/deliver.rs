@@ -128,7 +128,7 @@ impl App {
                     Err(error) => {
                         let error = error.chars().take(MAX_ERROR).collect();
                         dead +=
-                            u64::from(settle_failed(tx, after_failure(delivery, tries, error, dice, now))?);
+                            u64::from(settle_failed(tx, &after_failure(delivery, tries, error, dice, now))?);
                     }
                 }
             }
@@ -187,10 +187,10 @@ fn settle_told(
 }
 
 /// Whether nobody tries it any more.
-fn settle_failed(tx: &mut WriteTx<'_>, delivery: Delivery) -> Result<bool, Error> {
+fn settle_failed(tx: &mut WriteTx<'_>, delivery: &Delivery) -> Result<bool, Error> {
     if tx.delivery_get(delivery.id)?.is_none() {
         return Ok(false);
     }
-    tx.delivery_put(&delivery)?;
+    tx.delivery_put(delivery)?;
     Ok(delivery.dead_at.is_some())
 }

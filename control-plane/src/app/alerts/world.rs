@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use muster_common::clock::UnixMillis;
+use muster_common::{clock::UnixMillis, ids::NodeId};
 use muster_domain::{
     alert::{Cause, Found, Kind, NodeSeen, Rule, Signs, Subject, ahead, common, ends, of_group, sign},
     artifact::Repository,
     authority::{Authority, Standing},
-    labels::Selector,
+    labels::{Labels, Selector},
     rollout::{Phase, Rollout},
 };
 use muster_store::{ReadArtifacts as _, ReadAuthority as _};
@@ -77,7 +77,12 @@ impl App {
         for found in &members {
             *reasons.entry(found.reason.clone()).or_default() += 1;
         }
-        let shared = common(members.iter().map(|found| &found.labels));
+        // Those that are about to have it, too: at the first look they are most of them.
+        let near: Vec<NodeId> =
+            signs.near.iter().filter(|(_, of)| of == group).map(|(node, _)| *node).collect();
+        let mut of_members: Vec<Labels> = members.iter().map(|found| found.labels.clone()).collect();
+        of_members.extend(near.iter().filter_map(|node| self.fleet.with(*node, |it| it.node.labels.clone())));
+        let shared = common(of_members.iter());
         let mut counts = vec![0; shared.len()];
         self.fleet.for_each(|entry| {
             let node = &entry.node;
@@ -88,9 +93,8 @@ impl App {
             }
         });
         let labels: Vec<_> = shared.into_iter().zip(counts).collect();
-        let near = signs.near.iter().filter(|(_, of)| of == group).count();
         let total = signs.totals.get(group).copied().unwrap_or(0);
-        of_group(watched.rule.kind, group, (members.len() + near, total), &labels, &reasons)
+        of_group(watched.rule.kind, group, (members.len() + near.len(), total), &labels, &reasons)
     }
 }
 
