@@ -44,6 +44,7 @@ const CONTROL_PLANE: &[&[&str]] = &[
     &["app"],
     &["api", "work"],
     &["server", "console"],
+    &["fleet_console"],
     &["wiring"],
     &["cli"],
 ];

@@ -12,7 +12,10 @@ pub mod spiffe;
 pub mod workload;
 
 pub use client::{client_config, enrollment_client_config, judge_server, recovery_client_config};
-pub use server::{client_verifier, server_config, server_config_without_client_certificates};
+pub use server::{
+    client_verifier, server_config, server_config_with_or_without_client_certificates,
+    server_config_without_client_certificates,
+};
 
 use std::sync::Arc;
 

@@ -20,6 +20,7 @@ pub mod blobs;
 pub mod bundles;
 pub mod catalog;
 pub mod commands;
+mod console_entry;
 mod convergence;
 pub mod denials;
 pub mod desk;
@@ -35,6 +36,7 @@ pub mod heartbeats;
 pub mod herd;
 pub mod identity;
 pub mod inbox;
+mod items;
 pub mod join_requests;
 pub mod join_tokens;
 pub mod leases;
@@ -43,6 +45,7 @@ pub mod losses;
 pub mod nodes;
 pub mod numbers;
 pub mod operations;
+pub mod overview;
 pub mod preview;
 pub mod quarantine;
 pub mod recorder;
@@ -79,6 +82,7 @@ use muster_store::Store;
 
 pub use actor::Actor;
 pub use error::Error;
+pub use items::ItemView;
 
 use crate::{ca::Ca, config::Retention, metrics::Metrics, session::hub::Hub};
 

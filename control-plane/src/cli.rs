@@ -6,6 +6,7 @@ mod audit;
 mod backup;
 mod ca;
 mod config;
+mod console_link;
 mod init;
 mod operator;
 mod restore;
@@ -60,6 +61,8 @@ enum Command {
     /// The keys of protected contents.
     #[command(subcommand)]
     Secrets(secrets::Command),
+    /// Print a one-time link that lets a browser into the fleet console.
+    ConsoleLink(console_link::Args),
     /// Write all that the control plane is into one file, while it serves.
     Backup(backup::Args),
     /// Bring a control plane back from a backup. Its store begins another history.
@@ -94,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Ca(command) => ca::run(command),
         Command::Audit(command) => audit::run(&command),
         Command::Secrets(command) => secrets::run(&command),
+        Command::ConsoleLink(args) => console_link::run(&args),
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => restore::run(&args),
         Command::Store(command) => store::run(&command),

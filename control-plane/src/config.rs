@@ -8,6 +8,7 @@ mod authority;
 mod blobs;
 mod doors;
 mod enrollment;
+mod fleet_console;
 mod listen;
 mod log;
 mod retention;
@@ -33,6 +34,7 @@ pub use authority::Authority;
 pub use blobs::{Blobs, Place};
 pub use doors::{Door, Doors, Rates};
 pub use enrollment::{DeviceLogin, Enrollment, HostCa, Oidc, Values, requestable};
+pub use fleet_console::FleetConsole;
 pub use listen::{Listen, Public};
 pub use log::Log;
 pub use retention::Retention;
@@ -100,6 +102,9 @@ pub struct Config {
     /// Identities for programs on hosts. Since 0.1.
     #[serde(default)]
     pub workload: Workload,
+    /// Pages about the fleet. Since 0.1.
+    #[serde(default)]
+    pub fleet_console: FleetConsole,
     /// What is logged. Since 0.1.
     #[serde(default)]
     pub log: Log,
@@ -251,6 +256,7 @@ impl Config {
             artifacts: Artifacts::default(),
             secrets: Secrets::default(),
             workload: Workload::default(),
+            fleet_console: FleetConsole::default(),
             log: Log::default(),
             drain_within: default_drain(),
         }
@@ -322,6 +328,7 @@ impl Config {
         problems.extend(self.authority.problems());
         problems.extend(self.blobs.problems());
         problems.extend(self.workload.problems());
+        problems.extend(self.fleet_console.problems());
         problems
     }
 

@@ -8,6 +8,7 @@ pub mod ca;
 pub mod cli;
 pub mod config;
 pub mod console;
+pub mod fleet_console;
 pub mod host_ca;
 pub mod metrics;
 pub mod notify;

@@ -1,4 +1,4 @@
-//! The doors: three ports, driven by hand. tonic's own server has no cap on
+//! The doors: the ports of nodes, strangers, operators and browsers, driven by hand. tonic's own server has no cap on
 //! handshakes, lets a peer without a first request live for ever, and cannot
 //! cut one connection; ADR 0002 has the list.
 //!
@@ -46,6 +46,8 @@ pub enum DoorName {
     Enrollment,
     /// 8445: operators and services.
     Operators,
+    /// 8446: browsers.
+    FleetConsole,
 }
 
 impl DoorName {
@@ -56,8 +58,17 @@ impl DoorName {
             Self::Agents => "agents",
             Self::Enrollment => "enrollment",
             Self::Operators => "operators",
+            Self::FleetConsole => "fleet-console",
         }
     }
+}
+
+/// Pages as a door serves them.
+#[must_use]
+pub fn pages(router: axum::Router) -> Routes {
+    let mut routes = Routes::default();
+    *routes.axum_router_mut() = router;
+    routes.prepare()
 }
 
 /// One port and what is behind it.

@@ -18,21 +18,25 @@ use muster_common::{
     tasks::{Kind, Tasks},
 };
 use muster_store::{ReadAuthority as _, ReadHistories as _, ReadMeta as _, ReadSecrets as _, Store};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+};
 
 use crate::{
     api,
     app::{self, App, Core, Fixed, SessionRules},
     ca::Ca,
-    config::{Addresses, Config, Doors},
+    config::{Addresses, Config},
     console::{Console, Ready},
+    fleet_console::FleetConsole,
     metrics::Metrics,
     server::{
         Door, DoorName, Gate, accept,
         connections::Registry,
         health,
         limits::{self, Limits},
-        policy,
+        pages, policy,
         rates::Rates,
         reflection,
         watches::Watches,
@@ -47,7 +51,7 @@ use crate::{
 /// # Errors
 /// If it cannot start, or a part of it ends that it cannot do without.
 pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()> {
-    fit(&mut config.doors, descriptors);
+    fit(&mut config, descriptors);
     // Before anything is there that must be finished well: until it is listened to, a
     // signal ends the process where it is.
     let asked = Asked::listen()?;
@@ -72,12 +76,13 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
     )
     .await
     .with_context(|| format!("cannot listen on {} for the console", config.listen.console))?;
-    let sockets = accept::Sockets::open(&config.listen, config.doors.backlog)?;
+    let sockets = accept::Sockets::open(&config.listen, config.fleet_console.listen, config.doors.backlog)?;
     let addresses = Addresses {
         agents: sockets.agents.local_addr()?,
         enrollment: sockets.enrollment.local_addr()?,
         operators: sockets.operators.local_addr()?,
         console: console.local_addr()?,
+        fleet_console: sockets.fleet_console.as_ref().map(TcpListener::local_addr).transpose()?,
     };
 
     let fixed = fixed(&config, &store, &addresses, clock.now()).await?;
@@ -138,7 +143,7 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
     reflection::add(&mut operators)?;
     let health = health::add(&mut operators);
     let door = |name, routes, tls| Door { name, limits: limits(name), routes, tls };
-    let doors = [
+    let mut doors = vec![
         (sockets.agents, door(DoorName::Agents, api::agents(&app), identity.agents())),
         (
             sockets.enrollment,
@@ -150,6 +155,13 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
         ),
         (sockets.operators, door(DoorName::Operators, operators.routes(), identity.operators())),
     ];
+    if let Some(listener) = sockets.fleet_console {
+        let console = FleetConsole::open(app.clone(), gate.clone(), &config.fleet_console, &config.state_dir)
+            .context("cannot make the folder of the fleet console's links")?;
+        console.work(&tasks, &drain);
+        let routes = pages(console.router());
+        doors.push((listener, door(DoorName::FleetConsole, routes, identity.fleet_console())));
+    }
     identity.renew_in_background(config.clone(), ca, &tasks, &drain);
     for (listener, door) in doors {
         let serve = accept::serve(listener, door, gate.clone(), drain.clone(), tasks.clone());
@@ -193,10 +205,10 @@ fn cores() -> u32 {
 }
 
 /// Fits the doors into the open files that the process is allowed.
-fn fit(doors: &mut Doors, descriptors: usize) {
-    let wanted = doors.agents.connections;
-    limits::fit(doors, descriptors);
-    let agents = doors.agents.connections;
+fn fit(config: &mut Config, descriptors: usize) {
+    let wanted = config.doors.agents.connections;
+    limits::fit(&mut config.doors, config.fleet_console.listen.is_some(), descriptors);
+    let agents = config.doors.agents.connections;
     if agents < wanted {
         tracing::warn!(
             descriptors,

@@ -39,6 +39,21 @@ pub fn server_config_without_client_certificates(identity: Identity) -> Result<S
     build(identity, WebPkiClientVerifier::no_client_auth())
 }
 
+/// For browsers: a caller may show a certificate under these roots, or none.
+///
+/// # Errors
+/// If the roots are empty or the identity does not fit itself.
+pub fn server_config_with_or_without_client_certificates(
+    identity: Identity,
+    client_roots: RootCertStore,
+) -> Result<ServerConfig, Error> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(client_roots), provider())
+        .clear_root_hint_subjects()
+        .allow_unauthenticated()
+        .build()?;
+    build(identity, verifier)
+}
+
 fn build(identity: Identity, verifier: Arc<dyn ClientCertVerifier>) -> Result<ServerConfig, Error> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])

@@ -80,7 +80,7 @@ pub(super) enum Kind {
     Service,
 }
 
-fn role(text: &str) -> Result<Role, String> {
+pub(super) fn role(text: &str) -> Result<Role, String> {
     Role::parse(text).ok_or_else(|| {
         let roles: Vec<&str> = Role::ALL.iter().map(|role| role.as_str()).collect();
         format!("there are {}", roles.join(", "))

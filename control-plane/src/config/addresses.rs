@@ -20,6 +20,9 @@ pub struct Addresses {
     pub operators: SocketAddr,
     /// For probes.
     pub console: SocketAddr,
+    /// For browsers. `None`: there is no fleet console.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet_console: Option<SocketAddr>,
 }
 
 impl Addresses {

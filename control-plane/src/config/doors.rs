@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-/// Bounds of the three ports.
+/// Bounds of the ports.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Doors {
@@ -62,6 +62,9 @@ pub struct Doors {
     /// For operators and services.
     #[serde(deserialize_with = "operators")]
     pub operators: Door,
+    /// For browsers.
+    #[serde(deserialize_with = "fleet_console")]
+    pub fleet_console: Door,
 }
 
 /// Bounds of one port.
@@ -167,6 +170,7 @@ impl Default for Doors {
             agents: Door::agents(),
             enrollment: Door::enrollment(),
             operators: Door::operators(),
+            fleet_console: Door::fleet_console(),
         }
     }
 }
@@ -218,6 +222,11 @@ impl Door {
 
     fn enrollment() -> Self {
         Self { streams: 4, ping: Duration::ZERO, age: Duration::from_secs(60), ..Self::operators() }
+    }
+
+    fn fleet_console() -> Self {
+        // As many with one identity as on the operators' port: those of both are counted together.
+        Self { connections: 128, per_address: 64, ..Self::operators() }
     }
 
     fn agents() -> Self {
@@ -291,6 +300,7 @@ impl Doors {
             ("agents.age", self.agents.age),
             ("enrollment.age", self.enrollment.age),
             ("operators.age", self.operators.age),
+            ("fleet-console.age", self.fleet_console.age),
         ];
         for (key, _) in spans.into_iter().filter(|(_, span)| span.is_zero()) {
             problems.push(format!("doors.{key} is nothing; it must be more"));
@@ -298,8 +308,13 @@ impl Doors {
         problems
     }
 
-    fn each(&self) -> [(&'static str, &Door); 3] {
-        [("agents", &self.agents), ("enrollment", &self.enrollment), ("operators", &self.operators)]
+    fn each(&self) -> [(&'static str, &Door); 4] {
+        [
+            ("agents", &self.agents),
+            ("enrollment", &self.enrollment),
+            ("operators", &self.operators),
+            ("fleet-console", &self.fleet_console),
+        ]
     }
 }
 
@@ -313,6 +328,10 @@ fn enrollment<'de, D: Deserializer<'de>>(given: D) -> Result<Door, D::Error> {
 
 fn operators<'de, D: Deserializer<'de>>(given: D) -> Result<Door, D::Error> {
     over(&Door::operators(), given)
+}
+
+fn fleet_console<'de, D: Deserializer<'de>>(given: D) -> Result<Door, D::Error> {
+    over(&Door::fleet_console(), given)
 }
 
 /// The keys that are given, over this door's own defaults.

@@ -217,6 +217,12 @@ pub fn render(config: &Config) -> String {
         "Identities for programs on hosts, as SPIFFE has them.",
         &config.workload.keys(),
     );
+    section(
+        &mut text,
+        "fleet-console",
+        "Pages about the fleet for a browser, read only: TLS, with an operator's certificate or a one-time link.",
+        &config.fleet_console.keys(),
+    );
     let format = match config.log.format {
         Format::Text => "text",
         Format::Json => "json",

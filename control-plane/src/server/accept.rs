@@ -46,14 +46,16 @@ pub struct Sockets {
     pub enrollment: TcpListener,
     /// For operators.
     pub operators: TcpListener,
+    /// For browsers. `None`: there is no fleet console.
+    pub fleet_console: Option<TcpListener>,
 }
 
 impl Sockets {
-    /// Opens all three, or none.
+    /// Opens all of them, or none.
     ///
     /// # Errors
     /// If one of the addresses cannot be had.
-    pub fn open(listen: &Listen, backlog: u32) -> Result<Self, Error> {
+    pub fn open(listen: &Listen, fleet_console: Option<SocketAddr>, backlog: u32) -> Result<Self, Error> {
         let open = |address: SocketAddr, door: DoorName| {
             socket(address, backlog).map_err(|source| Error { address, door: door.as_str(), source })
         };
@@ -61,6 +63,7 @@ impl Sockets {
             agents: open(listen.agents, DoorName::Agents)?,
             enrollment: open(listen.enrollment, DoorName::Enrollment)?,
             operators: open(listen.operators, DoorName::Operators)?,
+            fleet_console: fleet_console.map(|it| open(it, DoorName::FleetConsole)).transpose()?,
         })
     }
 }

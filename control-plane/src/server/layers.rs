@@ -100,7 +100,8 @@ impl Guarded {
 
     fn check_kind_of_door(&self) -> Result<(), Refused> {
         match (self.door, &self.peer.principal) {
-            (DoorName::Agents, Some(Principal::Node(_))) | (DoorName::Enrollment, _) => Ok(()),
+            (DoorName::Agents, Some(Principal::Node(_)))
+            | (DoorName::Enrollment | DoorName::FleetConsole, _) => Ok(()),
             (DoorName::Operators, Some(Principal::Operator(_) | Principal::Service(_))) => Ok(()),
             (DoorName::Agents, _) => {
                 Err(Refused::new(Reason::WrongKindOfCaller, "this port is for nodes' certificates"))
@@ -149,6 +150,16 @@ impl Guarded {
     }
 }
 
+impl Guarded {
+    /// Pages are no methods: each asks for its rights itself, knowing who is there.
+    fn page(&mut self, request: Request<hyper::body::Incoming>) -> Answer {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(self.peer.clone());
+        let answer = self.routes.call(request);
+        Box::pin(async move { Ok(answer.await.unwrap_or_else(|never| match never {})) })
+    }
+}
+
 /// What a call that may pass takes along.
 struct Passed {
     /// None: the method is not for operators.
@@ -189,6 +200,9 @@ impl Service<Request<hyper::body::Incoming>> for Guarded {
     }
 
     fn call(&mut self, request: Request<hyper::body::Incoming>) -> Answer {
+        if self.door == DoorName::FleetConsole {
+            return self.page(request);
+        }
         let method = request.uri().path().to_owned();
         let Passed { scope, watching } = match self.judge(&method) {
             Ok(passed) => passed,

@@ -8,11 +8,11 @@ use crate::config::Doors;
 
 /// Handshakes in a second for which a core has time. At half a millisecond each, nodes
 /// that come back take a quarter of it, and what their sessions then ask for as much again.
-/// Strangers and operators are few, and each of these two doors takes a twentieth.
+/// Strangers, operators and browsers are few, and each of these doors takes a twentieth.
 const fn per_core(name: DoorName) -> u32 {
     match name {
         DoorName::Agents => 500,
-        DoorName::Enrollment | DoorName::Operators => 100,
+        DoorName::Enrollment | DoorName::Operators | DoorName::FleetConsole => 100,
     }
 }
 
@@ -91,6 +91,7 @@ impl Limits {
             DoorName::Agents => &doors.agents,
             DoorName::Enrollment => &doors.enrollment,
             DoorName::Operators => &doors.operators,
+            DoorName::FleetConsole => &doors.fleet_console,
         };
         Self {
             connections: door.connections,
@@ -132,13 +133,16 @@ impl Limits {
 }
 
 /// Fits the doors' connections into the file descriptors that the process may
-/// have open. The operators' and the strangers' ports keep theirs, up to an
-/// eighth of all each: agents come again by themselves.
-pub fn fit(doors: &mut Doors, descriptors: usize) {
+/// have open. The other ports keep theirs, up to an eighth of all each: agents come
+/// again by themselves. A fleet console that is not there takes none.
+pub fn fit(doors: &mut Doors, has_fleet_console: bool, descriptors: usize) {
     let eighth = (descriptors / 8).max(1);
     doors.operators.connections = doors.operators.connections.min(eighth);
     doors.enrollment.connections = doors.enrollment.connections.min(eighth);
-    let taken = doors.operators.connections + doors.enrollment.connections + doors.descriptors_reserved;
+    doors.fleet_console.connections = doors.fleet_console.connections.min(eighth);
+    let pages = if has_fleet_console { doors.fleet_console.connections } else { 0 };
+    let taken =
+        doors.operators.connections + doors.enrollment.connections + pages + doors.descriptors_reserved;
     doors.agents.connections = doors.agents.connections.min(descriptors.saturating_sub(taken)).max(1);
 }
 
@@ -148,7 +152,7 @@ mod tests {
 
     fn fitted(descriptors: usize) -> (usize, usize, usize) {
         let mut doors = Doors::default();
-        fit(&mut doors, descriptors);
+        fit(&mut doors, false, descriptors);
         (doors.agents.connections, doors.enrollment.connections, doors.operators.connections)
     }
 
@@ -172,5 +176,8 @@ mod tests {
             (1024 - 128 - 128 - 64, 128, 128),
             "operators come in on a small machine, too"
         );
+        let mut doors = Doors::default();
+        fit(&mut doors, true, 10_000);
+        assert_eq!(doors.agents.connections, 10_000 - 512 - 512 - 128 - 64, "browsers have theirs");
     }
 }

@@ -22,7 +22,7 @@ pub struct Watches {
 
 /// One of them; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Watching {
+pub struct Watching {
     watches: Watches,
     caller: String,
 }
@@ -41,7 +41,8 @@ impl Watches {
     }
 
     /// One more, if the caller has room.
-    pub(super) fn open(&self, caller: &str) -> Option<Watching> {
+    #[must_use]
+    pub fn open(&self, caller: &str) -> Option<Watching> {
         let mut all = self.open.lock();
         let count = all.entry(caller.to_owned()).or_default();
         if *count >= self.most {

@@ -25,6 +25,7 @@ pub(super) struct Source {
     agents: watch::Sender<Arc<ServerConfig>>,
     enrollment: watch::Sender<Arc<ServerConfig>>,
     operators: watch::Sender<Arc<ServerConfig>>,
+    fleet_console: watch::Sender<Arc<ServerConfig>>,
     clock: Clock,
 }
 
@@ -32,6 +33,7 @@ struct Doors {
     agents: Arc<ServerConfig>,
     enrollment: Arc<ServerConfig>,
     operators: Arc<ServerConfig>,
+    fleet_console: Arc<ServerConfig>,
 }
 
 impl Source {
@@ -41,6 +43,7 @@ impl Source {
             agents: watch::Sender::new(doors.agents),
             enrollment: watch::Sender::new(doors.enrollment),
             operators: watch::Sender::new(doors.operators),
+            fleet_console: watch::Sender::new(doors.fleet_console),
             clock: clock.clone(),
         })
     }
@@ -60,10 +63,16 @@ impl Source {
         self.operators.subscribe()
     }
 
+    /// For browsers.
+    pub(super) fn fleet_console(&self) -> Newest {
+        self.fleet_console.subscribe()
+    }
+
     fn replace(&self, doors: Doors) {
         self.agents.send_replace(doors.agents);
         self.enrollment.send_replace(doors.enrollment);
         self.operators.send_replace(doors.operators);
+        self.fleet_console.send_replace(doors.fleet_console);
     }
 
     /// Issues anew at half of the certificate's life, and when the authority changes.
@@ -104,6 +113,10 @@ fn issue(config: &Config, ca: &Ca, clock: &Clock) -> anyhow::Result<Doors> {
     Ok(Doors {
         agents: Arc::new(tls::server_config(identity.short, anchors.clone())?),
         enrollment: Arc::new(tls::server_config_without_client_certificates(identity.long.clone())?),
-        operators: Arc::new(tls::server_config(identity.long, anchors)?),
+        operators: Arc::new(tls::server_config(identity.long.clone(), anchors.clone())?),
+        fleet_console: Arc::new(tls::server_config_with_or_without_client_certificates(
+            identity.long,
+            anchors,
+        )?),
     })
 }

@@ -1,11 +1,9 @@
 //! Nodes as operators see them.
 
 use bytes::Bytes;
-use muster_common::generation::Generation;
 use muster_domain::{
     condition::Condition,
     facts::Facts,
-    item::{ItemName, ItemState, ItemVersion},
     liveness::State,
     settings::{EffectiveSetting, Origin},
     sighting::{Quarantine, Sighting},
@@ -13,7 +11,7 @@ use muster_domain::{
 use muster_proto::{admin::v1 as pb, types::v1 as types};
 
 use super::{item, reason, settings, timestamp};
-use crate::app::nodes::View;
+use crate::app::{ItemView, nodes::View};
 
 pub(in crate::api) fn node(view: &View) -> pb::Node {
     let node = &view.node;
@@ -100,27 +98,14 @@ pub(super) fn state(state: State) -> pb::Liveness {
 }
 
 fn items(view: &View) -> Vec<pb::NodeItem> {
-    let mut names: Vec<_> = view.desired.iter().map(|(name, _)| name).collect();
-    names.extend(view.node.items.iter().map(|state| &state.item));
-    names.sort_unstable();
-    names.dedup();
-    let one = |name: &ItemName| {
-        let desired = view.desired.iter().find(|(item, _)| item == name).map(|(_, version)| version);
-        let reported = view.node.items.iter().find(|state| state.item == *name);
-        let end = || ItemVersion::removal(Generation::new(0, 0));
-        let wanted = desired.cloned().unwrap_or_else(end);
-        let is_there = |state: &ItemState| state.has(&wanted) && !state.is_in_flight(&wanted);
-        let withheld = view.withheld.iter().find(|(item, _)| item == name).map(|(_, why)| *why);
-        pb::NodeItem {
-            item: name.to_string(),
-            desired: desired.map(item::version),
-            reported: reported.map(item::state),
-            withheld: withheld.map_or(0, |why| reason(Some(why))),
-            in_sync: reported.map_or(desired.is_none(), is_there)
-                && !reported.is_some_and(ItemState::has_drifted),
-        }
+    let one = |it: &ItemView<'_>| pb::NodeItem {
+        item: it.name.to_string(),
+        desired: it.desired.map(item::version),
+        reported: it.reported.map(item::state),
+        withheld: it.withheld.map_or(0, |why| reason(Some(why))),
+        in_sync: it.in_sync,
     };
-    names.into_iter().map(one).collect()
+    view.items().iter().map(one).collect()
 }
 
 fn facts(facts: &Facts) -> types::Facts {

@@ -19,6 +19,8 @@ pub(super) fn write(text: &mut String, doors: &Doors) {
     door(text, "agents", "For nodes. 18,000 sessions of 30 KiB are 540 MiB.", &doors.agents, day);
     door(text, "enrollment", "For hosts without an identity.", &doors.enrollment, host);
     door(text, "operators", "For operators and services.", &doors.operators, lives);
+    let browser = "A browser opens another one by itself.";
+    door(text, "fleet-console", "For browsers, if there is a fleet console.", &doors.fleet_console, browser);
 }
 
 fn shared(text: &mut String, doors: &Doors) {
