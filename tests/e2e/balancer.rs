@@ -41,7 +41,13 @@ impl Lab {
 /// Addresses at which nobody listens: those ports are the system's.
 fn nobody() -> Addresses {
     let address = SocketAddr::from(([127, 0, 0, 1], 1));
-    Addresses { agents: address, enrollment: address, operators: address, console: address }
+    Addresses {
+        agents: address,
+        enrollment: address,
+        operators: address,
+        console: address,
+        fleet_console: None,
+    }
 }
 
 #[tokio::test]

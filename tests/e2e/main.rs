@@ -36,6 +36,8 @@ mod extensions;
 mod extensions_whole;
 mod faults;
 mod fleet;
+mod fleet_console;
+mod fleet_console_browser;
 mod for_real;
 mod groups;
 mod handshakes;

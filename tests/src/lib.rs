@@ -41,4 +41,5 @@ pub mod swarms;
 pub mod sysctl;
 pub mod told;
 pub mod versions;
+pub mod visitor;
 pub mod webhook;

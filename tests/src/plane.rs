@@ -85,6 +85,8 @@ pub struct Addresses {
     pub operators: SocketAddr,
     /// For probes.
     pub console: SocketAddr,
+    /// For browsers, if there is a fleet console.
+    pub fleet_console: Option<SocketAddr>,
 }
 
 impl Plane {
@@ -132,8 +134,13 @@ impl Plane {
         let text = set(&text, "node-certificate-ttl", &millis(options.certificate_ttl));
         fs::write(&config, set(&text, "filter", &format!("{:?}", options.log))).unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let addresses =
-            Addresses { agents: nowhere, enrollment: nowhere, operators: nowhere, console: nowhere };
+        let addresses = Addresses {
+            agents: nowhere,
+            enrollment: nowhere,
+            operators: nowhere,
+            console: nowhere,
+            fleet_console: None,
+        };
         Self { folder, namespace: options.namespace.clone(), process: None, addresses }
     }
 
@@ -410,5 +417,6 @@ fn read_addresses(path: &Path) -> Option<Addresses> {
         enrollment: address("enrollment")?,
         operators: address("operators")?,
         console: address("console")?,
+        fleet_console: address("fleet_console"),
     })
 }

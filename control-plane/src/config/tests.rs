@@ -88,3 +88,21 @@ static-labels = { site = "berlin" }
     };
     assert!(problems[0].starts_with("enrollment.oidc \"ci\": jwks"), "{problems:?}");
 }
+
+#[test]
+fn a_fleet_console_is_there_at_its_address_and_nowhere_unless_one_is_set() {
+    let minimal = "trust-domain = \"fleet.example\"\nstate-dir = \"/var/lib/muster\"\n";
+    assert_eq!(load(minimal).unwrap().fleet_console.listen, None);
+    let with = |keys: &str| load(&format!("{minimal}[fleet-console]\n{keys}"));
+    assert_eq!(with("listen = \"\"\n").unwrap().fleet_console, FleetConsole::default());
+    let set = with("listen = \"0.0.0.0:8446\"\n").unwrap();
+    assert_eq!(set.fleet_console.listen, Some("0.0.0.0:8446".parse().unwrap()));
+    assert_eq!(load(&render(&set)).unwrap().fleet_console, set.fleet_console);
+    let error = with("listen = \"8446\"\n").unwrap_err();
+    assert!(muster_common::error_chain::Chain(&error).to_string().contains("write IP:PORT"));
+    let Err(Error::Invalid { problems, .. }) = with("session-ttl = \"1s\"\nsample-every = \"2h\"\n") else {
+        panic!("it must be refused")
+    };
+    assert!(problems[0].starts_with("fleet-console.session-ttl is 1s"), "{problems:?}");
+    assert!(problems[1].starts_with("fleet-console.sample-every is 2h"), "{problems:?}");
+}

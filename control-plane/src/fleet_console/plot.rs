@@ -37,15 +37,15 @@ pub(super) fn plot(samples: &[Sample]) -> Markup {
                 "From " (time(first.at)) " to " (time(last.at)) "; at most " (most) " nodes."
             }
         }
-        (super::words::table("States over time", &["State", "First", "Least", "Most", "Now"], &html! {
+        (super::words::numbers("States over time", &["State", "First", "Least", "Most", "Now"], &html! {
             @for at in &shown {
                 @let counts = samples.iter().map(|sample| sample.nodes[*at]);
                 tr {
                     th scope="row" { (super::words::mark(STATES[*at])) }
-                    td.number { (first.nodes[*at]) }
-                    td.number { (counts.clone().min().unwrap_or(0)) }
-                    td.number { (counts.max().unwrap_or(0)) }
-                    td.number { (last.nodes[*at]) }
+                    td { (first.nodes[*at]) }
+                    td { (counts.clone().min().unwrap_or(0)) }
+                    td { (counts.max().unwrap_or(0)) }
+                    td { (last.nodes[*at]) }
                 }
             }
         }))

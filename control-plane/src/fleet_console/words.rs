@@ -87,8 +87,17 @@ pub(super) fn link(path: &str, values: &[(&str, &str)]) -> String {
 
 /// A wide table, which scrolls by itself on a narrow screen.
 pub(super) fn table(name: &str, heads: &[&str], rows: &Markup) -> Markup {
+    region("table", name, heads, rows)
+}
+
+/// A table of numbers: what is beside the first column stands on the right of its own.
+pub(super) fn numbers(name: &str, heads: &[&str], rows: &Markup) -> Markup {
+    region("table numbers", name, heads, rows)
+}
+
+fn region(class: &str, name: &str, heads: &[&str], rows: &Markup) -> Markup {
     html! {
-        div.table role="region" aria-label=(name) tabindex="0" {
+        div class=(class) role="region" aria-label=(name) tabindex="0" {
             table {
                 thead { tr { @for head in heads { th scope="col" { (head) } } } }
                 tbody { (rows) }

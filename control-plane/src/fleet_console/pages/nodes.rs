@@ -106,7 +106,7 @@ fn row(view: &View) -> Markup {
             td { (words::mark(node.liveness.state)) }
             td { (words::time(node.liveness.since)) }
             td { (node.facts.agent_version()) }
-            td.number { span.bad[in_sync < items.len()] { (in_sync) " of " (items.len()) } }
+            td { span.bad[in_sync < items.len()] { (in_sync) " of " (items.len()) } }
             td.labels {
                 @for (key, value) in node.labels.iter().take(LABELS) { (key) "=" (value) " " }
                 @if node.labels.len() > LABELS { "…" }

@@ -69,11 +69,11 @@ fn states(overview: &Overview) -> Markup {
         @for state in words::STATES {
             tr {
                 th scope="row" { (words::mark(state)) }
-                td.number { (overview.states.get(&state).copied().unwrap_or(0)) }
+                td { (overview.states.get(&state).copied().unwrap_or(0)) }
             }
         }
     };
-    words::table("States", &["State", "Nodes"], &rows)
+    words::numbers("States", &["State", "Nodes"], &rows)
 }
 
 fn by_label(overview: &Overview, label: &str) -> Markup {
@@ -111,12 +111,12 @@ fn kinds(
                         None => { (shown) }
                     }
                 }
-                td.number { (count) }
+                td { (count) }
             }
         }
-        @if rest > 0 { tr { th scope="row" { "others" } td.number { (rest) } } }
-        @if without > 0 { tr { th scope="row" { "without it" } td.number { (without) } } }
+        @if rest > 0 { tr { th scope="row" { "others" } td { (rest) } } }
+        @if without > 0 { tr { th scope="row" { "without it" } td { (without) } } }
         @if rest + without == 0 && counts.kinds.is_empty() { tr { td colspan="2" { "none" } } }
     };
-    words::table(name, &[head, "Nodes"], &rows)
+    words::numbers(name, &[head, "Nodes"], &rows)
 }

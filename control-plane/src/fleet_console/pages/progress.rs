@@ -122,9 +122,9 @@ pub(super) fn shown(seen: &Seen) -> Markup {
         @if !it.message.is_empty() { p { (it.message) } }
         (words::pairs(&pairs))
         @if !seen.failures.is_empty() {
-            (words::table("Failures", &["Reason", "Nodes"], &html! {
+            (words::numbers("Failures", &["Reason", "Nodes"], &html! {
                 @for (reason, count) in &seen.failures {
-                    tr { th scope="row" { (reason) } td.number { (count) } }
+                    tr { th scope="row" { (reason) } td { (count) } }
                 }
             }))
         }

@@ -1,0 +1,117 @@
+//! The fleet console in a browser: Chromium, driven by Playwright. With `MUSTER_SCREENSHOTS` a
+//! picture of each page is left in that folder.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use muster_proto::{
+    admin::v1::{self as pb, rollout_step},
+    types::v1 as types,
+};
+use muster_tests::{
+    agent::{Agent, OPEN},
+    binaries::repository,
+    eventually::{LONG, eventually},
+    operator::{Operator, file},
+    plane::{Options, Plane},
+};
+
+/// The same path on every host of this machine.
+const PATH: &str = "/proc/self/cwd/app.conf";
+const HOSTS: [(&str, &str); 4] =
+    [("web-1", "north"), ("web-2", "north"), ("web-3", "south"), ("db-1", "south")];
+
+async fn plane(folder: &Path) -> Plane {
+    let options = Options { heartbeat: Duration::from_millis(300), ..Options::default() };
+    let mut plane = Plane::init(folder, &options);
+    plane.configure_in("fleet-console", "listen", "\"127.0.0.1:0\"");
+    plane.configure_in("fleet-console", "sample-every", "\"1s\"");
+    plane.serve(&[]).await;
+    plane
+}
+
+/// Hosts in the fleet, with their sites.
+async fn hosts(plane: &Plane, folder: &Path) -> Vec<Agent> {
+    let mut agents = Vec::new();
+    for (name, site) in HOSTS {
+        let role = name.split('-').next().unwrap();
+        let join = plane.join(1, &[("role", role), ("site", site)]).await;
+        let mut agent = Agent::host(folder, name, OPEN);
+        agent.allow(&["/proc/self/cwd".into()], OPEN);
+        agent.connect(&join);
+        agent.run();
+        agents.push(agent);
+    }
+    agents
+}
+
+/// A rollout that waits for a person's yes; answers its id.
+async fn rollout(operator: &Operator, agents: &[Agent]) -> String {
+    let content =
+        |text| types::BundleContent { files: vec![file(Path::new(PATH), text)], ..Default::default() };
+    operator.bundle("app", content("one\n")).await;
+    operator.assign("app", "role=web", "app").await;
+    eventually("the first version is there", LONG, || async {
+        let all = agents.iter().take(3).all(|agent| agent.read("app.conf").as_deref() == Some("one\n"));
+        all.then_some(())
+    })
+    .await;
+    let (version, _) = operator.bundle("app", content("two\n")).await;
+    let step = |percent| pb::RolloutStep {
+        reach: Some(rollout_step::Reach::Percent(percent)),
+        approval: true,
+        ..Default::default()
+    };
+    let bundle = pb::BundleTarget { name: "app".to_owned(), version };
+    let request = pb::CreateRolloutRequest {
+        assignment: "app".to_owned(),
+        target: Some(pb::create_rollout_request::Target::Bundle(bundle)),
+        plan: Some(pb::RolloutPlan { steps: vec![step(34), step(100)], ..Default::default() }),
+        ..Default::default()
+    };
+    operator.rollouts.clone().create_rollout(request).await.unwrap().into_inner().rollout.unwrap().id
+}
+
+async fn approve(operator: &Operator, id: &str, step: u32) {
+    let request = pb::ApproveRolloutRequest { id: id.to_owned(), step, ..Default::default() };
+    eventually("the step can be approved", LONG, || async {
+        operator.rollouts.clone().approve_rollout(request.clone()).await.ok()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_finds_a_node_watches_a_rollout_and_has_nothing_to_complain_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = plane(folder.path()).await;
+    let agents = hosts(&plane, folder.path()).await;
+    let operator = plane.operator().await;
+    let rollout = rollout(&operator, &agents).await;
+    approve(&operator, &rollout, 1).await;
+
+    let tools = repository().join(".tools/console");
+    let given = serde_json::json!({
+        "modules": tools, "chromium": "/usr/bin/chromium",
+        "link": plane.cli(&["console-link", "--role", "security-admin"]).trim(),
+        "selector": "role=web,site=south", "name": "web-3", "rollout": rollout, "nodes": 3,
+        "shots": std::env::var("MUSTER_SCREENSHOTS").ok().map(|folder| repository().join(folder)),
+    });
+    let mut browser = Command::new("node")
+        .arg(repository().join("tests/console/drive.mjs"))
+        .arg(given.to_string())
+        .env("HOME", folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("node is there: make tools");
+    let mut told = BufReader::new(browser.stdout.take().unwrap()).lines();
+    let (first, mut browser) = tokio::task::spawn_blocking(move || (told.next(), browser)).await.unwrap();
+    if first.is_some_and(|line| line.is_ok_and(|line| line == "watching")) {
+        approve(&operator, &rollout, 2).await;
+    }
+    let ended = tokio::task::spawn_blocking(move || browser.wait()).await.unwrap().unwrap();
+    assert!(ended.success(), "the browser found something; it says so above");
+}
