@@ -70,7 +70,7 @@ fn across(samples: &[Sample], sample: &Sample) -> f64 {
     WIDTH * since(sample) / samples.last().map_or(1.0, since).max(f64::MIN_POSITIVE)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a pixel more or less")]
+/// A pixel more or less does not matter.
 fn share(nodes: usize, most: usize) -> f64 {
     nodes as f64 / most as f64
 }

@@ -37,12 +37,21 @@ pub(super) fn mark(it: State) -> Markup {
     html! { span class={ "state " (word) } { (word) } }
 }
 
-/// Yes, no or unknown; where no is bad.
-pub(super) fn holds(it: Option<bool>) -> Markup {
+/// Yes or no, where no is bad.
+pub(super) fn good(it: bool) -> Markup {
+    if it {
+        html! { span.good { "yes" } }
+    } else {
+        html! { span.bad { "no" } }
+    }
+}
+
+/// Whether something holds, of which nobody says whether that is good.
+pub(super) const fn holds(it: Option<bool>) -> &'static str {
     match it {
-        Some(true) => html! { span.good { "yes" } },
-        Some(false) => html! { span.bad { "no" } },
-        None => html! { span { "unknown" } },
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "unknown",
     }
 }
 

@@ -26,7 +26,7 @@ pub(in crate::fleet_console) async fn page(visit: Visit, Path(id): Path<String>)
         @for reason in &found.reasons {
             tr {
                 th scope="row" { (reason.about) }
-                td { (words::holds(Some(reason.holds))) }
+                td { (words::good(reason.holds)) }
                 td { (reason.text) }
             }
         }

@@ -114,7 +114,7 @@ fn item(node: NodeId, it: &ItemView<'_>) -> Markup {
                 }
             }
             td { @if let Some(state) = it.reported { (tried(state)) } }
-            td { (words::holds(Some(it.in_sync))) }
+            td { (words::good(it.in_sync)) }
             td { a href=(why) aria-label=(format!("Explain {name}")) { "Explain" } }
         }
     }
