@@ -1,12 +1,7 @@
 //! The fleet console in a browser: Chromium, driven by Playwright. With `MUSTER_SCREENSHOTS` a
 //! picture of each page is left in that folder.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    path::Path,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{path::Path, process::Command, time::Duration};
 
 use muster_proto::{
     admin::v1::{self as pb, rollout_step},
@@ -18,10 +13,13 @@ use muster_tests::{
     eventually::{LONG, eventually},
     operator::{Operator, file},
     plane::{Options, Plane},
+    process::Process,
 };
 
 /// The same path on every host of this machine.
 const PATH: &str = "/proc/self/cwd/app.conf";
+/// All that the browser does, on a busy machine.
+const WHOLE: Duration = Duration::from_secs(180);
 const HOSTS: [(&str, &str); 4] =
     [("web-1", "north"), ("web-2", "north"), ("web-3", "south"), ("db-1", "south")];
 
@@ -100,18 +98,16 @@ async fn a_browser_finds_a_node_watches_a_rollout_and_has_nothing_to_complain_of
         "selector": "role=web,site=south", "name": "web-3", "rollout": rollout, "nodes": 3,
         "shots": std::env::var("MUSTER_SCREENSHOTS").ok().map(|folder| repository().join(folder)),
     });
-    let mut browser = Command::new("node")
-        .arg(repository().join("tests/console/drive.mjs"))
-        .arg(given.to_string())
-        .env("HOME", folder.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("node is there: make tools");
-    let mut told = BufReader::new(browser.stdout.take().unwrap()).lines();
-    let (first, mut browser) = tokio::task::spawn_blocking(move || (told.next(), browser)).await.unwrap();
-    if first.is_some_and(|line| line.is_ok_and(|line| line == "watching")) {
+    let mut drive = Command::new("node");
+    drive.arg(repository().join("tests/console/drive.mjs")).arg(given.to_string()).env("HOME", folder.path());
+    let mut browser = Process::start(drive, &folder.path().join("browser"));
+    let watches = eventually("the browser looks at the rollout", WHOLE, || {
+        let looks = browser.log().lines().any(|line| line == "watching");
+        std::future::ready(if looks { Some(true) } else { browser.has_ended().map(|_| false) })
+    });
+    if watches.await {
         approve(&operator, &rollout, 2).await;
     }
-    let ended = tokio::task::spawn_blocking(move || browser.wait()).await.unwrap().unwrap();
-    assert!(ended.success(), "the browser found something; it says so above");
+    let ended = eventually("the browser is done", WHOLE, || std::future::ready(browser.has_ended())).await;
+    assert!(ended.success(), "{}", browser.log());
 }
