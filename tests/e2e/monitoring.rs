@@ -96,7 +96,11 @@ impl Lab {
         let request = pb::CreateRolloutRequest {
             assignment: "app".to_owned(),
             target: Some(create_rollout_request::Target::Bundle(target)),
-            plan: Some(pb::RolloutPlan { steps: vec![step(50), step(100)], max_failed, ..Default::default() }),
+            plan: Some(pb::RolloutPlan {
+                steps: vec![step(50), step(100)],
+                max_failed,
+                ..Default::default()
+            }),
             ..Default::default()
         };
         let begun = self.operator.rollouts.clone().create_rollout(request).await.unwrap();

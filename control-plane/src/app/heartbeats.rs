@@ -126,7 +126,7 @@ impl App {
             _ => return None,
         };
         let told = &entry.node.liveness;
-        let is_silent = told.state == State::Offline && told.reason == SILENT;
+        let is_silent = told.state == State::Offline && *told.reason == *SILENT;
         let at_once = self.fixed.session.heartbeat_interval;
         (is_silent && self.clock.now().since(told.since) <= at_once).then_some(how)
     }
