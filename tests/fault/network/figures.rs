@@ -88,7 +88,7 @@ pub(crate) fn enough_happened(history: &History, seconds: u64) {
     let done = history.writes().filter(|(_, write)| write.outcome == Outcome::Acknowledged).count();
     let ended = last_states(history).into_values().filter(|end| *end == State::Ended).count();
     let (least_done, least_ended) =
-        (usize::try_from(seconds * 3).unwrap(), usize::try_from(seconds / 2).unwrap());
+        (usize::try_from(seconds * 3).unwrap(), usize::try_from(seconds / 4).unwrap());
     assert!(done >= least_done && ended >= least_ended, "{done} writes and {ended} commands are too few");
 }
 
