@@ -2,7 +2,7 @@
 
 use std::{
     pin::{Pin, pin},
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
     task::Context,
 };
 
@@ -47,14 +47,14 @@ type Job = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 /// A job in the store that goes on until it is let go.
 pub(super) struct Jam {
-    go: Sender<()>,
+    go: SyncSender<()>,
     job: Job,
 }
 
 impl Jam {
     /// Nothing more is written by this replica.
     pub(super) fn of_writes(bench: &Bench) -> Self {
-        let ((go, wait), (begin, begun), store) = (channel(), channel(), bench.app.store.clone());
+        let ((go, wait), (begin, begun), store) = (sync_channel(1), sync_channel(1), bench.app.store.clone());
         let wait = Mutex::new(wait);
         let job = Box::pin(async move {
             let write = store.write(stamp(), move |tx| {
@@ -69,7 +69,7 @@ impl Jam {
 
     /// Nothing is read for the process itself, and nothing more taken in to be read.
     pub(super) async fn of_reads(bench: &Bench) -> Self {
-        let ((go, wait), (begin, begun), store) = (channel(), channel(), bench.app.store.clone());
+        let ((go, wait), (begin, begun), store) = (sync_channel(1), sync_channel(1), bench.app.store.clone());
         let job = Box::pin(async move {
             let read = store.read_own(move |_| {
                 let _ = begin.send(());
@@ -83,7 +83,7 @@ impl Jam {
         jam
     }
 
-    fn begin(go: Sender<()>, mut job: Job, begun: &Receiver<()>) -> Self {
+    fn begin(go: SyncSender<()>, mut job: Job, begun: &Receiver<()>) -> Self {
         let waker = futures_util::task::noop_waker();
         assert!(job.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         begun.recv().unwrap();
