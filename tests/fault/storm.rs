@@ -56,7 +56,7 @@ async fn run(planes: usize, sessions: u64, file: &str) {
     seen.calm(&calm);
     for ending in [Ending::Killed, Ending::Stopped] {
         let storm = storm(&mut fleet, ending, seed).await;
-        eprintln!("storm: {ending:?}, all back {} ms after it", storm.back.as_millis());
+        eprintln!("storm: {ending:?}, all ready {:?} after it; {:?}", storm.ready, storm.crowd);
         judge(&storm, sessions);
         seen.storm(storm);
     }
@@ -72,7 +72,7 @@ async fn storm(fleet: &mut Fleet, ending: Ending, seed: u64) -> Storm {
     let ended = clock.monotonic();
     fleet.end(ending).await;
     let down = clock.monotonic() - ended;
-    fleet.begin(ending).await;
+    let database = fleet.begin(ending).await;
     let (ready, ready_cpu) = (clock.monotonic(), fleet.cpu());
     let watcher = Watcher::start(fleet).await;
     let callers = Callers::start(fleet, seed).await;
@@ -85,6 +85,7 @@ async fn storm(fleet: &mut Fleet, ending: Ending, seed: u64) -> Storm {
     Storm {
         ending,
         down,
+        database,
         ready: ready - ended,
         back: back - ended,
         crowd,

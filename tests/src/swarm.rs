@@ -194,6 +194,7 @@ impl Transport for Paced {
         self.permits = None;
         Ok(Watched {
             link,
+            welcomed: false,
             told: false,
             counters: Arc::clone(&self.counters),
             probe: Arc::clone(&self.probe),

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use futures_util::future::join_all;
 use muster_cluster::Cluster;
 use muster_common::clock::{Clock, Instant};
+use muster_proto::admin::v1::NodeCounts;
 use muster_tests::{
     eventually::eventually,
     operator::Operator,
@@ -95,7 +96,8 @@ impl Fleet {
         swarms.open(&addresses).await.unwrap();
         let connected = Clock::System.monotonic() - begun;
         let fleet = Self { swarms, planes, database, sessions, connected, _folder: folder };
-        fleet.come_back(begun).await;
+        // Who is slow to come in for the first time may be gone in between.
+        fleet.until_all_are_online(begun, |_| ()).await;
         fleet
     }
 
@@ -122,17 +124,28 @@ impl Fleet {
         }
     }
 
-    /// Starts all that has ended; answers when all control planes are ready.
-    pub(super) async fn begin(&mut self, ending: Ending) {
+    /// Starts all that has ended, and waits until all control planes are ready; answers how long the
+    /// database took of that.
+    pub(super) async fn begin(&mut self, ending: Ending) -> Duration {
+        let begun = Clock::System.monotonic();
         if let (Some(database), Ending::Killed) = (&self.database, ending) {
             tokio::task::block_in_place(|| database.start_again());
         }
+        let database = Clock::System.monotonic() - begun;
         self.planes.iter_mut().for_each(|plane| plane.launch(&[]));
         join_all(self.planes.iter().map(|plane| plane.ready_within(READY_WITHIN))).await;
+        database
     }
 
     /// Waits until each control plane shows all nodes online, and never one that is gone.
     pub(super) async fn come_back(&self, since: Instant) -> Crowd {
+        let nobody_is_gone = |nodes: &NodeCounts| {
+            assert_eq!((nodes.offline, nodes.expired), (0, 0), "nobody is gone: {nodes:?}");
+        };
+        self.until_all_are_online(since, nobody_is_gone).await
+    }
+
+    async fn until_all_are_online(&self, since: Instant, look: impl Fn(&NodeCounts)) -> Crowd {
         let operators = self.operators().await;
         let within =
             BACK_WITHIN + Duration::from_secs(1) * u32::try_from(self.sessions).unwrap() / BACK_PER_SECOND;
@@ -141,7 +154,7 @@ impl Fleet {
             let mut least = all;
             for operator in &operators {
                 let nodes = about(operator).await.nodes.unwrap();
-                assert_eq!((nodes.offline, nodes.expired), (0, 0), "nobody is gone: {nodes:?}");
+                look(&nodes);
                 least = least.min(nodes.online);
             }
             let took = Clock::System.monotonic() - since;

@@ -14,6 +14,8 @@ pub(super) struct Storm {
     pub(super) ending: Ending,
     /// Until all control planes had ended.
     pub(super) down: Duration,
+    /// Of the time until all are ready, what the database took.
+    pub(super) database: Duration,
     /// Until all of them were ready again, since they were to end.
     pub(super) ready: Duration,
     /// Until all sessions were back, since then.
@@ -74,6 +76,9 @@ impl Seen {
         };
         row("until all had ended, ms", &|it| ms(it.down));
         row("until all were ready, ms", &|it| ms(it.ready));
+        if self.planes > 1 {
+            row("of it until the database was there, ms", &|it| ms(it.database));
+        }
         row("half of the sessions back after that, ms", &|it| ms(it.crowd.half));
         row("99 % back after that, ms", &|it| ms(it.crowd.most));
         row("all back after that, ms", &|it| ms(it.crowd.all));

@@ -72,7 +72,7 @@ impl Told {
         let connection = node.connection.unwrap_or_default();
         match connection.liveness() {
             Liveness::Offline | Liveness::Expired => {
-                self.gone.push(format!("{}: {}", node.id, connection.reason))
+                self.gone.push(format!("{}: {}", node.id, connection.reason));
             }
             Liveness::Late => self.late += 1,
             _ => {}

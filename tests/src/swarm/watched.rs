@@ -14,6 +14,8 @@ use super::{Counters, Probe};
 #[derive(Debug)]
 pub(super) struct Watched<L> {
     pub(super) link: L,
+    /// It was welcomed: what ends before that was no session.
+    pub(super) welcomed: bool,
     pub(super) told: bool,
     pub(super) counters: Arc<Counters>,
     pub(super) probe: Arc<Probe>,
@@ -21,7 +23,7 @@ pub(super) struct Watched<L> {
 
 impl<L> Watched<L> {
     fn lost(&mut self) {
-        if !self.told {
+        if self.welcomed && !self.told {
             self.counters.lost.fetch_add(1, Ordering::Relaxed);
         }
         self.told = true;
@@ -45,6 +47,7 @@ impl<L: Link> Link for Watched<L> {
         let next = self.link.next().await;
         match &next {
             Ok(inbound) => match &inbound.body {
+                Body::Welcome(_) => self.welcomed = true,
                 Body::Reconnect(_) => self.told = true,
                 Body::Desired(desired) => self.probe.offered(&desired.offers),
                 Body::Ack(ack) => self.probe.stored(ack.items_seq),
