@@ -37,7 +37,7 @@ pub(super) struct Seen {
     facts: String,
     planes: usize,
     times: String,
-    storms: Vec<Storm>,
+    pub(super) storms: Vec<Storm>,
 }
 
 impl Seen {
