@@ -54,10 +54,8 @@ impl Alertmanager {
         command.arg(format!("--config.file={}", config.display()));
         command.arg(format!("--storage.path={}", folder.join("data").display()));
         command.arg(format!("--web.listen-address={address}")).arg("--cluster.listen-address=");
-        let process = Process::start(command, &folder.join("log"));
-        let mut started = Self { address, process };
-        started.process = ready(started.process, address).await;
-        started
+        let process = ready(Process::start(command, &folder.join("log")), address).await;
+        Self { address, process }
     }
 
     /// Its URL.

@@ -122,7 +122,7 @@ impl App {
     /// # Errors
     /// If the store fails.
     pub async fn alert_rules(&self) -> Result<Vec<Rule>, Error> {
-        self.store.read(|tx| rules(tx)).await
+        self.store.read(|tx| rules(tx).map_err(Error::from)).await
     }
 
     /// Takes a rule away; one that is built in is as it came.
@@ -144,7 +144,7 @@ impl App {
 }
 
 /// All rules, by name: what was written, and what is built in and was not.
-fn rules<T: ReadAlerts>(tx: &mut T) -> Result<Vec<Rule>, Error> {
+fn rules<T: ReadAlerts>(tx: &mut T) -> Result<Vec<Rule>, muster_store::Error> {
     let mut rules = tx.alert_rule_all()?;
     let is_new = |rule: &Rule| !rules.iter().any(|written| written.name == rule.name);
     let as_they_came: Vec<Rule> = built_in().into_iter().filter(is_new).collect();

@@ -46,14 +46,14 @@ pub fn common<'a>(members: impl Iterator<Item = &'a Labels>) -> Vec<Common> {
     shown.take(MAX_COMMON).collect()
 }
 
-/// Why. `affected` of the `total` nodes of a group called `group` (empty: the fleet); `labels`:
-/// what is common to them, each with how many of all nodes have it; `reasons`: how many nodes
+/// Why. `affected` of the `total` nodes of a group called `group` (empty: the fleet), `near` of them
+/// in a moment only; `labels`: what is common to them, each with how many of all nodes have it; `reasons`: how many nodes
 /// gave which reason.
 #[must_use]
 pub fn of_group(
     kind: Kind,
     group: &str,
-    (affected, total): (usize, usize),
+    (affected, near, total): (usize, usize, usize),
     labels: &[(Common, usize)],
     reasons: &BTreeMap<String, usize>,
 ) -> Cause {
@@ -75,6 +75,7 @@ pub fn of_group(
     };
     let most = reasons.iter().max_by_key(|(_, count)| **count);
     let word = most.map(|(word, count)| format!("; {word} for {count} of them")).unwrap_or_default();
-    let message = format!("{affected} of {total} nodes {}: {why}{word}", kind.of_many());
+    let soon = if near == 0 { String::new() } else { format!(" ({near} of them in a moment)") };
+    let message = format!("{affected} of {total} nodes {}{soon}: {why}{word}", kind.of_many());
     Cause { reason: reason.to_owned(), message }
 }

@@ -232,15 +232,15 @@ fn a_cause_is_the_label_that_tells_them_from_the_others() {
     assert_eq!(keys, ["env", "site"]);
     let counted = |site: usize| vec![(shared[0].clone(), 200), (shared[1].clone(), site)];
     let reasons = [("Silent".to_owned(), 58), ("StreamClosed".to_owned(), 2)].into();
-    let cause = of_group(Kind::NodeOffline, "", (60, 200), &counted(62), &reasons);
+    let cause = of_group(Kind::NodeOffline, "", (60, 0, 200), &counted(62), &reasons);
     assert_eq!(cause.reason, "CommonLabel");
     assert_eq!(
         cause.message,
         "60 of 200 nodes are offline: 60 of the 62 nodes with site=fra are among them; Silent for 58 of them"
     );
-    let spread = of_group(Kind::NodeOffline, "", (60, 200), &counted(150), &reasons);
+    let spread = of_group(Kind::NodeOffline, "", (60, 0, 200), &counted(150), &reasons);
     assert_eq!(spread.reason, "ManyNodes");
-    let all = of_group(Kind::NodeOffline, "", (199, 200), &counted(62), &reasons);
+    let all = of_group(Kind::NodeOffline, "", (199, 0, 200), &counted(62), &reasons);
     assert_eq!(all.reason, "WholeGroup");
 }
 

@@ -94,7 +94,7 @@ impl App {
         });
         let labels: Vec<_> = shared.into_iter().zip(counts).collect();
         let total = signs.totals.get(group).copied().unwrap_or(0);
-        of_group(watched.rule.kind, group, (members.len() + near.len(), total), &labels, &reasons)
+        of_group(watched.rule.kind, group, (members.len() + near.len(), near.len(), total), &labels, &reasons)
     }
 }
 

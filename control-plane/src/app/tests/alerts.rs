@@ -241,7 +241,7 @@ async fn a_caller_is_shown_and_acknowledges_alerts_of_its_own_nodes() {
     let shown = bench.alerts(&scope).await;
     assert_eq!(shown.len(), 1);
     let other = bench.alerts(&whole()).await.into_iter().find(|alert| alert.id != shown[0].id).unwrap();
-    let dora = Actor { principal: scope.principal.clone(), scope: scope.clone(), ..alice() };
+    let dora = Actor { principal: scope.principal.clone(), scope, ..alice() };
     let refused = bench.app.acknowledge_alert(&dora, other.id, String::new()).await;
     assert!(matches!(refused, Err(Error::NotFound { .. })));
     let after = bench.app.acknowledge_alert(&dora, shown[0].id, "mine".to_owned()).await.unwrap();
