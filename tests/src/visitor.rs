@@ -36,6 +36,7 @@ pub struct Page {
 
 impl Visitor {
     /// Connects; waits until the console is there.
+    #[allow(clippy::disallowed_methods)] // ends with the test
     pub async fn connect(address: SocketAddr, tls: ClientConfig) -> Self {
         let tls = TlsConnector::from(Arc::new(tls));
         let requests = eventually("the fleet console is there", LONG, || async {
