@@ -72,7 +72,6 @@ impl FleetConsole {
     }
 
     /// All pages.
-    #[must_use]
     pub fn router(&self) -> Router {
         Router::new()
             .route("/", get(pages::overview::page))
