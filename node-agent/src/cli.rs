@@ -15,6 +15,7 @@ mod join;
 mod locks;
 mod log_level;
 mod logs;
+mod metrics;
 mod output;
 mod pause;
 mod progress;
@@ -90,6 +91,8 @@ enum Command {
     Explain(explain::Args),
     /// Tell how the agent stands; the exit status is for health checkers.
     Status(status::Args),
+    /// Tell how the agent stands as numbers, in the format of OpenMetrics.
+    Metrics,
     /// Tell which extensions this host has, and take them away.
     Extension(extension::Args),
     /// Hold back changes and commands of the control plane, for a time or until `resume`.
@@ -237,6 +240,7 @@ impl Cli {
             Command::Run(args) => run::run(args, Context::open(self)?),
             Command::Check(args) => check::run(args, &Context::look(self)?),
             Command::Status(args) => status::run(args, &Context::ask(self)?),
+            Command::Metrics => metrics::run(&Context::ask(self)?),
             Command::Extension(args) => extension::run(args, &Context::ask(self)?),
             Command::Pause(args) => pause::run(args, &Context::ask(self)?),
             Command::Resume => pause::resume(&Context::ask(self)?),

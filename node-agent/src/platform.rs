@@ -25,3 +25,4 @@ pub mod supervise;
 pub mod systemd;
 pub mod tool;
 pub mod units;
+pub mod usage;

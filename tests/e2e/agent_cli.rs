@@ -20,13 +20,14 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 /// All that people see.
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "connect",
     "run",
     "show",
     "check",
     "explain",
     "status",
+    "metrics",
     "extension",
     "pause",
     "resume",

@@ -241,6 +241,16 @@ async fn its_commands_answer_as_the_page_says() {
     assert_eq!((&paused["pause"]["reason"], &paused["pause"]["uid"]), (&json!("a test"), &json!(0)));
     host.until_status("it is paused", |code, _| code == 43).await;
     fits(&host.cli(false, &["status", "--json"]), "status/1");
+    let numbers = fits(&host.cli(false, &["metrics", "--json"]), "metrics/1");
+    for line in [
+        "muster_agent_up 1",
+        "muster_agent_connected 1",
+        "muster_agent_paused 1",
+        "muster_agent_health{health=\"paused\"} 1",
+    ] {
+        let text = numbers["text"].as_str().unwrap();
+        assert!(text.lines().any(|it| it == line), "{line} is missing in {text}");
+    }
     let explained = fits(&host.cli(false, &["explain", "--json"]), "explain/1");
     assert_eq!(explained["pause"]["reason"], "a test");
     let resumed = |done: &Output| fits(done, "resume/1")["was-paused"].as_bool();

@@ -39,6 +39,11 @@ impl Failure {
         Self { code, cause, reason: None, answer: None }
     }
 
+    /// Whether it ends with this code.
+    pub(super) const fn is(&self, code: Code) -> bool {
+        self.code.number == code.number
+    }
+
     /// With the stable reason that was given.
     pub(super) fn because(self, reason: Option<Reason>) -> Self {
         Self { reason, ..self }

@@ -59,7 +59,7 @@ fn ended(status: &Status) -> Option<(Code, String)> {
 }
 
 /// From the agent itself; from its file where it does not answer and still lives.
-fn live(context: &Context) -> Result<Status, Failure> {
+pub(super) fn live(context: &Context) -> Result<Status, Failure> {
     let asked = runtime()?.block_on(async {
         let mut client = Client::connect(&context.config.sockets()).await?;
         client.status().await
