@@ -147,6 +147,21 @@ fn the_command_bench_writes_every_figure_that_it_promises() {
 }
 
 #[test]
+fn the_scrape_bench_writes_every_figure_that_it_promises() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["--only", "scrape", "--sizes", "30", "--runs", "1", "--idle-seconds", "1"];
+    let found = bench(&args, folder.path(), "scrape.json");
+    let [row] = found.as_array().unwrap().as_slice() else { panic!("{found}") };
+    assert_eq!(row["sessions"], 30);
+    for key in ["cpu_ms", "empty_cpu_ms", "ratio"] {
+        assert!(row[key].as_f64().is_some_and(|it| it > 0.0), "{key} of {row}");
+    }
+    // Some hundred series, however many sessions there are.
+    assert!(row["series"].as_u64().is_some_and(|it| (100..2000).contains(&it)), "{row}");
+    assert!(row["bytes"].as_u64().is_some_and(|it| it > 10_000), "{row}");
+}
+
+#[test]
 fn the_footprint_bench_writes_every_figure_that_it_promises() {
     let folder = tempfile::tempdir().unwrap();
     let args = ["--only", "footprint", "--runs", "1", "--watch-seconds", "5", "--any-footprint"];

@@ -1,10 +1,10 @@
 //! `make bench`: what sessions cost beside a bare server, what one change costs until
-//! every node has answered it, what a command costs, and what an idle agent costs its host.
-//! Writes `sessions.json`, `convergence.json`, `commands.json` and `footprint.json`.
+//! every node has answered it, what a command and a scrape cost, and what an idle agent costs its
+//! host. Writes `sessions.json`, `convergence.json`, `commands.json`, `scrape.json` and `footprint.json`.
 //! `make bench-scale` asks for `--only scale`: how a control plane grows, in `scale.json`
 //! and a picture.
 //!
-//! `muster-bench [--only sessions|convergence|commands|footprint|scale] [--sizes 1000,5000,10000]
+//! `muster-bench [--only sessions|convergence|commands|scrape|footprint|scale] [--sizes 1000,5000,10000]
 //! [--states 1,10,1000] [--runs 3] [--out target/bench]`
 #![allow(clippy::print_stdout)]
 
@@ -12,6 +12,7 @@ mod commands;
 mod convergence;
 mod footprint;
 mod scale;
+mod scrape;
 mod sessions;
 
 use std::{fs, path::PathBuf, time::Duration};
@@ -41,7 +42,7 @@ struct Args {
     /// Runs of each, of which the median counts.
     #[arg(long, default_value_t = 3)]
     runs: usize,
-    /// How long the control plane is watched idle before a change, in seconds.
+    /// How long the control plane is watched idle before a change or scrapes, in seconds.
     #[arg(long, default_value_t = 10)]
     idle_seconds: u64,
     /// How long an idle agent is watched, in seconds.
@@ -78,6 +79,7 @@ enum Part {
     Sessions,
     Convergence,
     Commands,
+    Scrape,
     Footprint,
     Scale,
 }
@@ -111,6 +113,11 @@ async fn main() -> anyhow::Result<()> {
         let found = commands::run(&args.sizes, args.runs).await?;
         commands::print(&found);
         write(&args, "commands.json", &Value::Array(found))?;
+    }
+    if wants(Part::Scrape) {
+        let rows = scrape::run(&args.sizes, args.runs, Duration::from_secs(args.idle_seconds)).await?;
+        scrape::print(&rows);
+        write(&args, "scrape.json", &Value::Array(rows))?;
     }
     if wants(Part::Footprint) {
         let rows = footprint::run(args.runs, Duration::from_secs(args.watch_seconds)).await?;
