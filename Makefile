@@ -41,9 +41,12 @@ soak: tools binaries ## What is too long for CI, whole; figures under target/soa
 		MUSTER_SESSIONS=$${MUSTER_SESSIONS:-2000} MUSTER_AGENTS=$${MUSTER_AGENTS:-50} \
 		MUSTER_COMMANDS=$${MUSTER_COMMANDS:-1000} MUSTER_BRICK=$${MUSTER_BRICK:-all} MUSTER_CUTS=$${MUSTER_CUTS:-50} \
 		MUSTER_NETWORK_SECONDS=$${MUSTER_NETWORK_SECONDS:-240} \
-		MUSTER_FLEET=$${MUSTER_FLEET:-9000} MUSTER_KILLING=$${MUSTER_KILLING:-300} \
+		$(CARGO) test --workspace $(TESTED) --test fault -- --nocapture --skip replicas:: --skip storm::
+	$(CARGO) build --profile bench-quick --workspace --bins $(TESTED)
+	MUSTER_FLEET=$${MUSTER_FLEET:-9000} MUSTER_KILLING=$${MUSTER_KILLING:-300} \
 		MUSTER_STORM=$${MUSTER_STORM:-10000} MUSTER_STORM_REPLICAS=$${MUSTER_STORM_REPLICAS:-30000} \
-		$(CARGO) test --workspace $(TESTED) --test fault -- --nocapture
+		$(CARGO) test --profile bench-quick --workspace $(TESTED) --test fault -- \
+		replicas:: storm:: --nocapture --test-threads 1
 	MUSTER_SOAK=1 MUSTER_HOSTS=$${MUSTER_HOSTS:-20} $(CARGO) test --workspace $(TESTED) --test e2e -- \
 		release_rollouts package_upgrades --nocapture --test-threads 1
 	MUSTER_SEEDS=$${MUSTER_SEEDS:-10000} $(CARGO) test --workspace $(TESTED) --test model -- --nocapture
@@ -64,7 +67,7 @@ bench: ## What sessions, a change and commands cost, in target/bench; half an ho
 bench-scale: ## How control planes grow with sessions and nodes, in target/bench and docs/img; half an hour.
 	$(CARGO) build --release --bin muster-control-plane --bin muster-bench --bin muster-swarm
 	$(CARGO) build --release --package muster-store --example nodes
-	target/release/muster-bench --only scale --sizes 1000,2000,5000,10000,14000,18000 \
+	target/release/muster-bench --only scale --sizes 1000,2000,5000,10000,14000,17000 \
 		--planes 3 --planes-sizes 1000,5000,10000,20000,30000 --idle-seconds 60 --draw docs/img $(ARGS)
 
 screenshots: tools binaries ## Pictures of the fleet console in docs/img, of a real fleet in Chromium.

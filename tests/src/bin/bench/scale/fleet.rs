@@ -17,8 +17,9 @@ use super::{
 };
 use crate::{AT_ONCE, LIMIT, SETTLE};
 
-/// What a control plane takes at most, as it is configured when nothing is said.
-const MOST: usize = 18_000;
+/// What a control plane takes at most, as it is configured when nothing is said: 18,000
+/// connections, of which one in 32 is for those that are told that there is no room.
+const MOST: usize = 18_000 - 18_000 / 32;
 /// What a process of hosts has descriptors for.
 const MOST_HOSTS: usize = 18_000;
 
