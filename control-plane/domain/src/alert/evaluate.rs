@@ -119,7 +119,7 @@ impl<'a> Look<'a> {
             let is_ripe = self.is_ripe(found);
             match (open.get(&found.subject), &found.subject) {
                 (None, Subject::Node(_)) if is_ripe => {
-                    crowds.entry(&found.group).or_default().ripe.push(found)
+                    crowds.entry(&found.group).or_default().ripe.push(found);
                 }
                 (None, Subject::Node(_)) => crowds.entry(&found.group).or_default().near += 1,
                 (None, _) if is_ripe => things.push(found),
