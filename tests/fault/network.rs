@@ -41,12 +41,12 @@ const SECONDS: u64 = 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_must_hold_holds_over_faults_of_the_network_on_sqlite() {
-    round(Engine::Sqlite).await;
+    Box::pin(round(Engine::Sqlite)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_must_hold_holds_over_faults_of_the_network_on_postgresql() {
-    round(Engine::Postgres).await;
+    Box::pin(round(Engine::Postgres)).await;
 }
 
 async fn round(engine: Engine) {
