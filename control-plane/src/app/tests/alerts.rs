@@ -319,8 +319,10 @@ fn drift() -> Drift {
     }
 }
 
-/// What a node is for each rule to find it.
-const KINDS: [(&str, fn(&mut Entry)); 7] = [
+/// A rule, and what makes a node one that it finds.
+type FoundBy = (&'static str, fn(&mut Entry));
+
+const KINDS: [FoundBy; 7] = [
     ("certificate-expiry", |it| it.node.certificate.current.not_after = NOW),
     ("item-failed", |it| it.node.items = item(|item| item.outcome = Some(Outcome::Broken))),
     ("item-rejected", |it| it.node.items = item(|item| item.outcome = Some(Outcome::Rejected))),
