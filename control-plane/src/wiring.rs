@@ -46,6 +46,9 @@ use crate::{
     work,
 };
 
+/// How long the last words of sessions may take to go out.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// Runs the control plane until a signal ends it.
 ///
 /// # Errors
@@ -134,7 +137,7 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
         callers: callers::Door::new(&app),
         rates: Rates::new(&doors.rates),
         watches: Watches::new(doors.rates.watches_per_caller),
-        connections,
+        connections: connections.clone(),
         metrics: metrics.clone(),
         clock,
         trust_domain: config.trust_domain.clone(),
@@ -186,7 +189,7 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
     let ended = wait_for_the_end(asked, &app, &tasks).await;
     health::report(&health, false).await;
     ready.waits_for("the end");
-    finish(&app, &tasks, &drain, config.drain_within).await;
+    finish(&app, &tasks, &drain, &connections, config.drain_within).await;
     drop(app);
     store.close().await.context("the store did not close well")?;
     ended
@@ -338,18 +341,22 @@ async fn wait_for_the_end(mut asked: Asked, app: &App, tasks: &Tasks) -> anyhow:
 
 /// First the nodes are told to come back, over as long a time as it takes to let them in
 /// again; then everyone has time to finish.
-async fn finish(app: &App, tasks: &Tasks, drain: &Drain, within: Duration) {
+async fn finish(app: &App, tasks: &Tasks, drain: &Drain, connections: &Registry, within: Duration) {
     tasks.close();
     let (sessions, spread) = (app.hub.len(), app.come_back_within());
     tracing::info!(sessions, ?spread, "{sessions} nodes are told to come back within {spread:?}");
     let addresses = app.replica_addresses();
-    app.hub.for_each(|session| {
-        let addresses = addresses.clone();
-        session.end(End::Reconnect { after: Duration::ZERO, spread, addresses, reason: "shutting-down" });
-    });
+    let tell = || {
+        app.hub.for_each(|session| {
+            let addresses = addresses.clone();
+            session.end(End::Reconnect { after: Duration::ZERO, spread, addresses, reason: "shutting-down" });
+        });
+    };
+    tell();
     drain.begin();
     let gone = async {
         while !app.hub.is_empty() {
+            tell(); // also those that were just beginning
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -360,6 +367,14 @@ async fn finish(app: &App, tasks: &Tasks, drain: &Drain, within: Duration) {
     if let Err(error) = app.leave_replicas().await {
         tracing::warn!(error = %muster_common::error_chain::Chain(&error), "the other replicas were not told of the end");
     }
+    // A session that has ended is not yet heard of by its node: its last word goes out with the
+    // connection.
+    let heard = async {
+        while connections.has_nodes() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let _ = tokio::time::timeout(within.min(LAST_WORDS), heard).await;
     drain.cut();
     if tokio::time::timeout(within, tasks.ended()).await.is_err() {
         tracing::warn!("some tasks did not end in time");
