@@ -58,7 +58,7 @@ fn is_refused(page: &Page, status: StatusCode, reason: &str) {
 async fn rename(operator: &Operator, id: &str, name: &str) {
     let node = pb::Node { id: id.to_owned(), display_name: name.to_owned(), ..Default::default() };
     let update_mask = Some(prost_types::FieldMask { paths: vec!["display_name".to_owned()] });
-    let request = pb::UpdateNodeRequest { node: Some(node), update_mask, ..Default::default() };
+    let request = pb::UpdateNodeRequest { node: Some(node), update_mask };
     operator.nodes.clone().update_node(request).await.unwrap();
 }
 
