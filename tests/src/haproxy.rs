@@ -104,9 +104,12 @@ impl Haproxy {
 
 /// The shipped configuration with what is the test's.
 fn fitted(shipped: &str, socket: &Path, ports: &[SocketAddr; 3], planes: &[Addresses]) -> String {
-    let mut text = String::new();
+    let (mut text, mut section) = (String::new(), "");
     for line in shipped.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
+        if !line.starts_with([' ', '#']) {
+            section = words.first().copied().unwrap_or(section);
+        }
         match words.as_slice() {
             ["bind", port, rest @ ..] => {
                 let at = ports[place(port.trim_start_matches(':'))];
@@ -122,6 +125,7 @@ fn fitted(shipped: &str, socket: &Path, ports: &[SocketAddr; 3], planes: &[Addre
             }
             ["server", ..] => {}
             // Two descriptors for each, and a process may have 20,000 of them.
+            ["maxconn", _] if section != "global" => text += "    maxconn 9700\n",
             ["maxconn", _] => text += &format!("    maxconn 9800\n    stats socket {}\n", socket.display()),
             _ => text += &format!("{line}\n"),
         }

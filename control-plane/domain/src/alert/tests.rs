@@ -209,7 +209,7 @@ fn a_threshold_is_a_number_or_a_share_and_never_a_handful() {
 fn a_silence_keeps_a_beginning_back_and_who_was_told_of_it_is_told_of_the_end() {
     let alert = offline().begun(AlertId::from_u128(1), Subject::Group(String::new()), NOW, NOW);
     let silence = Some(muster_common::ids::SilenceId::from_u128(1));
-    let (quiet, told) = Alert { silence, ..alert.clone() }.news();
+    let (quiet, told) = Alert { silence, ..alert }.news();
     assert_eq!((quiet.state(), told), (State::Silenced, None));
     assert_eq!(quiet.ended("Resolved", NOW).news().1, None, "nobody knows of it");
     let (open, told) = Alert { silence: None, ..quiet }.news();
