@@ -20,5 +20,6 @@ pub mod tasks;
 pub mod telemetry;
 pub mod text_diff;
 pub mod tls;
+pub mod trace;
 pub mod tuf;
 pub mod unit_name;

@@ -63,6 +63,7 @@ pub mod selectors;
 pub mod settings;
 pub mod speaker;
 pub mod system;
+mod traced;
 pub mod watch;
 pub mod workloads;
 pub mod workshop;
@@ -84,7 +85,13 @@ pub use actor::Actor;
 pub use error::Error;
 pub use items::ItemView;
 
-use crate::{ca::Ca, config::Retention, metrics::Metrics, session::hub::Hub};
+use crate::{
+    ca::Ca,
+    config::Retention,
+    metrics::Metrics,
+    session::hub::Hub,
+    traces::{self, Traces},
+};
 
 /// How long a caller waits for this process to see what was stored.
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
@@ -153,6 +160,8 @@ pub struct Core {
     pub vault: crate::vault::Vault,
     /// Numbers.
     pub metrics: Metrics,
+    /// Who collects what becomes of calls.
+    pub traces: Traces,
     /// The time.
     pub clock: Clock,
     /// Where watches run.
@@ -280,7 +289,11 @@ impl App {
         T: Send + 'static,
         F: Fn(&mut muster_store::WriteTx<'_>) -> Result<T, Error> + Send + 'static,
     {
+        let traced = traces::now().map(|call| (self.traces.begin(call), stamp.action.clone()));
         let written = self.store.write_in(lane, stamp, change).await;
+        if let Some((begun, action)) = traced {
+            self.traced_write(&begun, action, written.as_ref().err());
+        }
         let committed = written.inspect_err(|error| {
             if let Error::Store(muster_store::Error::Busy) = error {
                 self.metrics.shed(lane.word());

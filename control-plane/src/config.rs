@@ -16,6 +16,7 @@ mod secrets;
 mod session;
 mod store;
 mod template;
+mod traces;
 mod workload;
 
 use std::{
@@ -42,6 +43,7 @@ pub use secrets::Secrets;
 pub use session::Session;
 pub use store::Store;
 pub use template::render;
+pub use traces::Traces;
 pub use workload::Workload;
 
 /// Most output kept of one command: a client of gRPC takes messages of 4 MiB, unless told otherwise.
@@ -105,6 +107,9 @@ pub struct Config {
     /// Pages about the fleet. Since 0.1.
     #[serde(default)]
     pub fleet_console: FleetConsole,
+    /// Where traces go. Since 0.1.
+    #[serde(default)]
+    pub traces: Traces,
     /// What is logged. Since 0.1.
     #[serde(default)]
     pub log: Log,
@@ -257,6 +262,7 @@ impl Config {
             secrets: Secrets::default(),
             workload: Workload::default(),
             fleet_console: FleetConsole::default(),
+            traces: Traces::default(),
             log: Log::default(),
             drain_within: default_drain(),
         }
@@ -329,6 +335,7 @@ impl Config {
         problems.extend(self.blobs.problems());
         problems.extend(self.workload.problems());
         problems.extend(self.fleet_console.problems());
+        problems.extend(self.traces.problems());
         problems
     }
 

@@ -15,6 +15,7 @@ pub mod notify;
 pub mod oidc;
 pub mod server;
 pub mod session;
+pub mod traces;
 pub mod vault;
 pub mod wiring;
 pub mod work;

@@ -24,6 +24,7 @@ pub mod reflection;
 pub mod refusal;
 mod source;
 pub mod strangers;
+mod traced;
 mod turns;
 mod unreadable;
 mod waiters;
@@ -35,7 +36,7 @@ use muster_common::{clock::Clock, tls::spiffe::TrustDomain};
 use tokio::sync::watch;
 use tonic::service::Routes;
 
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, traces::Traces};
 
 /// Which port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,6 +97,8 @@ pub struct Gate {
     pub connections: connections::Registry,
     /// Numbers.
     pub metrics: Metrics,
+    /// Who collects what becomes of calls.
+    pub traces: Traces,
     /// The time.
     pub clock: Clock,
     /// Whose certificates are ours.

@@ -42,6 +42,7 @@ use crate::{
         watches::Watches,
     },
     session::{hub::Hub, ports::End},
+    traces::Traces,
     vault::{KeyFile, Vault},
     work,
 };
@@ -93,6 +94,11 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
     let (doors, connections) = (&config.doors, Registry::default());
     let limits = |name| Limits::of(name, doors, cores());
     let of_nodes = limits(DoorName::Agents);
+    let (traces, exporter) = Traces::open(&config.traces, &replica, metrics.clone(), clock.clone())
+        .context("cannot use [traces]")?;
+    if let Some(exporter) = exporter {
+        tasks.spawn("traces", Kind::BestEffort, exporter.run(drain.clone()));
+    }
     let app = App::new(Core {
         store: store.clone(),
         fleet: app::fleet::Fleet::default(),
@@ -123,6 +129,7 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
         warned: app::artifacts::Warned::default(),
         vault,
         metrics: metrics.clone(),
+        traces: traces.clone(),
         clock: clock.clone(),
         tasks: tasks.clone(),
         drain: drain.clone(),
@@ -139,6 +146,7 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
         watches: Watches::new(doors.rates.watches_per_caller),
         connections: connections.clone(),
         metrics: metrics.clone(),
+        traces,
         clock,
         trust_domain: config.trust_domain.clone(),
     };

@@ -74,6 +74,8 @@ fn ticket(n: u128) -> Ticket {
         finish_by: Some(NOW),
         lane: "db".to_owned(),
         trace: "t".to_owned(),
+        traceparent: String::new(),
+        came: None,
         epoch: 1,
     }
 }

@@ -268,7 +268,7 @@ fn message(event: &Event) -> Option<Result<Inbound, Refusal>> {
         Event::Facts => Inbound::Facts(Box::new(FactsReport { facts: Facts::default(), sha256: Vec::new() })),
         Event::Items { seq, states } => {
             let items = states.iter().take(16).map(state).collect();
-            Inbound::Items(ItemReport { seq: *seq, items, complete: false })
+            Inbound::Items(ItemReport { seq: *seq, items, complete: false, traces: Vec::new() })
         }
         Event::Command { seq, dropped, end } => Inbound::Command(report(*seq, *dropped, *end)),
         Event::Roots(version) => Inbound::TrustBundle(*version),
@@ -321,12 +321,12 @@ fn moved(at_once: Duration) -> End {
 fn wants(items: &[(u8, u8, bool)]) -> Desired {
     let mut desired = Desired { complete: true, ..Desired::default() };
     for (name, number, gone) in items.iter().take(16) {
-        let (item, version) = (item(*name), version(*number));
+        let (item, version, payload) = (item(*name), version(*number), vec![*number / 2].into());
         if *gone {
             desired.removals.push(Removal { item, generation: version.generation });
-        } else {
-            desired.upserts.push(Upsert { item, version, payload: vec![*number / 2].into(), sealed: None });
+            continue;
         }
+        desired.upserts.push(Upsert { item, version, payload, sealed: None, traceparent: String::new() });
     }
     desired
 }
@@ -363,6 +363,7 @@ fn report(seq: u64, dropped_bytes: u64, end: bool) -> CommandReport {
         message: String::new(),
         result: None,
         ledger_seq: seq,
+        spans: Vec::new(),
     }
 }
 

@@ -46,6 +46,7 @@ mod retries;
 mod secrets;
 mod settle;
 mod task;
+mod traced;
 mod waits;
 mod work;
 

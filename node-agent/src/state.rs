@@ -9,6 +9,7 @@ mod pause;
 mod pulse;
 mod server_time;
 mod settings;
+mod traces;
 
 pub use commands::{Chunk, CommandState, Report, Ticket};
 pub use facts::{Address, Condition, Disk, Facts, Load};
@@ -19,3 +20,4 @@ pub use pause::{Pause, Pauses};
 pub use pulse::Pulse;
 pub use server_time::ServerTime;
 pub use settings::{EffectiveSetting, Origin};
+pub use traces::{ItemStory, Span, Stories, Story, told_by_times};

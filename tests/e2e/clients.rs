@@ -101,6 +101,8 @@ async fn grpcurl_lists_describes_and_calls_every_method() {
     assert_eq!(text(&grpc.script("health.sh", &[]), "/status"), "SERVING");
     assert_eq!(text(&grpc.script("whoami.sh", &[]), "/principal"), "operator/admin");
     assert_eq!(text(&grpc.script("system.sh", &[]), "/store"), "sqlite");
+    assert_eq!(grpc.script("traces-sample.sh", &["0.5"]).pointer("/traces/ratio"), Some(&0.5.into()));
+    assert!(grpc.script("traces-sample.sh", &[]).pointer("/traces/isSet").is_none());
 
     let made = grpc.script("tokens-create.sh", &["a \"quoted\" word", "1", "600", "role=web"]);
     let token = text(&made, "/joinToken/id").to_owned();

@@ -81,6 +81,7 @@ mod split;
 mod store;
 mod storm;
 mod supervise;
+mod traces;
 mod upgrades;
 mod upkeep;
 mod versions;

@@ -158,6 +158,7 @@ pub(crate) async fn app_on(store: Store, folder: &Path, clock: Clock, epoch: u64
         warned: app::artifacts::Warned::default(),
         vault,
         metrics: Metrics::default(),
+        traces: muster_control_plane::traces::Traces::off(Metrics::default(), clock.clone()),
         clock,
         tasks: Tasks::default(),
         drain: Drain::default(),

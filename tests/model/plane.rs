@@ -277,5 +277,6 @@ fn actor() -> Actor {
         scope: Scope::whole("operator/alice", Permission::Read),
         remote_address: String::new(),
         trace_id: String::new(),
+        traced: None,
     }
 }

@@ -24,6 +24,7 @@ pub mod monitoring;
 pub mod mount;
 pub mod netns;
 pub mod operator;
+pub mod otlp;
 pub mod packages;
 pub mod plane;
 pub mod process;

@@ -47,6 +47,8 @@ pub struct Operation {
     pub total: u32,
     /// Of the request.
     pub trace_id: String,
+    /// The request's place in its trace, in its W3C form; empty: nobody collects that trace.
+    pub traceparent: String,
     /// On each host its command runs after those of the same lane; empty: in none.
     pub lane: String,
     /// Bytes of output kept of all its commands.

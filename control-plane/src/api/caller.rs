@@ -1,6 +1,6 @@
 //! Who called, as the door saw it.
 
-use muster_common::{ids::NodeId, reason::Reason, tls::spiffe::Principal};
+use muster_common::{ids::NodeId, reason::Reason, tls::spiffe::Principal, trace::Context};
 use muster_domain::access::{Permission, Scope};
 use tonic::{Request, Status};
 
@@ -45,6 +45,7 @@ pub(super) fn actor<T>(request: &Request<T>) -> Result<Actor, Status> {
         scope,
         remote_address: peer.remote.to_string(),
         trace_id: trace_id(request),
+        traced: request.extensions().get::<Context>().copied(),
     })
 }
 

@@ -224,6 +224,7 @@ requests! {
     pb::DeleteSettingsProfileRequest => drop,
     pb::GetSystemRequest => drop,
     pb::GetCallerRequest => drop,
+    pb::SetTraceSamplingRequest => drop,
     pb::CreateBindingRequest => |it| {
         if let Ok(wish) = wire::access::wish_from(it.binding) {
             drop(app::selectors::plain("selector", &wish.selector));

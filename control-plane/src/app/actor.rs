@@ -1,6 +1,6 @@
 //! Who asks.
 
-use muster_common::clock::UnixMillis;
+use muster_common::{clock::UnixMillis, trace::Context};
 use muster_domain::{access::Scope, audit::Stamp};
 
 /// Who asks, from where, and what of the fleet they may touch; every write of an
@@ -15,9 +15,18 @@ pub struct Actor {
     pub remote_address: String,
     /// Of the request.
     pub trace_id: String,
+    /// Where the request is in its trace, if somebody collects that.
+    pub traced: Option<Context>,
 }
 
 impl Actor {
+    /// The request's place in its trace, as it is stored with what goes on later; empty: nobody
+    /// collects it.
+    #[must_use]
+    pub fn traceparent(&self) -> String {
+        self.traced.map(|traced| traced.to_string()).unwrap_or_default()
+    }
+
     /// The stamp of one of their writes.
     #[must_use]
     pub fn stamp(&self, action: &'static str, at: UnixMillis) -> Stamp {

@@ -125,14 +125,14 @@ impl App {
         wish: Wish,
         validate_only: bool,
     ) -> Result<Assignment, Error> {
-        let put = Put::new(self, actor, how, wish)?;
+        let (put, traceparent) = (Put::new(self, actor, how, wish)?, actor.traceparent());
         self.commit(actor.stamp(how.action(), self.clock.now()), move |tx| match put.decide(tx)? {
             Decided::Same(same) => Ok(same),
             Decided::New { before, after } if validate_only => {
                 Ok(Assignment { revision: before.map_or(0, |before| before.revision), ..after })
             }
             Decided::New { before, after } => {
-                put::write(tx, before.as_deref(), &after)?;
+                put::write(tx, before.as_deref(), &after, &traceparent)?;
                 Ok(after)
             }
         })

@@ -11,7 +11,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use muster_common::digest::Sha256;
+use muster_common::{digest::Sha256, generation::Generation, trace::Context};
 use muster_domain::{
     assignment::{Assignment, Target, Touch},
     bundle::BlobOf,
@@ -66,6 +66,8 @@ pub struct Contents {
     /// Of bundles, extensions and releases.
     payloads: HashMap<Target, Payload>,
     marks: BTreeMap<ItemName, u64>,
+    /// Of marks that were made in a trace that somebody collects: mark, and where in it.
+    traced: BTreeMap<ItemName, (u64, Context)>,
 }
 
 #[derive(Debug, Clone)]
@@ -117,6 +119,9 @@ impl Contents {
         let mut contents = Self::of(compiled.collect(), groups.clone());
         contents.fill(tx, before, reader)?;
         contents.marks = tx.item_mark_all()?;
+        let traced = tx.item_mark_traced()?.into_iter();
+        let traced = traced.filter_map(|(item, (mark, at))| Some((item, (mark, Context::sampled(&at)?))));
+        contents.traced = traced.collect();
         Ok(contents)
     }
 
@@ -242,14 +247,17 @@ impl Contents {
 
     /// The place in the history of what a node should have, or not have, of an item.
     #[must_use]
-    pub fn generation(
-        &self,
-        item: &ItemName,
-        node: &Node,
-        epoch: u64,
-    ) -> muster_common::generation::Generation {
+    pub fn generation(&self, item: &ItemName, node: &Node, epoch: u64) -> Generation {
         let mark = self.marks.get(item).copied().unwrap_or(0);
         effective::generation(epoch, item, mark, node.selector_revision, &node.touches)
+    }
+
+    /// Where in its trace the change is that made an item what it is at this place in the
+    /// history. `None`: something else made it, or nobody collects that trace.
+    #[must_use]
+    pub fn traced(&self, item: &ItemName, generation: Generation) -> Option<Context> {
+        let (mark, at) = self.traced.get(item)?;
+        (*mark == generation.number).then_some(*at)
     }
 
     fn settings(&self, candidates: &[Giving<'_>]) -> (String, Payload) {

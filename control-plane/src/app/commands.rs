@@ -71,7 +71,7 @@ impl App {
             .await?;
         let (moved, ended) = committed.value;
         self.moved(&moved);
-        self.close_operations(&ended);
+        self.operations_ended(&ended);
         Ok(moved.len())
     }
 
@@ -82,6 +82,7 @@ impl App {
                 self.count_end(&entry, command);
                 entry.moved(command.id, command.state, command.cancel_requested);
             });
+            self.command_ended(command, Vec::new());
         }
     }
 }

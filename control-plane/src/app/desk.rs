@@ -30,7 +30,9 @@ impl Desk for App {
             let quarantined = entry.node.quarantine.is_some();
             (entry.is_live(session.id()) && !quarantined).then(|| self.difference(&entry))
         };
-        self.fleet.with(session.node(), look).flatten().unwrap_or_default()
+        let mut desired = self.fleet.with(session.node(), look).flatten().unwrap_or_default();
+        self.items_given(session.node(), &mut desired.upserts);
+        desired
     }
 
     fn tickets(&self, session: &Handle) -> Vec<Ticket> {
@@ -117,7 +119,7 @@ impl App {
         match self.sealed(entry, &wanted) {
             Ok(sealed) => {
                 let Wanted { item, version, payload, .. } = wanted;
-                Some(Upsert { item, version, payload, sealed })
+                Some(Upsert { item, version, payload, sealed, traceparent: String::new() })
             }
             Err(error) => {
                 // Once in a session: whoever brings it about could fill the log with it.
@@ -174,6 +176,7 @@ impl App {
             deliver_by: operation.deliver_by,
             finish_by: Some(begin + operation.run_timeout),
             trace_id: operation.trace_id.clone(),
+            traceparent: self.order_given(open, operation),
             output_credit: OUTPUT_CREDIT,
             epoch: self.fixed.history.epoch,
             retry_of: open.retry_of,

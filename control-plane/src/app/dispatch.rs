@@ -162,7 +162,7 @@ impl App {
             waiting.tried(operation, &tried);
             waiting.came(operation, hold, news);
         }
-        self.close_operations(&ended);
+        self.operations_ended(&ended);
         Ok(())
     }
 

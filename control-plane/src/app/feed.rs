@@ -144,6 +144,7 @@ struct Touched {
     authority: bool,
     revocations: bool,
     told: bool,
+    traces: bool,
 }
 
 impl Touched {
@@ -161,6 +162,7 @@ impl Touched {
                 ChangeKind::Caller | ChangeKind::Binding => touched.access = true,
                 ChangeKind::Authority => touched.authority = true,
                 ChangeKind::Revocation => touched.revocations = true,
+                ChangeKind::Traces => touched.traces = true,
                 // Of nodes that this process holds it was in memory before it was stored.
                 ChangeKind::NodeReport | ChangeKind::NodeSession => touched.told = true,
                 // These are read when somebody asks for them.
@@ -213,6 +215,7 @@ impl App {
         self.reload_rollouts().await?;
         self.reload_access().await?;
         self.reload_revocations().await?;
+        self.reload_trace_sampling().await?;
         self.feed.advance(revision);
         Ok(())
     }
@@ -286,6 +289,9 @@ impl App {
         }
         if touched.revocations {
             self.reload_revocations().await?;
+        }
+        if touched.traces {
+            self.reload_trace_sampling().await?;
         }
         if touched.authority
             && let Err(error) = self.reload_authority().await

@@ -137,6 +137,7 @@ impl Inbox for App {
     }
 
     fn items(&self, session: &Handle, report: ItemReport) -> Sha256 {
+        self.items_done(session.node(), report.traces);
         let taken = self.live(session, |mut entry| {
             let answers = answers(&entry, &report.items, self.fixed.history.epoch);
             if let Err(refused) = entry.take_items(report.items, report.complete, self.clock.now()) {

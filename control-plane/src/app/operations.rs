@@ -2,16 +2,18 @@
 
 mod cancel;
 mod hold;
+mod open;
 pub mod output;
 mod preview;
 mod reading;
 mod retry;
 mod supersede;
 
+pub use open::{Open, OpenOperation};
 pub use preview::{PreviewCounts, Previewed};
 pub(super) use reading::Sight;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use muster_common::{
@@ -29,7 +31,6 @@ use muster_domain::{
     operation::{Counts, Operation, Plan, Timing, check_lane, order},
 };
 use muster_store::{ReadLeases, ReadOperations as _, WriteCommands as _, WriteOperations as _, WriteTx};
-use parking_lot::RwLock;
 use serde_json::json;
 
 use super::{Actor, App, Error, check_request_id, selectors, written::Written};
@@ -62,33 +63,6 @@ pub struct Wish {
     /// Only tell how many it would reach.
     pub validate_only: bool,
 }
-
-/// What is needed of an operation to hand out its orders.
-#[derive(Debug)]
-pub struct OpenOperation {
-    /// Which.
-    pub id: OperationId,
-    /// `run-script`.
-    pub kind: String,
-    /// The kind's message.
-    pub args: Bytes,
-    /// Earliest start.
-    pub not_before: Option<UnixMillis>,
-    /// Latest delivery.
-    pub deliver_by: UnixMillis,
-    /// Time to run.
-    pub run_timeout: Duration,
-    /// Of the request.
-    pub trace_id: String,
-    /// Empty: in none.
-    pub lane: String,
-    /// How it goes about it.
-    pub plan: Plan,
-}
-
-/// Operations with open orders.
-#[derive(Debug, Default)]
-pub struct Open(RwLock<HashMap<OperationId, Arc<OpenOperation>>>);
 
 impl App {
     /// Starts an operation on the nodes that match now, as far as the scope goes.
@@ -163,38 +137,6 @@ impl App {
         }
     }
 
-    /// Takes operations with open orders into memory; any number of times.
-    pub(crate) fn adopt_operations(&self, operations: Vec<Operation>) {
-        let mut open = self.open.0.write();
-        for operation in operations {
-            if open.contains_key(&operation.id) {
-                continue; // what is kept of one does not change
-            }
-            let parts = OpenOperation {
-                id: operation.id,
-                kind: operation.kind,
-                args: Bytes::from(operation.args),
-                not_before: operation.not_before,
-                deliver_by: operation.deliver_by,
-                run_timeout: operation.run_timeout,
-                trace_id: operation.trace_id,
-                lane: operation.lane,
-                plan: operation.plan,
-            };
-            open.insert(operation.id, Arc::new(parts));
-        }
-    }
-
-    /// Operations that ended need nothing in memory.
-    pub(crate) fn close_operations(&self, ended: &[OperationId]) {
-        if !ended.is_empty() {
-            let mut open = self.open.0.write();
-            for id in ended {
-                open.remove(id);
-            }
-        }
-    }
-
     /// Nodes in the order in which a plan wants them.
     fn in_order(&self, nodes: Vec<NodeId>, plan: &Plan, written: &Written) -> Vec<NodeId> {
         let Some(label) = &plan.pacing.order_by_label else { return nodes };
@@ -203,10 +145,6 @@ impl App {
             None => self.fleet.with(*id, |entry| entry.node.labels.get(label).map(str::to_owned)).flatten(),
         };
         order::by_label(nodes.into_iter().map(|id| (id, value(&id))).collect())
-    }
-
-    pub(crate) fn operation_open(&self, id: OperationId) -> Option<Arc<OpenOperation>> {
-        self.open.0.read().get(&id).cloned()
     }
 }
 
@@ -227,6 +165,7 @@ fn operation(actor: &Actor, wish: &Wish, timing: Timing, now: UnixMillis) -> Ope
         ended_at: None,
         total: 0,
         trace_id: actor.trace_id.clone(),
+        traceparent: actor.traceparent(),
         lane: wish.lane.clone(),
         output_limit: 0,
         schedule: wish.schedule.clone(),

@@ -223,6 +223,7 @@ pub fn render(config: &Config) -> String {
         "Pages about the fleet for a browser, read only: TLS, with an operator's certificate or a one-time link.",
         &config.fleet_console.keys(),
     );
+    section(&mut text, "traces", "What becomes of a call, as OpenTelemetry has it.", &config.traces.keys());
     let format = match config.log.format {
         Format::Text => "text",
         Format::Json => "json",

@@ -20,6 +20,7 @@ pub(super) struct Numbers {
     alerts_told: Counts<What>,
     pruned: Counts<What>,
     svids: Counts<Kind>,
+    spans: Counts<What>,
     audit_entries: Count,
     audit_signed: Count,
     audit_signed_at: Gauge,
@@ -50,6 +51,11 @@ impl Numbers {
             ),
             pruned: book.add("pruned", "What was taken away because it was old", Counts::default()),
             svids: book.add("workload_svids", "Identities of programs that were issued", Counts::default()),
+            spans: book.add(
+                "spans",
+                "Parts of traces that were exported, dropped or failed",
+                Counts::default(),
+            ),
             audit_entries: book.add(
                 "audit_entries",
                 "Entries of the audit that were written",
@@ -113,6 +119,12 @@ impl Metrics {
     /// So much was told to receivers of alerts, could not be told, or is not tried any more.
     pub fn alerts_told(&self, what: &'static str, count: u64) {
         self.0.upkeep.alerts_told.get_or_create(&What { what }).inc_by(count);
+    }
+
+    /// Parts of traces were `exported`, `dropped` for want of room, or `failed`: the collector did
+    /// not take them.
+    pub fn spans(&self, what: &'static str, count: u64) {
+        self.0.upkeep.spans.get_or_create(&What { what }).inc_by(count);
     }
 
     /// Old things were taken away.

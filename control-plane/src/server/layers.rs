@@ -20,12 +20,14 @@ use super::{
     policy::{self, Rule, Who},
     refusal,
     source::source,
+    traced::{self, Traced},
     unreadable,
     watches::Watching,
 };
 use crate::{
     api::peer::{Peer, TraceId},
     metrics::Metrics,
+    traces,
 };
 
 /// What the door asks about callers.
@@ -214,9 +216,15 @@ impl Service<Request<hyper::body::Incoming>> for Guarded {
             }
         };
         let mut request = request.map(Body::new);
-        let trace_id = trace_id(request.headers());
+        let (trace, begun) = self.gate.traces.call(traced::given(request.headers()));
         request.extensions_mut().insert(self.peer.clone());
-        request.extensions_mut().insert(TraceId(trace_id));
+        request.extensions_mut().insert(TraceId(trace.to_string()));
+        // What hosts call is not for them to have collected.
+        let begun = begun.filter(|_| self.door == DoorName::Operators);
+        let traced = begun.map(|begun| Traced::new(begun, &method, &self.peer));
+        if let Some(traced) = &traced {
+            request.extensions_mut().insert(traced.begun.at);
+        }
         if let Some(scope) = scope {
             request.extensions_mut().insert(scope);
         }
@@ -224,8 +232,15 @@ impl Service<Request<hyper::body::Incoming>> for Guarded {
         let told = (self.door == DoorName::Operators).then_some(method);
         Box::pin(async move {
             let (gate, peer) = this;
-            let answer = answer.await.unwrap_or_else(|never| match never {});
-            let response = unreadable::explained(&gate.metrics, answer);
+            let answer = match &traced {
+                Some(traced) => traces::within(traced.begun.at, answer).await,
+                None => answer.await,
+            };
+            let response =
+                unreadable::explained(&gate.metrics, answer.unwrap_or_else(|never| match never {}));
+            if let Some(traced) = traced {
+                traced.answered(&gate.traces, &response);
+            }
             if let Some(method) = told.filter(|_| is_denied(&response)) {
                 gate.callers.denied(&peer, &method, Reason::PermissionDenied);
             }
@@ -241,14 +256,4 @@ impl Service<Request<hyper::body::Incoming>> for Guarded {
 fn is_denied(response: &Response<Body>) -> bool {
     tonic::Status::from_header_map(response.headers())
         .is_some_and(|status| status.code() == tonic::Code::PermissionDenied)
-}
-
-/// The trace id of a W3C `traceparent`, or a new one.
-fn trace_id(headers: &http::HeaderMap) -> String {
-    let given = headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(|value| {
-        let id = value.split('-').nth(1)?;
-        let valid = id.len() == 32 && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        (valid && id.bytes().any(|b| b != b'0')).then(|| id.to_owned())
-    });
-    given.unwrap_or_else(|| hex::encode(rand::random::<[u8; 16]>()))
 }

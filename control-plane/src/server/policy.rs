@@ -260,6 +260,7 @@ const TABLE: &[(&str, Rule)] = &[
 
     ("/muster.admin.v1.SystemService/GetSystem", read(Read)),
     ("/muster.admin.v1.SystemService/GetCaller", read(Known)),
+    ("/muster.admin.v1.SystemService/SetTraceSampling", fleet_write(Secure)),
 
     ("/grpc.health.v1.Health/Check", read(Known)),
     ("/grpc.health.v1.Health/List", read(Known)),

@@ -12,15 +12,23 @@ use muster_common::{
     reason::Reason,
 };
 use muster_domain::{
-    command, condition::Condition, facts::Facts, item::ItemState, liveness, node::LedgerMark,
+    command,
+    condition::Condition,
+    facts::Facts,
+    item::{ItemName, ItemState},
+    liveness,
+    node::LedgerMark,
 };
 
 pub use self::{
+    ack::{Ack, CommandAck},
     desired::{Desired, Removal, Upsert},
     trust::{Trust, TrustBundle},
 };
 use super::line::Line;
+use crate::traces::Told;
 
+mod ack;
 mod desired;
 mod trust;
 
@@ -135,6 +143,19 @@ pub struct ItemReport {
     pub items: Vec<ItemState>,
     /// These are all.
     pub complete: bool,
+    /// What was done for some, in traces.
+    pub traces: Vec<ItemTold>,
+}
+
+/// What a host did to bring a version of an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemTold {
+    /// Which.
+    pub item: ItemName,
+    /// At which place of the history.
+    pub generation: Generation,
+    /// The parts of it.
+    pub spans: Vec<Told>,
 }
 
 /// A step of a command.
@@ -160,6 +181,8 @@ pub struct CommandReport {
     pub result: Option<Found>,
     /// How far the host's ledger was when it said so.
     pub ledger_seq: u64,
+    /// What the host did, in a trace.
+    pub spans: Vec<Told>,
 }
 
 /// What a host found or made for a command.
@@ -323,6 +346,8 @@ pub struct Ticket {
     pub finish_by: Option<UnixMillis>,
     /// Of the request.
     pub trace_id: String,
+    /// Its place in the trace; empty: nobody collects that.
+    pub traceparent: String,
     /// Output that may be sent before the first acknowledgement.
     pub output_credit: u32,
     /// In which it was issued.
@@ -335,26 +360,6 @@ pub struct Ticket {
     pub lane: String,
     /// At once.
     pub force: bool,
-}
-
-/// Stored durably.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Ack {
-    /// Every item report up to this; 0: none.
-    pub items_seq: u64,
-    /// Per command.
-    pub commands: Vec<CommandAck>,
-}
-
-/// Reports of one command that are stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommandAck {
-    /// Which.
-    pub command: CommandId,
-    /// Every report up to this.
-    pub seq: u64,
-    /// More output that may be sent.
-    pub credit: u32,
 }
 
 /// A refusal with its stable reason; ends the stream.

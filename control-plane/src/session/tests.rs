@@ -89,7 +89,13 @@ fn upsert(number: u64) -> Upsert {
         version: number.to_string(),
         sha256: Sha256::of(&payload),
     };
-    Upsert { item: ItemName::Bundle("app".to_owned()), version, payload, sealed: None }
+    Upsert {
+        item: ItemName::Bundle("app".to_owned()),
+        version,
+        payload,
+        sealed: None,
+        traceparent: String::new(),
+    }
 }
 
 fn wants(number: u64) -> Desired {
@@ -109,7 +115,7 @@ fn report(number: u64) -> Inbound {
         progress: None,
         health: None,
     };
-    Inbound::Items(ItemReport { seq: number, items: vec![state], complete: false })
+    Inbound::Items(ItemReport { seq: number, items: vec![state], complete: false, traces: Vec::new() })
 }
 
 fn any_message() -> impl Strategy<Value = Inbound> {
@@ -373,6 +379,7 @@ fn ticket() -> Ticket {
         deliver_by: UnixMillis(1),
         finish_by: None,
         trace_id: String::new(),
+        traceparent: String::new(),
         output_credit: 1,
         epoch: 1,
         retry_of: None,
@@ -427,6 +434,7 @@ fn said(seq: u64) -> Inbound {
         message: String::new(),
         result: None,
         ledger_seq: 0,
+        spans: Vec::new(),
     })
 }
 

@@ -54,6 +54,8 @@ pub enum ChangeKind {
     Artifacts,
     /// An alert, or `rule/NAME`, `receiver/NAME`, `silence/ID`, `dead-letter/ID`.
     Alert,
+    /// Which part of the calls is traced.
+    Traces,
 }
 
 /// One row of the feed.
@@ -92,6 +94,7 @@ impl ChangeKind {
         Self::Release,
         Self::Artifacts,
         Self::Alert,
+        Self::Traces,
     ];
 
     /// Its written form.
@@ -120,6 +123,7 @@ impl ChangeKind {
             Self::Release => "release",
             Self::Artifacts => "artifacts",
             Self::Alert => "alert",
+            Self::Traces => "traces",
         }
     }
 

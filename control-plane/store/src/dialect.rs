@@ -67,6 +67,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
         20 "replicas" "0020_replicas.sql",
         21 "issuer-keys" "0021_issuer_keys.sql",
         22 "alerts" "0022_alerts.sql",
+        23 "traces" "0023_traces.sql",
     },
 };
 
@@ -86,6 +87,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         20 "replicas" "0020_replicas.sql",
         21 "issuer-keys" "0021_issuer_keys.sql",
         22 "alerts" "0022_alerts.sql",
+        23 "traces" "0023_traces.sql",
     },
 };
 

@@ -23,6 +23,17 @@ pub trait ReadItemMarks: Reader {
         })?;
         Ok(rows.into_iter().collect())
     }
+
+    /// The marks that were made in a trace that somebody collects: mark and place in the trace.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn item_mark_traced(&mut self) -> Result<BTreeMap<ItemName, (u64, String)>, Error> {
+        const SQL: &str = "SELECT item, mark, traceparent FROM item_marks WHERE traceparent <> ''";
+        let rows = self
+            .rows(SQL, &[], |row| Ok((row.parsed("item")?, (row.u64("mark")?, row.text("traceparent")?))))?;
+        Ok(rows.into_iter().collect())
+    }
 }
 
 /// Raises marks.
@@ -33,10 +44,19 @@ pub trait WriteItemMarks: ReadItemMarks + Writer {
     /// # Errors
     /// If the store fails.
     fn item_mark(&mut self, item: &ItemName) -> Result<(), Error> {
-        const SQL: &str = "INSERT INTO item_marks (item, mark) VALUES ($1, $2) \
-                           ON CONFLICT (item) DO UPDATE SET mark = excluded.mark";
+        self.item_mark_in(item, "")
+    }
+
+    /// The same, in a trace: `traceparent` is empty if nobody collects it.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn item_mark_in(&mut self, item: &ItemName, traceparent: &str) -> Result<(), Error> {
+        const SQL: &str = "INSERT INTO item_marks (item, mark, traceparent) VALUES ($1, $2, $3) \
+                           ON CONFLICT (item) DO UPDATE SET mark = excluded.mark, \
+                           traceparent = excluded.traceparent";
         let revision = self.own_revision();
-        self.put(SQL, params![item.to_string(), revision])
+        self.put(SQL, params![item.to_string(), revision, traceparent])
     }
 }
 

@@ -86,7 +86,7 @@ pub use item_marks::{ReadItemMarks, WriteItemMarks};
 pub use join_requests::{ReadJoinRequests, WriteJoinRequests};
 pub use join_tokens::{ReadJoinTokens, WriteJoinTokens};
 pub use leases::{ReadLeases, WriteLeases};
-pub use meta::ReadMeta;
+pub use meta::{ReadMeta, WriteMeta};
 pub use meter::{Batch, Meter, Transaction};
 pub use migrate::migrate;
 pub use node_sessions::{ReadNodeSessions, WriteNodeSessions};

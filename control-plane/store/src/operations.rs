@@ -22,7 +22,7 @@ macro_rules! operations {
         concat!(
             "SELECT id, selector, kind, args, request_id, request_sha256, created_by, created_at, not_before, \
              deliver_by, run_timeout_ms, cancel_requested, ended_at, total, trace_id, lane, \
-             output_limit, schedule, plan, retry_of, cancel_forced FROM operations ",
+             output_limit, schedule, plan, retry_of, cancel_forced, traceparent FROM operations ",
             $rest
         )
     };
@@ -145,9 +145,9 @@ pub trait WriteOperations: ReadOperations + Writer {
         const SQL: &str = "INSERT INTO operations (id, selector, kind, args, request_id, request_sha256, created_by, \
                            created_at, not_before, deliver_by, run_timeout_ms, cancel_requested, ended_at, total, \
                            trace_id, lane, output_limit, schedule, plan, lease, supersede_key, retry_of, \
-                           cancel_forced) \
+                           cancel_forced, traceparent) \
                            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-                           $19, $20, $21, $22, $23)";
+                           $19, $20, $21, $22, $23, $24)";
         self.needs_audit("an operation");
         self.changed(ChangeKind::Operation, operation.id.to_string());
         let run_timeout_ms = i64::try_from(operation.run_timeout.as_millis()).unwrap_or(i64::MAX);
@@ -176,6 +176,7 @@ pub trait WriteOperations: ReadOperations + Writer {
             operation.plan.supersede.as_ref().map(|it| &it.key),
             operation.retry_of,
             operation.cancel_forced,
+            &operation.traceparent,
         ];
         self.execute(SQL, row).map(drop)
     }
@@ -282,6 +283,7 @@ fn decode(row: &mut Row) -> Result<Operation, Error> {
         plan: row.opt_json("plan")?.unwrap_or_default(),
         retry_of: row.opt_parsed("id of the operation it repeats")?,
         cancel_forced: row.bool("cancel_forced")?,
+        traceparent: row.text("traceparent")?,
     })
 }
 

@@ -15,7 +15,7 @@ use super::secrets::Sealing;
 use crate::{
     locks,
     platform::files::{self, resolve},
-    state::{Line, Pauses, Pulse},
+    state::{Line, Pauses, Pulse, Stories, Story},
     verbs::Hands,
 };
 
@@ -51,6 +51,10 @@ pub(super) struct Base {
     pub(super) pauses: Pauses,
     pub(super) hands: Hands,
     pub(super) pulse: Pulse,
+    /// What is done for the item that is under way.
+    pub(super) story: Story,
+    /// What was done for others, until it is told.
+    pub(super) stories: Stories,
     protected: Arc<Vec<PathBuf>>,
     /// One applier works in a folder. The work of a cancelled one goes on for a
     /// moment on its thread; it holds this, and the next applier waits for it.
@@ -71,8 +75,21 @@ impl Base {
         let Options { folder, locks, clock, node, line, pauses, hands, .. } = options;
         let sealing = Arc::new(Sealing::open_or_create(&folder, node)?);
         let (protected, held) = (Arc::new(protected), Arc::new(held));
-        let pulse = Pulse::default();
-        Ok(Self { folder, locks, clock, sealing, line, pauses, hands, pulse, protected, held })
+        let (pulse, story, stories) = (Pulse::default(), Story::default(), Stories::default());
+        Ok(Self {
+            folder,
+            locks,
+            clock,
+            sealing,
+            line,
+            pauses,
+            hands,
+            pulse,
+            story,
+            stories,
+            protected,
+            held,
+        })
     }
 
     /// The task of the applier has got on, and will again within this.

@@ -77,7 +77,9 @@ impl Applier {
         commit: impl FnOnce(&mut Records) -> io::Result<()> + Send + 'static,
     ) -> Result<(), Failure> {
         let attempt = self.prepare(attempt, &change).await?;
+        let part = self.base.story.begin("swap");
         let (mut attempt, swapped) = self.disk(attempt, Attempt::swap).await;
+        part.end(if swapped.is_ok() { "" } else { "io" });
         if let Err(error) = swapped {
             return Err(self.way_back(attempt, refused(&error).rolled_back(), None, &change).await);
         }
@@ -91,7 +93,10 @@ impl Applier {
             });
         }
         crash::point("agent.apply.before-commit");
-        if let Err(error) = self.with(commit).await {
+        let part = self.base.story.begin("commit");
+        let committed = self.with(commit).await;
+        part.end(if committed.is_ok() { "" } else { "io" });
+        if let Err(error) = committed {
             let back = change.on_return(true).filter(|_| changes);
             return Err(self.way_back(attempt, Failure::host(&error).rolled_back(), back, &change).await);
         }
@@ -102,7 +107,9 @@ impl Applier {
 
     /// All that can be done before anything that anybody reads changes.
     async fn prepare(&self, attempt: Attempt, change: &Change<'_>) -> Result<Attempt, Failure> {
+        let part = self.base.story.begin("stage");
         let (attempt, staged) = self.disk(attempt, |attempt| attempt.stage()).await;
+        part.end(if staged.is_ok() { "" } else { "io" });
         let prepared = match staged {
             Ok(()) => self.validate(change, &attempt).await,
             Err(error) => Err(refused(&error)),

@@ -20,6 +20,7 @@ use super::{
     cache::Cache,
     journal::Journal,
     records::Kind,
+    traced,
 };
 use crate::{
     platform::{files::private_folder, process},
@@ -94,6 +95,13 @@ impl Drop for Stage {
 /// host allowed when it took a bundle it may forbid now.
 pub(super) async fn run(hook: Option<&Hook>, reason: Reason, context: Context<'_>) -> Result<(), Failure> {
     let Some(hook) = hook else { return Ok(()) };
+    let part = context.base.story.begin(traced::hook(reason));
+    let ran = run_to_its_end(hook, reason, context).await;
+    part.end(&traced::error(&ran));
+    ran
+}
+
+async fn run_to_its_end(hook: &Hook, reason: Reason, context: Context<'_>) -> Result<(), Failure> {
     let locks = context.base.locks.current();
     if !locks.allows_hooks() {
         return Err(Failure::hook_denied(&locks));
@@ -113,6 +121,13 @@ pub(super) async fn run(hook: Option<&Hook>, reason: Reason, context: Context<'_
 /// now, and without a note where the disk takes none.
 pub(super) async fn run_back(hook: Option<&Hook>, context: Context<'_>) -> Result<(), Failure> {
     let Some(hook) = hook else { return Ok(()) };
+    let part = context.base.story.begin(traced::hook(Reason::RollbackFailed));
+    let ran = run_back_to_its_end(hook, context).await;
+    part.end(&traced::error(&ran));
+    ran
+}
+
+async fn run_back_to_its_end(hook: &Hook, context: Context<'_>) -> Result<(), Failure> {
     let item = context.item;
     if !context.base.locks.current().allows_hooks() {
         tracing::warn!(item, "the files of {item} returned; its hook was not run: the lock file allows none");

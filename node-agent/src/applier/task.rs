@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     locks::Locks,
-    state::{Cause, ItemState, Offer, Pulse, Removal},
+    state::{Cause, ItemState, ItemStory, Offer, Pulse, Removal, Stories},
 };
 
 /// Between looks at the lock file and the clock, while something waits for its next try.
@@ -42,6 +42,7 @@ pub struct Handle {
     states: watch::Receiver<Arc<Vec<ItemState>>>,
     settings: watch::Receiver<BTreeMap<String, String>>,
     sealing: Arc<Sealing>,
+    stories: Stories,
 }
 
 /// The task.
@@ -67,7 +68,8 @@ impl Task {
         let (states, told) = watch::channel(Arc::new(applier.states()));
         let (settings, options) = watch::channel(applier.settings());
         let sealing = Arc::clone(&applier.base.sealing);
-        let handle = Handle { wanted: Arc::clone(&wanted), states: told, settings: options, sealing };
+        let (wanting, stories) = (Arc::clone(&wanted), applier.base.stories.clone());
+        let handle = Handle { wanted: wanting, states: told, settings: options, sealing, stories };
         let rules = applier.rules();
         (
             handle,
@@ -204,7 +206,7 @@ impl Task {
 
     async fn carry_out(&mut self, work: Work) {
         let state = match work.clone() {
-            Work::Apply(offer) => Some(self.applier.apply(*offer).await),
+            Work::Apply(offer) => Some(self.applier.apply_traced(*offer).await),
             Work::Remove(removal) => self.applier.remove(removal).await,
         };
         let is_retried = state.as_ref().is_some_and(failure::is_retried_here);
@@ -358,6 +360,12 @@ impl Handle {
     #[must_use]
     pub fn states(&self) -> watch::Receiver<Arc<Vec<ItemState>>> {
         self.states.clone()
+    }
+
+    /// What was done for items in traces that somebody collects, and was not told yet.
+    #[must_use]
+    pub fn stories(&self) -> Vec<ItemStory> {
+        self.stories.take()
     }
 
     /// The agent's options that the control plane gave, now and whenever they change.

@@ -133,7 +133,7 @@ fn named(item: &str, number: u64, payload: Vec<u8>) -> Offer {
         version: number.to_string(),
         sha256: Sha256::of(&payload),
     };
-    Offer { item: item.to_owned(), version, payload, sealed: None }
+    Offer { item: item.to_owned(), version, payload, sealed: None, traceparent: String::new() }
 }
 
 fn sh(script: &str) -> Option<types::Hook> {

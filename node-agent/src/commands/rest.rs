@@ -61,6 +61,8 @@ mod tests {
             finish_by: None,
             lane: String::new(),
             trace: String::new(),
+            traceparent: String::new(),
+            came: None,
             epoch: 1,
         }
     }

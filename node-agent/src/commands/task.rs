@@ -155,6 +155,8 @@ impl Task {
 
     async fn take(&mut self, ticket: Ticket) {
         let id = ticket.id;
+        let came = (!ticket.traceparent.is_empty()).then(|| self.now());
+        let ticket = Ticket { came, ..ticket };
         if self.holds(id) {
             // Its reports are told again by the session; it is not run again.
             tracing::debug!(command = %id, "command {id} was delivered again");

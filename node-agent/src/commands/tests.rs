@@ -136,6 +136,8 @@ fn ticket(kind: &str, args: Vec<u8>) -> Ticket {
         finish_by: None,
         lane: String::new(),
         trace: String::new(),
+        traceparent: String::new(),
+        came: None,
         epoch: 1,
     }
 }

@@ -5,7 +5,7 @@ use muster_common::{clock::UnixMillis, ids::CommandId};
 use super::guard;
 use crate::{
     ledger::{Error, Ledger, Taken},
-    state::{CommandState, Report, Ticket},
+    state::{CommandState, Report, Span, Ticket, told_by_times},
 };
 
 /// An order, its end, or both: one that ended before it could be taken in.
@@ -37,7 +37,9 @@ impl Unwritten {
         match (&self.order, &self.end) {
             (Some(order), Some(end)) if ledger.entry(self.id).is_none() => refuse(ledger, order, end),
             (_, Some(end)) => {
-                ledger.ended(self.id, (**end).clone())?;
+                let entry = ledger.entry(self.id);
+                let spans = entry.map(|it| traced(&it.ticket, it.first.as_ref(), end)).unwrap_or_default();
+                ledger.ended(self.id, Report { spans, ..(**end).clone() })?;
                 Ok(After::Ended(end.state))
             }
             (Some(order), None) => take(ledger, order, now, server_now),
@@ -69,8 +71,21 @@ fn take(
 }
 
 fn refuse(ledger: &mut Ledger, order: &Ticket, end: &Report) -> Result<After, Error> {
-    match ledger.refuse(order, end.clone())? {
+    let spans = traced(order, None, end);
+    match ledger.refuse(order, Report { spans, ..end.clone() })? {
         Taken::New => Ok(After::Ended(end.state)),
         Taken::Known | Taken::Forgotten => Ok(After::Tell),
     }
+}
+
+/// What was done for an order, for its trace: from when it came to its end.
+fn traced(order: &Ticket, first: Option<&Report>, end: &Report) -> Vec<Span> {
+    let Some(came) = order.came else { return Vec::new() };
+    let error = match (end.state, end.reason) {
+        (CommandState::Succeeded, _) => String::new(),
+        (_, Some(reason)) => reason.to_string(),
+        (state, None) => format!("{state:?}"),
+    };
+    let times = (came, first.map(|first| first.at), end.at);
+    told_by_times(&order.traceparent, &format!("run {}", order.kind), times, &error)
 }

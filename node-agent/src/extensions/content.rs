@@ -144,7 +144,7 @@ mod tests {
         let payload = content.encode_to_vec();
         let sha256 = Sha256::of(&payload);
         let version = ItemVersion { generation: Generation::new(1, 1), version: "1".to_owned(), sha256 };
-        Offer { item: "extension/log".to_owned(), version, payload, sealed: None }
+        Offer { item: "extension/log".to_owned(), version, payload, sealed: None, traceparent: String::new() }
     }
 
     fn content() -> types::ExtensionContent {

@@ -16,6 +16,8 @@ pub(super) fn ticket(n: u128, deliver_by: i64) -> Ticket {
         finish_by: None,
         lane: String::new(),
         trace: String::new(),
+        traceparent: String::new(),
+        came: None,
         epoch: 1,
     }
 }

@@ -143,7 +143,8 @@ impl Bench {
         let payload = content.encode_to_vec();
         let generation = Generation::new(1, number);
         let version = ItemVersion { generation, version: version.to_owned(), sha256: Sha256::of(&payload) };
-        let offer = Offer { item: ITEM.to_owned(), version, payload, sealed: None };
+        let offer =
+            Offer { item: ITEM.to_owned(), version, payload, sealed: None, traceparent: String::new() };
         self.agent.as_ref().unwrap().0.wish(Wish::Bring(Box::new(offer)));
     }
 

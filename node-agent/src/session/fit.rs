@@ -138,7 +138,7 @@ mod tests {
     }
 
     fn encoded(items: Vec<ItemState>) -> usize {
-        let report = ItemReport { nonce: String::new(), seq: 1, items, complete: true };
+        let report = ItemReport { nonce: String::new(), seq: 1, items, complete: true, stories: Vec::new() };
         wire::outbound(Outbound::Items(report)).encoded_len()
     }
 

@@ -9,7 +9,9 @@ use muster_common::{
     ids::{CommandId, InstanceId, LedgerId, SessionId},
 };
 
-use crate::state::{CommandState, Condition, Facts, ItemState, Load, Offer, Removal, Report, Ticket};
+use crate::state::{
+    CommandState, Condition, Facts, ItemState, ItemStory, Load, Offer, Removal, Report, Ticket,
+};
 
 /// To the control plane.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,6 +120,8 @@ pub struct ItemReport {
     pub items: Vec<ItemState>,
     /// These are all.
     pub complete: bool,
+    /// What was done for some, in traces.
+    pub stories: Vec<ItemStory>,
 }
 
 /// A step of a command.

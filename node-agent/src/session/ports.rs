@@ -5,7 +5,7 @@ use std::future::Future;
 use muster_common::ids::CommandId;
 
 use super::frames::{Desired, FactsReport, Introduction, OpenCommand, Welcome};
-use crate::state::{Condition, ItemState, Load, Report, Ticket};
+use crate::state::{Condition, ItemState, ItemStory, Load, Report, Ticket};
 
 /// The host behind a session. Calls are short.
 pub trait Host: Send + 'static {
@@ -23,6 +23,11 @@ pub trait Host: Send + 'static {
 
     /// All items, sorted by name.
     fn items(&mut self) -> Vec<ItemState>;
+
+    /// What was done for items and is to be told with them, once.
+    fn stories(&mut self) -> Vec<ItemStory> {
+        Vec::new()
+    }
 
     /// Commands whose end is not acknowledged.
     fn commands(&mut self) -> impl Future<Output = Vec<OpenCommand>> + Send;

@@ -7,6 +7,8 @@ use muster_common::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::Span;
+
 /// An order, as it was delivered. Times are the control plane's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
@@ -30,6 +32,12 @@ pub struct Ticket {
     pub lane: String,
     /// Ties logs of both sides together.
     pub trace: String,
+    /// Its place in that trace, of which the parts are to be told; empty: nobody collects them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub traceparent: String,
+    /// When it came, by the host's clock; known of one whose trace somebody collects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub came: Option<UnixMillis>,
     /// History in which it was issued.
     pub epoch: u64,
 }
@@ -91,6 +99,9 @@ pub struct Report {
     /// What it found or made: the wire's `CommandResult`, encoded.
     #[serde(default, with = "hex::serde", skip_serializing_if = "Vec::is_empty")]
     pub result: Vec<u8>,
+    /// What was done, in its trace; at its end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spans: Vec<Span>,
     /// Host's clock.
     pub at: UnixMillis,
     /// How far the ledger was when this was told. Known when it is told.
@@ -126,6 +137,7 @@ impl Report {
             reason: None,
             message: String::new(),
             result: Vec::new(),
+            spans: Vec::new(),
             at,
             ledger_seq: 0,
             trace: String::new(),

@@ -146,6 +146,8 @@ pub struct Offer {
     pub payload: Vec<u8>,
     /// Its protected contents, for this host alone.
     pub sealed: Option<Sealed>,
+    /// Its place in a trace of which the parts are to be told; empty: nobody collects them.
+    pub traceparent: String,
 }
 
 /// An item to be taken off the host.

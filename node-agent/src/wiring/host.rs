@@ -23,7 +23,7 @@ use crate::{
         frames::{FactsReport, Introduction, OpenCommand},
         wire,
     },
-    state::{Condition, Facts, ItemState, Load, Pauses, Report, ServerTime},
+    state::{Condition, Facts, ItemState, ItemStory, Load, Pauses, Report, ServerTime},
     state_dir::{Memo, StateDir},
 };
 
@@ -191,6 +191,10 @@ impl Host for NodeHost {
 
     fn items(&mut self) -> Vec<ItemState> {
         self.states.borrow_and_update().to_vec()
+    }
+
+    fn stories(&mut self) -> Vec<ItemStory> {
+        self.parts.items.stories()
     }
 
     async fn commands(&mut self) -> Vec<OpenCommand> {

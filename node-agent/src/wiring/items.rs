@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::{
     applier,
-    state::{ItemState, Keeper, Offer, Removal, Wish},
+    state::{ItemState, ItemStory, Keeper, Offer, Removal, Wish},
 };
 
 /// The rooms, as the session has them.
@@ -64,6 +64,11 @@ impl Items {
 
     pub(super) fn states(&self) -> watch::Receiver<Arc<Vec<ItemState>>> {
         self.states.clone()
+    }
+
+    /// What was done for items and is to be told, once.
+    pub(super) fn stories(&self) -> Vec<ItemStory> {
+        self.applier.stories()
     }
 
     pub(super) fn sealing_key(&self) -> &[u8] {

@@ -114,7 +114,7 @@ fn offer(place: &Path, step: usize, version: &str) -> Offer {
         version: version.to_owned(),
         sha256: Sha256::of(&payload),
     };
-    Offer { item: ITEM.to_owned(), version, payload, sealed: None }
+    Offer { item: ITEM.to_owned(), version, payload, sealed: None, traceparent: String::new() }
 }
 
 fn running(applier: &Applier) -> Option<String> {

@@ -130,6 +130,8 @@ fn ticket(number: u128) -> Ticket {
         finish_by: None,
         lane: String::new(),
         trace: String::new(),
+        traceparent: String::new(),
+        came: None,
         epoch: 1,
     }
 }

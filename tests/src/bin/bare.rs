@@ -121,7 +121,7 @@ async fn push(bare: Bare) {
             item: "bundle/bench".to_owned(),
             version: Some(version),
             body: Some(pb::desired_item::Body::Payload(payload.into())),
-            sealed: None,
+            ..Default::default()
         };
         let state = pb::DesiredState { complete: true, upserts: vec![item], ..Default::default() };
         let message =

@@ -47,6 +47,7 @@ impl SystemService for Handler {
             }),
             sessions: i64::try_from(system.sessions).unwrap_or(i64::MAX),
             store: if self.0.store.is_shared() { "postgres" } else { "sqlite" }.to_owned(),
+            traces: Some(sampling(&self.0)),
             replicas: self.0.replicas.all().into_iter().map(wire::replica::replica).collect(),
         }))
     }
@@ -65,4 +66,18 @@ impl SystemService for Handler {
             principal,
         }))
     }
+
+    async fn set_trace_sampling(
+        &self,
+        request: Request<pb::SetTraceSamplingRequest>,
+    ) -> Result<Response<pb::SetTraceSamplingResponse>, Status> {
+        let (actor, ratio) = (caller::actor(&request)?, request.get_ref().ratio);
+        self.0.set_trace_sampling(&actor, ratio).await.map_err(status::of_app)?;
+        Ok(Response::new(pb::SetTraceSamplingResponse { traces: Some(sampling(&self.0)) }))
+    }
+}
+
+fn sampling(app: &App) -> pb::TraceSampling {
+    let traces = &app.traces;
+    pb::TraceSampling { exported: traces.is_on(), ratio: traces.ratio(), is_set: traces.set().is_some() }
 }

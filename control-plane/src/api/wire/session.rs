@@ -1,5 +1,6 @@
 //! The messages of a session.
 
+mod spans;
 #[cfg(test)]
 mod tests;
 
@@ -68,6 +69,7 @@ pub fn inbound(message: pb::SessionRequest) -> Result<Inbound, Refusal> {
             seq: report.seq,
             items: items_from(report.items)?,
             complete: report.complete,
+            traces: spans::of_items(report.traces),
         }),
         Some(In::Command(report)) => command_from(report)?,
         Some(In::TrustBundle(report)) => Inbound::TrustBundle(report.version),
@@ -137,6 +139,7 @@ fn command_from(report: pb::CommandReport) -> Result<Inbound, Refusal> {
         message: report.message.chars().take(1024).collect(),
         result: super::command::found(report.result.as_ref()),
         ledger_seq: report.ledger_seq,
+        spans: spans::of_order(report.spans),
     }))
 }
 
@@ -334,6 +337,7 @@ fn desired_to(desired: Desired) -> pb::DesiredState {
                     encapsulated_key: sealed.encapsulated_key.into(),
                     ciphertext: sealed.ciphertext.into(),
                 }),
+                traceparent: upsert.traceparent,
             })
             .collect(),
         removals: desired
@@ -363,6 +367,7 @@ fn ticket_to(ticket: Ticket) -> pb::Command {
         output_credit_bytes: ticket.output_credit,
         epoch: ticket.epoch,
         lane: ticket.lane,
+        traceparent: ticket.traceparent,
     }
 }
 

@@ -140,10 +140,11 @@ pub(super) fn write(
     tx: &mut WriteTx<'_>,
     before: Option<&Assignment>,
     after: &Assignment,
+    traceparent: &str,
 ) -> Result<(), Error> {
     tx.assignment_put(after)?;
     // Nodes that lose the item by this have to see a newer generation, too.
-    tx.item_mark(&after.target.item())?;
+    tx.item_mark_in(&after.target.item(), traceparent)?;
     if let Some(before) = before.filter(|before| before.target.item() != after.target.item()) {
         tx.item_mark(&before.target.item())?;
     }

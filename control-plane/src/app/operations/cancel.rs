@@ -54,10 +54,12 @@ impl App {
                 after: json!({ "reason": reason, "force": force, "commands": moved.len() }).to_string(),
                 ..Note::default()
             })?;
-            end_operations(tx, vec![id], now)?;
-            Ok(moved.into_iter().filter(is_given_up).collect::<Vec<_>>())
+            let ended = end_operations(tx, vec![id], now)?;
+            Ok((moved.into_iter().filter(is_given_up).collect::<Vec<_>>(), ended))
         });
-        for command in given_up.await? {
+        let (given_up, ended) = given_up.await?;
+        self.operations_ended(&ended);
+        for command in given_up {
             // A host that only stood still has its session yet, and no Hello comes.
             if let Some(session) = self.hub.get(command.node) {
                 session.give_up(command.id);

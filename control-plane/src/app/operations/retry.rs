@@ -27,6 +27,7 @@ struct Again {
     request_id: String,
     by: String,
     trace_id: String,
+    traceparent: String,
     now: UnixMillis,
 }
 
@@ -59,6 +60,7 @@ impl App {
             request_id,
             by: actor.principal.clone(),
             trace_id: actor.trace_id.clone(),
+            traceparent: actor.traceparent(),
             now,
         };
         let (sight, known, app) = (self.sight(&actor.scope), *self.feed.applied().borrow(), self.clone());
@@ -104,6 +106,7 @@ fn repeated(before: &Operation, again: &Again) -> Operation {
         ended_at: None,
         total: 0,
         trace_id: again.trace_id.clone(),
+        traceparent: again.traceparent.clone(),
         retry_of: Some(before.id),
         schedule: String::new(),
         ..before.clone()

@@ -191,7 +191,8 @@ impl App {
             });
         }
         self.moved(&written.interrupted);
-        self.close_operations(&written.ended);
+        self.operations_ended(&written.ended);
+        self.items_stored(news.node.id, &news.node.display_name, &news.upserts);
         if news.dirty.items_seq > 0 {
             self.metrics.item_report_stored();
             if let Some(session) = &session {

@@ -190,6 +190,7 @@ mod tests {
                 message: String::new(),
                 result: None,
                 ledger_seq: 0,
+                spans: Vec::new(),
             },
         }
     }

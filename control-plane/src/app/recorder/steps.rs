@@ -22,6 +22,7 @@ use super::{
 use crate::{
     app::{App, Error},
     session::frames::{CommandAck, CommandReport},
+    traces::Told,
 };
 
 /// What became of a batch of steps.
@@ -29,6 +30,8 @@ struct Written {
     acks: Vec<(Command, CommandAck)>,
     strangers: Vec<(NodeId, CommandAck)>,
     ended: Vec<OperationId>,
+    /// Orders that ended now, and what their hosts did for them.
+    ends: Vec<(Command, Vec<Told>)>,
 }
 
 impl App {
@@ -75,13 +78,16 @@ impl App {
                 session.ack_command(ack);
             }
         }
-        self.close_operations(&written.ended);
+        for (command, told) in written.ends {
+            self.command_ended(&command, told);
+        }
+        self.operations_ended(&written.ended);
     }
 }
 
 fn write_steps(tx: &mut WriteTx<'_>, steps: &[Step], now: UnixMillis, limit: u64) -> Result<Written, Error> {
     let mut commands: HashMap<CommandId, (Command, CommandAck)> = HashMap::new();
-    let mut strangers = Vec::new();
+    let (mut strangers, mut ends) = (Vec::new(), Vec::new());
     let mut rooms = Rooms::new(limit);
     for step in steps {
         let id = step.report.command;
@@ -97,7 +103,12 @@ fn write_steps(tx: &mut WriteTx<'_>, steps: &[Step], now: UnixMillis, limit: u64
             strangers.push((step.node, CommandAck { command: id, seq: step.report.seq, credit: 0 }));
             continue;
         };
-        commands.insert(id, write_step(tx, command, ack, &step.report, now, &mut rooms)?);
+        let was_open = !command.state.is_end();
+        let (after, ack) = write_step(tx, command, ack, &step.report, now, &mut rooms)?;
+        if was_open && after.state.is_end() {
+            ends.push((after.clone(), step.report.spans.clone()));
+        }
+        commands.insert(id, (after, ack));
     }
     rooms.write(tx)?;
     let mut ended = Vec::new();
@@ -107,7 +118,7 @@ fn write_steps(tx: &mut WriteTx<'_>, steps: &[Step], now: UnixMillis, limit: u64
         }
     }
     let ended = end_operations(tx, ended, now)?;
-    Ok(Written { acks: commands.into_values().collect(), strangers, ended })
+    Ok(Written { acks: commands.into_values().collect(), strangers, ended, ends })
 }
 
 fn write_step(

@@ -236,7 +236,8 @@ impl App {
                 format!("{owner}, who owns the schedule, may not start operations any more"),
             )
         })?;
-        Ok(Actor { principal: owner.clone(), scope, remote_address: String::new(), trace_id: String::new() })
+        let (principal, remote_address, trace_id) = (owner.clone(), String::new(), String::new());
+        Ok(Actor { principal, scope, remote_address, trace_id, traced: None })
     }
 
     /// On which nodes a principal may start operations now, without a call of its own.

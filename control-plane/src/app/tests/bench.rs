@@ -261,6 +261,7 @@ async fn app(folder: &tempfile::TempDir, store: Store, named: Named<'_>) -> App 
         warned: crate::app::artifacts::Warned::default(),
         vault,
         metrics: Metrics::default(),
+        traces: crate::traces::Traces::off(Metrics::default(), Clock::test(NOW)),
         clock: Clock::test(NOW),
         tasks: Tasks::default(),
         drain: Drain::default(),
@@ -393,7 +394,7 @@ pub(super) fn alice() -> Actor {
 
 pub(super) fn actor(principal: &str, scope: Scope) -> Actor {
     let principal = principal.to_owned();
-    Actor { principal, scope, remote_address: String::new(), trace_id: String::new() }
+    Actor { principal, scope, remote_address: String::new(), trace_id: String::new(), traced: None }
 }
 
 pub(super) fn whole() -> Scope {
@@ -496,5 +497,6 @@ pub(super) fn said(command: &Command, seq: u64, state: State) -> CommandReport {
         message: String::new(),
         result: None,
         ledger_seq: 0,
+        spans: Vec::new(),
     }
 }

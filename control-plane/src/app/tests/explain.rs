@@ -54,7 +54,10 @@ fn says(fleet: &Fleet, outcome: Outcome, reason: Reason, cause: Cause) {
         progress: None,
         health: None,
     };
-    fleet.bench.app.items(session, ItemReport { seq: 1, items: vec![state], complete: false });
+    fleet
+        .bench
+        .app
+        .items(session, ItemReport { seq: 1, items: vec![state], complete: false, traces: Vec::new() });
 }
 
 async fn update(fleet: &Fleet, to: u64, selector: &str) {

@@ -104,7 +104,7 @@ fn said(bench: &Bench, handle: &Handle, upsert: &Upsert, change: impl Fn(&mut It
         health: None,
     };
     change(&mut state);
-    bench.app.items(handle, ItemReport { seq: 1, items: vec![state], complete: true });
+    bench.app.items(handle, ItemReport { seq: 1, items: vec![state], complete: true, traces: Vec::new() });
 }
 
 #[tokio::test]

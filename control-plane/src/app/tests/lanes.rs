@@ -56,7 +56,9 @@ async fn reports_wait_while_the_store_is_far_behind_and_nothing_of_them_is_lost(
     let second = waiting(&bench.app, Lane::Control);
     tokio::time::advance(Duration::from_secs(5)).await;
 
-    bench.app.items(&session, ItemReport { seq: 1, items: vec![item(1)], complete: true });
+    bench
+        .app
+        .items(&session, ItemReport { seq: 1, items: vec![item(1)], complete: true, traces: Vec::new() });
     assert!(bench.app.record().now_or_never().is_some(), "there is nothing else to be written");
     bench.app.closed(&session, &crate::session::ports::Closed::Goodbye(liveness::Closed::Stopped));
     let mut record = Box::pin(bench.app.record());

@@ -114,7 +114,9 @@ impl Fleet {
                 since: NOW,
             }),
         };
-        self.bench.app.items(session, ItemReport { seq: 1, items: vec![state], complete: false });
+        self.bench
+            .app
+            .items(session, ItemReport { seq: 1, items: vec![state], complete: false, traces: Vec::new() });
     }
 
     async fn begin(&self) -> RolloutId {

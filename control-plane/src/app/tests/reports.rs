@@ -65,11 +65,11 @@ async fn a_node_has_only_so_many_items() {
     let refused = bench.hello(id, &more).unwrap_err();
     assert_eq!(refused.reason, Reason::MessageInvalid);
     let (session, _) = bench.hello(id, &full).unwrap();
-    let report = |n| ItemReport { seq: 1, items: vec![item(n)], complete: false };
+    let report = |n| ItemReport { seq: 1, items: vec![item(n)], complete: false, traces: Vec::new() };
     bench.app.items(&session, report(MAX_ITEMS - 1));
     bench.app.items(&session, report(MAX_ITEMS));
     assert_eq!(bench.app.fleet.with(id, |entry| entry.node.items.len()), Some(MAX_ITEMS));
-    let whole = ItemReport { seq: 2, items: vec![item(MAX_ITEMS)], complete: true };
+    let whole = ItemReport { seq: 2, items: vec![item(MAX_ITEMS)], complete: true, traces: Vec::new() };
     bench.app.items(&session, whole);
     assert_eq!(bench.app.fleet.with(id, |entry| entry.node.items.len()), Some(1), "a whole one replaces");
 }
@@ -141,12 +141,14 @@ async fn a_node_that_tells_of_ever_other_items_is_stopped_when_the_store_does_no
     let (session, _) = bench.hello(id, &hello(ledger(1, 1))).unwrap();
     for n in 0..100 {
         let items = (n * 100..n * 100 + 100).map(item).collect();
-        bench.app.items(&session, ItemReport { seq: 1, items, complete: true });
+        bench.app.items(&session, ItemReport { seq: 1, items, complete: true, traces: Vec::new() });
     }
     let waiting = bench.app.fleet.with(id, |entry| entry.dirty.items.len()).unwrap();
     assert!(waiting < 6 * MAX_ITEMS, "{waiting}");
     bench.app.record().await.unwrap();
-    bench.app.items(&session, ItemReport { seq: 2, items: vec![item(1)], complete: true });
+    bench
+        .app
+        .items(&session, ItemReport { seq: 2, items: vec![item(1)], complete: true, traces: Vec::new() });
     assert_eq!(bench.app.fleet.with(id, |entry| entry.node.items.len()), Some(1));
 }
 

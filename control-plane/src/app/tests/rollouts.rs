@@ -146,7 +146,9 @@ impl Fleet {
                 });
             }
             if !items.is_empty() {
-                self.bench.app.items(session, ItemReport { seq: 1, items, complete: false });
+                self.bench
+                    .app
+                    .items(session, ItemReport { seq: 1, items, complete: false, traces: Vec::new() });
             }
         }
     }
@@ -270,7 +272,10 @@ async fn what_the_network_did_does_not_count_against_a_change() {
                 progress: None,
                 health: None,
             };
-            fleet.bench.app.items(session, ItemReport { seq: 1, items: vec![state], complete: false });
+            fleet.bench.app.items(
+                session,
+                ItemReport { seq: 1, items: vec![state], complete: false, traces: Vec::new() },
+            );
             let standing = fleet.bench.app.rollout_nodes(&whole(), id).await.unwrap();
             let ours = standing.iter().find(|it| it.node == *node).unwrap();
             assert!(matches!(ours.standing, Standing::Given { .. }), "{ours:?}");

@@ -63,6 +63,7 @@ fn operation() -> Operation {
         ended_at: None,
         total: u32::try_from(3 * MANY).unwrap(),
         trace_id: String::new(),
+        traceparent: String::new(),
         lane: String::new(),
         output_limit: 1000,
         schedule: String::new(),

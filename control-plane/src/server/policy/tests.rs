@@ -134,6 +134,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("AuditService/ExportAuditEntries",        "----SA *"),
     ("SystemService/GetSystem",                "VODESA"),
     ("SystemService/GetCaller",                "VODESA"),
+    ("SystemService/SetTraceSampling",         "----SA *"),
 ];
 
 fn declared() -> Vec<String> {

@@ -28,6 +28,8 @@ pub struct Upsert {
     pub payload: Bytes,
     /// What of it is for this node's eyes only.
     pub sealed: Option<Sealed>,
+    /// Its place in a trace; empty: nobody collects that.
+    pub traceparent: String,
 }
 
 impl Upsert {

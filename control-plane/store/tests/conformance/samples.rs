@@ -199,6 +199,7 @@ pub(crate) fn operation(number: u128) -> Operation {
         ended_at: None,
         total: 3,
         trace_id: "trace".into(),
+        traceparent: "00-trace-span-01".into(),
         lane: "db".into(),
         output_limit: 1000,
         schedule: "nightly".into(),

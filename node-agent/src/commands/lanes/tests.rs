@@ -17,6 +17,8 @@ fn ticket(n: u128, kind: &str, lane: &str) -> Ticket {
         finish_by: None,
         lane: lane.to_owned(),
         trace: String::new(),
+        traceparent: String::new(),
+        came: None,
         epoch: 1,
     }
 }

@@ -166,7 +166,13 @@ impl Bench {
             version: content.package_version.clone(),
             sha256: Sha256::of(&payload),
         };
-        let offer = Offer { item: "extension/log".to_owned(), version, payload, sealed: None };
+        let offer = Offer {
+            item: "extension/log".to_owned(),
+            version,
+            payload,
+            sealed: None,
+            traceparent: String::new(),
+        };
         self.agent.as_ref().unwrap().keeper.wish(Wish::Bring(Box::new(offer)));
     }
 

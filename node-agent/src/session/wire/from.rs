@@ -118,7 +118,7 @@ fn offer(item: pb::DesiredItem) -> Option<Offer> {
         encapsulated_key: sealed.encapsulated_key.to_vec(),
         ciphertext: sealed.ciphertext.to_vec(),
     });
-    Some(Offer { item: item.item, version, payload, sealed })
+    Some(Offer { item: item.item, version, payload, sealed, traceparent: item.traceparent })
 }
 
 fn version(version: types::ItemVersion) -> Option<ItemVersion> {
@@ -141,6 +141,8 @@ fn ticket(message: pb::Command) -> Option<Ticket> {
         finish_by: at(message.finish_by_ms),
         lane: message.lane,
         trace: message.trace_id,
+        traceparent: message.traceparent,
+        came: None,
         epoch: message.epoch,
     })
 }

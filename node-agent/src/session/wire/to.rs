@@ -15,6 +15,8 @@ use crate::{
     },
 };
 
+mod traces;
+
 /// A message.
 #[must_use]
 pub fn outbound(frame: Outbound) -> pb::SessionRequest {
@@ -32,6 +34,7 @@ pub fn outbound(frame: Outbound) -> pb::SessionRequest {
             items: report.items.into_iter().map(item_state).collect(),
             complete: report.complete,
             trace_id: String::new(),
+            traces: report.stories.into_iter().map(traces::story).collect(),
         }),
         Outbound::Command(report) => Kind::Command(command(report)),
         Outbound::TrustBundle(version) => Kind::TrustBundle(pb::TrustBundleReport { version }),
@@ -267,6 +270,7 @@ fn command(frame: CommandReport) -> pb::CommandReport {
         ledger_seq: report.ledger_seq,
         signal: report.signal.unwrap_or_default(),
         result: result(&report.result),
+        spans: report.spans.into_iter().map(traces::span).collect(),
     }
 }
 

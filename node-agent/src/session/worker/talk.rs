@@ -22,7 +22,7 @@ use crate::{
         ports::{Changes, Host, Order},
         transport::{Error, Link},
     },
-    state::{ItemState, Line, Pulse},
+    state::{ItemState, ItemStory, Line, Pulse},
 };
 
 /// Welcome must come within this.
@@ -239,7 +239,8 @@ impl<L: Link> Talk<L> {
         }
         if changes.items {
             let news = self.outbox.items(host.items(), self.clock.now());
-            self.send_items(news, false).await?;
+            let stories = if news.is_empty() { Vec::new() } else { host.stories() };
+            self.send_items(news, false, stories).await?;
         }
         if changes.commands {
             self.tell_commands(host).await?;
@@ -260,12 +261,17 @@ impl<L: Link> Talk<L> {
             // One message if it can be: it is what makes the report complete.
             fit::trim(&mut all, self.room());
             self.outbox.items(all.clone(), self.clock.now());
-            self.send_items(all, true).await?;
+            self.send_items(all, true, Vec::new()).await?;
         }
         Ok(())
     }
 
-    async fn send_items(&mut self, items: Vec<ItemState>, complete: bool) -> Result<(), Error> {
+    async fn send_items(
+        &mut self,
+        items: Vec<ItemState>,
+        complete: bool,
+        mut stories: Vec<ItemStory>,
+    ) -> Result<(), Error> {
         if items.is_empty() && !complete {
             return Ok(());
         }
@@ -273,7 +279,8 @@ impl<L: Link> Talk<L> {
             self.items_seq += 1;
             // "Complete" takes away what is not named: only the first part may, others add to it.
             let complete = complete && n == 0;
-            let report = ItemReport { nonce: self.nonce.clone(), seq: self.items_seq, items, complete };
+            let (nonce, seq, stories) = (self.nonce.clone(), self.items_seq, std::mem::take(&mut stories));
+            let report = ItemReport { nonce, seq, items, complete, stories };
             self.link.send(Outbound::Items(report)).await?;
         }
         Ok(())

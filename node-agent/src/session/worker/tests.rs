@@ -262,7 +262,13 @@ async fn what_became_of_items_is_told_before_a_heartbeat_relies_on_it() {
     let mut peer = lab.open().await;
     let version =
         ItemVersion { generation: Generation::new(1, 5), version: "1".to_owned(), sha256: Sha256::of(b"x") };
-    let offer = Offer { item: "bundle/a".to_owned(), version, payload: b"x".to_vec(), sealed: None };
+    let offer = Offer {
+        item: "bundle/a".to_owned(),
+        version,
+        payload: b"x".to_vec(),
+        sealed: None,
+        traceparent: String::new(),
+    };
     peer.say(Body::Desired(Desired {
         nonce: "n1".to_owned(),
         offers: vec![offer.clone()],
@@ -397,6 +403,8 @@ async fn orders_reach_the_host_and_messages_of_another_session_do_not() {
         finish_by: None,
         lane: "db".to_owned(),
         trace: String::new(),
+        traceparent: String::new(),
+        came: None,
         epoch: 7,
     };
     peer.say(Body::Command { ticket: Box::new(ticket.clone()), credit: 5 }).await;
@@ -478,7 +486,13 @@ fn failed(n: usize) -> ItemState {
         message: "m".repeat(1024),
         output: vec![7; 4096],
     };
-    let offer = Offer { item: format!("bundle/{n:03}"), version, payload: Vec::new(), sealed: None };
+    let offer = Offer {
+        item: format!("bundle/{n:03}"),
+        version,
+        payload: Vec::new(),
+        sealed: None,
+        traceparent: String::new(),
+    };
     ItemState { outcome: Outcome::RolledBack, error: Some(error), ..applied(&offer) }
 }
 

@@ -1,0 +1,207 @@
+//! What is told of traces, where somebody collects them: writes, orders and items.
+
+use muster_common::{
+    clock::UnixMillis,
+    ids::{NodeId, OperationId},
+    trace::{Context, SpanId},
+};
+use muster_domain::{
+    audit::Note,
+    command::{Command, State},
+    item::{ItemState, Outcome},
+};
+use muster_store::{ReadMeta as _, WriteMeta as _};
+use serde_json::json;
+
+use super::{Actor, App, Error, fleet::OpenTicket, operations::OpenOperation};
+use crate::{
+    session::frames::{ItemTold, Upsert},
+    traces::{Begun, By, Item, Kind, Span, Told, Value},
+};
+
+impl App {
+    /// A write for a call is over.
+    pub(super) fn traced_write(&self, begun: &Begun, action: String, error: Option<&Error>) {
+        let error = match error {
+            None => "",
+            Some(Error::Store(_)) => "store",
+            Some(_) => "refused",
+        };
+        let attributes = vec![("muster.action", Value::Text(action))];
+        self.traces.end(begun, "store write".to_owned(), Kind::Internal, error, attributes);
+    }
+
+    /// An order goes to its host. What the host is told of the trace; empty: nobody collects it.
+    pub(super) fn order_given(&self, ticket: &OpenTicket, operation: &OpenOperation) -> String {
+        let Some(asked) = operation.traced.filter(|_| self.traces.is_on()) else { return String::new() };
+        let at = asked.at(command_span(asked, ticket.command));
+        self.traces.tell(Span {
+            by: By::Here,
+            trace: asked.trace,
+            id: SpanId::generate(),
+            parent: Some(at.span),
+            name: "deliver".to_owned(),
+            kind: Kind::Producer,
+            begin_us: micros(operation.created_at),
+            end_us: micros(self.clock.now()),
+            error: String::new(),
+            attributes: Vec::new(),
+        });
+        at.to_string()
+    }
+
+    /// It is stored that an order has ended, and what its host told of it.
+    pub(super) fn command_ended(&self, command: &Command, told: Vec<Told>) {
+        if !self.traces.is_on() || !command.state.is_end() {
+            return;
+        }
+        let Some(operation) = self.operation_traced(command.operation) else { return };
+        let Some(asked) = operation.traced else { return };
+        let at = asked.at(command_span(asked, command.id));
+        let mut attributes = vec![
+            ("muster.node.id", Value::Text(command.node.to_string())),
+            ("muster.command.id", Value::Text(command.id.to_string())),
+            ("muster.command.state", Value::Text(command.state.as_str().to_owned())),
+        ];
+        attributes.extend(command.exit_code.map(|code| ("muster.exit_code", Value::Number(code.into()))));
+        let is_well = command.state == State::Succeeded;
+        let reason = command.reason.map_or_else(|| command.state.as_str().to_owned(), |it| it.to_string());
+        self.traces.tell(Span {
+            by: By::Here,
+            trace: asked.trace,
+            id: at.span,
+            parent: Some(operation_span(asked, operation.id)),
+            name: format!("command {}", operation.kind),
+            kind: Kind::Producer,
+            begin_us: micros(command.created_at),
+            end_us: micros(command.ended_at.unwrap_or_else(|| self.clock.now())),
+            error: if is_well { String::new() } else { reason },
+            attributes,
+        });
+        if !told.is_empty() {
+            self.traces.tell_of_host(&self.named(command.node), at, told);
+        }
+    }
+
+    /// Operations that ended need nothing in memory.
+    pub(super) fn operations_ended(&self, ended: &[OperationId]) {
+        if self.traces.is_on() {
+            let traced = ended.iter().filter_map(|id| self.operation_traced(*id));
+            traced.for_each(|operation| self.operation_ended(&operation));
+        }
+        self.close_operations(ended);
+    }
+
+    fn operation_ended(&self, operation: &OpenOperation) {
+        let Some(asked) = operation.traced else { return };
+        self.traces.tell(Span {
+            by: By::Here,
+            trace: asked.trace,
+            id: operation_span(asked, operation.id),
+            parent: Some(asked.span),
+            name: format!("operation {}", operation.kind),
+            kind: Kind::Producer,
+            begin_us: micros(operation.created_at),
+            end_us: micros(self.clock.now()),
+            error: String::new(),
+            attributes: vec![("muster.operation.id", Value::Text(operation.id.to_string()))],
+        });
+    }
+
+    /// Items go to their host: each is told its place in the trace of the change that made it.
+    pub(super) fn items_given(&self, node: NodeId, upserts: &mut [Upsert]) {
+        if upserts.is_empty() || !self.traces.is_on() {
+            return;
+        }
+        let catalog = self.catalog.now();
+        for upsert in upserts {
+            let generation = upsert.version.generation;
+            let Some(asked) = catalog.traced(&upsert.item, generation) else { continue };
+            let item = Item { node, item: upsert.item.clone(), generation };
+            let given = self.traces.items().given(item, asked);
+            upsert.traceparent = given.map(|at| at.to_string()).unwrap_or_default();
+        }
+    }
+
+    /// A host says what it did for items.
+    pub(super) fn items_done(&self, node: NodeId, told: Vec<ItemTold>) {
+        if self.traces.items().any() {
+            for ItemTold { item, generation, spans } in told {
+                self.traces.items().done(&Item { node, item, generation }, spans);
+            }
+        }
+    }
+
+    /// It is stored what became of items.
+    pub(super) fn items_stored(&self, node: NodeId, name: &str, states: &[ItemState]) {
+        if !self.traces.items().any() {
+            return;
+        }
+        for state in states {
+            let (Some(attempted), Some(outcome)) = (&state.attempted, state.outcome) else { continue };
+            let item = Item { node, item: state.item.clone(), generation: attempted.generation };
+            self.traces.items().stored(&item, name, word(outcome), outcome.is_refusal());
+        }
+    }
+
+    fn named(&self, id: NodeId) -> By {
+        let name = self.fleet.with(id, |entry| entry.node.display_name.clone()).unwrap_or_default();
+        By::Node { id, name }
+    }
+
+    /// Sets which part of the calls is traced, for all replicas. `None`: what their
+    /// configurations say.
+    ///
+    /// # Errors
+    /// If it is no part of a whole.
+    pub async fn set_trace_sampling(&self, actor: &Actor, ratio: Option<f64>) -> Result<(), Error> {
+        if let Some(ratio) = ratio.filter(|ratio| !(0.0..=1.0).contains(ratio)) {
+            let message = format!("it is {ratio}; it must be from 0 to 1");
+            return Err(Error::invalid("ratio", message));
+        }
+        self.commit(actor.stamp("system.set-trace-sampling", self.clock.now()), move |tx| {
+            let before = tx.trace_sampling()?;
+            if before == ratio {
+                return Ok(());
+            }
+            tx.trace_sampling_set(ratio)?;
+            let shown = |ratio: Option<f64>| json!({ "ratio": ratio }).to_string();
+            let (before, after) = (shown(before), shown(ratio));
+            Ok(tx.audit(Note { subject: "system/traces".to_owned(), before, after, denied: false })?)
+        })
+        .await
+    }
+
+    /// Reads which part of the calls is traced.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(super) async fn reload_trace_sampling(&self) -> Result<(), Error> {
+        let set = self.store.read_own(|tx| Ok::<_, Error>(tx.trace_sampling()?)).await?;
+        self.traces.sample(set);
+        Ok(())
+    }
+}
+
+fn operation_span(asked: Context, id: OperationId) -> SpanId {
+    SpanId::of(&asked.trace, &format!("operation/{id}"))
+}
+
+fn command_span(asked: Context, id: muster_common::ids::CommandId) -> SpanId {
+    SpanId::of(&asked.trace, &format!("command/{id}"))
+}
+
+const fn micros(at: UnixMillis) -> i64 {
+    at.0.saturating_mul(1000)
+}
+
+const fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Applied => "applied",
+        Outcome::Unchanged => "unchanged",
+        Outcome::RolledBack => "rolled-back",
+        Outcome::Rejected => "rejected",
+        Outcome::Broken => "broken",
+        Outcome::Removed => "removed",
+    }
+}
