@@ -71,7 +71,7 @@ pub struct Change {
 
 impl ChangeKind {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Node,
         Self::NodeReport,
         Self::NodeSession,

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 const NODES: u128 = 24;
 
 fn rule(nodes: u32, hold: u64) -> Rule {
-    let offline = built_in().into_iter().find(|rule| rule.name == "node-offline").unwrap();
+    let offline = built_in().into_iter().find(|rule| rule.name == "node-offline").expect("it is built in");
     let damping = Damping { nodes, percent: 0, within: Duration::from_secs(30), by: String::new() };
     Rule { hold: Duration::from_secs(hold), damping, ..offline }
 }
@@ -31,7 +31,7 @@ fn signs(gone: &BTreeSet<u128>, near: &BTreeSet<u128>) -> Signs {
         mark: String::new(),
     };
     Signs {
-        totals: [(String::new(), usize::try_from(NODES).unwrap())].into(),
+        totals: [(String::new(), usize::try_from(NODES).expect("few"))].into(),
         found: gone.iter().map(found).collect(),
         near: near.difference(gone).map(|node| (NodeId::from_u128(*node), String::new())).collect(),
         unknown: Vec::new(),

@@ -159,7 +159,10 @@ pub(crate) fn deliveries_are_due_in_order_until_they_are_dead_and_come_back(data
     let dead = Delivery { dead_at: Some(NOW), tries: 2, ..later };
     let put_dead = dead.clone();
     report(&store, move |tx| tx.delivery_put(&put_dead));
-    assert_eq!(read(&store, |tx| tx.delivery_dead(&Page { size: 9, after: None })).rows, [dead.clone()]);
+    assert_eq!(
+        read(&store, |tx| tx.delivery_dead(&Page { size: 9, after: None })).rows,
+        std::slice::from_ref(&dead)
+    );
     assert_eq!(read(&store, |tx| tx.delivery_first("pager", 9)), [delivery(2, 1)]);
     let id = dead.id;
     assert!(write(&store, move |tx| tx.delivery_revive(id, NOW)).value);

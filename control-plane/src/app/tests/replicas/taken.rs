@@ -179,7 +179,7 @@ async fn of_two_that_say_that_they_hold_a_node_the_one_that_knew_of_the_other_ha
             connect(&pair.0, id);
             // What the older session still says comes while the newer one is not stored yet.
             let items = vec![crate::app::tests::reports::item(1)];
-            pair.1.app.items(&there, ItemReport { seq: 1, items, complete: true });
+            pair.1.app.items(&there, ItemReport { seq: 1, items, complete: true, traces: Vec::new() });
         } else {
             connect(&pair.0, id);
             news(&pair.1, &there, "Behind");
@@ -204,7 +204,7 @@ async fn what_an_operator_edits_at_once_is_seen_at_once_of_a_node_that_tells_ano
     settle(&pair).await;
     let from = *pair.0.app.feed.applied().borrow();
     let items = vec![crate::app::tests::reports::item(1)];
-    pair.1.app.items(&there, ItemReport { seq: 1, items, complete: true });
+    pair.1.app.items(&there, ItemReport { seq: 1, items, complete: true, traces: Vec::new() });
     pair.1.app.record().await.unwrap();
     let told = *pair.1.app.store.committed().borrow();
     // It is edited between two looks at the store, and the second one sees that.
