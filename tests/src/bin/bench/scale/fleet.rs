@@ -71,7 +71,7 @@ impl At<'_> {
         let connect_cpu = self.planes.cpu().since(&cpu);
         tokio::time::sleep(SETTLE).await;
         let (idle_cpu, beats) = self.idle(idle).await?;
-        let (memory, sessions) = (self.planes.memory(), self.planes.sessions().await);
+        let (memory, sessions) = (self.planes.memory(), self.planes.sessions(self.size).await);
         let change = self.change().await?;
         let percent = |used: Duration| used.as_secs_f64() / idle.as_secs_f64() * 100.0;
         let replica = |(n, sessions): (usize, &i64)| {

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use muster_cluster::Cluster;
 use muster_tests::{
+    eventually::{LONG, eventually},
     operator::Operator,
     plane::{Options, Plane},
     replicas::{Replicas, about},
@@ -71,10 +72,17 @@ impl Planes {
         self.all.iter_mut().map(|plane| plane.process().rss_kib()).collect()
     }
 
-    /// Sessions of each; none where there is only one.
-    pub(super) async fn sessions(&self) -> Vec<i64> {
-        let known = about(&self.operator().await).await.replicas;
-        known.iter().map(|replica| replica.sessions).collect()
+    /// Sessions of each, when they know of so many; none where there is only one. What a replica
+    /// says of itself is as old as its last beat.
+    pub(super) async fn sessions(&self, all: usize) -> Vec<i64> {
+        let operator = self.operator().await;
+        eventually("the replicas say how many sessions they have", LONG, || async {
+            let known = about(&operator).await.replicas;
+            let each: Vec<i64> = known.iter().map(|replica| replica.sessions).collect();
+            (each.is_empty() || each.iter().sum::<i64>() == i64::try_from(all).unwrap_or(i64::MAX))
+                .then_some(each)
+        })
+        .await
     }
 
     /// Nodes' reports of items that all of them have stored.
