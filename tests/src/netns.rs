@@ -33,7 +33,11 @@ impl Network {
         let first = std::process::id();
         let mut said = String::new();
         for index in (0..NETWORKS).map(|step| (first + step) % NETWORKS) {
-            let made = try_ip(&["link", "add", &bridge(index), "type", "bridge"]);
+            // An address of its own: without one it takes that of whoever joins with a lower one, and
+            // those that know it by the former cannot reach it for half a minute.
+            let [_, _, second, third] = index.to_be_bytes();
+            let hardware = format!("02:00:c6:{second:02x}:{third:02x}:01");
+            let made = try_ip(&["link", "add", &bridge(index), "address", &hardware, "type", "bridge"]);
             if made.status.success() {
                 let network = Self { index, joined: AtomicU8::new(0) };
                 ip(&["address", "add", &format!("{}/24", network.gateway()), "dev", &bridge(index)]);
