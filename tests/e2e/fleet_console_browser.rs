@@ -1,7 +1,7 @@
 //! The fleet console in a browser: Chromium, driven by Playwright. With `MUSTER_SCREENSHOTS` a
 //! picture of each page is left in that folder.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{path::Path, time::Duration};
 
 use muster_proto::{
     admin::v1::{self as pb, rollout_step},
@@ -11,6 +11,7 @@ use muster_tests::{
     agent::{Agent, OPEN},
     binaries::repository,
     eventually::{LONG, eventually},
+    netns::Network,
     operator::{Operator, file},
     plane::{Options, Plane},
     process::Process,
@@ -23,10 +24,10 @@ const WHOLE: Duration = Duration::from_secs(180);
 const HOSTS: [(&str, &str); 4] =
     [("web-1", "north"), ("web-2", "north"), ("web-3", "south"), ("db-1", "south")];
 
-async fn plane(folder: &Path) -> Plane {
+async fn plane(folder: &Path, network: &Network) -> Plane {
     let options = Options { heartbeat: Duration::from_millis(300), ..Options::default() };
     let mut plane = Plane::init(folder, &options);
-    plane.configure_in("fleet-console", "listen", "\"127.0.0.1:0\"");
+    plane.configure_in("fleet-console", "listen", &format!("\"{}:0\"", network.gateway()));
     plane.configure_in("fleet-console", "sample-every", "\"1s\"");
     plane.serve(&[]).await;
     plane
@@ -85,7 +86,10 @@ async fn approve(operator: &Operator, id: &str, step: u32) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_browser_finds_a_node_watches_a_rollout_and_has_nothing_to_complain_of() {
     let folder = tempfile::tempdir().unwrap();
-    let plane = plane(folder.path()).await;
+    // A browser breaks off what it loads when its machine gets a network device, as other tests make them.
+    let network = Network::create();
+    let apart = network.join();
+    let plane = plane(folder.path(), &network).await;
     let agents = hosts(&plane, folder.path()).await;
     let operator = plane.operator().await;
     let rollout = rollout(&operator, &agents).await;
@@ -98,7 +102,7 @@ async fn a_browser_finds_a_node_watches_a_rollout_and_has_nothing_to_complain_of
         "selector": "role=web,site=south", "name": "web-3", "rollout": rollout, "nodes": 3,
         "shots": std::env::var("MUSTER_SCREENSHOTS").ok().map(|folder| repository().join(folder)),
     });
-    let mut drive = Command::new("node");
+    let mut drive = apart.command("node");
     drive.arg(repository().join("tests/console/drive.mjs")).arg(given.to_string()).env("HOME", folder.path());
     let mut browser = Process::start(drive, &folder.path().join("browser"));
     let watches = eventually("the browser looks at the rollout", WHOLE, || {

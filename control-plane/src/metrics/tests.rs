@@ -54,6 +54,8 @@ fn filled() -> Metrics {
     metrics.worked("record", second);
     metrics.worker_failed("record");
     metrics.pruned("changes", 1);
+    metrics.alerts_told("told", 1);
+    metrics.spans("exported", 1);
     metrics.svids_issued("jwt", 1);
     metrics.audit_signed(1);
     metrics.audit_chain_broken();
