@@ -17,6 +17,8 @@ use tonic::Status;
 
 /// Between two calls of one caller.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Between two looks at what is there: a caller may read 500 times a second.
+const PACE: Duration = Duration::from_millis(5);
 /// How long commands may take to end, once nobody dies any more.
 const TO_END: Duration = Duration::from_secs(120);
 /// No replica.
@@ -147,6 +149,7 @@ impl Said {
             let request = pb::GetBundleRequest { name: name.clone(), version: 0 };
             let found = operator.bundles.clone().get_bundle(request).await;
             assert!(found.is_ok(), "{name} was acknowledged: {found:?}");
+            tokio::time::sleep(PACE).await;
         }
     }
 
@@ -154,6 +157,7 @@ impl Said {
         assert!(!self.operations.is_empty());
         let mut ends = Ends::default();
         for operation in &self.operations {
+            tokio::time::sleep(PACE).await;
             for command in operator.ended(operation, TO_END).await.values() {
                 let times =
                     std::fs::read_to_string(ran.join(&command.id)).unwrap_or_default().lines().count();
