@@ -204,7 +204,7 @@ balancer() {
     echo "$stamp" >"$tools/balancer.stamp"
 }
 
-# What alerts go to.
+# What alerts go to; and what scrapes the numbers of control planes, and checks the rules.
 monitoring() {
     stamp=$(sed -n '/^monitoring() {/,/^}/p' tools/install.sh | sha256sum | cut -d' ' -f1)
     [ "$(cat "$tools/monitoring.stamp" 2>/dev/null || true)" = "$stamp" ] && return

@@ -362,9 +362,9 @@ async fn finish(app: &App, tasks: &Tasks, drain: &Drain, connections: &Registry,
     };
     tell();
     drain.begin();
+    tell(); // also those that were just beginning; from now on none does
     let gone = async {
         while !app.hub.is_empty() {
-            tell(); // also those that were just beginning
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

@@ -47,13 +47,16 @@ impl App {
 
     /// A node is offline, which nobody had said; it was in this state before, and held so.
     pub(super) fn lost(&self, node: NodeId, was: State, holder: Holder) {
-        let replica = match holder {
+        let lost = Lost { node, replica: self.replica_of(holder), after_away: was == State::Unknown };
+        self.losses.0.lock().losses.add(lost, self.clock.monotonic());
+    }
+
+    fn replica_of(&self, holder: Holder) -> Option<ReplicaId> {
+        match holder {
             Holder::Nobody => None,
             Holder::Us => Some(self.replicas.id()),
             Holder::Other(id) => Some(id),
-        };
-        let lost = Lost { node, replica, after_away: was == State::Unknown };
-        self.losses.0.lock().losses.add(lost, self.clock.monotonic());
+        }
     }
 
     /// Tells of losses that belong together, if they are over and many.
@@ -118,11 +121,7 @@ impl App {
                 return;
             }
             there += 1;
-            let id = match entry.holder {
-                Holder::Nobody => None,
-                Holder::Us => Some(self.replicas.id()),
-                Holder::Other(id) => Some(id),
-            };
+            let id = self.replica_of(entry.holder);
             let labels = &entry.node.labels;
             candidates.there(Seen { labels, from: address(&entry), replica: name(id) });
         });
