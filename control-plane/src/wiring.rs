@@ -41,13 +41,13 @@ use crate::{
         reflection,
         watches::Watches,
     },
-    session::{hub::Hub, ports::End},
+    session::hub::Hub,
     traces::Traces,
     vault::{KeyFile, Vault},
     work,
 };
 
-/// How long the last words of sessions may take to go out.
+/// How long it may take until one more node has heard the last word of its session.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Runs the control plane until a signal ends it.
@@ -353,16 +353,11 @@ async fn finish(app: &App, tasks: &Tasks, drain: &Drain, connections: &Registry,
     tasks.close();
     let (sessions, spread) = (app.hub.len(), app.come_back_within());
     tracing::info!(sessions, ?spread, "{sessions} nodes are told to come back within {spread:?}");
-    let addresses = app.replica_addresses();
-    let tell = || {
-        app.hub.for_each(|session| {
-            let addresses = addresses.clone();
-            session.end(End::Reconnect { after: Duration::ZERO, spread, addresses, reason: "shutting-down" });
-        });
-    };
+    let word = app.last_word();
+    let tell = || app.hub.for_each(|session| session.end(word.clone()));
     tell();
     drain.begin();
-    tell(); // also those that were just beginning; from now on none does
+    tell(); // also those that were just beginning; who begins now finds out by itself
     let gone = async {
         while !app.hub.is_empty() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -377,12 +372,7 @@ async fn finish(app: &App, tasks: &Tasks, drain: &Drain, connections: &Registry,
     }
     // A session that has ended is not yet heard of by its node: its last word goes out with the
     // connection.
-    let heard = async {
-        while connections.has_nodes() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let _ = tokio::time::timeout(within.min(LAST_WORDS), heard).await;
+    let _ = tokio::time::timeout(within, all_have_heard(connections)).await;
     drain.cut();
     if tokio::time::timeout(within, tasks.ended()).await.is_err() {
         tracing::warn!("some tasks did not end in time");
@@ -390,5 +380,21 @@ async fn finish(app: &App, tasks: &Tasks, drain: &Drain, connections: &Registry,
     }
     if let Err(error) = app.sign_audit(true).await {
         tracing::warn!(error = %muster_common::error_chain::Chain(&error), "the end of the audit was not signed");
+    }
+}
+
+/// Ends when no node is connected any more, or none has gone for a while.
+async fn all_have_heard(connections: &Registry) {
+    let mut left = connections.nodes();
+    while left > 0 {
+        let fewer = async {
+            while connections.nodes() >= left {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(LAST_WORDS, fewer).await.is_err() {
+            return;
+        }
+        left = connections.nodes();
     }
 }

@@ -10,13 +10,18 @@ use muster_proto::{
 };
 use muster_tests::{
     agent::{Agent, OPEN},
+    binaries,
     eventually::{LONG, eventually},
     operator::{Operator, script},
     plane::Options,
     replicas::{Replicas, about},
     swarm::{self, Swarm},
+    versions,
 };
 use tonic::Streaming;
+
+/// The release that comes after this one.
+const NEWER: &str = "99.0.0";
 
 async fn three(folder: &std::path::Path) -> Replicas {
     let options = Options {
@@ -99,8 +104,10 @@ async fn a_fleet_is_one_whichever_replica_is_asked_and_loses_none_that_ends() {
 }
 
 #[tokio::test]
-async fn replicas_that_are_started_anew_one_after_another_lose_no_node() {
+async fn replicas_that_are_upgraded_one_after_another_lose_no_node() {
     let folder = tempfile::tempdir().unwrap();
+    let newer = folder.path().join("newer/muster-control-plane");
+    versions::make(&binaries::path("muster-control-plane"), NEWER, &newer);
     let mut replicas = three(folder.path()).await;
     let count = 60;
     let join = replicas.planes[0].join(i32::try_from(count).unwrap(), &[]).await;
@@ -125,8 +132,10 @@ async fn replicas_that_are_started_anew_one_after_another_lose_no_node() {
         let restart = async {
             let plane = &mut replicas.planes[number];
             plane.process().stop().await;
+            plane.install(&newer);
             plane.serve(&[]).await;
             let operator = replicas.planes[number].operator().await;
+            assert_eq!(about(&operator).await.version, NEWER);
             eventually("all are online", LONG, || online(operator.clone())).await;
             order_all(&operator, count).await;
             rename(&operator, &mark).await;
@@ -143,7 +152,9 @@ async fn replicas_that_are_started_anew_one_after_another_lose_no_node() {
     })
     .await;
     let operator = replicas.planes[1].operator().await;
-    assert!(about(&operator).await.revision > since);
+    let system = about(&operator).await;
+    assert!(system.revision > since);
+    assert!(system.replicas.iter().all(|replica| replica.version == NEWER), "{:?}", system.replicas);
     swarm.end().await;
 }
 
@@ -177,6 +188,61 @@ async fn order_all(operator: &Operator, count: usize) {
     let commands = operator.ended(&operation, LONG).await;
     let done = commands.values().filter(|command| command.state() == CommandState::Succeeded).count();
     assert_eq!(done, count);
+}
+
+#[tokio::test]
+async fn replicas_of_the_release_before_serve_a_store_that_was_migrated_and_are_not_started_on_it() {
+    let (folder, url) = (tempfile::tempdir().unwrap(), Cluster::shared().database());
+    let options = Options { store_url: Some(url.clone()), ..Options::default() };
+    let mut replicas = Replicas::start(folder.path(), 2, &options).await;
+    let join = replicas.planes[0].join(2, &[]).await;
+    let mut first = Agent::host(folder.path(), "first", OPEN);
+    first.connect(&join);
+    first.run();
+    let operators = [replicas.planes[0].operator().await, replicas.planes[1].operator().await];
+    operators[1].until_liveness(&first.node, Liveness::Online).await;
+    migrate_as_the_next_release(&url);
+    // What they had prepared fits no more, and their connections are new ones.
+    let others = "datname = current_database() AND pid <> pg_backend_pid()";
+    Cluster::shared()
+        .sql(&url, &format!("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {others}"));
+    let mut second = Agent::host(folder.path(), "second", OPEN);
+    second.connect(&join);
+    second.run();
+    for operator in &operators {
+        operator.until_liveness(&second.node, Liveness::Online).await;
+        order(operator, 2).await;
+    }
+    rename(&operators[0], "renamed").await;
+    eventually("the other one reads the change", LONG, || async {
+        let nodes = [operators[1].node(&first.node).await?, operators[1].node(&second.node).await?];
+        nodes.iter().any(|node| node.display_name == "renamed").then_some(())
+    })
+    .await;
+    // Who stops it cannot go back.
+    let plane = &mut replicas.planes[1];
+    plane.process().stop().await;
+    let mut refused = plane.spawn(&[]);
+    assert!(!refused.ended().await.success());
+    let log = refused.log();
+    assert!(log.contains("the database has schema") && log.contains("Use the newer release"), "{log}");
+    operators[0].until_liveness(&second.node, Liveness::Online).await;
+    order(&operators[0], 2).await;
+}
+
+/// Does to a database what a next release may do to it: each table gets a column that this release
+/// does not know, there is a table more, and the feed tells of a change to it.
+fn migrate_as_the_next_release(url: &str) {
+    let sql = |text: &str| Cluster::shared().sql(url, text);
+    let tables = sql("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()");
+    assert!(tables.lines().count() > 30, "{tables}");
+    for table in tables.lines() {
+        sql(&format!("ALTER TABLE {table} ADD COLUMN of_the_next_release TEXT NOT NULL DEFAULT ''"));
+    }
+    sql("CREATE TABLE of_the_next_release (id TEXT PRIMARY KEY)");
+    sql("WITH next AS (UPDATE feed SET revision = revision + 1 RETURNING revision) \
+         INSERT INTO changes (revision, kind, id) SELECT revision, 'of-the-next-release', 'x' FROM next");
+    sql("INSERT INTO migrations (version, name) SELECT max(version) + 1, 'next' FROM migrations");
 }
 
 #[tokio::test]

@@ -70,6 +70,7 @@ impl Default for Options {
 pub struct Plane {
     folder: PathBuf,
     namespace: Option<String>,
+    program: PathBuf,
     process: Option<Process>,
     addresses: Addresses,
 }
@@ -108,7 +109,8 @@ impl Plane {
         let folder = folder.join("plane");
         fs::create_dir_all(&folder).unwrap();
         let config = folder.join("control-plane.toml");
-        let mut init = inside(options.namespace.as_deref());
+        let program = binaries::path("muster-control-plane");
+        let mut init = inside(options.namespace.as_deref(), &program);
         init.args(["init", "--trust-domain", TRUST_DOMAIN, "--state-dir"]).arg(folder.join("state"));
         init.arg("--config").arg(&config);
         for port in ["agents", "enrollment", "operators", "console"] {
@@ -141,7 +143,7 @@ impl Plane {
             console: nowhere,
             fleet_console: None,
         };
-        Self { folder, namespace: options.namespace.clone(), process: None, addresses }
+        Self { folder, namespace: options.namespace.clone(), program, process: None, addresses }
     }
 
     /// Another replica of one that was started, not started itself: the same keys, another name,
@@ -158,7 +160,13 @@ impl Plane {
             text = set(&text, port, "\"127.0.0.1:0\"");
         }
         fs::write(folder.join("control-plane.toml"), text).unwrap();
-        Self { folder, process: None, addresses: self.addresses, namespace: self.namespace.clone() }
+        let (namespace, program) = (self.namespace.clone(), self.program.clone());
+        Self { folder, namespace, program, process: None, addresses: self.addresses }
+    }
+
+    /// Puts another program in its place, for the next start.
+    pub fn install(&mut self, program: &Path) {
+        program.clone_into(&mut self.program);
     }
 
     /// Serves; the first time on ports that the system chooses, then on the same.
@@ -184,7 +192,7 @@ impl Plane {
     /// Starts a process and waits for nothing.
     #[must_use]
     pub fn spawn(&self, environment: &[(&str, &str)]) -> Process {
-        let mut serve = inside(self.namespace.as_deref());
+        let mut serve = inside(self.namespace.as_deref(), &self.program);
         serve.arg("serve").arg("--config").arg(self.config());
         serve.envs(environment.iter().copied());
         Process::start(serve, &self.folder.join("log"))
@@ -279,7 +287,7 @@ impl Plane {
     /// As `cli`, but it may fail.
     #[must_use]
     pub fn try_cli(&self, args: &[&str]) -> Output {
-        let mut command = inside(self.namespace.as_deref());
+        let mut command = inside(self.namespace.as_deref(), &self.program);
         command.args(args).arg("--config").arg(self.config()).output().unwrap()
     }
 
@@ -359,8 +367,7 @@ impl Plane {
 }
 
 /// A command of the control plane's program, in this network namespace.
-fn inside(namespace: Option<&str>) -> Command {
-    let program = binaries::path("muster-control-plane");
+fn inside(namespace: Option<&str>, program: &Path) -> Command {
     match namespace {
         None => Command::new(program),
         Some(namespace) => {

@@ -172,7 +172,8 @@ impl Touched {
                 | ChangeKind::JoinToken
                 | ChangeKind::JoinRequest
                 | ChangeKind::Schedule
-                | ChangeKind::Alert => {}
+                | ChangeKind::Alert
+                | ChangeKind::Unknown => {}
             }
         }
         unique(&mut touched.nodes);

@@ -10,6 +10,7 @@ use muster_domain::{
 use parking_lot::Mutex;
 
 use super::{App, Error};
+use crate::session::ports::End;
 
 /// A restart takes about so long: who comes sooner finds nobody.
 const LEAST: Duration = Duration::from_secs(2);
@@ -70,6 +71,17 @@ impl App {
     pub fn come_back_within(&self) -> Duration {
         let most = self.fixed.session.heartbeat_interval * INTERVALS;
         window(self.hub.len(), self.herd.per_second, LEAST..=most)
+    }
+
+    /// What nodes are told when this process ends: to come back, wherever one is.
+    #[must_use]
+    pub fn last_word(&self) -> End {
+        End::Reconnect {
+            after: Duration::ZERO,
+            spread: self.come_back_within(),
+            addresses: self.replica_addresses(),
+            reason: "shutting-down",
+        }
     }
 
     /// Whether work of a lane is begun now.

@@ -84,6 +84,10 @@ impl Inbox for App {
         self.stop_given_up(handle, held);
         self.dispatch.add(caller.node);
         self.metrics.session_opened();
+        // Who ends the sessions began with it before this one was there, or meets it.
+        if self.is_draining() {
+            handle.end(self.last_word());
+        }
         Ok(Opened { welcome, state_hash })
     }
 

@@ -7,7 +7,13 @@ mod balance;
 mod hold;
 mod told;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use muster_common::{
     build_info,
@@ -38,6 +44,8 @@ pub struct Replicas {
     id: ReplicaId,
     is_shared: bool,
     state: Mutex<State>,
+    /// It has taken leave of the others.
+    has_left: Arc<AtomicBool>,
     /// Why this process has to end.
     over: watch::Sender<Option<String>>,
 }
@@ -80,6 +88,8 @@ enum Beaten {
     Again(Vec<Replica>),
     /// Another process has our name.
     Displaced,
+    /// It was not stored: this process has taken leave.
+    Left,
 }
 
 impl Replicas {
@@ -87,7 +97,7 @@ impl Replicas {
     #[must_use]
     pub fn new(is_shared: bool) -> Self {
         let (state, over) = (Mutex::default(), watch::Sender::new(None));
-        Self { id: ReplicaId::generate(), is_shared, state, over }
+        Self { id: ReplicaId::generate(), is_shared, state, has_left: Arc::default(), over }
     }
 
     /// This run of this process.
@@ -168,9 +178,18 @@ impl App {
         // By when it was begun: whatever happens before its answer comes is no time of a lease.
         let begun = self.clock.monotonic();
         let (ours, silent) = self.about_to_beat(&all, begun);
-        let stamp = self.own_stamp("replicas.beat");
-        let write = self.store.write(stamp, move |tx| beat(tx, &ours, &silent));
+        // Who does not know what is there does not do the work of all.
+        let may_lead = self.behind_for() <= BLIND_AFTER;
+        let has_left = Arc::clone(&self.replicas.has_left);
+        let write = self.store.write(self.own_stamp("replicas.beat"), move |tx| {
+            // Asked when it is this write's turn: after that of `leave_replicas` it would be here anew.
+            if has_left.load(Ordering::Relaxed) {
+                return Ok(Beaten::Left);
+            }
+            beat(tx, &ours, &silent, may_lead)
+        });
         match write.await?.value {
+            Beaten::Left => return Ok(()),
             Beaten::Stored(all) => self.has_beaten(all, begun),
             Beaten::Again(all) => {
                 self.has_beaten(all, begun);
@@ -202,6 +221,7 @@ impl App {
             return Ok(());
         }
         let id = self.replicas.id;
+        self.replicas.has_left.store(true, Ordering::Relaxed);
         let write = move |tx: &mut WriteTx<'_>| tx.replica_end(id).map_err(Error::from);
         self.store.write(self.own_stamp("replicas.leave"), write).await?;
         Ok(())
@@ -249,7 +269,13 @@ impl App {
 
     /// Nodes whose sessions are here are this process's again, unless they are another's by now.
     async fn hold_again(&self) -> Result<(), Error> {
-        self.follow().await?;
+        // By the one that follows: of two at once the older look could be taken in last.
+        if !self.catches_up().await {
+            return Err(Error::refused(
+                Reason::StoreUnreachable,
+                "memory does not follow the store".to_owned(),
+            ));
+        }
         let mut held: Vec<NodeId> = Vec::new();
         self.hub.for_each(|session| held.push(session.node()));
         for node in held {
@@ -263,7 +289,7 @@ impl App {
     }
 }
 
-fn beat(tx: &mut WriteTx<'_>, ours: &Replica, silent: &[Silent]) -> Result<Beaten, Error> {
+fn beat(tx: &mut WriteTx<'_>, ours: &Replica, silent: &[Silent], may_lead: bool) -> Result<Beaten, Error> {
     let all: Vec<Replica> = tx.replica_all()?;
     let former = all.iter().find(|replica| replica.name == ours.name);
     let is_known = former.is_some_and(|former| former.id == ours.id);
@@ -291,7 +317,7 @@ fn beat(tx: &mut WriteTx<'_>, ours: &Replica, silent: &[Silent]) -> Result<Beate
     }
     let mut all = tx.replica_all()?; // those who are left
     all.retain(|replica| replica.id != ours.id);
-    let leads = !all.iter().any(|replica| replica.leads);
+    let leads = may_lead && !all.iter().any(|replica| replica.leads);
     let ours = Replica { leads, ..ours.clone() };
     tx.replica_put(&ours)?;
     if leads && ours.beat.is_multiple_of(TIDY) {

@@ -58,10 +58,10 @@ impl Registry {
         open.inspect(|open| open.line.cut()).count()
     }
 
-    /// Whether a node has one.
+    /// How many nodes have one.
     #[must_use]
-    pub fn has_nodes(&self) -> bool {
-        self.0.lock().keys().any(|principal| matches!(principal, Principal::Node(_)))
+    pub fn nodes(&self) -> usize {
+        self.0.lock().keys().filter(|principal| matches!(principal, Principal::Node(_))).count()
     }
 
     /// Asks all connections of a principal to end: what was said goes out. Answers how many.
@@ -106,12 +106,12 @@ mod tests {
         assert_eq!(lines.each_ref().map(Line::is_ending), [true, true, false]);
         assert_eq!(registry.leave(&b), 1);
         assert!(lines[2].is_ending());
-        assert!(!registry.has_nodes());
+        assert_eq!(registry.nodes(), 0);
         let node = Principal::Node(muster_common::ids::NodeId::from_u128(1));
         let entry = registry.enter(&node, "05", &Line::default(), 9);
-        assert!(registry.has_nodes());
+        assert_eq!(registry.nodes(), 1);
         drop(entry);
-        assert!(!registry.has_nodes());
+        assert_eq!(registry.nodes(), 0);
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub enum ChangeKind {
     Alert,
     /// Which part of the calls is traced.
     Traces,
+    /// Something that only a newer release has, which serves the same store: nothing is known of it here.
+    Unknown,
 }
 
 /// One row of the feed.
@@ -124,13 +126,14 @@ impl ChangeKind {
             Self::Artifacts => "artifacts",
             Self::Alert => "alert",
             Self::Traces => "traces",
+            Self::Unknown => "unknown",
         }
     }
 
     /// The kind written so.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    pub fn parse(text: &str) -> Self {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).unwrap_or(Self::Unknown)
     }
 }
 
@@ -149,7 +152,7 @@ pub trait ReadChanges: Reader {
         let decode = |row: &mut crate::engine::Row| {
             Ok(Change {
                 revision: row.u64("revision")?,
-                kind: row.word("change kind", ChangeKind::parse)?,
+                kind: row.word("change kind", |text| Some(ChangeKind::parse(text)))?,
                 id: row.text("changed id")?,
             })
         };

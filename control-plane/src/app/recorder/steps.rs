@@ -91,14 +91,17 @@ fn write_steps(tx: &mut WriteTx<'_>, steps: &[Step], now: UnixMillis, limit: u64
     let mut rooms = Rooms::new(limit);
     for step in steps {
         let id = step.report.command;
-        let known = match commands.remove(&id) {
-            Some(known) => Some(known),
-            None => tx.command_get(id)?.map(|command| {
+        let is_of = |command: &Command| command.node == step.node;
+        let known = match commands.get(&id) {
+            // It stays as its own node's reports have left it.
+            Some((command, _)) if !is_of(command) => None,
+            Some(_) => commands.remove(&id),
+            None => tx.command_get(id)?.filter(is_of).map(|command| {
                 let ack = CommandAck { command: id, seq: command.report_seq, credit: 0 };
                 (command, ack)
             }),
         };
-        let Some((command, ack)) = known.filter(|(command, _)| command.node == step.node) else {
+        let Some((command, ack)) = known else {
             // No order of this node, or none any more: nothing is written, and the host may forget.
             strangers.push((step.node, CommandAck { command: id, seq: step.report.seq, credit: 0 }));
             continue;

@@ -16,6 +16,8 @@ const TIMES: u64 = 3;
 pub(super) struct Giving {
     /// Among these.
     replicas: BTreeSet<ReplicaId>,
+    /// How much these are to give is not counted yet.
+    is_new: bool,
     /// So many more.
     left: u64,
     /// Sessions of all of them, when it last looked.
@@ -28,14 +30,17 @@ impl Giving {
         let replicas: BTreeSet<ReplicaId> = all.iter().map(|replica| replica.id).collect();
         let counts: Vec<u64> = all.iter().map(|replica| replica.sessions).collect();
         let own = all.iter().find(|replica| replica.id == ours).map_or(0, |replica| replica.sessions);
-        if replicas != self.replicas {
-            let average = counts.iter().sum::<u64>() / (counts.len() as u64).max(1);
-            self.replicas = replicas;
-            self.left = own.saturating_sub(average) * TIMES;
-        }
         let before = std::mem::replace(&mut self.before, counts.iter().sum());
+        self.is_new |= replicas != self.replicas;
+        self.replicas = replicas;
         if is_rush(before, self.before) {
             return 0;
+        }
+        // Counted when nobody comes any more: at a start of everything they all begin with none.
+        if self.is_new && self.before > 0 {
+            self.is_new = false;
+            let average = self.before / (counts.len() as u64).max(1);
+            self.left = own.saturating_sub(average) * TIMES;
         }
         let now = surplus(own, &counts).min(self.left);
         self.left -= now;
@@ -119,6 +124,15 @@ mod tests {
             assert_eq!(giving.next(first, &all([came, 0, 0])), 0, "{came}");
         }
         assert_eq!(giving.next(first, &all([4_010, 0, 0])), 80, "all are here");
+    }
+
+    #[test]
+    fn who_gets_all_of_a_fleet_that_comes_at_once_gives_when_it_is_there() {
+        let (mut giving, first) = (Giving::default(), ReplicaId::from_u128(1));
+        for came in [0, 0, 1_500, 3_000] {
+            assert_eq!(giving.next(first, &all([came, 0, 0])), 0, "{came}");
+        }
+        assert_eq!(giving.next(first, &all([3_000, 0, 0])), 60);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Orders that nobody answers.
+//! Orders that nobody answers, or somebody else does.
 
 use std::time::Duration;
 
@@ -43,4 +43,22 @@ async fn an_order_without_an_answer_ends_and_a_late_answer_is_kept() {
     assert_eq!((answered.state, answered.exit_code), (State::Interrupted, Some(3)));
     assert_eq!((answered.output_bytes, answered.report_seq), (4, 3));
     assert_eq!(answered.message, "its host said later: failed");
+}
+
+#[tokio::test]
+async fn who_answers_the_order_of_another_node_takes_nothing_from_its_answer() {
+    let bench = Bench::new().await;
+    let id = bench.node(1).await;
+    let (session, _) = bench.hello(id, &hello(ledger(1, 1))).unwrap();
+    let order = bench.ordered().await.remove(0);
+    let stranger = bench.node(2).await;
+    let (other, _) = bench.hello(stranger, &hello(ledger(2, 1))).unwrap();
+    // All of it is stored at once.
+    bench.app.command(&session, said(&order, 1, State::Running)).unwrap();
+    bench.app.command(&session, said(&order, 2, State::Succeeded)).unwrap();
+    bench.app.command(&other, said(&order, 3, State::Failed)).unwrap();
+    bench.app.record().await.unwrap();
+    assert_eq!(bench.command(&order).await.state, State::Succeeded);
+    let (operation, _) = bench.app.operation(&whole(), order.operation).await.unwrap();
+    assert!(operation.ended_at.is_some(), "it was the last of its operation");
 }

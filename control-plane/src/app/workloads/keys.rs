@@ -36,6 +36,10 @@ pub(super) fn with_keys(
     made: Issuer,
 ) -> anyhow::Result<(Issuer, Option<Secret>)> {
     let fresh = sealed(vault, ca_dir, made.number)?;
+    // Asked after they were read: with one directory for all, another replica may have put its own there.
+    if !has_keys(ca_dir, &made) {
+        anyhow::bail!("the keys of issuer {} are another's: two were made at once; try again", made.number);
+    }
     Ok((Issuer { secret: fresh.as_ref().map(|secret| secret.id), ..made }, fresh))
 }
 
