@@ -4,14 +4,18 @@ mod grpc;
 #[cfg(test)]
 pub(super) mod memory;
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
-use muster_common::reason::Reason;
-
+use futures_util::{Stream, StreamExt as _};
 pub use grpc::Grpc;
+use muster_common::reason::Reason;
+use tokio::time::timeout;
 
-use super::frames::{Inbound, Outbound};
+use super::frames::{Body, Inbound, Outbound};
 use crate::dial;
+
+/// For the last words.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A session could not be opened, or broke.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +32,9 @@ pub enum Error {
     /// The stream is gone.
     #[error("the control plane ended the stream")]
     Closed,
+    /// The same, and this was the last that it said.
+    #[error("the control plane ended the session")]
+    LastWord(Box<Inbound>),
     /// Nothing went out for too long.
     #[error("the control plane does not read")]
     Stuck,
@@ -40,7 +47,7 @@ impl Error {
         match self {
             Self::Dial(error) => error.is_about_identity(),
             Self::Refused(refusal) => refusal.is_about_identity(),
-            Self::Identity(_) | Self::Closed | Self::Stuck => false,
+            Self::Identity(_) | Self::Closed | Self::LastWord(_) | Self::Stuck => false,
         }
     }
 
@@ -72,6 +79,23 @@ impl Error {
     }
 }
 
+/// Why nothing more can be sent: that stands at the end of what still comes in.
+async fn why_closed(inbound: &mut (impl Stream<Item = Result<Inbound, Error>> + Unpin)) -> Error {
+    let end = async {
+        loop {
+            match inbound.next().await {
+                Some(Ok(last)) if matches!(last.body, Body::Reconnect(_) | Body::Removed(_)) => {
+                    return Error::LastWord(Box::new(last));
+                }
+                Some(Ok(_)) => {} // said again in the next session
+                Some(Err(error)) => return error,
+                None => return Error::Closed,
+            }
+        }
+    };
+    timeout(LAST_WORDS, end).await.unwrap_or(Error::Closed)
+}
+
 /// Opens streams.
 pub trait Transport: Send + 'static {
     /// What it opens.
@@ -95,4 +119,33 @@ pub trait Link: Send {
 
     /// No more will be sent; waits until the other side has heard it all, or gives up.
     fn finish(self) -> impl Future<Output = ()> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+    use crate::session::frames::{Ack, Reconnect};
+
+    fn said(body: Body) -> Result<Inbound, Error> {
+        Ok(Inbound { session: None, body })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_could_not_be_sent_is_never_taken_for_sent() {
+        let refused = || Err(dial::Refusal::from(&tonic::Status::aborted("fenced")).into());
+        let news = || said(Body::Ack(Ack::default()));
+        let why = why_closed(&mut stream::iter([news(), news(), refused()])).await;
+        assert!(matches!(why, Error::Refused(refusal) if refusal.message == "fenced"));
+        assert!(matches!(why_closed(&mut stream::iter([news()])).await, Error::Closed));
+        assert!(matches!(why_closed(&mut stream::pending()).await, Error::Closed));
+    }
+
+    #[tokio::test]
+    async fn who_is_told_to_go_while_it_speaks_hears_it() {
+        let word = || said(Body::Reconnect(Reconnect::default()));
+        let why = why_closed(&mut stream::iter([said(Body::Ack(Ack::default())), word()])).await;
+        assert!(matches!(why, Error::LastWord(last) if Some(&*last) == word().ok().as_ref()));
+    }
 }

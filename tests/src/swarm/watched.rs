@@ -37,8 +37,10 @@ impl<L: Link> Link for Watched<L> {
             self.probe.reported(report);
         }
         let sent = self.link.send(message).await;
-        if sent.is_err() {
-            self.lost();
+        match sent {
+            Err(Error::LastWord(_)) => self.told = true,
+            Err(_) => self.lost(),
+            Ok(()) => {}
         }
         sent
     }

@@ -47,7 +47,7 @@ async fn an_order_without_an_answer_ends_and_a_late_answer_is_kept() {
 
 #[tokio::test]
 async fn who_answers_the_order_of_another_node_takes_nothing_from_its_answer() {
-    let bench = Bench::new().await;
+    let bench = Bench::following().await;
     let id = bench.node(1).await;
     let (session, _) = bench.hello(id, &hello(ledger(1, 1))).unwrap();
     let order = bench.ordered().await.remove(0);

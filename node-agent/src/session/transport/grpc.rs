@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::{Stream, StreamExt as _};
+use futures_util::StreamExt as _;
 use muster_common::settings::Service;
 use muster_proto::agent::v1::{self as pb, session_service_client::SessionServiceClient};
 use rustls::ClientConfig;
@@ -13,7 +13,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming, transport::Channel};
 
-use super::{Error, Link, Transport};
+use super::{Error, LAST_WORDS, Link, Transport, why_closed};
 use crate::{
     dial::{self, Dialer},
     identity::Identity,
@@ -29,9 +29,8 @@ const MESSAGE: usize = 4 * 1024 * 1024;
 const OUT: usize = 16;
 /// The other side must take a message within this.
 const STUCK: Duration = Duration::from_secs(30);
-/// For the answer to the call itself, and for the last words.
+/// For the answer to the call itself.
 const ANSWER: Duration = Duration::from_secs(20);
-const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Opens sessions with the identity of now.
 #[derive(Debug, Clone)]
@@ -116,17 +115,13 @@ impl Link for GrpcLink {
     async fn send(&mut self, message: Outbound) -> Result<(), Error> {
         match timeout(STUCK, self.out.send(wire::outbound(message))).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(why_closed(&mut self.inbound).await),
+            Ok(Err(_)) => Err(why_closed(&mut (&mut self.inbound).map(heard)).await),
             Err(_) => Err(Error::Stuck),
         }
     }
 
     async fn next(&mut self) -> Result<Inbound, Error> {
-        match self.inbound.message().await {
-            Ok(Some(message)) => Ok(wire::inbound(message)),
-            Ok(None) => Err(Error::Closed),
-            Err(status) => Err(dial::Refusal::from(&status).into()),
-        }
+        self.inbound.next().await.map_or(Err(Error::Closed), heard)
     }
 
     async fn finish(self) {
@@ -137,32 +132,6 @@ impl Link for GrpcLink {
     }
 }
 
-/// Why nothing more can be sent: that stands at the end of what still comes in.
-async fn why_closed<T>(inbound: &mut (impl Stream<Item = Result<T, Status>> + Unpin)) -> Error {
-    let end = async {
-        loop {
-            match inbound.next().await {
-                Some(Ok(_)) => {} // said again in the next session
-                Some(Err(status)) => return dial::Refusal::from(&status).into(),
-                None => return Error::Closed,
-            }
-        }
-    };
-    timeout(LAST_WORDS, end).await.unwrap_or(Error::Closed)
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_util::stream;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn what_could_not_be_sent_is_never_taken_for_sent() {
-        let refused = || Err(Status::aborted("fenced"));
-        let why = why_closed(&mut stream::iter([Ok(1), Ok(2), refused()])).await;
-        assert!(matches!(why, Error::Refused(refusal) if refusal.message == "fenced"));
-        assert!(matches!(why_closed(&mut stream::iter([Ok(1)])).await, Error::Closed));
-        assert!(matches!(why_closed::<u8>(&mut stream::pending()).await, Error::Closed));
-    }
+fn heard(said: Result<pb::SessionResponse, Status>) -> Result<Inbound, Error> {
+    said.map(wire::inbound).map_err(|status| dial::Refusal::from(&status).into())
 }

@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-use super::{Error, Link, Transport};
+use super::{Error, Link, Transport, why_closed};
 use crate::session::frames::{Inbound, Outbound};
 
 /// Opens streams whose other ends a test holds.
@@ -34,7 +34,11 @@ impl Transport for Memory {
 
 impl Link for MemoryLink {
     async fn send(&mut self, message: Outbound) -> Result<(), Error> {
-        self.out.send(message).await.map_err(|_| Error::Closed)
+        if self.out.send(message).await.is_ok() {
+            return Ok(());
+        }
+        let inbound = &mut self.inbound;
+        Err(why_closed(&mut futures_util::stream::poll_fn(|context| inbound.poll_recv(context))).await)
     }
 
     async fn next(&mut self) -> Result<Inbound, Error> {

@@ -140,12 +140,22 @@ impl<L: Link> Talk<L> {
             match done {
                 Ok(None) => {}
                 Ok(Some(end)) => return end,
+                Err(Error::LastWord(message)) => return self.last_word(*message),
                 Err(error) => return End::Lost(error),
             }
             if let (Machine::Live(session), Some(tell)) = (&self.machine, opened.take_if(|_| self.is_live()))
             {
                 tell(*session);
             }
+        }
+    }
+
+    /// What it was told while it had something to say.
+    fn last_word(&mut self, message: Inbound) -> End {
+        match self.machine.on(message) {
+            Step::Leave(reconnect) => End::Leave(reconnect),
+            Step::Removed(reason) => End::Removed(reason),
+            _ => End::Lost(Error::Closed),
         }
     }
 

@@ -462,6 +462,21 @@ async fn a_control_plane_that_always_wants_another_session_does_not_make_the_hos
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_told_to_come_later_while_it_speaks_comes_later() {
+    let mut lab = lab(None);
+    let mut peer = lab.peers.recv().await.unwrap();
+    assert!(matches!(peer.hear().await, Outbound::Hello(_)));
+    let begun = Clock::System.monotonic();
+    // The facts that the welcome asks for reach nobody any more.
+    peer.heard.close();
+    peer.say(welcome()).await;
+    let after = Duration::from_secs(200);
+    peer.say(Body::Reconnect(Reconnect { after, ..Reconnect::default() })).await;
+    lab.open().await;
+    assert!(begun.elapsed() >= after, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_session_that_lasted_another_one_is_opened_soon() {
     let mut lab = lab(None);
     for _ in 0..6 {

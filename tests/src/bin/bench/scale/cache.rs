@@ -10,6 +10,7 @@ use muster_tests::{
     binaries,
     operator::Operator,
     plane::{Options, Plane},
+    replicas::about,
 };
 use serde_json::{Value, json};
 
@@ -21,6 +22,8 @@ const LONG: Duration = Duration::from_secs(600);
 const SETTLE: Duration = Duration::from_secs(12);
 /// Stores that are not smaller than this are large.
 const LARGE: usize = 10_000;
+/// As control planes are shipped: nodes that are not heard are gone after ten.
+const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Of each selector, of which the median counts.
 const RUNS: usize = 5;
 /// Selectors that find many nodes, some, few and none.
@@ -35,8 +38,8 @@ const SELECTORS: [&str; 5] = [
 /// Answers a row.
 pub(super) async fn run(count: usize) -> anyhow::Result<Value> {
     let folder = tempfile::tempdir()?;
-    let mut plane =
-        Plane::start(folder.path(), &Options { log: "warn".to_owned(), ..Options::default() }).await;
+    let options = Options { log: "warn".to_owned(), heartbeat: HEARTBEAT, ..Options::default() };
+    let mut plane = Plane::start(folder.path(), &options).await;
     let settle = if count < LARGE { crate::SETTLE } else { SETTLE };
     tokio::time::sleep(settle).await;
     let empty = plane.process().rss_kib();
@@ -60,14 +63,29 @@ pub(super) async fn run(count: usize) -> anyhow::Result<Value> {
     }
     tokio::time::sleep(settle).await;
     let held = plane.process().rss_kib();
+    println!("{count} nodes: gone");
+    let until = Clock::System.monotonic() + LONG;
+    while about(&operator).await.nodes.is_none_or(|nodes| nodes.offline < nodes.total) {
+        ensure!(Clock::System.monotonic() < until, "nodes that nobody hears are not offline");
+        tokio::time::sleep(crate::SETTLE).await;
+    }
+    let peak_gone = plane.process().peak_kib();
+    tokio::time::sleep(settle).await;
+    let held_gone = plane.process().rss_kib();
     let worst = selectors.iter().filter_map(|it| it["ms"].as_f64()).fold(0.0, f64::max);
-    let bytes = f64::from(u32::try_from(held.saturating_sub(empty))?) * 1024.0;
+    let by_node = |held: u64| -> anyhow::Result<f64> {
+        let bytes = f64::from(u32::try_from(held.saturating_sub(empty))?) * 1024.0;
+        Ok(bytes / f64::from(u32::try_from(count)?))
+    };
     Ok(json!({
         "nodes": count,
         "start_seconds": start,
         "memory_mib": held / 1024,
         "peak_mib": peak / 1024,
-        "bytes_per_node": bytes / f64::from(u32::try_from(count)?),
+        "bytes_per_node": by_node(held)?,
+        "gone_memory_mib": held_gone / 1024,
+        "gone_peak_mib": peak_gone / 1024,
+        "gone_bytes_per_node": by_node(held_gone)?,
         "count_ms": worst,
         "selectors": selectors,
         "store_mib": std::fs::metadata(&store)?.len() >> 20,
