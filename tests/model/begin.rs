@@ -87,7 +87,7 @@ fn stamp() -> Stamp {
 
 fn node(host: usize) -> Node {
     let issued = Issued {
-        serial: "1".to_owned(),
+        serial: "1".into(),
         generation: 1,
         issuer: 1,
         not_before: NOW,

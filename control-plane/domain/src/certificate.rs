@@ -1,13 +1,16 @@
 //! A node's certificates: the current one, and the next until it is first used.
 
+mod serial;
+
 use muster_common::clock::UnixMillis;
 use serde::{Deserialize, Serialize};
+pub use serial::Serial;
 
 /// What is kept of an issued certificate; not the certificate itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Issued {
-    /// Lower-case hexadecimal.
-    pub serial: String,
+    /// Its number.
+    pub serial: Serial,
     /// Counts a node's certificates from 1.
     pub generation: u64,
     /// Slot of the authority that issued it.
@@ -80,9 +83,9 @@ impl NodeCertificate {
     /// Judges a serial shown in a handshake.
     #[must_use]
     pub fn judge(&self, serial: &str) -> Shown {
-        if self.current.serial == serial {
+        if self.current.serial == *serial {
             Shown::Current
-        } else if self.next.as_ref().is_some_and(|next| next.serial == serial) {
+        } else if self.next.as_ref().is_some_and(|next| next.serial == *serial) {
             Shown::Next
         } else {
             Shown::Superseded
@@ -90,8 +93,8 @@ impl NodeCertificate {
     }
 
     /// Of all of them.
-    pub fn serials(&self) -> impl Iterator<Item = &str> {
-        self.both().map(|issued| issued.serial.as_str())
+    pub fn serials(&self) -> impl Iterator<Item = &Serial> {
+        self.both().map(|issued| &issued.serial)
     }
 
     /// Slots of the authority that issued them.
@@ -123,7 +126,6 @@ impl NodeCertificate {
     #[must_use]
     pub fn without_leaves(mut self) -> Self {
         self.current.leaf = None;
-        self.current.serial.shrink_to_fit();
         if let Some(leaf) = self.next.as_mut().and_then(|next| next.leaf.as_mut()) {
             leaf.der = Vec::new();
         }
@@ -146,7 +148,7 @@ mod tests {
 
     fn pair(current: u64, next: Option<u64>) -> NodeCertificate {
         let issued = |generation: u64| Issued {
-            serial: format!("{generation:x}"),
+            serial: format!("{generation:x}").into(),
             generation,
             issuer: 1,
             not_before: UnixMillis(0),

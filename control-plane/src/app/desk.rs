@@ -64,7 +64,7 @@ impl Desk for App {
                     .node
                     .kept
                     .as_ref()
-                    .is_some_and(|kept| kept.shares(&certificate.current.serial)) =>
+                    .is_some_and(|kept| kept.shares(&certificate.current.serial.to_string())) =>
                 {
                     Some((std::time::Duration::ZERO, "released"))
                 }

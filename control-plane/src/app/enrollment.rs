@@ -325,7 +325,7 @@ impl App {
             Error::refused(Reason::Internal, "a certificate could not be issued")
         })?;
         Ok(Issued {
-            serial: issued.serial,
+            serial: issued.serial.into(),
             generation,
             issuer: issued.issuer,
             not_before: issued.not_before,

@@ -235,6 +235,13 @@ impl Entry {
 }
 
 impl Fleet {
+    /// Makes the map of nodes as small as it can be. One that was filled in the order of its keys has
+    /// leaves that are half empty.
+    pub fn pack(&self) {
+        let mut nodes = self.0.nodes.write();
+        *nodes = std::mem::take(&mut *nodes).into_iter().collect();
+    }
+
     /// A node, if it exists.
     #[must_use]
     pub fn get(&self, id: NodeId) -> Option<Arc<Mutex<Entry>>> {

@@ -128,7 +128,7 @@ impl App {
         // session has shown, and what is shown here.
         let in_memory = self.fleet.with(id, |entry| entry.node.certificate.current.serial.clone());
         let in_use =
-            waiting.is_some_and(|next| next.serial == by.serial || Some(&next.serial) == in_memory.as_ref());
+            waiting.is_some_and(|next| next.serial == *by.serial || Some(&next.serial) == in_memory.as_ref());
         let current = if in_use { stored.promoted().current } else { stored.current };
         tx.node_set_certificate(id, &NodeCertificate { current, next: Some(Box::new(offer.clone())) })?;
         let mut after = json!({ "certificate_serial": offer.serial, "generation": offer.generation });
@@ -140,7 +140,7 @@ impl App {
                 if let (Some(instance), false) = (by.instance, kept.shares(&by.serial)) {
                     kept.instance = instance;
                 }
-                kept.serials.push(offer.serial.clone());
+                kept.serials.push(offer.serial.to_string());
                 tx.node_set_kept(id, Some(&kept))?;
             }
             after["recoveries"] = recoveries.into();

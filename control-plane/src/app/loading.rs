@@ -28,8 +28,10 @@ impl App {
             }
             match listed.next {
                 Some(after) => page.after = Some(after),
-                None => return Ok(()),
+                None => break,
             }
         }
+        self.fleet.pack();
+        Ok(())
     }
 }

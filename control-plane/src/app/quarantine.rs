@@ -224,7 +224,7 @@ impl App {
         self.commit_in(Lane::Brake, stamp, move |tx| {
             let node = node_in(tx, &scope, id)?;
             let good = held.iter().chain([&node.certificate]).flat_map(NodeCertificate::serials);
-            let good: BTreeSet<String> = good.map(str::to_owned).collect();
+            let good: BTreeSet<String> = good.map(ToString::to_string).collect();
             let told = node.quarantine.iter().flat_map(|found| found.seen.iter()).map(|seen| &seen.serial);
             let stale: BTreeSet<String> =
                 told.filter(|serial| !serial.is_empty() && !good.contains(*serial)).cloned().collect();

@@ -155,7 +155,7 @@ fn proven(node: Node, request: &Request) -> Result<Proven, Error> {
         .both()
         .find(|issued| proof::holds(issued.der(), &request.challenge, &request.csr_der, &request.signature));
     let serial = signed.ok_or_else(invalid)?.serial.clone();
-    Ok(Proven { node, serial })
+    Ok(Proven { node, serial: serial.to_string() })
 }
 
 fn is_other_machine(node: &Node, claim: &[u8]) -> bool {

@@ -254,7 +254,7 @@ impl Ca {
         let slot = ring.authority.slots.iter().find(|slot| is_issuer(&slot.issuing_der))?;
         let facts = read(leaf_der)?;
         Some(Issued {
-            serial: facts.serial,
+            serial: facts.serial.into(),
             generation,
             issuer: slot.number,
             not_before: facts.not_before,

@@ -76,7 +76,7 @@ fn stamp() -> Stamp {
 fn node(number: usize, items: usize) -> Node {
     let key = Sha256::of(&number.to_be_bytes());
     let issued = Issued {
-        serial: key.to_string().chars().take(40).collect(),
+        serial: key.to_string()[..40].into(),
         generation: 1,
         issuer: 1,
         not_before: AT,

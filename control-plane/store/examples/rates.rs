@@ -157,7 +157,7 @@ fn stamp() -> Stamp {
 
 fn node(number: u128) -> Node {
     let issued = Issued {
-        serial: format!("{number:x}"),
+        serial: format!("{number:x}").into(),
         generation: 1,
         issuer: 1,
         not_before: AT,

@@ -30,7 +30,7 @@ pub(in crate::api) fn node(view: &View) -> pb::Node {
         conditions: view.conditions.iter().map(condition).collect(),
         agent_version: node.facts.agent_version().to_owned(),
         certificate: Some(pb::NodeCertificate {
-            serial: current.serial.clone(),
+            serial: current.serial.to_string(),
             generation: current.generation,
             not_after: Some(timestamp(current.not_after)),
             not_before: Some(timestamp(current.not_before)),

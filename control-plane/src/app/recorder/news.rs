@@ -362,7 +362,7 @@ fn interrupt(tx: &mut WriteTx<'_>, news: &News, now: UnixMillis, written: &mut W
 /// since; nothing was written.
 fn promote(tx: &mut WriteTx<'_>, node: &Node) -> Result<bool, Error> {
     let Some(stored) = tx.node_get(node.id)? else { return Ok(true) };
-    match stored.certificate.judge(&node.certificate.current.serial) {
+    match stored.certificate.judge(&node.certificate.current.serial.to_string()) {
         Shown::Next => {
             tx.node_set_certificate(node.id, &stored.certificate.promoted())?;
             Ok(true)

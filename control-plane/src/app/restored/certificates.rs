@@ -59,7 +59,7 @@ impl App {
             let put = |found: Issued| {
                 move |tx: &mut muster_store::WriteTx<'_>| {
                     let Some(node) = tx.node_get(id)? else { return Ok(()) };
-                    let is_revoked = tx.revocation_get(&Subject::Serial(found.serial.clone()))?.is_some();
+                    let is_revoked = tx.revocation_get(&Subject::Serial(found.serial.to_string()))?.is_some();
                     if is_revoked || node.certificate.newest() >= found.generation {
                         return Ok(());
                     }

@@ -159,14 +159,14 @@ impl Bench {
     pub(super) fn hello_with(
         &self,
         node: NodeId,
-        serial: &str,
+        serial: impl ToString,
         hello: &Hello,
     ) -> Result<(Handle, Opened), Refusal> {
         let line = Line::default();
         let handle = Handle::new(node, line.clone());
         let caller = Caller {
             node,
-            serial: serial.to_owned(),
+            serial: serial.to_string(),
             remote: ([127, 0, 0, 1], 1).into(),
             key_exchange: "X25519",
             line,
@@ -403,7 +403,7 @@ pub(super) fn whole() -> Scope {
 
 pub(super) fn issued(serial: &str, generation: u64) -> Issued {
     Issued {
-        serial: serial.to_owned(),
+        serial: serial.into(),
         generation,
         issuer: 1,
         not_before: NOW,

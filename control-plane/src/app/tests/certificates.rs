@@ -86,7 +86,7 @@ async fn a_renewal_keeps_what_is_in_use_though_its_first_use_is_not_stored_yet()
     let shown = By { serial: "2".to_owned(), ..by() };
     bench.app.renew(&alice(), id, &shown, &request(&key)).await.unwrap();
     let stored = bench.stored(id).await.certificate;
-    assert_eq!((stored.current.serial.as_str(), stored.newest()), ("2", 3));
+    assert_eq!((stored.current.serial.to_string().as_str(), stored.newest()), ("2", 3));
     bench.app.record().await.unwrap();
     assert_eq!(bench.stored(id).await.certificate, stored);
     bench.hello_with(id, "2", &hello(ledger(1, 2))).unwrap();

@@ -96,12 +96,12 @@ async fn a_certificate_of_the_lost_time_is_found_unless_it_was_revoked_or_anothe
     let revocation = Revocation { subject, reason: "stolen".to_owned(), at: NOW, by: String::new() };
     bench.write(move |tx| Ok(tx.revocation_put(&revocation)?)).await;
     bench.app.follow().await.unwrap();
-    assert_eq!(show(&second), second.serial);
+    assert_eq!(show(&second), *second.serial);
     for other in [&first, &stolen, &after] {
-        assert_eq!(show(other), second.serial);
+        assert_eq!(show(other), *second.serial);
     }
     let stored = async {
-        while bench.stored(id).await.certificate.current.serial != second.serial {
+        while bench.stored(id).await.certificate.current.serial != *second.serial {
             tokio::task::yield_now().await;
         }
     };

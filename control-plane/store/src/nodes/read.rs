@@ -221,7 +221,7 @@ fn issued(row: &mut Row) -> Result<Option<Issued>, Error> {
             Some(key_sha256),
             Some(der),
         ) => {
-            let leaf = Some(Box::new(Leaf { key_sha256, der }));
+            let (serial, leaf) = (serial.into(), Some(Box::new(Leaf { key_sha256, der })));
             Ok(Some(Issued { serial, generation, issuer, not_before, not_after, leaf }))
         }
         _ => Ok(None),

@@ -249,7 +249,7 @@ pub trait WriteNodes: ReadNodes + Writer {
     /// If the store fails.
     fn node_set_certificate(&mut self, id: NodeId, certificate: &NodeCertificate) -> Result<bool, Error> {
         let sql = "SELECT serial FROM node_certificates WHERE node_id = $1";
-        let known = self.rows(sql, params![id], |row| row.text("serial"))?;
+        let known = self.rows(sql, params![id], |row| Ok(row.text("serial")?.into()))?;
         if known.is_empty() {
             return Ok(false); // a node has one from its first row to its last
         }
@@ -298,10 +298,11 @@ fn put_certificates<W: Writer + ?Sized>(tx: &mut W, id: NodeId, pair: &NodeCerti
         let Some(leaf) = issued.leaf.as_ref().filter(|leaf| !leaf.der.is_empty()) else {
             return Err(Error::row("certificate", "it came from memory, which keeps no leaves"));
         };
+        let serial = issued.serial.to_string();
         let row = params![
             id,
             is_next,
-            &issued.serial,
+            &serial,
             issued.generation,
             issued.issuer,
             issued.not_before,

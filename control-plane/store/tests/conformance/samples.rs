@@ -126,7 +126,7 @@ pub(crate) fn item_name(name: &str) -> ItemName {
 
 pub(crate) fn issued(generation: u64) -> Issued {
     Issued {
-        serial: format!("{generation:02x}"),
+        serial: format!("{generation:02x}").into(),
         generation,
         issuer: 2,
         not_before: NOW,

@@ -32,7 +32,7 @@ fn rows_of_the_first_release_are_read() {
     let facts = node.facts.all();
     assert_eq!((facts.hostname.as_str(), facts.cpu_count, facts.os.as_str()), ("web-1", 2, ""));
     assert_eq!(facts.disks[0].size_bytes, 5);
-    assert_eq!(node.certificate.current.serial, "0a");
+    assert_eq!(node.certificate.current.serial.to_string(), "0a");
     let item = &node.items[0];
     assert_eq!(item.outcome, Some(Outcome::RolledBack));
     assert_eq!(item.attempted.as_ref().map(|version| version.generation.number), Some(7));
