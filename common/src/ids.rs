@@ -119,6 +119,10 @@ id!(
     /// What one receiver is to be told of one alert.
     DeliveryId, "delivery"
 );
+id!(
+    /// Something that happened.
+    EventId, "event"
+);
 
 #[cfg(test)]
 mod tests {

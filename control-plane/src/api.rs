@@ -29,6 +29,7 @@ use muster_proto::{
         assignments_service_server::AssignmentsServiceServer, audit_service_server::AuditServiceServer,
         blobs_service_server::BlobsServiceServer, bundles_service_server::BundlesServiceServer,
         concurrency_leases_service_server::ConcurrencyLeasesServiceServer,
+        events_service_server::EventsServiceServer,
         extensions_service_server::ExtensionsServiceServer, groups_service_server::GroupsServiceServer,
         join_tokens_service_server::JoinTokensServiceServer, nodes_service_server::NodesServiceServer,
         operations_service_server::OperationsServiceServer, releases_service_server::ReleasesServiceServer,
@@ -149,6 +150,9 @@ pub fn operators(app: &App) -> RoutesBuilder {
         )
         .add_service(
             AlertsServiceServer::new(admin::alerts::Handler(app())).max_decoding_message_size(READ_MESSAGE),
+        )
+        .add_service(
+            EventsServiceServer::new(admin::events::Handler(app())).max_decoding_message_size(READ_MESSAGE),
         )
         .add_service(
             WorkloadsServiceServer::new(admin::workloads::Handler(app()))

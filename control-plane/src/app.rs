@@ -27,6 +27,7 @@ pub mod desk;
 pub mod dispatch;
 pub mod enrollment;
 mod error;
+pub mod events;
 pub mod explain;
 pub mod extensions;
 pub mod feed;
@@ -138,6 +139,8 @@ pub struct Core {
     pub herd: herd::Herd,
     /// Nodes that were lost, until it is told.
     pub losses: losses::Losses,
+    /// What happened, until it is told.
+    pub events: events::Events,
     /// Issues certificates.
     pub ca: Arc<Ca>,
     /// Issue identities for programs.

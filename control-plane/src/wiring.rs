@@ -117,6 +117,7 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
         hub: Hub::default(),
         herd: app::herd::Herd::new(of_nodes.connections, of_nodes.handshakes_per_second),
         losses: app::losses::Losses::default(),
+        events: app::events::Events::default(),
         ca: Arc::clone(&ca),
         workloads,
         workshop: app::workshop::Workshop::default(),

@@ -30,6 +30,7 @@ mod deployment;
 mod doors;
 mod drift;
 mod enrollment_attacks;
+mod events;
 mod executor;
 mod explain;
 mod extensions;

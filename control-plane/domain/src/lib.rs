@@ -14,6 +14,7 @@ pub mod command;
 pub mod condition;
 pub mod effective;
 pub mod enrolled_with;
+pub mod event;
 pub mod extension;
 pub mod facts;
 pub mod group;

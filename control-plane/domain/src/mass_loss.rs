@@ -85,6 +85,12 @@ pub struct Burst {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Losses(Option<Burst>);
 
+/// Whether so many losses are a mass, where so many nodes are still there.
+#[must_use]
+pub const fn are_many(lost: usize, there: usize) -> bool {
+    lost >= ENOUGH || lost >= LEAST && lost * SHARE >= lost + there
+}
+
 /// Losses that another replica tells are known here so much later at most.
 const TOLD_WITHIN: Duration = Duration::from_secs(3);
 
@@ -109,6 +115,12 @@ impl Losses {
         if burst.nodes.len() < KEPT {
             burst.nodes.push(lost);
         }
+    }
+
+    /// How many there are by now.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.as_ref().map_or(0, |burst| burst.count)
     }
 
     /// These could not be told now.
@@ -141,7 +153,7 @@ impl Burst {
     /// Whether they are so many that it is told, where so many are still there.
     #[must_use]
     pub const fn is_mass(&self, there: usize) -> bool {
-        self.count >= ENOUGH || self.count >= LEAST && self.count * SHARE >= self.count + there
+        are_many(self.count, there)
     }
 
     /// Whether it was the control plane itself that most of them were lost by.

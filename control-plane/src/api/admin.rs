@@ -8,6 +8,7 @@ pub mod audit;
 pub mod blobs;
 pub mod bundles;
 pub mod concurrency_leases;
+pub mod events;
 pub mod extensions;
 pub mod groups;
 pub mod identity;

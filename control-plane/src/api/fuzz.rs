@@ -5,7 +5,7 @@ use muster_common::{
     clock::UnixMillis,
     digest::Sha256,
     ids::{
-        AlertId, DeliveryId, InstanceId, JoinRequestId, JoinTokenId, NodeId, OperationId, RolloutId,
+        AlertId, DeliveryId, EventId, InstanceId, JoinRequestId, JoinTokenId, NodeId, OperationId, RolloutId,
         SecretId, SilenceId,
     },
 };
@@ -265,6 +265,12 @@ requests! {
     pb::SilenceAlertsRequest => |it| drop(wire::alert::silence_from(it.silence)),
     pb::ListSilencesRequest => drop,
     pb::ExpireSilenceRequest => |it| id::<SilenceId>(&it.id),
+    pb::ListEventsRequest => |it| {
+        drop(wire::event::asked_of_list(&it));
+        page(&[&it.selector], it.page_size, &it.page_token);
+    },
+    pb::GetEventRequest => |it| id::<EventId>(&it.id),
+    pb::WatchEventsRequest => |it| drop(wire::event::asked_of_watch(&it)),
     pb::CreateAlertReceiverRequest => |it| alert_receiver(it.receiver),
     pb::UpdateAlertReceiverRequest => |it| alert_receiver(it.receiver),
     pb::ListAlertReceiversRequest => drop,

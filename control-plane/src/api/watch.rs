@@ -55,3 +55,10 @@ where
 pub(super) async fn beyond(applied: &mut tokio::sync::watch::Receiver<u64>, revision: u64) -> bool {
     applied.wait_for(|applied| *applied > revision).await.is_ok()
 }
+
+/// Waits for the next commit. A closed store wakes nobody: the next look says so.
+pub(super) async fn changed(committed: &mut tokio::sync::watch::Receiver<u64>) {
+    if committed.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -9,6 +9,7 @@ pub(super) mod authority;
 pub(super) mod blob;
 pub(super) mod bundle;
 pub(super) mod command;
+pub(super) mod event;
 pub(super) mod explain;
 pub(super) mod extension;
 pub(super) mod group;

@@ -16,6 +16,7 @@ use muster_domain::{
     access::Caller,
     audit::{Note, Stamp},
     authority::{Authority, Holders, Move, Phase, Progress, Refused, Slot, Standing},
+    event::{self, Happened},
     liveness::State,
     node::Node,
 };
@@ -23,7 +24,7 @@ use muster_store::{ReadAccess as _, ReadAuthority, ReadNodes as _, Store, WriteA
 use rustls::pki_types::CertificateDer;
 use serde_json::json;
 
-use super::{Actor, App, Error};
+use super::{Actor, App, Error, events};
 use crate::ca::{self, Ca, Scope};
 
 /// What a move needs besides the store.
@@ -175,7 +176,11 @@ fn note(tx: &mut WriteTx<'_>, after: &Authority, forced: bool) -> Result<(), Err
         "phase": after.phase().as_str(), "trust_bundle_version": after.bundle_version,
         "slots": standings, "forced": forced,
     });
-    Ok(tx.audit(Note { subject: "authority".to_owned(), after: text.to_string(), ..Note::default() })?)
+    tx.audit(Note { subject: "authority".to_owned(), after: text.to_string(), ..Note::default() })?;
+    let phase = after.phase();
+    let message = format!("the certificate authority is {}", phase.as_str());
+    let what = Happened::new(event::Kind::AuthorityTurned, &message).about("authority").with("phase", phase.as_str());
+    events::tell(tx, what.with("trust_bundle_version", after.bundle_version).with("forced", forced))
 }
 
 fn refused(error: &Refused) -> Error {

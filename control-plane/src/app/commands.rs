@@ -6,7 +6,7 @@ use muster_common::ids::CommandId;
 use muster_domain::command::{self, Command, Event};
 use muster_store::{ReadCommands as _, WriteCommands as _};
 
-use super::{App, Error, recorder::end_operations};
+use super::{App, Error, events::Ends, recorder::end_operations};
 
 /// How much later than at the latest a host's answer is still waited for: clocks
 /// differ, and a host that was cut off needs some time to say what it has to say.
@@ -52,18 +52,20 @@ impl App {
         let committed = self
             .store
             .write(self.own_stamp(action), move |tx| {
-                let mut moved: Vec<Command> = Vec::new();
+                let (mut moved, mut ends) = (Vec::new(), Ends::default());
                 for id in &ids {
                     let Some(before) = tx.command_get(*id)? else { continue };
                     match command::apply(&before, &event, now) {
                         Ok(after) if after != before => {
                             tx.command_put(&after)?;
+                            ends.saw(before.state, &after);
                             moved.push(after);
                         }
                         _ => {}
                     }
                 }
-                let mut operations: Vec<_> = moved.iter().map(|command| command.operation).collect();
+                ends.tell(tx)?;
+                let mut operations: Vec<_> = moved.iter().map(|command: &Command| command.operation).collect();
                 operations.dedup();
                 let ended = end_operations(tx, operations, now)?;
                 Ok::<_, Error>((moved, ended))

@@ -31,6 +31,8 @@ pub use live::{Holder, Live};
 pub use seldom::Seldom;
 pub use ticket::{News, OpenTicket};
 
+use super::events::Noted;
+
 /// All nodes. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Fleet(Arc<Inner>);
@@ -120,6 +122,8 @@ pub struct Dirty {
     pub session: Option<Claim>,
     /// Items that changed, gone ones included.
     pub items: Vec<ItemName>,
+    /// What happened to it, to be told with the rest.
+    pub noted: Vec<Noted>,
     /// Acknowledge item reports up to this once stored; 0: none.
     pub items_seq: u64,
     /// In the recorder's queue.
@@ -196,19 +200,24 @@ impl Entry {
         let mut changed = Vec::new();
         if complete {
             let gone = |state: &ItemState| !states.iter().any(|new| new.item == state.item);
-            changed.extend(self.node.items.iter().filter(|s| gone(s)).map(|s| s.item.clone()));
-            self.node.items.retain(|state| !gone(state));
+            let gone: Vec<ItemState> = self.node.items.extract_if(.., |state| gone(state)).collect();
+            gone.iter().for_each(|state| self.note_item(Some(state), None));
+            changed.extend(gone.into_iter().map(|state| state.item));
         }
         let is_new = |state: &&ItemState| self.reported(&state.item).is_none();
         let new = states.iter().filter(is_new).count();
         self.node.items.reserve_exact(new);
         for state in states {
             self.note_progress(&state, now);
-            match self.node.items.iter_mut().find(|old| old.item == state.item) {
+            let before = match self.node.items.iter_mut().find(|old| old.item == state.item) {
                 Some(old) if *old == state => continue,
-                Some(old) => *old = state.clone(),
-                None => self.node.items.push(state.clone()),
-            }
+                Some(old) => Some(std::mem::replace(old, state.clone())),
+                None => {
+                    self.node.items.push(state.clone());
+                    None
+                }
+            };
+            self.note_item(before.as_ref(), Some(&state));
             changed.push(state.item);
         }
         self.node.items.retain(|it| it.running.is_some() || it.progress.is_some() || it.is_refused());

@@ -46,8 +46,13 @@ impl App {
         let mut swept = Swept { counts: BTreeMap::new(), orders: OpenOrders::new(), next: None };
         let mut silent = Vec::new();
         let (leads, sees) = (self.leads(), self.sees_others());
-        if sees == Sees::AllAgain {
-            self.was_away(Away::Database);
+        match sees {
+            Sees::All => {}
+            Sees::AllAgain => {
+                self.was_away(Away::Database);
+                self.events.database_is_back(wall);
+            }
+            Sees::Nothing => self.events.database_is_away(wall),
         }
         self.fleet.for_each(|mut entry| {
             for ticket in &entry.tickets {
@@ -79,6 +84,7 @@ impl App {
             swept.next = entry.tracker.next_deadline(&limits).into_iter().chain(swept.next).min();
             *swept.counts.entry(entry.tracker.state()).or_default() += 1;
         });
+        self.counted(&swept.counts);
         if sees == Sees::Nothing {
             swept.next = None; // what is due is not judged now
         }
@@ -109,6 +115,7 @@ impl App {
         let node = entry.node.id;
         tracing::info!(%node, ?state, reason, "node {node} is {state:?}: {reason}");
         entry.node.liveness = Liveness { state, since, reason: reason.into() };
+        entry.note_hearing(was);
         if state == State::Offline && event == Event::Tick {
             self.lost(node, was, entry.holder);
         }

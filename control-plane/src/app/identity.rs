@@ -6,13 +6,14 @@ use muster_common::{clock::UnixMillis, ids::NodeId, reason::Reason};
 use muster_domain::{
     audit::{Note, Stamp},
     certificate::{Issued, NodeCertificate},
+    event::{Happened, Kind},
     lane::Lane,
     node::Node,
 };
 use muster_store::{ReadNodes as _, WriteNodes as _, WriteTx};
 use serde_json::json;
 
-use super::{Actor, App, Error, authority::still_issues, nodes::Leaves, speaker::By};
+use super::{Actor, App, Error, authority::still_issues, events, nodes::Leaves, speaker::By};
 use crate::ca::csr;
 
 /// How often a certificate is made anew because another one came first.
@@ -131,6 +132,7 @@ impl App {
             waiting.is_some_and(|next| next.serial == *by.serial || Some(&next.serial) == in_memory.as_ref());
         let current = if in_use { stored.promoted().current } else { stored.current };
         tx.node_set_certificate(id, &NodeCertificate { current, next: Some(Box::new(offer.clone())) })?;
+        events::tell(tx, certified(&node, offer, recoveries))?;
         let mut after = json!({ "certificate_serial": offer.serial, "generation": offer.generation });
         if let Some(recoveries) = recoveries {
             tx.node_set_recoveries(id, recoveries)?;
@@ -148,6 +150,20 @@ impl App {
         tx.audit(Note { subject: format!("node/{id}"), after: after.to_string(), ..Note::default() })?;
         Ok(Some(offer.clone()))
     }
+}
+
+/// `recoveries`: it came by that way.
+fn certified(node: &Node, offer: &Issued, recoveries: Option<u32>) -> Happened {
+    let name = &node.display_name;
+    let (kind, message) = match recoveries {
+        Some(_) => (Kind::NodeRecovered, format!("{name} proved with its old key who it is")),
+        None => (Kind::NodeCertificateRenewed, format!("{name} renewed its certificate")),
+    };
+    Happened::new(kind, &message)
+        .to(node.id)
+        .with("serial", &offer.serial)
+        .with("generation", offer.generation)
+        .with("not_after", offer.not_after)
 }
 
 /// Whether a certificate that waits is what is asked for.

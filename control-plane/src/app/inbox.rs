@@ -47,6 +47,7 @@ impl Inbox for App {
             let newest = newest_told(hello);
             self.recognize(&mut entry, caller, seen, newest);
             self.take_hello(&mut entry, hello)?;
+            entry.note_replaced(hello.instance);
             entry.live = Some(Box::new(Live {
                 session: handle.id(),
                 instance: hello.instance,

@@ -4,6 +4,7 @@
 use muster_common::{ids::JoinRequestId, reason::Reason};
 use muster_domain::{
     audit::Note,
+    event::{Happened, Kind},
     join_request::{Answer, JoinRequest, Move, State},
     join_token::{self, JoinToken},
     page::{Listed, Page},
@@ -13,7 +14,7 @@ use muster_store::{
 };
 use serde_json::json;
 
-use super::{Actor, App, Error};
+use super::{Actor, App, Error, events};
 
 /// How many may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +69,7 @@ impl App {
                     }
                     tx.join_request_decide(id, state, now, &by)?;
                     tx.audit(note(&request, state))?;
+                    events::tell(tx, decided(&request, state))?;
                 }
             }
             tx.join_request_get(id)?.ok_or_else(|| Error::not_found("join request", &id))
@@ -120,6 +122,15 @@ pub(super) fn told(request: &JoinRequest) -> Error {
             Error::refused(Reason::ApprovalPending, text)
         }
     }
+}
+
+fn decided(request: &JoinRequest, state: State) -> Happened {
+    let name = if request.display_name.is_empty() { &request.hostname } else { &request.display_name };
+    let kind = if state == State::Approved { Kind::JoinApproved } else { Kind::JoinDenied };
+    Happened::new(kind, &format!("{name:?} was {}", state.as_str()))
+        .about(format!("join-request/{}", request.id))
+        .with("join_token", request.token)
+        .with("address", &request.remote_address)
 }
 
 fn note(request: &JoinRequest, state: State) -> Note {

@@ -1,14 +1,18 @@
-//! Many nodes that are lost at once, told as one: `fleet.mass_loss` in the audit. Every replica sees
-//! all losses, its own and those that others tell of; the one that leads writes.
+//! Many nodes that are lost at once, told as one: `fleet.mass_loss` in the audit, and an event. Every
+//! replica sees all losses, its own and those that others tell of; the one that leads writes.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     net::IpAddr,
 };
 
-use muster_common::ids::{NodeId, ReplicaId};
+use muster_common::{
+    clock::UnixMillis,
+    ids::{NodeId, ReplicaId},
+};
 use muster_domain::{
     audit::Note,
+    event::{Happened, Kind, Many, SHOWN},
     labels::Labels,
     liveness::State,
     mass_loss::{self, Away, Burst, Candidates, Cause, Common, Limits, Lost, Seen},
@@ -17,7 +21,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use super::{
-    App, Error,
+    App, Error, events,
     fleet::{Entry, Holder},
 };
 
@@ -28,6 +32,10 @@ struct Inner {
     losses: mass_loss::Losses,
     /// What kept this process from hearing nodes last.
     away: Away,
+    /// Nodes that are late, as far as the last sweep knew: likely lost in a moment.
+    late: usize,
+    /// Nodes that are there and are not late.
+    there: usize,
 }
 
 /// Of those that were lost so many are named.
@@ -35,7 +43,8 @@ const NAMED: usize = 10;
 
 impl Default for Losses {
     fn default() -> Self {
-        Self(Mutex::new(Inner { losses: mass_loss::Losses::default(), away: Away::Restarted }))
+        let losses = mass_loss::Losses::default();
+        Self(Mutex::new(Inner { losses, away: Away::Restarted, late: 0, there: 0 }))
     }
 }
 
@@ -48,7 +57,25 @@ impl App {
     /// A node is offline, which nobody had said; it was in this state before, and held so.
     pub(super) fn lost(&self, node: NodeId, was: State, holder: Holder) {
         let lost = Lost { node, replica: self.replica_of(holder), after_away: was == State::Unknown };
-        self.losses.0.lock().losses.add(lost, self.clock.monotonic());
+        let mut inner = self.losses.0.lock();
+        inner.late -= usize::from(was == State::Late && inner.late > 0);
+        inner.losses.add(lost, self.clock.monotonic());
+    }
+
+    /// So many nodes were found in each state.
+    pub(super) fn counted(&self, counts: &BTreeMap<State, usize>) {
+        let count = |states: &[State]| states.iter().filter_map(|state| counts.get(state)).sum();
+        let mut inner = self.losses.0.lock();
+        inner.late = count(&[State::Late]);
+        inner.there = count(&[State::Online, State::Unknown, State::Quarantined]);
+    }
+
+    /// Whether many are being lost: those that are lost by now, and those that are late. When the first of
+    /// a cut is offline, all others are late, so this is known with the first.
+    pub(super) fn is_mass_loss(&self) -> bool {
+        let inner = self.losses.0.lock();
+        let lost = inner.losses.count();
+        lost > 0 && mass_loss::are_many(lost + inner.late, inner.there)
     }
 
     fn replica_of(&self, holder: Holder) -> Option<ReplicaId> {
@@ -79,9 +106,13 @@ impl App {
             Some(common) => Cause::Theirs(common),
             None => Cause::Unknown,
         };
-        let note = note(&burst, there, &cause);
-        let stamp = self.own_stamp("fleet.mass_loss");
-        let told = self.store.write(stamp, move |tx| tx.audit(note.clone()).map_err(Error::from)).await;
+        let (note, stamp) = (note(&burst, there, &cause), self.own_stamp("fleet.mass_loss"));
+        let (what, many) = event(&burst, there, &cause, stamp.at);
+        let write = self.store.write(stamp, move |tx| {
+            tx.audit(note.clone())?;
+            events::tell_mass_loss(tx, what.clone(), many.clone())
+        });
+        let told = write.await;
         if let Err(error) = told {
             self.losses.0.lock().losses.put_back(burst);
             return Err(error);
@@ -133,6 +164,19 @@ impl App {
 fn address(entry: &Entry) -> Option<IpAddr> {
     let live = entry.live.as_ref().map(|live| live.remote.ip());
     live.or_else(|| entry.sightings.all().last().map(|seen| seen.remote))
+}
+
+/// What is told of it as an event.
+fn event(burst: &Burst, there: usize, cause: &Cause, now: UnixMillis) -> (Happened, Many) {
+    let (lost, of, (kind, which)) = (burst.count, burst.count + there, cause.words());
+    let message = format!("{lost} of {of} nodes were lost at once: {kind} {which}");
+    let what = Happened::new(Kind::FleetMassLoss, message.trim_end())
+        .for_reason(kind)
+        .with("which", which)
+        .with("lost", lost)
+        .with("of", of);
+    let nodes = burst.nodes.iter().take(SHOWN).map(|lost| lost.node).collect();
+    (what, Many { count: lost as u64, nodes, until: now })
 }
 
 fn note(burst: &Burst, there: usize, cause: &Cause) -> Note {

@@ -7,6 +7,7 @@ use muster_domain::{
     access::Scope,
     audit::Note,
     command::Event,
+    event::{Happened, Kind},
     item::ItemVersion,
     labels::{Labels, Selector, check_labels},
     liveness::State,
@@ -24,6 +25,7 @@ use super::{
     Actor, App, Error,
     catalog::Wanted,
     check_etag, check_reason,
+    events::{self, Ends},
     fleet::{Entry, Live},
     recorder::end_operations,
     settings::{ProfileVersion, settings_by},
@@ -148,6 +150,12 @@ impl App {
                 return Err(Error::refused(Reason::PermissionDenied, message));
             }
             tx.node_edit(id, name, labels)?;
+            if *name != node.display_name {
+                events::tell(tx, renamed(&node, name))?;
+            }
+            if *labels != node.labels {
+                events::tell(tx, labelled(&node, name, labels))?;
+            }
             tx.audit(Note {
                 subject: format!("node/{id}"),
                 before: json!({ "display_name": node.display_name, "labels": node.labels }).to_string(),
@@ -203,6 +211,7 @@ impl App {
             may(tx, &node)?;
             end_commands(tx, id, gone, now)?;
             tx.node_delete(id)?;
+            events::tell(tx, removed(&node, gone, &reason))?;
             tx.audit(Note {
                 subject: format!("node/{id}"),
                 before: json!({ "display_name": node.display_name, "labels": node.labels }).to_string(),
@@ -264,6 +273,36 @@ pub(crate) fn node_in(tx: &mut WriteTx<'_>, scope: &Scope, id: NodeId) -> Result
     found.ok_or_else(|| Error::not_found("node", &id))
 }
 
+/// A node has another display name.
+pub(super) fn renamed(node: &Node, name: &str) -> Happened {
+    let before = &node.display_name;
+    Happened::new(Kind::NodeRenamed, &format!("{before} is called {name}"))
+        .to(node.id)
+        .with("before", before)
+        .with("after", name)
+}
+
+fn labelled(node: &Node, name: &str, labels: &Labels) -> Happened {
+    let shown = |labels: &Labels| json!(labels).to_string();
+    Happened::new(Kind::NodeLabelled, &format!("{name} has other labels"))
+        .to(node.id)
+        .with("before", shown(&node.labels))
+        .with("after", shown(labels))
+}
+
+fn removed(node: &Node, left: bool, reason: &str) -> Happened {
+    let (name, labels) = (&node.display_name, json!(node.labels).to_string());
+    let (kind, message) = match left {
+        true => (Kind::NodeDisconnected, format!("{name} left the fleet")),
+        false => (Kind::NodeRemoved, format!("{name} was removed")),
+    };
+    Happened::new(kind, &message)
+        .to(node.id)
+        .with("display_name", name)
+        .with("labels", labels)
+        .with("why", reason)
+}
+
 /// Why a node leaves the fleet.
 pub(super) enum Leaves {
     /// An operator removes it.
@@ -280,7 +319,7 @@ fn end_commands(
     left: bool,
     now: muster_common::clock::UnixMillis,
 ) -> Result<Vec<muster_common::ids::OperationId>, Error> {
-    let mut operations = Vec::new();
+    let (mut operations, mut ends) = (Vec::new(), Ends::default());
     for command in tx.command_open_for_node(node)? {
         let told = left
             && tx
@@ -289,10 +328,12 @@ fn end_commands(
         let event = if told { Event::NodeLeft } else { Event::NodeGone };
         if let Ok(ended) = muster_domain::command::apply(&command, &event, now) {
             tx.command_put(&ended)?;
+            ends.saw(command.state, &ended);
             if !operations.contains(&command.operation) {
                 operations.push(command.operation);
             }
         }
     }
+    ends.tell(tx)?;
     end_operations(tx, operations, now)
 }

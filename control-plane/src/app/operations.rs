@@ -26,6 +26,7 @@ use muster_domain::{
     access::Scope,
     audit::Note,
     command::{self, Command},
+    event::{Happened, Kind},
     labels::Selector,
     node::Node,
     operation::{Counts, Operation, Plan, Timing, check_lane, order},
@@ -33,7 +34,7 @@ use muster_domain::{
 use muster_store::{ReadLeases, ReadOperations as _, WriteCommands as _, WriteOperations as _, WriteTx};
 use serde_json::json;
 
-use super::{Actor, App, Error, check_request_id, selectors, written::Written};
+use super::{Actor, App, Error, check_request_id, events, selectors, written::Written};
 
 /// What someone wants done.
 #[derive(Debug, Clone)]
@@ -295,7 +296,14 @@ fn begin(
         after: shown(operation).to_string(),
         ..Note::default()
     })?;
-    Ok(())
+    let (id, kind, total) = (operation.id, &operation.kind, operation.total);
+    let what = Happened::new(Kind::OperationStarted, &format!("{kind} was started for {total} nodes"));
+    let what = what.about(format!("operation/{id}")).by(id).with("kind", kind).with("nodes", total);
+    events::tell(tx, what.with("selector", &operation.selector).with("schedule", &operation.schedule))?;
+    match operation.ended_at {
+        Some(_) => events::tell(tx, events::operation_over(id, &Counts::default())),
+        None => Ok(()),
+    }
 }
 
 /// An operation as the audit has it.

@@ -18,6 +18,7 @@ use muster_domain::{
     access::{Permission, Scope},
     audit::{Note, Stamp},
     certificate::{NodeCertificate, Shown},
+    event::{self, Happened},
     join_token::check_description,
     lane::Lane,
     node::Node,
@@ -26,7 +27,7 @@ use muster_domain::{
 use muster_store::WriteNodes as _;
 use serde_json::json;
 
-use super::{Actor, App, Error, nodes::node_in, restored, revocation::revoke_shared};
+use super::{Actor, App, Error, events, nodes::node_in, restored, revocation::revoke_shared};
 
 /// Between tries to store what was noticed.
 pub(super) const RETRY_MIN: Duration = Duration::from_millis(100);
@@ -156,6 +157,7 @@ impl App {
                 }
                 tx.node_set_quarantine(id, Some(&quarantine), None)?;
                 tx.audit(note(id, &quarantine, &reason))?;
+                events::tell(tx, locked_up(&node, &quarantine, &reason))?;
                 Ok(true)
             })
             .await?;
@@ -238,6 +240,9 @@ impl App {
                 None => None,
             };
             tx.node_set_quarantine(id, next.as_ref(), machine.as_deref())?;
+            if next.is_none() && node.quarantine.is_some() {
+                events::tell(tx, released(&node, &reason))?;
+            }
             tx.node_set_kept(id, only.as_ref())?;
             if let (Some(_), Some(newest)) = (keep, begin(held.iter().chain([&node.certificate]))) {
                 tx.node_set_own_since(id, newest)?;
@@ -270,6 +275,21 @@ fn is_over(node: &Node, quarantine: &Quarantine) -> bool {
 /// Of the newest of some certificates.
 fn begin<'a>(held: impl Iterator<Item = &'a NodeCertificate>) -> Option<UnixMillis> {
     held.flat_map(NodeCertificate::both).map(|it| it.not_before).max()
+}
+
+fn locked_up(node: &Node, quarantine: &Quarantine, reason: &str) -> Happened {
+    let (name, why) = (&node.display_name, quarantine.reason);
+    let seen: BTreeSet<String> = quarantine.seen.iter().map(|seen| seen.remote.to_string()).collect();
+    Happened::new(event::Kind::NodeQuarantined, &format!("{name} was put in quarantine: {}", why.describe()))
+        .to(node.id)
+        .for_reason(why.as_str())
+        .with("addresses", Vec::from_iter(seen).join(", "))
+        .with("why", reason)
+}
+
+pub(super) fn released(node: &Node, reason: &str) -> Happened {
+    let message = format!("{} was let out of quarantine", node.display_name);
+    Happened::new(event::Kind::NodeReleased, &message).to(node.id).with("why", reason)
 }
 
 /// The entry of the audit: everyone who spoke as the node is named.

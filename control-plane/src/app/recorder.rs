@@ -38,6 +38,7 @@ pub use queue::{Full, Refused};
 
 use super::{
     App, Error,
+    events::{self, Ends},
     fleet::{Dirty, Entry, Holder},
 };
 use crate::session::frames::CommandReport;
@@ -134,7 +135,9 @@ pub(crate) fn end_operations(
             stop_if_spent(tx, id, &mut counts, now)?;
         }
         if operation::is_ended(&counts) {
-            tx.operation_set_ended(id, now)?;
+            if tx.operation_set_ended(id, now)? {
+                events::tell(tx, events::operation_over(id, &counts))?;
+            }
             ended.push(id);
         }
     }
@@ -153,14 +156,15 @@ fn stop_if_spent(
     };
     let borne = plan.pacing.max_failures.map_or(0, |borne| borne.of(counts.total() as usize));
     let message = format!("{} commands of the operation failed; it bears {borne}", counts.failures());
-    let event = Event::Withdrawn(Reason::ErrorBudgetSpent, message);
+    let (event, mut ends) = (Event::Withdrawn(Reason::ErrorBudgetSpent, message), Ends::default());
     for before in tx.command_of_operation_open(id)? {
         if let Ok(after) = command::apply(&before, &event, now)
             && after != before
         {
             tx.command_put(&after)?;
+            ends.saw(before.state, &after);
             counts.shift(before.state, after.state, 1);
         }
     }
-    Ok(())
+    ends.tell(tx)
 }

@@ -9,6 +9,7 @@ use muster_common::{
 };
 use muster_domain::{
     audit::{Note, Stamp},
+    event::{Happened, Kind},
     lane::Lane,
     node::Node,
     sighting::Suspicion,
@@ -17,7 +18,7 @@ use muster_store::{ReadNodes as _, WriteNodes as _};
 use serde_json::json;
 
 use super::{
-    Actor, App, Error,
+    Actor, App, Error, events,
     identity::Renewed,
     nodes::node_in,
     speaker::{By, quarantined},
@@ -127,7 +128,8 @@ impl App {
                 after: json!({ "recoveries": 0 }).to_string(),
                 ..Note::default()
             })?;
-            Ok(())
+            let message = format!("{} may recover again", node.display_name);
+            events::tell(tx, Happened::new(Kind::AccessAllowed, &message).to(id).for_reason("MayRecover"))
         })
         .await
     }

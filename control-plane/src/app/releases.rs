@@ -8,6 +8,7 @@ use muster_domain::{
     assignment::Target,
     audit::Note,
     condition::Condition,
+    event::{Happened, Kind},
     item::is_resource_name,
     release::{Channel, Recommended, Release, Support, is_version},
 };
@@ -15,7 +16,7 @@ use muster_store::{ReadReleases as _, WriteReleases as _, WriteTx};
 use semver::Version;
 use serde_json::json;
 
-use super::{Actor, App, Error, check_etag, fleet::Entry};
+use super::{Actor, App, Error, check_etag, events, fleet::Entry};
 
 /// Most channels that there may be.
 const MAX_CHANNELS: usize = 32;
@@ -126,6 +127,9 @@ impl App {
                 after: shown(&wish.version),
                 denied: false,
             })?;
+            let message = format!("channel {} recommends release {}", wish.name, wish.version);
+            let what = Happened::new(Kind::ReleaseRecommended, &message);
+            events::tell(tx, what.about(format!("channel/{}", wish.name)).with("version", &wish.version))?;
             Ok(channel)
         })
         .await

@@ -5,7 +5,7 @@ use muster_domain::{audit::Note, lane::Lane, node::is_display_name};
 use muster_store::{ReadNodes as _, WriteNodes as _};
 use serde_json::json;
 
-use super::{Actor, App, Error, speaker::By};
+use super::{Actor, App, Error, events, nodes::renamed, speaker::By};
 
 impl App {
     /// Renames a node by its host's own wish; answers the name. Nothing else of it changes.
@@ -38,6 +38,7 @@ impl App {
             app.speaks_now(tx, &stored, &by)?;
             if stored.display_name != name {
                 tx.node_edit(node, &name, &stored.labels)?;
+                events::tell(tx, renamed(&stored, &name))?;
                 tx.audit(Note {
                     subject: format!("node/{node}"),
                     before: json!({ "display_name": stored.display_name }).to_string(),

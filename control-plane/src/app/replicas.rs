@@ -23,6 +23,7 @@ use muster_common::{
 };
 use muster_domain::{
     audit::Note,
+    event::{Happened, Kind},
     mass_loss::Away,
     replica::{Beats, LEADS_FOR, Replica, Silent},
 };
@@ -32,7 +33,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::{
-    App, Error,
+    App, Error, events,
     fleet::{Claim, Entry, Live},
 };
 
@@ -222,7 +223,12 @@ impl App {
         }
         let id = self.replicas.id;
         self.replicas.has_left.store(true, Ordering::Relaxed);
-        let write = move |tx: &mut WriteTx<'_>| tx.replica_end(id).map_err(Error::from);
+        let write = move |tx: &mut WriteTx<'_>| {
+            if let Some(ours) = tx.replica_all()?.iter().find(|it| it.id == id) {
+                events::tell(tx, turned(Kind::ReplicaLeft, ours, "takes its leave"))?;
+            }
+            tx.replica_end(id).map_err(Error::from)
+        };
         self.store.write(self.own_stamp("replicas.leave"), write).await?;
         Ok(())
     }
@@ -289,6 +295,12 @@ impl App {
     }
 }
 
+fn turned(kind: Kind, replica: &Replica, does: &str) -> Happened {
+    let name = &replica.name;
+    let what = Happened::new(kind, &format!("replica {name} {does}")).about(format!("replica/{name}"));
+    what.with("version", &replica.version).with("sessions", replica.sessions)
+}
+
 fn beat(tx: &mut WriteTx<'_>, ours: &Replica, silent: &[Silent], may_lead: bool) -> Result<Beaten, Error> {
     let all: Vec<Replica> = tx.replica_all()?;
     let former = all.iter().find(|replica| replica.name == ours.name);
@@ -313,6 +325,7 @@ fn beat(tx: &mut WriteTx<'_>, ours: &Replica, silent: &[Silent], may_lead: bool)
                 after: json!({ "lost": true }).to_string(),
                 ..Note::default()
             })?;
+            events::tell(tx, turned(Kind::ReplicaLost, lost, "is lost: it beats no more"))?;
         }
     }
     let mut all = tx.replica_all()?; // those who are left
@@ -320,6 +333,9 @@ fn beat(tx: &mut WriteTx<'_>, ours: &Replica, silent: &[Silent], may_lead: bool)
     let leads = may_lead && !all.iter().any(|replica| replica.leads);
     let ours = Replica { leads, ..ours.clone() };
     tx.replica_put(&ours)?;
+    if !is_known {
+        events::tell(tx, turned(Kind::ReplicaJoined, &ours, "serves the store"))?;
+    }
     if leads && ours.beat.is_multiple_of(TIDY) {
         tx.replica_free_strays()?;
     }

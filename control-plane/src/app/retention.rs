@@ -1,11 +1,13 @@
 //! What is taken away because it is old: join requests whose token has run
 //! out, the tail of the change feed, operations that ended long ago with their
-//! commands, output and files, or that are too many, alerts and silences that ended, and what became of the times of
+//! commands, output and files, or that are too many, alerts and silences that ended, events, and what became of the times of
 //! schedules. What has not ended stays. In small writes, between which others get their turn.
 
+use muster_common::ids::EventId;
 use muster_store::{
-    ReadOperations as _, WriteAlerts as _, WriteBlobs as _, WriteChanges as _, WriteJoinRequests as _,
-    WriteOperations as _, WriteRollouts as _, WriteSchedules as _, WriteSpentTokens as _, WriteTx,
+    ReadEvents as _, ReadOperations as _, WriteAlerts as _, WriteBlobs as _, WriteChanges as _,
+    WriteEvents as _, WriteJoinRequests as _, WriteOperations as _, WriteRollouts as _, WriteSchedules as _,
+    WriteSpentTokens as _, WriteTx,
 };
 
 use super::{App, Error};
@@ -44,9 +46,19 @@ impl App {
         .await?;
         self.in_steps("alerts", move |tx| Ok(tx.alert_prune(before, STEP)?)).await?;
         self.in_steps("silences", move |tx| Ok(tx.silence_prune(before, STEP)?)).await?;
+        self.prune_events().await?;
         let fires = kept.schedule_fires;
         self.in_steps("schedule-fires", move |tx| Ok(tx.schedule_fire_prune(before, fires, STEP)?)).await?;
         self.in_steps("touches", |tx| Ok(tx.touches_prune(STEP)?)).await
+    }
+
+    async fn prune_events(&self) -> Result<(), Error> {
+        let (kept, most) = (self.fixed.retention.events, self.fixed.retention.events_at_most);
+        let old = (self.clock.now() - kept, EventId::from_u128(0));
+        // Read apart: to count so far takes longer than a write may.
+        let beyond = self.store.read_own(move |tx| tx.event_beyond(most).map_err(Error::from)).await?;
+        let upto = beyond.map_or(old, |beyond| old.max(beyond));
+        self.in_steps("events", move |tx| Ok(tx.event_prune(upto, STEP)?)).await
     }
 
     async fn in_steps<F>(&self, what: &'static str, step: F) -> Result<(), Error>

@@ -8,6 +8,7 @@ use muster_common::{
 };
 use muster_domain::{
     audit::Note,
+    event::{self, Happened},
     join_token::check_description,
     lane::Lane,
     revocation::{Revocation, Subject},
@@ -16,7 +17,7 @@ use muster_domain::{
 use muster_store::{ReadAuthority as _, ReadNodes as _, WriteAuthority as _, WriteNodes as _, WriteTx};
 use serde_json::json;
 
-use super::{Actor, App, Error};
+use super::{Actor, App, Error, events};
 
 /// What is revoked, in memory: asked at every call.
 #[derive(Default)]
@@ -88,7 +89,7 @@ impl App {
                 before: json!({ "revoked": true }).to_string(),
                 ..Note::default()
             })?;
-            Ok(())
+            events::tell(tx, let_in(&subject, true, ""))
         })
         .await
     }
@@ -142,11 +143,26 @@ pub(super) fn revoke_shared(
     Ok(())
 }
 
-/// Whether it is new.
-fn put(tx: &mut WriteTx<'_>, wish: &Revocation) -> Result<bool, Error> {
+/// Lets a subject in no more, with the entry of the audit. Whether it is new.
+pub(crate) fn put(tx: &mut WriteTx<'_>, wish: &Revocation) -> Result<bool, Error> {
     let is_new = tx.revocation_put(wish)?;
     let after =
         if is_new { json!({ "revoked": true, "reason": wish.reason }).to_string() } else { String::new() };
     tx.audit(Note { subject: wish.subject.to_string(), after, ..Note::default() })?;
+    if is_new {
+        events::tell(tx, let_in(&wish.subject, false, &wish.reason))?;
+    }
     Ok(is_new)
+}
+
+fn let_in(subject: &Subject, again: bool, why: &str) -> Happened {
+    let (kind, message) = match again {
+        true => (event::Kind::AccessAllowed, format!("{subject} is let in again")),
+        false => (event::Kind::AccessDenied, format!("{subject} is let in no more")),
+    };
+    let what = Happened::new(kind, &message).about(subject).with("why", why);
+    match subject {
+        Subject::Principal(Principal::Node(node)) => what.to(*node),
+        _ => what,
+    }
 }

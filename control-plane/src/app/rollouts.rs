@@ -5,6 +5,7 @@ mod pause;
 mod preview;
 mod reading;
 mod standings;
+mod told;
 mod turn;
 
 pub(super) use pause::rests;
@@ -32,7 +33,7 @@ use tokio::sync::Notify;
 use super::{
     Actor, App, Error,
     assignments::{Nodes, Rivals, compiled, covers, fixed, not_ours},
-    check_reason, check_request_id, selectors,
+    check_reason, check_request_id, events, selectors,
 };
 
 /// The rollouts that are not over, in memory.
@@ -149,6 +150,7 @@ impl App {
             tx.assignment_put(&after)?;
             tx.rollout_insert(&rollout, request)?;
             tx.audit(note(&rollout, None))?;
+            events::tell(tx, told::begun(&rollout))?;
             Ok(rollout)
         })
         .await
@@ -222,6 +224,7 @@ impl App {
                 return Ok(before);
             }
             tx.rollout_set_brake(brake.as_ref())?;
+            events::tell(tx, told::braked(brake.as_ref()))?;
             tx.audit(Note {
                 subject: "rollouts".to_owned(),
                 before: json!({ "brake": before.is_some() }).to_string(),
@@ -248,6 +251,7 @@ impl App {
 fn moved(tx: &mut WriteTx<'_>, before: &Rollout, after: &Rollout) -> Result<(), Error> {
     tx.rollout_update(after)?;
     tx.audit(note(after, Some(before)))?;
+    told::moved(before, after).map_or(Ok(()), |what| events::tell(tx, what))?;
     if after.phase == before.phase {
         return Ok(());
     }

@@ -6,6 +6,7 @@ use muster_domain::{
     assignment::Target,
     audit::Note,
     effective::{Compiled, Decided, Giving},
+    event::{Happened, Kind},
     item::{ItemName, is_resource_name},
     page::{Listed, Page},
     settings::{Profile, Values, check_values},
@@ -17,7 +18,7 @@ use super::{
     Actor, App, Error,
     assignments::check_unused,
     catalog::{Contents, Wanted},
-    check_etag,
+    check_etag, events,
     fleet::Entry,
 };
 
@@ -75,6 +76,7 @@ impl App {
                 after: shown(&profile),
                 denied: false,
             })?;
+            events::tell(tx, changed(&profile.name, "has another version", Some(profile.version)))?;
             Ok(Profile { revision: tx.revision(), ..profile })
         })
         .await
@@ -113,10 +115,17 @@ impl App {
                 before: json!({ "version": which }).to_string(),
                 ..Note::default()
             })?;
-            Ok(())
+            let does = if which.is_some() { "has lost a version" } else { "was deleted" };
+            events::tell(tx, changed(&name, does, which))
         })
         .await
     }
+}
+
+fn changed(name: &str, does: &str, version: Option<u64>) -> Happened {
+    let version = version.map(|version| version.to_string()).unwrap_or_default();
+    let what = Happened::new(Kind::SettingsChanged, &format!("settings profile {name} {does}"));
+    what.about(format!("settings/{name}")).with("version", version)
 }
 
 /// The values of all versions that some assignments may give.

@@ -8,6 +8,7 @@ mod certificates;
 mod commands;
 mod desired;
 mod enrollment;
+mod events;
 mod explain;
 mod extensions;
 mod feed;

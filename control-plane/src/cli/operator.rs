@@ -239,14 +239,7 @@ fn revoke(store: &Store, principal: Principal, reason: String) -> anyhow::Result
     let stamp = stamp("identity.revoke");
     let (at, by) = (stamp.at, stamp.actor.clone());
     let revocation = Revocation { subject: Subject::Principal(principal), reason, at, by };
-    store.write_blocking::<_, Error, _>(stamp, move |tx| {
-        let subject = revocation.subject.to_string();
-        if tx.revocation_put(&revocation)? {
-            let after = json!({ "revoked": true, "reason": revocation.reason }).to_string();
-            return tx.audit(Note { subject, after, ..Note::default() });
-        }
-        tx.audit(Note { subject, ..Note::default() })
-    })?;
+    store.write_blocking(stamp, move |tx| app::revocation::put(tx, &revocation))?;
     Ok(())
 }
 

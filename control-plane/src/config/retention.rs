@@ -15,6 +15,11 @@ pub struct Retention {
     pub operations: Duration,
     /// Ended operations that are kept at most, the newest ones.
     pub operations_at_most: u64,
+    /// What happened.
+    #[serde(with = "humantime_serde")]
+    pub events: Duration,
+    /// Events that are kept at most, the newest ones.
+    pub events_at_most: u64,
     /// What became of times that are kept of each schedule, the newest ones.
     pub schedule_fires: u32,
     /// How often to look.
@@ -28,6 +33,8 @@ impl Default for Retention {
             revisions: 1_000_000,
             operations: Duration::from_secs(30 * 24 * 3600),
             operations_at_most: 100_000,
+            events: Duration::from_secs(30 * 24 * 3600),
+            events_at_most: 500_000,
             schedule_fires: 100,
             every: Duration::from_secs(60),
         }
@@ -46,6 +53,12 @@ impl Retention {
         }
         if self.operations_at_most < 1 {
             problems.push("retention.operations-at-most is 0; it must be at least 1".to_owned());
+        }
+        if self.events < Duration::from_secs(1) {
+            problems.push("retention.events is less than 1s".to_owned());
+        }
+        if self.events_at_most < 1 {
+            problems.push("retention.events-at-most is 0; it must be at least 1".to_owned());
         }
         if self.schedule_fires < 10 {
             problems.push(format!(

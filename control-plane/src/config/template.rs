@@ -178,6 +178,12 @@ pub fn render(config: &Config) -> String {
                 retention.operations_at_most.to_string(),
                 "Ended operations that are kept at most: beyond, those that ended first go before their time. At least 1.",
             ),
+            ("events", span(retention.events), "How long an event is kept. At least 1s."),
+            (
+                "events-at-most",
+                retention.events_at_most.to_string(),
+                "Events that are kept at most, the newest ones. A watch that was away longer starts anew. At least 1.",
+            ),
             (
                 "schedule-fires",
                 retention.schedule_fires.to_string(),

@@ -236,6 +236,10 @@ const TABLE: &[(&str, Rule)] = &[
     ("/muster.admin.v1.AlertsService/ListDeadLetters", fleet_read(Read)),
     ("/muster.admin.v1.AlertsService/RetryDeadLetter", fleet_write(Command)),
 
+    ("/muster.admin.v1.EventsService/ListEvents", read(Read)),
+    ("/muster.admin.v1.EventsService/GetEvent", read(Read)),
+    ("/muster.admin.v1.EventsService/WatchEvents", watch(Read)),
+
     ("/muster.admin.v1.IdentityService/GetAuthority", fleet_read(Read)),
     ("/muster.admin.v1.IdentityService/PrepareAuthority", fleet_write(Secure)),
     ("/muster.admin.v1.IdentityService/ActivateAuthority", fleet_write(Secure)),

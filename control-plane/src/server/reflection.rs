@@ -18,6 +18,7 @@ const SERVED: &[&str] = &[
     "muster.admin.v1.BlobsService",
     "muster.admin.v1.BundlesService",
     "muster.admin.v1.ConcurrencyLeasesService",
+    "muster.admin.v1.EventsService",
     "muster.admin.v1.ExtensionsService",
     "muster.admin.v1.GroupsService",
     "muster.admin.v1.IdentityService",

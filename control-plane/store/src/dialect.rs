@@ -68,6 +68,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
         21 "issuer-keys" "0021_issuer_keys.sql",
         22 "alerts" "0022_alerts.sql",
         23 "traces" "0023_traces.sql",
+        24 "events" "0024_events.sql",
     },
 };
 
@@ -88,6 +89,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         21 "issuer-keys" "0021_issuer_keys.sql",
         22 "alerts" "0022_alerts.sql",
         23 "traces" "0023_traces.sql",
+        24 "events" "0024_events.sql",
     },
 };
 

@@ -58,4 +58,5 @@ pub(crate) const TABLES: &[&str] = &[
     "alert_silences",
     "alert_receivers",
     "alert_deliveries",
+    "events",
 ];

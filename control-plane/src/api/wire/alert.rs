@@ -95,7 +95,7 @@ fn kind_from(asked: pb::AlertKind) -> Result<Kind, Status> {
     found.ok_or_else(|| invalid("rule.kind", "say what is looked for: a kind that this release knows"))
 }
 
-const fn severity(severity: Severity) -> pb::AlertSeverity {
+pub(super) const fn severity(severity: Severity) -> pb::AlertSeverity {
     match severity {
         Severity::Info => pb::AlertSeverity::Info,
         Severity::Warning => pb::AlertSeverity::Warning,
@@ -103,7 +103,7 @@ const fn severity(severity: Severity) -> pb::AlertSeverity {
     }
 }
 
-const fn severity_from(severity: pb::AlertSeverity) -> Severity {
+pub(super) const fn severity_from(severity: pb::AlertSeverity) -> Severity {
     match severity {
         pb::AlertSeverity::Info => Severity::Info,
         pb::AlertSeverity::Unspecified | pb::AlertSeverity::Warning => Severity::Warning,

@@ -14,12 +14,13 @@ use muster_domain::{
         Alert, Delivery, Event, Kind, Memory, Receiver, Rule, Signs, Silence, Subject, TEST_FOR, Target,
         evaluate,
     },
+    event::{self, Happened},
     labels::{Selector, Written},
 };
 use muster_store::{ReadAlerts as _, ReadReceivers as _, WriteAlerts as _, WriteDeliveries as _, WriteTx};
 
 use super::{lost::Lost, rules, world::Watched};
-use crate::app::{App, Error};
+use crate::app::{App, Error, events};
 
 /// Alerts in one write: some milliseconds of the writer.
 const STEP: usize = 200;
@@ -211,6 +212,7 @@ pub(super) fn put(
     if !tx.alert_put(alert)? {
         return Ok(());
     }
+    turned(alert).map_or(Ok(()), |what| events::tell(tx, what))?;
     let Some(event) = event else { return Ok(()) };
     for receiver in receivers.iter().filter(|it| alert.receivers.contains(&it.name)) {
         if receiver.target == Target::Alertmanager {
@@ -229,4 +231,25 @@ pub(super) fn put(
         })?;
     }
     Ok(())
+}
+
+/// That it began, or ended, as an event.
+fn turned(alert: &Alert) -> Option<Happened> {
+    let (rule, subject) = (&alert.rule, &alert.subject);
+    let what = match alert.ended_at {
+        Some(_) => Happened::new(event::Kind::AlertResolved, &format!("{rule} ended for {subject}"))
+            .for_reason(&alert.end_reason),
+        None if alert.revision == 0 => {
+            Happened::new(event::Kind::AlertOpened, &format!("{rule}: {}", alert.message))
+                .as_bad_as(alert.severity)
+                .for_reason(&alert.reason)
+        }
+        None => return None,
+    };
+    let what = what.about(format!("alert/{}", alert.id)).with("rule", rule).with("subject", subject);
+    let what = if alert.count > 1 { what.with("nodes", alert.count) } else { what };
+    Some(match subject {
+        Subject::Node(node) => what.to(*node),
+        Subject::Group(_) | Subject::Thing(_) => what,
+    })
 }

@@ -21,7 +21,7 @@ use super::{
     judge::{Judge, Verdict},
     places::Places,
 };
-use crate::app::{App, Error, operations::OpenOperation, recorder::end_operations};
+use crate::app::{App, Error, events::Ends, operations::OpenOperation, recorder::end_operations};
 
 /// Some orders of one operation, in order.
 pub(super) struct Turn {
@@ -41,6 +41,8 @@ pub(super) struct Came {
     pub(super) hold: Option<Hold>,
     /// Some of its commands have ended, or are to.
     ends: bool,
+    /// Those that have.
+    seen: Ends,
 }
 
 /// The numbers by which an operation is decided.
@@ -78,7 +80,8 @@ pub(super) fn deliver(
     for turn in turns {
         let operation = &turn.operation;
         let numbers = numbers(tx, &mut places, operation, now)?;
-        let (came, handed) = deliver_one(tx, &mut judge, turn, numbers)?;
+        let (mut came, handed) = deliver_one(tx, &mut judge, turn, numbers)?;
+        std::mem::take(&mut came.seen).tell(tx)?;
         places.take(&operation.kind, operation.plan.lease.as_deref(), handed);
         all.push(came);
     }
@@ -109,7 +112,7 @@ fn deliver_one(
 ) -> Result<(Came, u32), Error> {
     let (operation, now) = (&turn.operation, numbers.now);
     let (tried, moved) = (Vec::new(), Vec::new());
-    let mut came = Came { operation: operation.id, tried, moved, hold: None, ends: false };
+    let mut came = Came { operation: operation.id, tried, moved, hold: None, ends: false, seen: Ends::default() };
     let allowed = match numbers.decide() {
         Step::HandOut(allowed) => allowed,
         Step::Hold(hold) => return Ok((Came { hold: Some(hold), ..came }, 0)),
@@ -130,6 +133,7 @@ fn deliver_one(
         let Ok(next) = command::apply(&command, &event, now) else { continue };
         if next != command {
             tx.command_put(&next)?;
+            came.seen.saw(command.state, &next);
             handed += u32::from(next.state == State::Delivered);
             came.ends |= next.state.is_end();
         }

@@ -7,6 +7,7 @@ use muster_common::{clock::UnixMillis, digest::Sha256, reason::Reason};
 use muster_domain::{
     audit::Note,
     enrolled_with::{EnrolledWith, HostCertificate},
+    event::{Happened, Kind},
     facts::Facts,
     join_request::{JoinRequest, State},
     join_token::{self, JoinToken},
@@ -20,7 +21,7 @@ use muster_store::{
 use serde_json::json;
 
 use crate::{
-    app::{Error, join_requests},
+    app::{Error, events, join_requests},
     host_ca, oidc,
 };
 
@@ -211,6 +212,9 @@ impl Ticket {
             .to_string(),
             ..Note::default()
         })?;
+        let (name, with) = (&node.display_name, node.enrolled_with.to_string());
+        let what = Happened::new(Kind::NodeEnrolled, &format!("{name} was enrolled")).to(node.id);
+        events::tell(tx, what.with("enrolled_with", with).with("labels", json!(node.labels)))?;
         Ok(node)
     }
 }

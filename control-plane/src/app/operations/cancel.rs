@@ -20,7 +20,7 @@ use serde_json::json;
 
 use super::Sight;
 use crate::{
-    app::{Actor, App, Error, check_reason, fleet::Entry, recorder::end_operations, written::Written},
+    app::{Actor, App, Error, check_reason, events::Ends, fleet::Entry, recorder::end_operations, written::Written},
     session::hub::Handle,
 };
 
@@ -105,15 +105,17 @@ impl App {
             true => Event::CancelForced { reachable: self.is_heard(node) },
             false => Event::CancelRequested,
         };
-        let mut moved = Vec::new();
+        let (mut moved, mut ends) = (Vec::new(), Ends::default());
         for before in tx.command_of_operation_open(id)? {
             if let Ok(after) = command::apply(&before, &event(before.node), now)
                 && after != before
             {
                 tx.command_put(&after)?;
+                ends.saw(before.state, &after);
                 moved.push(after);
             }
         }
+        ends.tell(tx)?;
         Ok(moved)
     }
 

@@ -11,7 +11,7 @@ use muster_domain::{
 use muster_store::{ReadCommands, ReadOperations, WriteCommands as _, WriteTx};
 use serde_json::json;
 
-use crate::app::{Error, recorder::end_operations};
+use crate::app::{Error, events::Ends, recorder::end_operations};
 
 /// Ends what older operations with the same key have still queued for the nodes of these
 /// commands, and asks what runs there to stop, if that is wanted.
@@ -25,7 +25,7 @@ pub(super) fn end_older(
     let withdrawn = Event::Withdrawn(Reason::Superseded, format!("operation {} supersedes it", operation.id));
     let older = tx.operation_open_with_key(&wanted.key)?;
     for id in older.into_iter().filter(|id| *id != operation.id) {
-        let mut moved = 0;
+        let (mut moved, mut ends) = (0, Ends::default());
         for before in tx.command_of_operation_open(id)?.into_iter().filter(|it| nodes.contains(&it.node)) {
             let event = match before.state {
                 State::Queued => &withdrawn,
@@ -36,6 +36,7 @@ pub(super) fn end_older(
                 && after != before
             {
                 tx.command_put(&after)?;
+                ends.saw(before.state, &after);
                 moved += 1;
             }
         }
@@ -45,6 +46,7 @@ pub(super) fn end_older(
                 after: json!({ "superseded_by": operation.id, "commands": moved }).to_string(),
                 ..Note::default()
             })?;
+            ends.tell(tx)?;
             end_operations(tx, vec![id], operation.created_at)?;
         }
     }

@@ -51,6 +51,7 @@ fn reports_of(dirty: &mut Dirty) -> Dirty {
         facts: std::mem::take(&mut dirty.facts),
         items: std::mem::take(&mut dirty.items),
         items_seq: std::mem::take(&mut dirty.items_seq),
+        noted: dirty.noted.extract_if(.., |noted| noted.is_of_items()).collect(),
         ..Dirty::default()
     }
 }
@@ -58,6 +59,7 @@ fn reports_of(dirty: &mut Dirty) -> Dirty {
 fn add(dirty: &mut Dirty, reports: Dirty) {
     dirty.facts |= reports.facts;
     dirty.items_seq = dirty.items_seq.max(reports.items_seq);
+    reports.noted.into_iter().for_each(|noted| dirty.note(noted));
     let more: Vec<_> = reports.items.into_iter().filter(|item| !dirty.items.contains(item)).collect();
     dirty.items.extend(more);
 }

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::app::{
     App, Error,
+    events::{self, Ends, Telling},
     fleet::{Claim, Dirty, Entry, Holder, ToldFacts},
 };
 
@@ -42,6 +43,8 @@ pub(super) struct News {
     lost: Vec<CommandId>,
     /// What memory knew when a session began that is told of for the first time.
     known: Option<u64>,
+    /// What happened to it.
+    told: Vec<Telling>,
     /// That this replica holds it; `None`: it does not, or nothing is to be told of that.
     held: Option<HeldBy>,
 }
@@ -56,6 +59,8 @@ struct Written {
     ended: Vec<muster_common::ids::OperationId>,
     /// It is another replica's by now: nothing was written.
     is_others: bool,
+    /// It is a node no more.
+    is_gone: bool,
 }
 
 /// Of which nodes the store is to be read.
@@ -88,8 +93,10 @@ impl App {
     pub(super) async fn record_nodes(&self, nodes: &[NodeId]) -> Result<(), Error> {
         // Before the news: who took a node later than that is asked of the store.
         let known = *self.feed.applied().borrow();
-        let news = |id| self.fleet.with(id, |mut entry| self.news(&mut entry).map(Arc::new)).flatten();
-        let all: Vec<Arc<News>> = nodes.iter().filter_map(|id| news(*id)).collect();
+        let news = |id| self.fleet.with(id, |mut entry| self.news(&mut entry)).flatten();
+        let mut all: Vec<News> = nodes.iter().filter_map(|id| news(*id)).collect();
+        self.share(all.iter_mut().flat_map(|news| &mut news.told));
+        let all: Vec<Arc<News>> = all.into_iter().map(Arc::new).collect();
         let mut again = Again::default();
         let became = |became: Became<Arc<News>, Vec<Written>>| match became {
             Became::Written(all, written) => {
@@ -146,7 +153,12 @@ impl App {
         let (now, us) = (self.clock.now(), self.replicas.is_shared().then(|| self.replicas.id()));
         let write = self.store.write(self.own_stamp("nodes.report"), move |tx| {
             let fence = Fence::read(tx, us, known, &batch)?;
-            batch.iter().map(|news| write_news(tx, news, &fence, now)).collect::<Result<Vec<_>, Error>>()
+            let written =
+                batch.iter().map(|news| write_news(tx, news, &fence, now)).collect::<Result<Vec<_>, Error>>()?;
+            let stays = |it: &(_, &Written)| !it.1.is_others && !it.1.is_gone;
+            let there = batch.iter().zip(&written).filter(stays);
+            events::tell_shared(tx, there.flat_map(|(news, _)| &news.told))?;
+            Ok::<_, Error>(written)
         });
         Ok(write.await?.value)
     }
@@ -239,6 +251,8 @@ impl App {
             let lost = news.dirty.items.iter().filter(|item| !dirty.items.contains(item)).cloned();
             let lost: Vec<ItemName> = lost.collect();
             dirty.items.extend(lost);
+            let noted = std::mem::replace(&mut dirty.noted, news.dirty.noted.clone());
+            noted.into_iter().for_each(|noted| dirty.note(noted));
             drop_what_others_know(&mut entry);
         });
     }
@@ -263,7 +277,9 @@ impl App {
         let held = dirty.session.and_then(|_| self.held(entry));
         let begins = dirty.session == Some(Claim::Anew);
         let known = entry.live.as_ref().filter(|_| begins).map(|live| live.known);
-        Some(News { node: entry.node.clone(), dirty, facts, can_tell, upserts, gone, lost, known, held })
+        let told = dirty.noted.iter().filter_map(|noted| noted.happened(&entry.node)).map(Telling::from);
+        let told = told.collect();
+        Some(News { node: entry.node.clone(), dirty, facts, can_tell, upserts, gone, lost, known, told, held })
     }
 }
 
@@ -302,7 +318,7 @@ fn write_news(tx: &mut WriteTx<'_>, news: &News, fence: &Fence, now: UnixMillis)
         write_session(tx, news, us)?;
     }
     if dirty.liveness {
-        tx.node_set_liveness(node.id, &node.liveness)?;
+        written.is_gone = !tx.node_set_liveness(node.id, &node.liveness)?;
     }
     if let (true, Some(ledger)) = (dirty.ledger, node.ledger) {
         tx.node_set_ledger(node.id, ledger)?;
@@ -341,12 +357,13 @@ fn write_session(tx: &mut WriteTx<'_>, news: &News, us: ReplicaId) -> Result<(),
 
 /// Ends what the host has lost.
 fn interrupt(tx: &mut WriteTx<'_>, news: &News, now: UnixMillis, written: &mut Written) -> Result<(), Error> {
-    let mut operations = Vec::new();
+    let (mut operations, mut ends) = (Vec::new(), Ends::default());
     for id in &news.lost {
         let Some(before) = tx.command_get(*id)? else { continue };
         if let Ok(after) = command::apply(&before, &Event::LedgerWentBack, now) {
             if after != before {
                 tx.command_put(&after)?;
+                ends.saw(before.state, &after);
                 if !operations.contains(&after.operation) {
                     operations.push(after.operation);
                 }
@@ -354,6 +371,7 @@ fn interrupt(tx: &mut WriteTx<'_>, news: &News, now: UnixMillis, written: &mut W
             written.interrupted.push(after);
         }
     }
+    ends.tell(tx)?;
     written.ended = end_operations(tx, operations, now)?;
     Ok(())
 }

@@ -20,7 +20,7 @@ use super::{
     queue::Step,
 };
 use crate::{
-    app::{App, Error},
+    app::{App, Error, events::Ends},
     session::frames::{CommandAck, CommandReport},
     traces::Told,
 };
@@ -87,7 +87,7 @@ impl App {
 
 fn write_steps(tx: &mut WriteTx<'_>, steps: &[Step], now: UnixMillis, limit: u64) -> Result<Written, Error> {
     let mut commands: HashMap<CommandId, (Command, CommandAck)> = HashMap::new();
-    let (mut strangers, mut ends) = (Vec::new(), Vec::new());
+    let (mut strangers, mut ends, mut seen) = (Vec::new(), Vec::new(), Ends::default());
     let mut rooms = Rooms::new(limit);
     for step in steps {
         let id = step.report.command;
@@ -106,9 +106,10 @@ fn write_steps(tx: &mut WriteTx<'_>, steps: &[Step], now: UnixMillis, limit: u64
             strangers.push((step.node, CommandAck { command: id, seq: step.report.seq, credit: 0 }));
             continue;
         };
-        let was_open = !command.state.is_end();
+        let before = command.state;
         let (after, ack) = write_step(tx, command, ack, &step.report, now, &mut rooms)?;
-        if was_open && after.state.is_end() {
+        seen.saw(before, &after);
+        if !before.is_end() && after.state.is_end() {
             ends.push((after.clone(), step.report.spans.clone()));
         }
         commands.insert(id, (after, ack));
@@ -120,6 +121,7 @@ fn write_steps(tx: &mut WriteTx<'_>, steps: &[Step], now: UnixMillis, limit: u64
             ended.push(command.operation);
         }
     }
+    seen.tell(tx)?;
     let ended = end_operations(tx, ended, now)?;
     Ok(Written { acks: commands.into_values().collect(), strangers, ended, ends })
 }

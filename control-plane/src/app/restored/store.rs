@@ -13,7 +13,7 @@ use muster_store::{
 };
 use serde_json::json;
 
-use crate::app::{Error, recorder::end_operations};
+use crate::app::{Error, events::Ends, recorder::end_operations};
 
 /// Join tokens read at once.
 const TOKENS: u32 = 500;
@@ -84,17 +84,19 @@ pub fn begin(store: &Store, stamp: Stamp, plan: Plan) -> Result<Restored, Error>
 }
 
 fn interrupt_queued(tx: &mut WriteTx<'_>, now: UnixMillis) -> Result<usize, Error> {
-    let (mut count, mut operations) = (0, Vec::new());
+    let (mut count, mut operations, mut ends) = (0, Vec::new(), Ends::default());
     for command in tx.command_open_all()? {
         let after = command::apply(&command, &Event::StoreRestored, now);
         if let Some(ended) = after.ok().filter(|after| *after != command) {
             tx.command_put(&ended)?;
+            ends.saw(command.state, &ended);
             count += 1;
             if !operations.contains(&command.operation) {
                 operations.push(command.operation);
             }
         }
     }
+    ends.tell(tx)?;
     end_operations(tx, operations, now)?;
     Ok(count)
 }

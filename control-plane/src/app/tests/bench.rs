@@ -249,6 +249,7 @@ async fn app(folder: &tempfile::TempDir, store: Store, named: Named<'_>) -> App 
         hub: Hub::default(),
         herd: herd::Herd::new(64, 100),
         losses: crate::app::losses::Losses::default(),
+        events: crate::app::events::Events::default(),
         revocations: revocation::Revocations::default(),
         ca: Arc::new(Ca::open(&folder.path().join("ca"), &trust_domain, authority).unwrap()),
         workloads: Arc::new(workloads),

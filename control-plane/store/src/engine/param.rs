@@ -6,8 +6,8 @@ use muster_common::{
     clock::UnixMillis,
     digest::Sha256,
     ids::{
-        AlertId, CommandId, DeliveryId, JoinRequestId, JoinTokenId, LedgerId, NodeId, OperationId, ReplicaId,
-        RolloutId, SessionId, SilenceId, UploadId,
+        AlertId, CommandId, DeliveryId, EventId, JoinRequestId, JoinTokenId, LedgerId, NodeId, OperationId,
+        ReplicaId, RolloutId, SessionId, SilenceId, UploadId,
     },
 };
 
@@ -138,6 +138,7 @@ ids!(
     AlertId,
     CommandId,
     DeliveryId,
+    EventId,
     JoinRequestId,
     JoinTokenId,
     LedgerId,

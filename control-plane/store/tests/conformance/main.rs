@@ -12,6 +12,7 @@ mod bundles;
 mod catalogue;
 mod commands;
 mod desired;
+mod events;
 mod feed;
 mod groups;
 mod harness;
@@ -82,6 +83,10 @@ macro_rules! suite_on {
             desired {
                 versions_of_profiles_come_newest_first, a_version_of_a_profile_is_neither_replaced_nor_given_again,
                 assignments_come_back, marks_rise_with_their_writes,
+            }
+            events {
+                events_come_back_and_are_listed_the_newest_first, every_filter_finds_what_it_should,
+                a_watcher_is_told_each_once_and_what_grows_again, what_is_old_or_too_much_goes_and_raises_the_floor,
             }
             feed {
                 a_write_is_on_it_once, it_misses_nothing_of_concurrent_writers,

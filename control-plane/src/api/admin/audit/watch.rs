@@ -65,15 +65,8 @@ async fn follow(
         tokio::select! {
             () = out.closed() => return Err(Gone),
             () = app.drain.begun() => return Ok(()),
-            () = changed(&mut committed) => {}
+            () = watch::changed(&mut committed) => {}
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
-    }
-}
-
-/// A closed store wakes nobody: the next look says so.
-async fn changed(committed: &mut tokio::sync::watch::Receiver<u64>) {
-    if committed.changed().await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
