@@ -4,6 +4,8 @@
 mod alerts;
 #[path = "clients_catalogue.rs"]
 mod catalogue;
+#[path = "clients_events.rs"]
+mod events;
 
 use std::{
     path::Path,
@@ -112,6 +114,7 @@ async fn grpcurl_lists_describes_and_calls_every_method() {
     assert!(grpc.script("tokens-revoke.sh", &[&token]).pointer("/joinToken/revokeTime").is_some());
     operator.until_liveness(&agent.node, Liveness::Online).await;
     alerts::all(&grpc, folder.path());
+    events::all(&grpc, &agent.node);
     join_requests(&grpc).await;
 
     let node = agent.node.as_str();

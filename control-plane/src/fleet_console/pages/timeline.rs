@@ -1,18 +1,19 @@
-//! What became of a node, the newest first: from what is known of it, and, for those who may
-//! read the audit, from what people did to it.
+//! What became of a node, the newest first: its events, what is known of it, and, for those who may
+//! read the audit, what people did to it. What an event tells is told once.
 
 use maud::{Markup, html};
 use muster_common::clock::UnixMillis;
-use muster_domain::{audit::Filter, item::ItemState, page::Page};
+use muster_domain::{audit::Filter, event, item::ItemState, page::Page};
 
 use super::audit;
 use crate::{
-    app::nodes::View,
+    app::{events::Asked, nodes::View},
     fleet_console::{answer::Problem, visit::Visit, words},
 };
 
-/// Entries of the audit that are looked at.
-const OF_AUDIT: u32 = 50;
+const EVENTS: &str = "/muster.admin.v1.EventsService/ListEvents";
+/// Events, and entries of the audit, that are looked at.
+const LOOKED_AT: u32 = 50;
 /// Lines that are shown.
 const MOST: usize = 60;
 
@@ -23,18 +24,32 @@ pub(super) async fn timeline(visit: &Visit, view: &View) -> Result<Markup, Probl
     let mut all = known(view);
     if visit.could(audit::METHOD) {
         let filter = Filter { subject: format!("node/{}", view.node.id), ..Filter::default() };
-        let page = Page { size: OF_AUDIT, after: None };
+        let page = Page { size: LOOKED_AT, after: None };
         let entries = visit.console.app.audit_entries(page, filter).await?;
         all.extend(entries.rows.into_iter().map(|(_, entry)| {
             let denied = if entry.note.denied { ", denied" } else { "" };
             (entry.stamp.at, format!("{} by {}{denied}", entry.stamp.action, entry.stamp.actor))
         }));
     }
+    if let Ok(scope) = visit.judge(EVENTS) {
+        let filter = event::Filter { node: Some(view.node.id), ..event::Filter::default() };
+        let asked = Asked { filter, selector: None };
+        let page = Page { size: LOOKED_AT, after: None };
+        let events = visit.console.app.events(&scope, &page, &asked).await?.rows;
+        all.retain(|(at, _)| !events.iter().any(|event| event.at == *at));
+        all.extend(events.into_iter().map(|it| (it.at, told(&it))));
+    }
     all.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     all.truncate(MOST);
     Ok(html! {
         ol.timeline { @for (at, what) in &all { li { (words::time(*at)) " " (what) } } }
     })
+}
+
+fn told(event: &event::Event) -> String {
+    let why = if event.reason.is_empty() { String::new() } else { format!(": {}", event.reason) };
+    let by = if event.actor.is_empty() { String::new() } else { format!(", by {}", event.actor) };
+    format!("{}{why}{by}", event.message)
 }
 
 fn known(view: &View) -> Vec<Happened> {
