@@ -1,7 +1,7 @@
 //! Events: written down with what makes them, in the same write; read, and watched.
 //!
 //! What people and the control plane do is told one by one: each is a write of its own anyway. What
-//! nodes report is told so only as far as [`Rates`] admit it; the rest is one event of many, which
+//! nodes report and ask for is told so only as far as [`Rates`] admit it; the rest is one event of many, which
 //! grows while it goes on. So a whole fleet that goes, comes back or takes up a change makes some
 //! rows, not as many as it has nodes.
 
@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_common::ids::EventId;
 use muster_domain::{
-    event::{Event, Group, Happened, Kind, Many, Rates, groups},
+    event::{AT_ONCE, Event, Group, Happened, Kind, Many, Rates, groups},
     liveness,
 };
 use muster_store::{ReadEvents as _, WriteEvents as _, WriteTx};
@@ -71,6 +71,22 @@ impl App {
             telling.alone = few.contains(&telling.what.kind);
         }
     }
+}
+
+impl App {
+    /// Writes down what a node did in a write of its own, by itself or as part of what many did.
+    pub(super) fn tell_bounded(&self, tx: &mut WriteTx<'_>, what: Happened) -> Result<(), Error> {
+        let mut one = [Telling::from(what)];
+        self.share(one.iter_mut());
+        tell_shared(tx, one.iter())
+    }
+}
+
+/// Writes down what happened to some nodes in one write: to few one by one, to more as one of many.
+pub(super) fn tell_all(tx: &mut WriteTx<'_>, all: Vec<Happened>) -> Result<(), Error> {
+    let alone = all.len() < AT_ONCE;
+    let all: Vec<Telling> = all.into_iter().map(|what| Telling { what, alone }).collect();
+    tell_shared(tx, all.iter())
 }
 
 /// Writes an event down, with the write that makes it.

@@ -13,7 +13,7 @@ use muster_domain::{
 use muster_store::{ReadNodes as _, WriteNodes as _, WriteTx};
 use serde_json::json;
 
-use super::{Actor, App, Error, authority::still_issues, events, nodes::Leaves, speaker::By};
+use super::{Actor, App, Error, authority::still_issues, nodes::Leaves, speaker::By};
 use crate::ca::csr;
 
 /// How often a certificate is made anew because another one came first.
@@ -132,7 +132,7 @@ impl App {
             waiting.is_some_and(|next| next.serial == *by.serial || Some(&next.serial) == in_memory.as_ref());
         let current = if in_use { stored.promoted().current } else { stored.current };
         tx.node_set_certificate(id, &NodeCertificate { current, next: Some(Box::new(offer.clone())) })?;
-        events::tell(tx, certified(&node, offer, recoveries))?;
+        self.tell_bounded(tx, certified(&node, offer, recoveries))?;
         let mut after = json!({ "certificate_serial": offer.serial, "generation": offer.generation });
         if let Some(recoveries) = recoveries {
             tx.node_set_recoveries(id, recoveries)?;

@@ -64,7 +64,7 @@ impl App {
 
     /// So many nodes were found in each state.
     pub(super) fn counted(&self, counts: &BTreeMap<State, usize>) {
-        let count = |states: &[State]| states.iter().filter_map(|state| counts.get(state)).sum();
+        let count = |states: &[State]| states.iter().filter_map(|state| counts.get(state)).sum::<usize>();
         let mut inner = self.losses.0.lock();
         inner.late = count(&[State::Late]);
         inner.there = count(&[State::Online, State::Unknown, State::Quarantined]);

@@ -143,7 +143,7 @@ impl App {
         quarantine: Quarantine,
         reason: String,
     ) -> Result<(), Error> {
-        let why = quarantine.reason;
+        let (why, app) = (quarantine.reason, self.clone());
         let locked = self
             .commit_in(Lane::Brake, stamp, move |tx| {
                 let node = node_in(tx, &scope, id)?;
@@ -157,7 +157,7 @@ impl App {
                 }
                 tx.node_set_quarantine(id, Some(&quarantine), None)?;
                 tx.audit(note(id, &quarantine, &reason))?;
-                events::tell(tx, locked_up(&node, &quarantine, &reason))?;
+                app.tell_bounded(tx, locked_up(&node, &quarantine, &reason))?;
                 Ok(true)
             })
             .await?;

@@ -15,7 +15,7 @@ use muster_domain::{
     revocation::{Revocation, Subject},
 };
 use muster_store::{
-    Error, ReadAccess as _, ReadAuthority as _, Store, WriteAccess as _, WriteAuthority as _, WriteTx,
+    Error, ReadAccess as _, ReadAuthority as _, Store, WriteAccess as _, WriteTx,
 };
 use serde_json::json;
 

@@ -20,7 +20,7 @@ impl Handler {
     /// What is asked for, with the groups of now; and what binds a token to it.
     fn asked(&self, asked: wire::event::Asked) -> Result<(Asked, Vec<String>), Status> {
         let wire::event::Asked { filter, selector } = asked;
-        let mut parts = filter.parts().to_vec();
+        let mut parts = Vec::from(filter.parts());
         parts.push(selector.clone());
         let chosen = match selector.as_str() {
             "" => None,

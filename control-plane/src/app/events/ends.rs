@@ -1,7 +1,7 @@
 //! Orders that ended in one write. Of an operation on few nodes each is told by itself; of one on many,
 //! how many ended how.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use muster_common::ids::OperationId;
 use muster_domain::{
@@ -33,13 +33,13 @@ impl Ends {
         let mut told: Vec<Telling> = Vec::new();
         for command in &self.0 {
             let id = command.operation;
-            if !operations.contains_key(&id) {
-                let operation = tx.operation_get(id)?;
-                let is_few = |total: u32| usize::try_from(total).is_ok_and(|total| total < AT_ONCE);
-                let known = operation.map(|it| (it.kind, is_few(it.total)));
-                operations.insert(id, known.unwrap_or_default());
-            }
-            let (kind, is_few) = &operations[&id];
+            let (kind, is_few) = match operations.entry(id) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => {
+                    let known = tx.operation_get(id)?.map(|it| (it.kind, (it.total as usize) < AT_ONCE));
+                    place.insert(known.unwrap_or_default())
+                }
+            };
             told.push(Telling { what: ended(command, kind), alone: *is_few });
         }
         tell_shared(tx, told.iter())

@@ -11,7 +11,7 @@ use muster_domain::{
 use muster_store::{ReadHistories as _, ReadMeta, WriteNodes as _, WriteTx};
 use serde_json::json;
 
-use crate::app::{Actor, App, Error, nodes::node_in};
+use crate::app::{Actor, App, Error, events, nodes::node_in, quarantine::released};
 
 /// Nodes that are let out in one write.
 const AT_ONCE: usize = 500;
@@ -57,7 +57,7 @@ impl App {
             let stamp = actor.stamp("nodes.accept-restored", self.clock.now());
             count += self
                 .commit(stamp, move |tx| {
-                    let mut count = 0;
+                    let (mut count, mut out) = (0, Vec::new());
                     for id in &ids {
                         // One that was removed, or let out, meanwhile is no error of the others.
                         let Ok(node) = node_in(tx, &scope, *id) else { continue };
@@ -65,7 +65,7 @@ impl App {
                         let Some(held) = held else { continue };
                         tx.node_set_quarantine(*id, None, None)?;
                         accept(tx, *id, held)?;
-                        events::tell(tx, released(&node, &reason))?;
+                        out.push(released(&node, &reason));
                         tx.audit(Note {
                             subject: format!("node/{id}"),
                             before: json!({ "quarantine": held.reason.as_str() }).to_string(),
@@ -74,6 +74,7 @@ impl App {
                         })?;
                         count += 1;
                     }
+                    events::tell_all(tx, out)?;
                     Ok::<_, Error>(count)
                 })
                 .await?;
