@@ -104,7 +104,7 @@ fn every_fuzz_target_is_built_and_has_seeds() {
 
 #[test]
 fn every_script_is_run_by_a_test() {
-    let tests = ["clients.rs", "clients_catalogue.rs", "clients_alerts.rs"]
+    let tests = ["clients.rs", "clients_catalogue.rs", "clients_alerts.rs", "clients_events.rs"]
         .map(|name| read(&format!("tests/e2e/{name}")))
         .concat();
     for path in files(&[".sh"]).iter().filter(|path| path.starts_with(root().join("deploy/grpcurl"))) {

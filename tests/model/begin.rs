@@ -144,6 +144,7 @@ pub(crate) async fn app_on(store: Store, folder: &Path, clock: Clock, epoch: u64
         dispatch: app::dispatch::Dispatch::default(),
         herd: app::herd::Herd::new(64, 100),
         losses: app::losses::Losses::default(),
+        events: app::events::Events::default(),
         replicas: muster_control_plane::app::replicas::Replicas::new(false),
         hub: Hub::default(),
         revocations: app::revocation::Revocations::default(),
