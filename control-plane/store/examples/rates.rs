@@ -10,17 +10,20 @@ use muster_common::{
     clock::{Clock, UnixMillis},
     digest::Sha256,
     generation::Generation,
-    ids::{JoinTokenId, NodeId},
+    ids::{EventId, JoinTokenId, NodeId},
 };
 use muster_domain::{
     audit::{Note, Stamp},
     certificate::{Issued, Leaf, NodeCertificate},
+    event::{Happened, Kind},
     facts::Facts,
     item::{ItemName, ItemState, ItemVersion, Outcome},
     liveness::{Liveness, State},
     node::Node,
 };
-use muster_store::{Error, Options, ReadNodes as _, Store, WriteItemMarks as _, WriteNodes as _, WriteTx};
+use muster_store::{
+    Error, Options, ReadNodes as _, Store, WriteEvents as _, WriteItemMarks as _, WriteNodes as _, WriteTx,
+};
 
 const NODES: u128 = 10_000;
 const CHUNK: u128 = 500;
@@ -50,6 +53,7 @@ async fn main() -> Result<(), Error> {
     );
     rate("items again", NODES as f64, chunks(&store, |tx, n| items(tx, n, 2)).await?);
     rate("liveness, 500 nodes a write", NODES as f64, chunks(&store, liveness).await?);
+    rate("events, 1 of each node, 500 a write", NODES as f64, chunks(&store, event).await?);
     rate("small writes, 64 at once, each answered", (WRITERS * WRITES) as f64, small(&store, WRITERS).await?);
     // What the revision row costs: two replicas wait for each other at it.
     let other = Store::open(&options.clone().with_replica("other"))?;
@@ -143,6 +147,14 @@ fn items(tx: &mut WriteTx<'_>, number: u128, generation: u64) -> Result<(), Erro
 fn liveness(tx: &mut WriteTx<'_>, number: u128) -> Result<(), Error> {
     let liveness = Liveness { state: State::Online, since: AT, reason: "Heard".into() };
     tx.node_set_liveness(NodeId::from_u128(number), &liveness).map(drop)
+}
+
+fn event(tx: &mut WriteTx<'_>, number: u128) -> Result<(), Error> {
+    let what = Happened::new(Kind::ItemApplied, &format!("bundle/motd 1 was applied on node-{number}"))
+        .to(NodeId::from_u128(number))
+        .about("bundle/motd")
+        .with("version", 1);
+    tx.event_put(&what.event(EventId::generate(), &stamp()))
 }
 
 fn stamp() -> Stamp {

@@ -14,18 +14,22 @@ use muster_domain::{
     labels::Selector,
     liveness::{self, Closed},
     page::Page,
+    revocation::Subject,
+    rollout::{Share, Wish},
 };
 use muster_store::WriteEvents as _;
 
 use super::{
-    bench::{Bench, NOW, alice, hello, ledger, said, whole},
+    bench::{Bench, NOW, alice, hello, ledger, said, whole, wish},
     reports::item,
+    rollouts::{Fleet, plan, version},
 };
 use crate::{
     app::{
         Error,
         events::{Asked, Seen},
         nodes::Edit,
+        settings,
     },
     session::{
         frames::{Hello, ItemReport},
@@ -36,6 +40,11 @@ use crate::{
 /// More than one write of the recorder tells one by one.
 const FLEET: u128 = 50;
 const ALL: Page = Page { size: 1000, after: None };
+
+fn profile(name: &str) -> settings::Wish {
+    let values = [("facts-interval".to_owned(), "1m".to_owned())].into();
+    settings::Wish { name: name.to_owned(), values, etag: String::new(), validate_only: false }
+}
 
 impl Bench {
     async fn events(&self) -> Vec<Event> {
@@ -247,4 +256,96 @@ async fn whoever_sees_a_part_of_the_fleet_sees_its_events_only() {
     }
     paged.reverse();
     assert_eq!(paged, bench.events().await);
+}
+
+#[tokio::test]
+async fn rollouts_are_told_from_step_to_step_and_what_they_bring_as_one_of_many() {
+    let good = Fleet::new(false).await;
+    good.begin(Some(version(2)), plan(Share::Count(0))).await;
+    good.run(|_| true).await;
+    let rollouts = |kinds: Vec<&'static str>| kinds.into_iter().filter(|kind| kind.starts_with("rollout."));
+    let told: Vec<&str> = rollouts(good.bench.kinds().await).collect();
+    assert_eq!(told, ["rollout.started", "rollout.step", "rollout.step", "rollout.ended"]);
+    good.bench.app.record().await.unwrap();
+    let events = good.bench.events().await;
+    let items: Vec<&Event> = events.iter().filter(|event| event.kind == Kind::ItemApplied).collect();
+    assert_eq!(items.len(), 1, "{items:?}");
+    assert_eq!(
+        (items[0].subject.as_str(), items[0].many.as_ref().map(|many| many.count)),
+        ("bundle/web", Some(40)),
+        "each of twenty took up two versions"
+    );
+
+    let bad = Fleet::new(false).await;
+    let id = bad.begin(Some(version(2)), plan(Share::Count(1))).await;
+    bad.ask(id, Wish::Pause).await.unwrap();
+    bad.ask(id, Wish::Resume).await.unwrap();
+    bad.run(|_| false).await;
+    let told: Vec<&str> = rollouts(bad.bench.kinds().await).collect();
+    let expected =
+        ["rollout.started", "rollout.paused", "rollout.resumed", "rollout.rolling-back", "rollout.ended"];
+    assert_eq!(told, expected);
+    let ended = bad.bench.events().await.into_iter().find(|event| event.kind == Kind::RolloutEnded).unwrap();
+    assert_eq!((ended.reason.as_str(), ended.details["phase"].as_str()), ("TooManyFailed", "rolled-back"));
+}
+
+#[tokio::test]
+async fn what_people_decide_is_told_with_who_did_it() {
+    let bench = Bench::following().await;
+    let node = bench.node(1).await;
+    let app = &bench.app;
+    app.quarantine_node(&alice(), node, "looks odd".to_owned()).await.unwrap();
+    app.quarantine_node(&alice(), node, "once more".to_owned()).await.unwrap();
+    app.release_quarantine(&alice(), node, None, "it is fine".to_owned()).await.unwrap();
+    let subject: Subject = format!("node/{node}").parse().unwrap();
+    app.revoke(&alice(), subject.clone(), "stolen".to_owned()).await.unwrap();
+    app.revoke(&alice(), subject.clone(), "again".to_owned()).await.unwrap();
+    app.delete_revocation(&alice(), subject).await.unwrap();
+    app.allow_recovery(&alice(), node).await.unwrap();
+    app.set_rollout_brake(&alice(), true, "stop".to_owned()).await.unwrap();
+    app.set_rollout_brake(&alice(), true, "stop".to_owned()).await.unwrap();
+    app.set_rollout_brake(&alice(), false, "go".to_owned()).await.unwrap();
+    app.put_profile(&alice(), profile("calm")).await.unwrap();
+    app.put_profile(&alice(), profile("calm")).await.unwrap();
+    app.delete_profile(&alice(), "calm".to_owned(), 0).await.unwrap();
+    let (operation, _) = app.start_operation(&alice(), wish("none=here")).await.unwrap();
+    let events = bench.events().await;
+    let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
+    let expected = [
+        "node.quarantined",
+        "node.released",
+        "access.denied",
+        "access.allowed",
+        "access.allowed",
+        "rollout.brake",
+        "rollout.brake",
+        "settings.changed",
+        "settings.changed",
+        "operation.started",
+        "operation.ended",
+    ];
+    assert_eq!(kinds, expected, "what was so already is none");
+    assert!(events.iter().all(|event| event.actor == "operator/alice"), "{events:?}");
+    assert!(events[..5].iter().all(|event| event.node == Some(node)));
+    assert_eq!((events[0].reason.as_str(), events[4].reason.as_str()), ("ByOperator", "MayRecover"));
+    assert_eq!(events[10].operation, Some(operation.id));
+}
+
+#[tokio::test]
+async fn replicas_that_come_and_go_and_a_database_that_is_back_are_told() {
+    let (first, second) = Bench::pair().await;
+    second.app.leave_replicas().await.unwrap();
+    first.app.beat().await.unwrap();
+    assert_eq!(first.kinds().await, ["replica.joined", "replica.joined", "replica.left"]);
+    first.app.tell_database_back().await.unwrap();
+    first.app.events.database_is_away(NOW);
+    first.app.events.database_is_away(NOW + Duration::from_secs(5));
+    first.app.tell_database_back().await.unwrap();
+    assert_eq!(first.events().await.len(), 3, "it is not back");
+    first.app.events.database_is_back(NOW + Duration::from_secs(7));
+    first.app.tell_database_back().await.unwrap();
+    first.app.tell_database_back().await.unwrap();
+    let events = first.events().await;
+    assert_eq!((events.len(), events[3].kind.as_str()), (4, "database.back"));
+    assert_eq!((events[3].subject.as_str(), events[3].details["away_seconds"].as_str()), ("replica/a", "7"));
 }
