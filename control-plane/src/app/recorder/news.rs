@@ -318,7 +318,7 @@ fn write_news(tx: &mut WriteTx<'_>, news: &News, fence: &Fence, now: UnixMillis)
         write_session(tx, news, us)?;
     }
     if dirty.liveness {
-        written.is_gone = !tx.node_set_liveness(node.id, &node.liveness)?;
+        written.is_gone |= !tx.node_set_liveness(node.id, &node.liveness)?;
     }
     if let (true, Some(ledger)) = (dirty.ledger, node.ledger) {
         tx.node_set_ledger(node.id, ledger)?;
@@ -336,7 +336,7 @@ fn write_news(tx: &mut WriteTx<'_>, news: &News, fence: &Fence, now: UnixMillis)
         tx.node_set_trust_bundle(node.id, node.trust_bundle_version)?;
     }
     if !dirty.items.is_empty() {
-        tx.node_set_items(node.id, &news.upserts, &news.gone)?;
+        written.is_gone |= !tx.node_set_items(node.id, &news.upserts, &news.gone)?;
     }
     written.revision = tx.revision();
     Ok(written)
