@@ -8,7 +8,11 @@ pub(super) fn all(grpc: &Grpcurl, node: &str) {
     let listed = grpc.script("events-list.sh", &[node]);
     let events = listed.pointer("/events").and_then(Value::as_array).unwrap();
     let first = events.last().unwrap();
-    assert_eq!((text(first, "/kind"), text(first, "/nodeId")), ("EVENT_KIND_NODE_ENROLLED", node), "{listed}");
+    assert_eq!(
+        (text(first, "/kind"), text(first, "/nodeId")),
+        ("EVENT_KIND_NODE_ENROLLED", node),
+        "{listed}"
+    );
     assert_eq!(grpc.script("events-get.sh", &[text(first, "/id")]).pointer("/event"), Some(first));
     let online = grpc.script("events-list.sh", &["", "NODE_ONLINE"]);
     let is_online = |event: &Value| event["kind"] == "EVENT_KIND_NODE_ONLINE";

@@ -66,7 +66,8 @@ async fn a_nodes_life_from_enrollment_to_removal_is_exactly_its_list() {
     agent.run();
     until(&operator, &node, Kind::AlertResolved).await;
     operator.until_liveness(&node, Liveness::Online).await;
-    let request = pb::DeleteNodeRequest { id: node.clone(), reason: "scrapped".to_owned(), ..Default::default() };
+    let request =
+        pb::DeleteNodeRequest { id: node.clone(), reason: "scrapped".to_owned(), ..Default::default() };
     operator.nodes.clone().delete_node(request).await.unwrap();
 
     let request = pb::ListEventsRequest { node_id: node.clone(), ..Default::default() };

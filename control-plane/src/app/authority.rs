@@ -179,7 +179,9 @@ fn note(tx: &mut WriteTx<'_>, after: &Authority, forced: bool) -> Result<(), Err
     tx.audit(Note { subject: "authority".to_owned(), after: text.to_string(), ..Note::default() })?;
     let phase = after.phase();
     let message = format!("the certificate authority is {}", phase.as_str());
-    let what = Happened::new(event::Kind::AuthorityTurned, &message).about("authority").with("phase", phase.as_str());
+    let what = Happened::new(event::Kind::AuthorityTurned, &message)
+        .about("authority")
+        .with("phase", phase.as_str());
     events::tell(tx, what.with("trust_bundle_version", after.bundle_version).with("forced", forced))
 }
 

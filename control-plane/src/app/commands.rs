@@ -65,7 +65,8 @@ impl App {
                     }
                 }
                 ends.tell(tx)?;
-                let mut operations: Vec<_> = moved.iter().map(|command: &Command| command.operation).collect();
+                let mut operations: Vec<_> =
+                    moved.iter().map(|command: &Command| command.operation).collect();
                 operations.dedup();
                 let ended = end_operations(tx, operations, now)?;
                 Ok::<_, Error>((moved, ended))

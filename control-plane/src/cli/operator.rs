@@ -14,9 +14,7 @@ use muster_domain::{
     labels::Selector,
     revocation::{Revocation, Subject},
 };
-use muster_store::{
-    Error, ReadAccess as _, ReadAuthority as _, Store, WriteAccess as _, WriteTx,
-};
+use muster_store::{Error, ReadAccess as _, ReadAuthority as _, Store, WriteAccess as _, WriteTx};
 use serde_json::json;
 
 use super::{ConfigArg, open_ca, open_store, stamp};

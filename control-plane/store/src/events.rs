@@ -37,12 +37,7 @@ pub trait ReadEvents: Reader {
     ///
     /// # Errors
     /// If the store fails.
-    fn event_list(
-        &mut self,
-        filter: &Filter,
-        below: Option<Below>,
-        limit: u32,
-    ) -> Result<Vec<Event>, Error> {
+    fn event_list(&mut self, filter: &Filter, below: Option<Below>, limit: u32) -> Result<Vec<Event>, Error> {
         let sql = if filter.node.is_some() { OF_NODE } else { OF_ALL };
         let (at, id) = match below {
             Some((at, id)) => (at.0, id.to_string()),
@@ -50,8 +45,7 @@ pub trait ReadEvents: Reader {
         };
         let node = filter.node.map(|node| node.to_string()).unwrap_or_default();
         let (since, until) = times(filter);
-        let values =
-            params![node, since, until, rank(filter.least), filter.kinds_text(), at, id, limit];
+        let values = params![node, since, until, rank(filter.least), filter.kinds_text(), at, id, limit];
         self.rows(sql, values, event)
     }
 

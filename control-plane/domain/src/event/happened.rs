@@ -155,7 +155,10 @@ mod tests {
     fn a_write_says_who_when_and_in_which_trace() {
         let what = || Happened::new(Kind::NodeRenamed, "a is b").with("to", "b").with("from", "");
         let event = what().event(EventId::from_u128(1), &stamp("operator/alice"));
-        assert_eq!((event.actor.as_str(), event.at, event.trace_id.as_str()), ("operator/alice", UnixMillis(7), "t"));
+        assert_eq!(
+            (event.actor.as_str(), event.at, event.trace_id.as_str()),
+            ("operator/alice", UnixMillis(7), "t")
+        );
         assert_eq!(event.details.into_iter().collect::<Vec<_>>(), [("to".to_owned(), "b".to_owned())]);
         let event = what().at(UnixMillis(5)).event(EventId::from_u128(1), &stamp("control-plane/a"));
         assert_eq!((event.actor.as_str(), event.at), ("", UnixMillis(5)));

@@ -102,8 +102,11 @@ fn told(node: NodeId, name: &str, kind: Kind, state: &ItemState) -> Happened {
     };
     let version = state.attempted.as_ref().map_or("", |it| it.version.as_str());
     let item = &state.item;
-    let message =
-        if version.is_empty() { format!("{item} {does} {name}") } else { format!("{item} {version} {does} {name}") };
+    let message = if version.is_empty() {
+        format!("{item} {does} {name}")
+    } else {
+        format!("{item} {version} {does} {name}")
+    };
     let happened = Happened::new(kind, &message).to(node).about(item).with("version", version);
     if kind == Kind::ItemDrifted {
         let paths: Vec<&str> = state.drift.iter().map(|drift| drift.path.as_str()).collect();
@@ -160,13 +163,18 @@ mod tests {
         assert_eq!(kinds(None, None), []);
         let release = ItemState { item: ItemName::Release, ..applied };
         let told = of_item(NODE, "web-1", None, Some(&release)).pop().unwrap();
-        assert_eq!((told.kind, told.message.as_str()), (Kind::AgentUpgraded, "release/agent 1 runs on web-1"));
+        assert_eq!(
+            (told.kind, told.message.as_str()),
+            (Kind::AgentUpgraded, "release/agent 1 runs on web-1")
+        );
     }
 
     #[test]
     fn what_the_control_plane_did_not_hear_is_no_event_of_a_node() {
         use State::{Expired, Late, NeverSeen, Offline, Online, Quarantined, Unknown};
-        for (was, is) in [(Online, Unknown), (Unknown, Online), (Unknown, Quarantined), (Online, Late), (Unknown, Late)] {
+        for (was, is) in
+            [(Online, Unknown), (Unknown, Online), (Unknown, Quarantined), (Online, Late), (Unknown, Late)]
+        {
             assert_eq!(hearing(was, is), None, "{was:?} {is:?}");
         }
         for was in [NeverSeen, Offline, Expired] {

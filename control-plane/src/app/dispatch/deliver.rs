@@ -112,7 +112,8 @@ fn deliver_one(
 ) -> Result<(Came, u32), Error> {
     let (operation, now) = (&turn.operation, numbers.now);
     let (tried, moved) = (Vec::new(), Vec::new());
-    let mut came = Came { operation: operation.id, tried, moved, hold: None, ends: false, seen: Ends::default() };
+    let mut came =
+        Came { operation: operation.id, tried, moved, hold: None, ends: false, seen: Ends::default() };
     let allowed = match numbers.decide() {
         Step::HandOut(allowed) => allowed,
         Step::Hold(hold) => return Ok((Came { hold: Some(hold), ..came }, 0)),

@@ -95,8 +95,7 @@ impl App {
         let invalid = |what: &str| Error::invalid("resume_token", what);
         let key =
             page::decode_token(token, fingerprint(asked)).map_err(|error| invalid(&error.to_string()))?;
-        let (epoch, seen) =
-            parsed(&key).ok_or_else(|| invalid("it is not one that this server gave out"))?;
+        let (epoch, seen) = parsed(&key).ok_or_else(|| invalid("it is not one that this server gave out"))?;
         let read = self.store.read(|tx| Ok::<_, Error>((tx.revision()?, tx.event_floor()?)));
         let (newest, floor) = read.await?;
         if epoch != self.fixed.history.epoch || seen.revision > newest {

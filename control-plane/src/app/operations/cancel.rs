@@ -20,7 +20,10 @@ use serde_json::json;
 
 use super::Sight;
 use crate::{
-    app::{Actor, App, Error, check_reason, events::Ends, fleet::Entry, recorder::end_operations, written::Written},
+    app::{
+        Actor, App, Error, check_reason, events::Ends, fleet::Entry, recorder::end_operations,
+        written::Written,
+    },
     session::hub::Handle,
 };
 

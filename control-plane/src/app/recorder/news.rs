@@ -153,8 +153,10 @@ impl App {
         let (now, us) = (self.clock.now(), self.replicas.is_shared().then(|| self.replicas.id()));
         let write = self.store.write(self.own_stamp("nodes.report"), move |tx| {
             let fence = Fence::read(tx, us, known, &batch)?;
-            let written =
-                batch.iter().map(|news| write_news(tx, news, &fence, now)).collect::<Result<Vec<_>, Error>>()?;
+            let written = batch
+                .iter()
+                .map(|news| write_news(tx, news, &fence, now))
+                .collect::<Result<Vec<_>, Error>>()?;
             let stays = |it: &(_, &Written)| !it.1.is_others && !it.1.is_gone;
             let there = batch.iter().zip(&written).filter(stays);
             events::tell_shared(tx, there.flat_map(|(news, _)| &news.told))?;
@@ -279,7 +281,18 @@ impl App {
         let known = entry.live.as_ref().filter(|_| begins).map(|live| live.known);
         let told = dirty.noted.iter().filter_map(|noted| noted.happened(&entry.node)).map(Telling::from);
         let told = told.collect();
-        Some(News { node: entry.node.clone(), dirty, facts, can_tell, upserts, gone, lost, known, told, held })
+        Some(News {
+            node: entry.node.clone(),
+            dirty,
+            facts,
+            can_tell,
+            upserts,
+            gone,
+            lost,
+            known,
+            told,
+            held,
+        })
     }
 }
 

@@ -61,7 +61,8 @@ impl App {
                     for id in &ids {
                         // One that was removed, or let out, meanwhile is no error of the others.
                         let Ok(node) = node_in(tx, &scope, *id) else { continue };
-                        let held = node.quarantine.as_ref().filter(|it| it.reason == Suspicion::NewerThanStore);
+                        let held =
+                            node.quarantine.as_ref().filter(|it| it.reason == Suspicion::NewerThanStore);
                         let Some(held) = held else { continue };
                         tx.node_set_quarantine(*id, None, None)?;
                         accept(tx, *id, held)?;

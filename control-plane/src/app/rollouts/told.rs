@@ -33,9 +33,9 @@ pub(super) fn moved(before: &Rollout, after: &Rollout) -> Option<Happened> {
 /// All of them are stopped, or let go.
 pub(super) fn braked(brake: Option<&Brake>) -> Happened {
     match brake {
-        Some(brake) => {
-            Happened::new(Kind::RolloutBrake, "all rollouts were stopped").about("rollouts").with("why", &brake.reason)
-        }
+        Some(brake) => Happened::new(Kind::RolloutBrake, "all rollouts were stopped")
+            .about("rollouts")
+            .with("why", &brake.reason),
         None => Happened::new(Kind::RolloutBrake, "rollouts may go on")
             .about("rollouts")
             .as_bad_as(Severity::Info),

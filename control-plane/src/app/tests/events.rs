@@ -117,7 +117,10 @@ async fn what_a_node_does_is_told_in_its_order_and_once() {
     assert_eq!((events[1].subject.as_str(), events[1].node), ("bundle/b1", Some(node)));
     assert_eq!((events[3].reason.as_str(), events[3].severity), ("Failed", Severity::Warning));
     assert_eq!(events[3].operation, Some(command.operation));
-    assert_eq!((events[5].actor.as_str(), events[5].details["before"].as_str()), ("operator/alice", "host-1"));
+    assert_eq!(
+        (events[5].actor.as_str(), events[5].details["before"].as_str()),
+        ("operator/alice", "host-1")
+    );
     assert_eq!((events[7].reason.as_str(), events[7].severity), ("AgentStopped", Severity::Info));
     assert_eq!(events[8].details["why"], "scrapped");
 }
@@ -234,10 +237,8 @@ async fn whoever_sees_a_part_of_the_fleet_sees_its_events_only() {
         bench.app.record().await.unwrap();
     }
     let selector = Selector::parse("site=fra").unwrap();
-    let scope = Scope {
-        reach: Reach::of([selector.clone()]),
-        ..Scope::whole("operator/alice", Permission::Read)
-    };
+    let scope =
+        Scope { reach: Reach::of([selector.clone()]), ..Scope::whole("operator/alice", Permission::Read) };
     let listed = bench.app.events(&scope, &ALL, &Asked::default()).await.unwrap();
     assert!(listed.rows.iter().all(|event| event.node == Some(web)) && listed.rows.len() == 2, "{listed:?}");
     let asked = Asked { selector: Some(selector), ..Asked::default() };

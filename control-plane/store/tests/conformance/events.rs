@@ -69,8 +69,7 @@ pub(crate) fn events_come_back_and_are_listed_the_newest_first(database: &impl D
         paged.extend(page);
     }
     assert_eq!(paged, all);
-    let newest =
-        |kind| read(&store, move |tx| tx.event_newest_of_many(kind, "bundle/web", "Silent"));
+    let newest = |kind| read(&store, move |tx| tx.event_newest_of_many(kind, "bundle/web", "Silent"));
     assert_eq!((newest(Kind::FleetMassLoss), newest(Kind::NodeOffline)), (Some(other), None));
 }
 
@@ -141,12 +140,15 @@ pub(crate) fn what_is_old_or_too_much_goes_and_raises_the_floor(database: &impl 
         revisions.push(put(&store, &[happened(n.into(), Kind::NodeOffline, n)]));
     }
     assert_eq!(read(&store, |tx| tx.event_floor()), 0);
-    assert_eq!(read(&store, |tx| tx.event_beyond(4)), Some((at(2), EventId::from_u128(2))), "two are too many");
+    assert_eq!(
+        read(&store, |tx| tx.event_beyond(4)),
+        Some((at(2), EventId::from_u128(2))),
+        "two are too many"
+    );
     assert_eq!(read(&store, |tx| tx.event_beyond(6)), None);
     let floor = || read(&store, |tx| tx.event_floor());
-    let gone = |number, upto| {
-        report(&store, move |tx| tx.event_prune((upto, EventId::from_u128(number)), 2)).value
-    };
+    let gone =
+        |number, upto| report(&store, move |tx| tx.event_prune((upto, EventId::from_u128(number)), 2)).value;
     assert_eq!((gone(0, at(4)), floor()), (2, revisions[1]));
     assert_eq!((gone(0, at(4)), floor()), (1, revisions[2]));
     assert_eq!((gone(0, at(4)), floor()), (0, revisions[2]));

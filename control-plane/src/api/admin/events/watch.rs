@@ -23,7 +23,13 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(30);
 
 type Response = pb::WatchEventsResponse;
 
-pub(super) fn start(app: &App, scope: Scope, asked: Asked, parts: Vec<String>, from: Seen) -> Watch<Response> {
+pub(super) fn start(
+    app: &App,
+    scope: Scope,
+    asked: Asked,
+    parts: Vec<String>,
+    from: Seen,
+) -> Watch<Response> {
     let watched = app.clone();
     watch::start(&app.tasks, move |out| async move {
         let _ = follow(&watched, &scope, &asked, &parts, from, &out).await;
