@@ -21,14 +21,14 @@ pub(in crate::app) struct Ends(Vec<Command>);
 
 impl Ends {
     /// A command was written that was in this state before.
-    pub fn saw(&mut self, before: State, after: &Command) {
+    pub(in crate::app) fn saw(&mut self, before: State, after: &Command) {
         if !before.is_end() && after.state.is_end() {
             self.0.push(after.clone());
         }
     }
 
     /// Writes down what was seen.
-    pub fn tell(self, tx: &mut WriteTx<'_>) -> Result<(), Error> {
+    pub(in crate::app) fn tell(self, tx: &mut WriteTx<'_>) -> Result<(), Error> {
         let mut operations: BTreeMap<OperationId, (String, bool)> = BTreeMap::new();
         let mut told: Vec<Telling> = Vec::new();
         for command in &self.0 {
