@@ -13,6 +13,7 @@
 mod apart;
 mod late;
 mod news;
+mod promote;
 mod queue;
 mod steps;
 mod waiting;

@@ -8,7 +8,6 @@ use muster_common::{
     ids::{CommandId, NodeId, ReplicaId},
 };
 use muster_domain::{
-    certificate::Shown,
     command::{self, Command, Event},
     facts::{Facts, Known},
     item::{ItemName, ItemState},
@@ -16,13 +15,14 @@ use muster_domain::{
     session::HeldBy,
 };
 use muster_store::{
-    ReadCommands as _, ReadNodeSessions as _, ReadNodes as _, WriteCommands as _, WriteNodeSessions as _,
-    WriteNodes as _, WriteTx,
+    ReadCommands as _, ReadNodeSessions as _, WriteCommands as _, WriteNodeSessions as _, WriteNodes as _,
+    WriteTx,
 };
 
 use super::{
     apart::{Became, write_apart},
     drop_what_others_know, end_operations,
+    promote::promote,
 };
 use crate::app::{
     App, Error,
@@ -387,18 +387,4 @@ fn interrupt(tx: &mut WriteTx<'_>, news: &News, now: UnixMillis, written: &mut W
     ends.tell(tx)?;
     written.ended = end_operations(tx, operations, now)?;
     Ok(())
-}
-
-/// The first use of the next certificate. `false`: the store has another one
-/// since; nothing was written.
-fn promote(tx: &mut WriteTx<'_>, node: &Node) -> Result<bool, Error> {
-    let Some(stored) = tx.node_get(node.id)? else { return Ok(true) };
-    match stored.certificate.judge(&node.certificate.current.serial.to_string()) {
-        Shown::Next => {
-            tx.node_set_certificate(node.id, &stored.certificate.promoted())?;
-            Ok(true)
-        }
-        Shown::Current => Ok(true),
-        Shown::Superseded => Ok(false),
-    }
 }
