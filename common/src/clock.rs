@@ -26,6 +26,12 @@ impl UnixMillis {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// Unix time in microseconds.
+    #[must_use]
+    pub const fn micros(self) -> i64 {
+        self.0.saturating_mul(1000)
+    }
+
     /// As a `SystemTime`, for libraries that ask for one.
     #[must_use]
     pub fn to_system_time(self) -> SystemTime {

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
 
+/// Most parts of one order that its host tells.
+pub const OF_ORDER: usize = 32;
+
 /// Of one request, and of all that comes of it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TraceId([u8; 16]);

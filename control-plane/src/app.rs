@@ -292,10 +292,10 @@ impl App {
         T: Send + 'static,
         F: Fn(&mut muster_store::WriteTx<'_>) -> Result<T, Error> + Send + 'static,
     {
-        let traced = traces::now().map(|call| (self.traces.begin(call), stamp.action.clone()));
+        let part = traces::now().map(|call| self.write_begun(call, &stamp.action));
         let written = self.store.write_in(lane, stamp, change).await;
-        if let Some((begun, action)) = traced {
-            self.traced_write(&begun, action, written.as_ref().err());
+        if let Some(part) = part {
+            traced::write_ended(part, written.as_ref().err());
         }
         let committed = written.inspect_err(|error| {
             if let Error::Store(muster_store::Error::Busy) = error {

@@ -8,31 +8,35 @@
 mod current;
 mod export;
 mod items;
+mod part;
 mod span;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use muster_common::{
     clock::{Clock, Instant, UnixMillis},
+    ids::NodeId,
     trace::{Context, SpanId, TraceId},
 };
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 pub use current::{now, within};
 pub use export::{Error, Exporter};
 pub use items::Item;
+pub use part::Part;
 pub use span::{Attribute, By, Kind, Span, Told, Value};
 
 use crate::{config, metrics::Metrics};
 
 /// Parts that wait for the collector; some 2 MiB.
 const WAITING: usize = 4096;
+/// Calls of one second that are traced because their callers say so: all who may call share
+/// what waits.
+const WANTED: u32 = 50;
 
 /// All of it. Cheap to clone.
 #[derive(Clone)]
@@ -45,6 +49,8 @@ struct Inner {
     configured: f64,
     /// The ratio in force, as the bits of a number; no number: what the configuration says.
     set: AtomicU64,
+    /// The second that is now, and how many of its calls were traced at their callers' wish.
+    wanted: Mutex<(i64, u32)>,
     items: items::Items,
     metrics: Metrics,
     clock: Clock,
@@ -93,7 +99,8 @@ impl Traces {
         clock: Clock,
     ) -> Self {
         let (items, set) = (items::Items::default(), AtomicU64::new(f64::NAN.to_bits()));
-        Self(Arc::new(Inner { queue, configured: config.sample, set, items, metrics, clock }))
+        let (configured, wanted) = (config.sample, Mutex::default());
+        Self(Arc::new(Inner { queue, configured, set, wanted, items, metrics, clock }))
     }
 
     /// Whether somebody collects.
@@ -120,20 +127,32 @@ impl Traces {
     }
 
     /// A call has come. Its trace; and where it is in it, if that is collected: its caller may
-    /// have decided that, else a part of all traces is.
+    /// have decided that, else a part of all traces is. Of more callers' wishes than are heard
+    /// in a second a part is, too.
     #[must_use]
     pub fn call(&self, given: Option<Context>) -> (TraceId, Option<Begun>) {
         let trace = given.map_or_else(TraceId::generate, |given| given.trace);
         let is_sampled = self.is_on()
             && match given {
-                Some(given) => given.sampled,
-                None => trace.is_within(self.ratio()),
+                Some(given) if !given.sampled => false,
+                Some(_) if self.hears_wish() => true,
+                _ => trace.is_within(self.ratio()),
             };
         let begun = is_sampled.then(|| {
             let at = Context { trace, span: SpanId::generate(), sampled: true };
             self.begin_at(at, given.map(|given| given.span))
         });
         (trace, begun)
+    }
+
+    fn hears_wish(&self) -> bool {
+        let second = self.0.clock.now().0.div_euclid(1000);
+        let mut wanted = self.0.wanted.lock();
+        if wanted.0 != second {
+            *wanted = (second, 0);
+        }
+        wanted.1 = wanted.1.saturating_add(1);
+        wanted.1 <= WANTED
     }
 
     /// Begins a part below another one.
@@ -147,10 +166,15 @@ impl Traces {
         Begun { at, parent, begin, since }
     }
 
-    /// Ends a part that has begun.
-    pub fn end(&self, begun: &Begun, name: String, kind: Kind, error: &str, attributes: Vec<Attribute>) {
+    /// A part that has begun, told as cancelled if nobody waits for its end.
+    #[must_use]
+    pub fn part(&self, begun: Begun, name: String, kind: Kind, attributes: Vec<Attribute>) -> Part {
+        Part::new(self.clone(), begun, name, kind, attributes)
+    }
+
+    fn end(&self, begun: &Begun, name: String, kind: Kind, error: &str, attributes: Vec<Attribute>) {
         let took = self.0.clock.monotonic() - begun.since;
-        let begin_us = micros(begun.begin);
+        let begin_us = begun.begin.micros();
         self.tell(Span {
             by: By::Here,
             trace: begun.at.trace,
@@ -173,10 +197,10 @@ impl Traces {
         }
     }
 
-    /// Tells of what a host did for an order, all below one part.
-    pub fn tell_of_host(&self, by: &By, below: Context, told: Vec<Told>) {
+    /// Tells of what a host did for an order that lived from one time to another, all below one part.
+    pub fn tell_of_host(&self, by: &By, below: Context, life: (UnixMillis, UnixMillis), told: Vec<Told>) {
         if self.is_on() {
-            span::of_host(by, below, told).into_iter().for_each(|span| self.tell(span));
+            span::of_host(by, below, life, told).into_iter().for_each(|span| self.tell(span));
         }
     }
 
@@ -213,7 +237,15 @@ impl Items<'_> {
 
     /// A host says what it did.
     pub fn done(self, item: &Item, told: Vec<Told>) {
-        self.0.0.items.done(item, told, self.0.0.clock.now());
+        let dropped = self.0.0.items.done(item, told, self.0.0.clock.now());
+        self.0.0.metrics.spans("dropped", dropped as u64);
+    }
+
+    /// The session of a host has ended.
+    pub fn left(self, node: NodeId) {
+        if self.any() {
+            self.0.0.items.left(node, self.0.0.clock.now());
+        }
     }
 
     /// It is stored what became of one, at this generation or a newer one.
@@ -226,13 +258,5 @@ impl Items<'_> {
     }
 }
 
-/// Unix time in microseconds.
-const fn micros(at: UnixMillis) -> i64 {
-    at.0.saturating_mul(1000)
-}
-
-/// How long something is waited for that its host may never tell.
-const PATIENCE: Duration = Duration::from_secs(3600);
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

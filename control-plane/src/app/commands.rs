@@ -74,8 +74,9 @@ impl App {
             .await?;
         let (moved, ended) = committed.value;
         self.moved(&moved);
-        self.operations_ended(&ended);
-        Ok(moved.len())
+        let count = moved.len();
+        self.all_ended(&ended.and(moved));
+        Ok(count)
     }
 
     /// Takes over in memory what was moved in the store.
@@ -85,7 +86,6 @@ impl App {
                 self.count_end(&entry, command);
                 entry.moved(command.id, command.state, command.cancel_requested);
             });
-            self.command_ended(command, Vec::new());
         }
     }
 }

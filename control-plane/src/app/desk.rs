@@ -47,7 +47,9 @@ impl Desk for App {
             due.filter_map(|ticket| {
                 ticket.to_send = false;
                 let operation = self.operation_open(ticket.operation)?;
-                Some(self.ticket(ticket, &operation))
+                let given = self.ticket(ticket, &operation);
+                ticket.was_sent = true;
+                Some(given)
             })
             .collect()
         };

@@ -162,7 +162,7 @@ impl App {
             waiting.tried(operation, &tried);
             waiting.came(operation, hold, news);
         }
-        self.operations_ended(&ended);
+        self.all_ended(&ended);
         Ok(())
     }
 

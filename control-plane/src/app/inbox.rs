@@ -157,7 +157,10 @@ impl Inbox for App {
         taken.unwrap_or_default()
     }
 
-    fn command(&self, session: &Handle, report: CommandReport) -> Result<(), Box<CommandReport>> {
+    fn command(&self, session: &Handle, mut report: CommandReport) -> Result<(), Box<CommandReport>> {
+        if !(self.traces.is_on() && report.state.is_end()) {
+            report.spans = Vec::new(); // told with the end, and only where somebody collects
+        }
         self.live(session, |mut entry| {
             if let Some(ledger) = &mut entry.node.ledger
                 && ledger.seq < report.ledger_seq
@@ -189,6 +192,7 @@ impl Inbox for App {
         if !self.hub.unregister(session) {
             return; // fenced: the newer session speaks for the node
         }
+        self.traces.items().left(session.node());
         self.live(session, |mut entry| {
             entry.live = None;
             for ticket in &mut entry.tickets {

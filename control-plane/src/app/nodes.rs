@@ -27,7 +27,7 @@ use super::{
     check_etag, check_reason,
     events::{self, Ends},
     fleet::{Entry, Live},
-    recorder::end_operations,
+    recorder::{Ended, end_operations},
     settings::{ProfileVersion, settings_by},
 };
 use crate::session::ports::End;
@@ -205,11 +205,11 @@ impl App {
             }
         });
         let scope = actor.scope.clone();
-        self.commit(stamp, move |tx| {
+        let removed = self.commit(stamp, move |tx| {
             let node = node_in(tx, &scope, id)?;
             check_etag(&etag, node.revision)?;
             may(tx, &node)?;
-            end_commands(tx, id, gone, now)?;
+            let ended = end_commands(tx, id, gone, now)?;
             tx.node_delete(id)?;
             events::tell(tx, removed(&node, gone, &reason))?;
             tx.audit(Note {
@@ -218,9 +218,10 @@ impl App {
                 after: json!({ "reason": reason }).to_string(),
                 denied: false,
             })?;
-            Ok(())
-        })
-        .await
+            Ok(ended)
+        });
+        self.all_ended(&removed.await?);
+        Ok(())
     }
 
     /// Takes a node that is no more out of memory, whoever removed it.
@@ -318,8 +319,8 @@ fn end_commands(
     node: NodeId,
     left: bool,
     now: muster_common::clock::UnixMillis,
-) -> Result<Vec<muster_common::ids::OperationId>, Error> {
-    let (mut operations, mut ends) = (Vec::new(), Ends::default());
+) -> Result<Ended, Error> {
+    let (mut operations, mut commands, mut ends) = (Vec::new(), Vec::new(), Ends::default());
     for command in tx.command_open_for_node(node)? {
         let told = left
             && tx
@@ -332,8 +333,9 @@ fn end_commands(
             if !operations.contains(&command.operation) {
                 operations.push(command.operation);
             }
+            commands.push(ended);
         }
     }
     ends.tell(tx)?;
-    end_operations(tx, operations, now)
+    Ok(end_operations(tx, operations, now)?.and(commands))
 }

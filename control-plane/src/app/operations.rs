@@ -34,7 +34,7 @@ use muster_domain::{
 use muster_store::{ReadLeases, ReadOperations as _, WriteCommands as _, WriteOperations as _, WriteTx};
 use serde_json::json;
 
-use super::{Actor, App, Error, check_request_id, events, selectors, written::Written};
+use super::{Actor, App, Error, check_request_id, events, recorder::Ended, selectors, written::Written};
 
 /// What someone wants done.
 #[derive(Debug, Clone)]
@@ -104,11 +104,11 @@ impl App {
             self.store.read(move |tx| check_lease(tx, &plan)).await?;
             return Ok((operation, counts));
         }
-        let (row, scope, app) = (operation.clone(), actor.scope.clone(), self.clone());
+        let (row, scope, app) = (operation, actor.scope.clone(), self.clone());
         let start = move |tx: &mut WriteTx<'_>| {
             if let Some(before) = asked_before(tx, &row)? {
                 also(tx, before)?;
-                return Ok(Some(before));
+                return Ok((before, Ended::default()));
             }
             // A group may have changed since memory followed the store.
             let now = selectors::resolved("selector", &written, &selectors::groups(tx)?)?;
@@ -117,13 +117,15 @@ impl App {
             let written = Written::since(tx, known)?;
             let nodes = app.in_order(matching_now(nodes, &written, &scope, &now), &row.plan, &written);
             check_lease(tx, &row.plan)?;
-            begin(tx, &row, &nodes.into_iter().map(|node| (node, None)).collect::<Vec<_>>())?;
+            let nodes: Vec<_> = nodes.into_iter().map(|node| (node, None)).collect();
+            let ended = begin(tx, &row, &nodes)?;
             also(tx, row.id)?;
-            Ok(None)
+            Ok((row.id, ended))
         };
         // Memory learns of it from the feed, so also if the caller goes away now.
-        let before = self.commit(actor.stamp("operations.start", now), start).await?;
-        self.operation(&actor.scope, before.unwrap_or(operation.id)).await
+        let (made, ended) = self.commit(actor.stamp("operations.start", now), start).await?;
+        self.all_ended(&ended);
+        self.operation(&actor.scope, made).await
     }
 
     fn output_limit(&self, wish: &Wish) -> Result<u64, Error> {
@@ -278,19 +280,19 @@ fn asked_before(tx: &mut WriteTx<'_>, operation: &Operation) -> Result<Option<Op
 }
 
 /// Stores a new operation, with a command for each of these nodes, in this order. What
-/// it supersedes ends.
+/// it supersedes ends, and is answered.
 fn begin(
     tx: &mut WriteTx<'_>,
     operation: &Operation,
     nodes: &[(NodeId, Option<CommandId>)],
-) -> Result<(), Error> {
+) -> Result<Ended, Error> {
     let operation = &reaching(operation.clone(), nodes.len());
     // Ids rise as they are made: that is the order in which orders go out.
     let commands: Vec<Command> =
         nodes.iter().map(|(node, retry_of)| queued(operation, *node, *retry_of)).collect();
     tx.operation_insert(operation)?;
     tx.command_insert(&commands)?;
-    supersede::end_older(tx, operation, &commands)?;
+    let ended = supersede::end_older(tx, operation, &commands)?;
     tx.audit(Note {
         subject: format!("operation/{}", operation.id),
         after: shown(operation).to_string(),
@@ -300,10 +302,10 @@ fn begin(
     let what = Happened::new(Kind::OperationStarted, &format!("{kind} was started for {total} nodes"));
     let what = what.about(format!("operation/{id}")).by(id).with("kind", kind).with("nodes", total);
     events::tell(tx, what.with("selector", &operation.selector).with("schedule", &operation.schedule))?;
-    match operation.ended_at {
-        Some(_) => events::tell(tx, events::operation_over(id, &Counts::default())),
-        None => Ok(()),
+    if operation.ended_at.is_some() {
+        events::tell(tx, events::operation_over(id, &Counts::default()))?;
     }
+    Ok(ended)
 }
 
 /// An operation as the audit has it.

@@ -26,7 +26,7 @@ use muster_common::{
     reason::Reason,
 };
 use muster_domain::{
-    command::{self, Event, State},
+    command::{self, Command, Event, State},
     operation::{self, Counts},
 };
 use muster_store::{
@@ -122,38 +122,62 @@ fn drop_what_others_know(entry: &mut Entry) {
     }
 }
 
+/// What a write has ended by itself, beside what it was for.
+#[derive(Debug, Default)]
+pub(crate) struct Ended {
+    /// Operations of which no command is open any more.
+    pub(crate) operations: Vec<OperationId>,
+    /// Commands of which their hosts have not said so.
+    pub(crate) commands: Vec<Command>,
+}
+
+impl Ended {
+    /// Adds those of these commands that ended.
+    pub(crate) fn and(mut self, commands: impl IntoIterator<Item = Command>) -> Self {
+        self.commands.extend(commands.into_iter().filter(|command| command.state.is_end()));
+        self
+    }
+
+    /// Adds all of another one.
+    pub(crate) fn add(&mut self, more: Self) {
+        self.operations.extend(more.operations);
+        self.commands.extend(more.commands);
+    }
+}
+
 /// Ends what follows from the ends of commands: what is queued of operations that have
 /// failed too often, and operations of which no command is open any more.
 pub(crate) fn end_operations(
     tx: &mut WriteTx<'_>,
     candidates: Vec<OperationId>,
     now: UnixMillis,
-) -> Result<Vec<OperationId>, Error> {
-    let mut ended = Vec::new();
+) -> Result<Ended, Error> {
+    let mut ended = Ended::default();
     for id in candidates {
         let mut counts = tx.operation_counts(id)?;
         if counts.get(State::Queued) > 0 && counts.failures() > 0 {
-            stop_if_spent(tx, id, &mut counts, now)?;
+            ended.commands.extend(stop_if_spent(tx, id, &mut counts, now)?);
         }
         if operation::is_ended(&counts) {
             if tx.operation_set_ended(id, now)? {
                 events::tell(tx, events::operation_over(id, &counts))?;
             }
-            ended.push(id);
+            ended.operations.push(id);
         }
     }
     Ok(ended)
 }
 
-/// In the write of the failure itself: after a crash nobody would come to look.
+/// In the write of the failure itself: after a crash nobody would come to look. Answers what it ended.
 fn stop_if_spent(
     tx: &mut WriteTx<'_>,
     id: OperationId,
     counts: &mut Counts,
     now: UnixMillis,
-) -> Result<(), Error> {
+) -> Result<Vec<Command>, Error> {
+    let mut withdrawn = Vec::new();
     let Some(plan) = tx.operation_plan(id)?.filter(|plan| plan.pacing.is_spent(counts)) else {
-        return Ok(());
+        return Ok(withdrawn);
     };
     let borne = plan.pacing.max_failures.map_or(0, |borne| borne.of(counts.total() as usize));
     let message = format!("{} commands of the operation failed; it bears {borne}", counts.failures());
@@ -165,7 +189,9 @@ fn stop_if_spent(
             tx.command_put(&after)?;
             ends.saw(before.state, &after);
             counts.shift(before.state, after.state, 1);
+            withdrawn.push(after);
         }
     }
-    ends.tell(tx)
+    ends.tell(tx)?;
+    Ok(withdrawn)
 }

@@ -36,6 +36,7 @@ mod scopes;
 mod secrets;
 mod sessions;
 mod settings;
+mod traced;
 mod twins;
 mod watches;
 mod workloads;

@@ -1,7 +1,6 @@
 //! What is told of traces, where somebody collects them: writes, orders and items.
 
 use muster_common::{
-    clock::UnixMillis,
     ids::{NodeId, OperationId},
     trace::{Context, SpanId},
 };
@@ -13,28 +12,27 @@ use muster_domain::{
 use muster_store::{ReadMeta as _, WriteMeta as _};
 use serde_json::json;
 
-use super::{Actor, App, Error, fleet::OpenTicket, operations::OpenOperation};
+use super::{Actor, App, Error, fleet::OpenTicket, operations::OpenOperation, recorder::Ended};
 use crate::{
     session::frames::{ItemTold, Upsert},
-    traces::{Begun, By, Item, Kind, Span, Told, Value},
+    traces::{By, Item, Kind, Part, Span, Told, Value},
 };
 
 impl App {
-    /// A write for a call is over.
-    pub(super) fn traced_write(&self, begun: &Begun, action: String, error: Option<&Error>) {
-        let error = match error {
-            None => "",
-            Some(Error::Store(_)) => "store",
-            Some(_) => "refused",
-        };
-        let attributes = vec![("muster.action", Value::Text(action))];
-        self.traces.end(begun, "store write".to_owned(), Kind::Internal, error, attributes);
+    /// A write for a call begins.
+    pub(super) fn write_begun(&self, call: Context, action: &str) -> Part {
+        let attributes = vec![("muster.action", Value::Text(action.to_owned()))];
+        self.traces.part(self.traces.begin(call), "store write".to_owned(), Kind::Internal, attributes)
     }
 
-    /// An order goes to its host. What the host is told of the trace; empty: nobody collects it.
+    /// An order goes to its host: told once, and not of its cancel. What the host is told of the
+    /// trace; empty: nobody collects it.
     pub(super) fn order_given(&self, ticket: &OpenTicket, operation: &OpenOperation) -> String {
         let Some(asked) = operation.traced.filter(|_| self.traces.is_on()) else { return String::new() };
         let at = asked.at(command_span(asked, ticket.command));
+        if ticket.was_sent || ticket.cancel {
+            return at.to_string();
+        }
         self.traces.tell(Span {
             by: By::Here,
             trace: asked.trace,
@@ -42,8 +40,8 @@ impl App {
             parent: Some(at.span),
             name: "deliver".to_owned(),
             kind: Kind::Producer,
-            begin_us: micros(operation.created_at),
-            end_us: micros(self.clock.now()),
+            begin_us: operation.created_at.micros(),
+            end_us: self.clock.now().micros(),
             error: String::new(),
             attributes: Vec::new(),
         });
@@ -64,6 +62,7 @@ impl App {
             ("muster.command.state", Value::Text(command.state.as_str().to_owned())),
         ];
         attributes.extend(command.exit_code.map(|code| ("muster.exit_code", Value::Number(code.into()))));
+        let ended_at = command.ended_at.unwrap_or_else(|| self.clock.now());
         let is_well = command.state == State::Succeeded;
         let reason = command.reason.map_or_else(|| command.state.as_str().to_owned(), |it| it.to_string());
         self.traces.tell(Span {
@@ -73,23 +72,24 @@ impl App {
             parent: Some(operation_span(asked, operation.id)),
             name: format!("command {}", operation.kind),
             kind: Kind::Producer,
-            begin_us: micros(command.created_at),
-            end_us: micros(command.ended_at.unwrap_or_else(|| self.clock.now())),
+            begin_us: command.created_at.micros(),
+            end_us: ended_at.micros(),
             error: if is_well { String::new() } else { reason },
             attributes,
         });
         if !told.is_empty() {
-            self.traces.tell_of_host(&self.named(command.node), at, told);
+            self.traces.tell_of_host(&self.named(command.node), at, (command.created_at, ended_at), told);
         }
     }
 
-    /// Operations that ended need nothing in memory.
-    pub(super) fn operations_ended(&self, ended: &[OperationId]) {
+    /// It is stored what ended by itself: operations of it need nothing in memory.
+    pub(super) fn all_ended(&self, ended: &Ended) {
         if self.traces.is_on() {
-            let traced = ended.iter().filter_map(|id| self.operation_traced(*id));
+            ended.commands.iter().for_each(|command| self.command_ended(command, Vec::new()));
+            let traced = ended.operations.iter().filter_map(|id| self.operation_traced(*id));
             traced.for_each(|operation| self.operation_ended(&operation));
         }
-        self.close_operations(ended);
+        self.close_operations(&ended.operations);
     }
 
     fn operation_ended(&self, operation: &OpenOperation) {
@@ -101,8 +101,8 @@ impl App {
             parent: Some(asked.span),
             name: format!("operation {}", operation.kind),
             kind: Kind::Producer,
-            begin_us: micros(operation.created_at),
-            end_us: micros(self.clock.now()),
+            begin_us: operation.created_at.micros(),
+            end_us: self.clock.now().micros(),
             error: String::new(),
             attributes: vec![("muster.operation.id", Value::Text(operation.id.to_string()))],
         });
@@ -191,8 +191,14 @@ fn command_span(asked: Context, id: muster_common::ids::CommandId) -> SpanId {
     SpanId::of(&asked.trace, &format!("command/{id}"))
 }
 
-const fn micros(at: UnixMillis) -> i64 {
-    at.0.saturating_mul(1000)
+/// A write for a call is over.
+pub(super) fn write_ended(part: Part, error: Option<&Error>) {
+    let error = match error {
+        None => "",
+        Some(Error::Store(_)) => "store",
+        Some(_) => "refused",
+    };
+    part.end(error, Vec::new());
 }
 
 const fn word(outcome: Outcome) -> &'static str {

@@ -221,9 +221,9 @@ impl Service<Request<hyper::body::Incoming>> for Guarded {
         request.extensions_mut().insert(TraceId(trace.to_string()));
         // What hosts call is not for them to have collected.
         let begun = begun.filter(|_| self.door == DoorName::Operators);
-        let traced = begun.map(|begun| Traced::new(begun, &method, &self.peer));
+        let traced = begun.map(|begun| Traced::new(&self.gate.traces, begun, &method, &self.peer));
         if let Some(traced) = &traced {
-            request.extensions_mut().insert(traced.begun.at);
+            request.extensions_mut().insert(traced.at());
         }
         if let Some(scope) = scope {
             request.extensions_mut().insert(scope);
@@ -233,13 +233,13 @@ impl Service<Request<hyper::body::Incoming>> for Guarded {
         Box::pin(async move {
             let (gate, peer) = this;
             let answer = match &traced {
-                Some(traced) => traces::within(traced.begun.at, answer).await,
+                Some(traced) => traces::within(traced.at(), answer).await,
                 None => answer.await,
             };
             let response =
                 unreadable::explained(&gate.metrics, answer.unwrap_or_else(|never| match never {}));
             if let Some(traced) = traced {
-                traced.answered(&gate.traces, &response);
+                traced.answered(&response);
             }
             if let Some(method) = told.filter(|_| is_denied(&response)) {
                 gate.callers.denied(&peer, &method, Reason::PermissionDenied);

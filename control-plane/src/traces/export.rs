@@ -4,7 +4,9 @@ use std::{collections::HashMap, time::Duration};
 
 use muster_common::{backoff::Backoff, build_info, drain::Drain};
 use opentelemetry_proto::tonic::{
-    collector::trace::v1::{ExportTraceServiceRequest, trace_service_client::TraceServiceClient},
+    collector::trace::v1::{
+        ExportTracePartialSuccess, ExportTraceServiceRequest, trace_service_client::TraceServiceClient,
+    },
     common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value},
     resource::v1::Resource,
     trace::v1::{self as otlp, ResourceSpans, ScopeSpans, status::StatusCode},
@@ -116,27 +118,33 @@ impl Exporter {
             let request = request(batch, &self.replica);
             match self.client.export(request).await {
                 Ok(answer) => {
-                    let refused = answer.into_inner().partial_success.map_or(0, |it| it.rejected_spans);
-                    let refused = u64::try_from(refused).unwrap_or(0).min(count);
-                    self.metrics.spans("failed", refused);
-                    self.metrics.spans("exported", count - refused);
-                    self.is_well = true;
-                    return;
+                    return self.taken(count, answer.into_inner().partial_success.unwrap_or_default());
                 }
                 Err(status) if left == 0 || !is_worth_a_try(&status) => {
                     self.metrics.spans("failed", count);
-                    self.warn(&status);
-                    return;
+                    return self.warn(status.message());
                 }
                 Err(_) => tokio::time::sleep(backoff.next_wait()).await,
             }
         }
     }
 
-    /// Once, until the collector takes something again.
-    fn warn(&mut self, status: &tonic::Status) {
+    /// The collector answered, and may have refused some.
+    fn taken(&mut self, count: u64, partial: ExportTracePartialSuccess) {
+        let refused = u64::try_from(partial.rejected_spans).unwrap_or(0).min(count);
+        self.metrics.spans("failed", refused);
+        self.metrics.spans("exported", count - refused);
+        if refused == 0 {
+            self.is_well = true;
+        } else {
+            self.warn(&format!("it refused {refused} of {count}: {}", partial.error_message));
+        }
+    }
+
+    /// Once, until the collector takes all of something again.
+    fn warn(&mut self, error: &str) {
         if std::mem::take(&mut self.is_well) {
-            let (endpoint, error) = (&self.endpoint, status.message());
+            let endpoint = &self.endpoint;
             tracing::warn!(%endpoint, %error, "traces do not reach the collector {endpoint}: {error}");
         }
     }
@@ -224,4 +232,28 @@ fn text(key: &str, value: &str) -> KeyValue {
 
 fn key_value(key: &str, value: any_value::Value) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..Default::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_collector_refuses_of_a_message_is_counted_and_said_once() {
+        let (_queue, waiting) = mpsc::channel(1);
+        let metrics = Metrics::default();
+        let mut exporter = Exporter::to("http://127.0.0.1:1", "a", waiting, metrics.clone()).unwrap();
+        let partial = |rejected_spans| {
+            let error_message = "too old".to_owned();
+            ExportTracePartialSuccess { rejected_spans, error_message }
+        };
+        exporter.taken(10, partial(4));
+        assert!(!exporter.is_well, "it was said");
+        exporter.taken(10, partial(0));
+        assert!(exporter.is_well);
+        exporter.taken(10, partial(99));
+        let text = metrics.encode();
+        let of = |what: &str, count: u64| text.contains(&format!("muster_spans_total{{what=\"{what}\"}} {count}"));
+        assert!(of("failed", 14) && of("exported", 16), "{text}");
+    }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Duration,
 };
 
 use muster_common::{
@@ -14,13 +15,18 @@ use muster_common::{
 use muster_domain::item::ItemName;
 use parking_lot::Mutex;
 
-use super::{
-    PATIENCE, micros,
-    span::{By, Kind, Span, Told, Value, of_host},
-};
+use super::span::{By, Kind, Span, Told, Value, of_host};
 
 /// Most that are waited for at once. Of more nothing is told.
 const MOST: usize = 10_000;
+/// Most bytes of what hosts told and what is not stored yet.
+const TOLD: usize = 4 * 1024 * 1024;
+/// How long something is waited for that its host may never tell.
+const PATIENCE: Duration = Duration::from_secs(3600);
+/// The same, once the session of its host has ended: some changes end it, and their host is back soon.
+const AWAY: Duration = Duration::from_secs(2 * 60);
+/// Between looks at what is waited for in vain.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// An item of a node, at one generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,9 +42,18 @@ pub struct Item {
 /// Those that their hosts were given.
 #[derive(Debug, Default)]
 pub(super) struct Items {
-    open: Mutex<HashMap<(NodeId, ItemName), Open>>,
+    waiting: Mutex<Waiting>,
     /// How many: nobody takes the lock to see that there are none.
     count: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    nodes: HashMap<NodeId, HashMap<ItemName, Open>>,
+    count: usize,
+    /// Bytes of what their hosts told.
+    told: usize,
+    swept: UnixMillis,
 }
 
 #[derive(Debug)]
@@ -47,6 +62,7 @@ pub(super) struct Open {
     parent: SpanId,
     generation: Generation,
     given: UnixMillis,
+    until: UnixMillis,
     /// When its host said what it did.
     done: Option<UnixMillis>,
     told: Vec<Told>,
@@ -57,48 +73,108 @@ impl Items {
         self.count.load(Relaxed) > 0
     }
 
-    /// Where it is in its trace; the same for one that is given again. `None`: too many are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.count.load(Relaxed)
+    }
+
+    /// Where it is in its trace; the same for one that is given again before it is answered.
+    /// `None`: too many are waited for.
     pub(super) fn given(&self, item: Item, asked: Context, now: UnixMillis) -> Option<Context> {
-        let mut open = self.open.lock();
-        let key = (item.node, item.item);
-        if let Some(known) = open.get(&key).filter(|known| known.generation == item.generation) {
+        let mut waiting = self.waiting.lock();
+        waiting.sweep(now);
+        let until = now + PATIENCE;
+        let known = waiting.nodes.get_mut(&item.node).and_then(|items| items.get_mut(&item.item));
+        let is_known = known.is_some();
+        if let Some(known) = known.filter(|known| known.generation == item.generation) {
+            known.until = until;
             return Some(known.at);
         }
-        if open.len() >= MOST && !open.contains_key(&key) {
-            open.retain(|_, it| now.since(it.given) < PATIENCE);
-            if open.len() >= MOST {
-                return None;
-            }
+        if waiting.count >= MOST && !is_known {
+            return None;
         }
-        let name = format!("item/{}/{}/{}", key.0, key.1, item.generation);
-        let at = asked.at(SpanId::of(&asked.trace, &name));
-        let (parent, generation) = (asked.span, item.generation);
-        open.insert(key, Open { at, parent, generation, given: now, done: None, told: Vec::new() });
-        self.count.store(open.len(), Relaxed);
+        let Item { node, item, generation } = item;
+        // Not made out of its name: what was answered and is given once more is another part.
+        let (at, parent) = (asked.at(SpanId::generate()), asked.span);
+        waiting.put(node, item, Open { at, parent, generation, given: now, until, done: None, told: Vec::new() });
+        self.count.store(waiting.count, Relaxed);
         Some(at)
     }
 
-    /// What a host says of another generation than it was given is passed over.
-    pub(super) fn done(&self, item: &Item, told: Vec<Told>, now: UnixMillis) {
-        let mut open = self.open.lock();
-        let known = open.get_mut(&(item.node, item.item.clone()));
-        if let Some(known) = known.filter(|known| known.generation == item.generation) {
-            (known.done, known.told) = (Some(now), told);
+    /// What a host says of another generation than it was given is passed over. Answers how
+    /// many parts of it had no room.
+    pub(super) fn done(&self, item: &Item, told: Vec<Told>, now: UnixMillis) -> usize {
+        let mut waiting = self.waiting.lock();
+        let Waiting { nodes, told: kept, .. } = &mut *waiting;
+        let known = nodes.get_mut(&item.node).and_then(|items| items.get_mut(&item.item));
+        let Some(known) = known.filter(|known| known.generation == item.generation) else { return 0 };
+        known.done = Some(now);
+        let rest = *kept - known.bytes();
+        let bytes: usize = told.iter().map(Told::bytes).sum();
+        if rest + bytes > TOLD {
+            return told.len();
+        }
+        (known.told, *kept) = (told, rest + bytes);
+        0
+    }
+
+    /// The session of a node has ended: it may be another replica's, or never come back.
+    pub(super) fn left(&self, node: NodeId, now: UnixMillis) {
+        if let Some(items) = self.waiting.lock().nodes.get_mut(&node) {
+            items.values_mut().for_each(|open| open.until = open.until.min(now + AWAY));
         }
     }
 
     /// One of which something is stored, at its generation or a newer one, is waited for no more.
     pub(super) fn stored(&self, item: &Item) -> Option<Open> {
-        let mut open = self.open.lock();
-        let key = (item.node, item.item.clone());
-        let is_it = open.get(&key).is_some_and(|known| known.generation <= item.generation);
-        let found = if is_it { open.remove(&key) } else { None };
-        self.count.store(open.len(), Relaxed);
+        let mut waiting = self.waiting.lock();
+        let known = waiting.nodes.get(&item.node).and_then(|items| items.get(&item.item));
+        let is_it = known.is_some_and(|known| known.generation <= item.generation);
+        let found = if is_it { waiting.take(item) } else { None };
+        self.count.store(waiting.count, Relaxed);
         found.filter(|found| found.generation == item.generation)
     }
 }
 
+impl Waiting {
+    fn put(&mut self, node: NodeId, item: ItemName, open: Open) {
+        match self.nodes.entry(node).or_default().insert(item, open) {
+            None => self.count += 1,
+            Some(before) => self.told -= before.bytes(),
+        }
+    }
+
+    fn take(&mut self, item: &Item) -> Option<Open> {
+        let items = self.nodes.get_mut(&item.node)?;
+        let open = items.remove(&item.item)?;
+        if items.is_empty() {
+            self.nodes.remove(&item.node);
+        }
+        self.count -= 1;
+        self.told -= open.bytes();
+        Some(open)
+    }
+
+    /// Forgets what is waited for in vain; looks for it now and then.
+    fn sweep(&mut self, now: UnixMillis) {
+        if now.since(self.swept) < SWEEP {
+            return;
+        }
+        self.swept = now;
+        self.nodes.retain(|_, items| {
+            items.retain(|_, open| now < open.until);
+            !items.is_empty()
+        });
+        self.count = self.nodes.values().map(HashMap::len).sum();
+        self.told = self.nodes.values().flat_map(HashMap::values).map(Open::bytes).sum();
+    }
+}
+
 impl Open {
+    fn bytes(&self) -> usize {
+        self.told.iter().map(Told::bytes).sum()
+    }
+
     /// All that is to be told of it: what its host did, and that it was stored.
     pub(super) fn spans(
         self,
@@ -109,7 +185,7 @@ impl Open {
         now: UnixMillis,
     ) -> Vec<Span> {
         let by = By::Node { id: item.node, name: name.to_owned() };
-        let (end_us, trace) = (micros(now), self.at.trace);
+        let (end_us, trace) = (now.micros(), self.at.trace);
         let node = Value::Text(item.node.to_string());
         let mut spans = vec![Span {
             by: By::Here,
@@ -118,7 +194,7 @@ impl Open {
             parent: Some(self.parent),
             name: format!("item {}", item.item),
             kind: Kind::Producer,
-            begin_us: micros(self.given),
+            begin_us: self.given.micros(),
             end_us,
             error: if is_refusal { outcome.to_owned() } else { String::new() },
             attributes: vec![
@@ -136,13 +212,13 @@ impl Open {
                 parent: Some(self.at.span),
                 name: "store report".to_owned(),
                 kind: Kind::Internal,
-                begin_us: micros(done),
+                begin_us: done.micros(),
                 end_us,
                 error: String::new(),
                 attributes: Vec::new(),
             });
         }
-        spans.extend(of_host(&by, self.at, self.told));
+        spans.extend(of_host(&by, self.at, (self.given, now), self.told));
         spans
     }
 }

@@ -1,14 +1,16 @@
 //! Parts of traces.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use muster_common::{
+    clock::UnixMillis,
     ids::NodeId,
-    trace::{Context, SpanId, TraceId},
+    trace::{Context, OF_ORDER, SpanId, TraceId},
 };
 
-/// Most parts that are taken of one order.
-pub(super) const OF_ORDER: usize = 32;
+/// How far the clock of a host may be off, for its traces: what is told of a time further away
+/// from its order is brought that near.
+const OFF: Duration = Duration::from_secs(3600);
 
 /// A part of a trace that is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,13 +89,28 @@ pub struct Told {
     pub begin_us: i64,
     /// Unix time, by the host's clock.
     pub end_us: i64,
-    /// Why it failed; empty: it did not.
-    pub error: String,
+    /// Why it failed, one stable word; empty: it did not.
+    pub error: &'static str,
 }
 
-/// The parts that a host tells of one order. Their ids are made anew out of the host's own, so
-/// that none can be that of a part of others. What names no part before it hangs below the order.
-pub(super) fn of_host(by: &By, below: Context, told: Vec<Told>) -> Vec<Span> {
+impl Told {
+    /// What it takes of memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.name.len() + self.id.len() + self.parent.len()
+    }
+}
+
+/// The parts that a host tells of one order, which lived from one time to another. Their ids are
+/// made anew out of the host's own, so that none can be that of a part of others. What names no
+/// part before it hangs below the order.
+pub(super) fn of_host(
+    by: &By,
+    below: Context,
+    (from, to): (UnixMillis, UnixMillis),
+    told: Vec<Told>,
+) -> Vec<Span> {
+    let (first, last) = ((from - OFF).micros(), (to.max(from) + OFF).micros());
     let id = |given: &[u8]| SpanId::of(&below.trace, &format!("{}/{}", below.span, hex::encode(given)));
     let (mut known, mut spans) = (HashSet::new(), Vec::new());
     for it in told.into_iter().take(OF_ORDER) {
@@ -108,9 +125,9 @@ pub(super) fn of_host(by: &By, below: Context, told: Vec<Told>) -> Vec<Span> {
             parent: Some(parent),
             name: it.name,
             kind: if spans.is_empty() { Kind::Consumer } else { Kind::Internal },
-            begin_us: it.begin_us.max(0),
-            end_us: it.end_us.max(it.begin_us).max(0),
-            error: it.error,
+            begin_us: it.begin_us.clamp(first, last),
+            end_us: it.end_us.max(it.begin_us).clamp(first, last),
+            error: it.error.to_owned(),
             attributes: Vec::new(),
         });
     }

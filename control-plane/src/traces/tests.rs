@@ -1,4 +1,6 @@
-use muster_common::{generation::Generation, ids::NodeId};
+use std::time::Duration;
+
+use muster_common::{generation::Generation, ids::NodeId, trace::OF_ORDER};
 use muster_domain::item::ItemName;
 
 use super::*;
@@ -6,14 +8,20 @@ use super::*;
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 const CALLER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-fn on(sample: f64) -> (Traces, mpsc::Receiver<Span>, Clock) {
-    let (queue, waiting) = mpsc::channel(8);
+/// Of which so much can be told, to whoever looks at the other end.
+pub(crate) fn collected(sample: f64, room: usize, clock: Clock) -> (Traces, mpsc::Receiver<Span>) {
+    let (queue, waiting) = mpsc::channel(room);
     let config = config::Traces { endpoint: String::new(), sample };
-    let clock = Clock::test(NOW);
-    (Traces::over(Some(queue), &config, Metrics::default(), clock.clone()), waiting, clock)
+    (Traces::over(Some(queue), &config, Metrics::default(), clock), waiting)
 }
 
-fn drained(waiting: &mut mpsc::Receiver<Span>) -> Vec<Span> {
+fn on(sample: f64) -> (Traces, mpsc::Receiver<Span>, Clock) {
+    let clock = Clock::test(NOW);
+    let (traces, waiting) = collected(sample, 8, clock.clone());
+    (traces, waiting, clock)
+}
+
+pub(crate) fn drained(waiting: &mut mpsc::Receiver<Span>) -> Vec<Span> {
     std::iter::from_fn(|| waiting.try_recv().ok()).collect()
 }
 
@@ -33,6 +41,30 @@ fn a_caller_decides_and_where_it_does_not_the_ratio_does() {
     assert!(begun.is_none() && trace == sampled.trace, "whoever says no is not traced");
     traces.sample(None);
     assert!(traces.ratio() < 0.5 && traces.set().is_none() && traces.call(None).1.is_none());
+}
+
+#[test]
+fn callers_cannot_have_more_traced_in_a_second_than_is_borne() {
+    let (traces, _waiting, clock) = on(0.0);
+    let sampled: Context = CALLER.parse().unwrap();
+    let heard = || (0..WANTED * 2).filter(|_| traces.call(Some(sampled)).1.is_some()).count();
+    assert_eq!((heard(), heard()), (WANTED as usize, 0));
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(heard(), WANTED as usize);
+    traces.sample(Some(1.0));
+    assert!(traces.call(Some(sampled)).1.is_some(), "what is beyond it is sampled as all others are");
+}
+
+#[test]
+fn what_nobody_waits_for_to_its_end_is_told_as_cancelled() {
+    let (traces, mut waiting, _) = on(1.0);
+    let begun = || traces.call(None).1.unwrap();
+    let part = |name: &str| traces.part(begun(), name.to_owned(), Kind::Server, Vec::new());
+    part("ended").end("", vec![("more", Value::Number(1))]);
+    drop(part("left"));
+    let told = drained(&mut waiting);
+    let told: Vec<_> = told.iter().map(|it| (it.name.as_str(), it.error.as_str(), it.attributes.len())).collect();
+    assert_eq!(told, [("ended", "", 1), ("left", "cancelled", 0)]);
 }
 
 #[test]
@@ -92,6 +124,34 @@ fn an_item_is_a_tree_when_it_is_stored_and_waited_for_no_more() {
     traces.items().stored(&item(2, 6), "web-2", "applied", false);
     assert_eq!(drained(&mut waiting), [], "what became of a newer one says nothing of it");
     assert!(!traces.items().any());
+    assert_ne!(traces.items().given(item(1, 5), asked), Some(given), "given after its answer, it is another part");
+}
+
+#[test]
+fn what_hosts_tell_and_what_they_never_answer_takes_little() {
+    let (traces, mut waiting, clock) = on(0.0);
+    let (items, asked): (_, Context) = (traces.items(), CALLER.parse().unwrap());
+    let lie: Vec<Told> =
+        (0..OF_ORDER).map(|n| Told { name: "x".repeat(256), ..told(u8::try_from(n).unwrap(), &[]) }).collect();
+    for node in 0..2000 {
+        items.given(item(node, 5), asked).unwrap();
+        items.done(&item(node, 5), lie.clone());
+    }
+    items.stored(&item(1999, 5), "x", "applied", false);
+    assert_eq!(drained(&mut waiting).len(), 2, "beyond four megabytes it says nothing of its own");
+    items.stored(&item(0, 5), "x", "applied", false);
+    assert_eq!(drained(&mut waiting).len(), 8, "what came before does");
+    items.done(&item(1998, 5), vec![told(1, &[])]);
+    items.stored(&item(1998, 5), "x", "applied", false);
+    assert_eq!(drained(&mut waiting).len(), 3, "and there is room again");
+    // Those whose hosts have left are forgotten soon, all others after an hour.
+    (0..1000).for_each(|node| items.left(NodeId::from_u128(node)));
+    clock.advance(Duration::from_secs(180));
+    items.given(item(5000, 5), asked).unwrap();
+    assert_eq!(traces.0.items.len(), 2000 - 1000 - 2 + 1);
+    clock.advance(Duration::from_secs(3500));
+    items.given(item(5000, 5), asked).unwrap();
+    assert_eq!(traces.0.items.len(), 1, "the one that was given again has its time anew");
 }
 
 #[test]
@@ -100,22 +160,28 @@ fn a_host_speaks_below_its_own_order_only() {
     let by = By::Node { id: NodeId::from_u128(1), name: "x".to_owned() };
     let foreign = below.span.as_bytes().to_vec();
     // It gives the id of its order as its own, a parent that is not there, and itself as parent.
+    let life = (NOW, NOW + Duration::from_secs(9));
     let spans = span::of_host(
         &by,
         below,
+        life,
         vec![Told { id: foreign, ..told(0, &[9; 8]) }, told(2, &[2; 8]), told(3, b"short")],
     );
     assert!(spans.iter().all(|it| it.trace == below.trace && it.id != below.span));
     assert!(spans.iter().all(|it| it.parent == Some(below.span)), "what hangs nowhere hangs below the order");
     assert!(spans.iter().all(|it| it.begin_us <= it.end_us));
     let other = below.at(SpanId::of(&below.trace, "command/2"));
-    let others = span::of_host(&by, other, vec![told(2, &[])]);
+    let others = span::of_host(&by, other, life, vec![told(2, &[])]);
     assert!(others.iter().all(|it| spans.iter().all(|one| one.id != it.id)), "of each order its own");
-    let ring = span::of_host(&by, below, vec![told(4, &[5; 8]), told(5, &[4; 8]), told(5, &[])]);
+    let ring = span::of_host(&by, below, life, vec![told(4, &[5; 8]), told(5, &[4; 8]), told(5, &[])]);
     assert_eq!(ring.len(), 2, "a part has one id");
     assert_eq!((ring[0].parent, ring[1].parent), (Some(below.span), Some(ring[0].id)), "there are no rings");
     let many: Vec<Told> = (0..100).map(|n| told(n, &[])).collect();
-    assert_eq!(span::of_host(&by, below, many).len(), span::OF_ORDER);
+    assert_eq!(span::of_host(&by, below, life, many).len(), OF_ORDER);
+    let (begin_us, end_us) = (i64::MIN, i64::MAX);
+    let ages = span::of_host(&by, below, life, vec![Told { begin_us, end_us, ..told(1, &[]) }]).remove(0);
+    let hour = 3_600_000_000;
+    assert_eq!((ages.begin_us, ages.end_us), (life.0.micros() - hour, life.1.micros() + hour), "as far as a clock is off");
 }
 
 #[tokio::test]

@@ -6,13 +6,11 @@ use std::{collections::VecDeque, sync::Arc};
 use muster_common::{
     clock::{Clock, Instant, UnixMillis},
     generation::Generation,
-    trace::{Context, SpanId},
+    trace::{Context, OF_ORDER, SpanId},
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-/// Most parts of one order.
-const PARTS: usize = 32;
 /// Orders whose parts wait for a report; of more the oldest are forgotten.
 const WAITING: usize = 8;
 
@@ -103,7 +101,7 @@ impl Story {
 impl Told {
     fn micros(&self, at: Instant) -> i64 {
         let since = i64::try_from((at - self.begin.1).as_micros()).unwrap_or(i64::MAX);
-        micros(self.begin.0).saturating_add(since)
+        self.begin.0.micros().saturating_add(since)
     }
 }
 
@@ -114,7 +112,7 @@ impl Part {
         let end = told.clock.monotonic();
         let mut parts = told.parts.lock();
         // One place is the whole's.
-        if parts.len() + 1 < PARTS {
+        if parts.len() + 1 < OF_ORDER {
             let id = SpanId::of(&told.at.trace, &format!("{}/{}", told.whole, parts.len()));
             parts.push(Span {
                 name: name.to_owned(),
@@ -160,16 +158,12 @@ pub fn told_by_times(
     let whole = id("whole");
     let span = |name: &str, id, parent, begin, end, error: &str| {
         let (name, error) = (name.to_owned(), error.to_owned());
-        Span { name, id, parent, begin_us: micros(begin), end_us: micros(end), error }
+        Span { name, id, parent, begin_us: begin.micros(), end_us: end.micros(), error }
     };
     let mut spans = vec![span(name, whole, None, came, ended, error)];
     spans.push(span("wait", id("wait"), Some(whole), came, started.unwrap_or(ended), ""));
     spans.extend(started.map(|started| span("run", id("run"), Some(whole), started, ended, error)));
     spans
-}
-
-const fn micros(at: UnixMillis) -> i64 {
-    at.0.saturating_mul(1000)
 }
 
 #[cfg(test)]
@@ -195,20 +189,20 @@ mod tests {
     async fn the_parts_of_an_order_are_below_the_whole_and_bounded() {
         let clock = Clock::test(UnixMillis(1000));
         let story = Story::of(SAMPLED, || "apply".to_owned(), &clock);
-        for _ in 0..PARTS + 5 {
+        for _ in 0..OF_ORDER + 5 {
             let part = story.begin("hook probe");
             tokio::time::advance(Duration::from_millis(2)).await;
             part.end("PROBE_FAILED");
         }
         let spans = story.end("PROBE_FAILED");
-        assert_eq!(spans.len(), PARTS);
+        assert_eq!(spans.len(), OF_ORDER);
         assert_eq!((spans[0].name.as_str(), spans[0].parent), ("apply", None));
         assert!(spans[1..].iter().all(|span| span.parent == Some(spans[0].id)));
         assert_eq!((spans[2].begin_us, spans[2].end_us), (1_002_000, 1_004_000));
         let mut ids: Vec<SpanId> = spans.iter().map(|span| span.id).collect();
         ids.sort_unstable();
         ids.dedup();
-        assert_eq!(ids.len(), PARTS);
+        assert_eq!(ids.len(), OF_ORDER);
     }
 
     #[test]

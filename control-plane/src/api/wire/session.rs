@@ -44,7 +44,7 @@ use crate::{
 const DROPPED: u64 = 1 << 40;
 /// Entries of one message that are looked at.
 const ENTRIES: usize = 4096;
-/// Longest word from a host that is kept.
+/// Longest word from a host that is kept, in bytes.
 const WORD: usize = 256;
 
 /// From a node.
@@ -233,8 +233,9 @@ pub(in crate::api) fn command_state_from(state: types::CommandState) -> Option<c
     }
 }
 
-fn short(text: String) -> String {
-    if text.len() <= WORD { text } else { text.chars().take(WORD).collect() }
+fn short(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(WORD));
+    text
 }
 
 /// To a node.

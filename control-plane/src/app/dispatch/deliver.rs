@@ -21,7 +21,12 @@ use super::{
     judge::{Judge, Verdict},
     places::Places,
 };
-use crate::app::{App, Error, events::Ends, operations::OpenOperation, recorder::end_operations};
+use crate::app::{
+    App, Error,
+    events::Ends,
+    operations::OpenOperation,
+    recorder::{Ended, end_operations},
+};
 
 /// Some orders of one operation, in order.
 pub(super) struct Turn {
@@ -37,6 +42,8 @@ pub(super) struct Came {
     pub(super) tried: Vec<CommandId>,
     /// Those of them that went out, or ended.
     pub(super) moved: Vec<Command>,
+    /// Those that ended now, without their hosts.
+    withdrawn: Vec<Command>,
     /// Why no more were.
     pub(super) hold: Option<Hold>,
     /// Some of its commands have ended, or are to.
@@ -67,14 +74,14 @@ impl Numbers<'_> {
     }
 }
 
-/// What came of each operation, and those that ended by it.
+/// What came of each operation, and what ended by it.
 pub(super) fn deliver(
     tx: &mut WriteTx<'_>,
     app: &App,
     turns: &[Turn],
     known: u64,
     now: UnixMillis,
-) -> Result<(Vec<Came>, Vec<OperationId>), Error> {
+) -> Result<(Vec<Came>, Ended), Error> {
     let (mut places, mut judge) = (Places::read(tx)?, Judge::new(app, known));
     let mut all = Vec::with_capacity(turns.len());
     for turn in turns {
@@ -86,7 +93,8 @@ pub(super) fn deliver(
         all.push(came);
     }
     let touched = all.iter().filter(|came| came.ends).map(|came| came.operation).collect();
-    let ended = end_operations(tx, touched, now)?;
+    let withdrawn = all.iter_mut().flat_map(|came| std::mem::take(&mut came.withdrawn));
+    let ended = end_operations(tx, touched, now)?.and(withdrawn);
     Ok((all, ended))
 }
 
@@ -111,9 +119,9 @@ fn deliver_one(
     mut numbers: Numbers<'_>,
 ) -> Result<(Came, u32), Error> {
     let (operation, now) = (&turn.operation, numbers.now);
-    let (tried, moved) = (Vec::new(), Vec::new());
-    let mut came =
-        Came { operation: operation.id, tried, moved, hold: None, ends: false, seen: Ends::default() };
+    let (tried, moved, withdrawn) = (Vec::new(), Vec::new(), Vec::new());
+    let (hold, ends, seen) = (None, false, Ends::default());
+    let mut came = Came { operation: operation.id, tried, moved, withdrawn, hold, ends, seen };
     let allowed = match numbers.decide() {
         Step::HandOut(allowed) => allowed,
         Step::Hold(hold) => return Ok((Came { hold: Some(hold), ..came }, 0)),
@@ -136,7 +144,10 @@ fn deliver_one(
             tx.command_put(&next)?;
             came.seen.saw(command.state, &next);
             handed += u32::from(next.state == State::Delivered);
-            came.ends |= next.state.is_end();
+            if next.state.is_end() {
+                came.ends = true;
+                came.withdrawn.push(next.clone());
+            }
         }
         came.moved.push(next);
     }

@@ -22,6 +22,8 @@ pub struct OpenTicket {
     pub retry_of: Option<CommandId>,
     /// To be handed to the session that is now.
     pub to_send: bool,
+    /// A session of this process was given it.
+    pub was_sent: bool,
     /// Its host has lost it: it is about to end, and nobody gets it any more.
     pub lost: bool,
 }
@@ -48,6 +50,7 @@ impl From<&Command> for OpenTicket {
             force: command.cancel_forced,
             retry_of: command.retry_of,
             to_send: false,
+            was_sent: false,
             lost: false,
         }
     }

@@ -44,7 +44,7 @@ impl App {
         let now = self.clock.now();
         let (sight, known) = (self.sight(&actor.scope), *self.feed.applied().borrow());
         let app = self.clone();
-        let given_up = self.commit_in(Lane::Brake, actor.stamp("operations.cancel", now), move |tx| {
+        let ended = self.commit_in(Lane::Brake, actor.stamp("operations.cancel", now), move |tx| {
             check_all(tx, &sight, id, known)?;
             let moved = app.cancel_open(tx, id, force, now)?;
             if force {
@@ -57,12 +57,11 @@ impl App {
                 after: json!({ "reason": reason, "force": force, "commands": moved.len() }).to_string(),
                 ..Note::default()
             })?;
-            let ended = end_operations(tx, vec![id], now)?;
-            Ok((moved.into_iter().filter(is_given_up).collect::<Vec<_>>(), ended))
+            Ok(end_operations(tx, vec![id], now)?.and(moved))
         });
-        let (given_up, ended) = given_up.await?;
-        self.operations_ended(&ended);
-        for command in given_up {
+        let ended = ended.await?;
+        self.all_ended(&ended);
+        for command in ended.commands.into_iter().filter(is_given_up) {
             // A host that only stood still has its session yet, and no Hello comes.
             if let Some(session) = self.hub.get(command.node) {
                 session.give_up(command.id);

@@ -15,7 +15,7 @@ use muster_domain::{
 use muster_store::{ReadCommands as _, ReadOperations as _, WriteTx};
 
 use super::{Sight, asked_before, begin, check_lease};
-use crate::app::{Actor, App, Error, check_request_id, written::Written};
+use crate::app::{Actor, App, Error, check_request_id, recorder::Ended, written::Written};
 
 /// Ends that are repeated if the caller does not say: what may have run is not among them.
 const BY_DEFAULT: [State; 3] = [State::Failed, State::TimedOut, State::Expired];
@@ -64,28 +64,34 @@ impl App {
             now,
         };
         let (sight, known, app) = (self.sight(&actor.scope), *self.feed.applied().borrow(), self.clone());
-        let made = self
+        let (made, ended) = self
             .commit(actor.stamp("operations.retry", now), move |tx| {
                 let sight = sight.clone().with(Written::since(tx, known)?);
                 app.begin_again(tx, &sight, &again)
             })
             .await?;
+        self.all_ended(&ended);
         self.operation(&actor.scope, made).await
     }
 
-    fn begin_again(&self, tx: &mut WriteTx<'_>, sight: &Sight, again: &Again) -> Result<OperationId, Error> {
+    fn begin_again(
+        &self,
+        tx: &mut WriteTx<'_>,
+        sight: &Sight,
+        again: &Again,
+    ) -> Result<(OperationId, Ended), Error> {
         let (before, _) = sight.operation(tx, again.operation)?;
         let next = repeated(&before, again);
         if let Some(made) = asked_before(tx, &next)? {
-            return Ok(made);
+            return Ok((made, Ended::default()));
         }
         check_newest(tx, &before)?;
         check_lease(tx, &next.plan)?;
         let commands = tx.command_to_retry(before.id, &again.states)?.into_iter();
         let seen = commands.filter(|it| sight.is_there(it.node) && sight.sees(it.node));
         let nodes: Vec<(NodeId, Option<CommandId>)> = seen.map(|it| (it.node, Some(it.id))).collect();
-        begin(tx, &next, &nodes)?;
-        Ok(next.id)
+        let ended = begin(tx, &next, &nodes)?;
+        Ok((next.id, ended))
     }
 }
 

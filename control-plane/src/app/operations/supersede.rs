@@ -11,21 +11,26 @@ use muster_domain::{
 use muster_store::{ReadCommands, ReadOperations, WriteCommands as _, WriteTx};
 use serde_json::json;
 
-use crate::app::{Error, events::Ends, recorder::end_operations};
+use crate::app::{
+    Error,
+    events::Ends,
+    recorder::{Ended, end_operations},
+};
 
 /// Ends what older operations with the same key have still queued for the nodes of these
-/// commands, and asks what runs there to stop, if that is wanted.
+/// commands, and asks what runs there to stop, if that is wanted. Answers what ended by it.
 pub(super) fn end_older(
     tx: &mut WriteTx<'_>,
     operation: &Operation,
     commands: &[Command],
-) -> Result<(), Error> {
-    let Some(wanted) = &operation.plan.supersede else { return Ok(()) };
+) -> Result<Ended, Error> {
+    let mut ended = Ended::default();
+    let Some(wanted) = &operation.plan.supersede else { return Ok(ended) };
     let nodes: HashSet<NodeId> = commands.iter().map(|command| command.node).collect();
     let withdrawn = Event::Withdrawn(Reason::Superseded, format!("operation {} supersedes it", operation.id));
     let older = tx.operation_open_with_key(&wanted.key)?;
     for id in older.into_iter().filter(|id| *id != operation.id) {
-        let (mut moved, mut ends) = (0, Ends::default());
+        let (mut moved, mut ends) = (Vec::new(), Ends::default());
         for before in tx.command_of_operation_open(id)?.into_iter().filter(|it| nodes.contains(&it.node)) {
             let event = match before.state {
                 State::Queued => &withdrawn,
@@ -37,20 +42,20 @@ pub(super) fn end_older(
             {
                 tx.command_put(&after)?;
                 ends.saw(before.state, &after);
-                moved += 1;
+                moved.push(after);
             }
         }
-        if moved > 0 {
+        if !moved.is_empty() {
             tx.audit(Note {
                 subject: format!("operation/{id}"),
-                after: json!({ "superseded_by": operation.id, "commands": moved }).to_string(),
+                after: json!({ "superseded_by": operation.id, "commands": moved.len() }).to_string(),
                 ..Note::default()
             })?;
             ends.tell(tx)?;
-            end_operations(tx, vec![id], operation.created_at)?;
+            ended.add(end_operations(tx, vec![id], operation.created_at)?.and(moved));
         }
     }
-    Ok(())
+    Ok(ended)
 }
 
 /// How many queued commands would end.

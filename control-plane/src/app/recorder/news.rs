@@ -20,6 +20,7 @@ use muster_store::{
 };
 
 use super::{
+    Ended,
     apart::{Became, write_apart},
     drop_what_others_know, end_operations,
     promote::promote,
@@ -56,7 +57,7 @@ struct Written {
     /// The store had another certificate for it than memory.
     was_replaced: bool,
     interrupted: Vec<Command>,
-    ended: Vec<muster_common::ids::OperationId>,
+    ended: Ended,
     /// It is another replica's by now: nothing was written.
     is_others: bool,
     /// It is a node no more.
@@ -205,7 +206,7 @@ impl App {
             });
         }
         self.moved(&written.interrupted);
-        self.operations_ended(&written.ended);
+        self.all_ended(&written.ended);
         self.items_stored(news.node.id, &news.node.display_name, &news.upserts);
         if news.dirty.items_seq > 0 {
             self.metrics.item_report_stored();
@@ -370,7 +371,7 @@ fn write_session(tx: &mut WriteTx<'_>, news: &News, us: ReplicaId) -> Result<(),
 
 /// Ends what the host has lost.
 fn interrupt(tx: &mut WriteTx<'_>, news: &News, now: UnixMillis, written: &mut Written) -> Result<(), Error> {
-    let (mut operations, mut ends) = (Vec::new(), Ends::default());
+    let (mut operations, mut ended, mut ends) = (Vec::new(), Vec::new(), Ends::default());
     for id in &news.lost {
         let Some(before) = tx.command_get(*id)? else { continue };
         if let Ok(after) = command::apply(&before, &Event::LedgerWentBack, now) {
@@ -380,11 +381,12 @@ fn interrupt(tx: &mut WriteTx<'_>, news: &News, now: UnixMillis, written: &mut W
                 if !operations.contains(&after.operation) {
                     operations.push(after.operation);
                 }
+                ended.push(after.clone());
             }
             written.interrupted.push(after);
         }
     }
     ends.tell(tx)?;
-    written.ended = end_operations(tx, operations, now)?;
+    written.ended = end_operations(tx, operations, now)?.and(ended);
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 
 use muster_common::ids::{CommandId, NodeId};
 
-use crate::{app::desk::OUTPUT_CREDIT, session::frames::CommandReport};
+use crate::{app::desk::OUTPUT_CREDIT, session::frames::CommandReport, traces::Told};
 
 /// Steps that wait, of all nodes.
 const STEPS: usize = 32 * 1024;
@@ -89,7 +89,8 @@ impl Step {
 
     fn bytes(&self) -> usize {
         let result = self.report.result.as_ref().map_or(0, |found| found.bytes.len());
-        OVERHEAD + self.report.message.len() + result + self.output()
+        let spans: usize = self.report.spans.iter().map(Told::bytes).sum();
+        OVERHEAD + self.report.message.len() + result + spans + self.output()
     }
 }
 
@@ -217,6 +218,16 @@ mod tests {
             step
         };
         assert_eq!(fill(&mut queue, &mut made), (20, Full::Node), "what hosts made counts, too");
+        let (name, error) = ("x".repeat(256), "X".repeat(256));
+        let part = Told { name, error, ..Told::default() };
+        let mut told = |n| {
+            let mut step = step(5, n, 0);
+            step.report.spans = vec![part.clone(); 32];
+            step
+        };
+        let (count, full) = fill(&mut queue, &mut told);
+        assert_eq!(full, Full::Node, "what they did counts, too");
+        assert!(count * 32 * 512 <= 2 * 1024 * 1024, "{count}");
         while !queue.take().is_empty() {}
         assert_eq!((queue.bytes, queue.nodes.len()), (0, 0));
     }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use muster_common::{
     clock::UnixMillis,
     error_chain::Chain,
-    ids::{CommandId, NodeId, OperationId},
+    ids::{CommandId, NodeId},
 };
 use muster_domain::command::{self, Command, Event};
 use muster_store::{ReadCommands as _, ReadOperations as _, WriteCommands as _, WriteTx};
@@ -15,6 +15,7 @@ use muster_store::{ReadCommands as _, ReadOperations as _, WriteCommands as _, W
 use output::Rooms;
 
 use super::{
+    Ended,
     apart::{Became, write_apart},
     end_operations,
     queue::Step,
@@ -29,7 +30,7 @@ use crate::{
 struct Written {
     acks: Vec<(Command, CommandAck)>,
     strangers: Vec<(NodeId, CommandAck)>,
-    ended: Vec<OperationId>,
+    ended: Ended,
     /// Orders that ended now, and what their hosts did for them.
     ends: Vec<(Command, Vec<Told>)>,
 }
@@ -81,7 +82,7 @@ impl App {
         for (command, told) in written.ends {
             self.command_ended(&command, told);
         }
-        self.operations_ended(&written.ended);
+        self.all_ended(&written.ended);
     }
 }
 

@@ -6,7 +6,7 @@ use muster_common::{
     clock::{Clock, UnixMillis},
     digest::{Claimed, Sha256},
     drain::Drain,
-    ids::{InstanceId, JoinTokenId, LedgerId, NodeId},
+    ids::{InstanceId, JoinTokenId, LedgerId, NodeId, OperationId},
     tasks::{Kind, Tasks},
 };
 use muster_domain::{
@@ -41,6 +41,7 @@ use crate::{
         line::Line,
         ports::{Inbox as _, Opened},
     },
+    traces::Span,
 };
 
 pub(in crate::app) const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
@@ -96,6 +97,16 @@ impl Bench {
         let bench = Self::new().await;
         bench.follow();
         bench
+    }
+
+    /// One that follows, and whose traces somebody collects.
+    pub(super) async fn traced() -> (Self, tokio::sync::mpsc::Receiver<Span>) {
+        let mut bench = Self::new().await;
+        let core = Arc::get_mut(&mut bench.app.0).expect("nothing works yet");
+        let (traces, told) = crate::traces::tests::collected(1.0, 1024, core.clock.clone());
+        core.traces = traces;
+        bench.follow();
+        (bench, told)
     }
 
     /// One that follows, and takes this for the root of the signed repository.
@@ -180,15 +191,14 @@ impl Bench {
     pub(super) async fn ordered(&self) -> Vec<Command> {
         let (operation, _) = self.app.start_operation(&alice(), wish("*")).await.unwrap();
         self.app.hand_out().await.unwrap();
+        self.of(operation.id).await
+    }
+
+    /// The orders of an operation.
+    pub(super) async fn of(&self, operation: OperationId) -> Vec<Command> {
         let page = muster_domain::page::Page { size: 100, after: None };
-        self.app
-            .commands(&whole(), operation.id, page, false)
-            .await
-            .unwrap()
-            .rows
-            .into_iter()
-            .map(|row| row.0)
-            .collect()
+        let listed = self.app.commands(&whole(), operation, page, false).await.unwrap();
+        listed.rows.into_iter().map(|row| row.0).collect()
     }
 
     pub(super) async fn command(&self, command: &Command) -> Command {

@@ -1,19 +1,22 @@
 //! What hosts tell of traces: as much of it as is kept.
 
-use muster_common::generation::Generation;
+use muster_common::{generation::Generation, reason::Reason, trace::OF_ORDER};
+use muster_domain::command::State;
 use muster_proto::agent::v1 as pb;
 
 use super::short;
 use crate::{session::frames::ItemTold, traces::Told};
 
-/// Parts that are taken of one order.
-const SPANS: usize = 32;
 /// Orders of one message.
 const ITEMS: usize = 64;
+/// Why a file is not in its place: the disk of the host refused.
+const DISK: &str = "io";
+/// Whatever else a host says of why something failed.
+const OTHER: &str = "other";
 
 /// Of a command.
 pub(super) fn of_order(spans: Vec<pb::Span>) -> Vec<Told> {
-    spans.into_iter().take(SPANS).map(told).collect()
+    spans.into_iter().take(OF_ORDER).map(told).collect()
 }
 
 /// Of items. What has the name of none is left out.
@@ -32,6 +35,39 @@ fn told(span: pb::Span) -> Told {
         parent: span.parent_span_id.iter().copied().take(8).collect(),
         begin_us: span.start_us,
         end_us: span.end_us,
-        error: short(span.error),
+        error: word(&span.error),
+    }
+}
+
+/// A word that is known here: of a reason, of a state in which a command ends, or of the disk.
+fn word(error: &str) -> &'static str {
+    let state = || State::ALL.iter().find(|it| it.as_str().eq_ignore_ascii_case(error)).map(|it| it.as_str());
+    match error {
+        "" => "",
+        DISK => DISK,
+        _ => Reason::parse(error).map(Reason::as_str).or_else(state).unwrap_or(OTHER),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(name: &str, error: &str) -> Told {
+        let (name, error) = (name.to_owned(), error.to_owned());
+        of_order(vec![pb::Span { name, error, ..Default::default() }]).remove(0)
+    }
+
+    #[test]
+    fn why_a_part_failed_is_a_known_word_or_none_of_them() {
+        let words = ["", "io", "PROBE_FAILED", "Failed", "<b>my own words</b>"].map(|word| said("x", word).error);
+        assert_eq!(words, ["", "io", "PROBE_FAILED", "failed", "other"]);
+    }
+
+    #[test]
+    fn texts_are_cut_by_bytes_and_parts_by_their_number() {
+        let long = said(&"\u{20ac}".repeat(200), "");
+        assert!((254..=256).contains(&long.name.len()), "{}", long.name.len());
+        assert_eq!(of_order(vec![pb::Span::default(); OF_ORDER + 1]).len(), OF_ORDER);
     }
 }
