@@ -26,6 +26,7 @@ mod source;
 pub mod strangers;
 mod traced;
 mod turns;
+mod unknown;
 mod unreadable;
 mod waiters;
 pub mod watches;

@@ -39,6 +39,7 @@ impl FromRequestParts<FleetConsole> for Visit {
         let name = caller.as_ref().map_or_else(|_| peer.remote.ip().to_string(), Caller::name);
         rated(console, &name)?;
         let caller = caller.map_err(Problem::nobody)?;
+        peer.line.know();
         let query = parts.uri.query().unwrap_or_default();
         if query.len() > MAX_QUERY {
             return Err(Problem::invalid(format!("the query is longer than {MAX_QUERY} bytes")));

@@ -18,6 +18,7 @@ use super::{
     addresses::Addresses,
     connection::{self, Context},
     turns::{self, Turns, owned},
+    unknown,
     waiters::{Most, Waiters},
 };
 
@@ -95,6 +96,7 @@ pub async fn serve(listener: TcpListener, door: Door, gate: Gate, drain: Drain, 
             per_address: door.limits.half_open_per_address,
             names: ("half-open", "half-open-per-address"),
         }),
+        unknown: unknown::all(&door.limits),
         turns,
         limits: door.limits,
         tls: door.tls,

@@ -27,6 +27,7 @@ use super::{
     source::source,
     strangers,
     turns::{Turn, Turns},
+    unknown,
     waiters::{Waiters, Waiting},
 };
 use crate::api::peer::Peer;
@@ -39,6 +40,7 @@ pub(super) struct Context {
     pub(super) addresses: Addresses,
     pub(super) silent: Waiters,
     pub(super) half_open: Waiters,
+    pub(super) unknown: Waiters,
     pub(super) turns: Turns,
     pub(super) tls: watch::Receiver<Arc<rustls::ServerConfig>>,
     pub(super) routes: Routes,
@@ -259,6 +261,7 @@ async fn run(context: &Context, opened: Opened) -> &'static str {
         expiry: started + expires_in.min(Duration::from_secs(10 * 365 * 24 * 3600)),
         leaving: None,
     };
+    let mut unknown = unknown::enter(context, &peer, started);
     let mut timer = pin!(tokio::time::sleep_until(started + limits.first_request_within));
     let mut told = false;
     loop {
@@ -266,6 +269,7 @@ async fn run(context: &Context, opened: Opened) -> &'static str {
             biased;
             () = peer.line.is_to_be_cut() => return "cut",
             () = context.drain.deadline() => return "drained",
+            () = unknown::over(&mut unknown) => return "it did not say who it is",
             () = context.drain.begun(), if ends.leaving.is_none() => {
                 connection.as_mut().graceful_shutdown();
                 ends.leave(clock.monotonic(), limits.grace);

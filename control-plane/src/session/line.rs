@@ -1,6 +1,9 @@
 //! The connection under a session, as far as the session may have a say in it.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use tokio_util::sync::CancellationToken;
 
@@ -10,6 +13,7 @@ pub struct Line(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
+    is_known: AtomicBool,
     leave: CancellationToken,
     cut: CancellationToken,
 }
@@ -23,6 +27,17 @@ impl Line {
     /// Cuts it at once.
     pub fn cut(&self) {
         self.0.cut.cancel();
+    }
+
+    /// Who speaks over it has shown who they are, in another way than by a certificate.
+    pub fn know(&self) {
+        self.0.is_known.store(true, Relaxed);
+    }
+
+    /// Whether they have.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.0.is_known.load(Relaxed)
     }
 
     /// Waits for `leave`.

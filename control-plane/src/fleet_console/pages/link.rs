@@ -28,6 +28,7 @@ pub(in crate::fleet_console) async fn page(
     console.app.note_console_entry(&link.name, link.role, &remote.to_string()).await?;
     let (name, role) = (link.name.clone(), link.role.as_str());
     tracing::info!(%remote, link = %name, role, "someone at {remote} came by link {name}, as {role}");
+    stranger.peer.line.know();
     let kept = console.entered.enter(link, console.gate.clock.monotonic());
     let kept = HeaderValue::from_str(&kept).map_err(|_| Problem::internal("the cookie has no header"))?;
     let mut response = frame::welcome(role).into_response();
