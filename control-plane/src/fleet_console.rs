@@ -95,7 +95,7 @@ impl FleetConsole {
         let (console, drain) = (self.clone(), drain.clone());
         tasks.spawn("fleet-console", Kind::BestEffort, async move {
             loop {
-                console.samples.take(&console.app);
+                console.samples.take(&console.app).await;
                 tokio::select! {
                     () = drain.begun() => return,
                     () = tokio::time::sleep(console.sample_every) => {}

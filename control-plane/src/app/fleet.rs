@@ -327,17 +327,33 @@ impl Fleet {
     /// Every node that is there all the time of the call, in order of ids.
     pub fn for_each(&self, mut visit: impl FnMut(MutexGuard<'_, Entry>)) {
         let mut after = Bound::Unbounded;
-        loop {
-            // Some at a time: what was just cloned is still near when it is visited.
-            let some: Vec<(NodeId, Arc<Mutex<Entry>>)> = {
-                let nodes = self.0.nodes.read();
-                let next = nodes.range((after, Bound::Unbounded)).take(AT_A_TIME);
-                next.map(|(id, entry)| (*id, Arc::clone(entry))).collect()
-            };
-            let Some((last, _)) = some.last() else { return };
-            after = Bound::Excluded(*last);
-            some.iter().for_each(|(_, entry)| visit(entry.lock()));
+        while let Some(last) = self.visit_some(after, &mut visit) {
+            after = Bound::Excluded(last);
         }
+    }
+
+    /// The same, with rests in which others work.
+    pub async fn visit(&self, mut visit: impl FnMut(MutexGuard<'_, Entry>)) {
+        let mut after = Bound::Unbounded;
+        while let Some(last) = self.visit_some(after, &mut visit) {
+            after = Bound::Excluded(last);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Some at a time: what was just cloned is still near when it is visited. The last of them.
+    fn visit_some(
+        &self,
+        after: Bound<NodeId>,
+        visit: &mut impl FnMut(MutexGuard<'_, Entry>),
+    ) -> Option<NodeId> {
+        let some: Vec<(NodeId, Arc<Mutex<Entry>>)> = {
+            let nodes = self.0.nodes.read();
+            let next = nodes.range((after, Bound::Unbounded)).take(AT_A_TIME);
+            next.map(|(id, entry)| (*id, Arc::clone(entry))).collect()
+        };
+        some.iter().for_each(|(_, entry)| visit(entry.lock()));
+        some.last().map(|(last, _)| *last)
     }
 
     /// How many nodes there are.

@@ -254,16 +254,16 @@ impl App {
     }
 
     /// How many nodes of the scope are in each state, and how many of them have a session here.
-    #[must_use]
-    pub fn node_counts(&self, scope: &Scope) -> (Vec<(State, usize)>, usize) {
+    pub async fn node_counts(&self, scope: &Scope) -> (Vec<(State, usize)>, usize) {
         let mut counts: std::collections::BTreeMap<State, usize> = std::collections::BTreeMap::new();
         let mut live = 0;
-        self.fleet.for_each(|entry| {
+        let count = |entry: MutexGuard<'_, Entry>| {
             if scope.sees(&entry.node) {
                 *counts.entry(entry.node.liveness.state).or_default() += 1;
                 live += usize::from(entry.live.as_deref().is_some_and(Live::is_here));
             }
-        });
+        };
+        self.fleet.visit(count).await;
         (counts.into_iter().collect(), live)
     }
 }

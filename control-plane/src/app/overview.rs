@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use muster_domain::{access::Scope, liveness::State};
 
-use super::App;
+use parking_lot::MutexGuard;
+
+use super::{App, fleet::Entry};
 
 /// Kinds that are told apart; nodes of further ones are counted together.
 const MOST_KINDS: usize = 1000;
@@ -60,11 +62,10 @@ impl Counting {
 
 impl App {
     /// The nodes of a scope in numbers, and by the values of a label.
-    #[must_use]
-    pub fn overview(&self, scope: &Scope, label: &str) -> Overview {
+    pub async fn overview(&self, scope: &Scope, label: &str) -> Overview {
         let mut overview = Overview::default();
         let (mut versions, mut labelled) = (Counting::default(), Counting::default());
-        self.fleet.for_each(|entry| {
+        let count = |entry: MutexGuard<'_, Entry>| {
             let node = &entry.node;
             if !scope.sees(node) {
                 return;
@@ -76,7 +77,8 @@ impl App {
                 Some(value) => labelled.count(value),
                 None => overview.unlabelled += 1,
             }
-        });
+        };
+        self.fleet.visit(count).await;
         Overview { versions: versions.counted(), labelled: labelled.counted(), ..overview }
     }
 }

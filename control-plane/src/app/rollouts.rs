@@ -1,5 +1,6 @@
 //! Rollouts: what people ask of them. How they go on is in `turn`.
 
+mod looking;
 mod members;
 mod pause;
 mod preview;
@@ -8,6 +9,7 @@ mod standings;
 mod told;
 mod turn;
 
+pub use looking::RolloutWatch;
 pub(super) use pause::rests;
 pub use reading::{NodeProgress, Seen};
 
@@ -43,6 +45,7 @@ pub struct Rollouts {
     wanted: Notify,
     /// How their nodes stood when they were looked at last.
     seen: Mutex<HashMap<RolloutId, Tally>>,
+    watched: looking::Watched,
 }
 
 /// All that are not over.
@@ -84,6 +87,12 @@ impl Rollouts {
     /// There may be something to look at.
     pub(super) fn hint(&self) {
         self.wanted.notify_one();
+    }
+
+    /// How many are watched.
+    #[cfg(test)]
+    pub(super) fn watched(&self) -> usize {
+        self.watched.len()
     }
 
     fn replace(&self, open: Open) {

@@ -23,7 +23,7 @@ impl App {
     /// If the store fails.
     pub async fn system(&self, scope: &Scope) -> Result<System, Error> {
         let revision = self.store.read(|tx| tx.revision().map_err(Error::from)).await?;
-        let (nodes, live) = self.node_counts(scope);
+        let (nodes, live) = self.node_counts(scope).await;
         let sessions = if scope.is_whole() { self.hub.len() } else { live };
         Ok(System { revision, nodes, sessions })
     }

@@ -30,6 +30,7 @@ mod repository;
 mod restored;
 mod results;
 mod rollout_holds;
+mod rollout_watches;
 mod rollouts;
 mod schedules;
 mod scopes;

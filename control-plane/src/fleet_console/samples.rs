@@ -34,8 +34,8 @@ impl Sample {
 
 impl Samples {
     /// Counts now.
-    pub(super) fn take(&self, app: &App) {
-        let (counts, _) = app.node_counts(&Scope::whole("fleet-console", Permission::Read));
+    pub(super) async fn take(&self, app: &App) {
+        let (counts, _) = app.node_counts(&Scope::whole("fleet-console", Permission::Read)).await;
         let count = |state| counts.iter().find(|(it, _)| *it == state).map_or(0, |(_, count)| *count);
         self.add(Sample { at: app.clock.now(), nodes: STATES.map(count) });
     }

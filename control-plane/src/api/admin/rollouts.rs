@@ -16,10 +16,10 @@ use crate::{
         watch::{self, Gone, Out, Watch},
         wire,
     },
-    app::{Actor, App},
+    app::{Actor, App, rollouts::RolloutWatch},
 };
 
-/// Between looks at a rollout that is watched: nodes answer without any write of it.
+/// Between looks at what was seen of a rollout that is watched.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Answers about rollouts.
@@ -35,11 +35,11 @@ impl Handler {
     ) -> Result<Option<pb::Rollout>, Status> {
         let id = wire::id::<RolloutId>("id", id)?;
         let rollout = self.0.ask_rollout(actor, id, wish, reason).await.map_err(status::of_app)?;
-        Ok(self.shown(rollout))
+        Ok(self.shown(rollout).await)
     }
 
-    fn shown(&self, rollout: Rollout) -> Option<pb::Rollout> {
-        Some(wire::rollout::rollout(&self.0.seen(rollout)))
+    async fn shown(&self, rollout: Rollout) -> Option<pb::Rollout> {
+        Some(wire::rollout::rollout(&self.0.seen(rollout).await))
     }
 }
 
@@ -58,7 +58,7 @@ impl RolloutsService for Handler {
             false => None,
         };
         let preview = preview.as_ref().map(wire::preview::preview);
-        Ok(Response::new(pb::CreateRolloutResponse { rollout: self.shown(made), preview }))
+        Ok(Response::new(pb::CreateRolloutResponse { rollout: self.shown(made).await, preview }))
     }
 
     async fn get_rollout(
@@ -116,10 +116,9 @@ impl RolloutsService for Handler {
     ) -> Result<Response<Self::WatchRolloutStream>, Status> {
         let scope = caller::scope(&request)?;
         let id = wire::id("id", &request.get_ref().id)?;
-        self.0.rollout(&scope, id).await.map_err(status::of_app)?;
-        let app = self.0.clone();
+        let rollout = self.0.watch_rollout(&scope, id).await.map_err(status::of_app)?;
         Ok(Response::new(watch::start(&self.0.tasks, move |out| async move {
-            let _ = follow(&app, &scope, id, &out).await;
+            let _ = follow(rollout, &scope, &out).await;
         })))
     }
 
@@ -188,14 +187,13 @@ impl RolloutsService for Handler {
 
 /// Sends the rollout whenever it is another one than before, until it is over.
 async fn follow(
-    app: &App,
+    mut rollout: RolloutWatch,
     scope: &Scope,
-    id: RolloutId,
     out: &Out<pb::WatchRolloutResponse>,
 ) -> Result<(), Gone> {
     let mut last = None;
     loop {
-        let seen = match app.rollout(scope, id).await {
+        let seen = match rollout.follow(scope).await {
             Ok(seen) => seen,
             Err(error) => return Err(out.fail(status::of_app(error)).await),
         };

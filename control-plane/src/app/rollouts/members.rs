@@ -15,6 +15,8 @@ use muster_domain::{
     rollout::{Answer, Member, Phase, Presence, Rollout, Standing, answer, is_open, order_of, zone},
 };
 
+use parking_lot::MutexGuard;
+
 use super::pause::{self, TOLERANCE};
 use crate::app::{
     App,
@@ -55,19 +57,25 @@ impl Members {
     }
 }
 
-/// Looks at every node of the fleet.
-pub(super) fn members(app: &App, catalog: &Contents, rollout: &Rollout, now: UnixMillis) -> Members {
+/// Looks at every node of the fleet, with rests in which others work.
+pub(super) async fn members(
+    app: &App,
+    catalog: &Contents,
+    rollout: &Rollout,
+    now: UnixMillis,
+) -> Members {
     let mut found = Members::default();
     let Some(compiled) = catalog.assignment(&rollout.assignment) else { return found };
     let mut look = Look::new(app, rollout, compiled, catalog, now);
-    app.fleet.for_each(|entry| {
+    let visit = |entry: MutexGuard<'_, Entry>| {
         if !compiled.reaches(&entry.node.labels, &entry.node.facts) {
             return;
         }
         let (standing, failure) = look.standing(&entry);
         found.why.extend(failure.map(|reason| (entry.node.id, reason)));
         found.all.push(look.member(&entry, standing));
-    });
+    };
+    app.fleet.visit(visit).await;
     found.zones = look.zones.into_keys().collect();
     found
 }
@@ -258,14 +266,19 @@ fn presence(entry: &Entry) -> Presence {
 
 /// Nodes that vanished together after a moment, and are not back: so many fell silent
 /// within some minutes, and the rollout had touched none of them.
-pub(super) fn vanished(fleet: &Fleet, after: UnixMillis, is_touched: impl Fn(&[Touch]) -> bool) -> u32 {
+pub(super) async fn vanished(
+    fleet: &Fleet,
+    after: UnixMillis,
+    is_touched: impl Fn(&[Touch]) -> bool,
+) -> u32 {
     let (mut here, mut lost) = (0, Vec::new());
-    fleet.for_each(|entry| match presence(&entry) {
+    let visit = |entry: MutexGuard<'_, Entry>| match presence(&entry) {
         _ if is_touched(&entry.node.touches) => {}
         Presence::Here => here += 1,
         Presence::Lost { since } if since >= after => lost.push(since),
         Presence::Lost { .. } | Presence::Away => {}
-    });
+    };
+    fleet.visit(visit).await;
     lost.sort_unstable();
     // They are in order: what lies within the time of each is a piece.
     let together = |(n, from): (usize, &UnixMillis)| lost[n..].partition_point(|at| *at <= *from + TOGETHER);

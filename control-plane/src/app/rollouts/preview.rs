@@ -32,14 +32,14 @@ impl App {
         let after = assignment.given(rollout.to.clone(), AT_ITS_END);
         let change = Change { put: vec![after], ..Change::default() };
         let (items, _) = self.preview_items(scope, &change).await?;
-        let Forecast { steps, at_least } = self.forecast(&catalog, rollout);
+        let Forecast { steps, at_least } = self.forecast(&catalog, rollout).await;
         Ok(Preview { items, steps, time: Time::AtLeast(at_least) })
     }
 
     /// Of the nodes that are heard and take part.
-    fn forecast(&self, catalog: &Contents, rollout: &Rollout) -> Forecast {
+    async fn forecast(&self, catalog: &Contents, rollout: &Rollout) -> Forecast {
         let now = self.clock.now();
-        let mut found = members::members(self, catalog, rollout, now);
+        let mut found = members::members(self, catalog, rollout, now).await;
         found.all.retain(|it| it.presence == Presence::Here && it.standing == Standing::Untouched);
         found.all.sort_unstable_by_key(|member| (member.order, member.node));
         let nodes: Vec<NodeId> = found.all.iter().map(|member| member.node).collect();

@@ -14,8 +14,11 @@ use muster_domain::{
 };
 use muster_store::{ReadAssignments as _, ReadRollouts as _};
 
-use super::{members, sees};
-use crate::app::{App, Error, catalog::Contents, fleet::Entry};
+use super::{
+    members::{self, Members},
+    sees,
+};
+use crate::app::{App, Error, assignments::covers, catalog::Contents, fleet::Entry};
 
 /// A rollout with how it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,11 +52,24 @@ impl App {
     /// # Errors
     /// If it does not exist, or is of no concern to the scope.
     pub async fn rollout(&self, scope: &Scope, id: RolloutId) -> Result<Seen, Error> {
-        let missing = || Error::not_found("rollout", &id);
-        let found = self.store.read(move |tx| tx.rollout_get(id).map_err(Error::from)).await?;
-        let shown = self.shown_rollouts(scope, found.into_iter().collect()).await?;
-        let rollout = shown.into_iter().next().ok_or_else(missing)?;
-        Ok(self.seen(rollout))
+        let rollout = self.shown_rollout(scope, id).await?;
+        Ok(self.seen(rollout).await)
+    }
+
+    /// One rollout, and its nodes as [`Self::rollout_nodes`], by one look at the fleet.
+    ///
+    /// # Errors
+    /// As [`Self::rollout`].
+    pub async fn rollout_and_nodes(
+        &self,
+        scope: &Scope,
+        id: RolloutId,
+    ) -> Result<(Seen, Vec<NodeProgress>), Error> {
+        let rollout = self.shown_rollout(scope, id).await?;
+        let now = self.clock.now();
+        let found = members::members(self, &self.catalog.now(), &rollout, now).await;
+        let seen = self.seen_with(rollout, &found, now).await;
+        Ok((seen, self.progress(scope, found)))
     }
 
     /// A page of them, newest first. Those that are of no concern to the scope are left
@@ -72,7 +88,11 @@ impl App {
         };
         let listed = self.store.read(read).await?;
         let shown = self.shown_rollouts(scope, listed.rows).await?;
-        Ok(Listed { rows: shown.into_iter().map(|rollout| self.seen(rollout)).collect(), next: listed.next })
+        let mut rows = Vec::with_capacity(shown.len());
+        for rollout in shown {
+            rows.push(self.seen(rollout).await);
+        }
+        Ok(Listed { rows, next: listed.next })
     }
 
     /// The nodes of a rollout that are in the scope, in the order in which they come.
@@ -80,18 +100,22 @@ impl App {
     /// # Errors
     /// As [`Self::rollout`].
     pub async fn rollout_nodes(&self, scope: &Scope, id: RolloutId) -> Result<Vec<NodeProgress>, Error> {
-        let rollout = self.rollout(scope, id).await?.rollout;
-        let mut seen = members::members(self, &self.catalog.now(), &rollout, self.clock.now());
-        seen.all.sort_unstable_by_key(|member| (member.order, member.node));
+        let rollout = self.shown_rollout(scope, id).await?;
+        let found = members::members(self, &self.catalog.now(), &rollout, self.clock.now()).await;
+        Ok(self.progress(scope, found))
+    }
+
+    fn progress(&self, scope: &Scope, mut found: Members) -> Vec<NodeProgress> {
+        found.all.sort_unstable_by_key(|member| (member.order, member.node));
         let is_seen = |node| self.fleet.with(node, |entry| scope.sees(&entry.node)).unwrap_or(false);
-        let shown = seen.all.into_iter().filter(|member| is_seen(member.node));
-        Ok(shown
+        let shown = found.all.into_iter().filter(|member| is_seen(member.node));
+        shown
             .map(|Member { node, standing, .. }| NodeProgress {
                 node,
                 standing,
-                failure: seen.why.remove(&node).unwrap_or_default(),
+                failure: found.why.remove(&node).unwrap_or_default(),
             })
-            .collect())
+            .collect()
     }
 
     /// Where a node stands in a rollout. `None`: it does not belong to it.
@@ -111,15 +135,22 @@ impl App {
     }
 
     /// How a rollout stands now, or would.
-    #[must_use]
-    pub fn seen(&self, rollout: Rollout) -> Seen {
+    pub async fn seen(&self, rollout: Rollout) -> Seen {
+        let now = self.clock.now();
+        let is_decided = rollout.end.is_some() && rollout.phase.is_over();
+        let found = match is_decided {
+            true => Members::default(),
+            false => members::members(self, &self.catalog.now(), &rollout, now).await,
+        };
+        self.seen_with(rollout, &found, now).await
+    }
+
+    async fn seen_with(&self, rollout: Rollout, found: &Members, now: UnixMillis) -> Seen {
         if let Some(end) = rollout.end.as_ref().filter(|_| rollout.phase.is_over()) {
             let (tally, failures) = (end.tally, end.failures.clone());
             return Seen { rollout, tally, failures, waits_for: None, opens_at: None };
         }
-        let now = self.clock.now();
-        let found = members::members(self, &self.catalog.now(), &rollout, now);
-        let view = View { members: &found.all, weather: self.weather(&rollout), now };
+        let view = View { members: &found.all, weather: self.weather(&rollout).await, now };
         let (tally, failures) = match &rollout.end {
             Some(end) => (end.tally, end.failures.clone()),
             None => (tally(&rollout, &view), found.failures()),
@@ -138,17 +169,32 @@ impl App {
         Seen { rollout, tally, failures, waits_for, opens_at }
     }
 
+    /// One as it is stored.
+    ///
+    /// # Errors
+    /// As [`Self::rollout`].
+    pub(super) async fn shown_rollout(&self, scope: &Scope, id: RolloutId) -> Result<Rollout, Error> {
+        let found = self.store.read(move |tx| tx.rollout_get(id).map_err(Error::from)).await?;
+        let shown = self.shown_rollouts(scope, found.into_iter().collect()).await?;
+        shown.into_iter().next().ok_or_else(|| Error::not_found("rollout", &id))
+    }
+
     async fn shown_rollouts(&self, scope: &Scope, found: Vec<Rollout>) -> Result<Vec<Rollout>, Error> {
         let names: Vec<String> = found.iter().map(|rollout| rollout.assignment.clone()).collect();
         let assignments: Vec<Option<Assignment>> = self
             .store
             .read(move |tx| names.iter().map(|name| Ok::<_, Error>(tx.assignment_get(name)?)).collect())
             .await?;
-        // One look at the fleet for all of them.
-        let there: Vec<Assignment> = assignments.iter().flatten().cloned().collect();
-        let mut reached = self.reach(scope, &there).await.into_iter();
+        // One look at the fleet for all of them, and none for those that are in the scope as a whole.
+        let is_open = |it: &&Assignment| !covers(&scope.reach, it);
+        let there: Vec<Assignment> = assignments.iter().flatten().filter(is_open).cloned().collect();
+        let mut reached = match there.is_empty() {
+            true => Vec::new(),
+            false => self.reach(scope, &there).await,
+        }
+        .into_iter();
         let mut is_shown = |assignment: Option<Assignment>| {
-            let reached = assignment.as_ref().and_then(|_| reached.next()).unwrap_or(0);
+            let reached = assignment.as_ref().filter(is_open).and_then(|_| reached.next()).unwrap_or(0);
             sees(scope, assignment.as_ref(), reached)
         };
         let both = found.into_iter().zip(assignments);

@@ -53,9 +53,9 @@ impl App {
     }
 
     /// What holds around a rollout.
-    pub(super) fn weather(&self, rollout: &Rollout) -> Weather {
+    pub(super) async fn weather(&self, rollout: &Rollout) -> Weather {
         let is_touched = |touches: &[Touch]| touches.iter().any(|touch| touch.rollout == rollout.id);
-        let vanished = members::vanished(&self.fleet, rollout.created_at, is_touched);
+        let vanished = members::vanished(&self.fleet, rollout.created_at, is_touched).await;
         Weather { brake: self.rollouts.now().brake.is_some(), vanished }
     }
 
@@ -65,8 +65,8 @@ impl App {
         if !is_known(&catalog, rollout) {
             return Ok(None);
         }
-        let seen = members::members(self, &catalog, rollout, now);
-        let view = View { members: &seen.all, weather: self.weather(rollout), now };
+        let seen = members::members(self, &catalog, rollout, now).await;
+        let view = View { members: &seen.all, weather: self.weather(rollout).await, now };
         let end = End { tally: tally(rollout, &view), failures: seen.failures() };
         self.rollouts.saw(rollout.id, end.tally);
         let next = |phase, reason: &str, message| Rollout {

@@ -375,7 +375,7 @@ async fn one_assignment_has_one_rollout_and_changes_by_nothing_else_meanwhile() 
         _ => None,
     };
     let preview = app.create_rollout(&alice(), Wish { validate_only: true, ..wish(2, "") }).await.unwrap();
-    assert_eq!(app.seen(preview).tally.total, 20);
+    assert_eq!(app.seen(preview).await.tally.total, 20);
     let same = app.create_rollout(&alice(), wish(1, "")).await.map_err(reason);
     assert_eq!(same.map(|it| it.id), Err(Some(Reason::StateConflict)));
     let first = app.create_rollout(&alice(), wish(2, "r")).await.unwrap();

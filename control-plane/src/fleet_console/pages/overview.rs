@@ -29,7 +29,7 @@ pub(in crate::fleet_console) async fn page(visit: Visit) -> Result<Html, Problem
         "" => LABEL,
         label => label,
     };
-    let overview = visit.console.app.overview(&scope, label);
+    let overview = visit.console.app.overview(&scope, label).await;
     let body = html! {
         @if overview.total == 0 {
             p { "There is no node that you see. A host comes with a join token: "

@@ -17,11 +17,11 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::rollout::METHOD;
 use crate::{
-    app::rollouts::Seen,
+    app::rollouts::{RolloutWatch, Seen},
     fleet_console::{answer::Problem, visit::Visit, words},
 };
 
-/// Between two looks.
+/// Between looks at what was seen, and at whether whoever listens still may.
 const LOOK: Duration = Duration::from_millis(500);
 /// Looks without news after which a line is sent all the same: what is between would close
 /// a connection that is silent for long.
@@ -39,7 +39,7 @@ pub(in crate::fleet_console) async fn events(
 ) -> Result<Response, Problem> {
     let scope = visit.may(METHOD)?;
     let id: RolloutId = id.parse().map_err(|_| Problem::no_such("rollout", &id))?;
-    visit.console.app.rollout(&scope, id).await?;
+    let rollout = visit.console.app.watch_rollout(&scope, id).await?;
     let watching = visit.console.gate.watches.open(&visit.caller.name());
     let watching = watching.ok_or_else(|| {
         let text = "too many pages that are told of news; close one";
@@ -49,19 +49,19 @@ pub(in crate::fleet_console) async fn events(
     let tasks = visit.console.app.tasks.clone();
     tasks.spawn("watch", Kind::BestEffort, async move {
         let _watching = watching;
-        follow(&visit, id, &out).await;
+        follow(&visit, rollout, &out).await;
     });
     let body = Body::from_stream(ReceiverStream::new(body));
     Ok(([(header::CONTENT_TYPE, "text/event-stream")], body).into_response())
 }
 
 /// Tells until it is over, nobody listens, or whoever listens may not any more.
-async fn follow(visit: &Visit, id: RolloutId, out: &mpsc::Sender<Line>) {
+async fn follow(visit: &Visit, mut rollout: RolloutWatch, out: &mpsc::Sender<Line>) {
     let (app, mut last, mut quiet) = (&visit.console.app, String::new(), 0);
     loop {
         let Ok(scope) = visit.judge(METHOD) else { return };
         // A store that fails for a moment: the browser comes again.
-        let Ok(seen) = app.rollout(&scope, id).await else { return };
+        let Ok(seen) = rollout.look(&scope).await else { return };
         let now = shown(&seen).into_string();
         quiet += 1;
         let line = if now != last {

@@ -24,8 +24,7 @@ const ROWS: usize = 100;
 pub(in crate::fleet_console) async fn page(visit: Visit, Path(id): Path<String>) -> Result<Html, Problem> {
     let (scope, app) = (visit.may(METHOD)?, &visit.console.app);
     let id: RolloutId = id.parse().map_err(|_| Problem::no_such("rollout", &id))?;
-    let seen = app.rollout(&scope, id).await?;
-    let nodes = app.rollout_nodes(&scope, id).await?;
+    let (seen, nodes) = app.rollout_and_nodes(&scope, id).await?;
     let events = (!seen.rollout.phase.is_over()).then(|| format!("/rollouts/{id}/events"));
     let body = html! {
         (summary(&seen))
