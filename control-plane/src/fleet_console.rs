@@ -18,16 +18,19 @@ mod samples;
 mod visit;
 mod words;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
 
 use axum::{Router, middleware, routing::get};
 use muster_common::{
     drain::Drain,
-    tasks::{Kind, Tasks},
+    tasks::{self, Kind, Tasks},
 };
 
 use self::{entered::Entered, links::Links, samples::Samples};
 use crate::{app::App, config, server::Gate};
+
+/// Between looks at which links were ended.
+const LINKS: Duration = Duration::from_secs(1);
 
 /// All that pages need. Cheap to clone.
 #[derive(Clone)]
@@ -82,7 +85,8 @@ impl FleetConsole {
             .route("/rollouts/{id}", get(pages::rollout::page))
             .route("/rollouts/{id}/events", get(pages::progress::events))
             .route("/audit", get(pages::audit::page))
-            .route("/link/{token}", get(pages::link::page))
+            // What looks at a link without coming by it would use it up.
+            .route("/link/{token}", get(pages::link::page).head(answer::only_get))
             .route("/assets/{name}", get(assets::asset))
             .fallback(answer::nowhere)
             .method_not_allowed_fallback(answer::only_get)
@@ -90,17 +94,41 @@ impl FleetConsole {
             .with_state(self.clone())
     }
 
-    /// Counts the nodes for the plot, until the end begins.
+    /// Counts the nodes for the plot, and ends whose links were ended, until the end begins.
     pub fn work(&self, tasks: &Tasks, drain: &Drain) {
-        let (console, drain) = (self.clone(), drain.clone());
+        let (console, over) = (self.clone(), drain.clone());
         tasks.spawn("fleet-console", Kind::BestEffort, async move {
             loop {
                 console.samples.take(&console.app).await;
                 tokio::select! {
-                    () = drain.begun() => return,
+                    () = over.begun() => return,
                     () = tokio::time::sleep(console.sample_every) => {}
                 }
             }
         });
+        let (console, over) = (self.clone(), drain.clone());
+        tasks.spawn("fleet-console-links", Kind::BestEffort, async move {
+            loop {
+                tokio::select! {
+                    () = over.begun() => return,
+                    () = tokio::time::sleep(LINKS) => console.end_guests().await,
+                }
+            }
+        });
+    }
+
+    async fn end_guests(&self) {
+        // First who is here: whoever comes meanwhile is not among those that are read.
+        let here = self.entered.links();
+        if here.is_empty() {
+            return;
+        }
+        let links = self.links.clone();
+        let spent = tasks::blocking(move || links.spent()).await.unwrap_or_else(|error| {
+            // Nobody stays because the disk does not say who was ended.
+            tracing::error!(%error, "one-time links cannot be read, so nobody who came by one stays: {error}");
+            HashSet::new()
+        });
+        self.entered.end(&here.difference(&spent).cloned().collect());
     }
 }

@@ -22,7 +22,7 @@ pub mod policy;
 pub mod rates;
 pub mod reflection;
 pub mod refusal;
-mod source;
+pub(crate) mod source;
 pub mod strangers;
 mod traced;
 mod turns;

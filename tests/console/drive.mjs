@@ -127,6 +127,27 @@ async function watch(page) {
   assert.ok(await page.evaluate(() => globalThis.stays), "it was loaded again");
 }
 
+/** What is refused for a moment is said, and asked for again; no other page gets into this one. */
+async function refused(page) {
+  let refusals = 0;
+  const refuse = (status) => (route) => {
+    refusals -= 1;
+    return refusals < 0 ? route.fallback() : route.fulfill({ status, body: "<h1>Refused</h1>" });
+  };
+  await page.route(/part=1/, refuse(429));
+  await page.goto("/nodes");
+  refusals = 1;
+  await page.getByRole("searchbox", { name: "Selector" }).fill(given.selector);
+  await says(page, "#count", "busy");
+  assert.equal(await page.locator("#results h1").count(), 0);
+  await says(page, "#count", "1 node matches.");
+  await page.route(/events$/, refuse(503));
+  refusals = 2;
+  await page.goto(`/rollouts/${given.rollout}`);
+  await says(page, "#told", "may be old");
+  await page.waitForFunction(() => document.getElementById("told").textContent === "");
+}
+
 /** Everything that the script does can be done without it. */
 async function plain(page) {
   await page.goto("/nodes");
@@ -151,6 +172,10 @@ if (given.shots) {
   await visit(narrow.page, { suffix: "-narrow-dark", shoot: (name) => /^(overview|node)-/.test(name) });
   all.push(shots, narrow);
 }
+// Of this one everything that is refused would be wrong.
+const busy = await open({ storageState });
+await refused(busy.page);
+await busy.context.close();
 await watch(first.page);
 await check(first.page, "rollout-done", { audit: true });
 

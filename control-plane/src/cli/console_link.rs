@@ -1,4 +1,4 @@
-//! `console-link`: lets a browser into the fleet console of this host.
+//! `console-link`: lets a browser into the fleet console of this host, or has one go.
 
 use std::time::Duration;
 
@@ -27,9 +27,18 @@ pub(super) struct Args {
     /// How long the link can be used; at most 1h.
     #[arg(long, default_value = "5m", value_parser = humantime::parse_duration)]
     ttl: Duration,
+    /// Ends the link with this name, as the audit has it, and whoever came by it.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["role", "ttl", "end_all"])]
+    end: Option<String>,
+    /// Ends all links of this host, and all who came by one.
+    #[arg(long, conflicts_with_all = ["role", "ttl"])]
+    end_all: bool,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    if args.end.is_some() || args.end_all {
+        return end(args);
+    }
     if args.ttl > LONGEST {
         bail!("--ttl is {}; a link can wait for 1h at most", humantime::format_duration(args.ttl));
     }
@@ -46,6 +55,28 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     store.close_blocking()?;
     println!("https://{address}/link/{}", made.secret);
     eprintln!("one browser can use it, once, within {}", humantime::format_duration(args.ttl));
+    Ok(())
+}
+
+/// `serve` sees it within a second or so.
+fn end(args: &Args) -> anyhow::Result<()> {
+    let config = args.config.load()?;
+    let only = args.end.as_deref().map(|name| name.strip_prefix("console-link/").unwrap_or(name));
+    let store = open_store(&config)?;
+    let ended = Links::at(&config.state_dir).end(only, Clock::System.now());
+    let ended = ended.context("there is no fleet console, or its links cannot be removed")?;
+    if let (Some(name), true) = (only, ended.is_empty()) {
+        bail!("there is no link {name:?} on this host, and nobody who came by one of that name");
+    }
+    for name in &ended {
+        let subject = format!("console-link/{name}");
+        store.write_blocking(stamp("console-links.end"), move |tx| {
+            tx.audit(Note { subject: subject.clone(), ..Note::default() })
+        })?;
+        println!("{name}");
+    }
+    store.close_blocking()?;
+    eprintln!("{} ended", ended.len());
     Ok(())
 }
 

@@ -80,6 +80,12 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, reason, text)
     }
 
+    /// A page of another site asks, and not whoever sits before the browser.
+    pub(super) fn of_others() -> Self {
+        let text = "another site asked for this in your browser; open it by itself";
+        Self::new(StatusCode::FORBIDDEN, Reason::PermissionDenied, text)
+    }
+
     /// The request cannot be.
     pub(super) fn invalid(text: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, Reason::InvalidArgument, text)

@@ -1,7 +1,10 @@
 //! Who was let in by a link: known to this process alone, by the digest of what the
 //! browser keeps, and not for long.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::{HeaderMap, header};
@@ -35,6 +38,11 @@ impl Entered {
         Self { known: Mutex::default(), ttl }
     }
 
+    /// How long one may stay.
+    pub(super) fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
     /// Lets one in. Answers the header that the browser is to keep.
     pub(super) fn enter(&self, link: Spent, now: Instant) -> String {
         let secret = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
@@ -53,6 +61,16 @@ impl Entered {
     /// Who sends these headers. `None`: nobody who was let in, or not any more.
     pub(super) fn of(&self, headers: &HeaderMap, now: Instant) -> Option<Guest> {
         self.get(Sha256::of(cookie(headers)?.as_bytes()), now)
+    }
+
+    /// The names of the links by which they came.
+    pub(super) fn links(&self) -> HashSet<String> {
+        self.known.lock().values().map(|guest| guest.link.name.clone()).collect()
+    }
+
+    /// Ends those who came by one of these.
+    pub(super) fn end(&self, links: &HashSet<String>) {
+        self.known.lock().retain(|_, guest| !links.contains(&guest.link.name));
     }
 
     /// One who was there before, if they still are.
@@ -97,6 +115,10 @@ mod tests {
         assert!(entered.of(&sent(&kept), after).is_none() && entered.get(guest.key, after).is_none());
         assert!(entered.of(&sent("__Host-muster-console=x"), now).is_none());
         assert!(entered.of(&HeaderMap::new(), now).is_none());
+        entered.end(&HashSet::from(["b".to_owned()]));
+        assert_eq!(entered.links(), HashSet::from(["a".to_owned()]));
+        entered.end(&entered.links());
+        assert!(entered.links().is_empty() && entered.of(&sent(&kept), now).is_none(), "its link was ended");
         assert!(
             !format!("{entered:?}").contains(kept.split(['=', ';']).nth(1).unwrap()),
             "only its digest is kept"

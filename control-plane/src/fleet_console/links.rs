@@ -1,11 +1,12 @@
 //! One-time links: whoever may run the command line on this host lets a browser in.
 //!
 //! A link is a file in the state directory that has no content: its name is the SHA-256 of
-//! the link's secret, when it ends, and its role. To spend one is to remove its file, which
-//! only one can do. So the secret is kept nowhere, and root can make links for a control plane
-//! that runs as another user.
+//! the link's secret, when it ends, and its role. To spend one is to give its file another name,
+//! which only one can do; as long as that is there, whoever came by it is let in. So the secret
+//! is kept nowhere, and root can make and end links for a control plane that runs as another user.
 
 use std::{
+    collections::HashSet,
     fs, io,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -19,6 +20,8 @@ use muster_domain::access::Role;
 const MOST: usize = 64;
 /// Characters of a secret: 256 bits.
 const SECRET: usize = 43;
+/// Behind the name of one that was spent.
+const SPENT: &str = "in";
 
 /// The place of links. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -56,24 +59,30 @@ pub enum Error {
     Write(#[source] io::Error),
 }
 
-struct Waiting {
+/// A link that waits, or whoever came by it.
+struct File {
     path: PathBuf,
     digest: String,
     until: UnixMillis,
     role: Role,
+    is_spent: bool,
 }
 
 impl Links {
-    /// Makes the place, for the user who serves alone.
+    /// Makes the place, for the user who serves alone. Nobody who came before is known any more.
     ///
     /// # Errors
     /// If it cannot be made.
     pub fn open(state_dir: &Path) -> io::Result<Self> {
         let links = Self::at(state_dir);
         match fs::DirBuilder::new().mode(0o700).create(&links.0) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => Ok(links),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
         }
+        for file in links.all()?.into_iter().filter(|file| file.is_spent) {
+            remove(&file.path)?;
+        }
+        Ok(links)
     }
 
     /// The place, whether it is there or not.
@@ -97,12 +106,12 @@ impl Links {
         Ok(Made { secret, name: name(&digest) })
     }
 
-    /// Takes a link for whoever has its secret. `None`: there is none, it has ended, or
-    /// somebody was first.
+    /// Takes a link for whoever has its secret, who may stay until a time. `None`: there is
+    /// none, it has ended, or somebody was first.
     ///
     /// # Errors
     /// If the disk refuses.
-    pub fn spend(&self, secret: &str, now: UnixMillis) -> io::Result<Option<Spent>> {
+    pub fn spend(&self, secret: &str, now: UnixMillis, until: UnixMillis) -> io::Result<Option<Spent>> {
         if secret.len() != SECRET {
             return Ok(None);
         }
@@ -110,35 +119,77 @@ impl Links {
         let Some(link) = self.waiting(now)?.into_iter().find(|link| link.digest == digest) else {
             return Ok(None);
         };
-        match fs::remove_file(link.path) {
+        let spent = format!("{digest}.{}.{}.{SPENT}", until.0, link.role.as_str());
+        match fs::rename(link.path, self.0.join(spent)) {
             Ok(()) => Ok(Some(Spent { name: name(&digest), role: link.role })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
+    /// The names of those by whom somebody came who may stay.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn spent(&self) -> io::Result<HashSet<String>> {
+        let spent = self.all()?.into_iter().filter(|file| file.is_spent);
+        Ok(spent.map(|file| name(&file.digest)).collect())
+    }
+
+    /// Ends the one with a name, or all: a link that waits, and whoever came by one. Answers the
+    /// names of those that there were.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn end(&self, only: Option<&str>, now: UnixMillis) -> io::Result<Vec<String>> {
+        let mut ended = Vec::new();
+        for file in self.all()? {
+            let is_it = only.is_none_or(|only| name(&file.digest) == only);
+            if is_it && remove(&file.path)? && file.until > now {
+                ended.push(name(&file.digest));
+            }
+        }
+        Ok(ended)
+    }
+
     /// Those that can be spent; what has ended is removed.
-    fn waiting(&self, now: UnixMillis) -> io::Result<Vec<Waiting>> {
+    fn waiting(&self, now: UnixMillis) -> io::Result<Vec<File>> {
         let mut waiting = Vec::new();
-        for entry in fs::read_dir(&self.0)? {
-            let path = entry?.path();
-            match read(path) {
-                Some(link) if link.until > now => waiting.push(link),
-                // Another one may have been quicker.
-                Some(link) => drop(fs::remove_file(link.path)),
-                None => {}
+        for file in self.all()? {
+            if file.until <= now {
+                remove(&file.path)?;
+            } else if !file.is_spent {
+                waiting.push(file);
             }
         }
         Ok(waiting)
     }
+
+    fn all(&self) -> io::Result<Vec<File>> {
+        let mut all = Vec::new();
+        for entry in fs::read_dir(&self.0)? {
+            all.extend(read(entry?.path()));
+        }
+        Ok(all)
+    }
 }
 
-fn read(path: PathBuf) -> Option<Waiting> {
+/// Removes one. `false`: another one was quicker.
+fn remove(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn read(path: PathBuf) -> Option<File> {
     let name = path.file_name()?.to_str()?.to_owned();
     let mut parts = name.split('.');
     let (digest, until, role) = (parts.next()?, parts.next()?, parts.next()?);
     let (until, role) = (UnixMillis(until.parse().ok()?), Role::parse(role)?);
-    Some(Waiting { path, digest: digest.to_owned(), until, role })
+    let is_spent = parts.next() == Some(SPENT);
+    Some(File { path, digest: digest.to_owned(), until, role, is_spent })
 }
 
 fn name(digest: &str) -> String {
@@ -170,9 +221,34 @@ mod tests {
         assert_eq!(on_disk.len(), 2);
         assert!(!on_disk.iter().any(|name| name.contains(&made.secret)), "{on_disk:?}");
         let spent = Spent { name: made.name, role: Role::Viewer };
-        assert_eq!(links.spend(&made.secret, NOW).unwrap(), Some(spent));
-        assert_eq!(links.spend(&made.secret, NOW).unwrap(), None, "once");
-        assert_eq!(links.spend(&other.secret, NOW).unwrap().unwrap().role, Role::SecurityAdmin);
+        assert_eq!(links.spend(&made.secret, NOW, later(60)).unwrap(), Some(spent));
+        assert_eq!(links.spend(&made.secret, NOW, later(60)).unwrap(), None, "once");
+        assert_eq!(links.spend(&other.secret, NOW, later(60)).unwrap().unwrap().role, Role::SecurityAdmin);
+    }
+
+    #[test]
+    fn whoever_came_by_a_link_can_be_ended_and_so_can_the_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let links = Links::open(folder.path()).unwrap();
+        let make = || links.make(Role::Viewer, NOW, later(300)).unwrap();
+        let (one, other, waits) = (make(), make(), make());
+        for made in [&one, &other] {
+            links.spend(&made.secret, NOW, later(3600)).unwrap().unwrap();
+        }
+        let spent = HashSet::from([one.name.clone(), other.name.clone()]);
+        assert_eq!(links.spent().unwrap(), spent);
+        assert_eq!(links.end(Some("0123456789ab"), NOW).unwrap(), Vec::<String>::new());
+        assert_eq!(links.end(Some(&one.name), NOW).unwrap(), [one.name]);
+        assert_eq!(links.spent().unwrap(), HashSet::from([other.name.clone()]));
+        let mut all = vec![other.name, waits.name];
+        all.sort();
+        let mut ended = links.end(None, NOW).unwrap();
+        ended.sort();
+        assert_eq!(ended, all);
+        assert_eq!(links.spend(&waits.secret, NOW, later(60)).unwrap(), None);
+        let kept = make();
+        links.spend(&kept.secret, NOW, later(3600)).unwrap().unwrap();
+        assert!(Links::open(folder.path()).unwrap().spent().unwrap().is_empty(), "the next process knows nobody");
     }
 
     #[test]
@@ -180,7 +256,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let links = Links::open(folder.path()).unwrap();
         let made = links.make(Role::Viewer, NOW, later(300)).unwrap();
-        assert_eq!(links.spend(&made.secret, later(300)).unwrap(), None);
+        assert_eq!(links.spend(&made.secret, later(300), later(360)).unwrap(), None);
         assert_eq!(fs::read_dir(&links.0).unwrap().count(), 0);
     }
 
@@ -190,7 +266,7 @@ mod tests {
         assert!(matches!(Links::at(folder.path()).make(Role::Viewer, NOW, later(1)), Err(Error::Closed)));
         let links = Links::open(folder.path()).unwrap();
         for secret in ["", "../../etc/passwd", &"A".repeat(SECRET), &"A".repeat(5000)] {
-            assert_eq!(links.spend(secret, NOW).unwrap(), None, "{secret:.20}");
+            assert_eq!(links.spend(secret, NOW, later(60)).unwrap(), None, "{secret:.20}");
         }
         for _ in 0..MOST {
             links.make(Role::Viewer, NOW, later(1)).unwrap();

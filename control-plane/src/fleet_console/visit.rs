@@ -1,7 +1,7 @@
 //! One request of somebody who may look: known before a page is asked for.
 
 use axum::extract::FromRequestParts;
-use http::request::Parts;
+use http::{HeaderValue, request::Parts};
 use muster_common::reason::Reason;
 use muster_domain::access::Scope;
 
@@ -9,6 +9,7 @@ use super::{FleetConsole, answer::Problem, caller::Caller};
 use crate::server::{
     peer::Peer,
     policy::{self, Rule, Who},
+    source::source,
 };
 
 /// The name of the door, in numbers.
@@ -33,10 +34,10 @@ impl FromRequestParts<FleetConsole> for Visit {
         let caller = Caller::of(console, &peer, &parts.headers).inspect_err(|reason| {
             // Whoever has no certificate has not come by the link yet: that is no attack.
             if peer.principal.is_some() {
-                console.gate.callers.denied(&peer, parts.uri.path(), *reason);
+                console.gate.callers.denied(&peer, None, parts.uri.path(), *reason);
             }
         });
-        let name = caller.as_ref().map_or_else(|_| peer.remote.ip().to_string(), Caller::name);
+        let name = caller.as_ref().map_or_else(|_| source(peer.remote).to_string(), Caller::name);
         rated(console, &name)?;
         let caller = caller.map_err(Problem::nobody)?;
         peer.line.know();
@@ -59,12 +60,20 @@ impl FromRequestParts<FleetConsole> for Stranger {
 
     async fn from_request_parts(parts: &mut Parts, console: &FleetConsole) -> Result<Self, Problem> {
         let peer = peer(parts)?;
-        rated(console, &peer.remote.ip().to_string())?;
+        rated(console, &source(peer.remote).to_string())?;
         Ok(Self { peer })
     }
 }
 
+/// Who is at the other end. Browsers send certificates and cookies along with what pages of others
+/// ask for: such a page may lead here, and that is all.
 fn peer(parts: &Parts) -> Result<Peer, Problem> {
+    let said = |name: &str| parts.headers.get(name).map_or(&[][..], HeaderValue::as_bytes);
+    let is_of_others = matches!(said("sec-fetch-site"), b"cross-site" | b"same-site");
+    let is_followed = matches!((said("sec-fetch-mode"), said("sec-fetch-dest")), (b"navigate", b"document"));
+    if is_of_others && !is_followed {
+        return Err(Problem::of_others());
+    }
     let peer = parts.extensions.get::<Peer>().cloned();
     peer.ok_or_else(|| Problem::internal("the request came through no door"))
 }
@@ -83,10 +92,11 @@ impl Visit {
     /// If the caller may not call it; that is written down as there.
     pub(super) fn may(&self, method: &'static str) -> Result<Scope, Problem> {
         self.judge(method).map_err(|reason| {
-            self.console.gate.callers.denied(&self.peer, &self.path, reason);
+            let name = self.caller.name();
+            self.console.gate.callers.denied(&self.peer, Some(&name), &self.path, reason);
             match reason {
                 Reason::Unauthenticated => Problem::nobody(reason),
-                _ => Problem::denied(reason, &self.caller.name(), method),
+                _ => Problem::denied(reason, &name, method),
             }
         })
     }

@@ -52,8 +52,8 @@ pub trait Callers: Send + Sync + 'static {
     /// The connection will end for its age: what is on it shall move to another.
     fn move_on(&self, peer: &Peer);
 
-    /// A call was refused for who called.
-    fn denied(&self, peer: &Peer, method: &str, reason: Reason);
+    /// A call was refused for who called. `name`: of whoever has shown it without a certificate.
+    fn denied(&self, peer: &Peer, name: Option<&str>, method: &str, reason: Reason);
 }
 
 /// The services of one connection, behind the policy.
@@ -210,7 +210,7 @@ impl Service<Request<hyper::body::Incoming>> for Guarded {
             Ok(passed) => passed,
             Err(refused) => {
                 if refused.reason != Reason::RateLimited {
-                    self.gate.callers.denied(&self.peer, &method, refused.reason);
+                    self.gate.callers.denied(&self.peer, None, &method, refused.reason);
                 }
                 return Box::pin(std::future::ready(Ok(refused.response(&self.gate.metrics))));
             }
@@ -242,7 +242,7 @@ impl Service<Request<hyper::body::Incoming>> for Guarded {
                 traced.answered(&response);
             }
             if let Some(method) = told.filter(|_| is_denied(&response)) {
-                gate.callers.denied(&peer, &method, Reason::PermissionDenied);
+                gate.callers.denied(&peer, None, &method, Reason::PermissionDenied);
             }
             Ok(match watching {
                 Some(watching) => response.map(|body| watching.hold(body)),

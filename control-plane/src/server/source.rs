@@ -7,7 +7,7 @@ const NETWORK: u32 = 64;
 
 /// The address of a peer as it is counted: one of IPv4, or the /64 of one of IPv6, as who
 /// has one of its addresses has all.
-pub(super) fn source(remote: SocketAddr) -> IpAddr {
+pub(crate) fn source(remote: SocketAddr) -> IpAddr {
     match remote.ip().to_canonical() {
         IpAddr::V6(address) => {
             IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << (128 - NETWORK))))

@@ -56,12 +56,13 @@ impl Callers for Door {
         }
     }
 
-    fn denied(&self, peer: &Peer, method: &str, reason: Reason) {
+    fn denied(&self, peer: &Peer, name: Option<&str>, method: &str, reason: Reason) {
         if let (Some(Principal::Node(node)), Reason::CertificateRevoked) = (&peer.principal, reason) {
             self.0.suspect_replaced(*node, &peer.serial, peer.not_before, peer.remote.ip());
         }
+        let principal = peer.principal.as_ref().map(Principal::to_string);
         self.0.denied(Refused {
-            principal: peer.principal.as_ref().map(Principal::to_string).unwrap_or_default(),
+            principal: principal.or_else(|| name.map(str::to_owned)).unwrap_or_default(),
             remote_address: peer.remote.to_string(),
             subject: method.to_owned(),
             trace_id: String::new(),

@@ -2,6 +2,17 @@
 // loaded again by hand.
 "use strict";
 
+// Longest wait between two tries, in milliseconds.
+const LONGEST = 60_000;
+
+// Why there was no answer to what the script asked; empty: it is worth asking again.
+function refusal(answer) {
+  if (answer.status === 429 || answer.status >= 500) {
+    return "";
+  }
+  return answer.status === 403 ? "You may not see this any more." : `There is no answer (${answer.status}).`;
+}
+
 // A form with data-live asks while one types; the answer takes the place of the part that
 // the form names.
 for (const form of document.querySelectorAll("form[data-live]")) {
@@ -21,6 +32,15 @@ for (const form of document.querySelectorAll("form[data-live]")) {
       const answer = await fetch(`${form.getAttribute("action")}?${query}`, { signal: asking.signal });
       if (answer.redirected || answer.status === 401) {
         location.reload();
+        return;
+      }
+      if (!answer.ok) {
+        const why = refusal(answer);
+        status.textContent = why || "The control plane is busy; asking again soon.";
+        if (!why) {
+          clearTimeout(timer);
+          timer = setTimeout(ask, Math.min(1000 * (Number(answer.headers.get("retry-after")) || 2), LONGEST));
+        }
         return;
       }
       target.innerHTML = await answer.text();
@@ -43,11 +63,29 @@ for (const form of document.querySelectorAll("form[data-live]")) {
   });
 }
 
-// A part with data-events is told anew by the server whenever it is another one.
+// A part with data-events is told anew by the server whenever it is another one. A browser comes
+// again by itself when it was cut off, and not when it was refused.
 for (const part of document.querySelectorAll("[data-events]")) {
-  const events = new EventSource(part.dataset.events);
-  events.addEventListener("progress", (event) => {
-    part.innerHTML = event.data;
-  });
-  events.addEventListener("end", () => events.close());
+  const status = document.getElementById(part.dataset.status);
+  let wait = 1000;
+
+  const listen = () => {
+    const events = new EventSource(part.dataset.events);
+    events.addEventListener("open", () => {
+      wait = 1000;
+      status.textContent = "";
+    });
+    events.addEventListener("progress", (event) => {
+      part.innerHTML = event.data;
+    });
+    events.addEventListener("end", () => events.close());
+    events.addEventListener("error", () => {
+      status.textContent = "No news come now: what is shown may be old. Trying again; or load the page again.";
+      if (events.readyState === EventSource.CLOSED) {
+        setTimeout(listen, wait);
+        wait = Math.min(wait * 2, LONGEST);
+      }
+    });
+  };
+  listen();
 }

@@ -15,7 +15,8 @@ pub(in crate::fleet_console) async fn page(
     Path(secret): Path<String>,
 ) -> Result<Response, Problem> {
     let (links, now) = (console.links.clone(), console.app.clock.now());
-    let spent = tasks::blocking(move || links.spend(&secret, now)).await.map_err(|error| {
+    let until = now + console.entered.ttl();
+    let spent = tasks::blocking(move || links.spend(&secret, now, until)).await.map_err(|error| {
         tracing::error!(%error, "one-time links cannot be read: {error}");
         Problem::internal("the links cannot be read; the log of the control plane says why")
     })?;

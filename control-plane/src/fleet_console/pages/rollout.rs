@@ -29,7 +29,8 @@ pub(in crate::fleet_console) async fn page(visit: Visit, Path(id): Path<String>)
     let body = html! {
         (summary(&seen))
         h2 { "Progress" }
-        div id="progress" data-events=[events] { (progress::shown(&seen)) }
+        p id="told" role="status" {}
+        div id="progress" data-events=[events] data-status="told" { (progress::shown(&seen)) }
         h2 { "Plan" }
         (plan(&seen.rollout.plan))
         h2 { "Nodes" }
