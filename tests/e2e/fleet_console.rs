@@ -1,6 +1,9 @@
 //! The fleet console without a browser: who sees what, and that it is nothing but text.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use http::{StatusCode, header};
 use http_body_util::BodyExt as _;
@@ -21,7 +24,7 @@ use muster_tests::{
 /// All pages but those of one node or rollout.
 const PAGES: [&str; 4] = ["/", "/nodes", "/rollouts", "/audit"];
 
-async fn plane(folder: &Path) -> Plane {
+pub(crate) async fn plane(folder: &Path) -> Plane {
     let mut plane =
         Plane::init(folder, &Options { heartbeat: Duration::from_millis(300), ..Options::default() });
     plane.configure_in("fleet-console", "listen", "\"127.0.0.1:0\"");
@@ -29,16 +32,16 @@ async fn plane(folder: &Path) -> Plane {
     plane
 }
 
-async fn operator(plane: &Plane) -> Visitor {
+pub(crate) async fn operator(plane: &Plane) -> Visitor {
     Visitor::connect(plane.addresses().fleet_console.unwrap(), plane.operator_tls()).await
 }
 
-async fn nobody(plane: &Plane) -> Visitor {
+pub(crate) async fn nobody(plane: &Plane) -> Visitor {
     Visitor::connect(plane.addresses().fleet_console.unwrap(), plane.nobody_tls()).await
 }
 
 /// Whoever has a role of its own, when the control plane knows it.
-async fn someone(plane: &Plane, folder: &Path, name: &str, role: &str, selector: &str) -> Visitor {
+pub(crate) async fn someone(plane: &Plane, folder: &Path, name: &str, role: &str, selector: &str) -> Visitor {
     let out = folder.join("people");
     let args = ["operator", "create", name, "--role", role, "--selector", selector, "--out"];
     let _ = plane.cli(&[&args[..], &[out.to_str().unwrap()]].concat());
@@ -50,7 +53,7 @@ async fn someone(plane: &Plane, folder: &Path, name: &str, role: &str, selector:
     visitor
 }
 
-fn is_refused(page: &Page, status: StatusCode, reason: &str) {
+pub(crate) fn is_refused(page: &Page, status: StatusCode, reason: &str) {
     assert!(page.status == status && page.text.contains(reason), "{} {}", page.status, page.text);
     assert!(!page.text.contains("<table"), "{}", page.text);
 }
@@ -60,6 +63,25 @@ async fn rename(operator: &Operator, id: &str, name: &str) {
     let update_mask = Some(prost_types::FieldMask { paths: vec!["display_name".to_owned()] });
     let request = pb::UpdateNodeRequest { node: Some(node), update_mask };
     operator.nodes.clone().update_node(request).await.unwrap();
+}
+
+/// A rollout that waits for a person's yes; answers its id.
+pub(crate) async fn rollout(operator: &Operator, selector: &str) -> String {
+    let content =
+        |text| types::BundleContent { files: vec![file(Path::new("/etc/motd"), text)], ..Default::default() };
+    operator.bundle("motd", content("one")).await;
+    operator.assign("motd", selector, "motd").await;
+    let (version, _) = operator.bundle("motd", content("two")).await;
+    let reach = Some(rollout_step::Reach::Percent(100));
+    let step = pb::RolloutStep { reach, approval: true, ..Default::default() };
+    let bundle = pb::BundleTarget { name: "motd".to_owned(), version };
+    let request = pb::CreateRolloutRequest {
+        assignment: "motd".to_owned(),
+        target: Some(pb::create_rollout_request::Target::Bundle(bundle)),
+        plan: Some(pb::RolloutPlan { steps: vec![step], ..Default::default() }),
+        ..Default::default()
+    };
+    operator.rollouts.clone().create_rollout(request).await.unwrap().into_inner().rollout.unwrap().id
 }
 
 #[tokio::test]
@@ -204,10 +226,16 @@ async fn what_hosts_and_people_write_is_text_on_every_page() {
     operator_api.assign("app", "role=web", "app").await;
     operator_api.until_attempted(&agent.node, "bundle/app", &sha256).await;
 
+    let rollout = rollout(&operator_api, "role=web").await;
+    let request = pb::AbortRolloutRequest { id: rollout.clone(), reason: EVIL.to_owned() };
+    operator_api.rollouts.clone().abort_rollout(request).await.unwrap();
+
     let visitor = operator(&plane).await;
     let node = format!("/nodes/{}", agent.node);
     let explain = format!("{node}/explain?item=bundle%2Fapp");
-    for path in PAGES.into_iter().chain([node.as_str(), &explain]) {
+    let rollout = format!("/rollouts/{rollout}");
+    assert!(visitor.get(&rollout).await.text.contains("&lt;script&gt;alert(1)"), "why it was aborted");
+    for path in PAGES.into_iter().chain([node.as_str(), &explain, &rollout]) {
         let asked = format!("{path}{}label={}", if path.contains('?') { '&' } else { '?' }, "%3Cscript%3E");
         let page = visitor.get(&asked).await;
         assert_eq!(page.status, StatusCode::OK, "{asked}");
@@ -232,29 +260,8 @@ async fn what_hosts_and_people_write_is_text_on_every_page() {
 async fn a_rollout_is_told_of_as_it_moves_until_it_is_over() {
     let folder = tempfile::tempdir().unwrap();
     let plane = plane(folder.path()).await;
-    plane.join(1, &[]).await;
     let operator_api = plane.operator().await;
-    let content =
-        |text| types::BundleContent { files: vec![file(Path::new("/etc/motd"), text)], ..Default::default() };
-    operator_api.bundle("app", content("one")).await;
-    operator_api.assign("app", "role=web", "app").await;
-    let (version, _) = operator_api.bundle("app", content("two")).await;
-    let step = pb::RolloutStep {
-        reach: Some(rollout_step::Reach::Percent(100)),
-        approval: true,
-        ..Default::default()
-    };
-    let request = pb::CreateRolloutRequest {
-        assignment: "app".to_owned(),
-        target: Some(pb::create_rollout_request::Target::Bundle(pb::BundleTarget {
-            name: "app".to_owned(),
-            version,
-        })),
-        plan: Some(pb::RolloutPlan { steps: vec![step], ..Default::default() }),
-        ..Default::default()
-    };
-    let rollout = operator_api.rollouts.clone().create_rollout(request).await.unwrap().into_inner();
-    let id = rollout.rollout.unwrap().id;
+    let id = rollout(&operator_api, "role=web").await;
 
     let visitor = operator(&plane).await;
     let page = visitor.get(&format!("/rollouts/{id}")).await.text;
@@ -305,7 +312,9 @@ async fn a_page_over_ten_thousand_nodes_costs_little() {
         path = before.rsplit_once("href=\"").unwrap().1.replace("&amp;", "&");
     }
     assert_eq!(seen, 250, "all pages together");
-    for path in ["/", "/nodes", "/nodes?selector=role%3Drole-7&part=1", "/nodes?selector=facts.os%3Ddebian"] {
+    let rollout = format!("/rollouts/{}", rollout(&plane.operator().await, "*").await);
+    let paths = ["/", "/nodes", "/nodes?selector=role%3Drole-7&part=1", "/nodes?selector=facts.os%3Ddebian", &rollout];
+    for path in paths {
         visitor.get(path).await;
         let before = plane.process().cpu();
         for _ in 0..TIMES {
@@ -314,5 +323,27 @@ async fn a_page_over_ten_thousand_nodes_costs_little() {
         let each = (plane.process().cpu() - before) / TIMES;
         println!("{path} over {NODES} nodes: {each:?} of CPU");
         assert!(each < Duration::from_millis(50), "{path} takes {each:?}");
+    }
+    // Ten pages that are told of it, until each was told that there is nothing new.
+    let mut told = Vec::new();
+    for _ in 0..10 {
+        told.push(visitor.open("GET", &format!("{rollout}/events")).await.into_body());
+    }
+    let before = (Instant::now(), plane.process().cpu());
+    for body in &mut told {
+        eventually_quiet(body).await;
+    }
+    let (took, cpu) = (before.0.elapsed(), plane.process().cpu() - before.1);
+    println!("ten pages told of a rollout over {NODES} nodes for {took:?}: {cpu:?} of CPU");
+    assert!(cpu < took / 5, "{cpu:?} in {took:?}");
+}
+
+/// Reads until a line comes that says nothing.
+async fn eventually_quiet(body: &mut hyper::body::Incoming) {
+    loop {
+        let frame = tokio::time::timeout(LONG, body.frame()).await.expect("it goes on").unwrap().unwrap();
+        if frame.into_data().is_ok_and(|data| data.as_ref() == b":\n\n") {
+            return;
+        }
     }
 }

@@ -39,6 +39,7 @@ mod faults;
 mod fleet;
 mod fleet_console;
 mod fleet_console_browser;
+mod fleet_console_guests;
 mod for_real;
 mod groups;
 mod handshakes;

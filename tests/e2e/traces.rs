@@ -1,6 +1,6 @@
 //! One trace from an operator's call to the hook or script on the host, as a collector gets it.
 
-use std::{collections::BTreeSet, net::TcpListener, time::Duration};
+use std::{cell::Cell, collections::BTreeSet, time::Duration};
 
 use muster_common::trace::{Context, SpanId, TraceId};
 use muster_proto::{
@@ -14,6 +14,7 @@ use muster_tests::{
     otlp::{Collector, Part, Trace, word},
     plane::{Options, Plane},
 };
+use tokio::net::{TcpListener, TcpSocket};
 use tonic::Request;
 
 const HERE: &str = "muster-control-plane";
@@ -230,7 +231,10 @@ async fn a_call_that_is_not_sampled_is_not_collected_and_the_ratio_can_be_set_me
 #[tokio::test]
 async fn a_collector_that_is_dead_harms_nobody_and_gets_what_comes_when_it_is_back() {
     let folder = tempfile::tempdir().unwrap();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // The port is kept, and nobody listens there yet.
+    let place = TcpSocket::new_v4().unwrap();
+    place.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let nobody = place.local_addr().unwrap();
     let mut plane = Plane::init(folder.path(), &Options::default());
     plane.configure_in("traces", "endpoint", &format!("\"http://{nobody}\""));
     plane.configure_in("traces", "sample", "1.0");
@@ -248,7 +252,7 @@ async fn a_collector_that_is_dead_harms_nobody_and_gets_what_comes_when_it_is_ba
         (plane.metric("muster_spans_total{what=\"failed\"}").await > 0).then_some(())
     })
     .await;
-    let collector = Collector::at(nobody).await;
+    let collector = Collector::on(place.listen(64).unwrap());
     let trace_id = run().await;
     let is_it = |part: &Part| part.service == HOST && hex::encode(&part.span.trace_id) == trace_id;
     eventually("what comes later is collected", LONG, || async {
@@ -260,4 +264,49 @@ async fn a_collector_that_is_dead_harms_nobody_and_gets_what_comes_when_it_is_ba
         (plane.metric("muster_spans_total{what=\"exported\"}").await > 0).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_collector_that_takes_and_never_answers_keeps_nobody_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    // The kernel takes what comes, and nobody reads it.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut plane = Plane::init(folder.path(), &Options::default());
+    plane.configure_in("traces", "endpoint", &format!("\"http://{}\"", silent.local_addr().unwrap()));
+    plane.configure_in("traces", "sample", "1.0");
+    plane.serve(&[]).await;
+    let (operator, join) = (plane.operator().await, plane.join(1, &[]).await);
+    let mut agent = Agent::start(folder.path(), "host", &join);
+    operator.until_liveness(&agent.node, Liveness::Online).await;
+    for _ in 0..5 {
+        let id = operator.start("*", script("true")).await;
+        assert_eq!(operator.ended(&id, Duration::from_secs(10)).await.len(), 1);
+    }
+    let (stream, _) = silent.accept().await.unwrap();
+    agent.kill();
+    drop(operator);
+    // Longer than its last words may take, and shorter than all tries of one message.
+    let ended = tokio::time::timeout(Duration::from_secs(15), plane.process().stop()).await;
+    assert!(ended.expect("it ends all the same").success());
+    drop(stream);
+}
+
+#[tokio::test]
+async fn a_call_that_its_caller_gives_up_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let lab = lab(folder.path(), "0.0").await;
+    let caller = caller(true);
+    let tries = Cell::new(0);
+    // It is given up on its way, before its answer: soon enough, and not too soon, once in some tries.
+    let given_up = || async {
+        tries.set(tries.get() % 20 + 1);
+        let request = within(&caller, script_on_all("true"));
+        let mut operations = lab.operator.operations.clone();
+        let call = operations.start_operation(request);
+        let _ = tokio::time::timeout(Duration::from_millis(tries.get()), call).await;
+        let told = lab.collector.of(&caller).parts;
+        let is_given_up = |part: &Part| part.span.status.as_ref().is_some_and(|it| it.message == "cancelled");
+        told.iter().any(is_given_up).then_some(())
+    };
+    eventually("a call that was given up is collected", LONG, given_up).await;
 }

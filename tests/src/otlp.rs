@@ -44,15 +44,15 @@ impl Collector {
     /// # Panics
     /// If there is no port.
     pub async fn start() -> Self {
-        Self::at(SocketAddr::from(([127, 0, 0, 1], 0))).await
+        Self::on(TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a port"))
     }
 
-    /// Starts one at a place where none was until now.
+    /// Starts one where somebody listens already.
     ///
     /// # Panics
-    /// If somebody else has the port.
-    pub async fn at(address: SocketAddr) -> Self {
-        let listener = TcpListener::bind(address).await.expect("a port");
+    /// If that is nowhere.
+    #[must_use]
+    pub fn on(listener: TcpListener) -> Self {
         let address = listener.local_addr().expect("it is bound");
         let parts = Arc::<Mutex<Vec<Part>>>::default();
         let service = TraceServiceServer::new(Keep(Arc::clone(&parts)));

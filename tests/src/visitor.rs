@@ -23,6 +23,8 @@ pub struct Visitor {
     address: SocketAddr,
     /// Sent with every request, if it is not empty.
     pub cookie: String,
+    /// What a browser says besides.
+    pub said: Vec<(&'static str, &'static str)>,
 }
 
 /// A page as it came.
@@ -47,7 +49,13 @@ impl Visitor {
             tokio::spawn(connection);
             Some(requests)
         });
-        Self { requests: requests.await, address, cookie: String::new() }
+        Self { requests: requests.await, address, cookie: String::new(), said: Vec::new() }
+    }
+
+    /// Whether its connection was ended.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.requests.is_closed()
     }
 
     /// Asks for a page.
@@ -68,6 +76,9 @@ impl Visitor {
         let mut request = Request::builder().method(method).uri(format!("https://{}{path}", self.address));
         if !self.cookie.is_empty() {
             request = request.header(header::COOKIE, &self.cookie);
+        }
+        for (name, value) in &self.said {
+            request = request.header(*name, *value);
         }
         let mut requests = self.requests.clone();
         requests.ready().await.unwrap();
