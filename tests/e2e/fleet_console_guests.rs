@@ -120,7 +120,7 @@ async fn other_sites_ask_for_nothing_and_a_head_uses_no_link_up() {
     let folder = tempfile::tempdir().unwrap();
     let plane = plane(folder.path()).await;
     let mut operator = operator(&plane).await;
-    let mut ask = async |site, mode, dest| {
+    let mut ask = async |site: &'static str, mode: &'static str, dest: &'static str| {
         operator.said = vec![("sec-fetch-site", site), ("sec-fetch-mode", mode), ("sec-fetch-dest", dest)];
         operator.get("/nodes").await.status
     };

@@ -83,6 +83,7 @@ impl Items {
     pub(super) fn given(&self, item: Item, asked: Context, now: UnixMillis) -> Option<Context> {
         let mut waiting = self.waiting.lock();
         waiting.sweep(now);
+        self.count.store(waiting.count, Relaxed);
         let until = now + PATIENCE;
         let known = waiting.nodes.get_mut(&item.node).and_then(|items| items.get_mut(&item.item));
         let is_known = known.is_some();
