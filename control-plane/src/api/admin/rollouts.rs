@@ -197,14 +197,15 @@ async fn follow(
             Ok(seen) => seen,
             Err(error) => return Err(out.fail(status::of_app(error)).await),
         };
-        let is_over = seen.rollout.phase.is_over();
-        let next = Some(wire::rollout::rollout(&seen));
-        if next != last {
-            out.send(pb::WatchRolloutResponse { rollout: next.clone() }).await?;
-            last = next;
-        }
-        if is_over {
-            return Ok(());
+        if let Some(seen) = seen {
+            let next = Some(wire::rollout::rollout(&seen));
+            if next != last {
+                out.send(pb::WatchRolloutResponse { rollout: next.clone() }).await?;
+                last = next;
+            }
+            if seen.rollout.phase.is_over() {
+                return Ok(());
+            }
         }
         tokio::select! {
             () = out.closed() => return Err(Gone),

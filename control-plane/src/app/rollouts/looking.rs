@@ -35,6 +35,8 @@ pub struct RolloutWatch {
     looks: watch::Receiver<Option<Arc<Seen>>>,
     /// Whom it concerns, and until when that need not be asked again.
     concerns: (Scope, Instant),
+    /// What was told last.
+    told: Option<Arc<Seen>>,
 }
 
 impl Watched {
@@ -52,7 +54,7 @@ impl App {
     pub async fn watch_rollout(&self, scope: &Scope, id: RolloutId) -> Result<RolloutWatch, Error> {
         self.shown_rollout(scope, id).await?;
         let concerns = (scope.clone(), self.clock.monotonic() + CONCERNS);
-        Ok(RolloutWatch { app: self.clone(), id, looks: self.looks(id), concerns })
+        Ok(RolloutWatch { app: self.clone(), id, looks: self.looks(id), concerns, told: None })
     }
 
     fn looks(&self, id: RolloutId) -> watch::Receiver<Option<Arc<Seen>>> {
@@ -113,27 +115,31 @@ impl App {
 
 impl RolloutWatch {
     /// How it stood when it was looked at last, for a caller with this scope at this moment.
+    /// `None`: nobody has looked since it was told.
     ///
     /// # Errors
     /// As [`App::rollout`].
-    pub async fn look(&mut self, scope: &Scope) -> Result<Arc<Seen>, Error> {
+    pub async fn look(&mut self, scope: &Scope) -> Result<Option<Arc<Seen>>, Error> {
         let now = self.app.clock.monotonic();
         if self.concerns.0 != *scope || self.concerns.1 <= now {
             self.app.shown_rollout(scope, self.id).await?;
             self.concerns = (scope.clone(), now + CONCERNS);
         }
         let seen = self.looks.wait_for(Option::is_some).await.ok().and_then(|seen| seen.clone());
-        match seen {
-            Some(seen) => Ok(seen),
-            None => self.app.rollout(scope, self.id).await.map(Arc::new),
-        }
+        let seen = match seen {
+            Some(seen) if self.told.as_ref().is_some_and(|told| Arc::ptr_eq(told, &seen)) => return Ok(None),
+            Some(seen) => seen,
+            None => Arc::new(self.app.rollout(scope, self.id).await?),
+        };
+        self.told = Some(Arc::clone(&seen));
+        Ok(Some(seen))
     }
 
     /// The same for a call that goes on, whose scope was this when it began.
     ///
     /// # Errors
     /// As [`App::rollout`], or if no binding of its caller allows it any more.
-    pub async fn follow(&mut self, before: &Scope) -> Result<Arc<Seen>, Error> {
+    pub async fn follow(&mut self, before: &Scope) -> Result<Option<Arc<Seen>>, Error> {
         let scope = self.app.access.scope_now(before, false).ok_or_else(not_any_more)?;
         self.look(&scope).await
     }

@@ -22,11 +22,12 @@ async fn all_who_watch_a_rollout_share_its_looks_and_each_is_asked_for_its_right
     let mut one = app.watch_rollout(&whole(), id).await.unwrap();
     let mut other = app.watch_rollout(&whole(), id).await.unwrap();
     let (first, second) = (one.look(&whole()).await.unwrap(), other.follow(&whole()).await.unwrap());
+    let (first, second) = (first.unwrap(), second.unwrap());
     assert!(Arc::ptr_eq(&first, &second));
     assert_eq!((first.tally.touched, app.rollouts.watched()), (0, 1));
     app.turn_rollouts().await.unwrap();
     let moved = async {
-        while one.look(&whole()).await.unwrap().tally.touched == 0 {
+        while one.look(&whole()).await.unwrap().is_none_or(|seen| seen.tally.touched == 0) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };

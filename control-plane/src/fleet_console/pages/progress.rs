@@ -62,22 +62,22 @@ async fn follow(visit: &Visit, mut rollout: RolloutWatch, out: &mpsc::Sender<Lin
         let Ok(scope) = visit.judge(METHOD) else { return };
         // A store that fails for a moment: the browser comes again.
         let Ok(seen) = rollout.look(&scope).await else { return };
-        let now = shown(&seen).into_string();
         quiet += 1;
-        let line = if now != last {
-            event("progress", &now)
-        } else if quiet >= QUIET {
-            ":\n\n".to_owned()
-        } else {
-            String::new()
+        let line = match seen.as_ref().map(|seen| shown(seen).into_string()).filter(|now| *now != last) {
+            Some(now) => {
+                last = now;
+                event("progress", &last)
+            }
+            None if quiet >= QUIET => ":\n\n".to_owned(),
+            None => String::new(),
         };
         if !line.is_empty() {
-            (last, quiet) = (now, 0);
+            quiet = 0;
             if out.send(Ok(line.into())).await.is_err() {
                 return;
             }
         }
-        if seen.rollout.phase.is_over() {
+        if seen.is_some_and(|seen| seen.rollout.phase.is_over()) {
             let _ = out.send(Ok(event("end", "").into())).await; // nobody may be there any more
             return;
         }
