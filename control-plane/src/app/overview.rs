@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use muster_domain::{access::Scope, liveness::State};
-
 use parking_lot::MutexGuard;
 
 use super::{App, fleet::Entry};

@@ -14,7 +14,6 @@ use muster_domain::{
     liveness::State,
     rollout::{Answer, Member, Phase, Presence, Rollout, Standing, answer, is_open, order_of, zone},
 };
-
 use parking_lot::MutexGuard;
 
 use super::pause::{self, TOLERANCE};
