@@ -65,8 +65,10 @@ async fn rename(operator: &Operator, id: &str, name: &str) {
 
 /// A rollout that waits for a person's yes; answers its id.
 pub(crate) async fn rollout(operator: &Operator, selector: &str) -> String {
-    let content =
-        |text| types::BundleContent { files: vec![file(Path::new("/proc/self/cwd/motd"), text)], ..Default::default() };
+    let content = |text| types::BundleContent {
+        files: vec![file(Path::new("/proc/self/cwd/motd"), text)],
+        ..Default::default()
+    };
     operator.bundle("motd", content("one")).await;
     operator.assign("motd", selector, "motd").await;
     let (version, _) = operator.bundle("motd", content("two")).await;
@@ -312,7 +314,13 @@ async fn a_page_over_ten_thousand_nodes_costs_little() {
     }
     assert_eq!(seen, 250, "all pages together");
     let rollout = format!("/rollouts/{}", rollout(&plane.operator().await, "*").await);
-    let paths = ["/", "/nodes", "/nodes?selector=role%3Drole-7&part=1", "/nodes?selector=facts.os%3Ddebian", &rollout];
+    let paths = [
+        "/",
+        "/nodes",
+        "/nodes?selector=role%3Drole-7&part=1",
+        "/nodes?selector=facts.os%3Ddebian",
+        &rollout,
+    ];
     for path in paths {
         visitor.get(path).await;
         let before = plane.process().cpu();

@@ -248,7 +248,10 @@ mod tests {
         assert_eq!(links.spend(&waits.secret, NOW, later(60)).unwrap(), None);
         let kept = make();
         links.spend(&kept.secret, NOW, later(3600)).unwrap().unwrap();
-        assert!(Links::open(folder.path()).unwrap().spent().unwrap().is_empty(), "the next process knows nobody");
+        assert!(
+            Links::open(folder.path()).unwrap().spent().unwrap().is_empty(),
+            "the next process knows nobody"
+        );
     }
 
     #[test]

@@ -253,7 +253,8 @@ mod tests {
         assert!(exporter.is_well);
         exporter.taken(10, partial(99));
         let text = metrics.encode();
-        let of = |what: &str, count: u64| text.contains(&format!("muster_spans_total{{what=\"{what}\"}} {count}"));
+        let of =
+            |what: &str, count: u64| text.contains(&format!("muster_spans_total{{what=\"{what}\"}} {count}"));
         assert!(of("failed", 14) && of("exported", 16), "{text}");
     }
 }

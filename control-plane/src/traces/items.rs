@@ -97,7 +97,11 @@ impl Items {
         let Item { node, item, generation } = item;
         // Not made out of its name: what was answered and is given once more is another part.
         let (at, parent) = (asked.at(SpanId::generate()), asked.span);
-        waiting.put(node, item, Open { at, parent, generation, given: now, until, done: None, told: Vec::new() });
+        waiting.put(
+            node,
+            item,
+            Open { at, parent, generation, given: now, until, done: None, told: Vec::new() },
+        );
         self.count.store(waiting.count, Relaxed);
         Some(at)
     }

@@ -63,7 +63,8 @@ fn what_nobody_waits_for_to_its_end_is_told_as_cancelled() {
     part("ended").end("", vec![("more", Value::Number(1))]);
     drop(part("left"));
     let told = drained(&mut waiting);
-    let told: Vec<_> = told.iter().map(|it| (it.name.as_str(), it.error.as_str(), it.attributes.len())).collect();
+    let told: Vec<_> =
+        told.iter().map(|it| (it.name.as_str(), it.error.as_str(), it.attributes.len())).collect();
     assert_eq!(told, [("ended", "", 1), ("left", "cancelled", 0)]);
 }
 
@@ -124,15 +125,20 @@ fn an_item_is_a_tree_when_it_is_stored_and_waited_for_no_more() {
     traces.items().stored(&item(2, 6), "web-2", "applied", false);
     assert_eq!(drained(&mut waiting), [], "what became of a newer one says nothing of it");
     assert!(!traces.items().any());
-    assert_ne!(traces.items().given(item(1, 5), asked), Some(given), "given after its answer, it is another part");
+    assert_ne!(
+        traces.items().given(item(1, 5), asked),
+        Some(given),
+        "given after its answer, it is another part"
+    );
 }
 
 #[test]
 fn what_hosts_tell_and_what_they_never_answer_takes_little() {
     let (traces, mut waiting, clock) = on(0.0);
     let (items, asked): (_, Context) = (traces.items(), CALLER.parse().unwrap());
-    let lie: Vec<Told> =
-        (0..OF_ORDER).map(|n| Told { name: "x".repeat(256), ..told(u8::try_from(n).unwrap(), &[]) }).collect();
+    let lie: Vec<Told> = (0..OF_ORDER)
+        .map(|n| Told { name: "x".repeat(256), ..told(u8::try_from(n).unwrap(), &[]) })
+        .collect();
     for node in 0..2000 {
         items.given(item(node, 5), asked).unwrap();
         items.done(&item(node, 5), lie.clone());
@@ -181,7 +187,11 @@ fn a_host_speaks_below_its_own_order_only() {
     let (begin_us, end_us) = (i64::MIN, i64::MAX);
     let ages = span::of_host(&by, below, life, vec![Told { begin_us, end_us, ..told(1, &[]) }]).remove(0);
     let hour = 3_600_000_000;
-    assert_eq!((ages.begin_us, ages.end_us), (life.0.micros() - hour, life.1.micros() + hour), "as far as a clock is off");
+    assert_eq!(
+        (ages.begin_us, ages.end_us),
+        (life.0.micros() - hour, life.1.micros() + hour),
+        "as far as a clock is off"
+    );
 }
 
 #[tokio::test]

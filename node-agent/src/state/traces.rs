@@ -156,7 +156,7 @@ pub fn told_by_times(
     let Some(at) = Context::sampled(traceparent) else { return Vec::new() };
     let id = |name: &str| SpanId::of(&at.trace, &format!("{}/{name}", at.span));
     let whole = id("whole");
-    let span = |name: &str, id, parent, begin, end, error: &str| {
+    let span = |name: &str, id, parent, begin: UnixMillis, end: UnixMillis, error: &str| {
         let (name, error) = (name.to_owned(), error.to_owned());
         Span { name, id, parent, begin_us: begin.micros(), end_us: end.micros(), error }
     };

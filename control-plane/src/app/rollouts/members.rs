@@ -57,12 +57,7 @@ impl Members {
 }
 
 /// Looks at every node of the fleet, with rests in which others work.
-pub(super) async fn members(
-    app: &App,
-    catalog: &Contents,
-    rollout: &Rollout,
-    now: UnixMillis,
-) -> Members {
+pub(super) async fn members(app: &App, catalog: &Contents, rollout: &Rollout, now: UnixMillis) -> Members {
     let mut found = Members::default();
     let Some(compiled) = catalog.assignment(&rollout.assignment) else { return found };
     let mut look = Look::new(app, rollout, compiled, catalog, now);
@@ -265,11 +260,7 @@ fn presence(entry: &Entry) -> Presence {
 
 /// Nodes that vanished together after a moment, and are not back: so many fell silent
 /// within some minutes, and the rollout had touched none of them.
-pub(super) async fn vanished(
-    fleet: &Fleet,
-    after: UnixMillis,
-    is_touched: impl Fn(&[Touch]) -> bool,
-) -> u32 {
+pub(super) async fn vanished(fleet: &Fleet, after: UnixMillis, is_touched: impl Fn(&[Touch]) -> bool) -> u32 {
     let (mut here, mut lost) = (0, Vec::new());
     let visit = |entry: MutexGuard<'_, Entry>| match presence(&entry) {
         _ if is_touched(&entry.node.touches) => {}

@@ -123,6 +123,7 @@ async fn what_hosts_tell_takes_place_only_with_an_end_that_somebody_collects() {
     for seq in 1..=300 {
         bench.app.command(&session, report(&order, seq, State::Running)).unwrap();
     }
-    let ends = (1..300).take_while(|seq| bench.app.command(&session, report(&order, *seq, State::Failed)).is_ok());
+    let ends =
+        (1..300).take_while(|seq| bench.app.command(&session, report(&order, *seq, State::Failed)).is_ok());
     assert!(ends.count() < 210, "two megabytes of one node");
 }

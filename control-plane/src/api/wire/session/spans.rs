@@ -60,7 +60,8 @@ mod tests {
 
     #[test]
     fn why_a_part_failed_is_a_known_word_or_none_of_them() {
-        let words = ["", "io", "PROBE_FAILED", "Failed", "<b>my own words</b>"].map(|word| said("x", word).error);
+        let words =
+            ["", "io", "PROBE_FAILED", "Failed", "<b>my own words</b>"].map(|word| said("x", word).error);
         assert_eq!(words, ["", "io", "PROBE_FAILED", "failed", "other"]);
     }
 
