@@ -44,7 +44,7 @@ pub(super) fn enter(context: &Context, peer: &Peer, now: Instant) -> Option<Unkn
             () = tokio::time::sleep_until(until) => {}
         }
         if line.is_known() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }))
 }

@@ -118,7 +118,7 @@ impl Exporter {
             let request = request(batch, &self.replica);
             match self.client.export(request).await {
                 Ok(answer) => {
-                    return self.taken(count, answer.into_inner().partial_success.unwrap_or_default());
+                    return self.taken(count, &answer.into_inner().partial_success.unwrap_or_default());
                 }
                 Err(status) if left == 0 || !is_worth_a_try(&status) => {
                     self.metrics.spans("failed", count);
@@ -130,7 +130,7 @@ impl Exporter {
     }
 
     /// The collector answered, and may have refused some.
-    fn taken(&mut self, count: u64, partial: ExportTracePartialSuccess) {
+    fn taken(&mut self, count: u64, partial: &ExportTracePartialSuccess) {
         let refused = u64::try_from(partial.rejected_spans).unwrap_or(0).min(count);
         self.metrics.spans("failed", refused);
         self.metrics.spans("exported", count - refused);
@@ -247,11 +247,11 @@ mod tests {
             let error_message = "too old".to_owned();
             ExportTracePartialSuccess { rejected_spans, error_message }
         };
-        exporter.taken(10, partial(4));
+        exporter.taken(10, &partial(4));
         assert!(!exporter.is_well, "it was said");
-        exporter.taken(10, partial(0));
+        exporter.taken(10, &partial(0));
         assert!(exporter.is_well);
-        exporter.taken(10, partial(99));
+        exporter.taken(10, &partial(99));
         let text = metrics.encode();
         let of =
             |what: &str, count: u64| text.contains(&format!("muster_spans_total{{what=\"{what}\"}} {count}"));
