@@ -6,14 +6,17 @@
 //! GET, and the only thing written is the audit's note of who came by a link. Pages are whole
 //! without script; nothing comes from anywhere else.
 
+mod alerts;
 mod answer;
 mod assets;
 mod caller;
 mod entered;
 mod frame;
 pub mod links;
+mod live;
 mod pages;
 mod plot;
+mod runbooks;
 mod samples;
 mod visit;
 mod words;
@@ -26,7 +29,7 @@ use muster_common::{
     tasks::{self, Kind, Tasks},
 };
 
-use self::{entered::Entered, links::Links, samples::Samples};
+use self::{alerts::Alerts, entered::Entered, links::Links, samples::Samples};
 use crate::{app::App, config, server::Gate};
 
 /// Between looks at which links were ended.
@@ -43,6 +46,7 @@ pub struct Inner {
     links: Links,
     entered: Entered,
     samples: Samples,
+    alerts: Alerts,
     sample_every: Duration,
 }
 
@@ -70,6 +74,7 @@ impl FleetConsole {
             links: Links::open(state_dir)?,
             entered: Entered::new(config.session_ttl),
             samples: Samples::default(),
+            alerts: Alerts::default(),
             sample_every: config.sample_every,
         })))
     }
@@ -81,6 +86,9 @@ impl FleetConsole {
             .route("/nodes", get(pages::nodes::page))
             .route("/nodes/{id}", get(pages::node::page))
             .route("/nodes/{id}/explain", get(pages::explain::page))
+            .route("/alerts", get(pages::alerts::page))
+            .route("/alerts/events", get(pages::alerts::events))
+            .route("/runbooks/{name}", get(pages::runbook::page))
             .route("/rollouts", get(pages::rollouts::page))
             .route("/rollouts/{id}", get(pages::rollout::page))
             .route("/rollouts/{id}/events", get(pages::progress::events))
@@ -94,8 +102,16 @@ impl FleetConsole {
             .with_state(self.clone())
     }
 
-    /// Counts the nodes for the plot, and ends whose links were ended, until the end begins.
+    /// Counts the nodes for the plot, follows the alerts, and ends whose links were ended, until the
+    /// end begins.
     pub fn work(&self, tasks: &Tasks, drain: &Drain) {
+        let (console, over) = (self.clone(), drain.clone());
+        tasks.spawn("fleet-console", Kind::BestEffort, async move {
+            tokio::select! {
+                () = over.begun() => {}
+                () = console.alerts.follow(&console.app) => {}
+            }
+        });
         let (console, over) = (self.clone(), drain.clone());
         tasks.spawn("fleet-console", Kind::BestEffort, async move {
             loop {

@@ -1,6 +1,6 @@
 // Drives the fleet console in Chromium as people would: with two widths, in both schemes, by
-// keyboard, and once without script. It says "watching" when it looks at a rollout, and ends
-// with the first thing that is wrong.
+// keyboard, and once without script. It says "watching" when it looks at a rollout and "alerted" when
+// it looks at alerts, and ends with the first thing that is wrong.
 //
 // node drive.mjs '{"modules": …, "chromium": …, "link": …, "selector": …, "name": …,
 //                  "rollout": …, "shots": …}'
@@ -69,14 +69,15 @@ async function keyboard(page) {
   assert.equal(await page.evaluate(() => document.activeElement.id), "main");
   await page.goto("/");
   const reached = [];
-  for (let press = 0; press < 5; press += 1) {
+  for (let press = 0; press < 6; press += 1) {
     await page.keyboard.press("Tab");
     reached.push(await page.evaluate(() => document.activeElement.textContent));
   }
-  assert.deepEqual(reached, ["To the content", "Overview", "Nodes", "Rollouts", "Audit"]);
+  const names = reached.map((text) => text.replace(/ \d+ open$/, "").trim());
+  assert.deepEqual(names, ["To the content", "Overview", "Nodes", "Alerts", "Rollouts", "Audit"]);
 }
 
-/** Overview, search, node, explanation, rollouts, audit. */
+/** Overview, search, node, explanation, alerts, rollouts, audit. */
 async function visit(page, how) {
   await page.goto("/");
   await page.getByRole("img", { name: /each state over time/ }).waitFor();
@@ -101,6 +102,13 @@ async function visit(page, how) {
   await page.getByRole("link", { name: "Explain bundle/app" }).click();
   await page.getByText("Verdict", { exact: true }).waitFor();
   await check(page, `explain${how.suffix}`, how);
+
+  await page.getByRole("link", { name: /^Alerts/ }).click();
+  await page.getByRole("region", { name: "Acknowledged" }).waitFor();
+  await check(page, `alerts${how.suffix}`, how);
+  await page.getByRole("link", { name: "Runbook quarantine" }).first().click();
+  await page.getByRole("heading", { level: 2, name: "What to do" }).waitFor();
+  await check(page, `runbook${how.suffix}`, { audit: how.audit });
 
   await page.getByRole("link", { name: "Rollouts" }).click();
   await page.getByRole("link", { name: given.rollout }).click();
@@ -148,6 +156,21 @@ async function refused(page) {
   await page.waitForFunction(() => document.getElementById("told").textContent === "");
 }
 
+/** An alert goes from open to acknowledged under the eyes of somebody who is at its link. */
+async function alerts(page) {
+  await page.goto("/alerts");
+  await says(page, "#count", "1 alert is open: critical.");
+  await says(page, "#open-alerts", "1 open");
+  await page.evaluate(() => { globalThis.stays = true; });
+  const link = page.getByRole("region", { name: "Open" }).getByRole("link", { name: "Runbook quarantine" });
+  await link.focus();
+  console.log("alerted");
+  await says(page, "#count", "No alert is open.");
+  assert.equal(await page.locator("#open-alerts").textContent(), "");
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Runbook quarantine");
+  assert.ok(await page.evaluate(() => globalThis.stays), "it was loaded again");
+}
+
 /** Everything that the script does can be done without it. */
 async function plain(page) {
   await page.goto("/nodes");
@@ -169,7 +192,7 @@ if (given.shots) {
   const shots = await open({ viewport: { width: 1000, height: 640 }, colorScheme: "light", storageState });
   await visit(shots.page, { suffix: "", shoot: () => true });
   const narrow = await open({ viewport: { width: 400, height: 640 }, colorScheme: "dark", storageState });
-  await visit(narrow.page, { suffix: "-narrow-dark", shoot: (name) => /^(overview|node)-/.test(name) });
+  await visit(narrow.page, { suffix: "-narrow-dark", shoot: (name) => /^(overview|node|alerts)-/.test(name) });
   all.push(shots, narrow);
 }
 // Of this one everything that is refused would be wrong.
@@ -178,6 +201,8 @@ await refused(busy.page);
 await busy.context.close();
 await watch(first.page);
 await check(first.page, "rollout-done", { audit: true });
+await alerts(first.page);
+await check(first.page, "alerts-seen", { audit: true });
 
 const others = [
   { viewport: { width: 400, height: 800 }, colorScheme: "dark", suffix: "-narrow-dark", audit: true },

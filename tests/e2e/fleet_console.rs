@@ -20,7 +20,7 @@ use muster_tests::{
 };
 
 /// All pages but those of one node or rollout.
-const PAGES: [&str; 4] = ["/", "/nodes", "/rollouts", "/audit"];
+const PAGES: [&str; 5] = ["/", "/nodes", "/alerts", "/rollouts", "/audit"];
 
 pub(crate) async fn plane(folder: &Path) -> Plane {
     let mut plane =
@@ -196,7 +196,7 @@ async fn every_page_is_read_only_and_takes_nothing_from_elsewhere() {
     for method in ["POST", "PUT", "DELETE"] {
         assert_eq!(visitor.ask(method, "/nodes").await.status, StatusCode::METHOD_NOT_ALLOWED);
     }
-    for path in ["/nowhere", "/nodes/x", "/rollouts/x", "/assets/../console.js", "/assets/x"] {
+    for path in ["/nowhere", "/nodes/x", "/rollouts/x", "/runbooks/x", "/assets/../console.js", "/assets/x"] {
         is_refused(&visitor.get(path).await, StatusCode::NOT_FOUND, "NOT_FOUND");
     }
     for path in ["/nodes?after=x", "/rollouts?after=x", "/audit?after=x"] {

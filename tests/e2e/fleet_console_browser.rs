@@ -83,8 +83,49 @@ async fn approve(operator: &Operator, id: &str, step: u32) {
     .await;
 }
 
+async fn alerts(operator: &Operator) -> Vec<pb::Alert> {
+    let request = pb::ListAlertsRequest::default();
+    operator.alerts.clone().list_alerts(request).await.unwrap().into_inner().alerts
+}
+
+async fn acknowledge(operator: &Operator, rule: &str) {
+    let alert = eventually("the alert has begun", LONG, || async {
+        alerts(operator).await.into_iter().find(|alert| alert.rule == rule)
+    });
+    let request =
+        pb::AcknowledgeAlertRequest { id: alert.await.id, comment: "it moves to another rack".to_owned() };
+    operator.alerts.clone().acknowledge_alert(request).await.unwrap();
+}
+
+/// A node that is locked up, which two rules find: one alert is looked after, one is open.
+async fn lock_up(operator: &Operator, node: &str) {
+    let rule = pb::AlertRule {
+        name: "locked-up".to_owned(),
+        kind: pb::AlertKind::Quarantine as i32,
+        selector: "role=db".to_owned(),
+        severity: pb::AlertSeverity::Warning as i32,
+        ..Default::default()
+    };
+    let request = pb::CreateAlertRuleRequest { rule: Some(rule) };
+    operator.alerts.clone().create_alert_rule(request).await.unwrap();
+    let request = pb::QuarantineNodeRequest { id: node.to_owned(), reason: "it moves".to_owned() };
+    operator.nodes.clone().quarantine_node(request).await.unwrap();
+    acknowledge(operator, "locked-up").await;
+    eventually("the other one is there", LONG, || async { (alerts(operator).await.len() == 2).then_some(()) })
+        .await;
+}
+
+/// Whether the browser says a word, before it ends.
+async fn says(browser: &mut Process, word: &str) -> bool {
+    eventually("the browser comes to it", WHOLE, || {
+        let said = browser.log().lines().any(|line| line == word);
+        std::future::ready(if said { Some(true) } else { browser.has_ended().map(|_| false) })
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_browser_finds_a_node_watches_a_rollout_and_has_nothing_to_complain_of() {
+async fn a_browser_finds_a_node_watches_a_rollout_and_alerts_and_has_nothing_to_complain_of() {
     let folder = tempfile::tempdir().unwrap();
     // A browser breaks off what it loads when its machine gets a network device, as other tests make them.
     let network = Network::create();
@@ -94,6 +135,7 @@ async fn a_browser_finds_a_node_watches_a_rollout_and_has_nothing_to_complain_of
     let operator = plane.operator().await;
     let rollout = rollout(&operator, &agents).await;
     approve(&operator, &rollout, 1).await;
+    lock_up(&operator, &agents[3].node).await;
 
     let tools = repository().join(".tools/console");
     let given = serde_json::json!({
@@ -105,12 +147,11 @@ async fn a_browser_finds_a_node_watches_a_rollout_and_has_nothing_to_complain_of
     let mut drive = apart.command("node");
     drive.arg(repository().join("tests/console/drive.mjs")).arg(given.to_string()).env("HOME", folder.path());
     let mut browser = Process::start(drive, &folder.path().join("browser"));
-    let watches = eventually("the browser looks at the rollout", WHOLE, || {
-        let looks = browser.log().lines().any(|line| line == "watching");
-        std::future::ready(if looks { Some(true) } else { browser.has_ended().map(|_| false) })
-    });
-    if watches.await {
+    if says(&mut browser, "watching").await {
         approve(&operator, &rollout, 2).await;
+    }
+    if says(&mut browser, "alerted").await {
+        acknowledge(&operator, "quarantine").await;
     }
     let ended = eventually("the browser is done", WHOLE, || std::future::ready(browser.has_ended())).await;
     assert!(ended.success(), "{}", browser.log());

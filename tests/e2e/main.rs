@@ -38,6 +38,7 @@ mod extensions_whole;
 mod faults;
 mod fleet;
 mod fleet_console;
+mod fleet_console_alerts;
 mod fleet_console_browser;
 mod fleet_console_guests;
 mod for_real;

@@ -36,6 +36,28 @@ pub struct Page {
     pub text: String,
 }
 
+/// Events of a page, as they are told.
+#[derive(Debug)]
+pub struct Events {
+    body: Incoming,
+    told: String,
+}
+
+impl Events {
+    /// Waits until something is told, after what was waited for before. What was told until then.
+    pub async fn until(&mut self, what: &str) -> String {
+        loop {
+            if let Some(at) = self.told.find(what) {
+                return self.told.drain(..at + what.len()).collect();
+            }
+            let frame = tokio::time::timeout(LONG, self.body.frame()).await;
+            let frame = frame.unwrap_or_else(|_| panic!("{what:?} is not told, but {}", self.told));
+            let frame = frame.unwrap_or_else(|| panic!("it ended without {what:?}: {}", self.told)).unwrap();
+            self.told.push_str(std::str::from_utf8(&frame.into_data().unwrap()).unwrap());
+        }
+    }
+}
+
 impl Visitor {
     /// Connects; waits until the console is there.
     #[allow(clippy::disallowed_methods)] // ends with the test
@@ -83,6 +105,13 @@ impl Visitor {
         let mut requests = self.requests.clone();
         requests.ready().await.unwrap();
         requests.send_request(request.body(Empty::new()).unwrap()).await.unwrap()
+    }
+
+    /// Asks for the events of a page.
+    pub async fn events(&self, path: &str) -> Events {
+        let answer = self.open("GET", path).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        Events { body: answer.into_body(), told: String::new() }
     }
 
     /// Comes by a link, and keeps the cookie.

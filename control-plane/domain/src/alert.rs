@@ -16,6 +16,7 @@ mod cause;
 mod damping;
 mod defaults;
 mod evaluate;
+mod kind;
 mod receiver;
 mod signs;
 
@@ -31,6 +32,7 @@ pub use cause::{Cause, Common, common, of_group};
 pub use damping::{Damping, LEAST_MEMBERS};
 pub use defaults::{built_in, is_built_in};
 pub use evaluate::{Memory, SHOWN_MEMBERS, evaluate};
+pub use kind::Kind;
 pub use receiver::{Delivery, Event, Receiver, TRIES, TRIES_LIMITS, Target, after_failure};
 pub use signs::{Found, NodeSeen, Sign, Signs, ahead, ends, sign};
 
@@ -44,40 +46,6 @@ pub const MAX_RULES: usize = 200;
 pub const MAX_SILENCES: usize = 1000;
 /// The longest that a rule waits, and looks ahead.
 pub const MOST: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// What is looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// A node is offline.
-    NodeOffline,
-    /// A node is late, or offline.
-    NodeLate,
-    /// A node's certificate ends soon.
-    CertificateExpiry,
-    /// The authority's certificate ends soon.
-    AuthorityExpiry,
-    /// Metadata of the signed repository end soon.
-    RepositoryExpiry,
-    /// An item could not be applied, and was taken back or broke.
-    ItemFailed,
-    /// A host refused an item before anything changed.
-    ItemRejected,
-    /// An item is on its way and does not move.
-    ItemStuck,
-    /// A host differs from what it has.
-    Drift,
-    /// A node is in quarantine.
-    Quarantine,
-    /// A host's clock is out of step.
-    ClockSkew,
-    /// An agent is too old.
-    VersionUnsupported,
-    /// A rollout was stopped by what went wrong.
-    RolloutStopped,
-    /// A replica of the control plane beats no more.
-    ReplicaLost,
-}
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -236,61 +204,6 @@ pub struct Silence {
     /// Revision of the last write.
     #[serde(skip)]
     pub revision: u64,
-}
-
-impl Kind {
-    /// All.
-    pub const ALL: [Self; 14] = [
-        Self::NodeOffline,
-        Self::NodeLate,
-        Self::CertificateExpiry,
-        Self::AuthorityExpiry,
-        Self::RepositoryExpiry,
-        Self::ItemFailed,
-        Self::ItemRejected,
-        Self::ItemStuck,
-        Self::Drift,
-        Self::Quarantine,
-        Self::ClockSkew,
-        Self::VersionUnsupported,
-        Self::RolloutStopped,
-        Self::ReplicaLost,
-    ];
-
-    /// Whether it is about nodes.
-    #[must_use]
-    pub const fn is_of_nodes(self) -> bool {
-        !matches!(
-            self,
-            Self::AuthorityExpiry | Self::RepositoryExpiry | Self::RolloutStopped | Self::ReplicaLost
-        )
-    }
-
-    /// Whether it looks ahead to an end.
-    #[must_use]
-    pub const fn has_threshold(self) -> bool {
-        matches!(self, Self::CertificateExpiry | Self::AuthorityExpiry | Self::RepositoryExpiry)
-    }
-
-    /// For people: what many nodes of a group are.
-    #[must_use]
-    pub const fn of_many(self) -> &'static str {
-        match self {
-            Self::NodeOffline => "are offline",
-            Self::NodeLate => "are late or offline",
-            Self::CertificateExpiry => "have certificates that end soon",
-            Self::ItemFailed => "failed to apply an item",
-            Self::ItemRejected => "refused an item",
-            Self::ItemStuck => "are stuck with an item",
-            Self::Drift => "have drifted",
-            Self::Quarantine => "are in quarantine",
-            Self::ClockSkew => "have clocks out of step",
-            Self::VersionUnsupported => "have agents that are too old",
-            Self::AuthorityExpiry | Self::RepositoryExpiry | Self::RolloutStopped | Self::ReplicaLost => {
-                "have it"
-            }
-        }
-    }
 }
 
 impl Severity {

@@ -3,6 +3,7 @@
 //! One replica looks, and one tells. What is to be told is written down together with the alert
 //! that it is about: nothing is lost by a process that ends, and what was not answered is told again.
 
+mod board;
 mod body;
 mod deliver;
 mod look;
@@ -26,6 +27,7 @@ use serde_json::json;
 
 use super::{Actor, App, Error, check_etag, selectors};
 
+pub use board::{Board, Mark};
 pub use look::Looked;
 pub use receivers::Wish as ReceiverWish;
 pub use silences::Wish as SilenceWish;

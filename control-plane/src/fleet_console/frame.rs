@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::{
     answer::Problem,
-    pages::{audit, nodes, overview, rollouts},
+    pages::{alerts, audit, nodes, overview, rollouts},
     visit::Visit,
     words,
 };
@@ -25,14 +25,16 @@ impl IntoResponse for Html {
 pub(super) enum Section {
     Overview,
     Nodes,
+    Alerts,
     Rollouts,
     Audit,
 }
 
 /// Each with its address, its name, and the method whose rights it asks for.
-const SECTIONS: [(Section, &str, &str, &str); 4] = [
+const SECTIONS: [(Section, &str, &str, &str); 5] = [
     (Section::Overview, "/", "Overview", overview::METHOD),
     (Section::Nodes, "/nodes", "Nodes", nodes::METHOD),
+    (Section::Alerts, "/alerts", "Alerts", alerts::METHOD),
     (Section::Rollouts, "/rollouts", "Rollouts", rollouts::METHOD),
     (Section::Audit, "/audit", "Audit", audit::METHOD),
 ];
@@ -47,7 +49,12 @@ pub(super) fn page(visit: &Visit, section: Section, title: &str, body: &Markup) 
             nav aria-label="Pages" {
                 ul {
                     @for (it, address, name, _) in shown {
-                        li { a href=(address) aria-current=[(*it == section).then_some("page")] { (name) } }
+                        li {
+                            a href=(address) aria-current=[(*it == section).then_some("page")] {
+                                (name)
+                                @if *it == Section::Alerts { " " span id="open-alerts" { (open_alerts(visit)) } }
+                            }
+                        }
                     }
                 }
             }
@@ -63,6 +70,16 @@ pub(super) fn page(visit: &Visit, section: Section, title: &str, body: &Markup) 
             }
         },
     )
+}
+
+fn open_alerts(visit: &Visit) -> String {
+    let console = &visit.console;
+    visit.judge(alerts::METHOD).map_or_else(|_| String::new(), |scope| open(console.alerts.open(&console.app, &scope)))
+}
+
+/// What stands on the way to the alerts: how many are open, if any is.
+pub(super) fn open(count: usize) -> String {
+    if count == 0 { String::new() } else { format!("{count} open") }
 }
 
 /// A part of a page, for the script.

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 use muster_common::clock::UnixMillis;
 use muster_domain::{
+    alert::Severity,
     item::{ItemVersion, Outcome},
     liveness::State,
 };
@@ -34,6 +35,12 @@ pub(super) const fn state(state: State) -> &'static str {
 /// The same with its colour beside it.
 pub(super) fn mark(it: State) -> Markup {
     let word = state(it);
+    html! { span class={ "state " (word) } { (word) } }
+}
+
+/// How bad an alert is, with its colour beside it.
+pub(super) fn severity(it: Severity) -> Markup {
+    let word = it.as_str();
     html! { span class={ "state " (word) } { (word) } }
 }
 

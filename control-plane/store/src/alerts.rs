@@ -71,6 +71,16 @@ pub trait ReadAlerts: Reader {
         Ok(page::listed(page, rows, |alert| alert.id.to_string()))
     }
 
+    /// Those that have ended, the last one first, at most so many.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn alert_ended_last(&mut self, most: u64) -> Result<Vec<Alert>, Error> {
+        const SQL: &str = "SELECT body, revision FROM alerts WHERE is_open = 0 \
+                           ORDER BY ended_at DESC, id DESC LIMIT $1";
+        self.rows(SQL, params![most], alert)
+    }
+
     /// All silences, by id.
     ///
     /// # Errors

@@ -134,7 +134,8 @@ impl App {
     }
 
     /// Whether a caller is shown an alert: about a node that it sees, or any with every node in scope.
-    fn shows_alert(&self, scope: &Scope, alert: &Alert) -> bool {
+    #[must_use]
+    pub fn shows_alert(&self, scope: &Scope, alert: &Alert) -> bool {
         let sees = |node| self.fleet.with(node, |entry| scope.sees(&entry.node)).unwrap_or(false);
         match alert.subject {
             _ if scope.is_whole() => true,

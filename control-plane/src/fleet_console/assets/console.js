@@ -63,24 +63,50 @@ for (const form of document.querySelectorAll("form[data-live]")) {
   });
 }
 
-// A part with data-events is told anew by the server whenever it is another one. A browser comes
-// again by itself when it was cut off, and not when it was refused.
+// Puts another content into a part; who is at something in it, or has opened it, stays there.
+const renew = (part, content) => {
+  const name = (it) => it.getAttribute("href") ?? it.getAttribute("aria-label") ?? it.parentElement.id;
+  const at = part.contains(document.activeElement) ? name(document.activeElement) : null;
+  const left = new Map([...part.querySelectorAll(".table")].map((it) => [name(it), it.scrollLeft]));
+  const opened = [...part.querySelectorAll("details[open][id]")].map((it) => it.id);
+  part.innerHTML = content;
+  for (const it of part.querySelectorAll("details[id]")) {
+    it.open = opened.includes(it.id);
+  }
+  for (const it of part.querySelectorAll(".table")) {
+    it.scrollLeft = left.get(name(it)) ?? 0;
+  }
+  if (at) {
+    [...part.querySelectorAll("a, summary, [tabindex]")].find((it) => name(it) === at)?.focus({ preventScroll: true });
+  }
+};
+
+// A part with data-events is told anew by the server whenever it is another one; what is to be
+// said of it stands in the element that it names, and beside the way to the alerts how many are open. A
+// browser comes again by itself when it was cut off, and not when it was refused.
 for (const part of document.querySelectorAll("[data-events]")) {
   const status = document.getElementById(part.dataset.status);
   let wait = 1000;
+  const say = (place, text) => {
+    if (place && text !== undefined && place.textContent !== text) {
+      place.textContent = text;
+    }
+  };
 
   const listen = () => {
     const events = new EventSource(part.dataset.events);
     events.addEventListener("open", () => {
       wait = 1000;
-      status.textContent = "";
+      say(status, part.firstElementChild?.dataset.summary ?? "");
     });
     events.addEventListener("progress", (event) => {
-      part.innerHTML = event.data;
+      renew(part, event.data);
+      say(status, part.firstElementChild?.dataset.summary);
     });
+    events.addEventListener("alerts", (event) => say(document.getElementById("open-alerts"), event.data));
     events.addEventListener("end", () => events.close());
     events.addEventListener("error", () => {
-      status.textContent = "No news come now: what is shown may be old. Trying again; or load the page again.";
+      say(status, "No news come now: what is shown may be old. Trying again; or load the page again.");
       if (events.readyState === EventSource.CLOSED) {
         setTimeout(listen, wait);
         wait = Math.min(wait * 2, LONGEST);

@@ -129,12 +129,19 @@ pub(crate) fn an_alert_is_open_once_and_changes_from_what_was_read(database: &im
     let open = read(&store, |tx| tx.alert_open_all());
     assert_eq!(open.iter().map(|alert| alert.id).collect::<Vec<_>>(), [AlertId::from_u128(3)]);
     assert!(put(&store, alert(4, 1)), "it begins again");
+    let sooner = read(&store, |tx| tx.alert_get(AlertId::from_u128(3))).unwrap();
+    let later = read(&store, |tx| tx.alert_get(AlertId::from_u128(4))).unwrap();
+    assert!(put(&store, later.ended("Resolved", NOW + Duration::from_secs(2))));
+    assert!(put(&store, sooner.ended("Resolved", NOW + Duration::from_secs(1))));
+    let ended = read(&store, |tx| tx.alert_ended_last(2));
+    assert_eq!(ended.iter().map(|alert| alert.id).collect::<Vec<_>>(), [4, 3].map(AlertId::from_u128));
+    assert!(put(&store, alert(5, 1)) && put(&store, alert(6, 2)), "both begin again");
     let ids = |ended| -> Vec<AlertId> {
         let listed = pages(2, |page| read(&store, move |tx| tx.alert_list(&page, ended)));
         listed.iter().map(|alert| alert.id).collect()
     };
-    assert_eq!(ids(true), [4, 3, 1].map(AlertId::from_u128));
-    assert_eq!(ids(false), [4, 3].map(AlertId::from_u128));
+    assert_eq!(ids(true), [6, 5, 4, 3, 1].map(AlertId::from_u128));
+    assert_eq!(ids(false), [6, 5].map(AlertId::from_u128));
 }
 
 pub(crate) fn deliveries_are_due_in_order_until_they_are_dead_and_come_back(database: &impl Database) {
