@@ -28,7 +28,19 @@ if "$tools/charts/bin/helm" template muster deploy/helm/muster --set store.url=s
     exit 1
 fi
 
-"$tools/charts/bin/check-jsonschema" --quiet --builtin-schema vendor.compose-spec deploy/compose/compose.yaml
+# What is off is nowhere.
+if grep -q -e fleet-console -e 8446 "$work/default.yaml"; then
+    echo "the fleet console is in the chart without being asked for" >&2
+    exit 1
+fi
+if "$tools/charts/bin/helm" template muster deploy/helm/muster --set fleetConsole.enabled=true \
+    --set extraConfig='[fleet-console]' >/dev/null 2>&1; then
+    echo "two sections of the fleet console were not refused" >&2
+    exit 1
+fi
+
+"$tools/charts/bin/check-jsonschema" --quiet --builtin-schema vendor.compose-spec deploy/compose/compose.yaml \
+    deploy/compose/fleet-console.yaml
 
 LD_LIBRARY_PATH=$(echo "$tools"/balancer/usr/lib/*-linux-gnu)
 export LD_LIBRARY_PATH

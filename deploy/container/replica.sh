@@ -30,4 +30,8 @@ if [ ! -e "$state/ca" ]; then
 fi
 
 sed "s/@replica@/$replica/g" "$template" >"$state/control-plane.toml"
+# Read-only pages for browsers, where it is asked for; the template has no section of them then.
+if [ -n "${FLEET_CONSOLE:-}" ]; then
+    printf '\n[fleet-console]\nlisten = "%s"\n' "$FLEET_CONSOLE" >>"$state/control-plane.toml"
+fi
 exec muster-control-plane serve --config "$state/control-plane.toml"

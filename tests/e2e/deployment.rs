@@ -52,6 +52,9 @@ fn what_the_chart_and_the_compose_file_configure_is_taken_by_the_control_plane()
     let all = repository().join("deploy/helm/all-values.yaml");
     let text = rendered(&["--values", all.to_str().unwrap()]);
     assert!(text.contains("heartbeat-interval = \"30s\""), "{text}");
+    assert!(text.contains("[fleet-console]\nlisten = \"0.0.0.0:8446\"\nsession-ttl = \"30m\""), "{text}");
+    assert!(text.contains("\"muster-fleet-console.default.svc\""), "{text}");
+    assert!(!rendered(&[]).contains("fleet-console"), "it is off unless it is asked for");
     // This authority is mounted on a cluster only.
     let text = text.replace("?sslrootcert=/etc/muster/store-ca/ca.crt", "");
     assert_taken(&config_check(folder.path(), &text));
@@ -93,12 +96,13 @@ fn script(name: &str) -> Command {
     command
 }
 
-/// Starts a replica by the container's script; answers where its probes are, too.
-async fn replica(folder: &Path, config: &Path, name: &str) -> (Process, PathBuf) {
+/// Starts a replica by the container's script; answers where its state is, too.
+async fn replica(folder: &Path, config: &Path, name: &str, fleet_console: &str) -> (Process, PathBuf) {
     let state = folder.join(name);
     fs::create_dir_all(&state).unwrap();
     let mut command = script("replica.sh");
     command.env("REPLICA", name).env("STATE_DIR", &state).env("CONFIG", config);
+    command.env("FLEET_CONSOLE", fleet_console);
     command.env("INSTALLATION", folder.join("installation/installation.tar"));
     let told = state.join("addresses.json");
     let _ = fs::remove_file(&told); // of a start before this one
@@ -115,6 +119,12 @@ async fn replica(folder: &Path, config: &Path, name: &str) -> (Process, PathBuf)
     })
     .await;
     (process, state)
+}
+
+fn has_fleet_console(state: &Path) -> bool {
+    let told: serde_json::Value =
+        serde_json::from_slice(&fs::read(state.join("addresses.json")).unwrap()).unwrap();
+    told["fleet_console"].is_string()
 }
 
 #[tokio::test]
@@ -144,17 +154,19 @@ async fn the_scripts_of_the_container_make_an_installation_once_and_serve_it() {
         ports.concat()
     );
     fs::write(&config, text).unwrap();
-    let (mut serving, state) = replica(folder.path(), &config, "muster-0").await;
+    let (mut serving, state) = replica(folder.path(), &config, "muster-0", "").await;
     // The keys are those of the installation, which are the same for all.
     let keys = |state: &Path| fs::read(state.join("secrets.key")).unwrap();
     let before = keys(&state);
+    assert!(!has_fleet_console(&state), "nobody asked for it");
     serving.stop().await;
 
     // A folder that is still there keeps what it has; one that is new has the same keys.
-    let (mut again, state) = replica(folder.path(), &config, "muster-0").await;
+    let (mut again, state) = replica(folder.path(), &config, "muster-0", "127.0.0.1:0").await;
     assert_eq!(keys(&state), before);
+    assert!(has_fleet_console(&state), "it was asked for");
     again.stop().await;
-    let (mut other, state) = replica(folder.path(), &config, "muster-1").await;
+    let (mut other, state) = replica(folder.path(), &config, "muster-1", "").await;
     assert_eq!(keys(&state), before);
     other.stop().await;
 
