@@ -84,6 +84,7 @@ impl FleetConsole {
         Router::new()
             .route("/", get(pages::overview::page))
             .route("/nodes", get(pages::nodes::page))
+            .route("/nodes/events", get(pages::nodes::events))
             .route("/nodes/{id}", get(pages::node::page))
             .route("/nodes/{id}/explain", get(pages::explain::page))
             .route("/alerts", get(pages::alerts::page))

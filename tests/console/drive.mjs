@@ -1,6 +1,6 @@
 // Drives the fleet console in Chromium as people would: with two widths, in both schemes, by
-// keyboard, and once without script. It says "watching" when it looks at a rollout and "alerted" when
-// it looks at alerts, and ends with the first thing that is wrong.
+// keyboard, and once without script. It says "rows" when it looks at nodes, "watching" at a rollout
+// and "alerted" at alerts, and ends with the first thing that is wrong.
 //
 // node drive.mjs '{"modules": …, "chromium": …, "link": …, "selector": …, "name": …,
 //                  "rollout": …, "shots": …}'
@@ -124,6 +124,16 @@ async function visit(page, how) {
   await check(page, `audit${how.suffix}`, how);
 }
 
+/** The row of a node is made anew under the eyes of whoever looks at it. */
+async function rows(page) {
+  await page.goto(`/nodes?selector=${encodeURIComponent(given.selector)}`);
+  await page.evaluate(() => { globalThis.stays = true; });
+  console.log("rows");
+  await says(page, "#results", `${given.name}-renamed`);
+  await says(page, "#count", "1 node matches.");
+  assert.ok(await page.evaluate(() => globalThis.stays), "it was loaded again");
+}
+
 /** The page moves by itself: it is never loaded again. */
 async function watch(page) {
   await page.goto(`/rollouts/${given.rollout}`);
@@ -199,6 +209,7 @@ if (given.shots) {
 const busy = await open({ storageState });
 await refused(busy.page);
 await busy.context.close();
+await rows(first.page);
 await watch(first.page);
 await check(first.page, "rollout-done", { audit: true });
 await alerts(first.page);

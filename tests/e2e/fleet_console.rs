@@ -56,7 +56,7 @@ pub(crate) fn is_refused(page: &Page, status: StatusCode, reason: &str) {
     assert!(!page.text.contains("<table"), "{}", page.text);
 }
 
-async fn rename(operator: &Operator, id: &str, name: &str) {
+pub(super) async fn rename(operator: &Operator, id: &str, name: &str) {
     let node = pb::Node { id: id.to_owned(), display_name: name.to_owned(), ..Default::default() };
     let update_mask = Some(prost_types::FieldMask { paths: vec!["display_name".to_owned()] });
     let request = pb::UpdateNodeRequest { node: Some(node), update_mask };
@@ -290,6 +290,53 @@ async fn a_rollout_is_told_of_as_it_moves_until_it_is_over() {
 }
 
 #[tokio::test]
+async fn the_rows_of_nodes_are_told_as_their_states_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = plane(folder.path()).await;
+    let mut agent = Agent::start(folder.path(), "web-1", &plane.join(1, &[("role", "web")]).await);
+    let visitor = operator(&plane).await;
+    let page = visitor.get("/nodes?selector=role%3Dweb").await.text;
+    assert!(page.contains("data-events=\"/nodes/events?selector=role%3Dweb\""), "{page}");
+    let mut events = visitor.events("/nodes/events?selector=role%3Dweb").await;
+    let told = events.until("state online").await;
+    assert!(told.contains("1 node matches.") && told.contains("web-1"), "{told}");
+    agent.kill();
+    events.until("state offline").await;
+    agent.run();
+    events.until("state online").await;
+    let mut wrong = visitor.events("/nodes/events?selector=role%20(").await;
+    let told = wrong.until("SELECTOR_INVALID").await;
+    assert!(told.contains("The selector cannot be read"), "it is said within the page: {told}");
+    let refused = visitor.get("/nodes/events?after=x").await;
+    is_refused(&refused, StatusCode::BAD_REQUEST, "INVALID_ARGUMENT");
+}
+
+/// What pages that are told of news cost: each of them looks once for each change here.
+async fn told_at_once(plane: &Plane, visitor: &Visitor) -> Duration {
+    const PAGES: u32 = 10;
+    const CHANGES: u32 = 3;
+    let operator = plane.operator().await;
+    let request = pb::ListNodesRequest { page_size: 1, ..Default::default() };
+    let first = operator.nodes.clone().list_nodes(request).await.unwrap().into_inner().nodes.remove(0).id;
+    let mut pages = Vec::new();
+    for _ in 0..PAGES {
+        pages.push(visitor.events("/nodes/events").await);
+    }
+    for page in &mut pages {
+        page.until("nodes match.").await;
+    }
+    let before = plane.process().cpu();
+    for change in 0..CHANGES {
+        let name = format!("changed-{change}");
+        rename(&operator, &first, &name).await;
+        for page in &mut pages {
+            page.until(&name).await;
+        }
+    }
+    (plane.process().cpu() - before) / (PAGES * CHANGES)
+}
+
+#[tokio::test]
 async fn a_page_over_ten_thousand_nodes_costs_little() {
     const NODES: usize = 10_000;
     const TIMES: u32 = 20;
@@ -343,6 +390,9 @@ async fn a_page_over_ten_thousand_nodes_costs_little() {
     let (took, cpu) = (Clock::System.monotonic() - before.0, plane.process().cpu() - before.1);
     println!("ten pages told of a rollout over {NODES} nodes for {took:?}: {cpu:?} of CPU");
     assert!(cpu < took / 5, "{cpu:?} in {took:?}");
+    let each = told_at_once(&mut plane, &visitor).await;
+    println!("a page of {NODES} nodes that is told of a change: {each:?} of CPU");
+    assert!(each < Duration::from_millis(100), "to tell of a change takes {each:?}");
 }
 
 /// Reads until a line comes that says nothing.

@@ -17,6 +17,8 @@ use muster_tests::{
     process::Process,
 };
 
+use super::fleet_console::rename;
+
 /// The same path on every host of this machine.
 const PATH: &str = "/proc/self/cwd/app.conf";
 /// All that the browser does, on a busy machine.
@@ -147,6 +149,9 @@ async fn a_browser_finds_a_node_watches_a_rollout_and_alerts_and_has_nothing_to_
     let mut drive = apart.command("node");
     drive.arg(repository().join("tests/console/drive.mjs")).arg(given.to_string()).env("HOME", folder.path());
     let mut browser = Process::start(drive, &folder.path().join("browser"));
+    if says(&mut browser, "rows").await {
+        rename(&operator, &agents[2].node, "web-3-renamed").await;
+    }
     if says(&mut browser, "watching").await {
         approve(&operator, &rollout, 2).await;
     }
