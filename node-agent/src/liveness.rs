@@ -8,11 +8,11 @@ use std::{sync::Arc, time::Duration};
 use muster_common::{drain::Drain, tasks};
 use tokio::sync::{Notify, watch};
 
-pub use conditions::Conditions;
+pub use conditions::{Conditions, Seen};
 
 use crate::{
     platform::{host, load::Meter},
-    state::{EffectiveSetting, Facts, Load},
+    state::{EffectiveSetting, Facts, Measured},
 };
 
 /// The task that reads the facts and measures the load. Either may wait for a
@@ -27,8 +27,8 @@ pub struct FactsReader {
     pub interval: watch::Receiver<Duration>,
     /// The agent's options in force: the part of them that needs no reading.
     pub settings: watch::Receiver<Vec<EffectiveSetting>>,
-    /// Where the newest load is put.
-    pub load: watch::Sender<Load>,
+    /// Where the newest load is put, with what was measured beside it.
+    pub load: watch::Sender<Measured>,
     /// Asks for the next measurement.
     pub beat: Arc<Notify>,
 }
@@ -99,7 +99,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_load_is_measured_apart_from_those_who_tell_it() {
-        let (load, mut told) = watch::channel(Load::default());
+        let (load, mut told) = watch::channel(Measured::default());
         let (facts, _facts) = watch::channel(Arc::default());
         let (_interval, interval) = watch::channel(Duration::from_secs(600));
         let beat = Arc::<Notify>::default();
@@ -110,7 +110,7 @@ mod tests {
         tasks.spawn("facts", Kind::BestEffort, reader.run(drain.clone()));
         for _ in 0..2 {
             tokio::time::timeout(Duration::from_secs(20), told.changed()).await.unwrap().unwrap();
-            assert!(told.borrow_and_update().memory > 0);
+            assert!(told.borrow_and_update().load.memory > 0);
             beat.notify_one();
         }
         drain.begin();

@@ -12,7 +12,7 @@ mod settings;
 mod traces;
 
 pub use commands::{Chunk, CommandState, Report, Ticket};
-pub use facts::{Address, Condition, Disk, Facts, Load};
+pub use facts::{Address, Condition, Disk, Facts, Filling, Load, Measured};
 pub use items::{Cause, Drift, Health, ItemError, ItemState, ItemVersion, Offer, Outcome, Progress, Removal};
 pub use keeper::{Keeper, Kept, Wish};
 pub use line::{Ask, Line};

@@ -1,7 +1,7 @@
 //! Alerts with real processes: agents that are gone, the real Alertmanager and Prometheus, and a
 //! webhook that checks who tells it.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use muster_common::clock::Clock;
 use muster_proto::admin::v1::{self as pb, AlertState, AlertTarget, Liveness};
@@ -9,6 +9,7 @@ use muster_tests::{
     agent::Agent,
     eventually::{LONG, eventually},
     monitoring::{Alertmanager, Prometheus},
+    mount::Mount,
     operator::Operator,
     plane::{Options, Plane},
     relay::Relay,
@@ -170,6 +171,60 @@ async fn many_agents_cut_at_once_are_one_alert_with_a_cause() {
     assert_eq!(events(&told, "node-offline"), of_group, "and of none of their nodes: {told:?}");
     back.end().await;
     beside.end().await;
+}
+
+/// A rule of a test's own, which tells at once.
+async fn at_once(operator: &Operator, name: &str, kind: pb::AlertKind) {
+    let rule =
+        pb::AlertRule { name: name.to_owned(), kind: kind as i32, selector: "*".to_owned(), ..Default::default() };
+    let request = pb::CreateAlertRuleRequest { rule: Some(rule) };
+    operator.alerts.clone().create_alert_rule(request).await.unwrap();
+}
+
+/// What is open by this rule about a node whose disk is here: that of the machine may be full, too.
+async fn about_disk(operator: &Operator, rule: &str, disk: &Path) -> Vec<pb::Alert> {
+    let mut found = alerts(operator).await;
+    let named = disk.to_str().unwrap();
+    found.retain(|it| it.rule == rule && it.state() == AlertState::Open && it.message.contains(named));
+    found
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_is_an_alert_until_it_has_room_by_the_host_s_own_option() {
+    let folder = tempfile::tempdir().unwrap();
+    let heartbeat = Duration::from_millis(300);
+    let plane = Plane::start(folder.path(), &Options { heartbeat, ..Options::default() }).await;
+    let operator = plane.operator().await;
+    at_once(&operator, "disk", pb::AlertKind::DiskNearlyFull).await;
+    let disk = folder.path().join("disk");
+    let _mounted = Mount::disk(&disk, "1m", "/dev/muster-test");
+    let agent = Agent::start(folder.path(), "db-1", &plane.join(1, &[]).await);
+    let write = |kib: usize| std::fs::write(disk.join("data"), vec![7; kib * 1024]).unwrap();
+    write(820); // 80 %, as tmpfs has nothing for root alone
+    let has_told = |node: &pb::Node| node.conditions.iter().any(|it| it.r#type == "DiskOk" && it.reason != "NotMeasured");
+    operator.until("it was measured", &agent.node, has_told).await;
+    assert_eq!(about_disk(&operator, "disk", &disk).await, [], "80 % is not nearly full");
+
+    write(960);
+    let found = eventually("it is an alert", LONG, || async { about_disk(&operator, "disk", &disk).await.pop() });
+    let found = found.await;
+    assert_eq!((found.reason.as_str(), found.node_id.as_str()), ("NearlyFull", agent.node.as_str()));
+    write(900); // 88 %: below the limit, and not by enough
+    agent.settings("disk-nearly-full = 99\n");
+    eventually("another limit is in force", LONG, || async {
+        about_disk(&operator, "disk", &disk).await.is_empty().then_some(())
+    })
+    .await;
+    agent.settings("disk-nearly-full = 50\n");
+    let again = eventually("88 % is too much by now", LONG, || async {
+        about_disk(&operator, "disk", &disk).await.pop()
+    });
+    assert!(again.await.message.starts_with("at least 50 % of "), "it says by which limit");
+    write(100);
+    eventually("there is room", LONG, || async {
+        about_disk(&operator, "disk", &disk).await.is_empty().then_some(())
+    })
+    .await;
 }
 
 async fn count(operator: &Operator, liveness: Liveness) -> usize {

@@ -23,6 +23,17 @@ impl Mount {
         Self(at.to_owned())
     }
 
+    /// The same, which passes for a file system on a device of this name.
+    ///
+    /// # Panics
+    /// If this user may not mount.
+    #[must_use]
+    pub fn disk(at: &Path, size: &str, device: &str) -> Self {
+        fs::create_dir_all(at).unwrap();
+        mount(&["-t", "tmpfs", "-o", &format!("size={size}"), device], at);
+        Self(at.to_owned())
+    }
+
     /// What is at a place, for reading only.
     ///
     /// # Panics

@@ -20,6 +20,7 @@ const fn text(kind: Kind) -> &'static str {
         Kind::VersionUnsupported => include_str!("../../../docs/runbooks/version-unsupported.md"),
         Kind::RolloutStopped => include_str!("../../../docs/runbooks/rollout-stopped.md"),
         Kind::ReplicaLost => include_str!("../../../docs/runbooks/replica-lost.md"),
+        Kind::DiskNearlyFull => include_str!("../../../docs/runbooks/disk-nearly-full.md"),
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use rustix::fs::StatVfs;
+
 use super::host;
-use crate::state::Load;
+use crate::state::{Filling, Load, Measured};
 
 /// The first line of `/proc/stat`, which is that of all processors, and some of the second.
 const FIRST_LINE: usize = 256;
@@ -17,8 +19,14 @@ pub struct Meter {
 
 impl Meter {
     /// The load since the last call; the first tells that since boot.
-    pub fn sample(&mut self) -> Load {
-        Load { cpu: self.cpu(), memory: memory(), disk: disk() }
+    pub fn sample(&mut self) -> Measured {
+        let disks = disks();
+        let disk = disks.iter().map(|(_, size)| taken(size)).max().unwrap_or(0);
+        let filling = |(mount_point, size): (String, StatVfs)| Filling { mount_point, permille: filled(&size) };
+        Measured {
+            load: Load { cpu: self.cpu(), memory: memory(), disk },
+            disks: disks.into_iter().map(filling).collect(),
+        }
     }
 
     fn cpu(&mut self) -> u32 {
@@ -47,12 +55,24 @@ fn memory() -> u32 {
     permille(total.saturating_sub(free), total)
 }
 
-fn disk() -> u32 {
-    let full = |(point, _): (String, String)| {
+/// Each with its size. Some may be gone meanwhile.
+fn disks() -> Vec<(String, StatVfs)> {
+    let sized = |(point, _): (String, String)| {
         let size = rustix::fs::statvfs(Path::new(&point)).ok()?;
-        Some(permille(size.f_blocks.saturating_sub(size.f_bavail), size.f_blocks))
+        Some((point, size))
     };
-    host::mounts().into_iter().filter_map(full).max().unwrap_or(0)
+    host::mounts().into_iter().filter_map(sized).collect()
+}
+
+/// Of all blocks, what users cannot have.
+fn taken(size: &StatVfs) -> u32 {
+    permille(size.f_blocks.saturating_sub(size.f_bavail), size.f_blocks)
+}
+
+/// As `df` says it: what is kept for root counts on neither side.
+fn filled(size: &StatVfs) -> u32 {
+    let used = size.f_blocks.saturating_sub(size.f_bfree);
+    permille(used, used.saturating_add(size.f_bavail))
 }
 
 fn permille(part: u64, whole: u64) -> u32 {
@@ -66,7 +86,8 @@ mod tests {
 
     #[test]
     fn load_is_a_part_of_the_whole() {
-        let load = Meter::default().sample();
+        let Measured { load, disks } = Meter::default().sample();
+        assert!(disks.iter().all(|disk| disk.permille <= load.disk), "{disks:?}");
         assert!(load.cpu <= 1000 && load.disk <= 1000);
         assert!(load.memory > 0 && load.memory < 1000, "{load:?}");
     }

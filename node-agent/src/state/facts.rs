@@ -54,6 +54,24 @@ pub struct Load {
     pub disk: u32,
 }
 
+/// How full one mounted block file system is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filling {
+    /// Where it is mounted.
+    pub mount_point: String,
+    /// Of what users may have, in thousandths.
+    pub permille: u32,
+}
+
+/// What one measurement of a host has found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Measured {
+    /// How busy it is.
+    pub load: Load,
+    /// How full its disks are.
+    pub disks: Vec<Filling>,
+}
+
 /// A named truth about this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {

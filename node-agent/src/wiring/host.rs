@@ -15,7 +15,7 @@ use super::items::Items;
 use crate::{
     commands, dial, identity,
     ledger::Shared,
-    liveness::Conditions,
+    liveness::{Conditions, Seen},
     locks,
     platform::{host, process},
     session::{
@@ -23,7 +23,7 @@ use crate::{
         frames::{FactsReport, Introduction, OpenCommand},
         wire,
     },
-    state::{Condition, Facts, ItemState, ItemStory, Load, Pauses, Report, ServerTime},
+    state::{Condition, Facts, ItemState, ItemStory, Load, Measured, Pauses, Report, ServerTime},
     state_dir::{Memo, StateDir},
 };
 
@@ -41,7 +41,9 @@ pub(super) struct Parts {
     pub(super) server_time: ServerTime,
     pub(super) clock: Clock,
     pub(super) renew: identity::Wanted,
-    pub(super) load: watch::Receiver<Load>,
+    pub(super) load: watch::Receiver<Measured>,
+    /// From so many percent on a disk is nearly full.
+    pub(super) disk_full: watch::Receiver<u32>,
     pub(super) beat: Arc<Notify>,
     /// What the control plane showed in the newest session.
     pub(super) server: watch::Receiver<dial::Chain>,
@@ -67,8 +69,16 @@ pub(super) struct NodeHost {
 
 impl Parts {
     fn look(&self, conditions: &mut Conditions, ahead: Option<i64>, now: UnixMillis) -> Vec<Condition> {
-        let no_upgrades = self.locks.current().refuses_upgrades();
-        conditions.look(ahead, self.locks.error(), no_upgrades, self.pauses.now(), now)
+        let measured = self.load.borrow();
+        let seen = Seen {
+            ahead_ms: ahead,
+            lock_file: self.locks.error(),
+            no_upgrades: self.locks.current().refuses_upgrades(),
+            pause: self.pauses.now(),
+            disks: &measured.disks,
+            full_at: *self.disk_full.borrow(),
+        };
+        conditions.look(seen, now)
     }
 }
 
@@ -172,7 +182,7 @@ impl Host for NodeHost {
         let theirs = self.parts.server_time.at(self.parts.clock.monotonic());
         let ahead = theirs.map(|theirs| theirs.0.saturating_sub(now.0));
         self.parts.beat.notify_one(); // for the next one: measuring may wait for a disk
-        let load = *self.parts.load.borrow();
+        let load = self.parts.load.borrow().load;
         let conditions = self.parts.look(&mut self.conditions, ahead, now);
         self.parts.conditions.send_if_modified(|told| {
             let is_news = *told != conditions;

@@ -42,7 +42,7 @@ use crate::{
     liveness::FactsReader,
     platform::{files, host},
     session::{self, Status, Stop, Why, Worker, frames::Goodbye, transport::Grpc},
-    state::{Condition, Line, Load, ServerTime},
+    state::{Condition, Line, Measured, ServerTime},
     workload::Remote,
 };
 
@@ -310,7 +310,7 @@ impl Parts {
         server: watch::Receiver<dial::Chain>,
     ) -> (NodeHost, Started) {
         let (renew, beat) = (self.renew, Arc::<Notify>::default());
-        let (load, load_told) = watch::channel(Load::default());
+        let (load, load_told) = watch::channel(Measured::default());
         let (commands, commands_task) = self.commands;
         let host = NodeHost::new(super::host::Parts {
             state: house.state.clone(),
@@ -326,6 +326,7 @@ impl Parts {
             clock: house.clock.clone(),
             renew: renew.clone(),
             load: load_told,
+            disk_full: self.in_force.disk_full.subscribe(),
             beat: Arc::clone(&beat),
             server,
             conditions: self.conditions,

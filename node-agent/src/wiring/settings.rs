@@ -57,6 +57,8 @@ pub(super) struct InForce {
     pub(super) reconnect: watch::Sender<(Duration, Duration)>,
     pub(super) log_level: watch::Sender<String>,
     pub(super) proxies: watch::Sender<Rules>,
+    /// From so many percent on a disk is nearly full.
+    pub(super) disk_full: watch::Sender<u32>,
     /// A static mirror of the signed repository.
     pub(super) mirror: watch::Sender<Option<MirrorUrl>>,
 }
@@ -133,6 +135,7 @@ impl InForce {
             drift_interval: watch::Sender::new(duration(&all, "drift-interval")),
             reconnect: watch::Sender::new(reconnect(&all)),
             log_level: watch::Sender::new(text(&all, "log-level")),
+            disk_full: watch::Sender::new(percent(&all, "disk-nearly-full")),
             mirror: watch::Sender::new(mirror(&all)),
             all: watch::Sender::new(all),
         }
@@ -146,6 +149,7 @@ impl InForce {
         tell(&self.drift_interval, duration(&all, "drift-interval"));
         tell(&self.reconnect, reconnect(&all));
         tell(&self.log_level, text(&all, "log-level"));
+        tell(&self.disk_full, percent(&all, "disk-nearly-full"));
         tell(&self.mirror, mirror(&all));
         for (old, new) in self.all.borrow().iter().zip(&all).filter(|(old, new)| old != new) {
             let EffectiveSetting { key, value, origin, .. } = new;
@@ -170,6 +174,11 @@ fn tell<T: PartialEq>(to: &watch::Sender<T>, new: T) {
 
 fn text(all: &[EffectiveSetting], key: &str) -> String {
     all.iter().find(|setting| setting.key == key).map(|setting| setting.value.clone()).unwrap_or_default()
+}
+
+fn percent(all: &[EffectiveSetting], key: &str) -> u32 {
+    // Checked before they came here, too.
+    text(all, key).parse().unwrap_or(100)
 }
 
 fn duration(all: &[EffectiveSetting], key: &str) -> Duration {

@@ -35,6 +35,8 @@ const ROWS: &[Row] = &[
         "A node is in quarantine: perhaps its host was cloned."),
     ("clock-skew", Kind::ClockSkew, Severity::Warning, Duration::ZERO, Duration::from_secs(600),
         "A host's clock is out of step for ten minutes."),
+    ("disk-nearly-full", Kind::DiskNearlyFull, Severity::Warning, Duration::ZERO, Duration::from_secs(300),
+        "A disk of a host is nearly full, for five minutes."),
     ("version-unsupported", Kind::VersionUnsupported, Severity::Warning, Duration::ZERO, HOUR,
         "An agent is too far behind the newest release."),
     ("rollout-stopped", Kind::RolloutStopped, Severity::Warning, Duration::ZERO, Duration::ZERO,

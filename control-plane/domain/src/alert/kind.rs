@@ -34,11 +34,13 @@ pub enum Kind {
     RolloutStopped,
     /// A replica of the control plane beats no more.
     ReplicaLost,
+    /// A disk of a host is nearly full.
+    DiskNearlyFull,
 }
 
 impl Kind {
     /// All.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::NodeOffline,
         Self::NodeLate,
         Self::CertificateExpiry,
@@ -53,6 +55,7 @@ impl Kind {
         Self::VersionUnsupported,
         Self::RolloutStopped,
         Self::ReplicaLost,
+        Self::DiskNearlyFull,
     ];
 
     /// Its written form, which is also the name of its runbook.
@@ -73,6 +76,7 @@ impl Kind {
             Self::VersionUnsupported => "version-unsupported",
             Self::RolloutStopped => "rollout-stopped",
             Self::ReplicaLost => "replica-lost",
+            Self::DiskNearlyFull => "disk-nearly-full",
         }
     }
 
@@ -104,6 +108,7 @@ impl Kind {
             Self::Drift => "have drifted",
             Self::Quarantine => "are in quarantine",
             Self::ClockSkew => "have clocks out of step",
+            Self::DiskNearlyFull => "have disks that are nearly full",
             Self::VersionUnsupported => "have agents that are too old",
             Self::AuthorityExpiry | Self::RepositoryExpiry | Self::RolloutStopped | Self::ReplicaLost => {
                 "have it"

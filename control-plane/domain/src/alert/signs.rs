@@ -135,6 +135,7 @@ pub fn sign(kind: Kind, threshold: Duration, seen: &NodeSeen<'_>) -> Sign {
             None => Sign::Clear,
         },
         Kind::ClockSkew => fails(seen, "ClockOk"),
+        Kind::DiskNearlyFull => fails(seen, "DiskOk"),
         Kind::VersionUnsupported => fails(seen, "VersionSupported"),
         Kind::AuthorityExpiry | Kind::RepositoryExpiry | Kind::RolloutStopped | Kind::ReplicaLost => {
             Sign::Clear

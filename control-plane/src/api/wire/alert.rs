@@ -87,6 +87,7 @@ const fn kind(kind: Kind) -> pb::AlertKind {
         Kind::VersionUnsupported => pb::AlertKind::VersionUnsupported,
         Kind::RolloutStopped => pb::AlertKind::RolloutStopped,
         Kind::ReplicaLost => pb::AlertKind::ReplicaLost,
+        Kind::DiskNearlyFull => pb::AlertKind::DiskNearlyFull,
     }
 }
 

@@ -47,7 +47,7 @@ impl App {
 
     fn signs_of_nodes(&self, watched: &[Watched<'_>], now: UnixMillis) -> Vec<Signs> {
         let mut signs: Vec<Signs> = watched.iter().map(|_| Signs::default()).collect();
-        let asks = |kind| matches!(kind, Kind::ClockSkew | Kind::VersionUnsupported);
+        let asks = |kind| matches!(kind, Kind::ClockSkew | Kind::DiskNearlyFull | Kind::VersionUnsupported);
         let asks_conditions = watched.iter().any(|it| asks(it.rule.kind));
         if !watched.iter().any(|it| it.rule.kind.is_of_nodes()) {
             return signs;

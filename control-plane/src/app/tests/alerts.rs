@@ -336,16 +336,16 @@ const KINDS: [FoundBy; 7] = [
         let (reason, seen, newest) = (Suspicion::TwoProcesses, Vec::new(), None);
         it.node.quarantine = Some(Box::new(Quarantine { reason, since: NOW, seen, newest }));
     }),
-    ("clock-skew", |it| {
-        it.conditions = vec![Condition {
-            kind: "ClockOk".to_owned(),
-            holds: Some(false),
-            reason: "OutOfStep".to_owned(),
-            message: "this host's clock is 9 s behind".to_owned(),
-            since: NOW,
-        }];
+    ("clock-skew", |it| it.conditions = fails("ClockOk", "OutOfStep")),
+    ("disk-nearly-full", |it| it.conditions = fails("DiskOk", "NearlyFull")),
+];
     }),
 ];
+
+fn fails(kind: &str, reason: &str) -> Vec<Condition> {
+    let (kind, reason, message) = (kind.to_owned(), reason.to_owned(), "as the host says".to_owned());
+    vec![Condition { kind, holds: Some(false), reason, message, since: NOW }]
+}
 
 #[tokio::test]
 async fn each_built_in_rule_finds_what_it_is_about_and_lets_go_of_it() {
