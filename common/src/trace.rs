@@ -18,6 +18,9 @@ pub struct TraceId([u8; 16]);
 #[serde(try_from = "String", into = "String")]
 pub struct SpanId([u8; 8]);
 
+/// The variable by which a program knows where it is in a trace.
+pub const VARIABLE: &str = "TRACEPARENT";
+
 /// A place in a trace: what follows from it is below this part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Context {
@@ -92,6 +95,13 @@ impl Context {
     #[must_use]
     pub const fn at(self, span: SpanId) -> Self {
         Self { span, ..self }
+    }
+
+    /// The id, in the trace, of a part that a host counts as `given` in an order at this place: none
+    /// of a host's can be that of others.
+    #[must_use]
+    pub fn part_of_host(&self, given: &[u8]) -> SpanId {
+        SpanId::of(&self.trace, &format!("{}/{}", self.span, hex::encode(given)))
     }
 
     /// From a text that is empty, or whose parts somebody collects. `None`: nobody does.

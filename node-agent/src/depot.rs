@@ -22,6 +22,7 @@ use std::{
 
 use muster_common::{
     digest::Sha256,
+    trace,
     tuf::{About, Kind},
 };
 use rustix::fs::StatVfsMountFlags;
@@ -165,6 +166,7 @@ impl Depot {
         if manifest.wants_proxy {
             environment.extend(launch.proxy.clone());
         }
+        environment.extend(launch.place.map(|place| (trace::VARIABLE.to_owned(), place.to_string())));
         let mut argv = program.argv.clone();
         if let Some(first) = argv.first_mut().filter(|first| !first.starts_with('/')) {
             *first = folder.join(&first).display().to_string();

@@ -20,4 +20,4 @@ pub use pause::{Pause, Pauses};
 pub use pulse::Pulse;
 pub use server_time::ServerTime;
 pub use settings::{EffectiveSetting, Origin};
-pub use traces::{ItemStory, Span, Stories, Story, told_by_times};
+pub use traces::{ItemStory, Span, Stories, Story, place_of_run, told_by_times};

@@ -111,7 +111,7 @@ pub(super) fn of_host(
     told: Vec<Told>,
 ) -> Vec<Span> {
     let (first, last) = ((from - OFF).micros(), (to.max(from) + OFF).micros());
-    let id = |given: &[u8]| SpanId::of(&below.trace, &format!("{}/{}", below.span, hex::encode(given)));
+    let id = |given: &[u8]| below.part_of_host(given);
     let (mut known, mut spans) = (HashSet::new(), Vec::new());
     for it in told.into_iter().take(OF_ORDER) {
         let parent = if known.contains(&it.parent) { id(&it.parent) } else { below.span };

@@ -144,6 +144,7 @@ impl Applier {
             item: &journal.item,
             version: change.version,
             stage: None,
+            place: None,
             journal: Some(journal),
         }
     }

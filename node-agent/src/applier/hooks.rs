@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use muster_common::{ids::CommandId, reason::Reason};
+use muster_common::{ids::CommandId, reason::Reason, trace};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::{
@@ -45,6 +45,8 @@ pub(super) struct Context<'a> {
     pub(super) version: &'a str,
     /// The folder with the new files, for `validate`.
     pub(super) stage: Option<&'a Path>,
+    /// Where a hook is in the trace of the item.
+    pub(super) place: Option<trace::Context>,
     /// Where a hook's process is written down before it acts, so that a later agent can end it.
     pub(super) journal: Option<&'a Journal>,
 }
@@ -96,7 +98,7 @@ impl Drop for Stage {
 pub(super) async fn run(hook: Option<&Hook>, reason: Reason, context: Context<'_>) -> Result<(), Failure> {
     let Some(hook) = hook else { return Ok(()) };
     let part = context.base.story.begin(traced::hook(reason));
-    let ran = run_to_its_end(hook, reason, context).await;
+    let ran = run_to_its_end(hook, reason, Context { place: part.place(), ..context }).await;
     part.end(&traced::error(&ran));
     ran
 }
@@ -122,7 +124,7 @@ async fn run_to_its_end(hook: &Hook, reason: Reason, context: Context<'_>) -> Re
 pub(super) async fn run_back(hook: Option<&Hook>, context: Context<'_>) -> Result<(), Failure> {
     let Some(hook) = hook else { return Ok(()) };
     let part = context.base.story.begin(traced::hook(Reason::RollbackFailed));
-    let ran = run_back_to_its_end(hook, context).await;
+    let ran = run_back_to_its_end(hook, Context { place: part.place(), ..context }).await;
     part.end(&traced::error(&ran));
     ran
 }
@@ -165,6 +167,9 @@ fn start(hook: &Hook, reason: Reason, context: Context<'_>) -> Result<process::G
     command.env("MUSTER_ITEM", context.item).env("MUSTER_VERSION", context.version);
     if let Some(stage) = context.stage {
         command.env("MUSTER_STAGE", stage);
+    }
+    if let Some(place) = context.place {
+        command.env(trace::VARIABLE, place.to_string());
     }
     process::Group::spawn(command).map_err(failed)
 }

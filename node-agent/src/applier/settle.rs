@@ -138,7 +138,7 @@ impl Applier {
         let former = self.with(read).await;
         let hook = former.as_ref().and_then(|former| former.on_change.as_ref());
         let context =
-            Context { base: &self.base, item: &journal.item, version: "", stage: None, journal: note_in };
+            Context { base: &self.base, item: &journal.item, version: "", stage: None, place: None, journal: note_in };
         if let Err(failure) = hooks::run_back(hook, context).await {
             let item = &journal.item;
             tracing::error!(item, "after the return to the former {item}: {}", failure.error.message);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io};
 
-use muster_common::{digest::Sha256, ids::CommandId};
+use muster_common::{digest::Sha256, ids::CommandId, trace};
 use serde::{Deserialize, Serialize};
 
 use super::manifest::{Verb, is_version};
@@ -40,6 +40,8 @@ pub struct Launch {
     pub proxy: BTreeMap<String, String>,
     /// Limits that replace those of the package, each that is set.
     pub limits: Limits,
+    /// Where it is in a trace that somebody collects.
+    pub place: Option<trace::Context>,
 }
 
 impl Package {

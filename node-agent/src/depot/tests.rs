@@ -57,6 +57,7 @@ fn launch(package: &Package, verb: Verb) -> Launch {
         from_version: "0.9".to_owned(),
         proxy: [("HTTPS_PROXY".to_owned(), "http://proxy:1".to_owned())].into(),
         limits: Limits { tasks: Some(7), ..Limits::default() },
+        place: None,
     }
 }
 

@@ -129,6 +129,25 @@ impl Step {
         }
     }
 
+    /// Its name in a trace.
+    pub(super) const fn part(self) -> &'static str {
+        match self {
+            Self::Fetching => "fetch",
+            Self::Unpacking => "unpack",
+            Self::Stopping => "disable the version before",
+            Self::Installing => "install",
+            Self::Updating => "update",
+            Self::Enabling => "enable",
+            Self::Proving => "prove",
+            Self::Leaving | Self::Disabling => "disable",
+            Self::Undoing | Self::Uninstalling => "uninstall",
+            Self::Returning => "return",
+            Self::Restarting => "enable the version before",
+            Self::Reproving => "prove the version before",
+            Self::Clearing => "clear",
+        }
+    }
+
     /// The new version has failed by now, or all of it is to go: nothing calls it off.
     pub(super) const fn leads_back(self) -> bool {
         matches!(

@@ -67,6 +67,8 @@ impl Worker {
         self.record = Some(record);
         self.tell();
         crash::point("extensions.step.begun");
+        let part = self.story.begin(step.part());
+        self.place = part.place();
         let result = match written.map_err(|error| failure::of_depot(&error)).and(alone) {
             // Going back is done all the same.
             Err(error) if !step.leads_back() => Err(error),
@@ -81,6 +83,8 @@ impl Worker {
                 Err(_) => Err(failure::not_over(step, limit)),
             },
         };
+        self.place = None;
+        part.end(result.as_ref().err().map_or("", |error| error.reason.as_str()));
         crash::point("extensions.step.done");
         Box::pin(self.follow(step, result)).await;
     }
@@ -158,6 +162,7 @@ impl Worker {
         let is_retried = error.as_ref().is_some_and(failure::is_retried);
         let health = record.state.health.take().filter(|_| running.is_some());
         let attempted = record.state.attempted.take();
+        self.end_story(attempted.as_ref(), error.as_ref().map_or("", |error| error.reason.as_str()));
         record.state =
             ItemState { running, outcome, error, health, changed_at: now, ..self.state(attempted) };
         self.again(is_retried);

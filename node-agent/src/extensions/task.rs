@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use super::{Options, content, failure, program, record::Record, worker::Worker};
 use crate::{
     platform::files,
-    state::{ItemError, ItemState, Keeper, Kept, Outcome, Wish},
+    state::{ItemError, ItemState, Keeper, Kept, Outcome, Stories, Wish},
     verbs::Depots,
 };
 
@@ -55,6 +55,8 @@ pub(super) struct Shared {
     states: Mutex<BTreeMap<String, ItemState>>,
     inboxes: Mutex<BTreeMap<String, Arc<Inbox>>>,
     news: Notify,
+    /// What was done for them, until it is told.
+    pub(super) stories: Stories,
 }
 
 /// What waits for one worker.
@@ -95,6 +97,7 @@ impl Task {
             states: Mutex::new(states),
             inboxes: Mutex::default(),
             news: Notify::default(),
+            stories: kept.stories(),
         });
         let workers = FuturesUnordered::default();
         let mut task = Self { shared: Arc::clone(&shared), kept, workers, named };

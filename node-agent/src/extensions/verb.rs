@@ -125,6 +125,8 @@ impl Worker {
             from_version: from.to_owned(),
             proxy: (self.shared.options.way_out)(),
             limits: self.limits(version),
+            // What runs on, or is asked how it is, is no part of what was done.
+            place: self.place.filter(|_| !matches!(verb, Verb::Run | Verb::Health)),
         }
     }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use muster_common::{
     backoff::Backoff, clock::Instant, digest::Sha256, error_chain::Chain, generation::Offer as Judged,
-    reason::Reason, tasks,
+    reason::Reason, tasks, trace,
 };
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     depot::Package,
     locks::{Act, Locks, Name},
-    state::{Cause, ItemError, ItemState, ItemVersion, Offer, Outcome, Wish},
+    state::{Cause, ItemError, ItemState, ItemStory, ItemVersion, Offer, Outcome, Story, Wish},
 };
 
 /// The first wait after a failure of the host's is at most this, and none is longer than that.
@@ -38,6 +38,10 @@ pub(super) struct Worker {
     pub(super) retry: Option<Retry>,
     /// The rules under which it failed.
     pub(super) rules: Locks,
+    /// What is done for the version that is being brought.
+    pub(super) story: Story,
+    /// Where the step that is under way is in its trace.
+    pub(super) place: Option<trace::Context>,
 }
 
 /// A word that is to be tried again.
@@ -50,7 +54,9 @@ pub(super) struct Retry {
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>, name: String, inbox: Arc<Inbox>, record: Option<Record>) -> Self {
         let rules = shared.options.locks.current();
-        Self { shared, name, inbox, record, program: None, life: Life::default(), retry: None, rules }
+        let (program, retry, life) = (None, None, Life::default());
+        let (story, place) = (Story::default(), None);
+        Self { shared, name, inbox, record, program, life, retry, rules, story, place }
     }
 
     /// Works as long as the process does.
@@ -173,6 +179,7 @@ impl Worker {
     }
 
     async fn begin(&mut self, offer: Offer, version: Version) {
+        self.story = self.story_of(&offer);
         let mut record = self.record.clone().unwrap_or_else(|| Record::new(self.state(None)));
         let running = record.state.running.clone();
         // What is broken does not run, whatever it was.
@@ -191,6 +198,7 @@ impl Worker {
             };
             record.current = record.current.map(|current| Version { version: version.version, ..current });
             record.state = state;
+            self.end_story(record.state.attempted.as_ref(), "");
             return self.keep(record).await;
         }
         let current = record.current.as_ref().filter(|_| running.is_some());
@@ -259,11 +267,27 @@ impl Worker {
         let (running, health) = (record.state.running.clone(), record.state.health.clone());
         tracing::warn!(name = self.name, reason = %error.reason, "{} was refused: {}", record.state.item, error.message);
         let is_retried = failure::is_retried(&error);
+        if let Wish::Bring(offer) = &wish {
+            self.story = self.story_of(offer);
+            self.end_story(Some(&version), error.reason.as_str());
+        }
         let state = ItemState { running, health, error: Some(error), ..self.state(Some(version)) };
         record.state = ItemState { outcome: Outcome::Rejected, ..state };
         self.remember(wish);
         self.again(is_retried);
         self.keep(record).await;
+    }
+
+    fn story_of(&self, offer: &Offer) -> Story {
+        Story::of(&offer.traceparent, || format!("apply {}", offer.item), &self.shared.options.clock)
+    }
+
+    /// What was done for a version is over, and is told with what is told of it next.
+    pub(super) fn end_story(&mut self, version: Option<&ItemVersion>, error: &str) {
+        let spans = std::mem::take(&mut self.story).end(error);
+        let Some(generation) = version.map(|version| version.generation) else { return };
+        let item = format!("{}{}", super::PREFIX, self.name);
+        self.shared.stories.add(ItemStory { item, generation, spans });
     }
 
     /// What is to be tried again if it fails for the host's sake.

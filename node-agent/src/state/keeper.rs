@@ -12,7 +12,7 @@ use muster_common::generation::Generation;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use super::{ItemState, Offer, Removal};
+use super::{ItemState, ItemStory, Offer, Removal, Stories};
 
 /// The newest word about one item.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,7 @@ struct Shared {
     /// A session was opened since somebody asked.
     connected: AtomicBool,
     wake: Notify,
+    stories: Stories,
 }
 
 impl Wish {
@@ -89,6 +90,12 @@ impl Keeper {
         self.shared.wake.notify_one();
     }
 
+    /// What was done for items and was not told yet.
+    #[must_use]
+    pub fn stories(&self) -> Vec<ItemStory> {
+        self.shared.stories.take()
+    }
+
     /// How each item stands, now and whenever that changes.
     #[must_use]
     pub fn states(&self) -> watch::Receiver<Arc<Vec<ItemState>>> {
@@ -112,6 +119,12 @@ impl Kept {
     /// Waits until there is something to take. It may be over without anything: look again.
     pub async fn changed(&self) {
         self.shared.wake.notified().await;
+    }
+
+    /// Where it is kept what was done for items, until it is told.
+    #[must_use]
+    pub fn stories(&self) -> Stories {
+        self.shared.stories.clone()
     }
 
     /// Tells how all items stand, sorted by name. Also where nothing changed, as an answer.

@@ -1,7 +1,13 @@
 //! What this host did for orders whose traces somebody collects. It is told with what is
 //! reported anyway; nothing here speaks to a collector.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use muster_common::{
     clock::{Clock, Instant, UnixMillis},
@@ -56,12 +62,22 @@ struct Told {
     name: String,
     clock: Clock,
     begin: (UnixMillis, Instant),
+    /// Parts that have begun.
+    count: AtomicUsize,
     parts: Mutex<Vec<Span>>,
 }
 
 /// A part that has begun. Dropped without its end: it is not told.
 #[derive(Debug)]
-pub struct Part(Option<(Arc<Told>, &'static str, Instant)>);
+pub struct Part(Option<Begun>);
+
+#[derive(Debug)]
+struct Begun {
+    told: Arc<Told>,
+    name: &'static str,
+    id: SpanId,
+    at: Instant,
+}
 
 /// Stories of items that were not told yet. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -75,14 +91,19 @@ impl Story {
             let whole = SpanId::of(&at.trace, &format!("{}/whole", at.span));
             let begin = (clock.now(), clock.monotonic());
             let (clock, parts) = (clock.clone(), Mutex::default());
-            Arc::new(Told { at, whole, name: name(), clock, begin, parts })
+            let count = AtomicUsize::new(0);
+            Arc::new(Told { at, whole, name: name(), clock, begin, count, parts })
         }))
     }
 
     /// A part of it begins.
     #[must_use]
     pub fn begin(&self, name: &'static str) -> Part {
-        Part(self.0.as_ref().map(|told| (Arc::clone(told), name, told.clock.monotonic())))
+        Part(self.0.as_ref().map(|told| {
+            let number = told.count.fetch_add(1, Ordering::Relaxed);
+            let id = SpanId::of(&told.at.trace, &format!("{}/{number}", told.whole));
+            Begun { told: Arc::clone(told), name, id, at: told.clock.monotonic() }
+        }))
     }
 
     /// It is over. All parts of it, the whole first.
@@ -106,14 +127,20 @@ impl Told {
 }
 
 impl Part {
+    /// Where it is in its trace, for a program that is to go on with that. `None`: nobody collects.
+    #[must_use]
+    pub fn place(&self) -> Option<Context> {
+        let begun = self.0.as_ref()?;
+        Some(place(begun.told.at, begun.id))
+    }
+
     /// It is over; `error` is empty if it went well.
     pub fn end(self, error: &str) {
-        let Some((told, name, begun)) = self.0 else { return };
+        let Some(Begun { told, name, id, at: begun }) = self.0 else { return };
         let end = told.clock.monotonic();
         let mut parts = told.parts.lock();
         // One place is the whole's.
         if parts.len() + 1 < OF_ORDER {
-            let id = SpanId::of(&told.at.trace, &format!("{}/{}", told.whole, parts.len()));
             parts.push(Span {
                 name: name.to_owned(),
                 id,
@@ -144,6 +171,23 @@ impl Stories {
     }
 }
 
+/// Where the run of an order is in its trace, for a program that is to go on with that. `None`:
+/// nobody collects.
+#[must_use]
+pub fn place_of_run(traceparent: &str) -> Option<Context> {
+    let at = Context::sampled(traceparent)?;
+    Some(place(at, of_times(at, "run")))
+}
+
+/// A part of an order, as those know it who collect the trace.
+fn place(order: Context, id: SpanId) -> Context {
+    order.at(order.part_of_host(id.as_bytes()))
+}
+
+fn of_times(at: Context, name: &str) -> SpanId {
+    SpanId::of(&at.trace, &format!("{}/{name}", at.span))
+}
+
 /// What was done for an order that is over and of which only the times are known: when it came,
 /// when it was started, if it was, and when it ended.
 #[must_use]
@@ -154,7 +198,7 @@ pub fn told_by_times(
     error: &str,
 ) -> Vec<Span> {
     let Some(at) = Context::sampled(traceparent) else { return Vec::new() };
-    let id = |name: &str| SpanId::of(&at.trace, &format!("{}/{name}", at.span));
+    let id = |name: &str| of_times(at, name);
     let whole = id("whole");
     let span = |name: &str, id, parent, begin: UnixMillis, end: UnixMillis, error: &str| {
         let (name, error) = (name.to_owned(), error.to_owned());
@@ -203,6 +247,25 @@ mod tests {
         ids.sort_unstable();
         ids.dedup();
         assert_eq!(ids.len(), OF_ORDER);
+    }
+
+    #[test]
+    fn a_program_is_told_the_place_that_its_part_gets() {
+        let clock = Clock::test(UnixMillis(1000));
+        let at: Context = SAMPLED.parse().unwrap();
+        let story = Story::of(SAMPLED, || "apply".to_owned(), &clock);
+        story.begin("stage").end("");
+        let part = story.begin("hook probe");
+        let told = part.place().unwrap();
+        part.end("");
+        let spans = story.end("");
+        assert_eq!((told.trace, told.sampled), (at.trace, true));
+        assert_eq!(told.span, at.part_of_host(spans[2].id.as_bytes()));
+        let times = (UnixMillis(5), Some(UnixMillis(7)), UnixMillis(9));
+        let run = told_by_times(SAMPLED, "run run-script", times, "").pop().unwrap();
+        assert_eq!(place_of_run(SAMPLED).unwrap().span, at.part_of_host(run.id.as_bytes()));
+        assert_eq!(place_of_run(""), None);
+        assert_eq!(Story::default().begin("stage").place(), None);
     }
 
     #[test]

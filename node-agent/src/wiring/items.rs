@@ -68,7 +68,9 @@ impl Items {
 
     /// What was done for items and is to be told, once.
     pub(super) fn stories(&self) -> Vec<ItemStory> {
-        self.applier.stories()
+        let mut stories = self.applier.stories();
+        stories.extend(self.others.iter().flat_map(|(_, keeper)| keeper.stories()));
+        stories
     }
 
     pub(super) fn sealing_key(&self) -> &[u8] {

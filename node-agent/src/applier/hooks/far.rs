@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use muster_common::{ids::CommandId, reason::Reason};
+use muster_common::{ids::CommandId, reason::Reason, trace};
 
 use super::{Context, GRACE, Hook, KEPT, not_started};
 use crate::{
@@ -59,13 +59,16 @@ impl Context<'_> {
 fn order(hook: &Hook, context: Context<'_>, id: CommandId) -> Order {
     let own = [("MUSTER_ITEM", context.item.to_owned()), ("MUSTER_VERSION", context.version.to_owned())];
     let stage = context.stage.map(|stage| ("MUSTER_STAGE", stage.display().to_string()));
+    let place = context.place.map(|place| (trace::VARIABLE, place.to_string()));
     let own = own.into_iter().chain(stage).map(|(name, value)| (name.to_owned(), value));
+    // What the bundle itself says of its trace counts, as where the agent runs hooks alone.
+    let place = place.map(|(name, value)| (name.to_owned(), value));
     Order {
         id,
         text: None,
         program: hook.argv.clone(),
         arguments: Vec::new(),
-        environment: hook.environment.clone().into_iter().chain(own).collect(),
+        environment: place.into_iter().chain(hook.environment.clone()).chain(own).collect(),
         folder: hook.folder.clone(),
         user: String::new(),
         limits: Limits { time: Some(hook.timeout), ..Limits::default() },

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use muster_common::{crash, ids::CommandId, reason::Reason, tasks};
+use muster_common::{crash, reason::Reason, tasks, trace};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     time::{timeout, timeout_at},
@@ -24,7 +24,7 @@ use super::{Halt, Options, Stop};
 use crate::{
     commands::{output::PIECE, voice::Voice},
     platform::{accounts, files, process, runs::Order, units::Limits},
-    state::{CommandState, Report, Ticket},
+    state::{CommandState, Report, Ticket, place_of_run},
     verbs::Runs,
 };
 
@@ -55,7 +55,7 @@ impl Drop for ScriptFile {
 /// What the host's lock file has against a script: by the executor's reading, where there
 /// is one.
 pub(super) async fn locked(script: &Script, ticket: &Ticket, options: &Options) -> Option<String> {
-    let order = order(script, ticket.id, 0, None);
+    let order = order(script, ticket, 0, None);
     match &options.runs {
         Some(runs @ Runs::Executor(_)) => {
             let judged = timeout(JUDGED, runs.judge(&order)).await;
@@ -72,7 +72,7 @@ pub(super) async fn locked(script: &Script, ticket: &Ticket, options: &Options) 
     }
 }
 
-fn order(script: &Script, id: CommandId, output: u64, time: Option<Duration>) -> Order {
+fn order(script: &Script, ticket: &Ticket, output: u64, time: Option<Duration>) -> Order {
     let limits = &script.limits;
     let limits = Limits {
         memory: (limits.memory_bytes > 0).then_some(limits.memory_bytes),
@@ -81,17 +81,26 @@ fn order(script: &Script, id: CommandId, output: u64, time: Option<Duration>) ->
         time,
     };
     Order {
-        id,
+        id: ticket.id,
         text: Some(script.text.clone()),
         program: script.interpreter.clone(),
         arguments: script.arguments.clone(),
-        environment: script.environment.clone(),
+        environment: environment(script, ticket),
         folder: script.folder.clone(),
         user: script.user.clone(),
         limits,
         output,
         survives: script.survives,
     }
+}
+
+/// With where it is in the trace of its order, if somebody collects that and it is told no other.
+fn environment(script: &Script, ticket: &Ticket) -> BTreeMap<String, String> {
+    let mut environment = script.environment.clone();
+    if let Some(place) = place_of_run(&ticket.traceparent) {
+        environment.entry(trace::VARIABLE.to_owned()).or_insert_with(|| place.to_string());
+    }
+    environment
 }
 
 pub(super) async fn run(
@@ -104,7 +113,7 @@ pub(super) async fn run(
     if let Some(runs) = &options.runs {
         return unit::run(&script, runs, &unit::Around { ticket, options, voice }, stop).await;
     }
-    let order = order(&script, ticket.id, 0, None);
+    let order = order(&script, ticket, 0, None);
     let user = match tasks::blocking(move || order.account()).await {
         Ok(Some(account)) => (account.uid != accounts::me().0).then_some(account),
         Ok(None) if script.user.is_empty() => None,
@@ -171,7 +180,7 @@ fn place(scripts: &Path, ticket: &Ticket) -> PathBuf {
 fn start(script: &Script, ticket: &Ticket, file: &ScriptFile) -> io::Result<process::Group> {
     let mut command = process::gated(&script.interpreter[0], &BTreeMap::new())?;
     command.args(&script.interpreter[1..]).arg(&file.0).args(&script.arguments);
-    command.envs(&script.environment).env("MUSTER_COMMAND_ID", ticket.id.to_string());
+    command.envs(environment(script, ticket)).env("MUSTER_COMMAND_ID", ticket.id.to_string());
     command.current_dir(&script.folder);
     process::Group::spawn(command)
 }

@@ -81,6 +81,9 @@ pub struct Extension {
     /// Of its standard error.
     #[prost(uint64, tag = "13")]
     pub stderr: u64,
+    /// Where a program is in a trace; empty: nobody collects.
+    #[prost(string, tag = "14")]
+    pub place: String,
 }
 
 /// One package.
@@ -139,6 +142,7 @@ impl Extension {
             memory: launch.limits.memory.unwrap_or(0),
             cpu: launch.limits.cpu.unwrap_or(0),
             tasks: launch.limits.tasks.unwrap_or(0),
+            place: launch.place.map(|place| place.to_string()).unwrap_or_default(),
             ..Self::of(ExtensionAct::Launch, &launch.package)
         }
     }
@@ -168,6 +172,10 @@ impl Extension {
         if !self.from_version.is_empty() && !depot::is_version(&self.from_version) {
             return Err(invalid(format!("{:?} is no version", self.from_version)));
         }
+        let place = match self.place.as_str() {
+            "" => None,
+            text => Some(text.parse().map_err(|error| invalid(format!("{text:?} is no place: {error}")))?),
+        };
         let some = |number: u32| (number > 0).then_some(number);
         let limits = Limits {
             memory: (self.memory > 0).then_some(self.memory),
@@ -182,6 +190,7 @@ impl Extension {
             from_version: self.from_version.clone(),
             proxy: self.proxy.clone(),
             limits,
+            place,
         })
     }
 }
@@ -234,6 +243,7 @@ mod tests {
             from_version: "0.9".to_owned(),
             proxy: [("HTTPS_PROXY".to_owned(), "http://p:1".to_owned())].into(),
             limits: Limits { tasks: Some(3), ..Limits::default() },
+            place: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().ok(),
         }
     }
 
@@ -249,6 +259,8 @@ mod tests {
         let mut said = Extension::launch(&launch);
         said.verb = "reboot".to_owned();
         assert!(said.as_launch().is_err());
+        let named = Extension { place: "$(reboot)".to_owned(), ..Extension::launch(&launch) };
+        assert!(named.as_launch().is_err());
         said.packages.clear();
         assert!(said.package().is_err());
     }

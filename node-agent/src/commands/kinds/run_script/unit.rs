@@ -52,7 +52,7 @@ pub(super) async fn run(
     // Before there is a unit: this may be dropped while systemd starts it.
     let mut leash = Leash { runs, id: ticket.id, holds: !script.survives };
     crash::point("agent.script.ordered");
-    let order = options.locks.current().bounded(order(script, ticket.id, voice.limit(), time));
+    let order = options.locks.current().bounded(order(script, ticket, voice.limit(), time));
     if let Err(error) = runs.start(order).await {
         leash.holds = false;
         return match error {
