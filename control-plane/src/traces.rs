@@ -21,6 +21,7 @@ use muster_common::{
     ids::NodeId,
     trace::{Context, SpanId, TraceId},
 };
+use muster_domain::item::ItemName;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
@@ -219,10 +220,20 @@ impl Items<'_> {
     /// One is given to its host, for what was asked at this place. The place of it.
     #[must_use]
     pub fn given(self, item: Item, asked: Context) -> Option<Context> {
+        self.ordered(item, asked, false)
+    }
+
+    /// One is to be taken off its host, for what was asked at this place. The place of it.
+    #[must_use]
+    pub fn taken(self, item: Item, asked: Context) -> Option<Context> {
+        self.ordered(item, asked, true)
+    }
+
+    fn ordered(self, item: Item, asked: Context, removes: bool) -> Option<Context> {
         if !self.0.is_on() {
             return None;
         }
-        let given = self.0.0.items.given(item, asked, self.0.0.clock.now());
+        let given = self.0.0.items.given(item, asked, removes, self.0.0.clock.now());
         if given.is_none() {
             self.0.0.metrics.spans("dropped", 1);
         }
@@ -245,6 +256,15 @@ impl Items<'_> {
     pub fn left(self, node: NodeId) {
         if self.any() {
             self.0.0.items.left(node, self.0.0.clock.now());
+        }
+    }
+
+    /// It is stored that one is on its host no more.
+    pub fn gone(self, node: NodeId, item: &ItemName, name: &str) {
+        let now = self.0.0.clock.now();
+        let Some((item, ended)) = self.0.0.items.gone(node, item) else { return };
+        for span in ended.spans(&item, name, "removed", false, now) {
+            self.0.tell(span);
         }
     }
 

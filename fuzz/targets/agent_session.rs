@@ -99,7 +99,7 @@ fn kind(what: What) -> Option<Kind> {
 }
 
 fn removal((item, generation): (u8, u64)) -> pb::Removal {
-    pb::Removal { item: format!("bundle/b{item}"), epoch: 1, generation }
+    pb::Removal { item: format!("bundle/b{item}"), epoch: 1, generation, ..Default::default() }
 }
 
 fn tune(interval: u32, jitter: u32, min: u32, max: u32) -> pb::Tune {

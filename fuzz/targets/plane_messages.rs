@@ -62,7 +62,8 @@ fn seeds() -> [Vec<u8>; 6] {
         }),
         traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned(),
     };
-    let removal = pb::Removal { item: "bundle/old".to_owned(), epoch: 1, generation: 9 };
+    let removal =
+        pb::Removal { item: "bundle/old".to_owned(), epoch: 1, generation: 9, ..Default::default() };
     let desired = pb::DesiredState {
         complete: true,
         upserts: vec![item],

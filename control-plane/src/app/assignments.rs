@@ -173,11 +173,11 @@ impl App {
     /// If it does not exist, its scope is wider than the caller's, or it was changed
     /// since it was read.
     pub async fn delete_assignment(&self, actor: &Actor, name: String, etag: String) -> Result<(), Error> {
-        let (app, reach) = (self.clone(), actor.scope.reach.clone());
+        let (app, reach, traceparent) = (self.clone(), actor.scope.reach.clone(), actor.traceparent());
         self.commit(actor.stamp("assignments.delete", self.clock.now()), move |tx| {
             let before = deletable(tx, &app, &reach, &name, &etag)?;
             tx.assignment_delete(&name)?;
-            tx.item_mark(&before.target.item())?;
+            tx.item_mark_in(&before.target.item(), &traceparent)?;
             tx.audit(Note {
                 subject: format!("assignment/{name}"),
                 before: shown(&before),

@@ -31,7 +31,7 @@ impl Desk for App {
             (entry.is_live(session.id()) && !quarantined).then(|| self.difference(&entry))
         };
         let mut desired = self.fleet.with(session.node(), look).flatten().unwrap_or_default();
-        self.items_given(session.node(), &mut desired.upserts);
+        self.items_given(session.node(), &mut desired);
         desired
     }
 
@@ -104,8 +104,9 @@ impl App {
         let removals = unwanted
             .filter_map(|state| {
                 let generation = catalog.generation(&state.item, &entry.node, epoch);
-                let item = state.item.clone();
-                effective::should_remove(state, generation).then_some(Removal { item, generation })
+                let (item, traceparent) = (state.item.clone(), String::new());
+                effective::should_remove(state, generation)
+                    .then_some(Removal { item, generation, traceparent })
             })
             .collect();
         let upserts = wanted

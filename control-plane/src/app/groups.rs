@@ -90,7 +90,7 @@ impl App {
                 revision: if validate_only { 0 } else { tx.revision() },
             };
             if !validate_only {
-                put(tx, None, &group)?;
+                put(tx, None, &group, "")?;
             }
             Ok(group)
         });
@@ -111,7 +111,7 @@ impl App {
     ) -> Result<(View, Option<GroupPreview>), Error> {
         check(&wish)?;
         let (now, by) = (self.clock.now(), actor.principal.clone());
-        let app = self.clone();
+        let (app, traceparent) = (self.clone(), actor.traceparent());
         let after = self.commit(actor.stamp("groups.update", now), move |tx| {
             let before = tx.group_get(&wish.name)?.ok_or_else(|| Error::not_found("group", &wish.name))?;
             check_etag(&wish.etag, before.revision)?;
@@ -130,7 +130,7 @@ impl App {
                 check_users(tx, &app, &after)?;
             }
             if !validate_only {
-                put(tx, Some(&before), &after)?;
+                put(tx, Some(&before), &after, &traceparent)?;
             }
             Ok(after)
         });
@@ -263,11 +263,16 @@ fn check_users(tx: &mut WriteTx<'_>, app: &App, after: &Group) -> Result<(), Err
 }
 
 /// Stores a group. All that depends on it gets a newer generation.
-fn put(tx: &mut WriteTx<'_>, before: Option<&Group>, after: &Group) -> Result<(), Error> {
+fn put(
+    tx: &mut WriteTx<'_>,
+    before: Option<&Group>,
+    after: &Group,
+    traceparent: &str,
+) -> Result<(), Error> {
     tx.group_put(after)?;
     if before.is_some_and(|before| before.selector != after.selector) {
         for item in users::items(tx, &after.name)? {
-            tx.item_mark(&item)?;
+            tx.item_mark_in(&item, traceparent)?;
         }
     }
     tx.audit(Note {

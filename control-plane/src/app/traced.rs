@@ -7,14 +7,14 @@ use muster_common::{
 use muster_domain::{
     audit::Note,
     command::{Command, State},
-    item::{ItemState, Outcome},
+    item::{ItemName, ItemState, Outcome},
 };
 use muster_store::{ReadMeta as _, WriteMeta as _};
 use serde_json::json;
 
 use super::{Actor, App, Error, fleet::OpenTicket, operations::OpenOperation, recorder::Ended};
 use crate::{
-    session::frames::{ItemTold, Upsert},
+    session::frames::{Desired, ItemTold},
     traces::{By, Item, Kind, Part, Span, Told, Value},
 };
 
@@ -108,18 +108,27 @@ impl App {
         });
     }
 
-    /// Items go to their host: each is told its place in the trace of the change that made it.
-    pub(super) fn items_given(&self, node: NodeId, upserts: &mut [Upsert]) {
-        if upserts.is_empty() || !self.traces.is_on() {
+    /// Items go to their host, or are to go from it: each is told its place in the trace of the change
+    /// that made it so.
+    pub(super) fn items_given(&self, node: NodeId, desired: &mut Desired) {
+        let Desired { upserts, removals, .. } = desired;
+        if (upserts.is_empty() && removals.is_empty()) || !self.traces.is_on() {
             return;
         }
-        let catalog = self.catalog.now();
+        let (catalog, items) = (self.catalog.now(), self.traces.items());
+        let asked = |item: &ItemName, generation| {
+            let asked = catalog.traced(item, generation)?;
+            Some((Item { node, item: item.clone(), generation }, asked))
+        };
         for upsert in upserts {
-            let generation = upsert.version.generation;
-            let Some(asked) = catalog.traced(&upsert.item, generation) else { continue };
-            let item = Item { node, item: upsert.item.clone(), generation };
-            let given = self.traces.items().given(item, asked);
-            upsert.traceparent = given.map(|at| at.to_string()).unwrap_or_default();
+            let given = asked(&upsert.item, upsert.version.generation);
+            let at = given.and_then(|(item, asked)| items.given(item, asked));
+            upsert.traceparent = at.map(|at| at.to_string()).unwrap_or_default();
+        }
+        for removal in removals {
+            let taken = asked(&removal.item, removal.generation);
+            let at = taken.and_then(|(item, asked)| items.taken(item, asked));
+            removal.traceparent = at.map(|at| at.to_string()).unwrap_or_default();
         }
     }
 
@@ -141,6 +150,13 @@ impl App {
             let (Some(attempted), Some(outcome)) = (&state.attempted, state.outcome) else { continue };
             let item = Item { node, item: state.item.clone(), generation: attempted.generation };
             self.traces.items().stored(&item, name, word(outcome), outcome.is_refusal());
+        }
+    }
+
+    /// It is stored that items are on their host no more.
+    pub(super) fn items_gone(&self, node: NodeId, name: &str, gone: &[ItemName]) {
+        if self.traces.items().any() {
+            gone.iter().for_each(|item| self.traces.items().gone(node, item, name));
         }
     }
 

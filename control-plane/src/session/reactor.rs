@@ -47,7 +47,7 @@ const TURN: usize = 32;
 /// A message is kept well under what an agent accepts.
 const DESIRED_BYTES: usize = 128 * 1024;
 /// Of one removal, at most.
-const REMOVAL_BYTES: usize = 128;
+const REMOVAL_BYTES: usize = 192;
 
 /// The ports of a session, shared by all.
 #[derive(Clone)]

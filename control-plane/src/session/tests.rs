@@ -193,7 +193,11 @@ fn an_answer_of_no_is_not_asked_for_again_at_once() {
     let item = ItemName::Bundle("app".to_owned());
     let removal = |number| Desired {
         complete: true,
-        removals: vec![Removal { item: item.clone(), generation: Generation::new(1, number) }],
+        removals: vec![Removal {
+            item: item.clone(),
+            generation: Generation::new(1, number),
+            traceparent: String::new(),
+        }],
         ..Desired::default()
     };
     let no = |version: ItemVersion| {

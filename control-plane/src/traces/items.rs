@@ -66,6 +66,8 @@ pub(super) struct Open {
     /// When its host said what it did.
     done: Option<UnixMillis>,
     told: Vec<Told>,
+    /// It is to go.
+    removes: bool,
 }
 
 impl Items {
@@ -78,9 +80,15 @@ impl Items {
         self.count.load(Relaxed)
     }
 
-    /// Where it is in its trace; the same for one that is given again before it is answered.
-    /// `None`: too many are waited for.
-    pub(super) fn given(&self, item: Item, asked: Context, now: UnixMillis) -> Option<Context> {
+    /// Where it is in its trace; the same for one that is given again before it is answered. `removes`: it
+    /// is to go. `None`: too many are waited for.
+    pub(super) fn given(
+        &self,
+        item: Item,
+        asked: Context,
+        removes: bool,
+        now: UnixMillis,
+    ) -> Option<Context> {
         let mut waiting = self.waiting.lock();
         waiting.sweep(now);
         self.count.store(waiting.count, Relaxed);
@@ -100,7 +108,7 @@ impl Items {
         waiting.put(
             node,
             item,
-            Open { at, parent, generation, given: now, until, done: None, told: Vec::new() },
+            Open { at, parent, generation, given: now, until, done: None, told: Vec::new(), removes },
         );
         self.count.store(waiting.count, Relaxed);
         Some(at)
@@ -128,6 +136,16 @@ impl Items {
         if let Some(items) = self.waiting.lock().nodes.get_mut(&node) {
             items.values_mut().for_each(|open| open.until = open.until.min(now + AWAY));
         }
+    }
+
+    /// One that was to go, and of which it is stored that it has.
+    pub(super) fn gone(&self, node: NodeId, name: &ItemName) -> Option<(Item, Open)> {
+        let mut waiting = self.waiting.lock();
+        let known = waiting.nodes.get(&node)?.get(name).filter(|known| known.removes)?;
+        let item = Item { node, item: name.clone(), generation: known.generation };
+        let found = waiting.take(&item)?;
+        self.count.store(waiting.count, Relaxed);
+        Some((item, found))
     }
 
     /// One of which something is stored, at its generation or a newer one, is waited for no more.

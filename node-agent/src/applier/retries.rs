@@ -79,7 +79,8 @@ mod tests {
     use crate::state::Removal;
 
     fn work(item: &str, number: u64) -> Work {
-        Work::Remove(Removal { item: item.to_owned(), generation: Generation::new(1, number) })
+        let (generation, traceparent) = (Generation::new(1, number), String::new());
+        Work::Remove(Removal { item: item.to_owned(), generation, traceparent })
     }
 
     const FULL: (Reason, Cause) = (Reason::DiskFull, Cause::Host);

@@ -207,7 +207,7 @@ impl Task {
     async fn carry_out(&mut self, work: Work) {
         let state = match work.clone() {
             Work::Apply(offer) => Some(self.applier.apply_traced(*offer).await),
-            Work::Remove(removal) => self.applier.remove(removal).await,
+            Work::Remove(removal) => self.applier.remove_traced(removal).await,
         };
         let is_retried = state.as_ref().is_some_and(failure::is_retried_here);
         self.done(work, state, is_retried).await;

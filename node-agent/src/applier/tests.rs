@@ -145,7 +145,8 @@ fn sh(script: &str) -> Option<types::Hook> {
 }
 
 fn removal(number: u64) -> Removal {
-    Removal { item: "bundle/app".to_owned(), generation: Generation::new(1, number) }
+    let (generation, traceparent) = (Generation::new(1, number), String::new());
+    Removal { item: "bundle/app".to_owned(), generation, traceparent }
 }
 
 fn verdict(state: &ItemState) -> (Outcome, Option<Reason>, Option<Cause>) {
@@ -380,7 +381,7 @@ async fn settings_are_checked_and_kept() {
     drop(applier);
     let mut again = lab.open().await;
     assert_eq!(again.settings().get("facts-interval").map(String::as_str), Some("1m"));
-    let gone = Removal { item: "settings".to_owned(), generation: Generation::new(1, 5) };
+    let gone = Removal { item: "settings".to_owned(), ..removal(5) };
     assert!(again.remove(gone).await.is_none() && again.settings().is_empty());
 }
 

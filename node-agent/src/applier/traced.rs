@@ -3,7 +3,7 @@
 use muster_common::reason::Reason;
 
 use super::{Applier, Failure};
-use crate::state::{ItemState, ItemStory, Offer, Story};
+use crate::state::{ItemState, ItemStory, Offer, Removal, Story};
 
 impl Applier {
     /// Brings an offer onto the host, or says why not. If somebody collects the trace of it,
@@ -16,6 +16,19 @@ impl Applier {
         let state = Box::pin(self.apply(offer)).await;
         let story = std::mem::take(&mut self.base.story);
         let error = state.error.as_ref().map(|error| error.reason.to_string()).unwrap_or_default();
+        self.base.stories.add(ItemStory { item, generation, spans: story.end(&error) });
+        state
+    }
+
+    /// The same for what is to be taken off the host. `None`: there is nothing of it.
+    pub(super) async fn remove_traced(&mut self, removal: Removal) -> Option<ItemState> {
+        let (item, generation) = (removal.item.clone(), removal.generation);
+        let name = || format!("remove {item}");
+        self.base.story = Story::of(&removal.traceparent, name, &self.base.clock);
+        let state = Box::pin(self.remove(removal)).await;
+        let story = std::mem::take(&mut self.base.story);
+        let error = state.as_ref().and_then(|state| state.error.as_ref());
+        let error = error.map(|error| error.reason.to_string()).unwrap_or_default();
         self.base.stories.add(ItemStory { item, generation, spans: story.end(&error) });
         state
     }

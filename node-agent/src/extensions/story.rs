@@ -145,7 +145,8 @@ impl Worker {
         };
         if let (End::Stuck, Some(Removal::ControlPlane(version))) = (end, record.removal.take()) {
             let (item, generation) = (record.state.item.clone(), version.generation);
-            self.remember(Wish::Remove(state::Removal { item, generation }));
+            let traceparent = String::new(); // tried again, it is no part of what was asked
+            self.remember(Wish::Remove(state::Removal { item, generation, traceparent }));
         }
         match end {
             End::Runs => record.current = coming,
@@ -207,6 +208,10 @@ impl Worker {
                 record.state.outcome = Outcome::Rejected;
                 self.retry = None;
                 self.keep(record).await;
+            }
+            (Some(Removal::ControlPlane(version)), _) => {
+                self.end_story(Some(&version), "");
+                self.forget().await;
             }
             _ => self.forget().await,
         }

@@ -114,6 +114,8 @@ impl Worker {
         match wish {
             Wish::Bring(offer) => self.bring(*offer).await,
             Wish::Remove(removal) => {
+                let name = || format!("remove {}", removal.item);
+                self.story = Story::of(&removal.traceparent, name, &self.shared.options.clock);
                 let generation = removal.generation;
                 let version = ItemVersion { generation, version: String::new(), sha256: Sha256::ZERO };
                 self.go(Removal::ControlPlane(version)).await;
@@ -239,8 +241,11 @@ impl Worker {
                 return self.tell();
             };
             let (item, generation) = (record.state.item.clone(), version.generation);
-            let wish = Wish::Remove(crate::state::Removal { item, generation });
-            return self.refuse(wish, version.clone(), failure::denied(why)).await;
+            let traceparent = String::new(); // tried again, it is no part of what was asked
+            let wish = Wish::Remove(crate::state::Removal { item, generation, traceparent });
+            let error = failure::denied(why);
+            self.end_story(Some(version), error.reason.as_str());
+            return self.refuse(wish, version.clone(), error).await;
         }
         record.state.outcome = Outcome::UnderWay;
         record.state.error = None;
@@ -251,9 +256,10 @@ impl Worker {
 
     /// Nothing of it was ever enabled here, or it was undone: what lies here of it goes.
     async fn clear(&mut self, mut record: Record) {
-        let Err(error) = self.shared.options.depots.clear(&self.name).await else {
-            return self.forget().await;
-        };
+        let cleared = self.shared.options.depots.clear(&self.name).await;
+        let word = cleared.as_ref().err().map_or("", |error| failure::of_depot(error).reason.as_str());
+        self.end_story(record.state.attempted.as_ref(), word);
+        let Err(error) = cleared else { return self.forget().await };
         record.state.outcome = Outcome::Broken;
         record.state.error = Some(failure::of_depot(&error));
         record.state.changed_at = self.shared.options.clock.now();

@@ -189,7 +189,8 @@ async fn the_new_version_goes_on_telling_and_what_runs_already_is_no_work() {
     bench.watchdog.ends("committed", None);
     let state = bench.until_outcome(3, Outcome::Unchanged).await;
     assert_eq!((state.running.unwrap().generation.number, bench.started()), (3, 1));
-    let removal = Removal { item: ITEM.to_owned(), generation: Generation::new(1, 4) };
+    let (generation, traceparent) = (Generation::new(1, 4), String::new());
+    let removal = Removal { item: ITEM.to_owned(), generation, traceparent };
     let (keeper, states, _) = bench.agent.as_mut().unwrap();
     keeper.wish(Wish::Remove(removal));
     tokio::time::timeout(SOON, states.wait_for(|all| all.is_empty())).await.unwrap().unwrap();

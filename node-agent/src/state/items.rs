@@ -157,4 +157,6 @@ pub struct Removal {
     pub item: String,
     /// Newer than what it removes.
     pub generation: Generation,
+    /// Its place in a trace; empty: nobody collects that.
+    pub traceparent: String,
 }

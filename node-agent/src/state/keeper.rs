@@ -138,7 +138,8 @@ mod tests {
     use super::*;
 
     fn removal(item: &str, number: u64) -> Wish {
-        Wish::Remove(Removal { item: item.to_owned(), generation: Generation::new(1, number) })
+        let (generation, traceparent) = (Generation::new(1, number), String::new());
+        Wish::Remove(Removal { item: item.to_owned(), generation, traceparent })
     }
 
     #[tokio::test]

@@ -55,7 +55,8 @@ fn a_bundle_is_on_the_host_whole_or_not_at_all_after_a_loss_of_power_at_any_mome
                 }
                 None => {
                     let (item, generation) = (ITEM.to_owned(), generation(step));
-                    let left = applier.remove(Removal { item, generation }).await;
+                    let traceparent = String::new();
+                    let left = applier.remove(Removal { item, generation, traceparent }).await;
                     assert!(left.is_none(), "{left:?}");
                 }
             }

@@ -348,6 +348,7 @@ fn desired_to(desired: Desired) -> pb::DesiredState {
                 item: removal.item.to_string(),
                 epoch: removal.generation.epoch,
                 generation: removal.generation.number,
+                traceparent: removal.traceparent,
             })
             .collect(),
         trace_id: String::new(),

@@ -146,7 +146,7 @@ pub(super) fn write(
     // Nodes that lose the item by this have to see a newer generation, too.
     tx.item_mark_in(&after.target.item(), traceparent)?;
     if let Some(before) = before.filter(|before| before.target.item() != after.target.item()) {
-        tx.item_mark(&before.target.item())?;
+        tx.item_mark_in(&before.target.item(), traceparent)?;
     }
     tx.audit(Note {
         subject: format!("assignment/{}", after.name),

@@ -208,6 +208,7 @@ impl App {
         self.moved(&written.interrupted);
         self.all_ended(&written.ended);
         self.items_stored(news.node.id, &news.node.display_name, &news.upserts);
+        self.items_gone(news.node.id, &news.node.display_name, &news.gone);
         if news.dirty.items_seq > 0 {
             self.metrics.item_report_stored();
             if let Some(session) = &session {

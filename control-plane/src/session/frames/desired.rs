@@ -46,4 +46,6 @@ pub struct Removal {
     pub item: ItemName,
     /// Newer than what it removes.
     pub generation: Generation,
+    /// Its place in a trace; empty: nobody collects that.
+    pub traceparent: String,
 }

@@ -34,7 +34,8 @@ async fn a_file_moves_from_one_bundle_to_another_whatever_their_names() {
             let (handle, task) = Task::new(applier);
             let arrives = named(to, 2, lab.bundle(&[("moves", "new")]).encode_to_vec());
             if taken_away {
-                let gone = Removal { item: from.to_owned(), generation: Generation::new(1, 2) };
+                let (generation, traceparent) = (Generation::new(1, 2), String::new());
+                let gone = Removal { item: from.to_owned(), generation, traceparent };
                 handle.desire(vec![arrives], vec![gone]);
             } else {
                 let left = named(from, 2, lab.bundle(&[("stays", "x")]).encode_to_vec());

@@ -134,7 +134,8 @@ async fn what_an_audited_bundle_kept_goes_with_it() {
     let offer = sealed(&applier, NodeId::from_u128(1), 1, &content, SECRET);
     assert_eq!(applier.apply(offer).await.drift.len(), 1, "the file is missing");
     assert_eq!((lab.read("key"), kept(&lab)), (None, 1));
-    let removal = Removal { item: "bundle/app".to_owned(), generation: Generation::new(1, 2) };
+    let (generation, traceparent) = (Generation::new(1, 2), String::new());
+    let removal = Removal { item: "bundle/app".to_owned(), generation, traceparent };
     assert_eq!(applier.remove(removal).await, None);
     assert_eq!(kept(&lab), 0);
 }

@@ -203,7 +203,8 @@ impl Bench {
     pub(super) fn wish_away(&mut self) {
         self.number += 1;
         let generation = Generation::new(1, self.number);
-        let removal = Removal { item: "extension/log".to_owned(), generation };
+        let (item, traceparent) = ("extension/log".to_owned(), String::new());
+        let removal = Removal { item, generation, traceparent };
         self.agent.as_ref().unwrap().keeper.wish(Wish::Remove(removal));
     }
 
