@@ -85,6 +85,7 @@ mod store;
 mod storm;
 mod supervise;
 mod traces;
+mod traces_long;
 mod upgrades;
 mod upkeep;
 mod versions;

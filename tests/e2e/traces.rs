@@ -17,18 +17,18 @@ use muster_tests::{
 use tokio::net::{TcpListener, TcpSocket};
 use tonic::Request;
 
-const HERE: &str = "muster-control-plane";
-const HOST: &str = "muster-node-agent";
+pub(super) const HERE: &str = "muster-control-plane";
+pub(super) const HOST: &str = "muster-node-agent";
 
-struct Lab {
+pub(super) struct Lab {
     _plane: Plane,
-    operator: Operator,
-    agent: Agent,
-    collector: Collector,
+    pub(super) operator: Operator,
+    pub(super) agent: Agent,
+    pub(super) collector: Collector,
 }
 
 /// A host, and a control plane whose traces somebody collects.
-async fn lab(folder: &std::path::Path, sample: &str) -> Lab {
+pub(super) async fn lab(folder: &std::path::Path, sample: &str) -> Lab {
     let collector = Collector::start().await;
     let mut plane = Plane::init(folder, &Options::default());
     plane.configure_in("traces", "endpoint", &collector.endpoint());
@@ -47,14 +47,19 @@ async fn lab(folder: &std::path::Path, sample: &str) -> Lab {
 }
 
 /// Where a caller is in a trace of its own.
-fn caller(sampled: bool) -> Context {
+pub(super) fn caller(sampled: bool) -> Context {
     Context { trace: TraceId::generate(), span: SpanId::generate(), sampled }
 }
 
-fn within<T>(caller: &Context, message: T) -> Request<T> {
+pub(super) fn within<T>(caller: &Context, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("traceparent", caller.to_string().parse().unwrap());
     request
+}
+
+/// What a program is told of the part that it is.
+pub(super) fn place(part: &Part) -> String {
+    format!("00-{}-{}-01", hex::encode(&part.span.trace_id), hex::encode(&part.span.span_id))
 }
 
 fn script_on_all(text: &str) -> pb::StartOperationRequest {
@@ -82,16 +87,19 @@ impl Lab {
         id
     }
 
-    /// Waits until these parts of a trace have come; others may.
     async fn collected(&self, caller: &Context, names: &[(&str, &str)]) -> Trace {
-        let wanted: BTreeSet<String> =
-            names.iter().map(|(service, name)| format!("{service}: {name}")).collect();
-        eventually(&format!("{wanted:?} are collected"), LONG, || async {
-            let trace = self.collector.of(caller);
-            wanted.is_subset(&trace.names()).then_some(trace)
-        })
-        .await
+        collected(&self.collector, caller, names).await
     }
+}
+
+/// Waits until these parts of a trace have come; others may.
+pub(super) async fn collected(collector: &Collector, caller: &Context, names: &[(&str, &str)]) -> Trace {
+    let wanted: BTreeSet<String> = names.iter().map(|(service, name)| format!("{service}: {name}")).collect();
+    eventually(&format!("{wanted:?} are collected"), LONG, || async {
+        let trace = collector.of(caller);
+        wanted.is_subset(&trace.names()).then_some(trace)
+    })
+    .await
 }
 
 #[tokio::test]
@@ -99,7 +107,8 @@ async fn a_command_is_one_trace_from_the_call_to_the_script_and_back() {
     let folder = tempfile::tempdir().unwrap();
     let lab = lab(folder.path(), "0.0").await;
     let caller = caller(true);
-    let id = lab.run(&caller, "exit 3").await;
+    let told = lab.agent.file("told");
+    let id = lab.run(&caller, &format!("printf %s \"$TRACEPARENT\" > {}; exit 3", told.display())).await;
     let call = "muster.admin.v1.OperationsService/StartOperation";
     let parts = [
         (HERE, call),
@@ -116,6 +125,7 @@ async fn a_command_is_one_trace_from_the_call_to_the_script_and_back() {
     assert_eq!(trace.parts.len(), parts.len(), "{:#?}", trace.names());
     let run = trace.named("run")[0];
     assert_eq!(run.host, lab.agent.node);
+    assert_eq!(lab.agent.read("told"), Some(place(run)), "the script can go on with the trace");
     assert_eq!(
         trace.way_up(run),
         [
@@ -143,7 +153,7 @@ async fn a_change_of_desired_state_is_one_trace_from_the_call_to_the_hook_and_ba
         files: vec![file(&lab.agent.file("app.conf"), "ours\n")],
         validate: sh("true"),
         on_change: sh("true"),
-        probe: sh("true"),
+        probe: sh(&format!("printf %s \"$TRACEPARENT\" > {}", lab.agent.file("told").display())),
         ..BundleContent::default()
     };
     let (version, sha256) = lab.operator.bundle("app", content).await;
@@ -170,6 +180,7 @@ async fn a_change_of_desired_state_is_one_trace_from_the_call_to_the_hook_and_ba
     assert_eq!(trace.parts.len(), parts.len(), "{:#?}", trace.names());
     let probe = trace.named("hook probe")[0];
     assert_eq!(probe.host, lab.agent.node);
+    assert_eq!(lab.agent.read("told"), Some(place(probe)), "the hook can go on with the trace");
     assert_eq!(
         trace.way_up(probe),
         [

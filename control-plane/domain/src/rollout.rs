@@ -66,9 +66,21 @@ pub struct Rollout {
     /// How its nodes stood when it was decided. `None`: it is not.
     #[serde(default)]
     pub end: Option<End>,
+    /// As a part of a trace. `None`: nobody collects that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traced: Option<Traced>,
     /// Revision of the last write; the etag.
     #[serde(skip)]
     pub revision: u64,
+}
+
+/// A rollout as a part of the trace of the call that made it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traced {
+    /// Where that call is: a W3C `traceparent`.
+    pub traceparent: String,
+    /// Since when the rollout is in its step.
+    pub step_since: UnixMillis,
 }
 
 /// How the nodes of a rollout stood when it was decided.

@@ -7,6 +7,7 @@ mod preview;
 mod reading;
 mod standings;
 mod told;
+mod traced;
 mod turn;
 
 pub use looking::RolloutWatch;
@@ -22,7 +23,7 @@ use muster_domain::{
     assignment::{Assignment, Target},
     audit::Note,
     lane::Lane,
-    rollout::{Brake, Phase, Plan, Rollout, Tally, Wish as Asked, check_groups, check_plan},
+    rollout::{Brake, Phase, Plan, Rollout, Tally, Traced, Wish as Asked, check_groups, check_plan},
 };
 use muster_store::{
     ReadAssignments as _, ReadRollouts as _, WriteAssignments as _, WriteItemMarks as _, WriteRollouts as _,
@@ -113,6 +114,7 @@ impl App {
         let now = self.clock.now();
         let (by, reach) = (actor.principal.clone(), actor.scope.reach.clone());
         let (app, id) = (self.clone(), RolloutId::generate());
+        let traced = actor.traced.map(|at| Traced { traceparent: at.to_string(), step_since: now });
         self.commit(actor.stamp("rollouts.create", now), move |tx| {
             let request = Some(wish.request_id.as_str()).filter(|id| !id.is_empty());
             if let Some(request) = request
@@ -151,6 +153,7 @@ impl App {
                 created_by: by.clone(),
                 since: now,
                 end: None,
+                traced: traced.clone(),
                 revision: if wish.validate_only { 0 } else { tx.revision() },
             };
             if wish.validate_only {
@@ -195,17 +198,20 @@ impl App {
                 other => other,
             })?;
             let next = before.asked(asked, now).map_err(|phase| impossible(&before, phase))?;
-            let Some(next) = next else { return Ok(before) };
-            let next = Rollout { message: reason.clone(), ..next };
+            let Some(next) = next else { return Ok((before.clone(), before)) };
+            // Once it was aborted its trace has ended.
+            let traced = next.traced.clone().filter(|_| before.phase != Phase::Aborted);
+            let next = Rollout { message: reason.clone(), traced, ..next };
             // One that was aborted can still go back, unless something else has begun since.
             let is_its_own = assignment.staged.rollout.is_none_or(|rollout| rollout == id);
             if next.phase == Phase::RollingBack && before.phase == Phase::Aborted && !is_its_own {
                 return Err(impossible(&before, before.phase));
             }
             moved(tx, &before, &next)?;
-            Ok(Rollout { revision: tx.revision(), ..next })
+            Ok((before, Rollout { revision: tx.revision(), ..next }))
         });
-        let rollout = commit.await?;
+        let (before, rollout) = commit.await?;
+        self.rollout_went(&before, &rollout);
         // What was so already is so since another time.
         if rollout.phase.is_over() && rollout.since == now {
             self.metrics.rollout_ended(rollout.phase.as_str());
@@ -273,7 +279,9 @@ fn moved(tx: &mut WriteTx<'_>, before: &Rollout, after: &Rollout) -> Result<(), 
         Phase::Succeeded => assignment.given(after.to.clone(), revision),
         Phase::Running | Phase::Paused => return Ok(()),
     };
-    tx.item_mark(&next.target.item())?;
+    // Nodes that come later get it as a part of the rollout, and so do those that return.
+    let at = traced::whole(after).map(|at| at.to_string()).unwrap_or_default();
+    tx.item_mark_in(&next.target.item(), &at)?;
     Ok(tx.assignment_put(&next)?)
 }
 

@@ -1,6 +1,7 @@
 //! What is told of traces, where somebody collects them: writes, orders and items.
 
 use muster_common::{
+    generation::Generation,
     ids::{NodeId, OperationId},
     trace::{Context, SpanId},
 };
@@ -116,8 +117,9 @@ impl App {
             return;
         }
         let (catalog, items) = (self.catalog.now(), self.traces.items());
-        let asked = |item: &ItemName, generation| {
-            let asked = catalog.traced(item, generation)?;
+        let asked = |item: &ItemName, generation: Generation| {
+            let of_call = catalog.traced(item, generation);
+            let asked = of_call.or_else(|| self.rollout_gave(node, item, generation))?;
             Some((Item { node, item: item.clone(), generation }, asked))
         };
         for upsert in upserts {

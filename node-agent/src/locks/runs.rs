@@ -53,3 +53,17 @@ const fn asked(limits: &Limits) -> Caps {
     let Limits { memory, cpu, tasks, .. } = *limits;
     Caps { memory, cpu, tasks }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_place_in_a_trace_is_no_environment_that_a_rule_could_be_about() {
+        let place = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert!(is_place("TRACEPARENT", place));
+        for (name, value) in [("TRACEPARENT", "$(reboot)"), ("TRACEPARENT", ""), ("LD_PRELOAD", place)] {
+            assert!(!is_place(name, value), "{name}={value}");
+        }
+    }
+}

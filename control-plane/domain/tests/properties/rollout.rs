@@ -133,6 +133,7 @@ impl World {
             created_by: String::new(),
             since: UnixMillis(0),
             end: None,
+            traced: None,
             revision: 0,
         };
         let mut world = Self {

@@ -6,7 +6,7 @@ use muster_common::ids::NodeId;
 use muster_domain::{
     assignment::Touch,
     audit::Note,
-    rollout::{Decision, End, Phase, Rollout, View, Weather, decide, tally},
+    rollout::{Decision, End, Phase, Rollout, Traced, View, Weather, decide, tally},
 };
 use muster_store::{ReadAssignments as _, ReadRollouts as _, WriteRollouts as _, WriteTx};
 use serde_json::json;
@@ -83,7 +83,8 @@ impl App {
             }
             Decision::Advance => {
                 let step = rollout.step + 1;
-                self.go_on(rollout, Rollout { step, settled_at: None, ..rollout.clone() }).await
+                let traced = rollout.traced.clone().map(|it| Traced { step_since: now, ..it });
+                self.go_on(rollout, Rollout { step, settled_at: None, traced, ..rollout.clone() }).await
             }
             Decision::Succeed => self.go_on(rollout, next(Phase::Succeeded, "Done", String::new())).await,
             Decision::Returned => {
@@ -106,15 +107,18 @@ impl App {
 
     /// Writes what became of a rollout, unless somebody else was quicker.
     async fn go_on(&self, before: &Rollout, after: Rollout) -> Result<Option<Rollout>, Error> {
-        let before = before.clone();
+        let known = before.clone();
         let commit = self.commit(self.own_stamp("rollouts.go-on"), move |tx| {
-            if !is_as_seen(tx, &before)? {
+            if !is_as_seen(tx, &known)? {
                 return Ok(None);
             }
-            moved(tx, &before, &after)?;
+            moved(tx, &known, &after)?;
             Ok(Some(Rollout { revision: tx.revision(), ..after.clone() }))
         });
-        let went = commit.await?;
+        let went = self.within_rollout(before, commit).await?;
+        if let Some(after) = &went {
+            self.rollout_went(before, after);
+        }
         if let Some(over) = went.as_ref().filter(|it| it.phase.is_over()) {
             self.metrics.rollout_ended(over.phase.as_str());
         }
@@ -134,8 +138,8 @@ impl App {
             .into_iter()
             .filter_map(|id| self.fleet.with(id, |entry| (id, entry.node.touches.clone())))
             .collect();
-        let (rollout, now) = (rollout.clone(), self.clock.now());
-        self.commit(self.own_stamp("rollouts.touch"), move |tx| {
+        let (whose, rollout, now) = (rollout, rollout.clone(), self.clock.now());
+        let commit = self.commit(self.own_stamp("rollouts.touch"), move |tx| {
             if !is_as_seen(tx, &rollout)? {
                 return Ok(None);
             }
@@ -174,8 +178,8 @@ impl App {
                 ..Note::default()
             })?;
             Ok(Some(Rollout { revision: tx.revision(), ..next }))
-        })
-        .await
+        });
+        self.within_rollout(whose, commit).await
     }
 }
 

@@ -26,7 +26,10 @@ use muster_store::{ReadOperations as _, ReadSchedules as _, SchedulePlace, Write
 use serde_json::json;
 
 use super::times::{Clock, Zones};
-use crate::app::{Actor, App, Error, operations, selectors};
+use crate::{
+    app::{Actor, App, Error, operations, selectors},
+    traces::{self, Begun, Kind, Value},
+};
 
 /// So long before its next time is over what nobody has got of this one.
 const BEFORE_NEXT: Duration = Duration::from_secs(60);
@@ -206,7 +209,7 @@ impl App {
         stale: Arc<AtomicBool>,
     ) -> Result<Option<OperationId>, Error> {
         let schedule = &task.schedule;
-        let actor = self.owner(schedule)?;
+        let owner = self.owner(schedule)?;
         let template = (self.fixed.wish_of)(&schedule.operation)?;
         let within = template.deliver_within.unwrap_or_else(|| until_next(task.next, self.clock.now()));
         let wish = operations::Wish {
@@ -218,14 +221,27 @@ impl App {
         };
         let written = selectors::written("selector", &wish.selector)?;
         let selector = selectors::resolved("selector", &written, &self.catalog.now().groups)?;
-        if self.matching(&actor.scope, &selector).is_empty() {
+        if self.matching(&owner.scope, &selector).is_empty() {
             return Ok(None);
         }
+        let (name, (trace, begun)) = (schedule.name.clone(), self.traces.call(None));
+        let actor = Actor { trace_id: trace.to_string(), traced: begun.map(|begun| begun.at), ..owner };
         let also = move |tx: &mut WriteTx<'_>, operation: OperationId| {
             settle_started(tx, &task, operation).inspect_err(|_| stale.store(true, Ordering::Relaxed))
         };
-        let (operation, _) = self.start_operation_and(&actor, wish, also).await?;
-        Ok(Some(operation.id))
+        let start = self.start_operation_and(&actor, wish, also);
+        let Some(begun) = begun else { return Ok(Some(start.await?.0.id)) };
+        let started = traces::within(begun.at, start).await.map(|(operation, _)| operation.id);
+        self.schedule_ran(&begun, name, &started);
+        Ok(Some(started?))
+    }
+
+    /// Each start is a trace of its own: the call that made the schedule may be years ago.
+    fn schedule_ran(&self, begun: &Begun, schedule: String, started: &Result<OperationId, Error>) {
+        let mut attributes = vec![("muster.schedule", Value::Text(schedule))];
+        attributes.extend(started.as_ref().ok().map(|id| ("muster.operation.id", Value::Text(id.to_string()))));
+        let error = if started.is_err() { "refused" } else { "" };
+        self.traces.end(begun, "schedule run".to_owned(), Kind::Internal, error, attributes);
     }
 
     fn owner(&self, schedule: &Schedule) -> Result<Actor, Error> {

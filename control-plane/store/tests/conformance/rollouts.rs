@@ -6,7 +6,7 @@ use muster_common::ids::{NodeId, RolloutId};
 use muster_domain::{
     assignment::{Target, Touch},
     item::ItemName,
-    rollout::{Brake, Phase, Rollout, Speed},
+    rollout::{Brake, Phase, Rollout, Speed, Traced},
 };
 use muster_store::{ReadNodes as _, ReadRollouts as _, WriteNodes as _, WriteRollouts as _};
 
@@ -32,6 +32,7 @@ fn rollout(number: u128) -> Rollout {
         created_by: "operator/alice".to_owned(),
         since: NOW,
         end: None,
+        traced: Some(Traced { traceparent: "00-trace-span-01".to_owned(), step_since: NOW }),
         revision: 0,
     }
 }
