@@ -210,12 +210,12 @@ async fn a_disk_that_fills_is_an_alert_until_it_has_room_by_the_host_s_own_optio
     let found = found.await;
     assert_eq!((found.reason.as_str(), found.node_id.as_str()), ("NearlyFull", agent.node.as_str()));
     write(900); // 88 %: below the limit, and not by enough
-    agent.settings("disk-nearly-full = 99\n");
+    agent.settings("disk-nearly-full = \"99\"\n");
     eventually("another limit is in force", LONG, || async {
         about_disk(&operator, "disk", &disk).await.is_empty().then_some(())
     })
     .await;
-    agent.settings("disk-nearly-full = 50\n");
+    agent.settings("disk-nearly-full = \"50\"\n");
     let again = eventually("88 % is too much by now", LONG, || async {
         about_disk(&operator, "disk", &disk).await.pop()
     });

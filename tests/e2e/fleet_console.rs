@@ -312,14 +312,14 @@ async fn the_rows_of_nodes_are_told_as_their_states_change() {
 }
 
 /// What pages that are told of news cost: each of them looks once for each change here.
-async fn told_at_once(plane: &Plane, visitor: &Visitor) -> Duration {
-    const PAGES: u32 = 10;
+async fn told_at_once(plane: &mut Plane, visitor: &Visitor) -> Duration {
+    const LOOKING: u32 = 10;
     const CHANGES: u32 = 3;
     let operator = plane.operator().await;
     let request = pb::ListNodesRequest { page_size: 1, ..Default::default() };
     let first = operator.nodes.clone().list_nodes(request).await.unwrap().into_inner().nodes.remove(0).id;
     let mut pages = Vec::new();
-    for _ in 0..PAGES {
+    for _ in 0..LOOKING {
         pages.push(visitor.events("/nodes/events").await);
     }
     for page in &mut pages {
@@ -333,7 +333,7 @@ async fn told_at_once(plane: &Plane, visitor: &Visitor) -> Duration {
             page.until(&name).await;
         }
     }
-    (plane.process().cpu() - before) / (PAGES * CHANGES)
+    (plane.process().cpu() - before) / (LOOKING * CHANGES)
 }
 
 #[tokio::test]

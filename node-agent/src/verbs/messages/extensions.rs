@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io, time::Duration};
 
-use muster_common::{digest::Sha256, ids::CommandId};
+use muster_common::{digest::Sha256, ids::CommandId, trace};
 
 use crate::{
     depot::{self, Launch},
@@ -174,7 +174,7 @@ impl Extension {
         }
         let place = match self.place.as_str() {
             "" => None,
-            text => Some(text.parse().map_err(|error| invalid(format!("{text:?} is no place: {error}")))?),
+            text => Some(text.parse::<trace::Context>().map_err(|error| invalid(format!("{text:?}: {error}")))?),
         };
         let some = |number: u32| (number > 0).then_some(number);
         let limits = Limits {
