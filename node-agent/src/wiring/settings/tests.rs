@@ -117,6 +117,7 @@ fn heard(in_force: &InForce, key: &str) -> String {
         "log-level" => in_force.log_level.borrow().clone(),
         "reconnect-max" => humantime::format_duration(max).to_string(),
         "reconnect-min" => humantime::format_duration(min).to_string(),
+        "disk-nearly-full" => in_force.disk_full.borrow().to_string(),
         "proxy.bypass" | "proxy.url" => unreachable!("the control plane has no say in it"),
         _ => panic!("{key} is in the schema, and nobody puts it into force"),
     }
@@ -126,6 +127,7 @@ fn heard(in_force: &InForce, key: &str) -> String {
 fn other(key: &str) -> &'static str {
     match key {
         "artifacts.mirror" => "http://mirror.example:81/muster",
+        "disk-nearly-full" => "77",
         "log-level" => "debug",
         "reconnect-min" => "2s",
         _ => "77s",
