@@ -142,6 +142,8 @@ async fn each_run_of_a_schedule_is_a_trace_of_its_own() {
     .await;
     assert!(run.span.parent_span_id.is_empty() && run.span.trace_id != made.trace.as_bytes());
     assert_eq!(word(&run.span.attributes, "muster.schedule"), "often");
+    let links: Vec<&[u8]> = run.span.links.iter().map(|link| link.trace_id.as_slice()).collect();
+    assert_eq!(links, [made.trace.as_bytes().as_slice()], "it leads to the call that made the schedule");
     let at: Context = place(&run).parse().unwrap();
     let parts = [(HERE, "operation run-script"), (HERE, "command run-script"), (HOST, "run")];
     let trace = collected(&lab.collector, &at, &parts).await;

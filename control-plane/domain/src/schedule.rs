@@ -44,6 +44,8 @@ pub struct Schedule {
     pub updated_at: UnixMillis,
     /// No time up to this one is its own.
     pub since: UnixMillis,
+    /// Where in its trace the call stands that wrote it last; empty: nobody collects that.
+    pub traceparent: String,
     /// Revision of the last write; the etag.
     pub revision: u64,
 }

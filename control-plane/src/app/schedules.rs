@@ -209,6 +209,7 @@ impl App {
             created_at: now,
             updated_at: now,
             since: now,
+            traceparent: actor.traceparent(),
             revision: 0,
         })
     }
@@ -261,6 +262,7 @@ fn is_equal(one: &Schedule, other: &Schedule) -> bool {
         created_at: UnixMillis(0),
         updated_at: UnixMillis(0),
         since: UnixMillis(0),
+        traceparent: String::new(),
         revision: 0,
         ..it.clone()
     };

@@ -212,18 +212,32 @@ fn wire(span: &Span) -> otlp::Span {
         kind: kind.into(),
         start_time_unix_nano: nanos(span.begin_us),
         end_time_unix_nano: nanos(span.end_us),
-        attributes: span.attributes.iter().map(attribute).collect(),
+        attributes: span.attributes.iter().filter_map(attribute).collect(),
+        links: span.attributes.iter().filter_map(link).collect(),
         status: (!span.error.is_empty())
             .then(|| otlp::Status { message: span.error.clone(), code: StatusCode::Error.into() }),
         ..Default::default()
     }
 }
 
-fn attribute((key, value): &(&'static str, Value)) -> KeyValue {
+fn attribute((key, value): &Attribute) -> Option<KeyValue> {
     match value {
-        Value::Text(word) => text(key, word),
-        Value::Number(number) => key_value(key, any_value::Value::IntValue(*number)),
+        Value::Text(word) => Some(text(key, word)),
+        Value::Number(number) => Some(key_value(key, any_value::Value::IntValue(*number))),
+        Value::Link(_) => None,
     }
+}
+
+/// What it is to this part stands in the link, as its only attribute.
+fn link((key, value): &Attribute) -> Option<otlp::span::Link> {
+    let Value::Link(at) = value else { return None };
+    Some(otlp::span::Link {
+        trace_id: at.trace.as_bytes().to_vec(),
+        span_id: at.span.as_bytes().to_vec(),
+        attributes: vec![text("muster.link", key)],
+        flags: u32::from(at.sampled),
+        ..Default::default()
+    })
 }
 
 fn text(key: &str, value: &str) -> KeyValue {

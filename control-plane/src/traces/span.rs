@@ -47,6 +47,8 @@ pub enum Value {
     Text(String),
     /// A number.
     Number(i64),
+    /// A part of another trace that has to do with this one; not an attribute, but a link.
+    Link(Context),
 }
 
 /// Whose a part is.

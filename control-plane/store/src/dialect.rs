@@ -69,6 +69,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
         22 "alerts" "0022_alerts.sql",
         23 "traces" "0023_traces.sql",
         24 "events" "0024_events.sql",
+        25 "schedule-traces" "0025_schedule_traces.sql",
     },
 };
 
@@ -90,6 +91,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         22 "alerts" "0022_alerts.sql",
         23 "traces" "0023_traces.sql",
         24 "events" "0024_events.sql",
+        25 "schedule-traces" "0025_schedule_traces.sql",
     },
 };
 

@@ -20,7 +20,7 @@ macro_rules! schedules {
     ($rest:literal) => {
         concat!(
             "SELECT name, cron, time_zone, operation, paused, catch_up_ms, overlap, owner, created_at, \
-             updated_at, since, revision FROM schedules ",
+             updated_at, since, traceparent, revision FROM schedules ",
             $rest
         )
     };
@@ -117,14 +117,15 @@ pub trait WriteSchedules: ReadSchedules + Writer {
     /// If the store fails.
     fn schedule_put(&mut self, schedule: &Schedule) -> Result<(), Error> {
         const SQL: &str = "INSERT INTO schedules (name, cron, time_zone, operation, paused, catch_up_ms, overlap, \
-                           owner, created_at, updated_at, since, revision) \
-                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+                           owner, created_at, updated_at, since, traceparent, revision) \
+                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
                            ON CONFLICT (name) DO UPDATE SET cron = excluded.cron, \
                            time_zone = excluded.time_zone, operation = excluded.operation, \
                            paused = excluded.paused, catch_up_ms = excluded.catch_up_ms, \
                            overlap = excluded.overlap, owner = excluded.owner, \
                            created_at = excluded.created_at, updated_at = excluded.updated_at, \
-                           since = excluded.since, revision = excluded.revision";
+                           since = excluded.since, traceparent = excluded.traceparent, \
+                           revision = excluded.revision";
         self.needs_audit("a schedule");
         self.changed(ChangeKind::Schedule, schedule.name.clone());
         let revision = self.own_revision();
@@ -141,6 +142,7 @@ pub trait WriteSchedules: ReadSchedules + Writer {
             schedule.created_at,
             schedule.updated_at,
             schedule.since,
+            &schedule.traceparent,
             revision,
         ];
         self.execute(SQL, row).map(drop)
@@ -235,6 +237,7 @@ fn decode(row: &mut Row) -> Result<Schedule, Error> {
         created_at: row.millis("created_at")?,
         updated_at: row.millis("updated_at")?,
         since: row.millis("since")?,
+        traceparent: row.text("traceparent")?,
         revision: row.u64("revision")?,
     })
 }

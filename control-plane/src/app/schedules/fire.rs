@@ -14,7 +14,7 @@ use std::{
 
 use muster_common::{
     clock::UnixMillis, crash, digest::Sha256, error_chain::Chain, ids::OperationId, reason::Reason,
-    tls::spiffe::Principal,
+    tls::spiffe::Principal, trace::Context,
 };
 use muster_domain::{
     access::{Asked, Permission, Scope},
@@ -28,7 +28,7 @@ use serde_json::json;
 use super::times::{Clock, Zones};
 use crate::{
     app::{Actor, App, Error, operations, selectors},
-    traces::{self, Begun, Kind, Value},
+    traces::{self, Attribute, Begun, Kind, Value},
 };
 
 /// So long before its next time is over what nobody has got of this one.
@@ -224,7 +224,9 @@ impl App {
         if self.matching(&owner.scope, &selector).is_empty() {
             return Ok(None);
         }
-        let (name, (trace, begun)) = (schedule.name.clone(), self.traces.call(None));
+        let (trace, begun) = self.traces.call(None);
+        let mut about = vec![("muster.schedule", Value::Text(schedule.name.clone()))];
+        about.extend(Context::sampled(&schedule.traceparent).map(|made| ("made", Value::Link(made))));
         let actor = Actor { trace_id: trace.to_string(), traced: begun.map(|begun| begun.at), ..owner };
         let also = move |tx: &mut WriteTx<'_>, operation: OperationId| {
             settle_started(tx, &task, operation).inspect_err(|_| stale.store(true, Ordering::Relaxed))
@@ -232,16 +234,20 @@ impl App {
         let start = self.start_operation_and(&actor, wish, also);
         let Some(begun) = begun else { return Ok(Some(start.await?.0.id)) };
         let started = traces::within(begun.at, start).await.map(|(operation, _)| operation.id);
-        self.schedule_ran(&begun, name, &started);
+        self.schedule_ran(&begun, about, &started);
         Ok(Some(started?))
     }
 
     /// Each start is a trace of its own: the call that made the schedule may be years ago.
-    fn schedule_ran(&self, begun: &Begun, schedule: String, started: &Result<OperationId, Error>) {
-        let mut attributes = vec![("muster.schedule", Value::Text(schedule))];
-        attributes.extend(started.as_ref().ok().map(|id| ("muster.operation.id", Value::Text(id.to_string()))));
+    fn schedule_ran(
+        &self,
+        begun: &Begun,
+        mut about: Vec<Attribute>,
+        started: &Result<OperationId, Error>,
+    ) {
+        about.extend(started.as_ref().ok().map(|id| ("muster.operation.id", Value::Text(id.to_string()))));
         let error = if started.is_err() { "refused" } else { "" };
-        self.traces.end(begun, "schedule run".to_owned(), Kind::Internal, error, attributes);
+        self.traces.end(begun, "schedule run".to_owned(), Kind::Internal, error, about);
     }
 
     fn owner(&self, schedule: &Schedule) -> Result<Actor, Error> {

@@ -146,6 +146,7 @@ mod tests {
             created_at: UnixMillis(0),
             updated_at: UnixMillis(0),
             since: UnixMillis(0),
+            traceparent: String::new(),
             revision: 0,
         }
     }

@@ -21,6 +21,7 @@ pub(crate) fn schedule(name: &str) -> Schedule {
         created_at: NOW,
         updated_at: NOW + Duration::from_secs(1),
         since: NOW + Duration::from_secs(2),
+        traceparent: "00-trace-span-01".into(),
         revision: 0,
     }
 }
