@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::{
 use tokio::sync::mpsc;
 use tonic::transport::{Channel, Endpoint};
 
-use super::span::{By, Kind, Span, Value};
+use super::span::{Attribute, By, Kind, Span, Value};
 use crate::metrics::Metrics;
 
 /// Parts in one message; some 500 KiB.
