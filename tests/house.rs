@@ -185,12 +185,17 @@ fn every_alert_has_a_page_and_every_page_an_alert() {
         pages.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
     let proto = read("proto/muster/admin/v1/alerts.proto");
     let kinds = proto.lines().filter_map(|line| line.trim().strip_prefix("ALERT_KIND_")?.split(' ').next());
-    let kinds: BTreeSet<String> =
-        kinds.filter(|kind| *kind != "UNSPECIFIED").map(|kind| kind.to_lowercase().replace('_', "-")).collect();
+    let kinds: BTreeSet<String> = kinds
+        .filter(|kind| *kind != "UNSPECIFIED")
+        .map(|kind| kind.to_lowercase().replace('_', "-"))
+        .collect();
     assert_eq!(named.union(&kinds).cloned().collect::<BTreeSet<_>>(), pages);
     let explained = read("docs/alerts.md");
     for kind in &kinds {
-        assert!(explained.contains(&format!("(runbooks/{kind}.md)")), "docs/alerts.md leads to no page of {kind}");
+        assert!(
+            explained.contains(&format!("(runbooks/{kind}.md)")),
+            "docs/alerts.md leads to no page of {kind}"
+        );
     }
     for name in &named {
         assert!(alerts.contains(&format!("runbook: docs/runbooks/{name}.md")), "{name} names no page");

@@ -175,8 +175,12 @@ async fn many_agents_cut_at_once_are_one_alert_with_a_cause() {
 
 /// A rule of a test's own, which tells at once.
 async fn at_once(operator: &Operator, name: &str, kind: pb::AlertKind) {
-    let rule =
-        pb::AlertRule { name: name.to_owned(), kind: kind as i32, selector: "*".to_owned(), ..Default::default() };
+    let rule = pb::AlertRule {
+        name: name.to_owned(),
+        kind: kind as i32,
+        selector: "*".to_owned(),
+        ..Default::default()
+    };
     let request = pb::CreateAlertRuleRequest { rule: Some(rule) };
     operator.alerts.clone().create_alert_rule(request).await.unwrap();
 }
@@ -201,12 +205,15 @@ async fn a_disk_that_fills_is_an_alert_until_it_has_room_by_the_host_s_own_optio
     let agent = Agent::start(folder.path(), "db-1", &plane.join(1, &[]).await);
     let write = |kib: usize| std::fs::write(disk.join("data"), vec![7; kib * 1024]).unwrap();
     write(820); // 80 %, as tmpfs has nothing for root alone
-    let has_told = |node: &pb::Node| node.conditions.iter().any(|it| it.r#type == "DiskOk" && it.reason != "NotMeasured");
+    let has_told = |node: &pb::Node| {
+        node.conditions.iter().any(|it| it.r#type == "DiskOk" && it.reason != "NotMeasured")
+    };
     operator.until("it was measured", &agent.node, has_told).await;
     assert_eq!(about_disk(&operator, "disk", &disk).await, [], "80 % is not nearly full");
 
     write(960);
-    let found = eventually("it is an alert", LONG, || async { about_disk(&operator, "disk", &disk).await.pop() });
+    let found =
+        eventually("it is an alert", LONG, || async { about_disk(&operator, "disk", &disk).await.pop() });
     let found = found.await;
     assert_eq!((found.reason.as_str(), found.node_id.as_str()), ("NearlyFull", agent.node.as_str()));
     write(900); // 88 %: below the limit, and not by enough

@@ -113,8 +113,10 @@ async fn lock_up(operator: &Operator, node: &str) {
     let request = pb::QuarantineNodeRequest { id: node.to_owned(), reason: "it moves".to_owned() };
     operator.nodes.clone().quarantine_node(request).await.unwrap();
     acknowledge(operator, "locked-up").await;
-    eventually("the other one is there", LONG, || async { (alerts(operator).await.len() == 2).then_some(()) })
-        .await;
+    eventually("the other one is there", LONG, || async {
+        (alerts(operator).await.len() == 2).then_some(())
+    })
+    .await;
 }
 
 /// Whether the browser says a word, before it ends.

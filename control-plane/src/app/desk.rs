@@ -105,8 +105,11 @@ impl App {
             .filter_map(|state| {
                 let generation = catalog.generation(&state.item, &entry.node, epoch);
                 let (item, traceparent) = (state.item.clone(), String::new());
-                effective::should_remove(state, generation)
-                    .then_some(Removal { item, generation, traceparent })
+                effective::should_remove(state, generation).then_some(Removal {
+                    item,
+                    generation,
+                    traceparent,
+                })
             })
             .collect();
         let upserts = wanted

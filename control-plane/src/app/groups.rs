@@ -263,12 +263,7 @@ fn check_users(tx: &mut WriteTx<'_>, app: &App, after: &Group) -> Result<(), Err
 }
 
 /// Stores a group. All that depends on it gets a newer generation.
-fn put(
-    tx: &mut WriteTx<'_>,
-    before: Option<&Group>,
-    after: &Group,
-    traceparent: &str,
-) -> Result<(), Error> {
+fn put(tx: &mut WriteTx<'_>, before: Option<&Group>, after: &Group, traceparent: &str) -> Result<(), Error> {
     tx.group_put(after)?;
     if before.is_some_and(|before| before.selector != after.selector) {
         for item in users::items(tx, &after.name)? {

@@ -37,7 +37,11 @@ impl Alerts {
 
     /// How many are open, of those that a caller is shown.
     pub(super) fn open(&self, app: &App, scope: &Scope) -> usize {
-        self.now().open.iter().filter(|alert| alert.state() == State::Open && app.shows_alert(scope, alert)).count()
+        self.now()
+            .open
+            .iter()
+            .filter(|alert| alert.state() == State::Open && app.shows_alert(scope, alert))
+            .count()
     }
 
     /// Looks again whenever anything was written, for ever.

@@ -74,7 +74,9 @@ pub(super) fn page(visit: &Visit, section: Section, title: &str, body: &Markup) 
 
 fn open_alerts(visit: &Visit) -> String {
     let console = &visit.console;
-    visit.judge(alerts::METHOD).map_or_else(|_| String::new(), |scope| open(console.alerts.open(&console.app, &scope)))
+    visit
+        .judge(alerts::METHOD)
+        .map_or_else(|_| String::new(), |scope| open(console.alerts.open(&console.app, &scope)))
 }
 
 /// What stands on the way to the alerts: how many are open, if any is.

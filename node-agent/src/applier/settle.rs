@@ -137,8 +137,14 @@ impl Applier {
         let read = move |records: &mut Records| records.get(&item).and_then(|record| records.payload(record));
         let former = self.with(read).await;
         let hook = former.as_ref().and_then(|former| former.on_change.as_ref());
-        let context =
-            Context { base: &self.base, item: &journal.item, version: "", stage: None, place: None, journal: note_in };
+        let context = Context {
+            base: &self.base,
+            item: &journal.item,
+            version: "",
+            stage: None,
+            place: None,
+            journal: note_in,
+        };
         if let Err(failure) = hooks::run_back(hook, context).await {
             let item = &journal.item;
             tracing::error!(item, "after the return to the former {item}: {}", failure.error.message);

@@ -201,9 +201,8 @@ mod tests {
     fn a_disk_is_nearly_full_until_it_has_some_room_more_than_at_first() {
         let mut conditions = Conditions::default();
         let mut disks = |filled: &[(&str, u32)], now| {
-            let filling = |(at, permille): &(&str, u32)| {
-                Filling { mount_point: (*at).to_owned(), permille: *permille }
-            };
+            let filling =
+                |(at, permille): &(&str, u32)| Filling { mount_point: (*at).to_owned(), permille: *permille };
             let disks: Vec<Filling> = filled.iter().map(filling).collect();
             let seen = Seen { disks: &disks, full_at: 90, ..Seen::default() };
             let all = conditions.look(seen, UnixMillis(now));

@@ -22,7 +22,8 @@ impl Meter {
     pub fn sample(&mut self) -> Measured {
         let disks = disks();
         let disk = disks.iter().map(|(_, size)| taken(size)).max().unwrap_or(0);
-        let filling = |(mount_point, size): (String, StatVfs)| Filling { mount_point, permille: filled(&size) };
+        let filling =
+            |(mount_point, size): (String, StatVfs)| Filling { mount_point, permille: filled(&size) };
         Measured {
             load: Load { cpu: self.cpu(), memory: memory(), disk },
             disks: disks.into_iter().map(filling).collect(),

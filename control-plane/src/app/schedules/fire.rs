@@ -239,12 +239,7 @@ impl App {
     }
 
     /// Each start is a trace of its own: the call that made the schedule may be years ago.
-    fn schedule_ran(
-        &self,
-        begun: &Begun,
-        mut about: Vec<Attribute>,
-        started: &Result<OperationId, Error>,
-    ) {
+    fn schedule_ran(&self, begun: &Begun, mut about: Vec<Attribute>, started: &Result<OperationId, Error>) {
         about.extend(started.as_ref().ok().map(|id| ("muster.operation.id", Value::Text(id.to_string()))));
         let error = if started.is_err() { "refused" } else { "" };
         self.traces.end(begun, "schedule run".to_owned(), Kind::Internal, error, about);

@@ -322,7 +322,7 @@ fn drift() -> Drift {
 /// A rule, and what makes a node one that it finds.
 type FoundBy = (&'static str, fn(&mut Entry));
 
-const KINDS: [FoundBy; 7] = [
+const KINDS: [FoundBy; 8] = [
     ("certificate-expiry", |it| it.node.certificate.current.not_after = NOW),
     ("item-failed", |it| it.node.items = item(|item| item.outcome = Some(Outcome::Broken))),
     ("item-rejected", |it| it.node.items = item(|item| item.outcome = Some(Outcome::Rejected))),
@@ -338,8 +338,6 @@ const KINDS: [FoundBy; 7] = [
     }),
     ("clock-skew", |it| it.conditions = fails("ClockOk", "OutOfStep")),
     ("disk-nearly-full", |it| it.conditions = fails("DiskOk", "NearlyFull")),
-];
-    }),
 ];
 
 fn fails(kind: &str, reason: &str) -> Vec<Condition> {

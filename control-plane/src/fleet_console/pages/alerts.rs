@@ -94,7 +94,8 @@ impl<'a> Seen<'a> {
 
     /// Those of one state: the worst and newest first; of those that have ended, the last one.
     fn of_state(&self, state: State) -> Vec<&'a Alert> {
-        let mut found: Vec<&Alert> = self.alerts.iter().filter(|alert| alert.state() == state).copied().collect();
+        let mut found: Vec<&Alert> =
+            self.alerts.iter().filter(|alert| alert.state() == state).copied().collect();
         if state != State::Resolved {
             found.sort_by_key(|alert| (Reverse(alert.severity), Reverse(alert.opened_at), alert.id));
         }
@@ -190,7 +191,8 @@ impl<'a> Seen<'a> {
     }
 
     fn standing(&self, alert: &Alert) -> Markup {
-        let silence = alert.silence.and_then(|id| self.board.silences.iter().find(|silence| silence.id == id));
+        let silence =
+            alert.silence.and_then(|id| self.board.silences.iter().find(|silence| silence.id == id));
         html! {
             @if let Some(at) = alert.ended_at {
                 (alert.end_reason) ", " (words::time(at))

@@ -99,11 +99,10 @@ const fn need(message: pb::ReportRequest) -> Need {
 
 /// Items that are malformed are left out; the next heartbeat's hash tells that they are missing.
 fn desired(message: pb::DesiredState) -> Desired {
-    let removal =
-        |one: pb::Removal| {
-            let generation = Generation::new(one.epoch, one.generation);
-            Removal { item: one.item, generation, traceparent: one.traceparent }
-        };
+    let removal = |one: pb::Removal| {
+        let generation = Generation::new(one.epoch, one.generation);
+        Removal { item: one.item, generation, traceparent: one.traceparent }
+    };
     Desired {
         nonce: message.nonce,
         offers: message.upserts.into_iter().filter_map(offer).collect(),

@@ -174,7 +174,9 @@ impl Extension {
         }
         let place = match self.place.as_str() {
             "" => None,
-            text => Some(text.parse::<trace::Context>().map_err(|error| invalid(format!("{text:?}: {error}")))?),
+            text => {
+                Some(text.parse::<trace::Context>().map_err(|error| invalid(format!("{text:?}: {error}")))?)
+            }
         };
         let some = |number: u32| (number > 0).then_some(number);
         let limits = Limits {
