@@ -323,7 +323,7 @@ fn wants(items: &[(u8, u8, bool)]) -> Desired {
     for (name, number, gone) in items.iter().take(16) {
         let (item, version, payload) = (item(*name), version(*number), vec![*number / 2].into());
         if *gone {
-            desired.removals.push(Removal { item, generation: version.generation, traceparent: String::new() });
+            desired.removals.push(Removal { item, generation: version.generation, traceparent: "".into() });
             continue;
         }
         desired.upserts.push(Upsert { item, version, payload, sealed: None, traceparent: String::new() });
