@@ -28,7 +28,7 @@ use serde_json::json;
 use super::times::{Clock, Zones};
 use crate::{
     app::{Actor, App, Error, operations, selectors},
-    traces::{self, Attribute, Begun, Kind, Value},
+    traces::{self, Kind, Value},
 };
 
 /// So long before its next time is over what nobody has got of this one.
@@ -225,6 +225,7 @@ impl App {
             return Ok(None);
         }
         let (trace, begun) = self.traces.call(None);
+        // Each start is a trace of its own: the call that made the schedule may be years ago.
         let mut about = vec![("muster.schedule", Value::Text(schedule.name.clone()))];
         about.extend(Context::sampled(&schedule.traceparent).map(|made| ("made", Value::Link(made))));
         let actor = Actor { trace_id: trace.to_string(), traced: begun.map(|begun| begun.at), ..owner };
@@ -233,16 +234,11 @@ impl App {
         };
         let start = self.start_operation_and(&actor, wish, also);
         let Some(begun) = begun else { return Ok(Some(start.await?.0.id)) };
-        let started = traces::within(begun.at, start).await.map(|(operation, _)| operation.id);
-        self.schedule_ran(&begun, about, &started);
+        let part = self.traces.part(begun, "schedule run".to_owned(), Kind::Internal, about);
+        let started = traces::within(part.at(), start).await.map(|(operation, _)| operation.id);
+        let more = started.as_ref().ok().map(|id| ("muster.operation.id", Value::Text(id.to_string())));
+        part.end(if started.is_err() { "refused" } else { "" }, Vec::from_iter(more));
         Ok(Some(started?))
-    }
-
-    /// Each start is a trace of its own: the call that made the schedule may be years ago.
-    fn schedule_ran(&self, begun: &Begun, mut about: Vec<Attribute>, started: &Result<OperationId, Error>) {
-        about.extend(started.as_ref().ok().map(|id| ("muster.operation.id", Value::Text(id.to_string()))));
-        let error = if started.is_err() { "refused" } else { "" };
-        self.traces.end(begun, "schedule run".to_owned(), Kind::Internal, error, about);
     }
 
     fn owner(&self, schedule: &Schedule) -> Result<Actor, Error> {
