@@ -46,6 +46,47 @@ impl Slots {
     }
 }
 
+/// Streams that broke together, and the line in which their nodes come back: one at a time, at a
+/// rate. A few that break leave no line.
+#[derive(Debug, Clone)]
+pub struct Crowds {
+    between: Duration,
+    /// When the line began, and when it will be at rest again.
+    line: Option<(Instant, Instant)>,
+    /// When those broke that were so many last: the first of them, and the last.
+    crowd: Option<(Instant, Instant)>,
+}
+
+impl Crowds {
+    /// Where so many come back in a second.
+    #[must_use]
+    pub fn new(per_second: u32) -> Self {
+        Self { between: Duration::from_secs(1) / per_second.max(1), line: None, crowd: None }
+    }
+
+    /// A stream broke, of a node that has `grace` to come back. If their line takes a quarter of
+    /// that, they are many: whoever finds it full tries again later, and the time between two tries grows.
+    pub fn broke(&mut self, now: Instant, grace: Duration) {
+        let (begun, rests) = self.line.filter(|(_, rests)| *rests > now).unwrap_or((now, now));
+        // Two that break at the same moment may be told in either order.
+        let (begun, rests) = (begun.min(now), rests + self.between);
+        self.line = Some((begun, rests));
+        if rests - now < grace / 4 {
+            return;
+        }
+        // Those of the crowd before are still waited for.
+        let before = self.crowd.filter(|(_, last)| begun.saturating_duration_since(*last) <= grace);
+        let (first, last) = before.unwrap_or((begun, now));
+        self.crowd = Some((first.min(begun), last.max(now)));
+    }
+
+    /// Whether a stream that broke at this time did so together with many.
+    #[must_use]
+    pub fn has(&self, broke_at: Instant) -> bool {
+        self.crowd.is_some_and(|(first, last)| first <= broke_at && broke_at <= last)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use muster_common::clock::Clock;
@@ -94,5 +135,40 @@ mod tests {
         assert_eq!(slots.take(start, SECOND), Some(SECOND));
         assert_eq!((slots.take(start, SECOND), slots.take(start, SECOND)), (None, None));
         assert_eq!(slots.take(start + SECOND, SECOND), Some(SECOND));
+    }
+
+    #[test]
+    fn many_that_break_together_are_a_crowd_from_the_first_to_the_last_and_few_are_none() {
+        let (start, grace) = (Clock::System.monotonic(), SECOND * 20);
+        let mut crowds = Crowds::new(100);
+        let mut now = start;
+        // As many as come back at the same time leave no line, however long it goes on.
+        for _ in 0..3000 {
+            crowds.broke(now, grace);
+            now += SECOND / 100;
+        }
+        assert!(!crowds.has(start) && !crowds.has(now));
+        let first = now;
+        for n in 0..499 {
+            crowds.broke(first + SECOND * n / 1000, grace);
+        }
+        assert!(!crowds.has(first), "they are back in less than five seconds");
+        let last = first + SECOND / 2;
+        (0..100).for_each(|_| crowds.broke(last, grace));
+        assert!(crowds.has(first) && crowds.has(last));
+        assert!(!crowds.has(start) && !crowds.has(last + SECOND));
+    }
+
+    #[test]
+    fn a_crowd_soon_after_another_one_is_one_with_it() {
+        let (start, grace) = (Clock::System.monotonic(), SECOND * 20);
+        let mut crowds = Crowds::new(100);
+        let mut break_at = |at: Instant| (0..600).for_each(|_| crowds.broke(at, grace));
+        break_at(start);
+        break_at(start + SECOND * 10);
+        assert!(crowds.has(start) && crowds.has(start + SECOND * 10));
+        let mut break_at = |at: Instant| (0..600).for_each(|_| crowds.broke(at, grace));
+        break_at(start + SECOND * 60);
+        assert!(!crowds.has(start) && crowds.has(start + SECOND * 60), "the first are judged by now");
     }
 }

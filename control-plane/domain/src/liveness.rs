@@ -14,7 +14,8 @@
 //!
 //! A goodbye that announces a return keeps the node as it was for the grace;
 //! one that announces an end makes it offline at once. Who was told to come anew, and
-//! does not within the grace, is unknown: the control plane is why it went. Quarantine covers what
+//! does not within the grace, is unknown: the control plane is why it went. So is one whose stream
+//! broke together with many: those stand in our line when they come back. Quarantine covers what
 //! is connected. Between ticks nothing changes by itself, and the first tick
 //! after a long silence still goes by way of late.
 
@@ -25,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 mod word;
 
-use word::MOVED;
+use word::{CROWD, MOVED};
 pub use word::{AWAY, ENROLLED, SILENT, WORDS, Word};
 
 /// State of hearing.
@@ -40,7 +41,8 @@ pub enum State {
     Late,
     /// Silent for 2.5 intervals, or its stream closed and did not come back.
     Offline,
-    /// The control plane itself was away, or told it to come anew.
+    /// The control plane itself was away, or told it to come anew, or lets in many whose streams
+    /// broke together.
     Unknown,
     /// Offline, and its certificate has run out.
     Expired,
@@ -115,6 +117,8 @@ pub enum Event {
     StreamClosed(Closed),
     /// Time passed.
     Tick,
+    /// The same, for one whose stream broke together with so many that they stand in a line.
+    TickInCrowd,
     /// The control plane was away up to now: stopped, suspended or cut off from everyone.
     PlaneWasAway,
     /// Its certificate has run out.
@@ -134,6 +138,12 @@ pub enum Change {
     Same,
     /// It is another, for this reason.
     To(State, &'static str),
+}
+
+/// Whether a node that is unknown for this reason is so because of the control plane itself.
+#[must_use]
+pub fn is_ours(reason: &str) -> bool {
+    reason != CROWD
 }
 
 /// Whether a node that is offline for this reason is lost: nobody had said that it would be.
@@ -202,6 +212,21 @@ impl Tracker {
     #[must_use]
     pub const fn told(state: State) -> Self {
         Self { hearing: Hearing::Told { state }, expired: false, quarantined: false }
+    }
+
+    /// Since when it is waited for without having said a word, while it is.
+    #[must_use]
+    pub const fn broke_at(&self) -> Option<Instant> {
+        match self.hearing {
+            Hearing::Closing { since, how: Closed::Lost } => Some(since),
+            Hearing::Closing { .. }
+            | Hearing::Never
+            | Hearing::Online { .. }
+            | Hearing::Late { .. }
+            | Hearing::Unknown { .. }
+            | Hearing::Offline
+            | Hearing::Told { .. } => None,
+        }
     }
 
     /// When it was heard last, while it is. `None`: it is not.
@@ -281,6 +306,11 @@ impl Tracker {
             (Never | Closing { .. } | Unknown { .. } | Offline | Told { .. }, Event::StreamClosed(..)) => {
                 same
             }
+
+            (Closing { since, how: Closed::Lost }, Event::TickInCrowd) if now - since >= limits.grace => {
+                to(Unknown { since }, CROWD)
+            }
+            (_, Event::TickInCrowd) => same,
 
             (Online { heard }, Event::Tick) if now - heard >= limits.late => {
                 to(Late { heard }, "HeartbeatMissed")

@@ -76,7 +76,7 @@ impl App {
                 Sees::Nothing => false,
             };
             // A stream that is open and silent is of no use to anyone: the node shall come anew.
-            if due && self.observe(&mut entry, Event::Tick, now) && entry.tracker.state() == State::Offline {
+            if due && self.tick(&mut entry, now) && entry.tracker.state() == State::Offline {
                 silent.extend(entry.live.as_ref().map(|_| entry.node.id));
                 self.let_go_if_gone(&mut entry);
             }
@@ -93,6 +93,12 @@ impl App {
             session.end(End::Refuse(Refusal::new(reason, "nothing was heard for 2.5 heartbeat intervals")));
         }
         swept
+    }
+
+    /// Shows a node the time. Whose stream broke with many others' may stand in our line.
+    fn tick(&self, entry: &mut MutexGuard<'_, Entry>, now: Instant) -> bool {
+        let is_in_crowd = entry.tracker.broke_at().is_some_and(|at| self.herd.is_of_crowd(at));
+        self.observe(entry, if is_in_crowd { Event::TickInCrowd } else { Event::Tick }, now)
     }
 
     /// Has the machine know what the node's record says of quarantine.
@@ -114,11 +120,11 @@ impl App {
         let since = self.clock.now();
         let node = entry.node.id;
         tracing::info!(%node, ?state, reason, "node {node} is {state:?}: {reason}");
+        if state == State::Offline && event == Event::Tick {
+            self.lost(entry, was);
+        }
         entry.node.liveness = Liveness { state, since, reason: reason.into() };
         entry.note_hearing(was);
-        if state == State::Offline && event == Event::Tick {
-            self.lost(node, was, entry.holder);
-        }
         entry.dirty.liveness = true;
         self.recorder.node(entry);
         true

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use muster_common::{clock::Instant, ids::NodeId, reason::Reason};
 use muster_domain::{
-    herd::{Slots, window},
+    herd::{Crowds, Slots, window},
     lane::Lane,
 };
 use parking_lot::Mutex;
@@ -28,6 +28,7 @@ pub struct Herd {
     sessions: usize,
     per_second: u32,
     slots: Mutex<Slots>,
+    crowds: Mutex<Crowds>,
 }
 
 impl Herd {
@@ -37,7 +38,18 @@ impl Herd {
     #[must_use]
     pub fn new(connections: usize, per_second: u32) -> Self {
         let sessions = connections - connections / 32;
-        Self { sessions, per_second, slots: Mutex::new(Slots::new(per_second, 1)) }
+        let (slots, crowds) = (Mutex::new(Slots::new(per_second, 1)), Mutex::new(Crowds::new(per_second)));
+        Self { sessions, per_second, slots, crowds }
+    }
+
+    /// A stream broke without a word, of a node that has so long to come back.
+    pub(super) fn broke(&self, now: Instant, grace: Duration) {
+        self.crowds.lock().broke(now, grace);
+    }
+
+    /// Whether a stream that broke then did so together with so many that they stand in a line.
+    pub(super) fn is_of_crowd(&self, broke_at: Instant) -> bool {
+        self.crowds.lock().has(broke_at)
     }
 
     /// The next place in the line of those who were sent away.

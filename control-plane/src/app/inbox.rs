@@ -193,12 +193,16 @@ impl Inbox for App {
             return; // fenced: the newer session speaks for the node
         }
         self.traces.items().left(session.node());
+        let now = self.clock.monotonic();
+        if *why == Closed::Lost {
+            self.herd.broke(now, self.liveness_limits().grace);
+        }
         self.live(session, |mut entry| {
             entry.live = None;
             for ticket in &mut entry.tickets {
                 ticket.to_send = false; // the next Hello decides anew
             }
-            self.observe(&mut entry, Event::StreamClosed(how(why)), self.clock.monotonic());
+            self.observe(&mut entry, Event::StreamClosed(how(why)), now);
             // It has none now; and one that is over is not newer than any other.
             entry.dirty.session = entry.dirty.session.and(Some(Claim::Again));
             self.tell_session(&mut entry, Claim::Again);

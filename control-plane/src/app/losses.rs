@@ -14,7 +14,7 @@ use muster_domain::{
     audit::Note,
     event::{Happened, Kind, Many, SHOWN},
     labels::Labels,
-    liveness::State,
+    liveness::{self, State},
     mass_loss::{self, Away, Burst, Candidates, Cause, Common, Limits, Lost, Seen},
 };
 use parking_lot::Mutex;
@@ -54,9 +54,10 @@ impl App {
         self.losses.0.lock().away = away;
     }
 
-    /// A node is offline, which nobody had said; it was in this state before, and held so.
-    pub(super) fn lost(&self, node: NodeId, was: State, holder: Holder) {
-        let lost = Lost { node, replica: self.replica_of(holder), after_away: was == State::Unknown };
+    /// A node is offline, which nobody had said; it was in this state before, as the rest of its entry tells.
+    pub(super) fn lost(&self, entry: &Entry, was: State) {
+        let after_away = was == State::Unknown && liveness::is_ours(&entry.node.liveness.reason);
+        let lost = Lost { node: entry.node.id, replica: self.replica_of(entry.holder), after_away };
         let mut inner = self.losses.0.lock();
         inner.late -= usize::from(was == State::Late && inner.late > 0);
         inner.losses.add(lost, self.clock.monotonic());

@@ -16,6 +16,7 @@ mod groups;
 mod identity;
 mod lanes;
 mod ledger;
+mod liveness;
 mod lists;
 mod loading;
 mod numbers;

@@ -111,6 +111,27 @@ fn who_was_told_to_come_anew_has_as_long_as_after_an_absence_of_the_plane() {
 }
 
 #[test]
+fn who_lost_its_stream_with_many_is_unknown_after_the_grace_and_has_as_long_as_they_need() {
+    let mut node = Story::connected();
+    assert_eq!(node.does(Event::TickInCrowd), Change::Same, "its stream is whole");
+    node.closes(Closed::Lost);
+    let broke = node.tracker.broke_at();
+    assert_eq!(broke, Some(node.now));
+    assert_eq!(node.after(14), Change::Same);
+    assert_eq!(node.does(Event::TickInCrowd), Change::Same, "it has its grace first");
+    node.now += Duration::from_secs(1);
+    assert_eq!(node.does(Event::TickInCrowd), Change::To(State::Unknown, "NotBackFromCrowd"));
+    assert!(!is_ours("NotBackFromCrowd") && is_ours(AWAY));
+    assert_eq!(node.after(84), Change::Same);
+    assert_eq!(node.after(1), Change::To(State::Offline, "DidNotReturn"));
+
+    let mut node = Story::connected();
+    node.closes(Closed::Returning);
+    node.now += Duration::from_secs(15);
+    assert_eq!((node.tracker.broke_at(), node.does(Event::TickInCrowd)), (None, Change::Same));
+}
+
+#[test]
 fn a_goodbye_for_good_is_offline_at_once() {
     for (how, reason) in [(Closed::Stopped, "AgentStopped"), (Closed::Disconnected, "Disconnected")] {
         assert_eq!(Story::connected().closes(how), Change::To(State::Offline, reason));

@@ -26,8 +26,11 @@ pub const AWAY: &str = "ControlPlaneAway";
 /// Why a node is unknown that was told to go to another replica.
 pub(super) const MOVED: &str = "NotBackFromMove";
 
+/// Why a node is unknown whose stream broke together with many.
+pub(super) const CROWD: &str = "NotBackFromCrowd";
+
 /// The reasons that are given here.
-pub const WORDS: [&str; 17] = [
+pub const WORDS: [&str; 18] = [
     ENROLLED,
     "Connected",
     "HeartbeatReceived",
@@ -41,6 +44,7 @@ pub const WORDS: [&str; 17] = [
     "Disconnected",
     AWAY,
     MOVED,
+    CROWD,
     "CertificateExpired",
     "CertificateRenewed",
     "Quarantined",

@@ -100,7 +100,7 @@ impl App {
         let liveness = node.liveness.clone();
         let was_there = matches!(entry.tracker.state(), State::Online | State::Late | State::Unknown);
         if was_there && liveness.state == State::Offline && liveness::is_lost(&liveness.reason) {
-            self.lost(node.id, entry.tracker.state(), entry.holder);
+            self.lost(entry, entry.tracker.state());
         }
         self.fleet.take_told(entry, node, self.clock.now());
         entry.held_since = None;

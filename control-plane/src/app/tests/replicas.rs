@@ -67,7 +67,7 @@ fn state(bench: &Bench, id: NodeId) -> liveness::State {
 }
 
 /// Time passes: the store needs a moment of the real one, which goes on afterwards.
-async fn wait(time: Duration) {
+pub(super) async fn wait(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
     tokio::time::resume();
