@@ -152,6 +152,7 @@ impl Worker for Sweep {
             let count = swept.counts.get(&state).copied().unwrap_or(0);
             app.metrics.nodes_by_liveness(crate::app::heartbeats::word(state), count);
         }
+        app.leave_if_cut_off();
         app.tell_losses().await?;
         app.tell_database_back().await
     }

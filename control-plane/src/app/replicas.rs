@@ -4,6 +4,7 @@
 
 mod age;
 mod balance;
+mod cut_off;
 mod hold;
 mod told;
 
@@ -65,6 +66,8 @@ struct State {
     is_blind: bool,
     /// Giving sessions away.
     giving: balance::Giving,
+    /// Giving all away, from where the database cannot be reached.
+    leaving: cut_off::Leaving,
 }
 
 /// What this process sees of the nodes that are not here.

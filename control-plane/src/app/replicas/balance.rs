@@ -75,18 +75,18 @@ impl App {
     }
 }
 
-fn addresses_of(all: &[Replica]) -> Arc<[String]> {
+pub(super) fn addresses_of(all: &[Replica]) -> Arc<[String]> {
     let addresses: BTreeSet<&String> = all.iter().flat_map(|replica| &replica.addresses).collect();
     addresses.into_iter().cloned().collect()
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use muster_common::clock::UnixMillis;
 
     use super::*;
 
-    fn all(sessions: [u64; 3]) -> Vec<Replica> {
+    pub(in super::super) fn all(sessions: [u64; 3]) -> Vec<Replica> {
         let replica = |(number, sessions)| Replica {
             name: format!("r{number}"),
             id: ReplicaId::from_u128(number),

@@ -1,6 +1,6 @@
 //! A replica that could not read or write the store for a while, and what it left behind.
 
-use std::pin::Pin;
+use std::{pin::Pin, task::Poll};
 
 use futures_util::poll;
 use muster_common::ids::ReplicaId;
@@ -76,6 +76,35 @@ async fn one_that_cannot_read_the_store_calls_nobody_gone_and_then_waits_for_all
     pair.0.app.follow().await.unwrap();
     pair.0.app.sweep(None);
     assert_eq!(state(&pair.0, id), liveness::State::Offline);
+}
+
+#[tokio::test]
+async fn one_that_stays_cut_off_sends_its_nodes_to_the_others_which_wait_for_them() {
+    let pair = Bench::pair().await;
+    let id = node(&pair).await;
+    let mut session = session(&pair.1.app, id);
+    assert!(matches!(session.next().await, Some(Ok(Frame { body: Outbound::Welcome(_), .. }))));
+    settle(&pair).await;
+    let away = pair.1.app.liveness_limits().away;
+    let mut told = async || {
+        pair.1.app.leave_if_cut_off();
+        let mut told = None;
+        while let Poll::Ready(Some(Ok(frame))) = poll!(session.next()) {
+            if let Outbound::Reconnect { reason, .. } = frame.body {
+                told = Some(reason);
+            }
+        }
+        told
+    };
+    pass(LEASE, &[&pair.0]).await;
+    assert_eq!(told().await, None, "the database may fail over");
+    pair.1.app.beat().await.unwrap();
+    pass(LEASE + away / 5, &[&pair.0]).await;
+    assert_eq!(told().await, None, "it has just begun");
+    assert_eq!(state(&pair.0, id), liveness::State::Unknown, "the others have it for lost");
+    pass(away * 3 / 5, &[&pair.0]).await;
+    assert_eq!(told().await, Some("cut-off"));
+    assert_eq!(state(&pair.0, id), liveness::State::Unknown, "it is waited for");
 }
 
 #[tokio::test]
