@@ -13,14 +13,11 @@ use muster_common::{
     tls::{pem, spiffe::TrustDomain},
 };
 use muster_domain::{
-    access::Caller,
     audit::{Note, Stamp},
-    authority::{Authority, Holders, Move, Phase, Progress, Refused, Slot, Standing},
+    authority::{Authority, Move, Phase, Progress, Refused, Slot, Standing},
     event::{self, Happened},
-    liveness::State,
-    node::Node,
 };
-use muster_store::{ReadAccess as _, ReadAuthority, ReadNodes as _, Store, WriteAuthority as _, WriteTx};
+use muster_store::{ReadAccess, ReadAuthority, Store, WriteAuthority as _, WriteTx};
 use rustls::pki_types::CertificateDer;
 use serde_json::json;
 
@@ -114,9 +111,18 @@ pub async fn go(
 ) -> Result<Authority, Error> {
     let _alone = alone(place)?;
     let (now, dir, recovers) = (stamp.at, place.dir.to_owned(), place.recovers);
-    let write = move |tx: &mut WriteTx<'_>| -> Result<Authority, Error> {
+    // Not in the write, for which others wait: a fleet is large. What was counted only becomes less
+    // meanwhile: no slot beside the active one issues, and that the active one is another is seen.
+    let counted = store.read(move |tx| {
         let before = tx.authority_get()?;
-        let progress = progress(&before, &tx.node_all()?, &tx.caller_all()?, recovers);
+        let progress = progress(tx, &before, recovers)?;
+        Ok::<_, Error>((before, progress))
+    });
+    let (before, progress) = counted.await?;
+    let write = move |tx: &mut WriteTx<'_>| -> Result<Authority, Error> {
+        if tx.authority_get()? != before {
+            return Err(changed());
+        }
         let after = before.go(step, &progress, forced, now).map_err(|error| refused(&error))?;
         // Before it is in force: what cannot sign must not be told to.
         ca::check_active(&dir, &after).map_err(|error| unusable(&error))?;
@@ -132,41 +138,17 @@ pub async fn go(
     Ok(after)
 }
 
-/// How far the fleet is with the moves that are under way.
-#[must_use]
-pub fn progress(authority: &Authority, nodes: &[Node], callers: &[Caller], recovers: bool) -> Progress {
-    let mut progress = Progress { recovers, ..Progress::default() };
-    for node in nodes.iter().filter(|node| is_live(node)) {
-        progress.live += 1;
-        if node.trust_bundle_version < authority.bundle_version {
-            progress.unacknowledged.push(node.id);
-        }
-    }
-    let of = |standing| match authority.at(standing) {
-        Some(slot) => holders(slot.number, nodes, callers),
-        None => Holders::default(),
-    };
-    Progress { on_previous: of(Standing::Previous), on_next: of(Standing::Next), ..progress }
-}
-
-/// In quarantine a node gets no certificate: nobody waits for it.
-fn is_live(node: &Node) -> bool {
-    node.quarantine.is_none() && matches!(node.liveness.state, State::Online | State::Late)
-}
-
-fn holders(slot: u32, nodes: &[Node], callers: &[Caller]) -> Holders {
-    let holds = |node: &&Node| {
-        let held = &node.certificate;
-        held.current.issuer == slot || held.next.as_ref().is_some_and(|next| next.issuer == slot)
-    };
-    let (live, absent): (Vec<&Node>, Vec<&Node>) = nodes.iter().filter(holds).partition(|node| is_live(node));
-    let ids = |nodes: Vec<&Node>| nodes.into_iter().map(|node| node.id).collect();
-    let callers = callers.iter().filter(|caller| caller.issuer == slot);
-    Holders {
-        live: ids(live),
-        absent: ids(absent),
-        callers: callers.map(|caller| caller.principal.clone()).collect(),
-    }
+/// How far the fleet is with the moves that are under way, as it is stored.
+///
+/// # Errors
+/// If the store fails.
+pub fn progress<R: ReadAuthority + ReadAccess>(
+    tx: &mut R,
+    authority: &Authority,
+    recovers: bool,
+) -> Result<Progress, muster_store::Error> {
+    let progress = Progress::begin(authority, &tx.caller_all()?, recovers);
+    tx.authority_progress(authority, progress)
 }
 
 fn note(tx: &mut WriteTx<'_>, after: &Authority, forced: bool) -> Result<(), Error> {
@@ -320,14 +302,8 @@ impl App {
     pub async fn authority(&self) -> Result<(Authority, Progress), Error> {
         let authority = self.ca.authority();
         let callers = self.store.read(|tx| tx.caller_all().map_err(Error::from)).await?;
-        let mut nodes = Vec::new();
-        self.fleet.for_each(|entry| {
-            let mut node = entry.node.clone();
-            node.liveness.state = entry.tracker.state();
-            node.items = Vec::new();
-            nodes.push(node);
-        });
-        let progress = progress(&authority, &nodes, &callers, self.fixed.recovery.enabled);
+        let mut progress = Progress::begin(&authority, &callers, self.fixed.recovery.enabled);
+        self.fleet.for_each(|entry| progress.count(&authority, &entry.node, entry.tracker.state()));
         Ok((authority, progress))
     }
 

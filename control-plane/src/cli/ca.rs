@@ -7,7 +7,7 @@ use anyhow::bail;
 use clap::{Subcommand, ValueEnum};
 use muster_common::{error_chain::Chain, tls::pin};
 use muster_domain::authority::{Authority, Holders, Move, Phase, Progress};
-use muster_store::{ReadAccess as _, ReadAuthority as _, ReadNodes as _, Store};
+use muster_store::{ReadAuthority as _, Store};
 
 use super::{ConfigArg, open_store, stamp};
 use crate::{
@@ -118,10 +118,11 @@ fn status(config: &Config) -> anyhow::Result<()> {
 }
 
 fn print(store: &Store, recovers: bool) -> anyhow::Result<()> {
-    let (authority, nodes, callers) = store.read_blocking::<_, muster_store::Error, _>(|tx| {
-        Ok((tx.authority_get()?, tx.node_all()?, tx.caller_all()?))
+    let (authority, progress) = store.read_blocking(|tx| {
+        let authority = tx.authority_get()?;
+        let progress = authority::progress(tx, &authority, recovers)?;
+        Ok::<_, muster_store::Error>((authority, progress))
     })?;
-    let progress = authority::progress(&authority, &nodes, &callers, recovers);
     println!("phase\t{}", authority.phase().as_str());
     println!("trust bundle\t{}", authority.bundle_version);
     for slot in &authority.slots {
@@ -144,7 +145,7 @@ fn hint(authority: &Authority, progress: &Progress) {
         Phase::Prepared => {
             println!(
                 "next\tactivate, when all have acknowledged: {} of {} connected nodes have not",
-                progress.unacknowledged.len(),
+                progress.unacknowledged.count,
                 progress.live
             );
             println!("or\trollback: {}", held(&progress.on_next, progress.recovers));
@@ -161,10 +162,10 @@ fn hint(authority: &Authority, progress: &Progress) {
 fn held(holders: &Holders, recovers: bool) -> String {
     format!(
         "{} connected nodes and {} callers ({}) hold certificates of that slot; {} that are away {} recover",
-        holders.live.len(),
+        holders.live.count,
         holders.callers.len(),
         holders.callers.join(", "),
-        holders.absent.len(),
+        holders.absent.count,
         if recovers { "will" } else { "cannot" },
     )
 }

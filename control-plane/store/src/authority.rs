@@ -1,16 +1,21 @@
 //! The certificate authority's slots, and what is revoked.
 
 use muster_domain::{
-    authority::{Authority, Slot, Standing},
+    authority::{Authority, KEPT, Nodes, Progress, Slot, Standing},
     revocation::{Revocation, Subject},
 };
 
 use crate::{
     changes::ChangeKind,
-    engine::{Row, params},
+    engine::{Param, Row, params},
     error::Error,
     tx::{ReadTx, Reader, WriteTx, Writer},
 };
+
+/// A node that gets certificates now; as [`Progress::count`] asks.
+const LIVE: &str = "s.quarantine IS NULL AND s.liveness IN ('online', 'late')";
+const HOLDS: &str =
+    "EXISTS (SELECT 1 FROM node_certificates c WHERE c.node_id = s.node_id AND c.issuer = $1)";
 
 const VERSION: &str = "trust-bundle-version";
 
@@ -27,6 +32,25 @@ pub trait ReadAuthority: Reader {
         let sql = "SELECT value FROM meta WHERE name = $1";
         let version = self.row(sql, params![VERSION], |row| row.parsed(VERSION))?;
         Ok(Authority { slots, bundle_version: version.unwrap_or(0) })
+    }
+
+    /// How far all nodes are, counted where they are stored. `progress`: without any node yet.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn authority_progress(&mut self, authority: &Authority, progress: Progress) -> Result<Progress, Error> {
+        let live = nodes(self, LIVE, &[])?.count;
+        let behind = params![authority.bundle_version];
+        let unacknowledged = nodes(self, &format!("{LIVE} AND s.trust_bundle < $1"), behind)?;
+        let mut progress = Progress { live, unacknowledged, ..progress };
+        for (standing, holders) in
+            [(Standing::Previous, &mut progress.on_previous), (Standing::Next, &mut progress.on_next)]
+        {
+            let Some(slot) = authority.at(standing).map(|slot| slot.number) else { continue };
+            holders.live = nodes(self, &format!("{HOLDS} AND {LIVE}"), params![slot])?;
+            holders.absent = nodes(self, &format!("{HOLDS} AND NOT ({LIVE})"), params![slot])?;
+        }
+        Ok(progress)
     }
 
     /// Everything that is revoked.
@@ -109,6 +133,18 @@ pub trait WriteAuthority: ReadAuthority + Writer {
         }
         Ok(found)
     }
+}
+
+/// Nodes of which this holds.
+fn nodes<R: Reader + ?Sized>(tx: &mut R, holds: &str, params: &[Param<'_>]) -> Result<Nodes, Error> {
+    let count = format!("SELECT count(*) FROM node_status s WHERE {holds}");
+    let count = tx.row(&count, params, |row| row.u64("nodes"))?.unwrap_or(0);
+    if count == 0 {
+        return Ok(Nodes::default());
+    }
+    let first = format!("SELECT s.node_id FROM node_status s WHERE {holds} ORDER BY s.node_id LIMIT {KEPT}");
+    let first = tx.rows(&first, params, |row| row.parsed("node id"))?;
+    Ok(Nodes { count: usize::try_from(count).unwrap_or(usize::MAX), first })
 }
 
 fn slot(row: &mut Row) -> Result<Slot, Error> {

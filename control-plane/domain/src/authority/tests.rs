@@ -78,18 +78,18 @@ fn a_move_out_of_turn_is_refused() {
 fn nobody_is_left_behind_unless_it_is_forced() {
     let node = NodeId::from_u128(7);
     let prepared = Authority::first(slot(1, 1)).prepare(slot(2, 2)).unwrap();
-    let waiting = Progress { live: 3, unacknowledged: vec![node], ..Progress::default() };
+    let waiting = Progress { live: 3, unacknowledged: [node].into_iter().collect(), ..Progress::default() };
     let refused = prepared.go(Move::Activate, &waiting, false, NOW).unwrap_err().to_string();
     assert!(refused.contains("1 of 3") && refused.contains(&node.to_string()), "{refused}");
     let activated = prepared.go(Move::Activate, &waiting, true, NOW).unwrap();
 
-    let nodes = held(Holders { live: vec![node; 12], ..Holders::default() });
+    let nodes = held(Holders { live: [node; 12].into_iter().collect(), ..Holders::default() });
     let refused = activated.go(Move::Retire, &nodes, false, NOW).unwrap_err().to_string();
     assert!(refused.contains("and 2 more"), "{refused}");
     let callers = held(Holders { callers: vec!["operator/alice".into()], ..Holders::default() });
     let refused = activated.go(Move::Retire, &callers, false, NOW).unwrap_err().to_string();
     assert!(refused.contains("operator/alice"), "{refused}");
-    let absent = held(Holders { absent: vec![node], ..Holders::default() });
+    let absent = held(Holders { absent: [node].into_iter().collect(), ..Holders::default() });
     assert!(activated.go(Move::Retire, &absent, false, NOW).is_ok(), "who is away comes back by recovery");
     let gone = Progress { recovers: false, ..absent };
     let refused = activated.go(Move::Retire, &gone, false, NOW).unwrap_err().to_string();
@@ -102,7 +102,7 @@ fn one_step_back_loses_nobody_and_a_second_only_who_is_forced() {
     let node = NodeId::from_u128(7);
     let prepared = Authority::first(slot(1, 1)).prepare(slot(2, 2)).unwrap();
     let activated = go(&prepared, Move::Activate);
-    let some = held(Holders { live: vec![node], ..Holders::default() });
+    let some = held(Holders { live: [node].into_iter().collect(), ..Holders::default() });
     let back = activated.go(Move::Rollback, &some, false, NOW).unwrap();
     assert_eq!(back.phase(), Phase::Prepared);
     // It renewed while the slot was active.
@@ -140,4 +140,12 @@ fn a_dropped_root_leads_nowhere() {
     let three = rotated(&dropped, slot(3, 3));
     let way: Vec<&str> = three.way_back().into_iter().map(|der| std::str::from_utf8(der).unwrap()).collect();
     assert_eq!(way, ["cross3", "root1"]);
+}
+
+#[test]
+fn of_a_fleet_numbers_are_kept_and_the_first_names() {
+    let nodes: Nodes = (0..1000).map(NodeId::from_u128).collect();
+    assert_eq!((nodes.count, nodes.first.len()), (1000, KEPT));
+    assert_eq!(nodes.first[..2], [0, 1].map(NodeId::from_u128));
+    assert!(nodes.named().ends_with(" and 990 more"), "{}", nodes.named());
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use muster_common::tls::pin;
 use muster_domain::{
-    authority::{Authority, Holders, Phase, Progress, Slot},
+    authority::{Authority, Holders, Nodes, Phase, Progress, Slot},
     revocation::Revocation,
 };
 use muster_proto::admin::v1 as pb;
@@ -44,22 +44,22 @@ fn slot(slot: &Slot) -> pb::AuthoritySlot {
 }
 
 fn progress(progress: &Progress) -> pb::AuthorityProgress {
-    let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let count = |nodes: &Nodes| number(nodes.count);
     let callers = |holders: &Holders| holders.callers.iter().take(NAMED).cloned().collect();
-    let named =
-        |ids: &[muster_common::ids::NodeId]| ids.iter().take(NAMED).map(ToString::to_string).collect();
+    let named = |nodes: &Nodes| nodes.first.iter().take(NAMED).map(ToString::to_string).collect();
     pb::AuthorityProgress {
-        connected_nodes: count(progress.live),
-        unacknowledged: count(progress.unacknowledged.len()),
+        connected_nodes: number(progress.live),
+        unacknowledged: count(&progress.unacknowledged),
         unacknowledged_node_ids: named(&progress.unacknowledged),
-        on_previous: count(progress.on_previous.live.len()),
+        on_previous: count(&progress.on_previous.live),
         on_previous_node_ids: named(&progress.on_previous.live),
-        absent_on_previous: count(progress.on_previous.absent.len()),
+        absent_on_previous: count(&progress.on_previous.absent),
         absent_on_previous_node_ids: named(&progress.on_previous.absent),
         callers_on_previous: callers(&progress.on_previous),
-        on_next: count(progress.on_next.live.len()),
+        on_next: count(&progress.on_next.live),
         on_next_node_ids: named(&progress.on_next.live),
-        absent_on_next: count(progress.on_next.absent.len()),
+        absent_on_next: count(&progress.on_next.absent),
         absent_on_next_node_ids: named(&progress.on_next.absent),
         callers_on_next: callers(&progress.on_next),
     }

@@ -210,7 +210,7 @@ async fn a_certificate_that_waits_is_replaced_when_its_slot_issues_no_more() {
     bench.app.renew(&alice(), id, &by(None), &csr()).await.unwrap();
     bench.app.authority_go(&alice(), Move::Rollback, false).await.unwrap();
     assert_eq!(bench.app.trust(&session).renew.map(|renew| renew.1), Some("new-issuer"));
-    let waited_for = async || bench.app.authority().await.unwrap().1.on_next.live;
+    let waited_for = async || bench.app.authority().await.unwrap().1.on_next.live.first;
     assert_eq!(waited_for().await, [id], "the slot cannot be dropped yet");
     bench.app.renew(&alice(), id, &by(None), &csr()).await.unwrap();
     assert_eq!(bench.app.trust(&session).renew, None);

@@ -1,5 +1,8 @@
 use muster_domain::{
     authority::{Authority, Move, Phase, Progress, Slot, Standing},
+    certificate::{Issued, NodeCertificate},
+    liveness::{Liveness, State},
+    node::Node,
     revocation::Revocation,
     sighting::{Kept, Quarantine, Sighting, Suspicion},
 };
@@ -10,7 +13,7 @@ use muster_store::{
 
 use crate::{
     harness::{Database, NOW, note, read, report, stamp, write},
-    samples::node,
+    samples::{issued, node},
 };
 
 fn slot(number: u32) -> Slot {
@@ -114,4 +117,38 @@ pub(crate) fn trust_recoveries_and_quarantine_of_a_node_are_kept(database: &impl
         tx.node_set_recoveries(nobody, 1)
     });
     assert!(!missing.value);
+}
+
+pub(crate) fn nodes_are_counted_by_what_they_hold_and_acknowledged(database: &impl Database) {
+    let store = database.open();
+    let of_slot = |issuer: u32| Issued { issuer, ..issued(u64::from(issuer)) };
+    let states = [State::Online, State::Late, State::Offline, State::Unknown, State::Quarantined];
+    let kinds = states.into_iter().flat_map(|state| [(state, 1), (state, 2), (state, 3)]);
+    for (number, (state, held)) in (1..).zip(kinds) {
+        let next = (held == 3).then(|| Box::new(of_slot(1)));
+        let certificate = NodeCertificate { current: of_slot(held.min(2)), next };
+        let liveness = Liveness { state, since: NOW, reason: "X".into() };
+        let node = Node { certificate, liveness, ..node(number) };
+        let id = node.id;
+        write(&store, move |tx| tx.node_insert(&node));
+        report(&store, move |tx| tx.node_set_trust_bundle(id, u64::from(held)));
+    }
+    let locked = node(1).id;
+    let quarantine =
+        Quarantine { reason: Suspicion::ByOperator, since: NOW, seen: Vec::new(), newest: None };
+    write(&store, move |tx| tx.node_set_quarantine(locked, Some(&quarantine), None));
+    let prepared = Authority::first(slot(1)).prepare(slot(2)).unwrap();
+    let activated = prepared.go(Move::Activate, &Progress::default(), true, NOW).unwrap();
+    for authority in [Authority::first(slot(1)), prepared, activated] {
+        let mut expected = Progress::begin(&authority, &[], true);
+        for node in read(&store, |tx| tx.node_all()) {
+            expected.count(&authority, &node, node.liveness.state);
+        }
+        let (asked, begun) = (authority.clone(), Progress::begin(&authority, &[], true));
+        let found = read(&store, move |tx| tx.authority_progress(&asked, begun));
+        assert_eq!(found, expected);
+        assert_eq!(found.live, 5, "of six one is in quarantine");
+        let is_beside = authority.phase() != Phase::Steady;
+        assert_eq!(found.on_previous.live.count + found.on_next.live.count > 0, is_beside);
+    }
 }
