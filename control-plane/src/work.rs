@@ -13,7 +13,11 @@ mod workloads;
 
 use std::time::Duration;
 
-use muster_common::{clock::Instant, drain::Drain, tasks::Tasks};
+use muster_common::{
+    clock::Instant,
+    drain::Drain,
+    tasks::{self, Tasks},
+};
 use tokio::sync::watch;
 
 use crate::app::App;
@@ -25,7 +29,7 @@ pub fn start(app: &App, tasks: &Tasks, drain: &Drain) {
     drive(app, tasks, drain, Follow);
     drive(app, tasks, drain, Record);
     drive(app, tasks, drain, HandOut);
-    drive(app, tasks, drain, Sweep { last: None, next: None });
+    drive(app, tasks, drain, Sweep::default());
     drive(app, tasks, drain, numbers::Numbers);
     drive(app, tasks, drain, Expiry);
     drive(app, tasks, drain, GiveUp);
@@ -53,9 +57,11 @@ struct Record;
 /// Hands out orders.
 struct HandOut;
 /// Finds silent nodes.
+#[derive(Default)]
 struct Sweep {
     last: Option<Instant>,
     next: Option<Instant>,
+    took: Duration,
 }
 /// Ends orders that were never delivered in time.
 struct Expiry;
@@ -142,11 +148,13 @@ impl Worker for Sweep {
         std::future::pending::<()>().await;
     }
     fn every(&self, app: &App) -> Duration {
-        app.sweep_in(self.next)
+        app.sweep_in(self.next, self.took)
     }
     async fn work(&mut self, app: &App) -> Result<(), crate::app::Error> {
-        let swept = app.sweep(self.last.replace(app.clock.monotonic()));
-        self.next = swept.next;
+        let (sweeping, last) = (app.clone(), self.last.replace(app.clock.monotonic()));
+        // Not where sessions are: it looks at every node.
+        let swept = tasks::blocking(move || sweeping.sweep(last)).await;
+        (self.next, self.took) = (swept.next, swept.took);
         app.show_orders(&swept.orders);
         for state in crate::app::heartbeats::STATES {
             let count = swept.counts.get(&state).copied().unwrap_or(0);

@@ -17,6 +17,8 @@ use crate::session::{frames::Refusal, ports::End};
 
 /// Between two sweeps at least.
 const LEAST_REST: Duration = Duration::from_millis(100);
+/// And so many times as long as the last one took: of a large fleet it looks at a million nodes.
+const RESTS: u32 = 10;
 /// A sweep that comes later than this was not only slow.
 const AWAY: Duration = Duration::from_secs(2);
 
@@ -29,6 +31,8 @@ pub struct Swept {
     pub orders: OpenOrders,
     /// When a node can first change its state by silence.
     pub next: Option<Instant>,
+    /// How long it took to look at all of them.
+    pub took: Duration,
 }
 
 impl App {
@@ -43,7 +47,8 @@ impl App {
             self.was_away(Away::Suspended);
         }
         let (limits, wall) = (self.liveness_limits(), self.clock.now());
-        let mut swept = Swept { counts: BTreeMap::new(), orders: OpenOrders::new(), next: None };
+        let (counts, orders) = (BTreeMap::new(), OpenOrders::new());
+        let mut swept = Swept { counts, orders, next: None, took: Duration::ZERO };
         let mut silent = Vec::new();
         let (leads, sees) = (self.leads(), self.sees_others());
         match sees {
@@ -92,6 +97,7 @@ impl App {
             let reason = muster_common::reason::Reason::SlowReader;
             session.end(End::Refuse(Refusal::new(reason, "nothing was heard for 2.5 heartbeat intervals")));
         }
+        swept.took = self.clock.monotonic() - now;
         swept
     }
 
@@ -167,10 +173,10 @@ impl App {
     /// How long `sweep` may wait: until a node can first be late, as far as the
     /// last one knew, and not so long that a stream that closed since is forgotten.
     #[must_use]
-    pub fn sweep_in(&self, next: Option<Instant>) -> Duration {
+    pub fn sweep_in(&self, next: Option<Instant>, took: Duration) -> Duration {
         let until = next.map(|next| next.saturating_duration_since(self.clock.monotonic()));
         let most = self.sweep_at_most();
-        until.unwrap_or(most).clamp(LEAST_REST.min(most), most)
+        until.unwrap_or(most).clamp(LEAST_REST.max(took * RESTS).min(most), most)
     }
 
     fn sweep_at_most(&self) -> Duration {

@@ -1,5 +1,7 @@
 //! Who is called offline, and who is not.
 
+use std::time::Duration;
+
 use muster_common::ids::NodeId;
 use muster_domain::liveness::State;
 use muster_store::WriteNodes as _;
@@ -53,4 +55,11 @@ async fn nodes_whose_streams_break_with_few_others_have_the_grace_and_no_more() 
     sessions.iter().for_each(|session| bench.app.closed(session, &Closed::Lost));
     wait(bench.app.liveness_limits().grace).await;
     assert_eq!(states(&bench), [(State::Offline, 50)]);
+}
+
+#[tokio::test]
+async fn after_a_long_look_at_all_nodes_there_is_a_longer_rest() {
+    let bench = Bench::new().await;
+    let rest = |took| bench.app.sweep_in(Some(bench.app.clock.monotonic()), Duration::from_millis(took));
+    assert_eq!([0, 5, 200, 5000].map(rest).map(|rest| rest.as_millis()), [100, 100, 2000, 5000]);
 }
