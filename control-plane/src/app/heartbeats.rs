@@ -77,7 +77,11 @@ impl App {
             let due = match sees {
                 Sees::All => due,
                 // Where it went meanwhile nobody could say: it has its time from now.
-                Sees::AllAgain => due && !self.observe(&mut entry, Event::PlaneWasAway, now),
+                Sees::AllAgain if due || entry.live.is_none() => {
+                    self.observe(&mut entry, Event::PlaneWasAway, now);
+                    false
+                }
+                Sees::AllAgain => false,
                 Sees::Nothing => false,
             };
             // A stream that is open and silent is of no use to anyone: the node shall come anew.

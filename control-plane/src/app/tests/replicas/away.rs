@@ -79,6 +79,28 @@ async fn one_that_cannot_read_the_store_calls_nobody_gone_and_then_waits_for_all
 }
 
 #[tokio::test]
+async fn after_an_outage_of_the_database_who_has_no_session_here_has_its_time_whether_it_is_due_or_not() {
+    let pair = Bench::pair().await;
+    let (closed, held) = (node(&pair).await, pair.0.node(2).await);
+    let session = connect(&pair.0, closed);
+    settle(&pair).await;
+    wait(BLIND_AFTER + BEAT).await;
+    connect(&pair.0, held);
+    // Its stream breaks in the outage, and its grace goes on when that is over.
+    pair.0.app.closed(&session, &Closed::Lost);
+    pair.0.app.sweep(None);
+    pair.0.app.follow().await.unwrap();
+    pair.0.app.sweep(None);
+    assert_eq!(state(&pair.0, closed), liveness::State::Unknown, "it may be with another one");
+    assert_eq!(state(&pair.0, held), liveness::State::Online);
+    let limits = pair.0.app.liveness_limits();
+    wait(limits.grace).await;
+    pair.0.app.follow().await.unwrap();
+    pair.0.app.sweep(None);
+    assert_eq!(state(&pair.0, closed), liveness::State::Unknown, "it has its time");
+}
+
+#[tokio::test]
 async fn one_that_stays_cut_off_sends_its_nodes_to_the_others_which_wait_for_them() {
     let pair = Bench::pair().await;
     let id = node(&pair).await;
