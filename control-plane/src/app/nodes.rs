@@ -97,14 +97,12 @@ impl App {
             Some(key) => Some(key.parse::<NodeId>().map_err(|_| muster_store::Error::PageKey(key.clone()))?),
             None => None,
         };
-        let ids = self.matching(scope, selector);
-        let rest = &ids[after.map_or(0, |after| ids.partition_point(|id| *id <= after))..];
-        let (some, more) = rest.split_at(rest.len().min(page.size as usize));
+        let part = self.fleet.some_matching(scope, selector, after, page.size as usize);
         // It may have become another one since, which is not for this caller to see.
         let look = |entry: MutexGuard<'_, Entry>| entry.is_found(scope, selector).then(|| self.view(&entry));
-        let rows = some.iter().filter_map(|id| self.fleet.with(*id, look).flatten()).collect();
-        let next = some.last().filter(|_| !more.is_empty()).map(ToString::to_string);
-        Ok((Listed { rows, next }, ids.len()))
+        let rows = part.ids.iter().filter_map(|id| self.fleet.with(*id, look).flatten()).collect();
+        let next = part.ids.last().filter(|_| part.has_more).map(ToString::to_string);
+        Ok((Listed { rows, next }, part.total))
     }
 
     /// Ids of the nodes that match, in order.

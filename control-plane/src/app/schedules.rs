@@ -239,7 +239,7 @@ impl App {
             .and_then(|wish| selectors::written("selector", &wish.selector));
         let selector =
             written.and_then(|it| selectors::resolved("selector", &it, &self.catalog.now().groups));
-        selector.is_ok_and(|selector| !self.matching(scope, &selector).is_empty())
+        selector.is_ok_and(|selector| self.fleet.count_matching(scope, &selector) > 0)
     }
 }
 

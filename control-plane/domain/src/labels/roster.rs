@@ -31,6 +31,7 @@ pub struct Roster {
     all: RoaringBitmap,
     labels: HashMap<Box<str>, Column>,
     kinds: HashMap<Arc<Kind>, Places>,
+    entered: u64,
 }
 
 /// Where a node stands in a roster.
@@ -70,6 +71,7 @@ impl Roster {
             Place(u32::try_from(self.ids.len() - 1).expect("memory ends before places do"))
         });
         self.ids[place.0 as usize] = id;
+        self.entered += 1;
         self.all.insert(place.0);
         self.write(place, labels, facts);
         place
@@ -101,9 +103,21 @@ impl Roster {
         Found { places: found.places & reached, is_exact }
     }
 
+    /// How many nodes ever entered: while no other one did, no place is another node's.
+    #[must_use]
+    pub const fn entered(&self) -> u64 {
+        self.entered
+    }
+
+    /// The node that stands there, or was the last to.
+    #[must_use]
+    pub fn id(&self, place: Place) -> Option<NodeId> {
+        self.ids.get(place.0 as usize).copied()
+    }
+
     /// Ids of what was found, in no order.
     pub fn ids<'a>(&'a self, found: &'a Found) -> impl Iterator<Item = NodeId> + 'a {
-        found.places.iter().filter_map(|place| self.ids.get(place as usize).copied())
+        found.places().filter_map(|place| self.id(place))
     }
 
     fn of_selector(&self, selector: &Selector) -> Found {
@@ -171,6 +185,25 @@ impl Roster {
         if self.kinds.get_mut(facts.kind()).is_some_and(|places| places.remove(place.0)) {
             self.kinds.remove(facts.kind());
         }
+    }
+}
+
+impl Found {
+    /// Where they stand.
+    pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
+        self.places.iter().map(Place)
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        usize::try_from(self.places.len()).unwrap_or(usize::MAX)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
     }
 }
 

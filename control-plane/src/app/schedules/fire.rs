@@ -221,7 +221,7 @@ impl App {
         };
         let written = selectors::written("selector", &wish.selector)?;
         let selector = selectors::resolved("selector", &written, &self.catalog.now().groups)?;
-        if self.matching(&owner.scope, &selector).is_empty() {
+        if self.fleet.count_matching(&owner.scope, &selector) == 0 {
             return Ok(None);
         }
         let (trace, begun) = self.traces.call(None);

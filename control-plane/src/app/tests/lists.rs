@@ -63,3 +63,32 @@ async fn a_host_is_found_by_its_name() {
     assert_eq!(pages(&bench, "facts.hostname!=host-2", 9), (vec![vec![one, three]], 2));
     assert_eq!(pages(&bench, "facts.hostname in (host-1,host-2),half=1", 9), (vec![vec![one]], 1));
 }
+
+#[tokio::test]
+async fn every_page_of_many_nodes_is_in_its_place_and_says_how_many_there_are() {
+    const MANY: u128 = 10_000;
+    let bench = Bench::new().await;
+    // Not in the order of ids: 7919 and 10,000 have no common divisor.
+    let numbers = || (0..MANY).map(|n| n * 7919 % MANY + 1);
+    for number in numbers() {
+        let labels = Labels::from([("half", (number % 2).to_string())]);
+        let facts = Facts { hostname: format!("host-{}", number % 3), ..Facts::default() }.into();
+        let node = Node { labels, facts, ..node(number) };
+        bench.app.fleet.put(node, 1, |_| muster_domain::liveness::Tracker::new());
+    }
+    let of = |holds: fn(u128) -> bool| -> Vec<NodeId> {
+        (1..=MANY).filter(|number| holds(*number)).map(NodeId::from_u128).collect()
+    };
+    for (selector, ids) in [
+        ("*", of(|_| true)),
+        ("half=1", of(|number| number % 2 == 1)),
+        ("facts.hostname=host-2,half=0", of(|number| number % 3 == 2 && number % 2 == 0)),
+    ] {
+        let (found, total) = pages(&bench, selector, 1500);
+        assert_eq!((total, found.concat()), (ids.len(), ids.clone()), "{selector}");
+        assert!(found[..found.len() - 1].iter().all(|page| page.len() == 1500), "{selector}");
+        let selector = Selector::parse(selector).unwrap();
+        assert_eq!(bench.app.fleet.count_matching(&whole(), &selector), ids.len());
+        assert_eq!(bench.app.matching(&whole(), &selector), ids);
+    }
+}
