@@ -38,6 +38,8 @@ use nemesis::Nemesis;
 const PLANES: usize = 3;
 /// Seconds of trouble, in CI.
 const SECONDS: u64 = 10;
+/// So many are enough for some quiet in the middle of them.
+const LONG: u64 = 60;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_must_hold_holds_over_faults_of_the_network_on_sqlite() {
@@ -59,9 +61,17 @@ async fn round(engine: Engine) {
     let lab = Lab::new(engine, planes, seed).await;
     let parties = lab.begin(&mut random).await;
     let mut nemesis = Nemesis::new(&lab, &mut random);
+    nemesis.keep_quiet(&lab).await;
+    let begun = lab.recorder.now();
     let (within, half) = (Duration::from_secs(seconds), Duration::from_secs(seconds / 2));
-    while lab.recorder.now() < within {
-        let is_late = lab.recorder.now() > half;
+    let mut is_late = false;
+    while lab.recorder.now() < begun + within {
+        if !is_late && lab.recorder.now() > begun + half {
+            is_late = true;
+            if seconds >= LONG {
+                nemesis.keep_quiet(&lab).await;
+            }
+        }
         let strike = nemesis.strike(&lab, random.random_range(Nemesis::lengths(seconds)), &mut random);
         let bar = async {
             if is_late {

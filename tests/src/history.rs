@@ -73,6 +73,13 @@ pub enum What {
         /// How it is.
         state: String,
     },
+    /// A control plane has a node, since it was said of another one, or of none.
+    Held {
+        /// By which control plane.
+        by: usize,
+        /// Which node.
+        node: String,
+    },
     /// A node has another session, or none.
     Session {
         /// Which control plane says so.
@@ -260,6 +267,8 @@ pub struct Trouble {
     pub what: String,
     /// Nodes in whose way it was.
     pub nodes: Vec<String>,
+    /// Control planes whose nodes, whichever they are, had it.
+    pub of: Vec<usize>,
     /// Control planes in whose way to the database it was.
     pub planes: Vec<usize>,
 }

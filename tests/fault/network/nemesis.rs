@@ -5,17 +5,19 @@ use std::{collections::BTreeMap, ops::Range, time::Duration};
 use muster_tests::{
     cable::Nature,
     faults::{Fate, Fault, Way},
-    history::{Trouble, What},
+    history::{Trouble, What, check::troubled_until},
 };
 use rand::{RngExt as _, rngs::StdRng, seq::SliceRandom as _};
 
 use super::{
-    lab::{AGENTS, CABLED, Engine, Lab},
+    lab::{AGENTS, CABLED, Engine, HEARTBEAT, Lab},
     whom::Whom,
 };
 
 /// Between two troubles.
 const REST_MS: Range<u64> = 200..700;
+/// Without any trouble, in heartbeats: nobody is called offline.
+const QUIET: u32 = 5;
 /// Loss, of a hundred packets.
 const LOSS: Range<u8> = 10..21;
 /// A control plane that is parted from the database for longer may be lost to the others before it is back,
@@ -46,6 +48,8 @@ enum Evil {
 pub(crate) struct Nemesis {
     deck: Vec<Evil>,
     next: usize,
+    /// When nobody is called offline any more by what there was.
+    over: Duration,
     pub(crate) struck: BTreeMap<String, usize>,
 }
 
@@ -77,13 +81,19 @@ impl Nemesis {
         // One of each group after the other: a short run has some of everything.
         let rounds = first.iter().map(Vec::len).max().unwrap_or(0);
         let deck = (0..rounds).flat_map(|n| first.iter().map(move |group| group[n % group.len()])).collect();
-        Self { deck, next: 0, struck: BTreeMap::new() }
+        Self { deck, next: 0, over: Duration::ZERO, struck: BTreeMap::new() }
     }
 
     /// How long one may last, in milliseconds: in a long run also longer than hosts are waited
     /// for, and than connections last without an answer.
     pub(crate) const fn lengths(seconds: u64) -> Range<u64> {
-        if seconds >= 60 { 1_000..20_000 } else { 800..2_800 }
+        if seconds >= super::LONG { 1_000..20_000 } else { 800..2_800 }
+    }
+
+    /// No trouble, until that of before is over, and for some heartbeats.
+    pub(crate) async fn keep_quiet(&self, lab: &Lab) {
+        let until = self.over.max(lab.recorder.now()) + HEARTBEAT * QUIET;
+        tokio::time::sleep(until.saturating_sub(lab.recorder.now())).await;
     }
 
     /// One trouble, from its begin to its end, and a rest.
@@ -95,8 +105,10 @@ impl Nemesis {
         let lasts = Duration::from_millis(millis);
         tokio::time::sleep(lasts).await;
         evil.end(lab);
-        let (nodes, planes) = (evil.nodes(lab, lasts), evil.planes(lab));
-        lab.recorder.saw(What::Trouble(Trouble { from, what: what.clone(), nodes, planes }));
+        let (nodes, of, planes) = (evil.nodes(lab), evil.of(lasts), evil.planes(lab));
+        let trouble = Trouble { from, what: what.clone(), nodes, of, planes };
+        self.over = self.over.max(troubled_until(lab.recorder.now(), &trouble, HEARTBEAT));
+        lab.recorder.saw(What::Trouble(trouble));
         *self.struck.entry(what).or_default() += 1;
         tokio::time::sleep(Duration::from_millis(random.random_range(REST_MS))).await;
     }
@@ -141,22 +153,25 @@ impl Evil {
         }
     }
 
-    /// Nodes in whose way it is, if it lasts so long.
-    fn nodes(self, lab: &Lab, lasts: Duration) -> Vec<String> {
+    /// Nodes in whose way it is.
+    fn nodes(self, lab: &Lab) -> Vec<String> {
         let host = |number: usize| lab.hosts[number].agent.node.clone();
         let outcasts = || lab.outcasts.iter().map(|outcast| &outcast.node);
         match self {
             Self::Kernel(Whom::Host(number), _) => vec![host(number)],
             Self::Kernel(Whom::Crowd, _) => lab.nodes.iter().chain(outcasts()).cloned().collect(),
-            // Whoever is elsewhere may come to the one that is meant at any time.
-            Self::Kernel(Whom::Hosts | Whom::HostsOf(_) | Whom::AllOf(_), _) => {
-                lab.everybody().cloned().collect()
-            }
-            Self::Kernel(Whom::DatabaseOf(_), _) if lasts > LOST_AFTER => lab.everybody().cloned().collect(),
+            Self::Kernel(Whom::Hosts, _) => lab.everybody().cloned().collect(),
             Self::Long(0) | Self::Thin(0) => (0..CABLED).map(host).collect(),
-            Self::Kernel(Whom::Operators | Whom::Database | Whom::DatabaseOf(_), _)
-            | Self::Long(_)
-            | Self::Thin(_) => Vec::new(),
+            Self::Kernel(..) | Self::Long(_) | Self::Thin(_) => Vec::new(),
+        }
+    }
+
+    /// Control planes whose nodes have it, if it lasts so long.
+    fn of(self, lasts: Duration) -> Vec<usize> {
+        match self {
+            Self::Kernel(Whom::HostsOf(plane) | Whom::AllOf(plane), _) => vec![plane],
+            Self::Kernel(Whom::DatabaseOf(plane), _) if lasts > LOST_AFTER => vec![plane],
+            Self::Kernel(..) | Self::Long(_) | Self::Thin(_) => Vec::new(),
         }
     }
 

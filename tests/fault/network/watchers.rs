@@ -55,7 +55,7 @@ impl Watchers {
         let not = lab.outcasts.iter().map(|outcast| outcast.node.clone()).collect();
         let shown = Arc::<Mutex<HashMap<String, String>>>::default();
         let fleet =
-            Fleet { recorder: recorder.clone(), not, known: HashMap::new(), shown: Arc::clone(&shown) };
+            Fleet { recorder: recorder.clone(), not, known: HashMap::new(), held: HashMap::new(), shown: Arc::clone(&shown) };
         let client = Client::of_all(&direct, 0, Arc::clone(&tls));
         let mut tasks = vec![tokio::spawn(fleet.watch(client, Arc::clone(&again)))];
         for (plane, outcast) in lab.outcasts.iter().enumerate() {
@@ -120,6 +120,8 @@ struct Fleet {
     /// The nodes that others look at.
     not: HashSet<String>,
     known: HashMap<String, (Liveness, String)>,
+    /// By which control plane each node is held.
+    held: HashMap<String, usize>,
     shown: Arc<Mutex<HashMap<String, String>>>,
 }
 
@@ -152,6 +154,12 @@ impl Fleet {
         let Some(connection) = node.connection.as_ref().filter(|_| !self.not.contains(&node.id)) else {
             return;
         };
+        // Its name is its number. One that is alone says none.
+        if let Some(by) = connection.replica.strip_prefix('r').and_then(|number| number.parse().ok())
+            && self.held.insert(node.id.clone(), by) != Some(by)
+        {
+            self.recorder.saw(What::Held { by, node: node.id.clone() });
+        }
         let now = (connection.liveness(), connection.session_id.clone());
         let before = self.known.insert(node.id.clone(), now.clone());
         // How it is when it is first seen is told, too.

@@ -14,6 +14,7 @@ mod ways;
 
 use std::{collections::HashMap, time::Duration};
 
+pub use hosts::troubled_until;
 pub use identities::i10_elsewhere;
 
 use super::History;

@@ -56,6 +56,14 @@ impl History {
         })
     }
 
+    /// Control planes that have a node from then on: which, and which node.
+    pub fn held(&self) -> impl Iterator<Item = (Duration, (usize, &str))> {
+        self.of(|what| match what {
+            What::Held { by, node } => Some((*by, node.as_str())),
+            _ => None,
+        })
+    }
+
     /// Nodes that were heard again, after all trouble.
     pub fn live(&self) -> impl Iterator<Item = (Duration, &str)> {
         self.of(|what| if let What::Live { node } = what { Some(node.as_str()) } else { None })

@@ -329,6 +329,7 @@ fn a_node_that_is_called_offline_for_nothing_is_told() {
         from: at(1_000),
         what: "silent drop".to_owned(),
         nodes: vec!["a".to_owned()],
+        of: vec![],
         planes: vec![],
     };
     let with = |told| broken(vec![told, (3_000, What::Trouble(trouble()))]);

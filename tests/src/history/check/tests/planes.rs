@@ -16,7 +16,7 @@ fn looked_at(name: &str, events: Vec<(u64, What)>) -> usize {
 /// A control plane was parted from the database.
 fn parted(plane: usize, from: u64, over: u64) -> (u64, What) {
     let what = "silent drop".to_owned();
-    (over, What::Trouble(Trouble { from: at(from), what, nodes: vec![], planes: vec![plane] }))
+    (over, What::Trouble(Trouble { from: at(from), what, nodes: vec![], of: vec![], planes: vec![plane] }))
 }
 
 fn read_of(plane: usize, begun: u64, value: &str) -> (u64, What) {
@@ -88,4 +88,46 @@ fn a_watch_that_another_control_plane_does_not_go_on_with_breaks_the_eleventh_be
     assert_eq!(with(&[(0, 1), (1, 3)]).0, ["I11", "I11 elsewhere"], "a gap");
     assert_eq!(with(&[(0, 1), (0, 2), (1, 2), (1, 3)]).0, ["I11", "I11 elsewhere"], "twice");
     assert_eq!(with(&[(0, 2), (1, 1), (1, 3)]).0, ["I11", "I11 elsewhere"], "back");
+}
+
+fn held(millis: u64, by: usize, node: &str) -> (u64, What) {
+    (millis, What::Held { by, node: node.to_owned() })
+}
+
+fn called(millis: u64, node: &str, state: &str) -> (u64, What) {
+    (millis, What::Liveness { plane: 0, node: node.to_owned(), state: state.to_owned() })
+}
+
+#[test]
+fn trouble_of_a_control_plane_excuses_its_own_nodes_and_no_others() {
+    // From 10 to 12 s; by what was lost until 20 s, of a node that beats every second.
+    let of_second = || {
+        let what = "silent drop".to_owned();
+        (12_000, What::Trouble(Trouble { from: at(10_000), what, nodes: vec![], of: vec![1], planes: vec![] }))
+    };
+    let with = |events: Vec<(u64, What)>| broken([events, vec![of_second()]].concat());
+    let offline = called(13_000, "a", "offline");
+    assert_eq!(with(vec![held(0, 1, "a"), offline.clone()]), Vec::<&str>::new());
+    assert_eq!(with(vec![held(0, 0, "a"), offline.clone()]), ["L"], "it is another one's");
+    assert_eq!(with(vec![held(0, 0, "a"), held(11_000, 1, "a"), offline.clone()]), Vec::<&str>::new());
+    assert_eq!(with(vec![held(0, 1, "a"), held(2_000, 0, "a"), offline]), ["L"], "it had left it");
+}
+
+#[test]
+fn only_time_without_trouble_shows_that_nobody_is_called_offline_for_nothing() {
+    let facts = |events: Vec<(u64, What)>| {
+        let verdicts = judge(&of(events));
+        verdicts.iter().find(|verdict| verdict.name == "L").map_or(0, |verdict| verdict.looked_at)
+    };
+    let trouble = |nodes: &[&str]| {
+        let nodes = nodes.iter().map(|node| (*node).to_owned()).collect();
+        let what = "silent drop".to_owned();
+        (12_000, What::Trouble(Trouble { from: at(10_000), what, nodes, of: vec![], planes: vec![] }))
+    };
+    let seen = || vec![called(0, "a", "online"), called(0, "b", "online"), called(30_000, "a", "late")];
+    assert_eq!(facts(vec![]), 0);
+    assert_eq!(facts(seen()), 60, "thirty seconds of two nodes");
+    assert_eq!(facts([seen(), vec![trouble(&["a"])]].concat()), 50, "ten of them are excused");
+    assert_eq!(facts([seen(), vec![trouble(&["a", "b"]), trouble(&["a"])]].concat()), 40);
+    assert_eq!(facts([seen(), vec![called(5_000, "b", "offline")]].concat()), 61);
 }
