@@ -32,15 +32,20 @@ fn assert_taken(checked: &Output) {
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
 
-/// The configuration that the chart renders with these arguments.
-fn rendered(args: &[&str]) -> String {
+/// What the chart renders from one of its templates with these arguments.
+fn template(name: &str, args: &[&str]) -> String {
     let helm = repository().join(".tools/charts/bin/helm");
     assert!(helm.exists(), "{} is missing: run make tools", helm.display());
     let mut template = Command::new(helm);
     template.args(["template", "muster"]).arg(repository().join("deploy/helm/muster"));
-    let done = template.args(["--show-only", "templates/configuration.yaml"]).args(args).output().unwrap();
+    let done = template.args(["--show-only", &format!("templates/{name}.yaml")]).args(args).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    let text = String::from_utf8(done.stdout).unwrap();
+    String::from_utf8(done.stdout).unwrap()
+}
+
+/// The configuration that it renders.
+fn rendered(args: &[&str]) -> String {
+    let text = template("configuration", args);
     let (_, config) = text.split_once("control-plane.toml: |\n").expect("the map has it");
     config.lines().map(|line| line.strip_prefix("    ").unwrap_or(line)).collect::<Vec<_>>().join("\n")
 }
@@ -49,6 +54,7 @@ fn rendered(args: &[&str]) -> String {
 fn what_the_chart_and_the_compose_file_configure_is_taken_by_the_control_plane() {
     let folder = tempfile::tempdir().unwrap();
     assert_taken(&config_check(folder.path(), &rendered(&[])));
+    assert_room_for_uploads(folder.path());
     let all = repository().join("deploy/helm/all-values.yaml");
     let text = rendered(&["--values", all.to_str().unwrap()]);
     assert!(text.contains("heartbeat-interval = \"30s\""), "{text}");
@@ -67,12 +73,29 @@ fn what_the_chart_and_the_compose_file_configure_is_taken_by_the_control_plane()
     assert!(!wrong.status.success(), "a key that nobody knows is no configuration");
 }
 
-/// Behind a balancer all hosts have one address: no bound of one may be less than that of all.
-fn assert_whole_for_one_address(checked: &Path) {
+/// What was checked last, with all defaults.
+fn printed(checked: &Path) -> toml::Table {
     let mut print = Command::new(binaries::path("muster-control-plane"));
     print.args(["config", "print", "--config"]).arg(checked.join("control-plane.toml"));
     let printed = String::from_utf8(print.output().unwrap().stdout).unwrap();
-    let config: toml::Table = printed.parse().unwrap();
+    printed.parse().unwrap()
+}
+
+/// A pod whose volume is fuller than its limit is evicted: all uploads that may wait have room in it, and a
+/// quarter of that is for the rest.
+fn assert_room_for_uploads(checked: &Path) {
+    let config = printed(checked);
+    let of = |key: &str| config["blobs"][key].as_integer().unwrap();
+    let replicas = template("replicas", &[]);
+    let limit = replicas.lines().find_map(|line| line.trim().strip_prefix("sizeLimit: ")).unwrap();
+    let limit: i64 = limit.trim_end_matches("Gi").parse().expect("it is told in Gi");
+    let uploads = of("max-uploads") * of("max-blob-bytes");
+    assert!(limit << 30 >= uploads + uploads / 4, "{limit}Gi are too few for uploads of {uploads} bytes");
+}
+
+/// Behind a balancer all hosts have one address: no bound of one may be less than that of all.
+fn assert_whole_for_one_address(checked: &Path) {
+    let config = printed(checked);
     for door in ["agents", "enrollment", "operators"] {
         let of = |key: &str| config["doors"][door][key].as_integer().unwrap();
         for (one, all) in [
