@@ -194,18 +194,18 @@ impl App {
     /// # Errors
     /// If the store fails.
     pub async fn load(&self) -> Result<(), Error> {
-        let app = self.clone();
+        let (app, now, ttl) = (self.clone(), self.clock.now(), self.fixed.node_certificate_ttl);
         let (revision, removed, commands, operations) = self
             .store
             .read_own(move |tx| {
                 let revision = tx.revision()?;
                 app.load_nodes(tx)?;
-                let removed = tx.removed_node_all()?;
+                let removed = tx.removed_node_since(now - ttl)?;
                 Ok::<_, Error>((revision, removed, tx.command_open_all()?, tx.operation_open_all()?))
             })
             .await?;
-        for id in removed {
-            self.fleet.remove(id);
+        for (id, at) in removed {
+            self.fleet.remove(id, at + ttl, now);
         }
         self.adopt_operations(operations);
         for command in commands {

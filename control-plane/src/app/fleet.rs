@@ -5,6 +5,7 @@ mod capabilities;
 mod found;
 mod live;
 mod merge;
+mod removed;
 mod seldom;
 mod ticket;
 
@@ -43,8 +44,7 @@ struct Inner {
     kinds: Mutex<Kinds>,
     roster: RwLock<Roster>,
     capabilities: Mutex<capabilities::Sets>,
-    // Ids that once were nodes: their certificates are refused for good.
-    removed: RwLock<std::collections::HashSet<NodeId>>,
+    removed: RwLock<removed::Removed>,
 }
 
 /// One node. What few nodes have of it is in [`Seldom`], and reads as part of this.
@@ -304,18 +304,18 @@ impl Fleet {
         self.0.kinds.lock().shared(facts)
     }
 
-    /// Takes a node out for ever.
-    pub fn remove(&self, id: NodeId) -> Option<Arc<Mutex<Entry>>> {
-        self.0.removed.write().insert(id);
+    /// Takes a node out for ever. It is known that it was one until then, when its certificates are over.
+    pub fn remove(&self, id: NodeId, until: UnixMillis, now: UnixMillis) -> Option<Arc<Mutex<Entry>>> {
+        self.0.removed.write().add(id, until, now);
         let entry = self.0.nodes.write().remove(&id);
         // Not under the lock of all: whoever holds the entry's may ask for that.
         entry.inspect(|entry| self.strike(&mut entry.lock()))
     }
 
-    /// Whether this once was a node.
+    /// Whether this once was a node, of which somebody may still have a certificate.
     #[must_use]
     pub fn was_removed(&self, id: NodeId) -> bool {
-        self.0.removed.read().contains(&id)
+        self.0.removed.read().has(id)
     }
 
     /// Ids, in order.

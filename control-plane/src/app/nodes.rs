@@ -224,7 +224,12 @@ impl App {
 
     /// Takes a node that is no more out of memory, whoever removed it.
     pub(crate) fn forget_node(&self, id: NodeId) {
-        let farewell = self.fleet.remove(id).and_then(|entry| entry.lock().farewell.take());
+        let now = self.clock.now();
+        let ends = |entry: MutexGuard<'_, Entry>| entry.node.certificate.both().map(|it| it.not_after).max();
+        let ends = self.fleet.with(id, ends).flatten().into_iter();
+        // Another replica may have issued one a moment ago.
+        let until = ends.fold(now + self.fixed.node_certificate_ttl, Ord::max);
+        let farewell = self.fleet.remove(id, until, now).and_then(|entry| entry.lock().farewell.take());
         if let Some(session) = self.hub.get(id) {
             let why = farewell.filter(|reason| !reason.is_empty());
             session.end(End::Removed(why.unwrap_or_else(|| "the node was removed".to_owned())));

@@ -14,7 +14,7 @@ use muster_domain::{
     node::Node,
     sighting::Suspicion,
 };
-use muster_store::{ReadNodes as _, WriteNodes as _};
+use muster_store::{ReadNodes as _, ReadTx, WriteNodes as _};
 use serde_json::json;
 
 use super::{
@@ -88,8 +88,15 @@ impl App {
             return Err(invalid());
         }
         // Memory keeps no certificates, only what is to be known of them.
-        let stored = self.store.read(move |tx| Ok::<_, Error>(tx.node_get(id)?)).await?;
-        let stored = stored.ok_or_else(|| if self.fleet.was_removed(id) { gone() } else { invalid() })?;
+        let read = move |tx: &mut ReadTx<'_>| -> Result<Node, Error> {
+            match tx.node_get(id)? {
+                Some(node) => Ok(node),
+                // Nor ids of nodes whose certificates were over long ago.
+                None if tx.removed_node_contains(id)? => Err(gone()),
+                None => Err(invalid()),
+            }
+        };
+        let stored = self.store.read(read).await?;
         let asked = request.clone();
         let (proven, key) = self.workshop.work(move || proven_with_key(stored, &asked)).await?;
         let by = By { instance: request.instance, serial: proven.serial };

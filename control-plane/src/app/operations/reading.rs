@@ -8,7 +8,7 @@ use muster_domain::{
     operation::{Counts, Operation},
     page::{Listed, Page},
 };
-use muster_store::{ReadCommands, ReadOperations};
+use muster_store::{ReadCommands, ReadNodes, ReadOperations};
 
 use crate::app::{App, Error, written::Written};
 
@@ -110,15 +110,19 @@ impl Sight {
     /// Whether all commands of an operation are shown, but for those that ended with their nodes.
     pub(in crate::app) fn is_all_of(
         &self,
-        tx: &mut impl ReadCommands,
+        tx: &mut (impl ReadCommands + ReadNodes),
         operation: &Operation,
     ) -> Result<bool, Error> {
         if self.scope.is_whole() {
             return Ok(true);
         }
-        let places = tx.command_places(operation.id)?;
-        let is_gone = |node| self.app.fleet.was_removed(node) || matches!(self.written.get(node), Some(None));
-        Ok(places.into_iter().all(|(node, state)| self.sees(node) || (state.is_end() && is_gone(node))))
+        for (node, state) in tx.command_places(operation.id)? {
+            let is_shown = self.sees(node) || state.is_end() && tx.removed_node_contains(node)?;
+            if !is_shown {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// None: the operation is not shown.

@@ -162,6 +162,16 @@ async fn recoveries_at_once_each_count_and_leave_one_certificate_that_waits() {
 }
 
 #[tokio::test]
+async fn who_was_removed_is_told_so_when_memory_has_forgotten_that() {
+    let bench = Bench::new().await;
+    let (id, key) = known(&bench, Duration::ZERO).await;
+    bench.write(move |tx| Ok(tx.node_delete(id)?)).await;
+    assert!(!bench.app.fleet.was_removed(id));
+    let asked = request(&bench, id, &key, &KeyPair::generate().unwrap());
+    assert_eq!(reason(&bench.app.recover(asked).await.unwrap_err()), Some(Reason::NodeRemoved));
+}
+
+#[tokio::test]
 async fn a_certificate_that_asks_for_the_next_one_is_in_use() {
     let bench = Bench::following().await;
     let id = bench.node(1).await;

@@ -1,6 +1,6 @@
 //! Reading nodes whole.
 
-use muster_common::ids::NodeId;
+use muster_common::{clock::UnixMillis, ids::NodeId};
 use muster_domain::{
     assignment::Touch,
     certificate::{Issued, Leaf, NodeCertificate},
@@ -107,12 +107,13 @@ pub trait ReadNodes: Reader {
         Ok(self.row("SELECT 1 FROM removed_nodes WHERE id = $1", params![id], |_| Ok(()))?.is_some())
     }
 
-    /// Ids of all nodes that were removed.
+    /// Ids of the nodes that were removed after this time, and when each was.
     ///
     /// # Errors
     /// If the store fails.
-    fn removed_node_all(&mut self) -> Result<Vec<NodeId>, Error> {
-        self.rows("SELECT id FROM removed_nodes ORDER BY id", &[], |row| row.parsed("removed node id"))
+    fn removed_node_since(&mut self, after: UnixMillis) -> Result<Vec<(NodeId, UnixMillis)>, Error> {
+        let sql = "SELECT id, removed_at FROM removed_nodes WHERE removed_at > $1 ORDER BY id";
+        self.rows(sql, params![after], |row| Ok((row.parsed("removed node id")?, row.millis("removed_at")?)))
     }
 }
 

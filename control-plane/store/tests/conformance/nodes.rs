@@ -99,7 +99,9 @@ pub(crate) fn a_removed_node_stays_known(database: &impl Database) {
     assert!(write(&store, |tx| tx.node_delete(ID)).value);
     assert!(!write(&store, |tx| tx.node_delete(ID)).value);
     assert!(read(&store, |tx| tx.removed_node_contains(ID)));
-    assert_eq!(read(&store, |tx| tx.removed_node_all()), [ID]);
+    let since = |after| read(&store, move |tx| tx.removed_node_since(after));
+    let second = std::time::Duration::from_secs(1);
+    assert_eq!([since(NOW - second), since(NOW)], [vec![(ID, NOW)], vec![]]);
     assert_eq!(read(&store, |tx| tx.node_all()), []);
     // News of it that were on their way find nothing, and leave nothing.
     let liveness = Liveness { state: State::Online, since: NOW, reason: "Heard".into() };
