@@ -2,8 +2,8 @@
 //! One of them signs every leaf. Names come from here; of a request only the
 //! public key is taken.
 //!
-//! Which slot stands where is in the store; keys are files in a folder per slot
-//! and never leave it. `ca/N/`: `root.crt`, `issuing.crt`, `issuing.key`, and for
+//! Which slot stands where is in the store; keys are files in a folder per slot,
+//! and leave it encrypted alone. `ca/N/`: `root.crt`, `issuing.crt`, `issuing.key`, and for
 //! slots that brought a root of their own `root.key` and `cross.crt`.
 
 pub mod audit_key;
@@ -33,7 +33,7 @@ use tokio::sync::watch;
 
 pub use files::{Alone, alone};
 pub use issue::{BACKDATE, Certificate, ServerIdentity};
-pub use slots::{Scope, check_active, first, forget_keys, from_files, prepare};
+pub use slots::{Scope, check_active, first, forget_keys, from_files, has_key, key_of, prepare, put_key};
 
 const ROOT_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 const ISSUING_TTL: Duration = Duration::from_secs(2 * 365 * 24 * 3600);

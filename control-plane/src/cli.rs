@@ -23,7 +23,7 @@ use muster_domain::audit::Stamp;
 use muster_store::Store;
 
 use crate::{
-    app::{self, authority::Place},
+    app,
     ca::Ca,
     config::Config,
     wiring,
@@ -129,9 +129,7 @@ fn open_store(config: &Config) -> anyhow::Result<Store> {
 
 /// Opens the authority that the store knows.
 fn open_ca(config: &Config, store: &Store) -> anyhow::Result<Ca> {
-    let dir = config.ca_dir();
-    let recovers = config.enrollment.recover;
-    app::authority::open(store, Place { dir: &dir, trust_domain: &config.trust_domain, recovers })
+    app::authority::open(store, &config.ca_dir(), &config.trust_domain)
 }
 
 /// Whoever sits at the command line.

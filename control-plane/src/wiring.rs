@@ -66,8 +66,9 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
     let store = open_store(&config)?;
     meter::measure(&store, &metrics);
     let authority = store.read(|tx| tx.authority_get()).await.context("cannot read the store")?;
-    let ca = Arc::new(Ca::open(&config.ca_dir(), &config.trust_domain, authority)?);
     let vault = vault(&config, &store).await?;
+    app::authority::keys::fetch(&store, &vault, &config.ca_dir(), &authority).await?;
+    let ca = Arc::new(Ca::open(&config.ca_dir(), &config.trust_domain, authority)?);
     let workloads = workloads::open(&config, &store, &vault, &clock).await?;
     let identity = tls::Source::start(&config, &ca, &clock)?;
 

@@ -43,6 +43,9 @@ pub fn start(app: &App, tasks: &Tasks, drain: &Drain) {
     drive(app, tasks, drain, blobs::Collect);
     drive(app, tasks, drain, workloads::Turns);
     drive(app, tasks, drain, artifacts::Ends);
+    if app.replicas.is_shared() {
+        drive(app, tasks, drain, authority::Keys);
+    }
     if app.fixed.authority.files().is_some() {
         drive(app, tasks, drain, authority::Files::default());
     }

@@ -22,7 +22,12 @@ use rustls::pki_types::CertificateDer;
 use serde_json::json;
 
 use super::{Actor, App, Error, events};
-use crate::ca::{self, Ca, Scope};
+use crate::{
+    ca::{self, Ca, Scope},
+    vault::Vault,
+};
+
+pub mod keys;
 
 /// What a move needs besides the store.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +36,8 @@ pub struct Place<'a> {
     pub dir: &'a Path,
     /// Under which all names stand.
     pub trust_domain: &'a TrustDomain,
+    /// Encrypts keys for the other replicas. `None`: there are none.
+    pub vault: Option<&'a Vault>,
     /// Whether nodes can recover that a move leaves without a certificate.
     pub recovers: bool,
 }
@@ -64,12 +71,15 @@ pub async fn prepare(
     let now = stamp.at;
     // Asked first: no files are made for a move that is not possible.
     let slot = slot(place, &before, source, now)?;
+    let key = place.vault.map(|vault| keys::sealed(vault, place.dir, &slot)).transpose()?.flatten();
+    let number = slot.number;
     let prepared = before.prepare(slot).map_err(|error| refused(&error))?;
     let put = move |tx: &mut WriteTx<'_>| -> Result<Authority, Error> {
         if tx.authority_get()? != before {
             return Err(changed());
         }
         tx.authority_put(&prepared)?;
+        key.iter().try_for_each(|key| tx.authority_key_put(number, key))?;
         note(tx, &prepared, false)?;
         Ok(prepared.clone())
     };
@@ -93,7 +103,7 @@ fn alone(place: Place<'_>) -> Result<ca::Alone, Error> {
     alone.ok_or_else(|| refused_text("another move of the authority is under way; try again"))
 }
 
-fn unusable(error: &ca::Error) -> Error {
+fn unusable(error: &(dyn std::error::Error + 'static)) -> Error {
     let text = muster_common::error_chain::Chain(error).to_string();
     Error::refused(Reason::AuthorityUnusable, text)
 }
@@ -119,6 +129,9 @@ pub async fn go(
         Ok::<_, Error>((before, progress))
     });
     let (before, progress) = counted.await?;
+    if let Some(vault) = place.vault {
+        keys::fetch(store, vault, place.dir, &before).await?; // another replica may have prepared it
+    }
     let write = move |tx: &mut WriteTx<'_>| -> Result<Authority, Error> {
         if tx.authority_get()? != before {
             return Err(changed());
@@ -131,11 +144,15 @@ pub async fn go(
         Ok(after)
     };
     let after = store.write(stamp, write).await?.value;
-    if let Err(error) = ca::forget_keys(place.dir, &after) {
+    forget_keys(place.dir, &after);
+    Ok(after)
+}
+
+fn forget_keys(dir: &Path, authority: &Authority) {
+    if let Err(error) = ca::forget_keys(dir, authority) {
         let error = muster_common::error_chain::Chain(&error);
         tracing::error!(%error, "keys of a slot that is no longer trusted are still there: {error}");
     }
-    Ok(after)
 }
 
 /// How far the fleet is with the moves that are under way, as it is stored.
@@ -198,7 +215,8 @@ pub(crate) fn still_issues<R: ReadAuthority>(tx: &mut R, slot: u32) -> Result<()
 impl App {
     fn place(&self) -> Place<'_> {
         let recovers = self.fixed.recovery.enabled;
-        Place { dir: self.ca.dir(), trust_domain: &self.fixed.trust_domain, recovers }
+        let vault = self.replicas.is_shared().then_some(&self.vault);
+        Place { dir: self.ca.dir(), trust_domain: &self.fixed.trust_domain, vault, recovers }
     }
 
     /// Makes a new slot and trusts it.
@@ -313,11 +331,13 @@ impl App {
     /// If the store fails, or files are missing; then the former slots go on.
     pub(crate) async fn reload_authority(&self) -> Result<Authority, Error> {
         let authority: Authority = self.store.read(|tx| tx.authority_get().map_err(Error::from)).await?;
+        keys::fetch(&self.store, &self.vault, self.ca.dir(), &authority).await?;
         self.ca.take(authority.clone()).map_err(|error| {
             let error = muster_common::error_chain::Chain(&error).to_string();
             tracing::error!(error, "the certificate authority could not follow the store: {error}");
             Error::refused(Reason::AuthorityUnusable, error)
         })?;
+        forget_keys(self.ca.dir(), &authority); // those that came here from another replica
         self.hub.for_each(crate::session::hub::Handle::hint_trust);
         self.reload_workloads().await?;
         Ok(authority)
@@ -334,8 +354,8 @@ fn content(chain: &Path, key: &Path) -> Sha256 {
 ///
 /// # Errors
 /// If the store fails, or files are missing.
-pub fn open(store: &Store, place: Place<'_>) -> anyhow::Result<Ca> {
+pub fn open(store: &Store, dir: &Path, trust_domain: &TrustDomain) -> anyhow::Result<Ca> {
     let authority: Authority =
         store.read_blocking(|tx| tx.authority_get()).map_err(|e: muster_store::Error| anyhow::anyhow!(e))?;
-    Ok(Ca::open(place.dir, place.trust_domain, authority)?)
+    Ok(Ca::open(dir, trust_domain, authority)?)
 }

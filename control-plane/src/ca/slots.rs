@@ -14,6 +14,7 @@ use muster_common::{
 use muster_domain::authority::{Authority, Slot, Standing};
 use rcgen::{Issuer, KeyPair, PublicKeyData as _};
 use rustls::pki_types::{CertificateDer, UnixTime};
+use zeroize::Zeroizing;
 
 use super::{Error, ISSUING_TTL, files, issue};
 
@@ -142,6 +143,46 @@ pub(super) fn open(dir: &Path, slot: &Slot) -> Result<Opened, Error> {
     }
     let issuer = Issuer::from_ca_cert_der(&issuing, key)?;
     Ok(Opened { root: CertificateDer::from(slot.root_der.clone()), issuing, issuer })
+}
+
+/// Whether the key of a slot's issuing certificate is here, and is its.
+#[must_use]
+pub fn has_key(dir: &Path, slot: &Slot) -> bool {
+    open(dir, slot).is_ok()
+}
+
+/// That key. `None`: it is not here.
+///
+/// # Errors
+/// From the file system.
+pub fn key_of(dir: &Path, slot: &Slot) -> Result<Option<Zeroizing<String>>, Error> {
+    if !has_key(dir, slot) {
+        return Ok(None);
+    }
+    read_text(&folder(dir, slot.number).join("issuing.key")).map(|text| Some(Zeroizing::new(text)))
+}
+
+/// Puts down what [`key_of`] has answered elsewhere, with the slot's certificates.
+///
+/// # Errors
+/// If it is something else, or files cannot be written.
+pub fn put_key(dir: &Path, slot: &Slot, key: &[u8]) -> Result<(), Error> {
+    let path = folder(dir, slot.number);
+    let what = "what the store has for it is not its key";
+    let wrong = || Error::Unusable { path: path.clone(), what };
+    let text = std::str::from_utf8(key).map_err(|_| wrong())?;
+    let pair = KeyPair::from_pem(text).map_err(|_| wrong())?;
+    let facts = issue::read(&slot.issuing_der).ok_or_else(wrong)?;
+    if facts.public_key_sha256 != Sha256::of(&pair.subject_public_key_info()) {
+        return Err(wrong());
+    }
+    files::folder(&path)?;
+    files::secret(&path.join("issuing.key"), text)?;
+    for (name, der) in [("root.crt", &slot.root_der), ("issuing.crt", &slot.issuing_der)] {
+        let certificate = CertificateDer::from(der.clone());
+        files::public(&path.join(name), &pem::encode_certificates([&certificate]))?;
+    }
+    Ok(())
 }
 
 /// Whether the slot that issues can: its files are there and fit.

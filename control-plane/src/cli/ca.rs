@@ -17,6 +17,7 @@ use crate::{
     },
     ca,
     config::Config,
+    vault::{KeyFile, Vault},
 };
 
 #[derive(Debug, Subcommand)]
@@ -91,7 +92,9 @@ fn step(config: &Config, step: Move, source: Option<&Source>, force: bool) -> an
     let store = open_store(config)?;
     let dir = config.ca_dir();
     let recovers = config.enrollment.recover;
-    let place = Place { dir: &dir, trust_domain: &config.trust_domain, recovers };
+    let file = KeyFile::at(&config.secrets_path());
+    let vault = if file.exists()? { file.open()? } else { Vault::locked() };
+    let place = Place { dir: &dir, trust_domain: &config.trust_domain, vault: store.is_shared().then_some(&vault), recovers };
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let stamp = stamp(&format!("authority.{}", step.as_str()));
     let done = runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! Follows the files of an authority that is not ours.
+//! Follows the files of an authority that is not ours, and leaves the keys of one that is for the other replicas.
 
 use std::time::Duration;
 
@@ -24,5 +24,22 @@ impl Worker for Files {
     }
     async fn work(&mut self, app: &App) -> Result<(), Error> {
         app.take_authority_files(&mut self.refused).await
+    }
+}
+
+/// Looks whether all keys are where the other replicas find them.
+pub(super) struct Keys;
+
+impl Worker for Keys {
+    const NAME: &'static str = "authority-keys";
+    const IS_FOR_ALL: bool = true;
+    async fn hint(&mut self, _: &App) {
+        std::future::pending::<()>().await;
+    }
+    fn every(&self, _: &App) -> Duration {
+        Duration::from_secs(60)
+    }
+    async fn work(&mut self, app: &App) -> Result<(), Error> {
+        app.leave_authority_keys().await
     }
 }

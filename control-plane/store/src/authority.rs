@@ -3,6 +3,7 @@
 use muster_domain::{
     authority::{Authority, KEPT, Nodes, Progress, Slot, Standing},
     revocation::{Revocation, Subject},
+    secret::Secret,
 };
 
 use crate::{
@@ -32,6 +33,21 @@ pub trait ReadAuthority: Reader {
         let sql = "SELECT value FROM meta WHERE name = $1";
         let version = self.row(sql, params![VERSION], |row| row.parsed(VERSION))?;
         Ok(Authority { slots, bundle_version: version.unwrap_or(0) })
+    }
+
+    /// The key of a trusted slot, encrypted, if it was left here.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn authority_key(&mut self, slot: u32) -> Result<Option<Secret>, Error> {
+        let sql = "SELECT id, key_id, sealed FROM authority_keys WHERE slot = $1";
+        self.row(sql, params![slot], |row| {
+            Ok(Secret {
+                id: row.parsed("secret id")?,
+                key_id: row.text("key id")?,
+                sealed: row.bytes("sealed key")?,
+            })
+        })
     }
 
     /// How far all nodes are, counted where they are stored. `progress`: without any node yet.
@@ -82,6 +98,9 @@ pub trait WriteAuthority: ReadAuthority + Writer {
                            external, not_after, created_at, changed_at) \
                            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (number) DO UPDATE \
                            SET standing = excluded.standing, changed_at = excluded.changed_at";
+        // A slot that is not trusted any more signs nothing.
+        const KEYS: &str = "DELETE FROM authority_keys WHERE slot NOT IN \
+                            (SELECT number FROM authority_slots WHERE standing IN ('next', 'active', 'previous'))";
         self.needs_audit("the certificate authority");
         self.changed(ChangeKind::Authority, String::new());
         for slot in &authority.slots {
@@ -99,8 +118,23 @@ pub trait WriteAuthority: ReadAuthority + Writer {
             ];
             self.execute(SQL, row)?;
         }
+        self.execute(KEYS, &[])?;
         let row = params![authority.bundle_version.to_string(), VERSION];
         self.execute("UPDATE meta SET value = $1 WHERE name = $2", row).map(drop)
+    }
+
+    /// Leaves the key of a slot, encrypted, in the place of what was there.
+    ///
+    /// # Errors
+    /// If there is no such slot, or the store fails.
+    fn authority_key_put(&mut self, slot: u32, key: &Secret) -> Result<(), Error> {
+        const SQL: &str = "INSERT INTO authority_keys (slot, id, key_id, sealed) VALUES ($1, $2, $3, $4) \
+                           ON CONFLICT (slot) DO UPDATE SET id = excluded.id, key_id = excluded.key_id, \
+                           sealed = excluded.sealed";
+        self.needs_audit("a key of the certificate authority");
+        self.changed(ChangeKind::Authority, String::new());
+        let row = params![slot, key.id.to_string(), &key.key_id, key.sealed.as_slice()];
+        self.execute(SQL, row).map(drop)
     }
 
     /// Revokes a subject; who revoked it first, and why, stays.

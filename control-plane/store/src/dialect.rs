@@ -70,6 +70,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
         23 "traces" "0023_traces.sql",
         24 "events" "0024_events.sql",
         25 "schedule-traces" "0025_schedule_traces.sql",
+        26 "authority-keys" "0026_authority_keys.sql",
     },
 };
 
@@ -92,6 +93,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         23 "traces" "0023_traces.sql",
         24 "events" "0024_events.sql",
         25 "schedule-traces" "0025_schedule_traces.sql",
+        26 "authority-keys" "0026_authority_keys.sql",
     },
 };
 

@@ -8,6 +8,7 @@ pub(crate) const TABLES: &[&str] = &[
     "ended_histories",
     "replicas",
     "authority_slots",
+    "authority_keys",
     "revocations",
     "nodes",
     "node_status",

@@ -234,7 +234,8 @@ async fn a_certificate_of_a_slot_that_issues_no_more_is_not_stored() {
     bench.app.follow().await.unwrap();
     // By the command line: this process does not know it yet.
     let (store, trust_domain) = (&bench.app.store, "fleet.test".parse().unwrap());
-    let place = authority::Place { dir: bench.app.ca.dir(), trust_domain: &trust_domain, recovers: true };
+    let dir = bench.app.ca.dir();
+    let place = authority::Place { dir, trust_domain: &trust_domain, vault: None, recovers: true };
     authority::prepare(store, place, &Source::Own(Scope::Issuing), stamp()).await.unwrap();
     authority::go(store, place, Move::Activate, true, stamp()).await.unwrap();
     let key = csr_of(&KeyPair::generate().unwrap());

@@ -1,6 +1,7 @@
 //! Two replicas on one store: what one of them is told, the other one knows.
 
 mod away;
+mod keys;
 mod taken;
 
 use std::time::Duration;

@@ -4,6 +4,7 @@ use muster_domain::{
     liveness::{Liveness, State},
     node::Node,
     revocation::Revocation,
+    secret::Secret,
     sighting::{Kept, Quarantine, Sighting, Suspicion},
 };
 use muster_store::{
@@ -151,4 +152,35 @@ pub(crate) fn nodes_are_counted_by_what_they_hold_and_acknowledged(database: &im
         let is_beside = authority.phase() != Phase::Steady;
         assert_eq!(found.on_previous.live.count + found.on_next.live.count > 0, is_beside);
     }
+}
+
+pub(crate) fn keys_of_slots_are_kept_while_they_are_trusted(database: &impl Database) {
+    let store = database.open();
+    let secret = |number: u128, key: &str| Secret {
+        id: muster_common::ids::SecretId::from_u128(number),
+        key_id: key.to_owned(),
+        sealed: vec![0, 255, 7],
+    };
+    let prepared = Authority::first(slot(1)).prepare(slot(2)).unwrap();
+    let (kept, keys) = (prepared.clone(), [secret(1, "old"), secret(2, "old")]);
+    write(&store, move |tx| {
+        tx.authority_put(&kept)?;
+        (1..).zip(&keys).try_for_each(|(slot, key)| tx.authority_key_put(slot, key))
+    });
+    let renewed = secret(3, "new");
+    write(&store, move |tx| tx.authority_key_put(1, &renewed));
+    let found = || [1, 2].map(|slot| read(&store, move |tx| tx.authority_key(slot)));
+    assert_eq!(found(), [Some(secret(3, "new")), Some(secret(2, "old"))]);
+    let activated = prepared.go(Move::Activate, &Progress::default(), true, NOW).unwrap();
+    let retired = activated.go(Move::Retire, &Progress::default(), true, NOW).unwrap();
+    write(&store, move |tx| tx.authority_put(&activated));
+    assert!(found().iter().all(Option::is_some), "a step back is possible");
+    write(&store, move |tx| tx.authority_put(&retired));
+    assert_eq!(found(), [None, Some(secret(2, "old"))]);
+    let nobody = secret(4, "new");
+    let missing = store.write_blocking::<_, Error, _>(stamp(), move |tx| {
+        tx.audit(note("authority"))?;
+        tx.authority_key_put(9, &nobody)
+    });
+    assert!(matches!(missing, Err(Error::Constraint(_))), "{missing:?}");
 }

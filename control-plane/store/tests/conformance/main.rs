@@ -54,6 +54,7 @@ macro_rules! suite_on {
             authority {
                 slots_and_their_version_are_kept_together, a_revocation_is_made_once_and_taken_back,
                 trust_recoveries_and_quarantine_of_a_node_are_kept, nodes_are_counted_by_what_they_hold_and_acknowledged,
+                keys_of_slots_are_kept_while_they_are_trusted,
             }
             audit_records {
                 every_combination_of_filters_lists_what_it_should, filters_follow_as_they_list,
