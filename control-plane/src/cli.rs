@@ -22,12 +22,7 @@ use muster_common::{build_info, clock::Clock};
 use muster_domain::audit::Stamp;
 use muster_store::Store;
 
-use crate::{
-    app,
-    ca::Ca,
-    config::Config,
-    wiring,
-};
+use crate::{app, ca::Ca, config::Config, wiring};
 
 /// Muster's control plane: keeps a fleet of hosts in the state its operators want.
 #[derive(Debug, Parser)]

@@ -26,8 +26,8 @@ use serde::{Deserialize, Serialize};
 
 mod word;
 
-use word::{CROWD, MOVED};
 pub use word::{AWAY, ENROLLED, SILENT, WORDS, Word};
+use word::{CROWD, MOVED};
 
 /// State of hearing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

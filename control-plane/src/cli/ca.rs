@@ -94,7 +94,12 @@ fn step(config: &Config, step: Move, source: Option<&Source>, force: bool) -> an
     let recovers = config.enrollment.recover;
     let file = KeyFile::at(&config.secrets_path());
     let vault = if file.exists()? { file.open()? } else { Vault::locked() };
-    let place = Place { dir: &dir, trust_domain: &config.trust_domain, vault: store.is_shared().then_some(&vault), recovers };
+    let place = Place {
+        dir: &dir,
+        trust_domain: &config.trust_domain,
+        vault: store.is_shared().then_some(&vault),
+        recovers,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let stamp = stamp(&format!("authority.{}", step.as_str()));
     let done = runtime.block_on(async {
@@ -121,7 +126,7 @@ fn status(config: &Config) -> anyhow::Result<()> {
 }
 
 fn print(store: &Store, recovers: bool) -> anyhow::Result<()> {
-    let (authority, progress) = store.read_blocking(|tx| {
+    let (authority, progress) = store.read_blocking(move |tx| {
         let authority = tx.authority_get()?;
         let progress = authority::progress(tx, &authority, recovers)?;
         Ok::<_, muster_store::Error>((authority, progress))
@@ -148,8 +153,7 @@ fn hint(authority: &Authority, progress: &Progress) {
         Phase::Prepared => {
             println!(
                 "next\tactivate, when all have acknowledged: {} of {} connected nodes have not",
-                progress.unacknowledged.count,
-                progress.live
+                progress.unacknowledged.count, progress.live
             );
             println!("or\trollback: {}", held(&progress.on_next, progress.recovers));
         }

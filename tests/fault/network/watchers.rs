@@ -54,8 +54,13 @@ impl Watchers {
         let (recorder, again) = (lab.recorder.clone(), Arc::<AtomicU64>::default());
         let not = lab.outcasts.iter().map(|outcast| outcast.node.clone()).collect();
         let shown = Arc::<Mutex<HashMap<String, String>>>::default();
-        let fleet =
-            Fleet { recorder: recorder.clone(), not, known: HashMap::new(), held: HashMap::new(), shown: Arc::clone(&shown) };
+        let fleet = Fleet {
+            recorder: recorder.clone(),
+            not,
+            known: HashMap::new(),
+            held: HashMap::new(),
+            shown: Arc::clone(&shown),
+        };
         let client = Client::of_all(&direct, 0, Arc::clone(&tls));
         let mut tasks = vec![tokio::spawn(fleet.watch(client, Arc::clone(&again)))];
         for (plane, outcast) in lab.outcasts.iter().enumerate() {

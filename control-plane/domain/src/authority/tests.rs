@@ -1,3 +1,5 @@
+use muster_common::ids::NodeId;
+
 use super::*;
 
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);

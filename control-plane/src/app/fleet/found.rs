@@ -49,7 +49,13 @@ impl Fleet {
 
     /// The first of them behind a node, at most so many; and how many there are.
     #[must_use]
-    pub fn some_matching(&self, scope: &Scope, selector: &Selector, after: Option<NodeId>, size: usize) -> Part {
+    pub fn some_matching(
+        &self,
+        scope: &Scope,
+        selector: &Selector,
+        after: Option<NodeId>,
+        size: usize,
+    ) -> Part {
         // The first ones, and one more, the last of them on top.
         let (mut first, mut total) = (BinaryHeap::new(), 0);
         self.each_matching(scope, selector, |id| {

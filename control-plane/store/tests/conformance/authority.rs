@@ -135,8 +135,7 @@ pub(crate) fn nodes_are_counted_by_what_they_hold_and_acknowledged(database: &im
         report(&store, move |tx| tx.node_set_trust_bundle(id, u64::from(held)));
     }
     let locked = node(1).id;
-    let quarantine =
-        Quarantine { reason: Suspicion::ByOperator, since: NOW, seen: Vec::new(), newest: None };
+    let quarantine = Quarantine { reason: Suspicion::ByOperator, since: NOW, seen: Vec::new(), newest: None };
     write(&store, move |tx| tx.node_set_quarantine(locked, Some(&quarantine), None));
     let prepared = Authority::first(slot(1)).prepare(slot(2)).unwrap();
     let activated = prepared.go(Move::Activate, &Progress::default(), true, NOW).unwrap();

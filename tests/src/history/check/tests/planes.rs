@@ -103,7 +103,10 @@ fn trouble_of_a_control_plane_excuses_its_own_nodes_and_no_others() {
     // From 10 to 12 s; by what was lost until 20 s, of a node that beats every second.
     let of_second = || {
         let what = "silent drop".to_owned();
-        (12_000, What::Trouble(Trouble { from: at(10_000), what, nodes: vec![], of: vec![1], planes: vec![] }))
+        (
+            12_000,
+            What::Trouble(Trouble { from: at(10_000), what, nodes: vec![], of: vec![1], planes: vec![] }),
+        )
     };
     let with = |events: Vec<(u64, What)>| broken([events, vec![of_second()]].concat());
     let offline = called(13_000, "a", "offline");
