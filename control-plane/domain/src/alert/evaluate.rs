@@ -1,6 +1,9 @@
 //! From what is found to what changes of the alerts of one rule.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use muster_common::{
     clock::UnixMillis,
@@ -33,7 +36,8 @@ struct Crowd<'a> {
     ripe: Vec<&'a Found>,
     recent: Vec<&'a Alert>,
     near: usize,
-    unknown: usize,
+    /// Of whom nobody can say, and for whom it was so when somebody could.
+    held: Vec<NodeId>,
 }
 
 /// What is looked at, and since when.
@@ -54,7 +58,7 @@ pub fn evaluate(
     mut id: impl FnMut() -> AlertId,
     now: UnixMillis,
 ) -> Vec<Alert> {
-    memory.look(signs, now);
+    memory.look(signs, rule.hold, now);
     let look = Look { rule, signs, memory, now };
     let (groups, single): (Vec<&Alert>, Vec<&Alert>) =
         open.iter().partition(|alert| matches!(alert.subject, Subject::Group(_)));
@@ -134,8 +138,10 @@ impl<'a> Look<'a> {
         for (_, group) in self.signs.near.iter().filter(|(node, _)| !has_own(*node)) {
             crowds.entry(group).or_default().near += 1;
         }
-        for (_, group) in self.signs.unknown.iter().filter(|(node, _)| !has_own(*node)) {
-            crowds.entry(group).or_default().unknown += 1;
+        let named: BTreeSet<NodeId> = groups.iter().flat_map(|alert| &alert.nodes).copied().collect();
+        let was_so = |node: NodeId| named.contains(&node) || self.memory.knows(node);
+        for (node, group) in self.signs.unknown.iter().filter(|(node, _)| !has_own(*node) && was_so(*node)) {
+            crowds.entry(group).or_default().held.push(*node);
         }
         (things, crowds)
     }
@@ -152,10 +158,9 @@ impl<'a> Look<'a> {
         let size = crowd.ripe.len() + crowd.near;
         match (own, threshold) {
             // Half of what makes one: who is just at it does not come and go.
-            (Some(own), Some(threshold)) if (size + crowd.unknown) * 2 >= threshold => {
-                let is_same =
-                    crowd.unknown > 0 || own.count == (crowd.ripe.len() + crowd.recent.len()) as u64;
-                (if is_same { Vec::new() } else { vec![counted(own, crowd)] }, false)
+            (Some(own), Some(threshold)) if (size + crowd.held.len()) * 2 >= threshold => {
+                let after = counted(own, crowd);
+                (if after == *own { Vec::new() } else { vec![after] }, false)
             }
             (Some(own), _) => (vec![own.ended("MostAreBack", self.now)], true),
             (None, Some(threshold)) if !crowd.ripe.is_empty() && size + crowd.recent.len() >= threshold => {
@@ -217,7 +222,7 @@ impl Rule {
 }
 
 impl Memory {
-    fn look(&mut self, signs: &Signs, now: UnixMillis) {
+    fn look(&mut self, signs: &Signs, hold: Duration, now: UnixMillis) {
         let mut before = std::mem::take(&mut self.0);
         for found in &signs.found {
             let since = found.since.unwrap_or(now).min(now);
@@ -227,6 +232,15 @@ impl Memory {
             };
             self.0.insert(found.subject.clone(), known);
         }
+        // What was so for long enough is taken to be so until somebody can say; all else begins anew.
+        for (node, _) in &signs.unknown {
+            let known = before.remove_entry(&Subject::Node(*node));
+            self.0.extend(known.filter(|(_, known)| now.since(known.since) >= hold));
+        }
+    }
+
+    fn knows(&self, node: NodeId) -> bool {
+        self.0.contains_key(&Subject::Node(node))
     }
 
     fn since(&self, found: &Found, now: UnixMillis) -> UnixMillis {
@@ -248,6 +262,7 @@ fn counted(alert: &Alert, crowd: &Crowd<'_>) -> Alert {
             _ => None,
         })
         .collect();
+    nodes.extend(&crowd.held);
     nodes.sort_unstable();
     let count = nodes.len() as u64;
     nodes.truncate(SHOWN_MEMBERS);

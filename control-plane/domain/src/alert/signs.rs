@@ -126,7 +126,7 @@ pub fn sign(kind: Kind, threshold: Duration, seen: &NodeSeen<'_>) -> Sign {
         Kind::CertificateExpiry => certificate(threshold, seen),
         Kind::ItemFailed => refused(seen, |it| matches!(it, Outcome::RolledBack | Outcome::Broken)),
         Kind::ItemRejected => refused(seen, |it| it == Outcome::Rejected),
-        Kind::ItemStuck => stuck(seen.node),
+        Kind::ItemStuck => stuck(seen),
         Kind::Drift => drifted(seen.node),
         Kind::Quarantine => match &seen.node.quarantine {
             Some(it) => {
@@ -155,8 +155,10 @@ fn silence(kind: Kind, seen: &NodeSeen<'_>) -> Sign {
         (State::Offline, _) => word("offline"),
         (State::Late, Kind::NodeLate) => word("late"),
         (State::Late, _) => Sign::Near,
-        (State::Online | State::NeverSeen, _) => Sign::Clear,
-        (State::Unknown | State::Expired | State::Quarantined, _) => Sign::Unknown,
+        (State::Expired, _) => word("offline, and its certificate has run out"),
+        // Who is in quarantine is there.
+        (State::Online | State::NeverSeen | State::Quarantined, _) => Sign::Clear,
+        (State::Unknown, _) => Sign::Unknown,
     }
 }
 
@@ -214,9 +216,13 @@ fn camel(word: &str) -> String {
     word.split('_').map(part).collect()
 }
 
-fn stuck(node: &Node) -> Sign {
-    let under_way = node.items.iter().find_map(|item| Some((item, item.progress.as_ref()?)));
+fn stuck(seen: &NodeSeen<'_>) -> Sign {
+    let mut under_way = seen.node.items.iter().filter(|item| item.is_under_way());
+    let under_way = under_way.find_map(|item| Some((item, item.progress.as_ref()?)));
     let Some((item, progress)) = under_way else { return Sign::Clear };
+    if seen.state != State::Online {
+        return Sign::Unknown; // it may have moved, or be done
+    }
     let message =
         format!("{} is at {}, {} %: {}", item.item, progress.step, progress.percent, progress.message);
     let mark = format!("{} {} {}", item.item, progress.step, progress.percent);

@@ -197,6 +197,24 @@ fn a_group_stays_while_the_control_plane_does_not_know() {
 }
 
 #[test]
+fn a_node_of_which_nobody_can_say_counts_in_a_group_only_if_it_was_one_of_it() {
+    let mut story = Story::new(offline());
+    story.look(&signs(100, 0..60, []));
+    let unknown = |found: std::ops::Range<u128>, unknown: std::ops::Range<u128>| Signs {
+        unknown: unknown.map(|node| (NodeId::from_u128(node), String::new())).collect(),
+        ..signs(100, found, [])
+    };
+    assert_eq!(story.look(&unknown(0..50, 50..80)), [], "ten of these are of it, and twenty never were");
+    story.look(&unknown(0..30, 50..80));
+    let ids: Vec<NodeId> = (0..30).chain(50..60).map(NodeId::from_u128).collect();
+    assert_eq!((story.open[0].count, &story.open[0].nodes), (40, &ids), "it is counted all the same");
+    story.memory = Memory::default();
+    assert_eq!(story.look(&unknown(0..30, 50..80)), [], "another process knows them by their names");
+    story.look(&unknown(0..0, 60..80));
+    assert_eq!(story.ends(), ["MostAreBack"], "those that never were in it do not hold it");
+}
+
+#[test]
 fn a_threshold_is_a_number_or_a_share_and_never_a_handful() {
     let damping = |nodes, percent| Damping { nodes, percent, ..Damping::default() };
     for (total, expected) in [(3, 5), (25, 5), (26, 6), (200, 40), (1_000_000, 50)] {
