@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use muster_common::reason::Reason;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::{
@@ -14,6 +15,46 @@ use super::{
 
 /// Of seconds that a handshake takes: from one on loopback to the limit of the door.
 const HANDSHAKE: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
+
+/// Doors, and the limits of the calls that each takes.
+const DOORS: [(&str, &[&str]); 4] = [
+    ("agents", &["sessions", "workloads", "renames"]),
+    ("enrollment", &["enrollments", "enrollments-at-once"]),
+    ("operators", &["reads", "writes", "watches-per-caller"]),
+    ("fleet-console", &["reads"]),
+];
+/// Limits that each door has.
+const LIMITS: [&str; 20] = [
+    "connections",
+    "descriptors",
+    "per-address",
+    "per-identity",
+    "silent",
+    "silent-per-address",
+    "half-open",
+    "half-open-per-address",
+    "waiting",
+    "waiting-per-address",
+    "hello-within",
+    "turn-within",
+    "handshake-within",
+    "first-request-within",
+    "header-list",
+    "pending-resets",
+    "local-resets",
+    "frames",
+    "ping",
+    "unacknowledged-within",
+];
+/// Why handshakes fail, or a certificate names nobody.
+const FAILURES: [&str; 6] = [
+    "refused",
+    "silent",
+    "half-open",
+    Reason::Unauthenticated.as_str(),
+    Reason::WrongTrustDomain.as_str(),
+    Reason::WrongKindOfCaller.as_str(),
+];
 
 #[derive(Debug)]
 pub(super) struct Numbers {
@@ -28,8 +69,11 @@ pub(super) struct Numbers {
 
 impl Numbers {
     pub(super) fn new(book: &mut Book<'_>) -> Self {
-        let of = |door| ["refused", "silent", "half-open"].map(|reason| DoorReason { door, reason });
-        let failures = ["agents", "enrollment", "operators"].into_iter().flat_map(of);
+        let failures =
+            DOORS.into_iter().flat_map(|(door, _)| FAILURES.map(|reason| DoorReason { door, reason }));
+        let limits = DOORS.into_iter().flat_map(|(door, own)| {
+            LIMITS.into_iter().chain(own.iter().copied()).map(move |limit| DoorLimit { door, limit })
+        });
         let handshakes = Histograms::new_with_constructor(|| Histogram::new(HANDSHAKE));
         Self {
             connections: book.add("connections", "Open connections by door", Gauges::default()),
@@ -47,7 +91,7 @@ impl Numbers {
             limits_met: book.add(
                 "door_limits",
                 "Times that a limit of a door turned someone away, cut someone or kept someone waiting",
-                Counts::default(),
+                from_zero(Counts::default(), limits),
             ),
             refused: book.add(
                 "calls_refused",
@@ -87,6 +131,10 @@ impl Metrics {
 
     /// A limit of a door was met; `limit` is its name in the configuration.
     pub fn limit_met(&self, door: &'static str, limit: &'static str) {
+        debug_assert!(
+            LIMITS.contains(&limit) || DOORS.iter().any(|(it, own)| *it == door && own.contains(&limit)),
+            "{limit} of {door} is not shown from zero on"
+        );
         self.0.doors.limits_met.get_or_create(&DoorLimit { door, limit }).inc();
     }
 

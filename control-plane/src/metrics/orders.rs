@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use muster_common::reason::Reason;
 use parking_lot::Mutex;
 use prometheus_client::metrics::histogram::Histogram;
 
@@ -15,6 +16,35 @@ use super::{
 
 /// Changes that are shown one by one, the newest first.
 pub const CHANGES_SHOWN: [&str; 4] = ["newest", "second", "third", "fourth"];
+
+/// Kinds of commands that there are; of an operation that ended first it is not known.
+const KINDS: [&str; 9] = [
+    "restart-agent",
+    "refresh-facts",
+    "run-script",
+    "service",
+    "reboot",
+    "collect-logs",
+    "rotate-identity",
+    "disconnect",
+    "unknown",
+];
+/// How most commands end: their state, and why.
+const ENDS: [(&str, &str); 13] = [
+    ("succeeded", ""),
+    ("failed", Reason::ExitStatus.as_str()),
+    ("failed", Reason::StartFailed.as_str()),
+    ("failed", Reason::CommandArgsInvalid.as_str()),
+    ("failed", Reason::CommandKindUnknown.as_str()),
+    ("denied", Reason::LocalLock.as_str()),
+    ("timed-out", Reason::FinishByPassed.as_str()),
+    ("cancelled", Reason::CancelledByOperator.as_str()),
+    ("interrupted", Reason::AgentStopped.as_str()),
+    ("interrupted", Reason::FinishByPassed.as_str()),
+    ("interrupted", Reason::NodeGone.as_str()),
+    ("expired", Reason::DeliverByPassed.as_str()),
+    ("expired", Reason::NodeGone.as_str()),
+];
 
 /// Of seconds that a command takes: most wait for a host, some for a person.
 const COMMAND: [f64; 12] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0];
@@ -55,12 +85,19 @@ pub(super) struct Numbers {
 impl Numbers {
     pub(super) fn new(book: &mut Book<'_>) -> Self {
         let ends = ["succeeded", "aborted", "rolled-back"];
+        let command_ends = KINDS.into_iter().flat_map(|kind| {
+            ENDS.map(|(state, reason)| KindStateReason { kind: kind.to_owned(), state, reason })
+        });
         let commands = Histograms::new_with_constructor(|| Histogram::new(COMMAND));
         let convergence = Histograms::new_with_constructor(|| Histogram::new(CONVERGENCE));
         Self {
             commands: book.add("commands", "Commands that have not ended", Gauges::default()),
             shown: Mutex::default(),
-            commands_ended: book.add("commands_ended", "Commands that ended", Counts::default()),
+            commands_ended: book.add(
+                "commands_ended",
+                "Commands that ended",
+                from_zero(Counts::default(), command_ends),
+            ),
             command_seconds: book.add(
                 "command_seconds",
                 "How long commands took, from when they were made to their end",

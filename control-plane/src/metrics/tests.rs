@@ -25,7 +25,7 @@ fn filled() -> Metrics {
     metrics.unknown_message();
     metrics.connection("agents", 1);
     metrics.handshake("agents", "X25519MLKEM768");
-    metrics.handshake_failed("agents", "timeout");
+    metrics.handshake_failed("agents", "silent");
     metrics.handshake_took("agents", "done", second);
     metrics.limit_met("agents", "silent");
     metrics.refused("RATE_LIMITED");
@@ -118,7 +118,7 @@ fn numbers_appear_under_their_names() {
     let text = filled().encode();
     for line in [
         "muster_heartbeats_total 1",
-        "muster_handshakes_failed_total{door=\"agents\",reason=\"timeout\"} 1",
+        "muster_handshakes_failed_total{door=\"agents\",reason=\"silent\"} 1",
         "muster_sessions 0",
         "muster_heartbeat_lateness_seconds_bucket{le=\"1.0\"} 1",
         "muster_audit_entries_total 1",
@@ -132,6 +132,21 @@ fn numbers_appear_under_their_names() {
     assert!(number("process_resident_memory_bytes ") > 1e6, "{text}");
     assert!(number("process_start_time_seconds ") > 1.6e9, "{text}");
     assert!(number("process_threads ") >= 1.0 && number("process_max_fds ") > 10.0, "{text}");
+}
+
+#[test]
+fn what_alerts_watch_is_shown_before_anything_is_counted() {
+    let text = Metrics::default().encode();
+    for line in [
+        "muster_door_limits_total{door=\"agents\",limit=\"silent\"} 0",
+        "muster_door_limits_total{door=\"operators\",limit=\"reads\"} 0",
+        "muster_handshakes_failed_total{door=\"fleet-console\",reason=\"WRONG_TRUST_DOMAIN\"} 0",
+        "muster_commands_ended_total{kind=\"run-script\",state=\"succeeded\",reason=\"\"} 0",
+        "muster_commands_ended_total{kind=\"reboot\",state=\"denied\",reason=\"LOCAL_LOCK\"} 0",
+        "muster_alerts_told_total{what=\"failed\"} 0",
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line} is missing in {text}");
+    }
 }
 
 #[test]

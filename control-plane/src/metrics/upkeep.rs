@@ -6,7 +6,7 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::{
     Metrics,
-    book::{Book, Count, Counts, Gauges, Kind, Role, Seconds, What, Word, Worker},
+    book::{Book, Count, Counts, Gauges, Kind, Role, Seconds, What, Word, Worker, from_zero},
 };
 
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Numbers {
             alerts_told: book.add(
                 "alerts_told",
                 "What receivers of alerts were told, or not",
-                Counts::default(),
+                from_zero(Counts::default(), ["told", "failed", "dead"].map(|what| What { what })),
             ),
             pruned: book.add("pruned", "What was taken away because it was old", Counts::default()),
             svids: book.add("workload_svids", "Identities of programs that were issued", Counts::default()),

@@ -10,7 +10,6 @@ pub(super) struct Ends;
 
 impl Worker for Ends {
     const NAME: &'static str = "repository-ends";
-    const IS_FOR_ALL: bool = true;
     async fn hint(&mut self, _: &App) {
         std::future::pending::<()>().await;
     }

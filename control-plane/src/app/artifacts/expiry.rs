@@ -27,7 +27,8 @@ impl Warned {
 }
 
 impl App {
-    /// Looks at the ends of all roles: they become numbers, and those that are near a warning.
+    /// Looks at the ends of all roles: they become numbers, of each replica, and those that are near a warning of
+    /// the one that leads.
     ///
     /// # Errors
     /// If the store fails.
@@ -37,7 +38,7 @@ impl App {
         for (name, role) in repository.roles() {
             let seconds = (role.expires_at.0 - now.0) / 1000;
             self.metrics.repository_expires_in(name, seconds);
-            if !role.is_due(now) || !self.warned.is_new(name, now) {
+            if !role.is_due(now) || !self.leads() || !self.warned.is_new(name, now) {
                 continue;
             }
             let (version, end) = (role.version, role.expires_at);

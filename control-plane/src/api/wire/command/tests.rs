@@ -96,4 +96,9 @@ fn a_result_that_is_too_large_or_of_no_known_kind_is_not_kept() {
 fn the_kinds_are_those_that_can_be_asked_for() {
     assert_eq!(kinds().len(), 8);
     assert!(kinds().iter().all(|kind| spec(kind, &[]).is_some()), "{:?}", kinds());
+    let numbers = crate::metrics::Metrics::default().encode();
+    let is_shown = |kind: &String| {
+        numbers.contains(&format!("muster_commands_ended_total{{kind=\"{kind}\",state=\"succeeded\""))
+    };
+    assert!(kinds().iter().all(is_shown), "its end is not shown from zero on: {numbers}");
 }
