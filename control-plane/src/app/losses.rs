@@ -1,22 +1,26 @@
 //! Many nodes that are lost at once, told as one: `fleet.mass_loss` in the audit, and an event. Every
-//! replica sees all losses, its own and those that others tell of; the one that leads writes.
+//! replica sees all losses, its own and those that others tell of; the one that leads writes. What nobody
+//! has written, because the one that led is gone, the next one writes.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     net::IpAddr,
+    time::Duration,
 };
 
 use muster_common::{
-    clock::UnixMillis,
+    clock::{Instant, UnixMillis},
     ids::{NodeId, ReplicaId},
 };
 use muster_domain::{
-    audit::Note,
+    audit::{Filter, Note},
     event::{Happened, Kind, Many, SHOWN},
     labels::Labels,
     liveness::{self, State},
     mass_loss::{self, Away, Burst, Candidates, Cause, Common, Limits, Lost, Seen},
+    replica::LEASE,
 };
+use muster_store::ReadAudit as _;
 use parking_lot::Mutex;
 use serde_json::json;
 
@@ -30,6 +34,8 @@ pub struct Losses(Mutex<Inner>);
 
 struct Inner {
     losses: mass_loss::Losses,
+    /// Left to the one that leads, and since when.
+    left: Vec<(Burst, Instant)>,
     /// What kept this process from hearing nodes last.
     away: Away,
     /// Nodes that are late, as far as the last sweep knew: likely lost in a moment.
@@ -38,13 +44,17 @@ struct Inner {
     there: usize,
 }
 
+/// What the audit calls it.
+const TOLD: &str = "fleet.mass_loss";
+/// After this time whoever leads has told of what was left to it, or another one leads.
+const LEFT_FOR: Duration = LEASE.saturating_mul(3);
 /// Of those that were lost so many are named.
 const NAMED: usize = 10;
 
 impl Default for Losses {
     fn default() -> Self {
-        let losses = mass_loss::Losses::default();
-        Self(Mutex::new(Inner { losses, away: Away::Restarted, late: 0, there: 0 }))
+        let (losses, left) = (mass_loss::Losses::default(), Vec::new());
+        Self(Mutex::new(Inner { losses, left, away: Away::Restarted, late: 0, there: 0 }))
     }
 }
 
@@ -93,11 +103,21 @@ impl App {
     /// If the store fails; they are told later then.
     pub async fn tell_losses(&self) -> Result<(), Error> {
         let limits = Limits::from_interval(self.fixed.session.heartbeat_interval);
+        let (leads, now) = (self.leads(), self.clock.monotonic());
+        if leads {
+            self.take_up_left(now).await?;
+        }
         let (burst, away) = {
             let mut inner = self.losses.0.lock();
-            (inner.losses.over(self.clock.monotonic(), limits), inner.away.clone())
+            let over = inner.losses.over(now, limits);
+            if !leads {
+                inner.left.retain(|(_, since)| now.saturating_duration_since(*since) < LEFT_FOR);
+                inner.left.extend(over.map(|burst| (burst, now)));
+                return Ok(());
+            }
+            (over, inner.away.clone())
         };
-        let Some(burst) = burst.filter(|_| self.leads()) else { return Ok(()) };
+        let Some(burst) = burst else { return Ok(()) };
         let (common, there) = self.in_common(&burst);
         if !burst.is_mass(there) {
             return Ok(());
@@ -107,7 +127,7 @@ impl App {
             Some(common) => Cause::Theirs(common),
             None => Cause::Unknown,
         };
-        let (note, stamp) = (note(&burst, there, &cause), self.own_stamp("fleet.mass_loss"));
+        let (note, stamp) = (note(&burst, there, &cause), self.own_stamp(TOLD));
         let (what, many) = event(&burst, there, &cause, stamp.at);
         let write = self.store.write(stamp, move |tx| {
             tx.audit(note.clone())?;
@@ -127,6 +147,27 @@ impl App {
             "{lost} of {of} nodes were lost at once: {kind} {which}"
         );
         self.metrics.mass_loss();
+        Ok(())
+    }
+
+    /// What was left to another one that led, and did not write it, is this one's to tell.
+    async fn take_up_left(&self, now: Instant) -> Result<(), Error> {
+        let Some((burst, since)) = self.losses.0.lock().left.pop() else { return Ok(()) };
+        let begun = self.clock.now() - now.saturating_duration_since(burst.begun);
+        let read = self.store.read_own(move |tx| {
+            let filter = Filter { action_prefix: TOLD.to_owned(), since: Some(begun), ..Filter::default() };
+            let Some((first, _)) = tx.audit_window(&filter)? else { return Ok::<_, Error>(false) };
+            Ok(!tx.audit_after(first.saturating_sub(1), &filter, 1)?.is_empty())
+        });
+        let mut inner = match read.await {
+            Ok(true) => return Ok(()),
+            Ok(false) => self.losses.0.lock(),
+            Err(error) => {
+                self.losses.0.lock().left.push((burst, since));
+                return Err(error);
+            }
+        };
+        inner.losses.put_back(burst);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 mod away;
 mod keys;
+mod losses;
 mod taken;
 
 use std::time::Duration;
