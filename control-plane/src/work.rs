@@ -38,7 +38,7 @@ pub fn start(app: &App, tasks: &Tasks, drain: &Drain) {
     drive(app, tasks, drain, Rollouts);
     drive(app, tasks, drain, schedules::Schedules::default());
     drive(app, tasks, drain, alerts::Look::default());
-    drive(app, tasks, drain, alerts::Tell);
+    drive(app, tasks, drain, alerts::Tell::default());
     drive(app, tasks, drain, checkpoints::Checkpoints);
     drive(app, tasks, drain, blobs::Collect);
     drive(app, tasks, drain, workloads::Turns);

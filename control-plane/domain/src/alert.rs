@@ -28,13 +28,13 @@ use muster_common::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use cause::{Cause, Common, common, of_group};
+pub use cause::{Cause, of_group};
 pub use damping::{Damping, LEAST_MEMBERS};
 pub use defaults::{built_in, is_built_in};
 pub use evaluate::{Memory, SHOWN_MEMBERS, evaluate};
 pub use kind::Kind;
-pub use receiver::{Delivery, Event, Receiver, TRIES, TRIES_LIMITS, Target, after_failure};
-pub use signs::{Found, NodeSeen, Sign, Signs, ahead, ends, sign};
+pub use receiver::{Delivery, Event, News, Receiver, TRIES, TRIES_LIMITS, Target, after_failure, pause};
+pub use signs::{Found, NodeSeen, Sign, Signs, ahead, ends, group_of, sign};
 
 use crate::labels::Labels;
 
@@ -236,14 +236,23 @@ impl Alert {
         Self { ended_at: Some(now), end_reason: reason.to_owned(), ..self.clone() }
     }
 
-    /// What receivers are to be told now that it is so, and the alert that knows it.
+    /// What there is to tell now that it is so, and the alert that knows it. `wanted`: who is told of alerts
+    /// of its rule now; those who were not yet are told that it began, whenever that was.
     #[must_use]
-    pub fn news(self) -> (Self, Option<Event>) {
-        match (self.ended_at, self.told) {
-            (None, false) if self.silence.is_none() => (Self { told: true, ..self }, Some(Event::Opened)),
-            (Some(_), true) => (self, Some(Event::Resolved)),
-            _ => (self, None),
-        }
+    pub fn news(mut self, wanted: &[String]) -> (Self, Option<News>) {
+        let news = match (self.ended_at, self.silence) {
+            (Some(_), _) if self.told => News { event: Event::Resolved, to: self.receivers.clone() },
+            (None, None) => {
+                let new = wanted.iter().filter(|name| !self.receivers.contains(name));
+                let to: Vec<String> = new.cloned().collect();
+                self.told = true;
+                self.receivers.extend_from_slice(&to);
+                News { event: Event::Opened, to }
+            }
+            _ => return (self, None),
+        };
+        let is_any = !news.to.is_empty();
+        (self, is_any.then_some(news))
     }
 }
 

@@ -11,7 +11,7 @@ use muster_common::{
     ids::{NodeId, ReplicaId},
 };
 
-pub use common::{Candidates, Common, Seen};
+pub use common::{Candidates, Common, Named, Seen};
 
 /// So few are no mass, whatever their share.
 const LEAST: usize = 10;

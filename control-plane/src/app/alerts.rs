@@ -5,9 +5,12 @@
 
 mod board;
 mod body;
+mod causes;
 mod deliver;
+mod hushed;
 mod look;
 mod lost;
+mod manager;
 mod reading;
 mod receivers;
 mod silences;
@@ -28,6 +31,7 @@ use serde_json::json;
 use super::{Actor, App, Error, check_etag, selectors};
 
 pub use board::{Board, Mark};
+pub use deliver::{TELLS, Telling};
 pub use look::Looked;
 pub use receivers::Wish as ReceiverWish;
 pub use silences::Wish as SilenceWish;

@@ -332,8 +332,8 @@ impl Fleet {
         }
     }
 
-    /// The same, with rests in which others work.
-    pub async fn visit(&self, mut visit: impl FnMut(MutexGuard<'_, Entry>)) {
+    /// The same, and others get their turn between some of them and the next.
+    pub async fn visit(&self, mut visit: impl FnMut(MutexGuard<'_, Entry>) + Send) {
         let mut after = Bound::Unbounded;
         while let Some(last) = self.visit_some(after, &mut visit) {
             after = Bound::Excluded(last);
@@ -341,7 +341,8 @@ impl Fleet {
         }
     }
 
-    /// Some at a time: what was just cloned is still near when it is visited. The last of them.
+    /// Some at a time: what was just cloned is still near when it is visited. Answers the last one; `None`:
+    /// there was no more.
     fn visit_some(
         &self,
         after: Bound<NodeId>,

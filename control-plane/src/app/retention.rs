@@ -1,12 +1,14 @@
 //! What is taken away because it is old: join requests whose token has run
 //! out, the tail of the change feed, operations that ended long ago with their
-//! commands, output and files, or that are too many, alerts and silences that ended, events, and what became of the times of
+//! commands, output and files, or that are too many, alerts that ended long ago or are too many, silences that
+//! ended, events, and what became of the times of
 //! schedules. What has not ended stays. In small writes, between which others get their turn.
 
 use muster_common::ids::EventId;
 use muster_store::{
-    ReadEvents as _, ReadOperations as _, WriteAlerts as _, WriteBlobs as _, WriteChanges as _,
-    WriteEvents as _, WriteJoinRequests as _, WriteOperations as _, WriteRollouts as _, WriteSchedules as _,
+    ReadAlerts as _, ReadEvents as _, ReadOperations as _, WriteAlerts as _, WriteBlobs as _,
+    WriteChanges as _, WriteEvents as _, WriteJoinRequests as _, WriteOperations as _, WriteRollouts as _,
+    WriteSchedules as _,
     WriteSpentTokens as _, WriteTx,
 };
 
@@ -44,7 +46,11 @@ impl App {
             Ok(tx.operation_prune(until, STEP)?)
         })
         .await?;
-        self.in_steps("alerts", move |tx| Ok(tx.alert_prune(before, STEP)?)).await?;
+        self.in_steps("alerts", move |tx| {
+            let newest = tx.alert_newest_since(most)?;
+            Ok(tx.alert_prune(newest.map_or(before, |since| since.max(before)), STEP)?)
+        })
+        .await?;
         self.in_steps("silences", move |tx| Ok(tx.silence_prune(before, STEP)?)).await?;
         self.prune_events().await?;
         let fires = kept.schedule_fires;

@@ -24,6 +24,8 @@ pub trait Worker: Send + 'static {
     fn hint(&mut self, app: &App) -> impl Future<Output = ()> + Send;
     /// How long without a hint.
     fn every(&self, app: &App) -> Duration;
+    /// Another replica does it for all now: what this one knew of it will be old.
+    fn let_go(&mut self) {}
     /// Does what is to be done.
     fn work(&mut self, app: &App) -> impl Future<Output = Result<(), Error>> + Send;
 }
@@ -36,8 +38,12 @@ pub fn drive<W: Worker>(app: &App, tasks: &Tasks, drain: &Drain, mut worker: W) 
         let mut backoff = Backoff::new(Duration::from_millis(100), W::PAUSE_AT_MOST);
         loop {
             let begun = app.clock.monotonic();
-            let is_mine = !W::IS_FOR_ALL || app.leads();
-            let done = if is_mine { worker.work(&app).await } else { Ok(()) };
+            let done = if !W::IS_FOR_ALL || app.leads() {
+                worker.work(&app).await
+            } else {
+                worker.let_go();
+                Ok(())
+            };
             app.metrics.worked(W::NAME, app.clock.monotonic() - begun);
             let pause = match done {
                 Ok(()) => {

@@ -71,6 +71,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
         24 "events" "0024_events.sql",
         25 "schedule-traces" "0025_schedule_traces.sql",
         26 "authority-keys" "0026_authority_keys.sql",
+        27 "alert-indexes" "0027_alert_indexes.sql",
     },
 };
 
@@ -94,6 +95,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         24 "events" "0024_events.sql",
         25 "schedule-traces" "0025_schedule_traces.sql",
         26 "authority-keys" "0026_authority_keys.sql",
+        27 "alert-indexes" "0027_alert_indexes.sql",
     },
 };
 

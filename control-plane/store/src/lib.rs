@@ -49,6 +49,8 @@ mod operations;
 mod options;
 mod page;
 mod places;
+#[cfg(test)]
+mod plans;
 mod postgres;
 mod profiles;
 mod readers;

@@ -43,6 +43,15 @@ pub trait ReadRollouts: ReadAssignments {
         self.rows("SELECT body, revision FROM rollouts WHERE is_over = 0 ORDER BY id", &[], decode)
     }
 
+    /// Those that are over and were written last, the newest first, at most so many.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn rollout_over_last(&mut self, limit: u32) -> Result<Vec<Rollout>, Error> {
+        let sql = "SELECT body, revision FROM rollouts WHERE is_over = 1 ORDER BY revision DESC LIMIT $1";
+        self.rows(sql, params![limit], decode)
+    }
+
     /// One page of them, newest first; of one assignment, or of all.
     ///
     /// # Errors

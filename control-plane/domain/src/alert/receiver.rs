@@ -46,7 +46,7 @@ pub struct Receiver {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Target {
-    /// An Alertmanager: it is told again and again what is so.
+    /// An Alertmanager: it is told again and again what is so, and once what is so no more.
     Alertmanager,
     /// A server of somebody's: it is told once what happened, signed.
     Webhook,
@@ -60,6 +60,15 @@ pub enum Event {
     Opened,
     /// It ended.
     Resolved,
+}
+
+/// What there is to tell of an alert, and whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News {
+    /// What.
+    pub event: Event,
+    /// Receivers, by name.
+    pub to: Vec<String>,
 }
 
 /// What one receiver is to be told.
@@ -102,14 +111,19 @@ impl Event {
     }
 }
 
+/// How long to wait after a try that failed, before which so many had. `dice`: as below.
+#[must_use]
+pub fn pause(failed: u32, dice: f64) -> Duration {
+    let (first, longest) = WAIT;
+    let bound = first.saturating_mul(1 << failed.min(20)).min(longest);
+    bound.mul_f64(0.5 + dice.clamp(0.0, 1.0) / 2.0)
+}
+
 /// A delivery after a try that failed, of a receiver that is tried at most so often. `dice`: from
 /// 0 to 1, by which those that failed together do not come again as one.
 #[must_use]
 pub fn after_failure(delivery: &Delivery, most: u32, error: String, dice: f64, now: UnixMillis) -> Delivery {
     let tries = delivery.tries.saturating_add(1);
-    let (first, longest) = WAIT;
-    let bound = first.saturating_mul(1 << delivery.tries.min(20)).min(longest);
-    let wait = bound.mul_f64(0.5 + dice.clamp(0.0, 1.0) / 2.0);
     let dead_at = (tries >= most).then_some(now);
-    Delivery { tries, due_at: now + wait, dead_at, error, ..delivery.clone() }
+    Delivery { tries, due_at: now + pause(delivery.tries, dice), dead_at, error, ..delivery.clone() }
 }

@@ -83,7 +83,7 @@ pub struct Signs {
 impl Signs {
     /// Takes in one node of the rule.
     pub fn add(&mut self, node: &Node, by: &str, sign: Sign) {
-        let group = if by.is_empty() { "" } else { node.labels.get(by).unwrap_or_default() };
+        let group = group_of(&node.labels, by);
         match self.totals.get_mut(group) {
             Some(total) => *total += 1,
             None => drop(self.totals.insert(group.to_owned(), 1)),
@@ -116,6 +116,12 @@ impl Signs {
             mark: String::new(),
         });
     }
+}
+
+/// The group of a node with these labels, if this one makes groups; empty: the fleet, or those without it.
+#[must_use]
+pub fn group_of<'a>(labels: &'a Labels, by: &str) -> &'a str {
+    if by.is_empty() { "" } else { labels.get(by).unwrap_or_default() }
 }
 
 /// What is to be seen of a node. `threshold`: so long before an end.

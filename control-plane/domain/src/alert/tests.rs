@@ -6,6 +6,7 @@ use muster_common::{
 };
 
 use super::*;
+use crate::mass_loss::{Candidates, Seen};
 
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 const SECOND: Duration = Duration::from_secs(1);
@@ -227,13 +228,29 @@ fn a_threshold_is_a_number_or_a_share_and_never_a_handful() {
 fn a_silence_keeps_a_beginning_back_and_who_was_told_of_it_is_told_of_the_end() {
     let alert = offline().begun(AlertId::from_u128(1), Subject::Group(String::new()), NOW, NOW);
     let silence = Some(muster_common::ids::SilenceId::from_u128(1));
-    let (quiet, told) = Alert { silence, ..alert }.news();
+    let pager = &["pager".to_owned()];
+    let news = |event| Some(News { event, to: pager.to_vec() });
+    let (quiet, told) = Alert { silence, ..alert }.news(pager);
     assert_eq!((quiet.state(), told), (State::Silenced, None));
-    assert_eq!(quiet.ended("Resolved", NOW).news().1, None, "nobody knows of it");
-    let (open, told) = Alert { silence: None, ..quiet }.news();
-    assert_eq!(told, Some(Event::Opened));
-    assert_eq!(open.clone().news().1, None, "once");
-    assert_eq!(Alert { silence, ..open }.ended("Resolved", NOW).news().1, Some(Event::Resolved));
+    assert_eq!(quiet.ended("Resolved", NOW).news(pager).1, None, "nobody knows of it");
+    let (open, told) = Alert { silence: None, ..quiet }.news(pager);
+    assert_eq!(told, news(Event::Opened));
+    assert_eq!(open.clone().news(pager).1, None, "once");
+    assert_eq!(Alert { silence, ..open }.ended("Resolved", NOW).news(pager).1, news(Event::Resolved));
+}
+
+#[test]
+fn who_is_to_be_told_later_is_told_later_and_who_was_told_is_told_of_the_end() {
+    let names = |names: &[&str]| -> Vec<String> { names.iter().map(|name| (*name).to_owned()).collect() };
+    let alert = offline().begun(AlertId::from_u128(1), Subject::Group(String::new()), NOW, NOW);
+    let (alone, told) = alert.news(&[]);
+    assert_eq!((alone.told, told), (true, None), "there is nobody");
+    let (first, told) = alone.news(&names(&["a"]));
+    assert_eq!(told, Some(News { event: Event::Opened, to: names(&["a"]) }));
+    let (both, told) = first.news(&names(&["b"]));
+    assert_eq!(told, Some(News { event: Event::Opened, to: names(&["b"]) }), "the rule names another one");
+    let (_, told) = both.ended("Resolved", NOW).news(&names(&["b"]));
+    assert_eq!(told, Some(News { event: Event::Resolved, to: names(&["a", "b"]) }));
 }
 
 #[test]
@@ -244,22 +261,25 @@ fn a_cause_is_the_label_that_tells_them_from_the_others() {
             .into_iter()
             .collect()
     };
-    let members: Vec<Labels> = (0..60).map(|_| labels("fra")).collect();
-    let shared = common(members.iter());
-    let keys: Vec<&str> = shared.iter().map(|it| it.key.as_str()).collect();
-    assert_eq!(keys, ["env", "site"]);
-    let counted = |site: usize| vec![(shared[0].clone(), 200), (shared[1].clone(), site)];
+    let (fra, ber) = (labels("fra"), labels("ber"));
+    let seen = |labels| Seen { labels, from: None, replica: None };
     let reasons = [("Silent".to_owned(), 58), ("StreamClosed".to_owned(), 2)].into();
-    let cause = of_group(Kind::NodeOffline, "", (60, 0, 200), &counted(62), &reasons);
-    assert_eq!(cause.reason, "CommonLabel");
+    // Of others so many are at the same site, and so many are elsewhere.
+    let cause = |here: usize, elsewhere: usize| {
+        let mut common = Candidates::of((0..60).map(|_| seen(&fra)));
+        (0..here).for_each(|_| common.there(seen(&fra)));
+        (0..elsewhere).for_each(|_| common.there(seen(&ber)));
+        of_group(Kind::NodeOffline, "", (60, 0), common, &reasons)
+    };
     assert_eq!(
-        cause.message,
-        "60 of 200 nodes are offline: 60 of the 62 nodes with site=fra are among them; Silent for 58 of them"
+        (cause(2, 138).reason.as_str(), cause(2, 138).message.as_str()),
+        (
+            "CommonLabel",
+            "60 of 200 nodes are offline: 60 of the 62 nodes with site=fra are among them; Silent for 58 of them"
+        )
     );
-    let spread = of_group(Kind::NodeOffline, "", (60, 0, 200), &counted(150), &reasons);
-    assert_eq!(spread.reason, "ManyNodes");
-    let all = of_group(Kind::NodeOffline, "", (199, 0, 200), &counted(62), &reasons);
-    assert_eq!(all.reason, "WholeGroup");
+    assert_eq!(cause(90, 50).reason, "ManyNodes");
+    assert_eq!(cause(1, 2).reason, "WholeGroup");
 }
 
 #[test]

@@ -28,6 +28,17 @@ pub enum Common {
     Everybody,
 }
 
+/// What they were lost by, and how many have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// What.
+    pub common: Common,
+    /// Of the lost.
+    pub lost: usize,
+    /// Of those who are there.
+    pub there: usize,
+}
+
 /// What nearly all of those that were lost have, and how many of those who are there have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidates {
@@ -70,16 +81,30 @@ impl Candidates {
     /// there have.
     #[must_use]
     pub fn cause(self, count: usize) -> Option<Common> {
+        self.named(count).map(|named| named.common)
+    }
+
+    /// How many are still there.
+    #[must_use]
+    pub const fn others(&self) -> usize {
+        self.there
+    }
+
+    /// The cause, and how many have it.
+    #[must_use]
+    pub fn named(self, count: usize) -> Option<Named> {
         let of = |lost: usize, there: usize, hundredths: usize| lost * 100 >= (lost + there) * hundredths;
         if of(count, self.there, NEARLY_ALL) {
-            return (count > 0).then_some(Common::Everybody);
+            let all = Named { common: Common::Everybody, lost: count, there: self.there };
+            return (count > 0).then_some(all);
         }
         let looked_at = self.looked_at.max(1);
         let fitting = self
             .each
             .into_iter()
             .filter(|(_, (lost, there))| of(lost * count / looked_at, *there, MOSTLY_LOST));
-        fitting.min_by_key(|(_, (lost, there))| (*there, looked_at - lost)).map(|(common, _)| common)
+        let narrow = fitting.min_by_key(|(_, (lost, there))| (*there, looked_at - lost));
+        narrow.map(|(common, (lost, there))| Named { common, lost, there })
     }
 }
 

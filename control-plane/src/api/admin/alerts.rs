@@ -147,9 +147,9 @@ impl AlertsService for Handler {
 
     async fn list_alert_receivers(
         &self,
-        _: Request<pb::ListAlertReceiversRequest>,
+        request: Request<pb::ListAlertReceiversRequest>,
     ) -> Result<Response<pb::ListAlertReceiversResponse>, Status> {
-        let all = self.0.receivers().await.map_err(status::of_app)?;
+        let all = self.0.receivers(&caller::scope(&request)?).await.map_err(status::of_app)?;
         let receivers = all.iter().map(wire::alert::receiver).collect();
         Ok(Response::new(pb::ListAlertReceiversResponse { receivers }))
     }

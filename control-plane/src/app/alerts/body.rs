@@ -7,9 +7,8 @@ use muster_common::clock::UnixMillis;
 use muster_domain::alert::{Alert, Delivery, Subject};
 use serde_json::{Value, json};
 
-/// An Alertmanager is told again of what is so, this often.
-pub(super) const AGAIN_AFTER: Duration = Duration::from_secs(60);
-/// It takes what it is not told for this long to be over.
+/// An Alertmanager takes what it is not told for this long to be over: some times as long as it takes to
+/// be told again.
 const HOLDS_FOR: Duration = Duration::from_secs(300);
 
 /// One delivery to a webhook, with the alert as it is now.
@@ -28,15 +27,11 @@ pub(super) fn of_webhook(trust_domain: &str, told: &[(Delivery, Alert, String)])
     json!({ "version": 1, "trust_domain": trust_domain, "events": events }).to_string().into_bytes()
 }
 
-/// The alerts as Alertmanager's API v2 takes them.
-pub(super) fn of_alertmanager(
-    trust_domain: &str,
-    told: &[(Delivery, Alert, String)],
-    now: UnixMillis,
-) -> Vec<u8> {
+/// The alerts, each with the name of its node, as Alertmanager's API v2 takes them.
+pub(super) fn of_alertmanager(trust_domain: &str, told: &[(Alert, String)], now: UnixMillis) -> Vec<u8> {
     let alerts: Vec<Value> = told
         .iter()
-        .map(|(_, alert, name)| {
+        .map(|(alert, name)| {
             json!({
                 "labels": labels(trust_domain, alert),
                 "annotations": annotations(alert, name),
@@ -147,8 +142,9 @@ mod tests {
     fn an_alertmanager_is_told_until_when_it_holds() {
         let now = NOW + Duration::from_secs(10);
         let body = |ended| {
-            let body: Value =
-                serde_json::from_slice(&of_alertmanager("fleet.test", &[told(ended)], now)).unwrap();
+            let (_, alert, name) = told(ended);
+            let body = of_alertmanager("fleet.test", &[(alert, name)], now);
+            let body: Value = serde_json::from_slice(&body).unwrap();
             body[0].clone()
         };
         assert_eq!(body(false)["endsAt"], "2023-11-14T22:18:30Z");

@@ -1,10 +1,11 @@
-//! Tells receivers what they are to be told: each by itself, so that none waits for another.
+//! Tells receivers what they are to be told: each in a task of its own, so that none waits for another.
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use futures_util::future::join_all;
-use muster_common::{clock::UnixMillis, error_chain::Chain, ids::DeliveryId};
+use muster_common::{error_chain::Chain, ids::DeliveryId, tasks::Kind};
 use muster_domain::{
-    alert::{Alert, Delivery, Event, Receiver, Subject, Target, after_failure},
+    alert::{Alert, Delivery, Receiver, Subject, Target, after_failure},
     audit::Note,
     page::{Listed, Page},
     secret::Secret,
@@ -13,19 +14,26 @@ use muster_store::{
     ReadAlerts as _, ReadDeliveries as _, ReadReceivers as _, ReadSecrets as _, WriteDeliveries as _, WriteTx,
 };
 use rand::RngExt as _;
+use tokio::sync::Mutex;
 
-use super::body;
+use super::{body, manager};
 use crate::{
     app::{Actor, App, Error},
     notify,
 };
 
+/// The worker that tells, for logs and numbers.
+pub const TELLS: &str = "tell-alerts";
 /// Told in one request.
-const BATCH: u32 = 100;
+pub(super) const BATCH: u32 = 100;
 /// Requests to one receiver in one go: then the others are looked at again.
 const GOES: usize = 10;
 /// Longest text of an error that is kept, in characters.
 const MAX_ERROR: usize = 512;
+
+/// Receivers, each with what it was told last. Whoever has that tells it: one at a time.
+#[derive(Debug, Default)]
+pub struct Telling(BTreeMap<String, Arc<Mutex<manager::Told>>>);
 
 /// What a receiver is to be told now.
 struct Batch {
@@ -34,18 +42,33 @@ struct Batch {
 }
 
 impl App {
-    /// Tells all receivers what is due.
+    /// Begins to tell all receivers what is due; one that is being told still is left alone.
     ///
     /// # Errors
-    /// If the store fails; what was told and could not be written down is told again.
-    pub async fn tell_receivers(&self) -> Result<(), Error> {
+    /// If the store fails.
+    pub async fn tell_receivers(&self, telling: &mut Telling) -> Result<(), Error> {
         let receivers = self.store.read_own(|tx| tx.receiver_all().map_err(Error::from)).await?;
-        let told =
-            receivers.iter().filter(|receiver| !receiver.paused).map(|receiver| self.tell_all(receiver));
-        join_all(told).await.into_iter().collect()
+        telling.0.retain(|name, _| receivers.iter().any(|it| it.name == *name));
+        for receiver in receivers.into_iter().filter(|it| !it.paused) {
+            let told = telling.0.entry(receiver.name.clone()).or_default();
+            let Ok(mut told) = Arc::clone(told).try_lock_owned() else { continue };
+            let app = self.clone();
+            self.tasks.spawn("tell-receiver", Kind::BestEffort, async move {
+                if let Err(error) = app.tell_all(&receiver, &mut told).await {
+                    let (name, error) = (&receiver.name, Chain(&error));
+                    app.metrics.worker_failed(TELLS);
+                    tracing::warn!(receiver = %name, %error, "what receiver {name} was told is not known");
+                }
+            });
+        }
+        Ok(())
     }
 
-    async fn tell_all(&self, receiver: &Receiver) -> Result<(), Error> {
+    /// What was told and could not be written down is told again.
+    async fn tell_all(&self, receiver: &Receiver, told: &mut manager::Told) -> Result<(), Error> {
+        if receiver.target == Target::Alertmanager {
+            self.tell_open(receiver, told).await?;
+        }
         for _ in 0..GOES {
             let batch = self.batch(receiver).await?;
             if batch.told.is_empty() || self.is_draining() {
@@ -84,31 +107,24 @@ impl App {
 
     async fn tell(&self, receiver: &Receiver, batch: &Batch) -> Result<(), String> {
         let (domain, now) = (self.fixed.trust_domain.as_str(), self.clock.now());
-        let is_told = |(delivery, alert): &&(Delivery, Alert)| {
-            receiver.target == Target::Webhook || delivery.event == Event::Resolved || alert.silence.is_none()
-        };
+        if receiver.target == Target::Alertmanager {
+            // Of what is open it hears otherwise.
+            let ended = batch.told.iter().map(|(_, alert)| alert).filter(|alert| alert.ended_at.is_some());
+            let ended: Vec<Alert> = ended.cloned().collect();
+            return if ended.is_empty() { Ok(()) } else { self.tell_manager(receiver, &ended).await };
+        }
         let named =
             |(delivery, alert): &(Delivery, Alert)| (delivery.clone(), alert.clone(), self.name_in(alert));
-        let told: Vec<_> = batch.told.iter().filter(is_told).map(named).collect();
-        if told.is_empty() {
-            return Ok(());
-        }
+        let told: Vec<_> = batch.told.iter().map(named).collect();
         let secret = batch.secret.as_ref().map(|secret| self.vault.decrypt(secret)).transpose();
         let secret = secret.map_err(|error| error.to_string())?;
-        let (url, json) = match receiver.target {
-            Target::Webhook => (receiver.url.clone(), body::of_webhook(domain, &told)),
-            Target::Alertmanager => {
-                let url = format!("{}/api/v2/alerts", receiver.url.trim_end_matches('/'));
-                (url, body::of_alertmanager(domain, &told, now))
-            }
-        };
-        let posted =
-            notify::post(&url, Bytes::from(json), secret.as_ref().map(|it| it.as_slice()), now).await;
+        let json = Bytes::from(body::of_webhook(domain, &told));
+        let posted = notify::post(&receiver.url, json, secret.as_ref().map(|it| it.as_slice()), now).await;
         posted.map_err(|error| Chain(&error).to_string())
     }
 
     /// The name of the node that an alert is about; empty: it is about none that is there.
-    fn name_in(&self, alert: &Alert) -> String {
+    pub(super) fn name_in(&self, alert: &Alert) -> String {
         let Subject::Node(node) = alert.subject else { return String::new() };
         self.fleet.with(node, |entry| entry.node.display_name.clone()).unwrap_or_default()
     }
@@ -116,7 +132,7 @@ impl App {
     async fn settle(&self, receiver: &Receiver, batch: Batch, told: Result<(), String>) -> Result<(), Error> {
         let (now, dice) = (self.clock.now(), rand::rng().random_range(0.0..=1.0));
         let deliveries: Vec<Delivery> = batch.told.into_iter().map(|(delivery, _)| delivery).collect();
-        let Receiver { name, target, tries, .. } = receiver.clone();
+        let Receiver { name, tries, .. } = receiver.clone();
         if let Err(error) = &told {
             tracing::warn!(receiver = %name, error, "receiver {name} of alerts could not be told");
         }
@@ -124,7 +140,7 @@ impl App {
             let mut dead = 0;
             for delivery in &deliveries {
                 match &told {
-                    Ok(()) => settle_told(tx, delivery, target, now)?,
+                    Ok(()) => tx.delivery_delete(delivery.id)?,
                     Err(error) => {
                         let error = error.chars().take(MAX_ERROR).collect();
                         dead +=
@@ -168,22 +184,6 @@ impl App {
         })
         .await
     }
-}
-
-/// An Alertmanager is told again as long as it is so; all else is done with.
-fn settle_told(
-    tx: &mut WriteTx<'_>,
-    delivery: &Delivery,
-    target: Target,
-    now: UnixMillis,
-) -> Result<(), Error> {
-    let Some(known) = tx.delivery_get(delivery.id)? else { return Ok(()) };
-    let is_open = tx.alert_get(delivery.alert)?.is_some_and(|alert| alert.ended_at.is_none());
-    if target == Target::Alertmanager && delivery.event == Event::Opened && is_open {
-        let again = Delivery { tries: 0, due_at: now + body::AGAIN_AFTER, error: String::new(), ..known };
-        return Ok(tx.delivery_put(&again)?);
-    }
-    Ok(tx.delivery_delete(delivery.id)?)
 }
 
 /// Whether nobody tries it any more.

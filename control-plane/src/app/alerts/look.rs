@@ -7,19 +7,19 @@ use std::{
 
 use muster_common::{
     clock::UnixMillis,
-    ids::{AlertId, DeliveryId},
+    ids::{AlertId, DeliveryId, NodeId},
 };
 use muster_domain::{
     alert::{
-        Alert, Delivery, Event, Kind, Memory, Receiver, Rule, Signs, Silence, Subject, TEST_FOR, Target,
-        evaluate,
+        Alert, Delivery, Event, Kind, Memory, News, Receiver, Rule, Signs, Silence, Subject, TEST_FOR,
+        Target, evaluate,
     },
     event::{self, Happened},
     labels::{Selector, Written},
 };
 use muster_store::{ReadAlerts as _, ReadReceivers as _, WriteAlerts as _, WriteDeliveries as _, WriteTx};
 
-use super::{lost::Lost, rules, world::Watched};
+use super::{hushed::Hushed, lost::Lost, rules, world::Watched};
 use crate::app::{App, Error, events};
 
 /// Alerts in one write: some milliseconds of the writer.
@@ -43,8 +43,16 @@ pub struct Looked {
     took: Duration,
 }
 
+/// What one look has found.
+struct Turn {
+    /// Alerts that begin, change or end.
+    changes: Vec<Alert>,
+    /// Of alerts of many nodes: of which nodes it is so now.
+    members: BTreeMap<AlertId, Vec<NodeId>>,
+}
+
 /// An alert that is to be written, and what receivers are told with it.
-type Change = (Alert, Option<Event>);
+type Change = (Alert, Option<News>);
 
 impl Looked {
     /// How long until the next look.
@@ -63,12 +71,12 @@ impl App {
         let begun = self.clock.monotonic();
         self.read_alerts(looked).await?;
         let now = self.clock.now();
-        let changes = self.alert_changes(looked, now).await?;
-        let ready = self.with_silences(looked, changes, now);
+        let turn = self.alert_changes(looked, now).await?;
+        let ready = self.with_news(looked, turn, now);
         for some in ready.chunks(STEP) {
             let (some, receivers) = (some.to_vec(), looked.receivers.clone());
             let write = move |tx: &mut WriteTx<'_>| {
-                some.iter().try_for_each(|(alert, event)| put(tx, alert, *event, &receivers, now))
+                some.iter().try_for_each(|(alert, news)| put(tx, alert, news.as_ref(), &receivers, now))
             };
             self.store.write(self.own_stamp("alerts.look"), write).await?;
         }
@@ -94,22 +102,25 @@ impl App {
         Ok(())
     }
 
-    async fn alert_changes(&self, looked: &mut Looked, now: UnixMillis) -> Result<Vec<Alert>, Error> {
+    async fn alert_changes(&self, looked: &mut Looked, now: UnixMillis) -> Result<Turn, Error> {
         let Looked { rules, open, memories, lost, .. } = looked;
         let watched: Vec<Watched<'_>> = rules.iter().filter_map(|rule| self.watched(rule)).collect();
         let mut signs = self.alert_signs(&watched, now).await?;
         for (_, signs) in watched.iter().zip(&mut signs).filter(|(it, _)| it.rule.kind == Kind::ReplicaLost) {
             self.lost_replicas(lost, now, signs).await?;
         }
-        let mut changes = ended_otherwise(rules, open, now);
-        for (watched, signs) in watched.iter().zip(&signs) {
+        let found: Vec<(Watched<'_>, Signs)> = watched.into_iter().zip(signs).collect();
+        let (mut changes, mut members) = (ended_otherwise(rules, open, now), BTreeMap::new());
+        for (watched, signs) in &found {
             let of_rule = |alert: &&Alert| alert.rule == watched.rule.name && !alert.is_test;
             let own: Vec<Alert> = open.iter().filter(of_rule).cloned().collect();
             let memory = memories.entry(watched.rule.name.clone()).or_default();
-            let found = evaluate(watched.rule, signs, &own, memory, AlertId::generate, now);
-            changes.extend(found.into_iter().map(|alert| self.with_cause(alert, watched, signs)));
+            let of_rule = evaluate(watched.rule, signs, &own, memory, AlertId::generate, now);
+            members.extend(members_of(own.iter().chain(&of_rule), signs));
+            changes.extend(of_rule);
         }
-        Ok(changes)
+        self.find_causes(&mut changes, &found).await;
+        Ok(Turn { changes, members })
     }
 
     /// `None`: it is off, or names a group that is not there any more; its alerts stay as they are then.
@@ -128,59 +139,56 @@ impl App {
         selector.map(|selector| Watched { rule, selector })
     }
 
-    fn alert_selector(&self, text: &str) -> Option<Selector> {
+    pub(super) fn alert_selector(&self, text: &str) -> Option<Selector> {
         Written::parse(text).ok()?.resolve(&self.catalog.now().groups).ok()
     }
 
-    fn with_cause(&self, alert: Alert, watched: &Watched<'_>, signs: &Signs) -> Alert {
-        match &alert.subject {
-            Subject::Group(group) if alert.ended_at.is_none() => {
-                let cause = self.cause(watched, group, signs);
-                Alert { message: cause.message.clone(), cause: Some(cause), ..alert }
-            }
-            _ => alert,
-        }
-    }
-
-    /// The changes, and those alerts whose silence begins or ends; with what there is to tell.
-    fn with_silences(&self, looked: &Looked, changes: Vec<Alert>, now: UnixMillis) -> Vec<Change> {
-        let active = looked.silences.iter().filter(|it| it.is_active(now));
-        let silences: Vec<(&Silence, Option<Selector>)> =
-            active.map(|it| (it, self.alert_selector(&it.selector))).collect();
+    /// The changes, and those alerts whose silence begins or ends, or of which somebody else is to be told
+    /// now; with what there is to tell.
+    fn with_news(&self, looked: &Looked, turn: Turn, now: UnixMillis) -> Vec<Change> {
+        let Turn { changes, members } = turn;
+        let hushed = Hushed { app: self, silences: self.silences_now(&looked.silences, now), members };
+        let there: BTreeSet<&str> = looked.receivers.iter().map(|it| it.name.as_str()).collect();
+        let wanted = looked.rules.iter().map(|rule| (rule.name.as_str(), told(rule, &looked.receivers)));
+        let wanted: BTreeMap<&str, Vec<String>> = wanted.collect();
         let known: BTreeSet<AlertId> = changes.iter().map(|alert| alert.id).collect();
         let others = looked.open.iter().filter(|alert| !known.contains(&alert.id));
-        let turned = |alert: Alert| {
-            let silence =
-                silences.iter().find(|(it, selector)| self.is_silenced(&alert, it, selector.as_ref()));
-            let silence = silence.map(|(it, _)| it.id).filter(|_| alert.ended_at.is_none());
-            Alert { silence, ..alert }.news()
+        let turned = |mut alert: Alert| {
+            alert.silence = hushed.by(&alert).filter(|_| alert.ended_at.is_none());
+            // One that was made anew under the name of another was told of nothing.
+            alert.receivers.retain(|name| there.contains(name.as_str()));
+            let wanted = wanted.get(alert.rule.as_str());
+            alert.news(wanted.map(Vec::as_slice).unwrap_or_default())
         };
         let others = others.map(|before| (before, turned(before.clone())));
         let others = others.filter(|(before, (after, _))| *before != after).map(|(_, change)| change);
         let changed = changes.into_iter().map(turned);
-        let named = |(alert, event): Change| match event {
-            Some(Event::Opened) => {
-                let rule = looked.rules.iter().find(|rule| rule.name == alert.rule);
-                (Alert { receivers: told(rule, &looked.receivers), ..alert }, event)
-            }
-            _ => (alert, event),
-        };
-        changed.chain(others).map(named).collect()
+        changed.chain(others).collect()
     }
+}
 
-    fn is_silenced(&self, alert: &Alert, silence: &Silence, selector: Option<&Selector>) -> bool {
-        if !silence.rule.is_empty() && silence.rule != alert.rule {
-            return false;
-        }
-        match (&alert.subject, selector) {
-            _ if silence.selector.is_empty() => true,
-            (Subject::Node(node), Some(selector)) => {
-                let matches = self.fleet.with(*node, |it| selector.matches(&it.node.labels, &it.node.facts));
-                matches.unwrap_or(false)
-            }
-            _ => false,
+/// Of alerts of many nodes that are open by now: of which nodes it is so.
+fn members_of<'a>(
+    alerts: impl Iterator<Item = &'a Alert>,
+    signs: &'a Signs,
+) -> BTreeMap<AlertId, Vec<NodeId>> {
+    let mut groups = BTreeMap::<&str, (AlertId, Vec<NodeId>)>::new();
+    for alert in alerts {
+        if let Subject::Group(group) = &alert.subject {
+            groups.insert(group, (alert.id, Vec::new()));
         }
     }
+    if groups.is_empty() {
+        return BTreeMap::new();
+    }
+    for found in &signs.found {
+        if let (Some((_, nodes)), Subject::Node(node)) =
+            (groups.get_mut(found.group.as_str()), &found.subject)
+        {
+            nodes.push(*node);
+        }
+    }
+    groups.into_values().collect()
 }
 
 /// Alerts whose rule is gone or off, and tests that are over.
@@ -195,17 +203,18 @@ fn ended_otherwise(rules: &[Rule], open: &[Alert], now: UnixMillis) -> Vec<Alert
 }
 
 /// Who is told of alerts of a rule.
-pub(super) fn told(rule: Option<&Rule>, receivers: &[Receiver]) -> Vec<String> {
-    let names = receivers.iter().map(|receiver| receiver.name.clone());
-    let named = rule.map_or(&[][..], |rule| &rule.receivers);
-    names.filter(|name| named.is_empty() || named.contains(name)).collect()
+pub(super) fn told(rule: &Rule, receivers: &[Receiver]) -> Vec<String> {
+    let names = receivers.iter().map(|receiver| &receiver.name);
+    let is_told = |name: &&String| rule.receivers.is_empty() || rule.receivers.contains(name);
+    names.filter(is_told).cloned().collect()
 }
 
 /// Writes an alert down with what there is to tell of it, unless another has changed it meanwhile.
+/// What is open an Alertmanager is told as long as it is: that needs no delivery.
 pub(super) fn put(
     tx: &mut WriteTx<'_>,
     alert: &Alert,
-    event: Option<Event>,
+    news: Option<&News>,
     receivers: &[Receiver],
     now: UnixMillis,
 ) -> Result<(), Error> {
@@ -213,16 +222,14 @@ pub(super) fn put(
         return Ok(());
     }
     turned(alert).map_or(Ok(()), |what| events::tell(tx, what))?;
-    let Some(event) = event else { return Ok(()) };
-    for receiver in receivers.iter().filter(|it| alert.receivers.contains(&it.name)) {
-        if receiver.target == Target::Alertmanager {
-            tx.delivery_replace(&receiver.name, alert.id)?; // it is told what is so now, not what happened
-        }
+    let Some(news) = news else { return Ok(()) };
+    let is_delivered = |it: &&Receiver| it.target == Target::Webhook || news.event == Event::Resolved;
+    for receiver in receivers.iter().filter(|it| news.to.contains(&it.name)).filter(is_delivered) {
         tx.delivery_put(&Delivery {
             id: DeliveryId::generate(),
             receiver: receiver.name.clone(),
             alert: alert.id,
-            event,
+            event: news.event,
             created_at: now,
             tries: 0,
             due_at: now,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use muster_common::clock::UnixMillis;
 use muster_domain::{alert::Signs, audit::Filter};
-use muster_store::ReadAudit as _;
+use muster_store::{ReadAudit as _, ReadReplicas as _};
 use serde_json::Value;
 
 use crate::app::{App, Error};
@@ -34,8 +34,7 @@ impl App {
             return Ok(());
         }
         self.read_lost(lost, now).await?;
-        let there = self.replicas.all();
-        lost.since.retain(|name, at| now.since(*at) < FOR && !there.iter().any(|it| it.name == *name));
+        lost.since.retain(|_, at| now.since(*at) < FOR);
         for (name, at) in &lost.since {
             let message = format!("replica {name} of the control plane beats no more; start it again");
             signs.add_thing(format!("replica/{name}"), "Lost", message, Some(*at));
@@ -59,9 +58,10 @@ impl App {
             let is_all = found.len() < BATCH as usize;
             let reached =
                 found.last().map_or(newest, |(place, _)| if is_all { newest.max(*place) } else { *place });
-            Ok::<_, Error>((found, reached))
+            // Whoever is declared lost is taken away by the same write: one that is there is back.
+            Ok::<_, Error>((found, reached, tx.replica_all()?))
         });
-        let (found, reached) = read.await?;
+        let (found, reached, there) = read.await?;
         lost.place = Some(reached);
         for (_, entry) in found {
             let says_lost =
@@ -70,6 +70,7 @@ impl App {
                 lost.since.insert(name.to_owned(), entry.stamp.at);
             }
         }
+        lost.since.retain(|name, _| !there.iter().any(|it| it.name == *name));
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use muster_common::{ids::AlertId, reason::Reason};
 use muster_domain::{
     access::Scope,
-    alert::{Acknowledged, Alert, Event, Subject},
+    alert::{Acknowledged, Alert, Subject},
     audit::Note,
     group::is_description,
     page::{Listed, Page},
@@ -120,12 +120,11 @@ impl App {
                 reason: "Test".to_owned(),
                 message: "somebody tries whether receivers are told: it ends by itself in a minute"
                     .to_owned(),
-                told: true,
-                receivers: look::told(Some(&rule), &receivers),
                 is_test: true,
                 ..rule.begun(id, Subject::Thing(format!("test/{id}")), now, now)
             };
-            look::put(tx, &alert, Some(Event::Opened), &receivers, now)?;
+            let (alert, news) = alert.news(&look::told(&rule, &receivers));
+            look::put(tx, &alert, news.as_ref(), &receivers, now)?;
             let after = json!({ "alert": id, "receivers": alert.receivers }).to_string();
             tx.audit(Note { subject: format!("alert-rule/{name}"), after, ..Note::default() })?;
             Ok(Alert { revision: tx.revision(), ..alert })

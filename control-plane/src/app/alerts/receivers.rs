@@ -2,6 +2,7 @@
 
 use muster_common::{clock::UnixMillis, ids::SecretId, issuer, reason::Reason};
 use muster_domain::{
+    access::{Asked, Permission, Scope},
     alert::{MAX_RULES, Receiver, TRIES, TRIES_LIMITS, Target},
     audit::Note,
     item::is_resource_name,
@@ -19,6 +20,9 @@ use crate::app::{Actor, App, Error, check_etag, secrets};
 const MAX_URL: usize = 1024;
 /// Bytes of a secret: fewer can be guessed.
 const SECRET: std::ops::RangeInclusive<usize> = 16..=256;
+
+/// What it takes to write receivers.
+const WRITES: Asked = Asked { permission: Permission::Secure, fleet: true };
 
 /// A receiver as someone wants it.
 pub struct Wish {
@@ -104,12 +108,18 @@ impl App {
         .await
     }
 
-    /// All receivers, by name.
+    /// All receivers, by name. Whoever has a webhook's URL may be all that it takes to be heard there: it is
+    /// shown to those who may write receivers, and to others where it is, without the rest.
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn receivers(&self) -> Result<Vec<Receiver>, Error> {
-        self.store.read(|tx| tx.receiver_all().map_err(Error::from)).await
+    pub async fn receivers(&self, scope: &Scope) -> Result<Vec<Receiver>, Error> {
+        let mut all = self.store.read(|tx| tx.receiver_all().map_err(Error::from)).await?;
+        let rights = self.access.rights(&scope.principal);
+        if rights.is_none_or(|rights| rights.reach(WRITES).is_none()) {
+            all.iter_mut().for_each(|it| it.url = place(&it.url));
+        }
+        Ok(all)
     }
 
     /// Takes a receiver away that no rule names, with all that it was to be told.
@@ -227,6 +237,13 @@ fn check(wish: &Wish, actor: &Actor, now: UnixMillis) -> Result<Receiver, Error>
 fn is_equal(one: &Receiver, other: &Receiver) -> bool {
     let parts = |it: &Receiver| (it.name.clone(), it.target, it.url.clone(), it.tries, it.paused);
     parts(one) == parts(other)
+}
+
+/// Of a URL who is asked there, without what only its receiver is to know.
+fn place(url: &str) -> String {
+    let url = issuer::url(url).ok();
+    let place = url.and_then(|it| Some(format!("{}://{}", it.scheme_str()?, it.authority()?)));
+    place.unwrap_or_default()
 }
 
 /// A URL may carry what only its receiver is to know: its path is not shown.

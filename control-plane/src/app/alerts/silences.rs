@@ -36,7 +36,7 @@ impl App {
         let (now, id, by) = (self.clock.now(), SilenceId::generate(), actor.principal.clone());
         check(&wish, now)?;
         self.commit(actor.stamp("alerts.silence", now), move |tx| {
-            check_names(tx, &wish)?;
+            check_names(tx, &wish, now)?;
             let silence = Silence {
                 id,
                 rule: wish.rule.clone(),
@@ -97,9 +97,10 @@ fn check(wish: &Wish, now: UnixMillis) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_names(tx: &mut WriteTx<'_>, wish: &Wish) -> Result<(), Error> {
-    if tx.silence_all()?.len() >= MAX_SILENCES {
-        let message = format!("there are {MAX_SILENCES} silences; more are not kept");
+fn check_names(tx: &mut WriteTx<'_>, wish: &Wish, now: UnixMillis) -> Result<(), Error> {
+    let not_over = tx.silence_all()?.iter().filter(|it| it.ends_at > now).count();
+    if not_over >= MAX_SILENCES {
+        let message = format!("there are {MAX_SILENCES} silences that have not ended; more are not kept");
         return Err(Error::refused(Reason::QuotaExceeded, message));
     }
     if !wish.rule.is_empty() && rule_of(tx, &wish.rule)?.is_none() {

@@ -1,20 +1,18 @@
 //! What people are told of by themselves.
 
+mod kinds;
+mod told;
+
 use std::time::Duration;
 
 use muster_common::{ids::NodeId, reason::Reason};
 use muster_domain::{
     access::{Permission, Reach, Scope},
-    alert::{Alert, Delivery, Event, Kind, Severity, State, Subject, Target},
-    certificate::{Issued, NodeCertificate},
-    condition::Condition,
-    item::{Drift, ItemName, ItemState, Outcome, Progress},
+    alert::{Alert, Delivery, Event, Kind, Severity, State, Target},
     labels::Labels,
     liveness::{self, Closed},
-    node::Node,
     page::Page,
     replica::{BEAT, LEASE},
-    sighting::{Quarantine, Suspicion},
 };
 use muster_store::{ReadDeliveries as _, ReadSecrets as _};
 use zeroize::Zeroizing;
@@ -23,7 +21,6 @@ use super::bench::{Bench, NOW, alice, whole};
 use crate::app::{
     Actor, Error,
     alerts::{Looked, ReceiverWish, SilenceWish, Wish},
-    fleet::Entry,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -73,9 +70,14 @@ impl Bench {
 
     async fn gone(&self, number: u128) -> NodeId {
         let node = self.node(number).await;
+        self.stops(node);
+        node
+    }
+
+    /// Its agent is there, and stops.
+    fn stops(&self, node: NodeId) {
         self.goes(node, liveness::Event::Connected);
         self.goes(node, liveness::Event::StreamClosed(Closed::Stopped));
-        node
     }
 
     fn fleet_label(&self, node: NodeId, labels: Labels) {
@@ -290,87 +292,20 @@ async fn a_replica_that_is_lost_is_told_of_until_it_is_back() {
     assert_eq!(lost().await, None, "it is back");
 }
 
-fn item(change: impl FnOnce(&mut ItemState)) -> Vec<ItemState> {
-    let mut item = ItemState {
-        item: ItemName::Settings,
-        running: None,
-        attempted: None,
-        outcome: None,
-        error: None,
-        changed_at: NOW,
-        drift: Vec::new(),
-        progress: None,
-        health: None,
-    };
-    change(&mut item);
-    vec![item]
-}
-
-fn drift() -> Drift {
-    Drift {
-        path: "/etc/motd".to_owned(),
-        what: "content".to_owned(),
-        before: None,
-        after: None,
-        diff: String::new(),
-        noticed_at: NOW,
-        corrected: false,
-        error: String::new(),
-    }
-}
-
-/// A rule, and what makes a node one that it finds.
-type FoundBy = (&'static str, fn(&mut Entry));
-
-const KINDS: [FoundBy; 8] = [
-    ("certificate-expiry", |it| it.node.certificate.current.not_after = NOW),
-    ("item-failed", |it| it.node.items = item(|item| item.outcome = Some(Outcome::Broken))),
-    ("item-rejected", |it| it.node.items = item(|item| item.outcome = Some(Outcome::Rejected))),
-    ("item-stuck", |it| {
-        let progress =
-            Progress { step: "downloading".to_owned(), percent: 7, since: NOW, message: String::new() };
-        it.node.items = item(|item| item.progress = Some(progress));
-    }),
-    ("drift", |it| it.node.items = item(|item| item.drift = vec![drift()])),
-    ("quarantine", |it| {
-        let (reason, seen, newest) = (Suspicion::TwoProcesses, Vec::new(), None);
-        it.node.quarantine = Some(Box::new(Quarantine { reason, since: NOW, seen, newest }));
-    }),
-    ("clock-skew", |it| it.conditions = fails("ClockOk", "OutOfStep")),
-    ("disk-nearly-full", |it| it.conditions = fails("DiskOk", "NearlyFull")),
-];
-
-fn fails(kind: &str, reason: &str) -> Vec<Condition> {
-    let (kind, reason, message) = (kind.to_owned(), reason.to_owned(), "as the host says".to_owned());
-    vec![Condition { kind, holds: Some(false), reason, message, since: NOW }]
-}
-
 #[tokio::test]
-async fn each_built_in_rule_finds_what_it_is_about_and_lets_go_of_it() {
-    let bench = Bench::new().await; // what it is made to be is not read anew
-    let mut looked = Looked::default();
-    for (number, (rule, change)) in (1..).zip(KINDS) {
-        let id = bench.node(number).await;
-        let before = bench.app.fleet.with(id, |entry| entry.node.clone()).unwrap();
-        bench.goes(id, liveness::Event::Connected);
-        bench.app.fleet.with(id, |mut entry| change(&mut entry));
-        let is_open = async |looked: &mut Looked| {
-            bench.app.look_for_alerts(looked).await.unwrap();
-            let open = bench.app.alerts(&whole(), Page { size: 100, after: None }, false).await.unwrap().rows;
-            open.iter().any(|alert| alert.rule == rule && alert.subject == Subject::Node(id))
-        };
-        let hold = bench.app.alert_rule(rule.to_owned()).await.unwrap().hold;
-        assert_eq!(is_open(&mut looked).await, hold.is_zero(), "{rule}: it is not so for long enough");
-        bench.app.clock.advance(hold);
-        assert!(is_open(&mut looked).await, "{rule}");
-        bench.app.fleet.with(id, |mut entry| {
-            let certificate = NodeCertificate {
-                current: Issued { not_after: NOW + MINUTE * 10_000, ..before.certificate.current.clone() },
-                next: None,
-            };
-            entry.node = Node { certificate, ..before };
-            entry.conditions.clear();
-        });
-        assert!(!is_open(&mut looked).await, "{rule}: it is over");
+async fn a_replica_that_another_one_declared_lost_is_told_of_before_this_one_beats() {
+    let (first, _second) = Bench::pair().await;
+    let third = first.beside("c").await;
+    first.app.beat().await.unwrap();
+    for _ in 0..=LEASE.as_secs() / BEAT.as_secs() {
+        tokio::time::pause();
+        tokio::time::advance(BEAT).await;
+        tokio::time::resume();
+        third.app.beat().await.unwrap();
     }
+    assert!(first.app.replicas.all().iter().any(|it| it.name == "b"), "as of the last beat of this one");
+    first.look().await;
+    let subjects: Vec<String> =
+        first.alerts(&whole()).await.iter().map(|alert| alert.subject.to_string()).collect();
+    assert!(subjects.contains(&"replica/b".to_owned()), "{subjects:?}");
 }

@@ -1,9 +1,6 @@
 //! What receivers are to be told still, and what nobody tries to tell them any more.
 
-use muster_common::{
-    clock::UnixMillis,
-    ids::{AlertId, DeliveryId},
-};
+use muster_common::{clock::UnixMillis, ids::DeliveryId};
 use muster_domain::{
     alert::{Delivery, Event},
     page::{Listed, Page},
@@ -100,15 +97,6 @@ pub trait WriteDeliveries: ReadDeliveries + Writer {
     /// If the store fails.
     fn delivery_delete(&mut self, id: DeliveryId) -> Result<(), Error> {
         self.execute("DELETE FROM alert_deliveries WHERE id = $1", params![id]).map(drop)
-    }
-
-    /// Nothing that was to be told before of this alert counts for this receiver any more.
-    ///
-    /// # Errors
-    /// If the store fails.
-    fn delivery_replace(&mut self, receiver: &str, alert: AlertId) -> Result<(), Error> {
-        let sql = "DELETE FROM alert_deliveries WHERE receiver = $1 AND alert_id = $2";
-        self.execute(sql, params![receiver, alert]).map(drop)
     }
 
     /// One that nobody tries any more is tried again, as if for the first time. Whether there was one.

@@ -179,7 +179,7 @@ pub(crate) fn deliveries_are_due_in_order_until_they_are_dead_and_come_back(data
         [Delivery { error: "no".into(), ..delivery(1, 1) }]
     );
     report(&store, move |tx| tx.delivery_delete(id));
-    report(&store, |tx| tx.delivery_replace("pager", AlertId::from_u128(1)));
+    report(&store, |tx| tx.delivery_delete(DeliveryId::from_u128(2)));
     assert_eq!(read(&store, |tx| tx.delivery_first("pager", 9)), []);
 }
 
@@ -191,6 +191,8 @@ pub(crate) fn what_is_over_goes_with_what_was_to_be_told(database: &impl Databas
     report(&store, |tx| tx.delivery_put(&delivery(1, 1)));
     let found = read(&store, |tx| tx.alert_get(AlertId::from_u128(1))).unwrap();
     put(&store, found.ended("Resolved", NOW));
+    assert_eq!(read(&store, |tx| tx.alert_newest_since(1)), Some(NOW));
+    assert_eq!(read(&store, |tx| tx.alert_newest_since(2)), None, "there are not so many");
     assert_eq!(report(&store, |tx| tx.alert_prune(NOW, 9)).value, 0);
     assert_eq!(report(&store, |tx| tx.alert_prune(NOW + Duration::from_secs(1), 9)).value, 1);
     assert_eq!(read(&store, |tx| tx.delivery_first("pager", 9)), []);

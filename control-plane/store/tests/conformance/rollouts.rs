@@ -50,6 +50,7 @@ pub(crate) fn rollouts_come_back_and_a_request_makes_one(database: &impl Databas
     let ids = |listed: Vec<Rollout>| listed.into_iter().map(|it| it.id).collect::<Vec<_>>();
     let (one, two) = (RolloutId::from_u128(1), RolloutId::from_u128(2));
     assert_eq!(ids(read(&store, |tx| tx.rollout_open_all())), [one]);
+    assert_eq!(ids(read(&store, |tx| tx.rollout_over_last(9))), [two]);
     assert_eq!(ids(pages(1, |page| read(&store, move |tx| tx.rollout_list(&page, None)))), [two, one]);
     assert_eq!(ids(pages(1, |page| read(&store, move |tx| tx.rollout_list(&page, Some("web"))))), [two, one]);
     assert_eq!(ids(pages(1, |page| read(&store, move |tx| tx.rollout_list(&page, Some("db"))))), []);

@@ -1,36 +1,7 @@
 use muster_common::clock::UnixMillis;
 
 use super::*;
-use crate::{
-    engine::{Engine as _, Param},
-    migrate,
-    sqlite::Sqlite,
-};
-
-/// How SQLite goes about a text.
-fn plan(engine: &mut Sqlite, text: &str, values: usize) -> String {
-    let values: Vec<Param<'_>> = (0..values).map(|_| Param::Int(1)).collect();
-    let mut plan = Vec::new();
-    let explain = format!("EXPLAIN QUERY PLAN {text}");
-    engine
-        .query(&explain, &values, &mut |mut row| {
-            for what in ["id", "parent", "notused"] {
-                row.i64(what)?;
-            }
-            plan.push(row.text("detail")?);
-            Ok(())
-        })
-        .unwrap();
-    plan.join("; ")
-}
-
-fn engine(folder: &std::path::Path) -> Sqlite {
-    let path = folder.join("store.db");
-    std::fs::File::create(&path).unwrap();
-    let mut engine = Sqlite::writer(&path, std::time::Duration::from_secs(5)).unwrap();
-    migrate::run(&mut engine).unwrap();
-    engine
-}
+use crate::plans::{engine, plan};
 
 #[test]
 fn every_way_to_ask_goes_through_an_index_and_sorts_nothing() {
