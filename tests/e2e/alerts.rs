@@ -8,10 +8,11 @@ use muster_proto::admin::v1::{self as pb, AlertState, AlertTarget, Liveness};
 use muster_tests::{
     agent::Agent,
     eventually::{LONG, eventually},
-    monitoring::{Alertmanager, Prometheus},
+    monitoring::Alertmanager,
     mount::Mount,
     operator::Operator,
     plane::{Options, Plane},
+    prometheus::Prometheus,
     relay::Relay,
     swarm::{self, Swarm},
     webhook::{SECRET, Webhook},
@@ -73,7 +74,7 @@ async fn a_killed_agent_is_one_alert_in_time_and_ends_when_it_is_back() {
     let plane = Plane::start(folder.path(), &Options { heartbeat, ..Options::default() }).await;
     let operator = plane.operator().await;
     let (alertmanager, webhook) = (Alertmanager::start(folder.path()).await, Webhook::start(0));
-    let prometheus = Prometheus::start(folder.path(), plane.addresses().console).await;
+    let prometheus = Prometheus::start(folder.path(), &[plane.addresses().console]).await;
     receive(&operator, manager(&alertmanager)).await;
     receive(&operator, hook(&webhook)).await;
     let mut agent = Agent::start(folder.path(), "web-1", &plane.join(1, &[("site", "fra")]).await);
@@ -108,7 +109,8 @@ async fn a_killed_agent_is_one_alert_in_time_and_ends_when_it_is_back() {
     let of_node: Vec<_> = all.iter().filter(|alert| alert.subject == subject).collect();
     assert_eq!((of_node.len(), of_node[0].state()), (1, AlertState::Resolved), "{all:?}");
     eventually("Prometheus knows that receivers were told", LONG, || async {
-        prometheus.value("sum(muster_alerts_told_total{what=\"told\"})").await.filter(|told| *told >= 4.0)
+        let told = prometheus.query("sum(muster_alerts_told_total{what=\"told\"})").await.unwrap();
+        told.first().copied().filter(|told| *told >= 4.0)
     })
     .await;
 }
@@ -284,4 +286,65 @@ async fn what_a_webhook_could_not_be_told_is_told_after_a_kill_and_given_up_in_t
         std::future::ready(told.iter().any(|event| event["alert"]["id"] == second.id.as_str()).then_some(()))
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_alertmanager_that_was_away_is_told_of_what_began_before_it_was_a_receiver_and_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { heartbeat: Duration::from_secs(1), ..Options::default() };
+    let plane = Plane::start(folder.path(), &options).await;
+    let operator = plane.operator().await;
+    let mut alertmanager = Alertmanager::start(folder.path()).await;
+    alertmanager.kill();
+    let mut agent = Agent::start(folder.path(), "web-1", &plane.join(1, &[]).await);
+    operator.until_liveness(&agent.node, Liveness::Online).await;
+    agent.kill();
+    let subject = format!("node/{}", agent.node);
+    eventually("it is an alert", LONG, || async {
+        alerts(&operator).await.into_iter().find(|alert| alert.subject == subject)
+    })
+    .await;
+    // No delivery is tried more than once: what is open needs none.
+    receive(&operator, pb::AlertReceiver { max_tries: 1, ..manager(&alertmanager) }).await;
+    eventually("it was tried again and again", LONG, || async {
+        let failed = plane.metric("muster_alerts_told_total{what=\"failed\"}").await;
+        (failed >= 3).then_some(())
+    })
+    .await;
+    alertmanager.run().await;
+    let held = eventually("it has it", LONG, || async {
+        held(&alertmanager, "node-offline").await.into_iter().next()
+    })
+    .await;
+    assert_eq!(held["labels"]["subject"], subject.as_str());
+    assert_eq!(plane.metric("muster_alerts_told_total{what=\"dead\"}").await, 0);
+}
+
+#[tokio::test]
+async fn a_receiver_that_does_not_answer_holds_up_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = Plane::start(folder.path(), &Options::default()).await;
+    let operator = plane.operator().await;
+    // The kernel takes its connections, and nobody answers.
+    let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (webhook, url) = (Webhook::start(0), format!("http://{}/", deaf.local_addr().unwrap()));
+    receive(&operator, pb::AlertReceiver { name: "deaf".to_owned(), url, ..hook(&webhook) }).await;
+    receive(&operator, hook(&webhook)).await;
+    let fire = || async {
+        let request = pb::TestFireAlertRequest { rule: "drift".to_owned() };
+        operator.alerts.clone().test_fire_alert(request).await.unwrap();
+    };
+    let webhook = &webhook;
+    let told = |count: usize| {
+        eventually("the webhook was told", LONG, move || {
+            std::future::ready((webhook.told().len() >= count).then_some(()))
+        })
+    };
+    fire().await;
+    told(1).await;
+    let begun = Clock::System.monotonic();
+    fire().await;
+    told(2).await;
+    let took = Clock::System.monotonic() - begun;
+    assert!(took < Duration::from_secs(6), "the other one is waited for, for ten: it took {took:?}");
 }

@@ -90,21 +90,22 @@ impl Prometheus {
     }
 
     async fn ask(&self, path: &str) -> Value {
-        let answer = http_get(self.address, path).await.expect("prometheus answers");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a body");
-        // What is long comes in pieces, each on a line after its length.
-        let whole = if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
-            joined(body)
-        } else {
-            body.to_owned()
-        };
-        serde_json::from_str(&whole).unwrap_or_else(|error| panic!("{error}: {whole}"))
+        body(&http_get(self.address, path).await.expect("prometheus answers"))
     }
 
     /// The running process.
     pub const fn process(&mut self) -> &mut Process {
         &mut self.process
     }
+}
+
+/// What an answer has, as JSON.
+pub(crate) fn body(answer: &str) -> Value {
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a body");
+    // What is long comes in pieces, each on a line after its length.
+    let is_in_pieces = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    let whole = if is_in_pieces { joined(body) } else { body.to_owned() };
+    serde_json::from_str(&whole).unwrap_or_else(|error| panic!("{error}: {whole}"))
 }
 
 fn joined(body: &str) -> String {
