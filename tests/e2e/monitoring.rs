@@ -238,7 +238,8 @@ fn each_alert_fires_on_what_it_is_for() {
     let text = fs::read_to_string(stories).unwrap();
     for (name, _) in rules().iter().filter(|(name, _)| name.starts_with("Muster")) {
         // Of each story what it says of this alert, and no more.
-        let told = text.split(&format!("alertname: {name}\n")).skip(1);
+        let begin = format!("alertname: {name}\n");
+        let told = text.split(&begin).skip(1);
         let mut own = told.map(|it| it.split("- alertname: ").next().unwrap());
         let fires = own.any(|it| it.split("\n  - interval").next().unwrap().contains("exp_labels"));
         assert!(fires, "{name} is not tried");
