@@ -249,7 +249,7 @@ mod tests {
             (OPEN, 0, "SCAN alerts USING INDEX alerts_open_by_id"),
             (OPEN_PAGE, 2, "SEARCH alerts USING INDEX alerts_open_by_id (id<?)"),
             (MARK, 0, "SCAN alerts USING INDEX alerts_open"),
-            (NEWEST, 1, "SCAN alerts USING INDEX alerts_ended"),
+            (NEWEST, 1, "INDEX alerts_ended"),
         ] {
             let plan = plan(&mut engine, text, values);
             assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{text}: {plan}");
