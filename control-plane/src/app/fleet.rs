@@ -333,7 +333,7 @@ impl Fleet {
     }
 
     /// The same, and others get their turn between some of them and the next.
-    pub async fn visit(&self, mut visit: impl FnMut(MutexGuard<'_, Entry>) + Send) {
+    pub async fn visit(&self, mut visit: impl FnMut(MutexGuard<'_, Entry>)) {
         let mut after = Bound::Unbounded;
         while let Some(last) = self.visit_some(after, &mut visit) {
             after = Bound::Excluded(last);

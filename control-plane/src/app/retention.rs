@@ -8,8 +8,7 @@ use muster_common::ids::EventId;
 use muster_store::{
     ReadAlerts as _, ReadEvents as _, ReadOperations as _, WriteAlerts as _, WriteBlobs as _,
     WriteChanges as _, WriteEvents as _, WriteJoinRequests as _, WriteOperations as _, WriteRollouts as _,
-    WriteSchedules as _,
-    WriteSpentTokens as _, WriteTx,
+    WriteSchedules as _, WriteSpentTokens as _, WriteTx,
 };
 
 use super::{App, Error};

@@ -215,6 +215,7 @@ async fn a_rollout_that_went_back_is_told_of_though_it_ended_before_anybody_look
         created_by: "operator/alice".to_owned(),
         since: NOW,
         end: None,
+        traced: None,
         revision: 0,
     };
     bench.write(move |tx| Ok(tx.rollout_insert(&rollout, None)?)).await;

@@ -15,8 +15,10 @@ async fn told(bench: &Bench) -> usize {
 /// Both see that twenty nodes are lost and no more follow, and the second one leaves it to the first.
 async fn lost(pair: &(Bench, Bench)) {
     for number in 1..=20 {
+        let id = pair.0.node(number).await;
+        pair.1.app.follow().await.unwrap();
         for bench in [&pair.0, &pair.1] {
-            bench.app.lost(NodeId::from_u128(number), liveness::State::Online, Holder::Nobody);
+            bench.app.fleet.with(id, |entry| bench.app.lost(&entry, liveness::State::Online)).unwrap();
         }
     }
     let limits = Limits::from_interval(pair.0.app.fixed.session.heartbeat_interval);
