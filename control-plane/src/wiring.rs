@@ -3,13 +3,14 @@
 
 mod audit;
 mod callers;
+mod end;
 mod meter;
 mod readiness;
 pub mod store;
 mod tls;
 mod workloads;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use muster_common::{
@@ -18,10 +19,7 @@ use muster_common::{
     tasks::{Kind, Tasks},
 };
 use muster_store::{ReadAuthority as _, ReadHistories as _, ReadMeta as _, ReadSecrets as _, Store};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
-};
+use tokio::net::TcpListener;
 
 use crate::{
     api,
@@ -47,9 +45,6 @@ use crate::{
     work,
 };
 
-/// How long it may take until one more node has heard the last word of its session.
-const LAST_WORDS: Duration = Duration::from_secs(2);
-
 /// Runs the control plane until a signal ends it.
 ///
 /// # Errors
@@ -58,7 +53,7 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
     fit(&mut config, descriptors);
     // Before anything is there that must be finished well: until it is listened to, a
     // signal ends the process where it is.
-    let asked = Asked::listen()?;
+    let asked = end::Asked::listen()?;
     let (tasks, drain, clock) = (Tasks::default(), Drain::default(), Clock::System);
     let (metrics, ready) = (Metrics::default(), Ready::default());
     ready.waits_for("doors");
@@ -196,10 +191,10 @@ pub async fn serve(mut config: Config, descriptors: usize) -> anyhow::Result<()>
         tracing::info!(%address, "browsers see the fleet on {address}");
     }
 
-    let ended = wait_for_the_end(asked, &app, &tasks).await;
+    let ended = end::wait_for_the_end(asked, &app, &tasks).await;
     health::report(&health, false).await;
     ready.waits_for("the end");
-    finish(&app, &tasks, &drain, &connections, config.drain_within).await;
+    end::finish(&app, &tasks, &drain, &connections, config.drain_within).await;
     drop(app);
     store.close().await.context("the store did not close well")?;
     ended
@@ -321,82 +316,4 @@ async fn fixed(
         files_of_release: crate::api::release_files,
         item_outline: crate::api::item_outline,
     })
-}
-
-/// Whether somebody asked the process to end.
-struct Asked {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Asked {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-}
-
-async fn wait_for_the_end(mut asked: Asked, app: &App, tasks: &Tasks) -> anyhow::Result<()> {
-    tokio::select! {
-        _ = asked.terminate.recv() => {}
-        _ = asked.interrupt.recv() => {}
-        why = app.replicas.over() => anyhow::bail!("the control plane cannot go on: {why}"),
-        fatal = tasks.failed() => {
-            tracing::error!(%fatal, "{fatal}: the control plane cannot go on");
-            return Err(fatal.into());
-        }
-    }
-    tracing::info!("the control plane finishes its work");
-    Ok(())
-}
-
-/// First the nodes are told to come back, over as long a time as it takes to let them in
-/// again; then everyone has time to finish.
-async fn finish(app: &App, tasks: &Tasks, drain: &Drain, connections: &Registry, within: Duration) {
-    tasks.close();
-    let (sessions, spread) = (app.hub.len(), app.come_back_within());
-    tracing::info!(sessions, ?spread, "{sessions} nodes are told to come back within {spread:?}");
-    let word = app.last_word();
-    let tell = || app.hub.for_each(|session| session.end(word.clone()));
-    tell();
-    drain.begin();
-    tell(); // also those that were just beginning; who begins now finds out by itself
-    let gone = async {
-        while !app.hub.is_empty() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let _ = tokio::time::timeout(within, gone).await;
-    if let Err(error) = app.record().await {
-        tracing::warn!(error = %muster_common::error_chain::Chain(&error), "the last reports were not stored");
-    }
-    if let Err(error) = app.leave_replicas().await {
-        tracing::warn!(error = %muster_common::error_chain::Chain(&error), "the other replicas were not told of the end");
-    }
-    // A session that has ended is not yet heard of by its node: its last word goes out with the
-    // connection.
-    let _ = tokio::time::timeout(within, all_have_heard(connections)).await;
-    drain.cut();
-    if tokio::time::timeout(within, tasks.ended()).await.is_err() {
-        tracing::warn!("some tasks did not end in time");
-        tasks.abort_all();
-    }
-    if let Err(error) = app.sign_audit(true).await {
-        tracing::warn!(error = %muster_common::error_chain::Chain(&error), "the end of the audit was not signed");
-    }
-}
-
-/// Ends when no node is connected any more, or none has gone for a while.
-async fn all_have_heard(connections: &Registry) {
-    let mut left = connections.nodes();
-    while left > 0 {
-        let fewer = async {
-            while connections.nodes() >= left {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        if tokio::time::timeout(LAST_WORDS, fewer).await.is_err() {
-            return;
-        }
-        left = connections.nodes();
-    }
 }

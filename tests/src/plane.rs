@@ -354,7 +354,7 @@ impl Plane {
 
     /// The first operator, connected.
     pub async fn operator(&self) -> Operator {
-        Operator::connect(self.addresses.operators, self.operator_tls()).await
+        Box::pin(Operator::connect(self.addresses.operators, self.operator_tls())).await
     }
 
     /// A join string for `uses` hosts, which get these labels.

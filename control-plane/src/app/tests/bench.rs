@@ -170,7 +170,7 @@ impl Bench {
     pub(super) fn hello_with(
         &self,
         node: NodeId,
-        serial: impl ToString,
+        serial: &(impl ToString + ?Sized),
         hello: &Hello,
     ) -> Result<(Handle, Opened), Refusal> {
         let line = Line::default();
