@@ -30,6 +30,7 @@ pub fn start(app: &App, tasks: &Tasks, drain: &Drain) {
     drive(app, tasks, drain, Record);
     drive(app, tasks, drain, HandOut);
     drive(app, tasks, drain, Sweep::default());
+    drive(app, tasks, drain, Losses);
     drive(app, tasks, drain, numbers::Numbers);
     drive(app, tasks, drain, Expiry);
     drive(app, tasks, drain, GiveUp);
@@ -66,6 +67,9 @@ struct Sweep {
     next: Option<Instant>,
     took: Duration,
 }
+/// Tells of many nodes that were lost at once, and of a database that is back. Not with the sweep: what waits
+/// for the database must not look like a process that was stopped.
+struct Losses;
 /// Ends orders that were never delivered in time.
 struct Expiry;
 /// Ends orders whose hosts never say how they ended.
@@ -164,6 +168,19 @@ impl Worker for Sweep {
             app.metrics.nodes_by_liveness(crate::app::heartbeats::word(state), count);
         }
         app.leave_if_cut_off();
+        Ok(())
+    }
+}
+
+impl Worker for Losses {
+    const NAME: &'static str = "losses";
+    async fn hint(&mut self, _: &App) {
+        std::future::pending::<()>().await;
+    }
+    fn every(&self, app: &App) -> Duration {
+        app.sweep_in(None, Duration::ZERO).min(Duration::from_secs(1))
+    }
+    async fn work(&mut self, app: &App) -> Result<(), crate::app::Error> {
         app.tell_losses().await?;
         app.tell_database_back().await
     }

@@ -69,6 +69,11 @@ impl App {
         let few: BTreeSet<Kind> = counts.into_iter().filter_map(is_few).collect();
         for telling in &mut all {
             telling.alone = few.contains(&telling.what.kind);
+            let what = &telling.what;
+            if !telling.alone && !rates.has_own(what.kind, &what.subject, &what.reason, now) {
+                let (subject, reason) = (String::new(), String::new());
+                telling.what = Happened { subject, reason, ..telling.what.clone() };
+            }
         }
     }
 }

@@ -48,6 +48,8 @@ pub struct Feed {
     met: watch::Sender<u64>,
     wake: Notify,
     caught_up_at: Mutex<Option<Instant>>,
+    /// Whoever follows: of two at once the one with the older look could take it in last.
+    turn: tokio::sync::Mutex<()>,
     /// How long nodes take to answer what came.
     pub(super) convergence: Convergence,
 }
@@ -61,6 +63,7 @@ impl Default for Feed {
             met,
             wake: Notify::new(),
             caught_up_at: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
             convergence: Convergence::default(),
         }
     }
@@ -226,6 +229,7 @@ impl App {
     /// # Errors
     /// If the store fails; nothing is skipped, the next call tries again.
     pub async fn follow(&self) -> Result<(), Error> {
+        let _turn = self.feed.turn.lock().await;
         let asked = self.feed.asked();
         loop {
             let from = *self.feed.applied.borrow();

@@ -28,7 +28,7 @@ use muster_domain::{
     mass_loss::Away,
     replica::{Beats, LEADS_FOR, Replica, Silent},
 };
-use muster_store::{ReadReplicas, WriteReplicas as _, WriteTx};
+use muster_store::{ReadReplicas, ReadTx, WriteReplicas as _, WriteTx};
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::watch;
@@ -178,7 +178,11 @@ impl App {
         if !self.replicas.is_shared {
             return Ok(());
         }
-        let all: Vec<Replica> = self.store.read_own(|tx| tx.replica_all().map_err(Error::from)).await?;
+        let listed = |tx: &mut ReadTx<'_>| tx.replica_all().map_err(Error::from);
+        // What the process reads for itself waits for the end of loading.
+        let is_loaded = *self.feed.applied().borrow() > 0;
+        let all: Vec<Replica> =
+            if is_loaded { self.store.read_own(listed).await? } else { self.store.read(listed).await? };
         // By when it was begun: whatever happens before its answer comes is no time of a lease.
         let begun = self.clock.monotonic();
         let (ours, silent) = self.about_to_beat(&all, begun);
@@ -278,13 +282,10 @@ impl App {
 
     /// Nodes whose sessions are here are this process's again, unless they are another's by now.
     async fn hold_again(&self) -> Result<(), Error> {
-        // By the one that follows: of two at once the older look could be taken in last.
-        if !self.catches_up().await {
-            return Err(Error::refused(
-                Reason::StoreUnreachable,
-                "memory does not follow the store".to_owned(),
-            ));
+        if self.hub.is_empty() {
+            return Ok(());
         }
+        self.follow().await?;
         let mut held: Vec<NodeId> = Vec::new();
         self.hub.for_each(|session| held.push(session.node()));
         for node in held {

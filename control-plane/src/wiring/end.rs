@@ -46,6 +46,9 @@ pub(super) async fn finish(
     within: Duration,
 ) {
     tasks.close();
+    let begun = app.clock.monotonic();
+    // What comes later has a moment all the same.
+    let left = || within.saturating_sub(app.clock.monotonic() - begun).max(LAST_WORDS);
     let (sessions, spread) = (app.hub.len(), app.come_back_within());
     tracing::info!(sessions, ?spread, "{sessions} nodes are told to come back within {spread:?}");
     let word = app.last_word();
@@ -67,9 +70,9 @@ pub(super) async fn finish(
     }
     // A session that has ended is not yet heard of by its node: its last word goes out with the
     // connection.
-    let _ = tokio::time::timeout(within, all_have_heard(connections)).await;
+    let _ = tokio::time::timeout(left(), all_have_heard(connections)).await;
     drain.cut();
-    if tokio::time::timeout(within, tasks.ended()).await.is_err() {
+    if tokio::time::timeout(left(), tasks.ended()).await.is_err() {
         tracing::warn!("some tasks did not end in time");
         tasks.abort_all();
     }

@@ -159,8 +159,10 @@ impl<'a> Look<'a> {
         match (own, threshold) {
             // Half of what makes one: who is just at it does not come and go.
             (Some(own), Some(threshold)) if (size + crowd.held.len()) * 2 >= threshold => {
+                // One that had its own, and of which nobody could say when they became many, is one of them now.
+                let ended = crowd.recent.iter().map(|alert| alert.ended("Grouped", self.now));
                 let after = counted(own, crowd);
-                (if after == *own { Vec::new() } else { vec![after] }, false)
+                (ended.chain((after != *own).then_some(after)).collect(), false)
             }
             (Some(own), _) => (vec![own.ended("MostAreBack", self.now)], true),
             (None, Some(threshold)) if !crowd.ripe.is_empty() && size + crowd.recent.len() >= threshold => {

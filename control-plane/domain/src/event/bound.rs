@@ -1,7 +1,10 @@
 //! How many events that nodes make are told one by one: few at once, and few in a minute, however
 //! large the fleet is. The others are told as one of many.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use muster_common::clock::Instant;
 
@@ -14,9 +17,23 @@ const ROOM: u32 = 20;
 /// and one more in this time: twenty a minute.
 const ONE_IN: Duration = Duration::from_secs(3);
 
+/// So many matters of a kind have an event of many of their own
+const MATTERS: usize = 64;
+/// within this time. Hosts name them, and one could name ever others.
+const WITHIN: Duration = Duration::from_secs(600);
+
 /// What was told of each kind lately.
 #[derive(Debug, Clone, Default)]
-pub struct Rates(BTreeMap<Kind, Rate>);
+pub struct Rates {
+    rates: BTreeMap<Kind, Rate>,
+    matters: BTreeMap<Kind, Matters>,
+}
+
+#[derive(Debug, Clone)]
+struct Matters {
+    since: Instant,
+    known: BTreeSet<(String, String)>,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Rate {
@@ -29,7 +46,7 @@ impl Rates {
     /// Whether so many of a kind are told one by one.
     pub fn admits(&mut self, kind: Kind, count: usize, now: Instant) -> bool {
         let Some(count) = u32::try_from(count).ok().filter(|_| count < AT_ONCE) else { return false };
-        let rate = self.0.entry(kind).or_insert(Rate { left: ROOM, since: now });
+        let rate = self.rates.entry(kind).or_insert(Rate { left: ROOM, since: now });
         let passed = now.saturating_duration_since(rate.since);
         let back = u32::try_from(passed.as_millis() / ONE_IN.as_millis()).unwrap_or(ROOM);
         rate.left = rate.left.saturating_add(back).min(ROOM);
@@ -39,6 +56,18 @@ impl Rates {
             rate.left -= count;
         }
         admits
+    }
+
+    /// Whether what many do about this, for this reason, is an event of its own. Else it is part of one about
+    /// all the rest of its kind.
+    pub fn has_own(&mut self, kind: Kind, subject: &str, reason: &str, now: Instant) -> bool {
+        let begun = || Matters { since: now, known: BTreeSet::new() };
+        let matters = self.matters.entry(kind).or_insert_with(begun);
+        if now.saturating_duration_since(matters.since) >= WITHIN {
+            *matters = begun();
+        }
+        let matter = (subject.to_owned(), reason.to_owned());
+        matters.known.contains(&matter) || matters.known.len() < MATTERS && matters.known.insert(matter)
     }
 }
 
@@ -57,6 +86,19 @@ mod tests {
         assert!(!rates.admits(Kind::NodeOnline, 3, start), "there were enough");
         assert!(rates.admits(Kind::NodeOnline, 2, start));
         assert!(rates.admits(Kind::NodeOffline, 9, start), "another kind is another matter");
+    }
+
+    #[test]
+    fn who_names_ever_other_matters_makes_no_more_events_by_it() {
+        let (mut rates, start) = (Rates::default(), Clock::System.monotonic());
+        let mut own = |from: usize, now| {
+            let named = (from..from + 1000).map(|number| format!("bundle/{number}"));
+            named.filter(|name| rates.has_own(Kind::ItemApplied, name, "", now)).count()
+        };
+        assert_eq!(own(0, start), MATTERS);
+        assert_eq!(own(0, start), MATTERS, "those that are known stay known");
+        assert_eq!(own(5000, start + WITHIN / 2), 0);
+        assert_eq!(own(5000, start + WITHIN), MATTERS);
     }
 
     #[test]

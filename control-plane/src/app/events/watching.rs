@@ -1,6 +1,8 @@
 //! Events for those who watch them: in the order of writes, so that nothing is missed and nothing
 //! comes twice.
 
+use std::time::Duration;
+
 use muster_common::{digest::Sha256, ids::EventId, reason::Reason};
 use muster_domain::{
     access::Scope,
@@ -15,6 +17,8 @@ use crate::app::{App, Error, watch::not_any_more};
 /// Events read in one go.
 const BATCH: u32 = 100;
 const METHOD: &str = "WatchEvents";
+/// How long a look waits until memory knows the nodes of what was written.
+const KNOWN_WITHIN: Duration = Duration::from_secs(5);
 
 /// How far a watcher has seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,13 +49,18 @@ impl App {
         let scope = self.access.scope_now(scope, false).ok_or_else(not_any_more)?;
         let filter = asked.filter.clone();
         let read = self.store.read(move |tx| {
-            if after.revision < tx.event_floor()? {
+            if is_pruned(after, tx.event_floor()?) {
                 return Err(expired("the watch fell behind what is kept"));
             }
             let newest = tx.revision()?;
             Ok((newest, tx.event_after(&filter, (after.revision, after.event), BATCH)?))
         });
         let (newest, mut events) = read.await?;
+        let asks_nodes = !scope.is_whole() || asked.selector.is_some();
+        if asks_nodes && !events.is_empty() && !self.feed.reached(newest, KNOWN_WITHIN).await {
+            // Memory does not know yet whose they are: they are read again.
+            return Ok(News { events: Vec::new(), reached: after, is_all: true });
+        }
         let is_all = events.len() < BATCH as usize;
         let last = events.last().map(|last| Seen { revision: last.revision, event: Some(last.id) });
         let newest = Seen { revision: newest.max(after.revision), event: None };
@@ -101,11 +110,16 @@ impl App {
         if epoch != self.fixed.history.epoch || seen.revision > newest {
             return Err(expired("the resume token is of another history"));
         }
-        if seen.revision < floor {
+        if is_pruned(seen, floor) {
             return Err(expired("the resume token is older than what is kept"));
         }
         Ok(seen)
     }
+}
+
+/// Whether something may have been taken away that was not seen yet.
+fn is_pruned(seen: Seen, floor: u64) -> bool {
+    seen.revision < floor || seen.revision == floor && seen.event.is_some()
 }
 
 fn parsed(key: &str) -> Option<(u64, Seen)> {

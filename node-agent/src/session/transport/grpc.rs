@@ -135,3 +135,32 @@ impl Link for GrpcLink {
 fn heard(said: Result<pb::SessionResponse, Status>) -> Result<Inbound, Error> {
     said.map(wire::inbound).map_err(|status| dial::Refusal::from(&status).into())
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+    use crate::session::frames::{Ack, Body, Reconnect};
+
+    fn said(body: Body) -> Result<Inbound, Error> {
+        Ok(Inbound { session: None, body })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_could_not_be_sent_is_never_taken_for_sent() {
+        let refused = || Err(dial::Refusal::from(&Status::aborted("fenced")).into());
+        let news = || said(Body::Ack(Ack::default()));
+        let why = why_closed(&mut stream::iter([news(), news(), refused()])).await;
+        assert!(matches!(why, Error::Refused(refusal) if refusal.message == "fenced"));
+        assert!(matches!(why_closed(&mut stream::iter([news()])).await, Error::Closed));
+        assert!(matches!(why_closed(&mut stream::pending()).await, Error::Closed));
+    }
+
+    #[tokio::test]
+    async fn who_is_told_to_go_while_it_speaks_hears_it() {
+        let word = || said(Body::Reconnect(Reconnect::default()));
+        let why = why_closed(&mut stream::iter([said(Body::Ack(Ack::default())), word()])).await;
+        assert!(matches!(why, Error::LastWord(last) if Some(&*last) == word().ok().as_ref()));
+    }
+}

@@ -63,7 +63,12 @@ async fn follow(
         }
         seen = news.reached;
         if !news.is_all {
-            continue;
+            tokio::select! {
+                biased;
+                () = out.closed() => return Err(Gone),
+                () = app.drain.begun() => return Ok(()),
+                () = std::future::ready(()) => continue,
+            }
         }
         let now = app.clock.monotonic();
         if told.is_none_or(|told| now - told >= BOOKMARK_EVERY) {
