@@ -84,12 +84,25 @@ impl Vault {
     /// # Errors
     /// If that is not possible.
     pub fn encrypt(&self, id: SecretId, content: &[u8]) -> Result<Secret, Unreadable> {
+        self.seal(id, content, aad(id))
+    }
+
+    /// Encrypts the key of a slot of the certificate authority. It cannot be read as a protected content, nor
+    /// as the key of another slot.
+    ///
+    /// # Errors
+    /// If that is not possible.
+    pub fn encrypt_key(&self, slot: u32, id: SecretId, key: &[u8]) -> Result<Secret, Unreadable> {
+        self.seal(id, key, aad_of_key(slot, id))
+    }
+
+    fn seal(&self, id: SecretId, content: &[u8], aad: Aad<Vec<u8>>) -> Result<Secret, Unreadable> {
         let failed = || Unreadable::NotEncrypted(id);
         let key = self.0.first().ok_or_else(failed)?;
         // With room for the tag: grown, it would leave a copy of the content behind.
         let mut text = Zeroizing::new(Vec::with_capacity(content.len() + OVERHEAD));
         text.extend_from_slice(content);
-        let nonce = key.key.seal_in_place_append_tag(aad(id), &mut *text).map_err(|_| failed())?;
+        let nonce = key.key.seal_in_place_append_tag(aad, &mut *text).map_err(|_| failed())?;
         let sealed = [nonce.as_ref(), text.as_slice()].concat();
         Ok(Secret { id, key_id: key.id.clone(), sealed })
     }
@@ -99,6 +112,18 @@ impl Vault {
     /// # Errors
     /// If its key is not there, or it was changed.
     pub fn decrypt(&self, secret: &Secret) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+        self.open(secret, aad(secret.id))
+    }
+
+    /// The key of a slot of the certificate authority.
+    ///
+    /// # Errors
+    /// If its key is not there, or it was changed, or is not that of the slot.
+    pub fn decrypt_key(&self, slot: u32, secret: &Secret) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+        self.open(secret, aad_of_key(slot, secret.id))
+    }
+
+    fn open(&self, secret: &Secret, aad: Aad<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
         let id = secret.id;
         let no_key = || Unreadable::NoKey { id, key_id: secret.key_id.clone() };
         let key = self.0.iter().find(|key| key.id == secret.key_id).ok_or_else(no_key)?;
@@ -106,7 +131,7 @@ impl Vault {
         let (nonce, text) = secret.sealed.split_at_checked(NONCE_LEN).ok_or_else(changed)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| changed())?;
         let mut text = Zeroizing::new(text.to_vec());
-        let length = key.key.open_in_place(nonce, aad(id), &mut text).map_err(|_| changed())?.len();
+        let length = key.key.open_in_place(nonce, aad, &mut text).map_err(|_| changed())?.len();
         text.truncate(length);
         Ok(text)
     }
@@ -122,6 +147,10 @@ fn aad(id: SecretId) -> Aad<Vec<u8>> {
     Aad::from(format!("muster protected content {id}").into_bytes())
 }
 
+fn aad_of_key(slot: u32, id: SecretId) -> Aad<Vec<u8>> {
+    Aad::from(format!("muster authority key {slot} {id}").into_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +158,14 @@ mod tests {
     fn vault(keys: &[u8]) -> Vault {
         let keys = keys.iter().map(|&n| (format!("key-{n}"), Zeroizing::new(vec![n; 32])));
         Vault::new(keys).unwrap()
+    }
+
+    #[test]
+    fn the_key_of_a_slot_is_nothing_else() {
+        let (id, vault) = (SecretId::from_u128(1), vault(&[1]));
+        let key = vault.encrypt_key(2, id, b"a key").unwrap();
+        assert_eq!(vault.decrypt_key(2, &key).unwrap().as_slice(), b"a key");
+        assert!(vault.decrypt_key(3, &key).is_err() && vault.decrypt(&key).is_err());
     }
 
     #[test]

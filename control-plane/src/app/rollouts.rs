@@ -6,7 +6,7 @@ mod pause;
 mod preview;
 mod reading;
 mod standings;
-mod told;
+pub(super) mod told;
 mod traced;
 mod turn;
 

@@ -26,11 +26,14 @@ pub(super) fn public(path: &Path, text: &str) -> Result<(), Error> {
 }
 
 fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    let staged = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&staged)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&staged, path)?;
+    // Another one may write the same file, or one beside it, at the same time.
+    let staged = path.with_added_extension(format!("{:016x}.new", rand::random::<u64>()));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&staged)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    if let Err(error) = written.and_then(|()| fs::rename(&staged, path)) {
+        let _ = fs::remove_file(&staged); // why it failed is what counts
+        return Err(error);
+    }
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 

@@ -255,6 +255,11 @@ fn root_issuer(dir: &Path, slot: &Slot) -> Result<Issuer<'static, KeyPair>, Erro
     }
     let key = KeyPair::from_pem(&read_text(&path)?)
         .map_err(|_| Error::Unusable { path: path.clone(), what: "it is not a private key" })?;
+    // A move that was refused may have left the key of another root there.
+    let of_root = issue::read(&slot.root_der).map(|facts| facts.public_key_sha256);
+    if of_root != Some(Sha256::of(&key.subject_public_key_info())) {
+        return Err(Error::Unusable { path, what: "it is not the key of this slot's root" });
+    }
     Ok(Issuer::from_ca_cert_der(&CertificateDer::from(slot.root_der.clone()), key)?)
 }
 

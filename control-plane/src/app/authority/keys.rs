@@ -28,7 +28,7 @@ pub(super) fn sealed(vault: &Vault, dir: &Path, slot: &Slot) -> Result<Option<Se
         return Ok(None);
     }
     let Some(key) = ca::key_of(dir, slot).map_err(|error| unusable(&error))? else { return Ok(None) };
-    let sealed = vault.encrypt(SecretId::generate(), key.as_bytes());
+    let sealed = vault.encrypt_key(slot.number, SecretId::generate(), key.as_bytes());
     sealed.map(Some).map_err(|error| unusable(&error))
 }
 
@@ -43,7 +43,7 @@ pub async fn fetch(store: &Store, vault: &Vault, dir: &Path, authority: &Authori
         let number = slot.number;
         let read = store.read(move |tx| tx.authority_key(number).map_err(Error::from));
         let Some(secret) = read.await? else { continue };
-        match vault.decrypt(&secret) {
+        match vault.decrypt_key(number, &secret) {
             Ok(key) => {
                 ca::put_key(dir, slot, &key).map_err(|error| unusable(&error))?;
                 tracing::info!(number, "the key of slot {number} of the authority came from the store");
@@ -81,7 +81,11 @@ impl App {
         let numbers: Vec<u32> = fresh.iter().map(|(number, _)| *number).collect();
         let after = json!({ "keys_of": numbers, "key": self.vault.active() }).to_string();
         let write = move |tx: &mut WriteTx<'_>| -> Result<(), Error> {
-            fresh.iter().try_for_each(|(number, secret)| tx.authority_key_put(*number, secret))?;
+            // One that was dropped meanwhile took its key along.
+            let now = tx.authority_get()?;
+            let is_trusted = |number: u32| now.trusted().any(|slot| slot.number == number);
+            let fresh = fresh.iter().filter(|(number, _)| is_trusted(*number));
+            fresh.into_iter().try_for_each(|(number, secret)| tx.authority_key_put(*number, secret))?;
             Ok(tx.audit(Note { subject: "authority".to_owned(), after: after.clone(), ..Note::default() })?)
         };
         self.store.write(self.own_stamp("authority.leave-keys"), write).await.map(drop)

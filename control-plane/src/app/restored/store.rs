@@ -13,7 +13,12 @@ use muster_store::{
 };
 use serde_json::json;
 
-use crate::app::{Error, events::Ends, recorder::end_operations};
+use crate::app::{
+    Error,
+    events::{self, Ends},
+    recorder::end_operations,
+    rollouts::told,
+};
 
 /// Join tokens read at once.
 const TOKENS: u32 = 500;
@@ -64,7 +69,9 @@ pub fn begin(store: &Store, stamp: Stamp, plan: Plan) -> Result<Restored, Error>
         let held = tx.rollout_open_all()?.len();
         if held > 0 {
             let reason = "the store was restored from a backup".to_owned();
-            tx.rollout_set_brake(Some(&Brake { by: by.clone(), at: now, reason }))?;
+            let brake = Brake { by: by.clone(), at: now, reason };
+            tx.rollout_set_brake(Some(&brake))?;
+            events::tell(tx, told::braked(Some(&brake)))?;
         }
         tx.schedule_skip_all(now)?;
         tx.history_begin(plan.epoch, plan.taken_at, now)?;

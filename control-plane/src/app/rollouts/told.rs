@@ -31,7 +31,7 @@ pub(super) fn moved(before: &Rollout, after: &Rollout) -> Option<Happened> {
 }
 
 /// All of them are stopped, or let go.
-pub(super) fn braked(brake: Option<&Brake>) -> Happened {
+pub(in crate::app) fn braked(brake: Option<&Brake>) -> Happened {
     match brake {
         Some(brake) => Happened::new(Kind::RolloutBrake, "all rollouts were stopped")
             .about("rollouts")
