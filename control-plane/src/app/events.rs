@@ -76,9 +76,7 @@ impl App {
             }
         }
     }
-}
 
-impl App {
     /// Writes down what a node did in a write of its own, by itself or as part of what many did.
     pub(super) fn tell_bounded(&self, tx: &mut WriteTx<'_>, what: Happened) -> Result<(), Error> {
         let mut one = [Telling::from(what)];

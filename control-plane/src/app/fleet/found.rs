@@ -95,17 +95,16 @@ impl Fleet {
             let roster = self.0.roster.read();
             (roster.find(selector, &scope.reach), roster.entered())
         };
-        let (mut places, mut ids) = (found.places(), Vec::with_capacity(found.len().min(AT_A_TIME)));
-        loop {
+        let mut places = found.places().peekable();
+        let mut ids = Vec::with_capacity(found.len().min(AT_A_TIME));
+        // Not until no ids come: some places may all have been left meanwhile.
+        while places.peek().is_some() {
             // Whoever entered since may have the place of one that was found and left.
             let is_sure = {
                 let roster = self.0.roster.read();
                 ids.extend(places.by_ref().take(AT_A_TIME).filter_map(|place| roster.id(place)));
                 found.is_exact && roster.entered() == entered
             };
-            if ids.is_empty() {
-                return;
-            }
             let matches = |id| self.with(id, |entry| entry.is_found(scope, selector)) == Some(true);
             ids.drain(..).filter(|id| is_sure || matches(*id)).for_each(&mut see);
         }

@@ -53,17 +53,22 @@ impl App {
     pub(super) fn balance(&self) {
         let mut state = self.replicas.state.lock();
         let state = &mut *state;
-        let mut left = state.giving.next(self.replicas.id, &state.all);
-        if left == 0 || self.is_draining() {
+        let count = state.giving.next(self.replicas.id, &state.all);
+        if count == 0 || self.is_draining() {
             return;
         }
-        tracing::info!(sessions = left, "{left} nodes are told to go to other replicas, which have fewer");
-        let addresses = addresses_of(&state.all);
+        tracing::info!(sessions = count, "{count} nodes are told to go to other replicas, which have fewer");
+        self.send_away(count, &addresses_of(&state.all), "balance");
+    }
+
+    /// Tells so many nodes to go there.
+    pub(super) fn send_away(&self, count: u64, addresses: &Arc<[String]>, reason: &'static str) {
+        let (mut left, spread) = (count, self.fixed.session.heartbeat_interval / 2);
         self.hub.for_each(|session| {
             if left > 0 {
                 left -= 1;
-                let (addresses, spread) = (Arc::clone(&addresses), self.fixed.session.heartbeat_interval / 2);
-                session.end(End::Reconnect { after: Duration::ZERO, spread, addresses, reason: "balance" });
+                let addresses = Arc::clone(addresses);
+                session.end(End::Reconnect { after: Duration::ZERO, spread, addresses, reason });
             }
         });
     }

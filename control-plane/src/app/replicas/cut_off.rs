@@ -10,7 +10,7 @@ use muster_domain::{
 };
 
 use super::balance::addresses_of;
-use crate::{app::App, session::ports::End};
+use crate::app::App;
 
 /// So often as many as there are are told to go. Some come back here, and if the database is gone
 /// for all, all do: that must have an end.
@@ -63,26 +63,20 @@ impl App {
     pub fn leave_if_cut_off(&self) {
         let now = self.clock.monotonic();
         let Some(silent) = self.replicas.beat_age(now).filter(|_| !self.is_draining()) else { return };
-        let (mut left, addresses) = {
+        let (count, addresses) = {
             let mut state = self.replicas.state.lock();
             let Some(addresses) = elsewhere(&state.all, self.replicas.id) else { return };
             let plan = Plan::of(&self.liveness_limits());
             (state.leaving.next(silent, self.hub.len(), now, plan), addresses)
         };
-        if left == 0 {
+        if count == 0 {
             return;
         }
         tracing::warn!(
-            sessions = left,
-            "{left} nodes are told to go to other replicas: this one cannot say that they are here"
+            sessions = count,
+            "{count} nodes are told to go to other replicas: this one cannot say that they are here"
         );
-        self.hub.for_each(|session| {
-            if left > 0 {
-                left -= 1;
-                let (addresses, spread) = (Arc::clone(&addresses), self.fixed.session.heartbeat_interval / 2);
-                session.end(End::Reconnect { after: Duration::ZERO, spread, addresses, reason: "cut-off" });
-            }
-        });
+        self.send_away(count as u64, &addresses, "cut-off");
     }
 }
 
